@@ -1,0 +1,71 @@
+"""The command line: one Hydra application whose `task=` picks what runs, with one-line errors and exit code 2."""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vlmatch import paths
+from vlmatch.complaints import complaint
+
+DEBUG = "VLMATCH_DEBUG"
+
+# Here and not in main(): a sweep's workers import this module to find `run_task`, and compose nothing themselves.
+OmegaConf.register_new_resolver("vlmatch.root", lambda: str(paths.root()), replace=True)
+OmegaConf.register_new_resolver("vlmatch.cache", lambda: str(paths.cache()), replace=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line `arguments` (default: this process's); exits with 2 when the input was at fault."""
+    command = arguments_for_hydra(sys.argv[1:] if arguments is None else arguments)
+    sys.argv = [sys.argv[0], *command]
+    # Hydra then hands exceptions on instead of printing them, so that this is the one place that does.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        _application()()
+    except Exception as error:
+        line = complaint(error, command)
+        if line is None or os.environ.get(DEBUG):
+            raise
+        print(f"vlmatch: {line}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("vlmatch: stopped; what was computed is kept, and the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+
+
+def arguments_for_hydra(arguments: list[str]) -> list[str]:
+    """Move the bare word `multirun` to where Hydra reads it, and take out the flag `--debug`.
+
+    Hydra accepts `--multirun` only in front of the overrides; `python src/run.py encoder=siglip multirun` reads better.
+    """
+    multirun = {"multirun", "--multirun", "-m"}
+    if "--debug" in arguments:
+        os.environ[DEBUG] = "1"
+    rest = [argument for argument in arguments if argument not in multirun and argument != "--debug"]
+    return ["--multirun", *rest] if multirun & set(arguments) else rest
+
+
+def run_task(config: Any) -> Any:
+    """Run the task that the config names; a sweep calls this once a job, here or on another machine."""
+    from hydra.utils import get_method
+
+    return get_method(config.task._target_)(config)
+
+
+def _application() -> Any:
+    import hydra
+
+    # Absolute: a relative path is searched for beside whichever module is __main__.
+    return hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")(run_task)
+
+
+def _leave(signum: int, frame: object) -> None:
+    """Turn SIGTERM into an exit, so that `with` blocks close their runs and files."""
+    sys.exit(128 + signum)
+

@@ -1,0 +1,90 @@
+"""Turn an exception that the user can mend into one line; anything else is a bug and keeps its traceback."""
+
+import difflib
+import errno
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from vlmatch import paths
+from vlmatch.errors import VlmatchError, one_line
+
+_DISK = {
+    errno.ENOSPC: "the disk is full; free some space, or point VLMATCH_CACHE to another disk",
+    errno.EDQUOT: "the disk quota is used up; free some space, or point VLMATCH_CACHE to another disk",
+    errno.EROFS: "this is a read-only file system; point VLMATCH_CACHE to a folder that can be written",
+    errno.EACCES: "permission denied; make it writable, or point VLMATCH_CACHE to a folder that can be written",
+    errno.EPERM: "permission denied; make it writable, or point VLMATCH_CACHE to a folder that can be written",
+    errno.ENOTDIR: "a file stands where a folder is needed; move it away",
+}
+
+
+def complaint(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
+    """The line to print for `error`, or None where it is not the user's to mend.
+
+    `arguments` is the command line: a group, choice or key that Hydra does not know is matched against the nearest.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    for cause in _causes(error):
+        if isinstance(cause, VlmatchError):
+            return one_line(cause)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _about_config(error, list(arguments))
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return one_line(f"{error.filename or 'writing'}: {_DISK[error.errno]}")
+    return None
+
+
+def _causes(error: BaseException) -> Iterable[BaseException]:
+    """The error, and what it was raised from: Hydra wraps what a constructor raises."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _about_config(error: BaseException, arguments: list[str]) -> str:
+    message = one_line(error)
+    choice = re.search(r"Could not find '([^']+)/([^'/]+)'", message)
+    if choice:
+        group, name = choice.groups()
+        return f"{group}='{name}' is unknown; {_nearest(name, choices(group))}"
+    key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct|In '[^']*': Could not find '([^']+)'", message)
+    if key:
+        name = next(group for group in key.groups() if group)
+        asked = next((a.split("=")[0].lstrip("+~") for a in arguments if name in a.split("=")[0]), name)
+        return f"'{asked}' is not a key of the config; {_nearest(asked, _keys())}"
+    return message.removesuffix(" Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.")
+
+
+def choices(group: str) -> list[str]:
+    """The names that a config group offers."""
+    return sorted(path.stem for path in (paths.conf() / group).glob("*.yaml"))
+
+
+def _keys() -> list[str]:
+    """Every config group, and every dotted key of the default config."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    groups = [path.name for path in paths.conf().iterdir() if path.is_dir()]
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
+        plain = OmegaConf.to_container(compose("config"), resolve=False)
+    return groups + list(_dotted(plain))
+
+
+def _dotted(node: object, prefix: str = "") -> Iterable[str]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield f"{prefix}{name}"
+            yield from _dotted(value, f"{prefix}{name}.")
+
+
+def _nearest(name: str, valid: list[str]) -> str:
+    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    shown = ", ".join(valid[:12]) + (", ..." if len(valid) > 12 else "")
+    return f"choose one of {shown}" if valid else f"there is nothing of that name in {Path('conf')}/"

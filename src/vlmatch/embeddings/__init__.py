@@ -1,0 +1,1 @@
+"""Embeddings: computed once by a Lightning predict loop, verified by fingerprint and checksum ever after."""

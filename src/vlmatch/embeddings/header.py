@@ -1,0 +1,105 @@
+"""What is stored beside an array of embeddings: everything that decided its numbers, and what tables show of its model."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vlmatch.errors import VlmatchError
+
+FORMAT = 1
+# Keys of a model's yaml that change no number.
+_ABOUT = ("name", "licence", "control", "device_map")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is asked for: one model, embedding one probe set in one way.
+
+    `settings` is the model's yaml without what changes no number, local paths by size and time of their files.
+    """
+
+    kind: str
+    model: str
+    settings: Mapping[str, Any]
+    probe: str
+    probe_fingerprint: str
+    n_pairs: int
+    precision: str
+
+    @classmethod
+    def of(cls, kind: str, config: Mapping[str, Any], probe: Any, precision: str) -> "Recipe":
+        """The recipe by which `config` (an encoder's or LLM's plain yaml) embeds `probe`."""
+        settings = {key: _settled(value) for key, value in config.items() if key not in _ABOUT}
+        return cls(kind, str(config["name"]), settings, probe.key, probe.fingerprint, len(probe), precision)
+
+    @property
+    def slug(self) -> str:
+        """A readable folder name for the choices that a user sweeps: feature rule, or layer, pooling and template."""
+        if self.kind == "encoder":
+            parts = [str(self.settings.get("feature", "paper"))]
+        else:
+            parts = [f"layer{self.settings.get('layer', -2)}", str(self.settings.get("pooling", "last"))]
+            template = str(self.settings.get("template", "{caption}"))
+            if template != "{caption}":
+                parts.append("template" + hashlib.sha256(template.encode()).hexdigest()[:6])
+        if self.precision != "32-true":
+            parts.append(self.precision)
+        return "_".join(parts)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all of it and of the format: equal fingerprints mean equal embeddings."""
+        text = json.dumps({**asdict(self), "format": FORMAT}, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Header:
+    """The description of one stored array, written into its safetensors file."""
+
+    recipe: Recipe
+    fingerprint: str
+    dimension: int
+    rule: str
+    control: bool
+    n_parameters: int
+    weights_sha256: str | None
+    preprocessing: Mapping[str, Any]
+    licence: Mapping[str, str]
+    array_sha256: str
+    libraries: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """One JSON object, keys sorted: the same header is the same bytes."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Header":
+        """The inverse of `to_json`; raises ValueError, KeyError or TypeError on anything else."""
+        plain = json.loads(text)
+        return cls(**{**plain, "recipe": Recipe(**plain["recipe"])})
+
+
+def _settled(value: Any) -> Any:
+    """A value of a yaml with each local path replaced by what is in it now: moving a file changes nothing, editing does."""
+    if isinstance(value, Mapping):
+        return {key: _settled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_settled(item) for item in value]
+    if isinstance(value, str) and ("/" in value or value.startswith((".", "~"))):
+        path = Path(value).expanduser()
+        if path.is_absolute() and not path.exists():
+            raise VlmatchError(f"'{value}' does not exist; give the path of a file or folder that does")
+        if path.is_file():
+            return _stamp(path)
+        if path.is_dir():
+            return {str(file.relative_to(path)): _stamp(file) for file in sorted(path.rglob("*")) if file.is_file()}
+    return value
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    status = path.stat()
+    return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}

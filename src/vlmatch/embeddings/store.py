@@ -1,0 +1,152 @@
+"""The store: one folder a probe, model and recipe, that holds verified embeddings or the shards of a run not yet finished."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from vlmatch.embeddings.header import Header, Recipe
+from vlmatch.errors import VlmatchError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+FILE = "embeddings.safetensors"
+_DAMAGED = (SafetensorError, OSError, ValueError, KeyError, TypeError)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """n embeddings of one probe set by one model: `array` is (n, d) float32, rows in the order of the pairs."""
+
+    array: Array
+    header: Header
+
+
+class Store:
+    """Embeddings on disk under `root/embeddings/<probe>/<model>/<recipe>/`."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def folder(self, recipe: Recipe) -> Path:
+        """Where the embeddings of this recipe lie."""
+        return self.root / "embeddings" / recipe.probe / recipe.model / recipe.slug
+
+    def read(self, recipe: Recipe) -> Embeddings | None:
+        """The embeddings, or None when they are absent, stale or damaged; nothing unverified is ever returned."""
+        found = read_file(self.folder(recipe) / FILE)
+        return found if found is not None and found.header.fingerprint == recipe.fingerprint else None
+
+    def headers(self, probe: str) -> Iterator[tuple[Path, Header]]:
+        """Folder and header of every finished array of a probe set, sorted by folder; arrays are not read."""
+        for path in sorted((self.root / "embeddings" / probe).glob(f"*/*/{FILE}")):
+            header = read_header(path)
+            if header is not None:
+                yield path.parent, header
+
+    @contextlib.contextmanager
+    def locked(self, recipe: Recipe) -> Iterator[Path]:
+        """Hold the folder of this recipe against other processes; gives the folder."""
+        folder = self.folder(recipe)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Beside the folder, not in it: the folder's bytes belong to DVC.
+        with FileLock(folder.parent / f".{folder.name}.lock"):
+            yield folder
+
+
+def write_array(path: Path, array: Array, metadata: Mapping[str, str]) -> None:
+    """Write an array and its metadata under a temporary name, flush it to the disk and rename it into place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("wb") as file:
+            file.write(save({"embeddings": np.ascontiguousarray(array)}, metadata=dict(metadata)))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_file(path: Path) -> Embeddings | None:
+    """The array and header of one file, or None when it is absent, cut short, or not what its header says."""
+    try:
+        with safe_open(path, framework="np") as file:
+            header = Header.from_json(file.metadata()["header"])
+            array = file.get_tensor("embeddings")
+    except _DAMAGED:
+        return None
+    return Embeddings(array, header) if sha256_of(array) == header.array_sha256 else None
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of one file, or None when it can't be read."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return Header.from_json(file.metadata()["header"])
+    except _DAMAGED:
+        return None
+
+
+def sha256_of(array: Array) -> str:
+    """SHA-256 of an array's shape, type and bytes."""
+    digest = hashlib.sha256(json.dumps([list(array.shape), str(array.dtype)]).encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+class Shards:
+    """The rows of one unfinished array, in files of `size` rows, so that a killed run loses at most one of them."""
+
+    def __init__(self, folder: Path, fingerprint: str, n_rows: int, size: int) -> None:
+        self.folder = folder / "shards"
+        self.fingerprint = fingerprint
+        self.n_rows = n_rows
+        self.size = size
+
+    def rows(self, shard: int) -> range:
+        """The rows that a shard holds."""
+        return range(shard * self.size, min((shard + 1) * self.size, self.n_rows))
+
+    def missing(self) -> list[int]:
+        """The shards still to compute; one that is damaged or of another recipe counts as missing."""
+        return [shard for shard in range(-(-self.n_rows // self.size)) if self.read(shard) is None]
+
+    def write(self, shard: int, array: Array) -> None:
+        """Store the rows of one shard."""
+        about = {"fingerprint": self.fingerprint, "array_sha256": sha256_of(array)}
+        write_array(self._path(shard), array, about)
+
+    def read(self, shard: int) -> Array | None:
+        """The rows of one shard, or None."""
+        try:
+            with safe_open(self._path(shard), framework="np") as file:
+                about, array = file.metadata(), file.get_tensor("embeddings")
+        except _DAMAGED:
+            return None
+        intact = about.get("fingerprint") == self.fingerprint and about.get("array_sha256") == sha256_of(array)
+        return array if intact and len(array) == len(self.rows(shard)) else None
+
+    def merged(self) -> Array:
+        """All rows; every shard must be there."""
+        parts = [self.read(shard) for shard in range(-(-self.n_rows // self.size))]
+        widths = {part.shape[1] for part in parts if part is not None}
+        if any(part is None for part in parts) or len(widths) != 1:
+            raise VlmatchError(f"{self.folder}: a shard vanished while it was needed; run the same command again")
+        return np.concatenate([part for part in parts if part is not None])
+
+    def clear(self) -> None:
+        """Remove the shards."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"{shard:05d}-of-{-(-self.n_rows // self.size):05d}.safetensors"

@@ -1,0 +1,85 @@
+"""What every vision encoder offers: its own preprocessing, its tokens, and one feature an image by a stated rule."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from vlmatch.errors import VlmatchError
+
+FEATURES = ("paper", "vlm_input")
+
+
+class Encoder(nn.Module, ABC):
+    """A frozen vision encoder that carries its own preprocessing.
+
+    `feature="paper"` is the CLS token after the final norm and before any projection; where a model
+    has none, its attention pool's output; else the global average of its last map; else the mean patch.
+    `feature="vlm_input"` is the mean of what a VLM's projector is fed: the tokens of `tokens()`.
+    `rule` names in words which of these applied.
+    """
+
+    kind: ClassVar[str] = "encoder"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        feature: str = "paper",
+        control: bool = False,
+        licence: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        if feature not in FEATURES:
+            raise VlmatchError(f"encoder '{name}': feature='{feature}' is unknown; choose one of {', '.join(FEATURES)}")
+        self.name = name
+        self.feature_choice = feature
+        self.control = control
+        self.licence = licence  # the catalogue's; vlmatch.licences weighs it against the package's own
+        self.weights_sha256: str | None = None  # None: no weights, as for raw pixels
+
+    @abstractmethod
+    def prepare(self, image: Image.Image) -> Tensor:
+        """Preprocess one RGB image to the (c, h, w) float tensor that the model expects."""
+
+    @abstractmethod
+    def tokens(self, images: Tensor) -> Tensor:
+        """Visual tokens of (n, c, h, w) prepared images: (n, t, d), without prefix tokens (CLS, registers)."""
+
+    @abstractmethod
+    def paper_feature(self, images: Tensor) -> Tensor:
+        """One feature an image by the paper's rule: (n, d)."""
+
+    @property
+    @abstractmethod
+    def paper_rule(self) -> str:
+        """The rule that `paper_feature` follows, in words: 'cls', 'attention pool', 'global average', 'mean patch', ..."""
+
+    @property
+    @abstractmethod
+    def preprocessing(self) -> dict[str, Any]:
+        """The preprocessing as plain values (size, resize mode, mean, std, ...): it is stored with the embeddings."""
+
+    @property
+    def rule(self) -> str:
+        """The feature rule in force, in words."""
+        return self.paper_rule if self.feature_choice == "paper" else "mean of the VLM's input tokens"
+
+    def feature(self, images: Tensor) -> Tensor:
+        """One feature an image, (n, d) float, by the rule in force."""
+        return self.paper_feature(images) if self.feature_choice == "paper" else self.tokens(images).mean(dim=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Same as `feature`: what the embedding loop calls on a batch of prepared images."""
+        return self.feature(images)
+
+    def collate(self, items: list[Tensor]) -> Tensor:
+        """Stack prepared images to one batch."""
+        return torch.stack(items)
+
+    def n_parameters(self) -> int:
+        """Parameters of the vision side, the ones a VLM would carry."""
+        return sum(parameter.numel() for parameter in self.parameters())

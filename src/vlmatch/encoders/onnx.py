@@ -1,0 +1,103 @@
+"""Encoders from ONNX files, turned into PyTorch modules: they run on any device and let gradients through."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor, nn
+
+from vlmatch.encoders.base import Encoder
+from vlmatch.encoders.preprocessing import Preprocessing
+from vlmatch.encoders.weights import sha256_of, weight_file
+from vlmatch.errors import VlmatchError, one_line
+
+
+class OnnxEncoder(Encoder):
+    """The part of an ONNX graph between its input and its feature, converted by onnx2torch.
+
+    input_node, feature_node, map_node: names of values in the graph: the image batch, the feature (n, d),
+    and the last map (n, d, h, w), whose cells are the tokens.
+    rule: the feature's rule in words, as this model follows it, e.g. 'global average'.
+    layout: 'nchw' or 'nhwc', the order in which the graph wants the image batch.
+    package and file: where the .onnx is, unless `checkpoint` gives a local file.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        input_node: str,
+        feature_node: str,
+        map_node: str,
+        rule: str,
+        preprocessing: Mapping[str, Any],
+        *,
+        layout: str = "nchw",
+        package: Mapping[str, str] | None = None,
+        file: str | None = None,
+        checkpoint: str | None = None,
+        feature: str = "paper",
+        licence: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, feature=feature, licence=licence)
+        if layout not in ("nchw", "nhwc"):
+            raise VlmatchError(f"encoder '{name}': layout='{layout}' is unknown; choose one of nchw, nhwc")
+        self._rule, self._layout = rule, layout
+        self._preprocess = Preprocessing.of(name, preprocessing)
+        path = weight_file(name, package, file, checkpoint)
+        self.trunk = onnx_trunk(name, path, input_node, [feature_node, map_node])
+        self.weights_sha256 = sha256_of([path])
+        self.eval()
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        return self._preprocess(image)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        return self._outputs(images)[1].flatten(2).transpose(1, 2)
+
+    def paper_feature(self, images: Tensor) -> Tensor:
+        return self._outputs(images)[0]
+
+    def _outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Feature (n, d) and map (n, d, h, w) of (n, 3, size, size) prepared images."""
+        feature, feature_map = self.trunk(images.permute(0, 2, 3, 1) if self._layout == "nhwc" else images)
+        return feature, feature_map
+
+    @property
+    def paper_rule(self) -> str:
+        return self._rule
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        return self._preprocess.as_dict() | {"layout": self._layout}
+
+
+def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) -> nn.Module:
+    """The sub-graph of an .onnx file from `input_node` to `output_nodes` as a module in eval mode.
+
+    Raises VlmatchError on a damaged file, a node that is not in the graph, or an operation unknown to onnx2torch.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx2torch import convert
+
+    try:
+        model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
+    except (OSError, DecodeError, ValueError) as error:
+        raise VlmatchError(
+            f"encoder '{name}': weights '{path}' can't be read as ONNX ({one_line(error)[:160]}); give an .onnx file"
+        ) from error
+    values = {value for node in model.graph.node for value in node.output} | {value.name for value in model.graph.input}
+    for node in [input_node, *output_nodes]:
+        if node not in values:
+            last = ", ".join(value for node in model.graph.node[-4:] for value in node.output)
+            raise VlmatchError(f"encoder '{name}': node '{node}' is not in '{path.name}'; its last ones are {last}")
+    part = onnx.utils.Extractor(model).extract_model([input_node], output_nodes)
+    try:
+        module: nn.Module = convert(part).eval()
+    except (NotImplementedError, ValueError) as error:
+        raise VlmatchError(
+            f"encoder '{name}': '{path.name}' has an operation that onnx2torch lacks ({one_line(error)[:160]}); "
+            "choose an earlier feature_node, or export the model with another opset"
+        ) from error
+    return module

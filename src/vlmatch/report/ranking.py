@@ -1,0 +1,142 @@
+"""Rank a pool: the order by every score, whether the controls let it be trusted, and the pick that follows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from scipy.stats import kendalltau, rankdata, spearmanr
+
+from vlmatch.scores.rows import Row
+
+PAPER = "gw"
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The recommended encoder, and the score that recommends it."""
+
+    encoder: str
+    score: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One encoder's row with its rank under every score; rank 1 is best, ties share the better rank."""
+
+    row: Row
+    ranks: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class LlmRanking:
+    """The encoders of a pool for one LLM, best first by the paper's score, with the pick and the warnings about it."""
+
+    llm: str
+    standings: tuple[Standing, ...]
+    trusted: Mapping[str, bool]
+    pick: Pick | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How alike two LLMs order the same encoders by the paper's score."""
+
+    llms: tuple[str, str]
+    n_encoders: int
+    spearman: float
+    kendall: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Everything that can be said about one probe and recipe from the rows at hand."""
+
+    probe: str
+    image_recipe: str
+    text_recipe: str
+    n_pairs: int
+    llms: tuple[LlmRanking, ...]
+    agreements: tuple[Agreement, ...]
+    warnings: tuple[str, ...]
+
+
+def rank(rows: Iterable[Row], selection: Sequence[str]) -> list[Ranking]:
+    """Rank rows, which may be of several probes and recipes: one Ranking for each of these, compared within it only.
+
+    `selection` is the order in which scores are asked for the pick. GW carries the unit of the LLM's distances,
+    so encoders are ordered for one LLM at a time.
+    """
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    return [_ranking(group, members, selection) for group, members in sorted(groups.items())]
+
+
+def _ranking(group: tuple[str, str, str], rows: list[Row], selection: Sequence[str]) -> Ranking:
+    llms = tuple(_llm_ranking(llm, [row for row in rows if row.llm == llm], selection) for llm in sorted({r.llm for r in rows}))
+    rules = sorted({row.image.rule for row in rows if not row.image.control})
+    warnings = [f"the pool mixes feature rules ({', '.join(rules)}): part of a difference may be the rule's"] if len(rules) > 1 else []
+    return Ranking(*group, rows[0].image.recipe.n_pairs, llms, tuple(_agreements(llms)), tuple(warnings))
+
+
+def _llm_ranking(llm: str, rows: list[Row], selection: Sequence[str]) -> LlmRanking:
+    shared = set.intersection(*(set(row.scores) for row in rows))
+    names = [name for name in rows[0].scores if name in shared]
+    ranks = {name: _ranks(name, rows) for name in names}
+    order = [*selection, *names]
+    lead = next((name for name in order if name in ranks), None)
+    standings = [Standing(row, {name: ranks[name][place] for name in names}) for place, row in enumerate(rows)]
+    if lead is not None:
+        standings.sort(key=lambda standing: (standing.ranks[lead], standing.row.encoder))
+    trusted = {name: _controls_last(name, standings) for name in names}
+    pick, warnings = _pick(standings, trusted, selection)
+    return LlmRanking(llm, tuple(standings), trusted, pick, tuple(warnings))
+
+
+def _ranks(name: str, rows: list[Row]) -> list[int]:
+    sign = -1 if rows[0].scores[name].higher_is_better else 1
+    return [int(place) for place in rankdata([sign * row.scores[name].value for row in rows], method="min")]
+
+
+def _controls_last(name: str, standings: Sequence[Standing]) -> bool:
+    """Whether every control ranks behind every pretrained encoder; a tie counts against the score."""
+    controls = [standing.ranks[name] for standing in standings if standing.row.image.control]
+    pretrained = [standing.ranks[name] for standing in standings if not standing.row.image.control]
+    return not controls or not pretrained or min(controls) > max(pretrained)
+
+
+def _pick(standings: list[Standing], trusted: Mapping[str, bool], selection: Sequence[str]) -> tuple[Pick | None, list[str]]:
+    pretrained = [standing for standing in standings if not standing.row.image.control]
+    asked = [name for name in selection if name in trusted]
+    if not pretrained or not asked:
+        return None, ["no pick: the pool has no pretrained encoder" if not pretrained else "no pick: no score of `selection` is here"]
+    warnings = []
+    if len(pretrained) == len(standings):
+        warnings.append("no control is in this pool, so nothing tests whether its scores can be trusted")
+    if PAPER in trusted and not trusted[PAPER]:
+        warnings.append(_inversion(standings))
+    name = next((name for name in asked if trusted[name]), None)
+    if name is None:
+        return None, [*warnings, f"no pick: under each of {', '.join(asked)} a control outranks a pretrained encoder"]
+    best = min(pretrained, key=lambda standing: standing.ranks[name])
+    return Pick(best.row.encoder, name, best.row.scores[name].title), warnings
+
+
+def _inversion(standings: list[Standing]) -> str:
+    best = min((s for s in standings if s.row.image.control), key=lambda s: s.ranks[PAPER])
+    beaten = [s.row.encoder for s in standings if not s.row.image.control and s.ranks[PAPER] >= best.ranks[PAPER]]
+    return (
+        f"DO NOT TRUST GW HERE: the control '{best.row.encoder}' ranks {best.ranks[PAPER]} and outranks {len(beaten)} pretrained "
+        f"encoder{'s'[: len(beaten) != 1]} ({', '.join(beaten)}); GW recommends nothing on these pairs"
+    )
+
+
+def _agreements(llms: Sequence[LlmRanking]) -> Iterable[Agreement]:
+    for one, other in combinations(llms, 2):
+        values = [{s.row.encoder: s.row.scores[PAPER].value for s in llm.standings if PAPER in s.row.scores} for llm in (one, other)]
+        both = sorted(values[0].keys() & values[1].keys())
+        if len(both) >= 3:
+            pair = [[value[encoder] for encoder in both] for value in values]
+            yield Agreement((one.llm, other.llm), len(both), float(spearmanr(*pair).statistic), float(kendalltau(*pair).statistic))

@@ -1,0 +1,35 @@
+"""The ranking as a CSV: one line an encoder and LLM, for whatever reads tables."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from vlmatch.report.ranking import LlmRanking, Ranking, Standing
+
+
+def write_table(path: Path, rankings: Sequence[Ranking]) -> Path:
+    """Write every standing of every ranking, best first within an LLM; the same rankings are the same bytes."""
+    lines = [_line(ranking, llm, s) for ranking in rankings for llm in ranking.llms for s in llm.standings]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(lines).to_csv(path, index=False, float_format="%.8g", lineterminator="\n")
+    return path
+
+
+def _line(ranking: Ranking, llm: LlmRanking, standing: Standing) -> dict[str, object]:
+    row = standing.row
+    about = {
+        "probe": ranking.probe,
+        "n_pairs": ranking.n_pairs,
+        "image_recipe": ranking.image_recipe,
+        "text_recipe": ranking.text_recipe,
+        "llm": llm.llm,
+        "encoder": row.encoder,
+        "control": row.image.control,
+        "pick": llm.pick is not None and llm.pick.encoder == row.encoder,
+        "n_parameters": row.image.n_parameters,
+        "dimension": row.image.dimension,
+        "rule": row.image.rule,
+    }
+    scores = {name: row.scores[name].value for name in standing.ranks}
+    return {**about, **scores, **{f"rank_{name}": rank for name, rank in standing.ranks.items()}}

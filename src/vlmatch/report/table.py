@@ -1,0 +1,104 @@
+"""The ranking in the terminal: one table an LLM, the warnings, and the pick."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vlmatch.embeddings.embed import Cost
+from vlmatch.outcomes import Outcome
+from vlmatch.report.ranking import Agreement, LlmRanking, Ranking, Standing
+from vlmatch.scores.rows import Row, Scored
+
+MINIMUM_WIDTH = 132
+
+
+def show(rankings: Sequence[Ranking], failures: Sequence[Outcome] = (), console: Console | None = None) -> None:
+    """Print every ranking, then what could not be scored."""
+    console = console or terminal()
+    for ranking in rankings:
+        console.print(f"\n[bold]{ranking.probe}[/]: {ranking.n_pairs} pairs, features '{ranking.image_recipe}', captions '{ranking.text_recipe}'")
+        for llm in ranking.llms:
+            console.print(_table(llm))
+            for line in verdict(llm):
+                console.print(line)
+        for line in [*map(agreement_line, ranking.agreements), *(f"[yellow]note:[/] {w}" for w in ranking.warnings)]:
+            console.print(line)
+    for failure in failures:
+        console.print(f"[red]{failure.status}[/]: {failure.encoder} x {failure.llm}: ", Text(failure.message), sep="")
+
+
+def terminal() -> Console:
+    """A console as wide as the table needs where the output is a file or a pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, MINIMUM_WIDTH))
+
+
+def verdict(llm: LlmRanking) -> list[str]:
+    """Warnings and pick in words, with rich's markup."""
+    lines = [f"[bold red]{warning}[/]" if "DO NOT TRUST" in warning else f"[yellow]note:[/] {warning}" for warning in llm.warnings]
+    if llm.pick is not None:
+        by = f"by {llm.pick.title}" + ("" if llm.pick.score == "gw" else ", the first score of `selection` whose controls all rank last")
+        lines.append(f"[bold green]pick for {llm.llm}: {llm.pick.encoder}[/] ({by})")
+    return lines
+
+
+def agreement_line(agreement: Agreement) -> str:
+    """How alike two LLMs order the encoders, in words."""
+    one, other = agreement.llms
+    return (
+        f"agreement of the two LLMs by GW ({one}, {other}; {agreement.n_encoders} encoders): "
+        f"Spearman {agreement.spearman:.2f}, Kendall {agreement.kendall:.2f}"
+    )
+
+
+def number(value: float) -> str:
+    """A score with four decimals, a parameter count in millions."""
+    return f"{value / 1e6:.1f}M" if abs(value) >= 1e4 else f"{value:.4f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+
+
+def relative(scored: Scored | None) -> str:
+    """GW in units of the median caption angle; descriptive, the only form that may be compared across LLMs."""
+    return number(float(scored.details["gw_relative"])) if scored is not None else "-"
+
+
+def _table(llm: LlmRanking) -> Table:
+    first = llm.standings[0]
+    table = Table(title=f"{llm.llm}", title_justify="left", title_style="bold", caption="rank in brackets; c = control", caption_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("encoder", no_wrap=True)
+    for name, scored in first.row.scores.items():
+        if name in first.ranks:
+            arrow = "↑" if scored.higher_is_better else "↓"
+            table.add_column(f"{scored.title} {arrow}", justify="right", no_wrap=False)
+    table.add_column("GW / median", justify="right")
+    table.add_column("feature", no_wrap=True)
+    for place, standing in enumerate(llm.standings, 1):
+        table.add_row(*_cells(place, standing, llm))
+    return table
+
+
+def _cells(place: int, standing: Standing, llm: LlmRanking) -> list[Text]:
+    row, control = standing.row, standing.row.image.control
+    picked = llm.pick is not None and llm.pick.encoder == row.encoder
+    style = "dim" if control else "bold green" if picked else ""
+    scores = [f"{number(row.scores[name].value)} ({rank})" for name, rank in standing.ranks.items()]
+    cells = [str(place), row.encoder + (" c" if control else ""), *scores, relative(row.scores.get("gw")), row.image.rule]
+    return [Text(cell, style=style) for cell in cells]
+
+
+def placed(row: Row, rankings: Sequence[Ranking], costs: Sequence[Cost]) -> str:
+    """One job of a sweep in one line: its score, its place among what is scored so far, and what it took."""
+    llm = next(llm for ranking in rankings for llm in ranking.llms if llm.llm == row.llm)
+    standing = next(standing for standing in llm.standings if standing.row.encoder == row.encoder)
+    name = "gw" if "gw" in standing.ranks else next(iter(standing.ranks))
+    took = [f"{cost.items} embedded in {cost.seconds:.0f} s{memory(cost)}" for cost in costs if cost.items]
+    score = row.scores[name]
+    place = f"{score.title} {number(score.value)}, {standing.ranks[name]} of {len(llm.standings)} so far"
+    return f"{row.encoder} x {row.llm}: " + "; ".join([place, *took])
+
+
+def memory(cost: Cost) -> str:
+    """GPU memory, where a GPU was used."""
+    return f", {cost.gpu_bytes / 2**30:.1f} GiB of GPU memory" if cost.gpu_bytes else ""

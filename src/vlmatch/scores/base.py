@@ -1,0 +1,54 @@
+"""What every score is: a callable over a paired geometry, which says how to read its number."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from vlmatch.errors import VlmatchError
+from vlmatch.geometry import PairedGeometry
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """One finite number, and what else the score has to say about it."""
+
+    value: float
+    details: Mapping[str, float | int | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise VlmatchError(
+                f"the score came out as {self.value}, wanted a finite number; check the embeddings' sizes"
+            )
+
+
+class Score(Protocol):
+    """A score of one encoder against one LLM, from inference alone.
+
+    title: its column's head. version: raised whenever the number may change; results of different
+    versions never mix. uses_pairing: whether it needs to know which caption belongs to which image.
+    """
+
+    title: ClassVar[str]
+    version: ClassVar[int]
+    higher_is_better: ClassVar[bool]
+    uses_pairing: ClassVar[bool]
+
+    def __call__(self, pair: PairedGeometry) -> ScoreResult:
+        """Score `pair`; raises VlmatchError, in one line, where the score is not defined."""
+        ...
+
+
+def require_pairs(title: str, pair: PairedGeometry, least: int) -> None:
+    """Raise VlmatchError unless `pair` has `least` pairs, the fewest for which the score `title` is defined."""
+    if len(pair) < least:
+        raise VlmatchError(
+            f"score '{title}': {len(pair)} pairs, wanted at least {least}; add pairs or leave the score out"
+        )
+
+
+def require_option(title: str, name: str, value: int, least: int) -> None:
+    """Raise VlmatchError unless the option `name` of the score `title` is at least `least`."""
+    if value < least:
+        raise VlmatchError(f"score '{title}': {name}={value}, wanted at least {least}; correct it in conf/score")

@@ -1,0 +1,47 @@
+"""Mutual nearest neighbours: do an image and its caption have the same neighbours?"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmatch.geometry import PairedGeometry
+from vlmatch.scores.base import ScoreResult, require_option, require_pairs
+
+
+@dataclass(frozen=True)
+class MutualNN:
+    """Mean share of the k nearest neighbours that an image and its caption have in common.
+
+    Huh et al. (2024), `mutual_knn` of their platonic-rep: neighbours by inner product of L2-normalised
+    embeddings, itself excluded; here by the smallest angle, which is the same order. Their preparation also
+    clamps the features at the .95 quantile of |x|, which is left out: the embeddings are scored as they
+    are. One layer pair, chosen beforehand, where they report the best of all. Equal angles are taken in the
+    order of the items. Range [0, 1], larger is better; k / (n - 1) by chance. Time and memory O(n^2).
+    """
+
+    k: int = 10
+
+    title: ClassVar[str] = "MutualNN"
+    version: ClassVar[int] = 1
+    higher_is_better: ClassVar[bool] = True
+    uses_pairing: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require_option(self.title, "k", self.k, 1)
+
+    def __call__(self, pair: PairedGeometry) -> ScoreResult:
+        """Score `pair`, of n >= k + 2 pairs: with k + 1, everything is everything's neighbour."""
+        require_pairs(self.title, pair, self.k + 2)
+        shared = self._is_neighbour(pair.image.distances) & self._is_neighbour(pair.text.distances)
+        return ScoreResult(float(shared.sum(axis=1).mean() / self.k), {"chance": self.k / (len(pair) - 1)})
+
+    def _is_neighbour(self, distances: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(n, n): whether column j is one of row i's k nearest."""
+        others = distances.copy()
+        np.fill_diagonal(others, np.inf)
+        nearest = np.argsort(others, axis=1, kind="stable")[:, : self.k]
+        mask = np.zeros(distances.shape, dtype=np.bool_)
+        np.put_along_axis(mask, nearest, True, axis=1)
+        return mask

@@ -1,0 +1,24 @@
+"""The size of the encoder: the habit that other scores have to beat."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vlmatch.geometry import PairedGeometry
+from vlmatch.scores.base import ScoreResult
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The image encoder's number of parameters, on the common belief that larger is better.
+
+    A baseline of the paper; it looks at neither images nor captions. Range [0, inf). Costs nothing.
+    """
+
+    title: ClassVar[str] = "Parameters"
+    version: ClassVar[int] = 1
+    higher_is_better: ClassVar[bool] = True
+    uses_pairing: ClassVar[bool] = False
+
+    def __call__(self, pair: PairedGeometry) -> ScoreResult:
+        """Score `pair` by the size of its encoder."""
+        return ScoreResult(float(pair.n_parameters))

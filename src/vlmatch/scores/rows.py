@@ -1,0 +1,139 @@
+"""The scores of one encoder and one LLM on one probe set, computed once and kept beside the embeddings they came from."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from vlmatch.embeddings.header import Header
+from vlmatch.embeddings.store import Embeddings, Store
+from vlmatch.geometry import PairedGeometry
+from vlmatch.objects import build
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One score's value with what it takes to read it, and the settings that a value kept from before must match."""
+
+    value: float
+    details: Mapping[str, Any]
+    title: str
+    higher_is_better: bool
+    uses_pairing: bool
+    version: int
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One encoder against one LLM: where both embeddings came from, and every score."""
+
+    image: Header
+    text: Header
+    scores: Mapping[str, Scored]
+
+    @property
+    def encoder(self) -> str:
+        """The encoder's name."""
+        return self.image.recipe.model
+
+    @property
+    def llm(self) -> str:
+        """The LLM's name."""
+        return self.text.recipe.model
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """Probe, image recipe and text recipe: rows are compared within one such group only."""
+        return self.image.recipe.probe, self.image.recipe.slug, self.text.recipe.slug
+
+
+def score_pair(
+    images: Embeddings,
+    captions: Embeddings,
+    configs: Mapping[str, Mapping[str, Any]],
+    store: Store,
+    allowed: tuple[str, ...] = (),
+) -> Row:
+    """Every score of `configs` (name -> yaml) on a pair of embeddings; those already in the store are not computed again.
+
+    What was computed before a score that raises is kept. `allowed` are prefixes of `_target_` beside vlmatch's own.
+    """
+    path = _path(store, images.header, captions.header)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        kept = _read(path)
+        known = dict(kept.scores) if kept and _same_embeddings(kept, images.header, captions.header) else {}
+        scores = {name: build(config, allowed=allowed) for name, config in configs.items()}
+        missing = [name for name, score in scores.items() if not _fresh(known.get(name), score, configs[name])]
+        if missing:
+            pair = PairedGeometry.angular(images.array, captions.array, n_parameters=images.header.n_parameters)
+            try:
+                for name in missing:
+                    known[name] = _scored(scores[name], pair, configs[name])
+            finally:
+                _write(path, Row(images.header, captions.header, known))
+    return Row(images.header, captions.header, {name: known[name] for name in configs})
+
+
+def stored_rows(store: Store, probe: str) -> list[Row]:
+    """Every row of a probe set whose embeddings are still those in the store, in the order of encoder and LLM."""
+    fresh = {header.fingerprint for _, header in store.headers(probe)}
+    rows = filter(None, map(_read, sorted((store.root / "scores" / probe).glob("*.json"))))
+    return [row for row in rows if {row.image.fingerprint, row.text.fingerprint} <= fresh]
+
+
+def _scored(score: Any, pair: PairedGeometry, settings: Mapping[str, Any]) -> Scored:
+    result = score(pair)
+    return Scored(
+        result.value,
+        dict(result.details),
+        score.title,
+        score.higher_is_better,
+        score.uses_pairing,
+        score.version,
+        dict(settings),
+    )
+
+
+def _fresh(scored: Scored | None, score: Any, settings: Mapping[str, Any]) -> bool:
+    return scored is not None and scored.version == score.version and dict(scored.settings) == dict(settings)
+
+
+def _same_embeddings(row: Row, image: Header, text: Header) -> bool:
+    return row.image.array_sha256 == image.array_sha256 and row.text.array_sha256 == text.array_sha256
+
+
+def _path(store: Store, image: Header, text: Header) -> Path:
+    name = "--".join(f"{header.recipe.model}.{header.recipe.slug}" for header in (image, text))
+    return store.root / "scores" / image.recipe.probe / f"{name}.json"
+
+
+def _read(path: Path) -> Row | None:
+    """One stored row, or None when it is absent or not what this version writes: it is then computed again."""
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        scores = {name: Scored(**scored) for name, scored in plain["scores"].items()}
+        return Row(*(Header.from_json(json.dumps(plain[side])) for side in ("image", "text")), scores)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(path: Path, row: Row) -> None:
+    with _renamed(path) as temporary:
+        temporary.write_text(json.dumps(asdict(row), indent=1, sort_keys=True), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,36 @@
+"""Representational similarity analysis: do both spaces order their distances alike?"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from vlmatch.errors import VlmatchError
+from vlmatch.geometry import PairedGeometry, upper_triangle
+from vlmatch.scores.base import ScoreResult, require_pairs
+
+
+@dataclass(frozen=True)
+class RSA:
+    """Spearman correlation between the off-diagonal distances of both spaces.
+
+    Kriegeskorte et al. (2008). Range [-1, 1], larger is better. Time O(n^2 log n), memory O(n^2).
+    """
+
+    title: ClassVar[str] = "RSA"
+    version: ClassVar[int] = 1
+    higher_is_better: ClassVar[bool] = True
+    uses_pairing: ClassVar[bool] = True
+
+    def __call__(self, pair: PairedGeometry) -> ScoreResult:
+        """Score `pair`, of n >= 3 pairs; raises VlmatchError where one side's distances are all equal."""
+        require_pairs(self.title, pair, 3)
+        images, captions = upper_triangle(pair.image.distances), upper_triangle(pair.text.distances)
+        for kind, distances in (("image", images), ("text", captions)):
+            if np.ptp(distances) == 0:
+                raise VlmatchError(
+                    f"score '{self.title}': all {kind} distances are {distances[0]:.6g}, wanted distances that "
+                    "differ, or there is no order to compare; add pairs or leave the score out"
+                )
+        return ScoreResult(float(spearmanr(images, captions).statistic))

@@ -1,0 +1,87 @@
+"""What happens around a sweep: one parent run before it, one row a job whatever becomes of it, one answer at its end."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from vlmatch.complaints import complaint
+from vlmatch.errors import NotHereError, one_line
+from vlmatch.outcomes import FAILED, NOT_HERE, SCORED, Outcome, read_outcomes
+from vlmatch.ranks import launched
+
+PARENT = "VLMATCH_PARENT_RUN"
+SWEEP = "VLMATCH_SWEEP"
+log = logging.getLogger(__name__)
+
+
+class SweepCallback(Callback):
+    """Hydra calls this before, during and after the jobs; heavy imports wait until then, for `--help`'s sake."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Create the parent run, and give its id to every job as an override, which any launcher carries along."""
+        if launched():
+            print("vlmatch: LOCAL_RANK is set: this process is one of several, and none of those starts a sweep; "
+                  "launch each job by torchrun, or use trainer=ddp without a launcher", file=sys.stderr)  # fmt: skip
+            sys.exit(2)
+        if not _ranks(config):
+            return
+        from vlmatch.tracking import Tracker
+
+        name = Path(config.hydra.sweep.dir).name
+        parent = Tracker.of(config).start(f"sweep {name}", {"sweep": name, "task": "sweep"})
+        os.environ[PARENT], os.environ[SWEEP] = parent, name
+        with open_dict(config):
+            config.hydra.overrides.hydra += [f"+hydra.job.env_set.{PARENT}={parent}", f"+hydra.job.env_set.{SWEEP}='{name}'"]
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """In a sweep, note how the job ended; one that failed is a row, and the others go on."""
+        if not os.environ.get(SWEEP) or not _ranks(config):
+            return
+        if job_return.status == JobStatus.FAILED:
+            outcome = _failure(config, job_return._return_value)
+            print(f"{outcome.status}: {outcome.encoder} x {outcome.llm}: {outcome.message}", file=sys.stderr, flush=True)
+            job_return.status, job_return.return_value = JobStatus.COMPLETED, outcome
+        outcome = job_return.return_value
+        outcome.write(Path(config.hydra.runtime.output_dir))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Rank what the jobs scored among all that the store holds, close the parent run, and exit with 2 on failures."""
+        if not _ranks(config):
+            return
+        from vlmatch.tasks.answer import answer, rows_of
+        from vlmatch.embeddings.store import Store
+        from vlmatch.tracking import Tracker
+
+        outcomes = read_outcomes(Path(config.hydra.sweep.dir))
+        failures = [outcome for outcome in outcomes if outcome.status != SCORED]
+        groups = {outcome.group for outcome in outcomes if outcome.group}
+        report = answer(config, rows_of(Store(config.store), groups, list(config.score)), failures)
+        tracker, parent = Tracker.of(config), os.environ[PARENT]
+        if report is not None:
+            tracker.log_file(parent, report)
+        tracker.client.set_terminated(parent, "FAILED" if failures else "FINISHED")
+        children = tracker.children(parent)
+        if children:
+            print(f"compare the {len(children)} runs in MLflow: make ui, then {tracker.comparison(children)}")
+        if failures:
+            sys.exit(2)
+
+
+def _ranks(config: DictConfig) -> bool:
+    """Whether the sweep is one of scores; others (task=embed, say) have no parent run and no answer."""
+    return bool(OmegaConf.select(config, "task._target_") == "vlmatch.tasks.rank.rank" and config.pool == "auto")
+
+
+def _failure(config: DictConfig, error: Any) -> Outcome:
+    line = complaint(error)
+    if line is None:
+        log.error("unexpected error", exc_info=error)
+        line = f"unexpected {type(error).__name__}: {one_line(error)} (--debug shows the traceback)"
+    status = NOT_HERE if isinstance(error, NotHereError) else FAILED
+    return Outcome(config.encoder.name, config.llm.name, status, line)

@@ -1,0 +1,44 @@
+"""The answer: what the store holds, ranked by one function, shown in the terminal and written as a table and a report."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from vlmatch.embeddings.store import Store
+from vlmatch.outcomes import Outcome
+from vlmatch.report.html import write_report
+from vlmatch.report.spreadsheet import write_table
+from vlmatch.report.ranking import Ranking, rank
+from vlmatch.report.table import show, terminal
+from vlmatch.scores.rows import Row, stored_rows
+
+Group = tuple[str, str, str]
+
+
+def answer(config: DictConfig, rows: Sequence[Row], failures: Sequence[Outcome] = ()) -> Path | None:
+    """Rank `rows`, print the tables, write `answer.table` and `answer.report`; returns the report's path if there is one."""
+    rankings = rank(rows, config.selection)
+    console = terminal()
+    show(rankings, failures, console)
+    if not rankings:
+        return None
+    if config.answer.table is not None:
+        write_table(Path(config.answer.table), rankings)
+    if config.answer.report is None:
+        return None
+    report = write_report(Path(config.answer.report), rankings, Store(config.store), failures)
+    console.print(f"report: {report}", soft_wrap=True)
+    return report
+
+
+def rows_of(store: Store, groups: Collection[Group], scores: Collection[str]) -> list[Row]:
+    """The stored rows of these groups, each with the scores asked for; a row that lacks one of them is left out."""
+    found = [row for probe in sorted({group[0] for group in groups}) for row in stored_rows(store, probe)]
+    asked = [row for row in found if row.group in groups and set(scores) <= set(row.scores)]
+    return [Row(row.image, row.text, {name: row.scores[name] for name in scores}) for row in asked]
+
+
+def rankings_of(config: DictConfig, groups: Collection[Group]) -> list[Ranking]:
+    """The rankings of these groups from the store."""
+    return rank(rows_of(Store(config.store), groups, list(config.score)), config.selection)

@@ -1,0 +1,112 @@
+"""Rank: embed and score one encoder against one LLM, log it, and show its place among all that the store holds."""
+
+import os
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from vlmatch.embeddings.embed import Cost, embed
+from vlmatch.embeddings.header import Header
+from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
+from vlmatch.errors import VlmatchError
+from vlmatch.objects import build, plain
+from vlmatch.outcomes import SCORED, Outcome
+from vlmatch.ranks import launched, rank as process_rank
+from vlmatch.report.table import placed, terminal
+from vlmatch.scores.rows import Row, score_pair
+from vlmatch.tasks.answer import answer, rankings_of, rows_of
+from vlmatch.tracking import PARENT, SWEEP, Tracker, tags_of
+
+
+def rank(config: DictConfig) -> Outcome:
+    """Embed, compare, score and log; everything expensive comes from the store when it is there."""
+    if config.pool != "auto":
+        return rank_stored(config)
+    allowed = tuple(config.targets)
+    probe = build(plain(config.probe), allowed=allowed)
+    store = Store(config.store)
+    if process_rank() > 0:
+        return _other_rank(config, probe, store)
+    tracker = Tracker.of(config)
+    name = f"{config.encoder.name} x {config.llm.name}"
+    with tracker.run(name, tags_of(config, probe=probe.key), os.environ.get(PARENT)) as run_id:
+        tracker.log_config(run_id, config)
+        images, image_cost = embed("encoder", plain(config.encoder), probe, store, plain(config.trainer), allowed)
+        captions, text_cost = embed("llm", plain(config.llm), probe, store, plain(config.trainer), allowed)
+        row = score_pair(images, captions, plain(config.score), store, allowed)
+        tracker.log_row(run_id, row, _costs(image_cost, text_cost))
+        _show(config, store, row, (image_cost, text_cost), tracker, run_id)
+    return Outcome(row.encoder, row.llm, SCORED, group=row.group)
+
+
+def rank_stored(config: DictConfig) -> Outcome:
+    """Rank what the store holds for this probe and recipe, embedding nothing; pairs not scored yet are scored."""
+    if config.pool not in ("store", "experiment"):
+        raise VlmatchError(f"pool='{config.pool}' is unknown; choose one of auto, store, experiment")
+    store = Store(config.store)
+    allowed = tuple(config.targets)
+    probe = build(plain(config.probe), allowed=allowed)
+    members = [(folder, header) for folder, header in store.headers(probe.key) if _wanted(config, header)]
+    images, captions = ([_read(folder) for folder, header in members if header.recipe.kind == kind] for kind in ("encoder", "llm"))
+    rows = [score_pair(*pair, plain(config.score), store, allowed) for pair in product(images, captions)]
+    if not rows:
+        raise VlmatchError(f"the store holds no encoder and LLM for probe '{probe.key}'; run python src/run.py multirun first")
+    answer(config, rows)
+    return Outcome("*", "*", SCORED)
+
+
+def _other_rank(config: DictConfig, probe: Any, store: Store) -> Outcome:
+    """A process that a launcher started beside rank 0 does its share of the embedding, and nothing else."""
+    for kind in ("encoder", "llm"):
+        embed(kind, plain(config[kind]), probe, store, plain(config.trainer), tuple(config.targets))
+    return Outcome(config.encoder.name, config.llm.name, SCORED)
+
+
+def _show(config: DictConfig, store: Store, row: Row, costs: tuple[Cost, Cost], tracker: Tracker, run_id: str) -> None:
+    """In a sweep one line, since its end shows the table; else the whole answer."""
+    if os.environ.get(SWEEP):
+        terminal().print(placed(row, rankings_of(config, {row.group}), costs))
+        return
+    if launched():
+        return
+    report = answer(config, rows_of(store, {row.group}, list(config.score)))
+    if report is not None:
+        tracker.log_file(run_id, report)
+    terminal().print(f"MLflow run {run_id}: make ui, then {tracker.comparison([run_id])}", soft_wrap=True)
+
+
+def _wanted(config: DictConfig, header: Header) -> bool:
+    """Whether an array is of the recipe asked for and, with pool=experiment, of a model in the experiment's axes."""
+    kind = header.recipe.kind
+    asked = plain(config[kind])
+    choices = ("feature",) if kind == "encoder" else ("layer", "pooling", "template")
+    if any(key in asked and header.recipe.settings.get(key, asked[key]) != asked[key] for key in choices):
+        return False
+    return config.pool == "store" or header.recipe.model in _axis(kind)
+
+
+def _axis(group: str) -> set[str]:
+    params: Mapping[str, str] = HydraConfig.get().sweeper.params or {}
+    return {name.strip() for name in str(params.get(group, "")).split(",")}
+
+
+def _read(folder: Any) -> Embeddings:
+    found = read_file(folder / FILE)
+    if found is None:
+        raise VlmatchError(f"{folder / FILE} is damaged; remove its folder and embed again")
+    return found
+
+
+def _costs(images: Cost, captions: Cost) -> dict[str, float]:
+    """What this job computed, for MLflow; nothing for what came from the store."""
+    costs = {}
+    for side, cost in (("image", images), ("caption", captions)):
+        if cost.items:
+            costs[f"{side}_embedding_seconds"] = cost.seconds
+            costs[f"{side}_embeddings_per_second"] = cost.items / cost.seconds
+            if cost.gpu_bytes:
+                costs[f"{side}_gpu_memory_gib"] = cost.gpu_bytes / 2**30
+    return costs

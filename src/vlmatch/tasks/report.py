@@ -1,0 +1,11 @@
+"""Report: the same answer as `task=rank pool=store`, for whatever the store holds."""
+
+from omegaconf import DictConfig, OmegaConf
+
+from vlmatch.outcomes import Outcome
+from vlmatch.tasks.rank import rank_stored
+
+
+def report(config: DictConfig) -> Outcome:
+    """Rank the store's rows and write `outputs/report.html`."""
+    return rank_stored(OmegaConf.merge(config, {"pool": "store" if config.pool == "auto" else config.pool}))  # type: ignore[arg-type]

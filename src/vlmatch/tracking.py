@@ -1,0 +1,176 @@
+"""MLflow: one run a pair, nested under one run a sweep, in a database that many processes may write at once."""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from filelock import FileLock
+from omegaconf import DictConfig, OmegaConf
+
+from vlmatch.scores.rows import Row
+
+PARENT = "VLMATCH_PARENT_RUN"
+SWEEP = "VLMATCH_SWEEP"
+LOCAL_PAGE = "http://127.0.0.1:5000"
+_SECRET = re.compile(r"token|secret|password|passwd|credential|api_?key", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """An MLflow server or database, and the experiment in it."""
+
+    client: Any
+    uri: str
+    experiment_id: str
+
+    @classmethod
+    def of(cls, config: DictConfig) -> "Tracker":
+        """Connect; create database and experiment under a lock where they are not there, and close orphaned runs.
+
+        Two processes that race through the first use of a fresh sqlite file break it.
+        """
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        from mlflow import MlflowClient
+
+        folder = Path(config.tracking.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+        with FileLock(folder / ".lock"):
+            client = MlflowClient(uri)
+            found = client.get_experiment_by_name(config.tracking.experiment)
+            location = (folder / "artifacts").as_uri() if uri.startswith("sqlite:") else None
+            experiment = found.experiment_id if found else client.create_experiment(config.tracking.experiment, location)
+            tracker = cls(client, uri, experiment)
+            tracker.close_orphans()
+        return tracker
+
+    def close_orphans(self) -> None:
+        """Mark as KILLED the running runs of this machine whose process is gone."""
+        running = self.client.search_runs(
+            [self.experiment_id], f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'", max_results=1000
+        )
+        for run in running:
+            if not _alive(int(run.data.tags["pid"])):
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
+        """Create a run, nested under `parent` where one is given; returns its id."""
+        nesting = {"mlflow.parentRunId": parent} if parent else {}
+        own = {"host": socket.gethostname(), "pid": str(os.getpid()), "mlflow.runName": name, **_commit()}
+        return str(self.client.create_run(self.experiment_id, tags={**own, **nesting, **tags}).info.run_id)
+
+    @contextlib.contextmanager
+    def run(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> Iterator[str]:
+        """A run that ends as FINISHED, or as FAILED when the block raises."""
+        run_id = self.start(name, tags, parent)
+        try:
+            yield run_id
+        except BaseException:
+            self.client.set_terminated(run_id, "FAILED")
+            raise
+        self.client.set_terminated(run_id, "FINISHED")
+
+    def log_row(self, run_id: str, row: Row, costs: Mapping[str, float]) -> None:
+        """One metric a score; parameters of both models; details and licences in tables."""
+        from mlflow.entities import Metric, Param
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        values = {**{name: scored.value for name, scored in row.scores.items()}, **costs}
+        params = {**_params("encoder", row.image), **_params("llm", row.text), "n_pairs": str(row.image.recipe.n_pairs)}
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, now, 0) for name, value in values.items()],
+            params=[Param(name, value[:500]) for name, value in params.items()],
+        )
+        self.client.log_table(run_id, _details(row), "scores.json")
+        self._log_probe(run_id, row)
+
+    def log_config(self, run_id: str, config: DictConfig) -> None:
+        """The resolved config as an artifact, with the values of secret keys masked."""
+        plain = OmegaConf.to_container(config, resolve=True)
+        self.client.log_text(run_id, OmegaConf.to_yaml(OmegaConf.create(masked(plain))), "config.yaml")
+
+    def log_file(self, run_id: str, path: Path) -> None:
+        """A file, such as the report, as an artifact."""
+        self.client.log_artifact(run_id, str(path))
+
+    def children(self, parent: str) -> list[str]:
+        """The ids of the finished runs nested under `parent`, oldest first."""
+        found = self.client.search_runs(
+            [self.experiment_id],
+            f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'FINISHED'",
+            order_by=["attributes.start_time ASC"],
+            max_results=1000,
+        )
+        return [run.info.run_id for run in found]
+
+    def comparison(self, run_ids: Sequence[str]) -> str:
+        """The address of MLflow's comparison page for these runs; a local database is served by `make ui`."""
+        page = self.uri.rstrip("/") if self.uri.startswith("http") else LOCAL_PAGE
+        runs, experiments = (quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [self.experiment_id]))
+        return f"{page}/#/compare-runs?runs={runs}&experiments={experiments}"
+
+    def _log_probe(self, run_id: str, row: Row) -> None:
+        from mlflow.data.code_dataset_source import CodeDatasetSource
+        from mlflow.data.meta_dataset import MetaDataset
+        from mlflow.entities import DatasetInput, InputTag
+
+        recipe = row.image.recipe
+        dataset = MetaDataset(CodeDatasetSource(tags={}), name=recipe.probe, digest=recipe.probe_fingerprint[:36])
+        self.client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "probe")])])
+
+
+def masked(node: Any) -> Any:
+    """A plain config with the value of every key that looks like a secret replaced by '***'."""
+    if isinstance(node, dict):
+        return {key: "***" if _SECRET.search(str(key)) and value else masked(value) for key, value in node.items()}
+    return [masked(value) for value in node] if isinstance(node, list) else node
+
+
+def tags_of(config: DictConfig, **more: str) -> dict[str, str]:
+    """The tags every run carries: nesting vanishes from MLflow's page as soon as it is sorted by a metric."""
+    sweep = os.environ.get(SWEEP, "")
+    return {"encoder": config.encoder.name, "llm": config.llm.name, "task": "rank", **({"sweep": sweep} if sweep else {}), **more}
+
+
+def _params(side: str, header: Any) -> dict[str, str]:
+    about = {"recipe": header.recipe.slug, "rule": header.rule, "dimension": header.dimension, "n_parameters": header.n_parameters}
+    return {f"{side}.{key}": str(value) for key, value in {**about, "licence": header.licence["name"]}.items()}
+
+
+def _details(row: Row) -> dict[str, list[Any]]:
+    rows = [
+        (name, scored.version, key, str(value))
+        for name, scored in row.scores.items()
+        for key, value in {"value": scored.value, **scored.details}.items()
+    ]
+    return dict(zip(("score", "version", "detail", "value"), map(list, zip(*rows, strict=True)), strict=True))
+
+
+def _commit() -> dict[str, str]:
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return {"git_commit": done.stdout.strip()} if done.returncode == 0 else {}
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,48 @@
+"""Shared by all tests: one place for downloads, and small real data."""
+
+import os
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from vlmatch.probes.pairs import Pair, ProbeSet, build
+
+COLOURS = ("red", "green", "blue", "orange", "purple", "black")
+SHAPES = ("ellipse", "rectangle")
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Path:
+    """Twelve drawn pictures with captions.csv: every colour as an ellipse and as a rectangle."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    lines = ["image,caption"]
+    for colour in COLOURS:
+        for shape in SHAPES:
+            picture = Image.new("RGB", (40, 32), "white")
+            getattr(ImageDraw.Draw(picture), shape)((6, 6, 30, 24), fill=colour)
+            picture.save(folder / f"{colour}_{shape}.png")
+            lines.append(f"{colour}_{shape}.png,A {colour} {shape}.")
+    (folder / "captions.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def pictures(picture_folder: Path) -> ProbeSet:
+    """The twelve pictures as a probe set."""
+    lines = (picture_folder / "captions.csv").read_text().splitlines()[1:]
+    rows = [line.split(",") for line in lines]
+    pairs = [Pair(name, picture_folder / name, caption, name) for name, caption in rows]
+    return build("pictures", pairs, drop_duplicates=True)
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """A seeded generator."""
+    return np.random.default_rng(0)

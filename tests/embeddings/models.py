@@ -1,0 +1,43 @@
+"""Encoders that misbehave or dawdle, for the tests of the embedding loop; allowed by `targets`."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vlmatch.encoders.base import Encoder
+
+
+class Thumbnail(Encoder):
+    """Raw 4 x 4 pixels; leaves a mark a batch, sleeps between them, and may return something else than (n, d)."""
+
+    def __init__(
+        self, name: str, marks: str = "", seconds: float = 0.0, fail: str = "", feature: str = "paper"
+    ) -> None:
+        super().__init__(name, feature=feature)
+        self.marks, self.seconds, self.fail = marks, seconds, fail
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        return torch.tensor(list(image.resize((4, 4)).tobytes()), dtype=torch.float32)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        return images[:, None]
+
+    def paper_feature(self, images: Tensor) -> Tensor:
+        if self.marks:
+            with Path(self.marks).open("a") as file:
+                file.write(f"{os.getpid()} {len(images)}\n")
+        time.sleep(self.seconds)
+        return images[:, :, None] if self.fail == "shape" else images
+
+    @property
+    def paper_rule(self) -> str:
+        return "pixels"
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        return {"size": 4}
