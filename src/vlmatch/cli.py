@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Hydra then hands exceptions on instead of printing them, so that this is the one place that does.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(paths.cache() / "numba"))
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     signal.signal(signal.SIGTERM, _leave)
     try:

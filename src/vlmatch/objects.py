@@ -28,9 +28,12 @@ def build(config: Mapping[str, Any], *, allowed: tuple[str, ...] = (), **more: A
 
 
 def plain(node: Any) -> dict[str, Any]:
-    """A node of the config as plain values, interpolations resolved."""
+    """A node of the config as plain values, interpolations resolved; raises VlmatchError where a value must be given."""
     from omegaconf import OmegaConf
 
+    missing = sorted(f"{node._key()}.{key}" for key in OmegaConf.missing_keys(node))
+    if missing:
+        raise VlmatchError(f"{missing[0]} has no value and no default; give it: {' '.join(f'{key}=...' for key in missing)}")
     return dict(OmegaConf.to_container(node, resolve=True))  # type: ignore[arg-type]
 
 

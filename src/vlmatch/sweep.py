@@ -1,5 +1,6 @@
 """What happens around a sweep: one parent run before it, one row a job whatever becomes of it, one answer at its end."""
 
+import atexit
 import logging
 import os
 import sys
@@ -34,7 +35,9 @@ class SweepCallback(Callback):
         from vlmatch.tracking import Tracker
 
         name = Path(config.hydra.sweep.dir).name
-        parent = Tracker.of(config).start(f"sweep {name}", {"sweep": name, "task": "sweep"})
+        tracker = Tracker.of(config)
+        parent = tracker.start(f"sweep {name}", {"sweep": name, "task": "sweep"})
+        atexit.register(tracker.close_if_running, parent)  # a sweep that never reaches its end, for whatever reason
         os.environ[PARENT], os.environ[SWEEP] = parent, name
         with open_dict(config):
             config.hydra.overrides.hydra += [f"+hydra.job.env_set.{PARENT}={parent}", f"+hydra.job.env_set.{SWEEP}='{name}'"]

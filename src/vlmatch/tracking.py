@@ -16,12 +16,13 @@ from urllib.parse import quote
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
+from vlmatch.errors import one_line
 from vlmatch.scores.rows import Row
 
 PARENT = "VLMATCH_PARENT_RUN"
 SWEEP = "VLMATCH_SWEEP"
 LOCAL_PAGE = "http://127.0.0.1:5000"
-_SECRET = re.compile(r"token|secret|password|passwd|credential|api_?key", re.IGNORECASE)
+_SECRET = re.compile(r"(^|_)(token|secret|password|passwd|credentials?|api_?key)($|_)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Tracker:
             if not _alive(int(run.data.tags["pid"])):
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
+    def close_if_running(self, run_id: str) -> None:
+        """Mark a run as KILLED unless it has ended."""
+        if self.client.get_run(run_id).info.status == "RUNNING":
+            self.client.set_terminated(run_id, "KILLED")
+
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
         """Create a run, nested under `parent` where one is given; returns its id."""
         nesting = {"mlflow.parentRunId": parent} if parent else {}
@@ -76,7 +82,8 @@ class Tracker:
         run_id = self.start(name, tags, parent)
         try:
             yield run_id
-        except BaseException:
+        except BaseException as error:
+            self.client.set_tag(run_id, "error", one_line(error)[:500])
             self.client.set_terminated(run_id, "FAILED")
             raise
         self.client.set_terminated(run_id, "FINISHED")
@@ -140,9 +147,9 @@ def masked(node: Any) -> Any:
 
 
 def tags_of(config: DictConfig, **more: str) -> dict[str, str]:
-    """The tags every run carries: nesting vanishes from MLflow's page as soon as it is sorted by a metric."""
-    sweep = os.environ.get(SWEEP, "")
-    return {"encoder": config.encoder.name, "llm": config.llm.name, "task": "rank", **({"sweep": sweep} if sweep else {}), **more}
+    """The tags a pair's run carries itself: nesting vanishes from MLflow's page as soon as it is sorted by a metric."""
+    own = {"task": "rank", "encoder": config.encoder.name, "llm": config.llm.name, "sweep": os.environ.get(SWEEP)}
+    return {key: value for key, value in {**own, **more}.items() if value}
 
 
 def _params(side: str, header: Any) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -12,7 +12,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.licences import licence_of
 from vlmatch.objects import build
 from vlmatch.probes.pairs import ProbeSet
-from vlmatch.ranks import rank
+from vlmatch.ranks import launched, rank
 
 LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnx2torch")
 
@@ -67,9 +67,11 @@ def embed(
 
 
 def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: Mapping[str, Any]) -> Any:
-    from vlmatch.embeddings.predict import predict_missing
+    # One process of several always takes part: the others wait for it where the loop ends.
+    if launched() or shards.missing():
+        from vlmatch.embeddings.predict import predict_missing
 
-    predict_missing(model, probe, shards, **{key: value for key, value in trainer.items() if key != "shard_size"})
+        predict_missing(model, probe, shards, **{key: value for key, value in trainer.items() if key != "shard_size"})
     return model
 
 
@@ -93,7 +95,7 @@ def _finish(recipe: Recipe, config: Mapping[str, Any], model: Any, shards: Shard
         n_parameters=model.n_parameters(),
         weights_sha256=model.weights_sha256,
         preprocessing=model.preprocessing,
-        licence=licence_of(config).as_dict(),
+        licence=asdict(licence_of(config)),
         array_sha256=sha256_of(array),
         libraries={library: version(library) for library in LIBRARIES},
     )

@@ -1,5 +1,7 @@
 """The embedding loop: Lightning predicts the shards that are missing, and each is on disk before the next begins."""
 
+import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -121,6 +123,8 @@ def predict_missing(
     """Compute every missing shard; `trainer` is passed to `pytorch_lightning.Trainer` (accelerator, devices, strategy ...)."""
     if shards.size % batch_size:
         raise VlmatchError(f"trainer.shard_size={shards.size} is not a multiple of trainer.batch_size={batch_size}")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # else a dozen lines a model about what is as meant
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
     module = Embedding(model.eval(), probe, shards, batch_size=batch_size, num_workers=num_workers)
     Trainer(
         **trainer,

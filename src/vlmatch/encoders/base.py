@@ -56,7 +56,7 @@ class Encoder(nn.Module, ABC):
     @property
     @abstractmethod
     def paper_rule(self) -> str:
-        """The rule that `paper_feature` follows, in words: 'cls', 'attention pool', 'global average', 'mean patch', ..."""
+        """The rule that `paper_feature` follows, in words: 'cls', 'attention pool', 'global average', 'mean patch'."""
 
     @property
     @abstractmethod

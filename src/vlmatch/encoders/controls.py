@@ -14,16 +14,16 @@ from vlmatch.errors import VlmatchError
 
 
 class RandomConvnet(FeatureMapEncoder):
-    """A torchvision architecture with the weights that its initialisation draws from `seed`: the same in every process."""
+    """A torchvision architecture with the random weights of `seed`, the same in every process."""
 
     def __init__(
         self,
         name: str,
+        *,
         architecture: str,
         node: str,
         seed: int,
         preprocessing: Mapping[str, Any],
-        *,
         feature: str = "paper",
         licence: Mapping[str, str] | None = None,
     ) -> None:
@@ -35,6 +35,7 @@ class RandomConvnet(FeatureMapEncoder):
         self.eval()
 
     def feature_map(self, images: Tensor) -> Tensor:
+        """The last feature map: (n, d, h, w)."""
         features: Tensor = self.trunk(images)["map"]
         return features
 
@@ -52,22 +53,28 @@ class Pixels(Encoder):
         if size < 1:
             raise VlmatchError(f"encoder '{name}': size={size} is no number of pixels; give 1 (mean colour) or more")
         self.size = size
+        self.eval()
 
     def prepare(self, image: Image.Image) -> Tensor:
+        """The reduced image with values in [0, 1]: (3, size, size)."""
         from torchvision.transforms.v2.functional import pil_to_tensor
 
         return pil_to_tensor(image.resize((self.size, self.size), Image.Resampling.BOX)).float() / 255
 
     def tokens(self, images: Tensor) -> Tensor:
+        """One token a pixel: (n, size^2, 3)."""
         return images.flatten(2).transpose(1, 2)
 
     def paper_feature(self, images: Tensor) -> Tensor:
+        """The pixels in a row: (n, 3 size^2)."""
         return images.flatten(1)
 
     @property
     def paper_rule(self) -> str:
+        """What the feature is, in words."""
         return "mean colour" if self.size == 1 else "pixels"
 
     @property
     def preprocessing(self) -> dict[str, Any]:
+        """What `prepare` does, as plain values."""
         return {"size": self.size, "resize": "squash", "interpolation": "box", "value_range": 1}

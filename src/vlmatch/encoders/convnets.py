@@ -34,20 +34,25 @@ class FeatureMapEncoder(Encoder):
         """The last feature map of (n, 3, size, size) prepared images: (n, d, h, w)."""
 
     def prepare(self, image: Image.Image) -> Tensor:
+        """One RGB image as the model's input: (3, h, w)."""
         return self._preprocess(image)
 
     def tokens(self, images: Tensor) -> Tensor:
+        """The cells of the last map: (n, h w, d)."""
         return self.feature_map(images).flatten(2).transpose(1, 2)
 
     def paper_feature(self, images: Tensor) -> Tensor:
+        """The global average of the last map: (n, d)."""
         return self.feature_map(images).mean(dim=(2, 3))
 
     @property
     def paper_rule(self) -> str:
+        """The feature rule in words."""
         return "global average"
 
     @property
     def preprocessing(self) -> dict[str, Any]:
+        """What `prepare` does, as plain values."""
         return self._preprocess.as_dict()
 
 
@@ -64,11 +69,11 @@ class TorchvisionEncoder(FeatureMapEncoder):
     def __init__(
         self,
         name: str,
+        *,
         architecture: str,
         node: str,
         rename: Sequence[Sequence[str]],
         preprocessing: Mapping[str, Any],
-        *,
         package: Mapping[str, str] | None = None,
         file: str | None = None,
         checkpoint: str | None = None,
@@ -83,6 +88,7 @@ class TorchvisionEncoder(FeatureMapEncoder):
         self.eval()
 
     def feature_map(self, images: Tensor) -> Tensor:
+        """The last feature map: (n, d, h, w)."""
         features: Tensor = self.trunk(images)["map"]
         return features
 
@@ -97,9 +103,9 @@ class EfficientNetLite(FeatureMapEncoder):
     def __init__(
         self,
         name: str,
+        *,
         architecture: str,
         preprocessing: Mapping[str, Any],
-        *,
         package: Mapping[str, str] | None = None,
         file: str | None = None,
         checkpoint: str | None = None,
@@ -122,6 +128,7 @@ class EfficientNetLite(FeatureMapEncoder):
         self.eval()
 
     def feature_map(self, images: Tensor) -> Tensor:
+        """The last feature map: (n, d, h, w)."""
         features: Tensor = self.trunk.forward_features(images)
         return features
 
@@ -132,7 +139,7 @@ def torchvision_trunk(name: str, architecture: str, node: str) -> nn.Module:
     from torchvision.models.feature_extraction import create_feature_extractor
 
     if architecture not in list_models():
-        raise VlmatchError(f"encoder '{name}': architecture='{architecture}' is not in torchvision.models.list_models()")
+        raise VlmatchError(f"encoder '{name}': architecture='{architecture}' is unknown to torchvision's list_models()")
     model = get_model(architecture, weights=None).eval()
     if node not in dict(model.named_modules()):
         children = ", ".join(child for child, _ in model.named_children())

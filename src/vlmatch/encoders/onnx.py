@@ -26,12 +26,12 @@ class OnnxEncoder(Encoder):
     def __init__(
         self,
         name: str,
+        *,
         input_node: str,
         feature_node: str,
         map_node: str,
         rule: str,
         preprocessing: Mapping[str, Any],
-        *,
         layout: str = "nchw",
         package: Mapping[str, str] | None = None,
         file: str | None = None,
@@ -50,12 +50,15 @@ class OnnxEncoder(Encoder):
         self.eval()
 
     def prepare(self, image: Image.Image) -> Tensor:
+        """One RGB image as the model's input: (3, h, w)."""
         return self._preprocess(image)
 
     def tokens(self, images: Tensor) -> Tensor:
+        """The cells of `map_node`: (n, h w, d)."""
         return self._outputs(images)[1].flatten(2).transpose(1, 2)
 
     def paper_feature(self, images: Tensor) -> Tensor:
+        """The value of `feature_node`: (n, d)."""
         return self._outputs(images)[0]
 
     def _outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,10 +68,12 @@ class OnnxEncoder(Encoder):
 
     @property
     def paper_rule(self) -> str:
+        """The feature rule in words."""
         return self._rule
 
     @property
     def preprocessing(self) -> dict[str, Any]:
+        """What `prepare` does, as plain values."""
         return self._preprocess.as_dict() | {"layout": self._layout}
 
 
@@ -78,7 +83,7 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
     Raises VlmatchError on a damaged file, a node that is not in the graph, or an operation unknown to onnx2torch.
     """
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx2torch import convert
 
     try:

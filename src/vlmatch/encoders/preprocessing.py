@@ -1,4 +1,4 @@
-"""Preprocessing of convolutional encoders whose package ships weights but no transform: one frozen set of plain values."""
+"""Preprocessing of encoders whose package ships weights but no transform: one frozen set of plain values."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -44,16 +44,20 @@ class Preprocessing:
         known = [field.name for field in fields(cls)]
         wrong = sorted(set(config) - set(known)) or sorted({"size", "resize_to", "mean", "std"} - set(config))
         if wrong:
-            raise VlmatchError(f"encoder '{name}': preprocessing key '{wrong[0]}' is unknown or missing; keys: {', '.join(known)}")
+            raise VlmatchError(
+                f"encoder '{name}': preprocessing key '{wrong[0]}' is unknown or missing; keys: {', '.join(known)}"
+            )
         values = dict(config) | {key: tuple(config[key]) for key in ("mean", "std")}
         for key, allowed in CHOICES.items():
             if key in values and values[key] not in allowed:
-                choices = ", ".join(map(str, allowed))
-                raise VlmatchError(f"encoder '{name}': preprocessing.{key}='{values[key]}' is unknown; choose one of {choices}")
+                raise VlmatchError(
+                    f"encoder '{name}': preprocessing.{key}='{values[key]}' is unknown; "
+                    f"choose one of {', '.join(map(str, allowed))}"
+                )
         if len(values["mean"]) != 3 or len(values["std"]) != 3 or values["size"] > values["resize_to"]:
             raise VlmatchError(
-                f"encoder '{name}': preprocessing has mean {values['mean']}, std {values['std']}, size {values['size']}, "
-                f"resize_to {values['resize_to']}; wanted three means, three stds and size <= resize_to"
+                f"encoder '{name}': preprocessing has mean {values['mean']}, std {values['std']}, "
+                f"size {values['size']}, resize_to {values['resize_to']}; wanted 3 means, 3 stds, size <= resize_to"
             )
         return cls(**values)
 
@@ -77,4 +81,9 @@ class Preprocessing:
 
     def as_dict(self) -> dict[str, Any]:
         """The values as JSON holds them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return plain(asdict(self))
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A preprocessing's values as JSON holds them, so that stored ones compare equal."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

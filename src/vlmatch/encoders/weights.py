@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.packages import Package, package_folder
 
-_UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError)
+# What the libraries raise on a damaged file, one that would run code, or one of another model.
+UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError)
 
 
 def weight_file(name: str, package: Mapping[str, str] | None, file: str | None, checkpoint: str | None) -> Path:
@@ -24,10 +25,10 @@ def weight_file(name: str, package: Mapping[str, str] | None, file: str | None, 
     if checkpoint is not None:
         return local_path(name, checkpoint)
     if package is None or file is None:
-        raise VlmatchError(f"encoder '{name}': no weights named; give encoder.checkpoint=/path, or both package and file")
+        raise VlmatchError(f"encoder '{name}': no weights named; give checkpoint, or package and file")
     path = package_folder(Package.of(package)) / file
     if not path.is_file():
-        raise VlmatchError(f"encoder '{name}': file='{file}' is not in package '{package['name']}'; name a file that is")
+        raise VlmatchError(f"encoder '{name}': file='{file}' is not in package '{package['name']}'; name one that is")
     return path
 
 
@@ -35,7 +36,7 @@ def local_path(name: str, checkpoint: str) -> Path:
     """The user's file or folder of weights; NotHereError where it does not exist."""
     path = Path(checkpoint).expanduser()
     if not path.exists():
-        raise NotHereError(f"encoder '{name}': checkpoint='{checkpoint}' does not exist; give the path of a weight file")
+        raise NotHereError(f"encoder '{name}': checkpoint='{checkpoint}' does not exist; give the path of the weights")
     return path
 
 
@@ -49,7 +50,7 @@ def read_state_dict(name: str, path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         read = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise VlmatchError(
             f"encoder '{name}': weights '{path}' can't be read ({one_line(error)[:160]}); "
             "give a .safetensors file or a PyTorch file of plain tensors"
@@ -63,7 +64,7 @@ def read_state_dict(name: str, path: Path) -> dict[str, Tensor]:
 
 
 def load_strictly(name: str, module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load every tensor of `module` from `state`; VlmatchError names the first that is missing, left over or misshapen."""
+    """Load every tensor of `module` from `state`; VlmatchError names the first missing, unexpected or misshapen."""
     own = module.state_dict()
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]

@@ -76,6 +76,7 @@ class LanguageModel(nn.Module):
         if not -n_states <= layer < n_states:
             raise VlmatchError(f"llm '{name}': layer={layer}; it has {n_states} hidden states, 0 to {n_states - 1}")
         self._wants_positions = "position_ids" in inspect.signature(self.causal_lm.base_model.forward).parameters
+        self.eval()
 
     @property
     def rule(self) -> str:
@@ -147,9 +148,7 @@ def token_mean(states: Tensor, mask: Tensor) -> Tensor:
 
 def _check_arguments(name: str, template: str, pooling: str, dtype: str) -> None:
     if "{caption}" not in template:
-        raise VlmatchError(
-            f"llm '{name}': template='{template}' has no '{{caption}}' in it; say where the caption goes"
-        )
+        raise VlmatchError(f"llm '{name}': template='{template}' has no '{{caption}}' in it; say where it goes")
     if pooling not in POOLINGS:
         raise VlmatchError(f"llm '{name}': pooling='{pooling}' is unknown; choose one of {', '.join(POOLINGS)}")
     if dtype not in DTYPES:

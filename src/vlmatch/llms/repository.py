@@ -30,7 +30,7 @@ def repository_folder(name: str, repository: str) -> Path:
 
 def _snapshot(name: str, repository: str) -> Path:
     from huggingface_hub import is_offline_mode, snapshot_download
-    from huggingface_hub.errors import HFValidationError, HTTPError
+    from huggingface_hub.errors import HFValidationError
 
     try:
         cached = Path(snapshot_download(repository, local_files_only=True))
@@ -45,7 +45,7 @@ def _snapshot(name: str, repository: str) -> Path:
         raise _not_here(name, repository, f"{reason}, and HF_HUB_OFFLINE is set")
     try:
         snapshot_download(repository, allow_patterns=WANTED, ignore_patterns=UNWANTED, etag_timeout=HUB_SECONDS)
-    except (HTTPError, OSError) as error:
+    except Exception as error:  # its network library's own errors too, and that library changes between versions
         raise _not_here(name, repository, f"{reason}, and the hub doesn't give it ({_reason(error)})") from error
     return Path(snapshot_download(repository, local_files_only=True))
 
@@ -94,12 +94,14 @@ def file_sha256(path: Path) -> str:
 
 
 def _reason(error: Exception) -> str:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     if isinstance(error, GatedRepoError):
         return "it is gated: accept its licence on its page and log in with 'hf auth login'"
     if isinstance(error, RepositoryNotFoundError):
         return "it has no such repository, or only for those logged in"
+    if isinstance(error, LocalEntryNotFoundError):
+        return "it can't be reached"
     return one_line(error)[:120]
 
 

@@ -71,9 +71,7 @@ def _wanted(tar: tarfile.TarFile, deb: Path) -> dict[str, bytes]:
         total += member.size
         if member.size > MAX_FILE or total > MAX_TOTAL:
             raise VlmatchError(f"package '{deb}': member '{member.name}' passes the size limit; download it again")
-        content = tar.extractfile(member)
-        assert content is not None  # a regular file has content
-        members[name] = content.read()
+        members[name] = cast("IO[bytes]", tar.extractfile(member)).read()  # None only for what is no regular file
     return members
 
 

@@ -4,9 +4,11 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
+from filelock import FileLock
+
+from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.probes.deb import Archive, unpack_stamps
 
@@ -22,18 +24,27 @@ def fetch_stamps(destination: Path, archive: Archive) -> bool:
 
     Raises NotHereError if the package can't be had, VlmatchError if its SHA-256 is another or it is damaged.
     """
-    if destination.is_dir() and any(destination.iterdir()):
-        return False
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=destination.parent) as scratch:
-        deb = _given(archive) if archive.deb else _download(archive, Path(scratch))
-        _check(deb, archive)
-        unpacked = Path(scratch) / "unpacked"
-        unpacked.mkdir()
-        unpack_stamps(deb, unpacked)
-        unpacked.chmod(0o755)
-        os.replace(unpacked, destination)  # an empty folder may be replaced, a filled one makes this fail
+    paths.cache().mkdir(parents=True, exist_ok=True)
+    with FileLock(paths.cache() / "fetch.lock"):  # not beside the folder: what lies there is counted by DVC
+        if destination.is_dir() and any(destination.iterdir()):
+            return False
+        staging = destination.with_name(f".{destination.name}.part")
+        shutil.rmtree(staging, ignore_errors=True)  # what a killed fetch left
+        try:
+            _fill(staging, archive)
+            os.replace(staging / "unpacked", destination)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
     return True
+
+
+def _fill(staging: Path, archive: Archive) -> None:
+    """Unpack the checked package below `staging`."""
+    (staging / "unpacked").mkdir(parents=True)
+    deb = _given(archive) if archive.deb else _download(archive, staging)
+    _check(deb, archive)
+    unpack_stamps(deb, staging / "unpacked")
+    (staging / "unpacked").chmod(0o755)
 
 
 def _given(archive: Archive) -> Path:

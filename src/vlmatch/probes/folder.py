@@ -55,6 +55,8 @@ def _entries(name: str, table: Path) -> Iterator[Entry]:
     for where, row in _rows_of_csv(name, table) if table.suffix == ".csv" else _rows_of_jsonl(name, table):
         image = _value(name, where, row, IMAGE_COLUMNS)
         caption = _value(name, where, row, CAPTION_COLUMNS)
+        if not (table.parent / image).is_file():
+            raise VlmatchError(f"probe '{name}': {where}: image '{image}' is not there; restore it or remove the row")
         times[image] += 1
         default = image if times[image] == 1 else f"{image}#{times[image]}"
         label = _text(row.get("label"))

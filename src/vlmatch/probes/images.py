@@ -15,7 +15,10 @@ from vlmatch.errors import VlmatchError, one_line
 MAX_PIXELS = 50_000_000
 SVG_SIDE = 512  # pixels of the longer side of a rendered drawing; the encoders look at 224 to 384
 
-_BROKEN_FILE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+# What photographs and clip-art come as; left out are formats whose decoder starts other programs (EPS).
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "PPM")
+
+_BROKEN_FILE = (OSError, SyntaxError, ValueError, EOFError, IndexError, RuntimeError, struct.error, zlib.error)
 
 
 def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -36,7 +39,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise _too_large(path, one_line(error), max_pixels) from error
     except UnidentifiedImageError as error:
         raise VlmatchError(
-            f"image '{path}' can't be decoded (no image format that Pillow knows); replace the file or remove its row"
+            f"image '{path}' can't be decoded (it is none of {', '.join(FORMATS)}, SVG); replace it or remove its row"
         ) from error
     except _BROKEN_FILE as error:
         raise VlmatchError(
@@ -47,7 +50,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
 def _decode(path: Path, max_pixels: int) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of large and slightly damaged files; the checks here decide
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise _too_large(path, f"{width} x {height} = {width * height:,} pixels", max_pixels)

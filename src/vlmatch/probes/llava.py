@@ -65,7 +65,7 @@ class _Conversations:
             if self._field(turn, "from", number) == "gpt":
                 return str(self._field(turn, "value", number) or "").strip()
         raise VlmatchError(
-            f"probe '{self.name}': entry {number} has no turn from 'gpt' in its conversations; add it or remove the entry"
+            f"probe '{self.name}': entry {number} has no turn from 'gpt' in its conversations; add one or remove it"
         )
 
     def _field(self, item: Any, key: str, number: int) -> Any:

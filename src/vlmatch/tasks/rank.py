@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from vlmatch.embeddings.embed import Cost, embed
-from vlmatch.embeddings.header import Header
+from vlmatch.embeddings.header import Header, Recipe
 from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
@@ -30,9 +30,11 @@ def rank(config: DictConfig) -> Outcome:
     store = Store(config.store)
     if process_rank() > 0:
         return _other_rank(config, probe, store)
+    precision = str(config.trainer.precision)
+    recipes = [Recipe.of(kind, plain(config[kind]), probe, precision).slug for kind in ("encoder", "llm")]
     tracker = Tracker.of(config)
     name = f"{config.encoder.name} x {config.llm.name}"
-    with tracker.run(name, tags_of(config, probe=probe.key), os.environ.get(PARENT)) as run_id:
+    with tracker.run(name, tags_of(config, probe=probe.key, recipe=" x ".join(recipes)), os.environ.get(PARENT)) as run_id:
         tracker.log_config(run_id, config)
         images, image_cost = embed("encoder", plain(config.encoder), probe, store, plain(config.trainer), allowed)
         captions, text_cost = embed("llm", plain(config.llm), probe, store, plain(config.trainer), allowed)

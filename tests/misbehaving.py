@@ -1,4 +1,4 @@
-"""Encoders that misbehave or dawdle, for the tests of the embedding loop; allowed by `targets`."""
+"""An encoder that can dawdle and misbehave, for the tests of the embedding loop; allowed by `targets`."""
 
 import os
 import time
@@ -13,13 +13,11 @@ from vlmatch.encoders.base import Encoder
 
 
 class Thumbnail(Encoder):
-    """Raw 4 x 4 pixels; leaves a mark a batch, sleeps between them, and may return something else than (n, d)."""
+    """Raw 4 x 4 pixels; a line in the file $MARKS for each batch begun; may sleep, or not return (n, d)."""
 
-    def __init__(
-        self, name: str, marks: str = "", seconds: float = 0.0, fail: str = "", feature: str = "paper"
-    ) -> None:
+    def __init__(self, name: str, seconds: float = 0.0, fail: str = "", feature: str = "paper") -> None:
         super().__init__(name, feature=feature)
-        self.marks, self.seconds, self.fail = marks, seconds, fail
+        self.seconds, self.fail = seconds, fail
 
     def prepare(self, image: Image.Image) -> Tensor:
         return torch.tensor(list(image.resize((4, 4)).tobytes()), dtype=torch.float32)
@@ -28,8 +26,8 @@ class Thumbnail(Encoder):
         return images[:, None]
 
     def paper_feature(self, images: Tensor) -> Tensor:
-        if self.marks:
-            with Path(self.marks).open("a") as file:
+        if "MARKS" in os.environ:
+            with Path(os.environ["MARKS"]).open("a") as file:
                 file.write(f"{os.getpid()} {len(images)}\n")
         time.sleep(self.seconds)
         return images[:, :, None] if self.fail == "shape" else images

@@ -1,0 +1,198 @@
+"""Encoders from open_clip: preprocessing and activation from the tag, the weights from wherever they are."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor, nn
+
+from vlmatch.encoders import timm_models
+from vlmatch.encoders.base import Encoder
+from vlmatch.encoders.hub import hub_file, not_here
+from vlmatch.encoders.preprocessing import plain
+from vlmatch.encoders.weights import UNREADABLE, local_path, sha256_of
+from vlmatch.errors import NotHereError, VlmatchError, one_line
+
+# The order in which open_clip itself looks for weights in a folder.
+WEIGHT_NAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
+# AttributeError: open_clip trips over a checkpoint with a logit bias that the architecture lacks.
+_UNLOADABLE = (*UNREADABLE, TypeError, AttributeError)
+
+
+class OpenClipEncoder(Encoder):
+    """The vision tower of an open_clip model, without the projection into the shared space.
+
+    architecture, pretrained: open_clip's names, e.g. 'ViT-SO400M-14-SigLIP-384' and 'webli'. The tag fixes
+    preprocessing and activation (QuickGELU), wherever the weights come from.
+    checkpoint: the weights' place, a file or a folder, where the hub is not to be asked. With architecture
+    and pretrained null it is a folder with an `open_clip_config.json`, which then fixes everything.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        architecture: str | None,
+        pretrained: str | None,
+        *,
+        checkpoint: str | None = None,
+        feature: str = "paper",
+        licence: Mapping[str, str] | None = None,
+    ) -> None:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        super().__init__(name, feature=feature, licence=licence)
+        if architecture is None and pretrained is None and checkpoint is not None:
+            model, path = folder_model(name, local_path(name, checkpoint))
+        elif architecture is not None and pretrained is not None:
+            model, path = tag_model(name, architecture, pretrained, checkpoint)
+        else:
+            raise VlmatchError(
+                f"encoder '{name}': architecture='{architecture}', pretrained='{pretrained}'; give both (the tag fixes "
+                "preprocessing and activation), or neither and a checkpoint folder with open_clip_config.json"
+            )
+        self.visual: Any = model.visual
+        self._preprocess_config = dict(model.visual.preprocess_cfg)
+        self._transform = image_transform_v2(PreprocessCfg(**self._preprocess_config), is_train=False)
+        self._rule = drop_projection(name, self.visual)
+        self.weights_sha256 = sha256_of([path])
+        self.eval()
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """One RGB image as the model's input: (3, h, w)."""
+        prepared: Tensor = self._transform(image)
+        return prepared
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """The patches after the last block but one, or the cells of the last map: (n, t, d)."""
+        if hasattr(self.visual, "trunk"):
+            return timm_models.patch_tokens(self.visual.trunk, images)
+        if not hasattr(self.visual, "transformer"):  # a ResNet: the cells of its last map
+            layers = self.visual.forward_intermediates(images, indices=[-1], intermediates_only=True)
+            feature_map: Tensor = layers["image_intermediates"][0]
+            return feature_map.flatten(2).transpose(1, 2)
+        layers = self.visual.forward_intermediates(
+            images, indices=[-2], output_fmt="NLC", intermediates_only=True, stop_early=True
+        )
+        patches: Tensor = layers["image_intermediates"][0]
+        return patches
+
+    def paper_feature(self, images: Tensor) -> Tensor:
+        """The feature as this model pools it, before any projection: (n, d)."""
+        if hasattr(self.visual, "trunk") and not hasattr(self.visual.head, "pool"):
+            return timm_models.pooled(self.visual.trunk, images)
+        features: Tensor = self.visual(images)
+        return features
+
+    @property
+    def paper_rule(self) -> str:
+        """The feature rule in words."""
+        return self._rule
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What `prepare` does, as plain values."""
+        return plain(self._preprocess_config)
+
+
+def tag_model(name: str, architecture: str, pretrained: str, checkpoint: str | None) -> tuple[Any, Path]:
+    """The model of a tag, and the file its weights came from: `checkpoint`, or where the tag says on the hub."""
+    import open_clip
+
+    tag = open_clip.get_pretrained_cfg(architecture, pretrained)
+    if not tag:
+        tags = open_clip.list_pretrained_tags_by_model(architecture)
+        known = f"its tags are {', '.join(tags)}" if tags else "open_clip.list_pretrained() names all there are"
+        raise VlmatchError(
+            f"encoder '{name}': architecture='{architecture}' pretrained='{pretrained}' is not open_clip's; {known}"
+        )
+    path = tag_weights(name, pretrained, tag) if checkpoint is None else weights_in(name, local_path(name, checkpoint))
+    preprocess_keys = ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")
+    model = built(
+        name,
+        architecture,
+        path,
+        pretrained=str(path),
+        force_quick_gelu=bool(tag.get("quick_gelu", False)),
+        force_preprocess_cfg={key: tag[key] for key in preprocess_keys if tag.get(key) is not None},
+    )
+    return model, path
+
+
+def folder_model(name: str, folder: Path) -> tuple[Any, Path]:
+    """The model that a folder with `open_clip_config.json` holds, and its weight file."""
+    if not (folder / "open_clip_config.json").is_file():
+        raise VlmatchError(
+            f"encoder '{name}': checkpoint='{folder}' holds no open_clip_config.json; give architecture "
+            "and pretrained, which fix preprocessing and activation, beside this checkpoint"
+        )
+    path = weights_in(name, folder)
+    return built(name, f"local-dir:{folder}", path), path
+
+
+def built(name: str, model_name: str, path: Path, **options: Any) -> Any:
+    """The open_clip model with its weights, all of them; both towers, since checkpoints hold both."""
+    import open_clip
+
+    try:
+        return open_clip.create_model(
+            model_name, pretrained_text=False, require_pretrained=True, weights_only=True, **options
+        )
+    except _UNLOADABLE as error:
+        raise VlmatchError(
+            f"encoder '{name}': weights '{path}' can't be loaded into open_clip's {model_name} "
+            f"({one_line(error)[:200]}); give a .safetensors or plain tensor file of exactly this architecture"
+        ) from error
+
+
+def tag_weights(name: str, pretrained: str, tag: Mapping[str, Any]) -> Path:
+    """The weight file of a tag, from the hub's cache or the hub; safetensors where there are."""
+    if "file" in tag:
+        return local_path(name, tag["file"])
+    repository, _, filename = str(tag.get("hf_hub", "")).rpartition("/")
+    if not repository:
+        raise NotHereError(not_here(name, pretrained, "open_clip names no place on the hub for them"))
+    safe = filename.rpartition(".")[0] + ".safetensors"
+    return hub_file(name, pretrained, repository, (safe, filename) if filename else (WEIGHT_NAMES[0], WEIGHT_NAMES[2]))
+
+
+def weights_in(name: str, place: Path) -> Path:
+    """The weight file at a place: the file itself, or the one that open_clip would take from the folder."""
+    if place.is_file():
+        return place
+    found = [place / filename for filename in WEIGHT_NAMES if (place / filename).is_file()]
+    if not found:
+        raise NotHereError(
+            f"encoder '{name}': checkpoint='{place}' holds no weights; it needs one of {', '.join(WEIGHT_NAMES)}"
+        )
+    return found[0]
+
+
+def drop_projection(name: str, visual: Any) -> str:
+    """Take the projection into the shared space off a vision tower, and say by which rule it pools."""
+    if hasattr(visual, "trunk"):
+        if hasattr(visual.head, "pool"):
+            visual.head = nn.Sequential(OrderedDict(pool=visual.head.pool))
+            return "attention pool"
+        visual.head = nn.Sequential()
+        visual.trunk.reset_classifier(0)
+        return timm_models.pooling_rule(visual.trunk)
+    if not hasattr(visual, "transformer"):
+        return "attention pool"
+    visual.proj, visual.output_tokens = None, False
+    if visual.attn_pool is not None:
+        return "attention pool"
+    rules = {"tok": "cls", "avg": "mean patch"}
+    if visual.pool_type not in rules:
+        raise VlmatchError(f"encoder '{name}': its tower pools by '{visual.pool_type}', which gives no n x d feature")
+    return rules[visual.pool_type]

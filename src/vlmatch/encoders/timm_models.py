@@ -1,0 +1,140 @@
+"""Encoders from timm, by the tag of their weights: the tag says where they are and how images are preprocessed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from vlmatch.encoders.base import Encoder
+from vlmatch.encoders.hub import hub_file, not_here
+from vlmatch.encoders.preprocessing import plain
+from vlmatch.encoders.weights import UNREADABLE, local_path, sha256_of
+from vlmatch.errors import NotHereError, VlmatchError, one_line
+
+WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
+
+
+class TimmEncoder(Encoder):
+    """A timm model without its classifier.
+
+    model: architecture and tag, e.g. 'vit_large_patch14_dinov2.lvd142m': the tag fixes weights and preprocessing.
+    checkpoint: path of a .safetensors or .pth file that holds the tag's weights; without it they come from
+    the hub's cache or the hub. The feature is pooled as the tag's model pools it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        *,
+        checkpoint: str | None = None,
+        feature: str = "paper",
+        licence: Mapping[str, str] | None = None,
+    ) -> None:
+        from timm.data import create_transform, resolve_model_data_config
+
+        super().__init__(name, feature=feature, licence=licence)
+        path = tag_weights(name, model) if checkpoint is None else local_path(name, checkpoint)
+        self.trunk = timm_trunk(name, model, path)
+        self.weights_sha256 = sha256_of([path])
+        self._data_config = resolve_model_data_config(self.trunk)
+        self._transform = create_transform(**self._data_config, is_training=False)
+        self.eval()
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """One RGB image as the model's input: (3, h, w)."""
+        prepared: Tensor = self._transform(image)
+        return prepared
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """The patches after the last block but one, or the cells of the last map: (n, t, d)."""
+        return patch_tokens(self.trunk, images)
+
+    def paper_feature(self, images: Tensor) -> Tensor:
+        """The feature as this model pools it, before any projection: (n, d)."""
+        return pooled(self.trunk, images)
+
+    @property
+    def paper_rule(self) -> str:
+        """The feature rule in words."""
+        return pooling_rule(self.trunk)
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What `prepare` does, as plain values."""
+        return plain(self._data_config)
+
+
+def tag_weights(name: str, model: str) -> Path:
+    """The weight file of a timm tag, from the hub's cache or the hub; VlmatchError on an unknown tag."""
+    import timm
+
+    if not timm.is_model_pretrained(model):
+        architecture = model.partition(".")[0]
+        tags = timm.list_pretrained(f"{architecture}.*") or timm.list_pretrained("*dinov2*")
+        raise VlmatchError(
+            f"encoder '{name}': model='{model}' is no timm model with weights; such are {', '.join(tags[:6])}"
+        )
+    config = timm.get_pretrained_cfg(model)
+    if not config.hf_hub_id:
+        raise NotHereError(not_here(name, model, "timm names no place on the hub for them"))
+    filenames = (config.hf_hub_filename,) if config.hf_hub_filename else WEIGHT_NAMES
+    return hub_file(name, model, config.hf_hub_id, filenames)
+
+
+def timm_trunk(name: str, model: str, path: Path) -> Any:
+    """The timm model with the tensors of `path`, loaded strictly and converted as timm does for this architecture.
+
+    The classifier is loaded with the rest, since timm checks nothing when it is left out, and dropped afterwards.
+    """
+    import timm
+
+    if not timm.is_model(model):
+        raise VlmatchError(f"encoder '{name}': model='{model}' is unknown to timm; see timm.list_models()")
+    place = {"file": str(path), "custom_load": False, "state_dict": None}
+    try:
+        trunk: Any = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=place)
+    except UNREADABLE as error:
+        raise VlmatchError(
+            f"encoder '{name}': weights '{path}' can't be loaded into timm's {model} ({one_line(error)[:200]}); "
+            "give a .safetensors or .pth file of exactly this model"
+        ) from error
+    trunk.reset_classifier(0)
+    return trunk
+
+
+def is_token_model(trunk: Any) -> bool:
+    """Whether a timm model works on a sequence of prefix and patch tokens (ViT and its kin), not on maps."""
+    return hasattr(trunk, "num_prefix_tokens")
+
+
+def pooling_rule(trunk: Any) -> str:
+    """The feature rule of a timm model, in words: how it pools before its classifier."""
+    if not is_token_model(trunk):
+        return "global average"
+    rules = {"token": "cls", "map": "attention pool", "avg": "mean patch"}
+    pool = str(trunk.global_pool)
+    return rules.get(pool, f"{pool} pool of the patches")
+
+
+def pooled(trunk: Any, images: Tensor) -> Tensor:
+    """The model's own pooled feature, after its final norm and before its classifier or projection: (n, d)."""
+    features: Tensor = trunk.forward_head(trunk.forward_features(images), pre_logits=True)
+    return features
+
+
+def patch_tokens(trunk: Any, images: Tensor) -> Tensor:
+    """What a VLM's projector is fed: the last block but one's patches, or the cells of the last map: (n, t, d)."""
+    if is_token_model(trunk):
+        layers = trunk.forward_intermediates(
+            images, indices=[-2], output_fmt="NLC", intermediates_only=True, stop_early=True
+        )
+        tokens: Tensor = layers[0]
+        return tokens
+    features: Tensor = trunk.forward_features(images)
+    if features.ndim == 3:
+        return features
+    cells_last = getattr(trunk, "output_fmt", "NCHW") == "NCHW"
+    return features.flatten(2).transpose(1, 2) if cells_last else features.flatten(1, 2)

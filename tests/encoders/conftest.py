@@ -1,0 +1,54 @@
+"""Shared by the encoders' tests: photographs and the models' yaml files."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from vlmatch import paths
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[Image.Image]:
+    """Eight crops, 160 x 120, of the two photographs that scikit-learn carries."""
+    from sklearn.datasets import load_sample_images
+
+    corners = [(40, 40), (420, 40), (40, 260), (420, 260)]
+    return [
+        Image.fromarray(photo).crop((x, y, x + 160, y + 120))
+        for photo in load_sample_images().images
+        for x, y in corners
+    ]
+
+
+@pytest.fixture(params=["damaged.safetensors", "damaged.pth", "hostile.pth"])
+def bad_weights(request, tmp_path) -> Iterator[Path]:
+    """A file that is no weights, or that would run code; afterwards, that it has not run it."""
+    path = tmp_path / request.param
+    if path.stem == "damaged":
+        path.write_bytes(b"damaged")
+    else:
+        torch.save({"weight": RunsCode(f"touch {tmp_path}/ran")}, path)
+    yield path
+    assert not (tmp_path / "ran").exists()
+
+
+class RunsCode:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple:
+        return os.system, (self.command,)
+
+
+def encoder_configs() -> dict[str, dict]:
+    """Every conf/encoder/*.yaml as a plain dictionary, by name."""
+    return {
+        path.stem: yaml.safe_load(path.read_text()) for path in sorted(Path(paths.conf(), "encoder").glob("*.yaml"))
+    }

@@ -1,0 +1,96 @@
+"""ONNX encoders: equal to onnxruntime, differentiable, and refused in one line when they are not what the yaml says."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hydra.utils import instantiate
+from onnx import TensorProto, helper, numpy_helper
+
+from encoders.conftest import encoder_configs
+from vlmatch.encoders.onnx import OnnxEncoder
+from vlmatch.errors import VlmatchError
+from vlmatch.packages import Package, package_folder
+
+PREPROCESSING = {"size": 8, "resize_to": 8, "resize": "squash", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+NODES = {"input_node": "image", "feature_node": "pooled", "map_node": "map", "rule": "global average"}
+
+
+@pytest.fixture
+def onnx_file(tmp_path):
+    """One convolution, a ReLU, a global average and a classifier, NCHW."""
+    weights = np.random.default_rng(0).normal(size=(5, 3, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["conv"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["conv"], ["map"]),
+        helper.make_node("GlobalAveragePool", ["map"], ["average"]),
+        helper.make_node("Flatten", ["average"], ["pooled"]),
+        helper.make_node("Softmax", ["pooled"], ["classes"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 8, 8])
+    classes = helper.make_tensor_value_info("classes", TensorProto.FLOAT, ["n", 5])
+    graph = helper.make_graph(nodes, "tiny", [image], [classes], [numpy_helper.from_array(weights, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "tiny.onnx")
+    return tmp_path / "tiny.onnx"
+
+
+def runtime(path, inputs, outputs):
+    """The values of `outputs` by onnxruntime, an implementation of its own."""
+    model = onnx.load(path)
+    for name in outputs:
+        model.graph.output.append(helper.make_empty_tensor_value_info(name))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(outputs, inputs)
+
+
+@torch.inference_mode()
+def test_open_nsfw_equals_onnxruntime_from_pixels_to_feature(photos):
+    config = encoder_configs()["open_nsfw"]
+    ours = instantiate(config)
+    batch = ours.collate([ours.prepare(photo) for photo in photos[:2]])
+    path = package_folder(Package.of(config["package"])) / config["file"]
+    nhwc = batch.permute(0, 2, 3, 1).numpy()
+    feature, last_map = runtime(path, {"input:0": nhwc}, [config["feature_node"], config["map_node"]])
+    np.testing.assert_allclose(ours(batch).numpy(), feature, atol=1e-4)
+    # The map's values reach 18, where two float32 convolutions differ by 2e-4: compared to its scale.
+    cells = last_map.reshape(2, 1024, 49).swapaxes(1, 2)
+    np.testing.assert_allclose(ours.tokens(batch).numpy(), cells, atol=1e-4 * cells.max())
+    torch.testing.assert_close(ours.tokens(batch).mean(dim=1), ours(batch), rtol=0, atol=1e-4)
+    torch.testing.assert_close(ours(batch[:1]), ours(batch)[:1], rtol=0, atol=1e-4)
+
+
+def test_a_local_nchw_file_equals_onnxruntime_and_lets_gradients_through(onnx_file, photos):
+    ours = OnnxEncoder("x", preprocessing=PREPROCESSING, checkpoint=str(onnx_file), **NODES)
+    batch = ours.collate([ours.prepare(photo) for photo in photos])
+    (expected,) = runtime(onnx_file, {"image": batch.numpy()}, ["pooled"])
+    feature = ours(batch.requires_grad_())
+    np.testing.assert_allclose(feature.detach().numpy(), expected, atol=1e-5)
+    feature.sum().backward()
+    assert batch.grad.abs().sum() > 0
+    assert not ours.training
+
+
+def test_a_node_that_is_not_there_names_those_at_the_end(onnx_file):
+    wrong = NODES | {"feature_node": "features"}
+    with pytest.raises(
+        VlmatchError, match=r"node 'features' is not in 'tiny.onnx'; its last ones are .*pooled, classes"
+    ):
+        OnnxEncoder("x", preprocessing=PREPROCESSING, checkpoint=str(onnx_file), **wrong)
+
+
+def test_a_file_that_is_no_onnx_and_an_unknown_layout_are_one_line(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"not onnx at all")
+    with pytest.raises(VlmatchError, match="can't be read as ONNX"):
+        OnnxEncoder("x", preprocessing=PREPROCESSING, checkpoint=str(tmp_path / "a.onnx"), **NODES)
+    with pytest.raises(VlmatchError, match="layout='hwc' is unknown"):
+        OnnxEncoder("x", preprocessing=PREPROCESSING, checkpoint=str(tmp_path / "a.onnx"), layout="hwc", **NODES)
+
+
+def test_an_operation_that_onnx2torch_lacks_is_one_line(onnx_file):
+    model = onnx.load(onnx_file)
+    model.graph.node[1].op_type = "Hardmax"
+    onnx.save(model, onnx_file)
+    with pytest.raises(VlmatchError, match="operation that onnx2torch lacks"):
+        OnnxEncoder("x", preprocessing=PREPROCESSING, checkpoint=str(onnx_file), **NODES)

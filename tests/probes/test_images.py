@@ -1,0 +1,169 @@
+"""Images come out RGB, upright and on white, or as one line that names the file."""
+
+import io
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.images import SVG_SIDE, open_image
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """A PNG whose header claims that size and whose pixels never come."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+def colour_at(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    """The colour of one pixel."""
+    return tuple(int(value) for value in np.asarray(image)[y, x])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA", "L and a transparent grey", "RGB and a transparent one"])
+def test_transparent_pixels_become_white(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "x.png"
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    clear.putpixel((0, 0), (0, 0, 0, 255))
+    if mode == "P":
+        palette = Image.new("P", (4, 4), 0)
+        palette.putpalette([0, 0, 0, 0, 0, 0])
+        palette.putpixel((0, 0), 1)
+        palette.save(path, transparency=0)
+    elif " " in mode:
+        grey = Image.new("L", (4, 4), 7)
+        grey.putpixel((0, 0), 0)
+        grey.convert(mode.split(maxsplit=1)[0]).save(path, transparency=7 if mode[0] == "L" else (7, 7, 7))
+    elif mode == "PA":
+        path = tmp_path / "x.tif"
+        clear.convert("LA").save(path)
+    else:
+        clear.convert(mode).save(path)
+    image = open_image(path)
+    assert image.mode == "RGB"
+    assert colour_at(image, 0, 0) == (0, 0, 0)
+    assert colour_at(image, 1, 1) == (255, 255, 255)
+
+
+def test_half_transparent_black_is_grey(tmp_path: Path) -> None:
+    Image.new("RGBA", (2, 2), (0, 0, 0, 128)).save(tmp_path / "x.png")
+    assert colour_at(open_image(tmp_path / "x.png"), 0, 0) == (127, 127, 127)
+
+
+def test_sixteen_bit_greys_keep_their_brightness(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64).round().astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "x.png")
+    opened = np.asarray(open_image(tmp_path / "x.png"))[..., 0]
+    np.testing.assert_allclose(opened, ramp / 257, atol=0.51)
+
+
+def test_photographs_are_turned_upright_by_their_exif_orientation(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (40, 20), "blue")
+    picture.paste("red", (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    picture.save(tmp_path / "x.jpg", exif=exif, quality=95)
+    image = open_image(tmp_path / "x.jpg")
+    assert image.size == (20, 40)
+    assert colour_at(image, 10, 5)[0] > 200  # red, the left half, is on top
+    assert colour_at(image, 10, 35)[2] > 200
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "1", "YCbCr"])
+def test_other_colour_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
+    Image.new("RGB", (8, 8), "white").convert(mode).save(tmp_path / "x.tif")
+    assert colour_at(open_image(tmp_path / "x.tif"), 4, 4) == pytest.approx((255, 255, 255), abs=2)
+
+
+@pytest.mark.parametrize(("width", "height"), [(20000, 15000), (10000, 6000)])
+def test_a_huge_image_is_refused_by_its_header_without_being_decoded(tmp_path: Path, width: int, height: int) -> None:
+    (tmp_path / "huge.png").write_bytes(png_claiming(width, height))
+    started = time.perf_counter()
+    with pytest.raises(VlmatchError, match=r"huge\.png' is too large .*the limit is 50,000,000") as caught:
+        open_image(tmp_path / "huge.png")
+    assert time.perf_counter() - started < 0.5
+    assert str(width * height) in str(caught.value).replace(",", "")
+
+
+def test_a_limit_is_inclusive(tmp_path: Path) -> None:
+    Image.new("RGB", (10, 10)).save(tmp_path / "x.png")
+    assert open_image(tmp_path / "x.png", max_pixels=100).size == (10, 10)
+    with pytest.raises(VlmatchError, match="10 x 10 = 100 pixels; the limit is 99"):
+        open_image(tmp_path / "x.png", max_pixels=99)
+
+
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VlmatchError, match=r"nothing\.png' is not there"):
+        open_image(tmp_path / "nothing.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"<svg"])
+def test_what_is_no_image_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    for suffix in (".png", ".svg"):
+        path = tmp_path / f"x{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(VlmatchError, match="can't be") as caught:
+            open_image(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_image_is_refused_rather_than_filled_with_grey(tmp_path: Path) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    for kind in ("PNG", "JPEG", "WEBP"):
+        buffer = io.BytesIO()
+        noise.save(buffer, kind)
+        (tmp_path / "x").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+        with pytest.raises(VlmatchError, match="can't be decoded"):
+            open_image(tmp_path / "x")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "AVIF"]),
+    mode=st.sampled_from(["RGB", "L"]),
+    changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6),
+)
+def test_damaged_bytes_give_rgb_or_one_line_and_never_another_error(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, mode: str, changes: list[tuple[int, int]]
+) -> None:
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((16, 12)).convert(mode).save(buffer, kind)
+    content = bytearray(buffer.getvalue())
+    for place, value in changes:
+        content[place % len(content)] = value
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(content)
+    try:
+        outcome = open_image(path, max_pixels=1_000_000).mode
+    except VlmatchError as error:
+        outcome = str(error)
+    assert outcome == "RGB" or (outcome.startswith("image '") and "\n" not in outcome)
+
+
+@pytest.mark.parametrize(("width", "height"), [("100", "20"), ("20pt", "100pt"), ("30mm", "30mm")])
+def test_drawings_are_rendered_on_white_with_their_proportions(tmp_path: Path, width: str, height: str) -> None:
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 10 10">'
+    (tmp_path / "x.svg").write_text(svg + '<circle cx="5" cy="5" r="2" fill="#f00"/></svg>')
+    image = open_image(tmp_path / "x.svg")
+    assert image.mode == "RGB"
+    assert max(image.size) == SVG_SIDE
+    assert colour_at(image, 0, 0) == (255, 255, 255)
+    assert colour_at(image, image.width // 2, image.height // 2) == (255, 0, 0)
+
+
+def test_text_in_drawings_is_rendered_without_the_machines_fonts(tmp_path: Path) -> None:
+    text = '<text x="5" y="20" font-family="NoSuch">$5</text>'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="60" height="30">{text}</svg>'
+    (tmp_path / "x.svg").write_text(svg)
+    assert np.asarray(open_image(tmp_path / "x.svg")).min() < 64

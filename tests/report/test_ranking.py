@@ -1,0 +1,101 @@
+"""Ranking: the order, the controls, the pick and the agreement."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+
+from made_rows import header, row
+
+from vlmatch.outcomes import NOT_HERE, Outcome
+from vlmatch.report.ranking import rank
+from vlmatch.report.spreadsheet import write_table
+from vlmatch.report.table import number, show
+
+SELECTION = ["gw", "cka", "rsa"]
+
+
+def only(rows):
+    (ranking,) = rank(rows, SELECTION)
+    (llm,) = ranking.llms
+    return llm
+
+
+def test_the_smallest_gw_is_picked_where_controls_rank_last() -> None:
+    llm = only([row("a", gw=0.3, cka=0.1), row("b", gw=0.2, cka=0.2), row("noise", control=True, gw=0.4, cka=0.0)])
+    assert [standing.row.encoder for standing in llm.standings] == ["b", "a", "noise"]
+    assert (llm.pick.encoder, llm.pick.score) == ("b", "gw")
+    assert llm.warnings == ()
+
+
+def test_a_control_that_wins_under_gw_is_told_loudly_and_the_next_score_decides() -> None:
+    llm = only([row("a", gw=0.3, cka=0.5), row("b", gw=0.2, cka=0.4), row("pixels", control=True, gw=0.1, cka=0.1)])
+    assert (llm.pick.encoder, llm.pick.score) == ("a", "cka")
+    (warning,) = llm.warnings
+    assert "DO NOT TRUST GW HERE" in warning
+    assert "'pixels' ranks 1 and outranks 2 pretrained encoders (b, a)" in warning
+
+
+def test_a_score_that_ties_with_a_control_does_not_decide() -> None:
+    llm = only([row("a", gw=0.3, cka=0.5, rsa=0.2), row("pixels", control=True, gw=0.3, cka=0.5, rsa=0.1)])
+    assert llm.pick.score == "rsa"
+
+
+def test_there_is_no_pick_where_every_score_fails_its_controls() -> None:
+    llm = only([row("a", gw=0.3, cka=0.1), row("pixels", control=True, gw=0.1, cka=0.5)])
+    assert llm.pick is None
+    assert any("no pick" in warning for warning in llm.warnings)
+
+
+def test_a_pool_without_controls_says_so() -> None:
+    llm = only([row("a", gw=0.3), row("b", gw=0.2)])
+    assert llm.pick.encoder == "b"
+    assert any("no control" in warning for warning in llm.warnings)
+
+
+def test_a_pool_of_controls_picks_nothing() -> None:
+    assert only([row("pixels", control=True, gw=0.3)]).pick is None
+
+
+def test_encoders_are_ordered_within_one_llm_only() -> None:
+    (ranking,) = rank([row(e, llm, gw=g) for e, llm, g in [("a", "x", 1), ("b", "x", 2), ("a", "y", 20), ("b", "y", 10)]], SELECTION)
+    assert [[s.row.encoder for s in llm.standings] for llm in ranking.llms] == [["a", "b"], ["b", "a"]]
+
+
+def test_other_probes_and_recipes_are_other_rankings() -> None:
+    other = row("a", gw=1.0)
+    rankings = rank([row("b", gw=2.0), type(other)(header("encoder", "a", probe="q-1"), other.text, other.scores)], SELECTION)
+    assert [ranking.probe for ranking in rankings] == ["p-0", "q-1"]
+
+
+def test_agreement_of_llms_is_the_rank_correlation_of_gw() -> None:
+    values = {"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 4.0, 3.0]}
+    (ranking,) = rank([row(f"e{i}", llm, gw=v) for llm, vs in values.items() for i, v in enumerate(vs)], SELECTION)
+    (agreement,) = ranking.agreements
+    assert agreement.n_encoders == 4
+    assert agreement.spearman == pytest.approx(1 - 6 * 2 / (4 * 15))
+    assert agreement.kendall == pytest.approx(4 / 6)
+
+
+def test_a_pool_of_mixed_rules_is_flagged_but_not_for_its_controls() -> None:
+    assert rank([row("a", gw=1.0), row("b", rule="global average", gw=2.0)], SELECTION)[0].warnings
+    assert not rank([row("a", gw=1.0), row("b", control=True, rule="pixels", gw=2.0)], SELECTION)[0].warnings
+
+
+def test_the_table_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> None:
+    out = io.StringIO()
+    rankings = rank([row("a", gw=0.3, cka=0.5), row("[b]", gw=0.2, cka=0.4), row("p", control=True, gw=0.1, cka=0.1)], SELECTION)
+    show(rankings, [Outcome("siglip", "llm", NOT_HERE, "weights 'webli' are not here [x]")], Console(file=out, width=200))
+    text = out.getvalue()
+    for part in ["[b]", "p c", "DO NOT TRUST", "pick for llm: a (by CKA, the first score", "not here: siglip x llm: weights 'webli' are not here [x]"]:
+        assert part in text
+    table = write_table(tmp_path / "ranking.csv", rankings).read_text()
+    assert table == write_table(tmp_path / "again.csv", rankings).read_text()
+    assert table.splitlines()[1].startswith("p-0,10,paper,layer-2_last,llm,p,True,False")
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.25, ".2500"), (-0.25, "-.2500"), (1.5, "1.500"), (25.6e6, "25.6M"), (0.0, ".0000")])
+def test_numbers_are_short(value: float, shown: str) -> None:
+    assert number(value) == shown

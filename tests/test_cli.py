@@ -1,0 +1,163 @@
+"""The command line: the bare word, help, and one-line errors with exit code 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vlmatch import paths
+from vlmatch.cli import arguments_for_hydra, main
+from vlmatch.complaints import complaint
+
+RUN = paths.root() / "src" / "run.py"
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Run the command line in this process, in folders of its own; gives exit code, stdout and stderr."""
+    for name in ("VLMATCH_PARENT_RUN", "VLMATCH_SWEEP", "VLMATCH_DEBUG", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        own = [f"store={tmp_path}/store", f"outputs={tmp_path}/outputs", f"tracking.folder={tmp_path}/mlruns"]
+        code = 0
+        try:
+            main([*own, *arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("vlmatch: ")]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (["encoder=siglip", "multirun"], ["--multirun", "encoder=siglip"]),
+        (["multirun", "encoder=a,b", "llm=x"], ["--multirun", "encoder=a,b", "llm=x"]),
+        (["encoder=a", "-m", "llm=x"], ["--multirun", "encoder=a", "llm=x"]),
+        (["encoder=a"], ["encoder=a"]),
+        ([], []),
+    ],
+)
+def test_the_bare_word_multirun_works_at_any_position(given: list[str], wanted: list[str]) -> None:
+    assert arguments_for_hydra(given) == wanted
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported_for_it() -> None:
+    heavy = "torch sklearn mlflow torchvision open_clip timm onnx2torch pytorch_lightning transformers scipy pandas matplotlib"
+    script = (
+        f"import sys; sys.argv = ['run.py', '--help']; sys.path.insert(0, {str(RUN.parent)!r})\n"
+        "from vlmatch.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('HEAVY', sorted(set({heavy.split()!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in done.stdout
+    for part in ["task=rank", "encoder: ", "efficientnet_lite0", "python src/run.py encoder=", "Exit codes"]:
+        assert part in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["encoder=efficientnet_lite9"], ["encoder='efficientnet_lite9' is unknown", "efficientnet_lite0"]),
+        (["encodr=siglip"], ["'encodr' is not a key", "did you mean encoder"]),
+        (["probe.limmit=3"], ["'probe.limmit' is not a key", "did you mean probe.limit"]),
+        (["trainer.batchsize=3"], ["'trainer.batchsize' is not a key", "did you mean trainer.batch_size"]),
+        (["encoder=efficientnet_lite9,siglip", "multirun"], ["encoder='efficientnet_lite9' is unknown"]),
+        (["experiment=embeded", "multirun"], ["experiment='embeded' is unknown", "did you mean embedded"]),
+        (["encoder=a,b"], ["multirun"]),
+        (["pool=shop"], ["pool='shop' is unknown"]),
+        (["probe=folder"], ["probe.path"]),
+        (["probe=folder", "probe.path=/nowhere"], ["/nowhere"]),
+    ],
+)
+def test_a_typo_is_one_line_that_names_the_nearest_valid_one(cli, arguments: list[str], parts: list[str]) -> None:
+    code, _, stderr = cli(*arguments)
+    assert code == 2
+    (line,) = lines(stderr)
+    for part in parts:
+        assert part in line
+    assert "Traceback" not in stderr
+
+
+def test_debug_shows_the_traceback(cli) -> None:
+    with pytest.raises(Exception, match="limmit"):
+        cli("probe.limmit=3", "--debug")
+
+
+PNG_OF_300_MEGAPIXELS = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + (20000).to_bytes(4) + (15000).to_bytes(4) + bytes([8, 2, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("break_it", "part"),
+    [
+        (lambda folder: (folder / "red_ellipse.png").unlink(), "red_ellipse.png"),
+        (lambda folder: (folder / "red_ellipse.png").write_bytes(b"no image"), "red_ellipse.png"),
+        (lambda folder: (folder / "captions.csv").write_text("image,caption\nred_ellipse.png,\nblue_ellipse.png,Blue.\n"), "has no 'caption'"),
+        (lambda folder: (folder / "captions.csv").write_text("image,caption\nred_ellipse.png,A red one.\n"), "1 pair left"),
+        (lambda folder: (folder / "captions.csv").write_text(
+            "id,image,caption\n1,red_ellipse.png,A red one.\n1,blue_ellipse.png,A blue one.\n"), "id '1' appears twice"),
+    ],
+)  # fmt: skip
+def test_a_bad_probe_is_one_line(cli, picture_folder: Path, break_it, part: str) -> None:
+    break_it(picture_folder)
+    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", "task=embed", "task.side=encoder")
+    assert code == 2
+    (line,) = lines(stderr)
+    assert part in line
+
+
+def test_a_300_megapixel_image_is_refused_before_it_is_decoded(cli, picture_folder: Path) -> None:
+    import zlib
+
+    header = PNG_OF_300_MEGAPIXELS[8 + 4 :]
+    crc = zlib.crc32(header).to_bytes(4)
+    (picture_folder / "red_ellipse.png").write_bytes(PNG_OF_300_MEGAPIXELS + crc)
+    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", "task=embed", "task.side=encoder")
+    assert code == 2
+    (line,) = lines(stderr)
+    assert "red_ellipse.png" in line
+    assert "20000" in line or "300" in line
+
+
+def test_identical_pictures_are_refused_as_a_constant_geometry(cli, picture_folder: Path) -> None:
+    for number, path in enumerate(sorted(picture_folder.glob("*.png"))):
+        Image.new("RGB", (40, 32), "white").save(path, pnginfo=_note(number))
+    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=mean_colour", "llm=smollm2")
+    assert code == 2
+    (line,) = lines(stderr)
+    assert "constant" in line
+
+
+def _note(number: int):
+    from PIL.PngImagePlugin import PngInfo
+
+    note = PngInfo()
+    note.add_text("number", str(number))  # other bytes, same picture: not dropped as a repeated image
+    return note
+
+
+@pytest.mark.parametrize(("number", "part"), [(28, "disk is full"), (30, "read-only"), (13, "permission denied"), (20, "folder is needed")])
+def test_a_disk_that_refuses_is_one_line(number: int, part: str) -> None:
+    line = complaint(OSError(number, "no", "/cache/x"))
+    assert line is not None
+    assert line.startswith("/cache/x: ")
+    assert part in line
+
+
+def test_a_store_that_cannot_be_written_is_one_line(cli, picture_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file, not a folder")
+    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", "task=embed", "task.side=encoder")
+    assert code == 2
+    assert len(lines(stderr)) == 1
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    assert complaint(ZeroDivisionError("a bug")) is None
