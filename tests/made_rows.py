@@ -5,7 +5,7 @@ from vlmatch.scores.rows import Row, Scored
 
 
 def header(kind: str, model: str, *, control: bool = False, rule: str = "cls", probe: str = "p-0") -> Header:
-    recipe = Recipe(kind, model, {}, probe, "f" * 64, 10, "32-true")
+    recipe = Recipe(kind, model, {}, 1, probe, "f" * 64, 10, "32-true")
     licence = {"name": "MIT", "source": "", "how": "catalogue"}
     return Header(recipe, recipe.fingerprint, 4, rule, control, 1_000_000, None, {}, licence, "0" * 64)
 
@@ -13,7 +13,9 @@ def header(kind: str, model: str, *, control: bool = False, rule: str = "cls", p
 def row(encoder: str, llm: str = "llm", *, control: bool = False, rule: str = "cls", **scores: float) -> Row:
     """A row of `gw` (lower is better, not paired) and any others (higher is better, paired)."""
     scored = {
-        name: Scored(value, {"gw_relative": value} if name == "gw" else {}, name.upper(), name != "gw", name != "gw", 1, {})
+        name: Scored(
+            value, {"gw_relative": value} if name == "gw" else {}, name.upper(), name != "gw", name != "gw", 1, {}
+        )
         for name, value in scores.items()
     }
     return Row(header("encoder", encoder, control=control, rule=rule), header("llm", llm), scored)

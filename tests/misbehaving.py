@@ -1,4 +1,4 @@
-"""An encoder that can dawdle and misbehave, for the tests of the embedding loop; allowed by `targets`."""
+"""An encoder that can dawdle and misbehave, and embedding by it, in this process or another."""
 
 import os
 import time
@@ -9,7 +9,34 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vlmatch.embeddings.embed import Cost, embed
+from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.encoders.base import Encoder
+from vlmatch.probes.pairs import ProbeSet
+
+ALLOWED = ("misbehaving.",)
+THUMBNAIL = {"_target_": "misbehaving.Thumbnail", "name": "t"}
+TRAINER = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "strategy": "auto",
+    "precision": "32-true",
+    "batch_size": 2,
+    "shard_size": 4,
+    "num_workers": 0,
+    "profiler": None,
+}
+
+
+def compute(config: dict[str, Any], probe: ProbeSet, store: Store, **trainer: Any) -> tuple[Embeddings, Cost]:
+    """Embed by an encoder of this module, in shards of 4 rows and batches of 2."""
+    return embed("encoder", config, probe, store, {**TRAINER, **trainer}, ALLOWED)
+
+
+def compute_elsewhere(marks: Path, config: dict[str, Any], probe: ProbeSet, store: Store) -> None:
+    """The same as the main function of another process, which leaves its marks in a file."""
+    os.environ["MARKS"] = str(marks)
+    compute(config, probe, store)
 
 
 class Thumbnail(Encoder):

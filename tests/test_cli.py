@@ -11,6 +11,7 @@ from vlmatch import paths
 from vlmatch.cli import arguments_for_hydra, main
 from vlmatch.complaints import complaint
 
+EMBED = ("task=embed", "task.side=encoder")
 RUN = paths.root() / "src" / "run.py"
 
 
@@ -51,7 +52,8 @@ def test_the_bare_word_multirun_works_at_any_position(given: list[str], wanted: 
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported_for_it() -> None:
-    heavy = "torch sklearn mlflow torchvision open_clip timm onnx2torch pytorch_lightning transformers scipy pandas matplotlib"
+    heavy = "torch torchvision sklearn scipy pandas matplotlib mlflow open_clip timm transformers onnx2torch "
+    heavy += "pytorch_lightning"
     script = (
         f"import sys; sys.argv = ['run.py', '--help']; sys.path.insert(0, {str(RUN.parent)!r})\n"
         "from vlmatch.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
@@ -92,7 +94,16 @@ def test_debug_shows_the_traceback(cli) -> None:
         cli("probe.limmit=3", "--debug")
 
 
-PNG_OF_300_MEGAPIXELS = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + (20000).to_bytes(4) + (15000).to_bytes(4) + bytes([8, 2, 0, 0, 0])
+PNG_OF_300_MEGAPIXELS = (
+    bytes.fromhex("89504e470d0a1a0a0000000d49484452")
+    + (20000).to_bytes(4)
+    + (15000).to_bytes(4)
+    + bytes([8, 2, 0, 0, 0])
+)
+
+
+def captions(text: str):
+    return lambda folder: (folder / "captions.csv").write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -100,15 +111,14 @@ PNG_OF_300_MEGAPIXELS = bytes.fromhex("89504e470d0a1a0a0000000d49484452") + (200
     [
         (lambda folder: (folder / "red_ellipse.png").unlink(), "red_ellipse.png"),
         (lambda folder: (folder / "red_ellipse.png").write_bytes(b"no image"), "red_ellipse.png"),
-        (lambda folder: (folder / "captions.csv").write_text("image,caption\nred_ellipse.png,\nblue_ellipse.png,Blue.\n"), "has no 'caption'"),
-        (lambda folder: (folder / "captions.csv").write_text("image,caption\nred_ellipse.png,A red one.\n"), "1 pair left"),
-        (lambda folder: (folder / "captions.csv").write_text(
-            "id,image,caption\n1,red_ellipse.png,A red one.\n1,blue_ellipse.png,A blue one.\n"), "id '1' appears twice"),
+        (captions("image,caption\nred_ellipse.png,\nblue_ellipse.png,Blue.\n"), "has no 'caption'"),
+        (captions("image,caption\nred_ellipse.png,A red one.\n"), "1 pair left"),
+        (captions("id,image,caption\n1,red_ellipse.png,Red.\n1,blue_ellipse.png,Blue.\n"), "id '1' appears twice"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_probe_is_one_line(cli, picture_folder: Path, break_it, part: str) -> None:
     break_it(picture_folder)
-    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", "task=embed", "task.side=encoder")
+    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", *EMBED)
     assert code == 2
     (line,) = lines(stderr)
     assert part in line
@@ -120,7 +130,7 @@ def test_a_300_megapixel_image_is_refused_before_it_is_decoded(cli, picture_fold
     header = PNG_OF_300_MEGAPIXELS[8 + 4 :]
     crc = zlib.crc32(header).to_bytes(4)
     (picture_folder / "red_ellipse.png").write_bytes(PNG_OF_300_MEGAPIXELS + crc)
-    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", "task=embed", "task.side=encoder")
+    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", *EMBED)
     assert code == 2
     (line,) = lines(stderr)
     assert "red_ellipse.png" in line
@@ -144,7 +154,9 @@ def _note(number: int):
     return note
 
 
-@pytest.mark.parametrize(("number", "part"), [(28, "disk is full"), (30, "read-only"), (13, "permission denied"), (20, "folder is needed")])
+@pytest.mark.parametrize(
+    ("number", "part"), [(28, "disk is full"), (30, "read-only"), (13, "permission denied"), (20, "folder is needed")]
+)
 def test_a_disk_that_refuses_is_one_line(number: int, part: str) -> None:
     line = complaint(OSError(number, "no", "/cache/x"))
     assert line is not None
@@ -154,7 +166,7 @@ def test_a_disk_that_refuses_is_one_line(number: int, part: str) -> None:
 
 def test_a_store_that_cannot_be_written_is_one_line(cli, picture_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file, not a folder")
-    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", "task=embed", "task.side=encoder")
+    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", *EMBED)
     assert code == 2
     assert len(lines(stderr)) == 1
 

@@ -33,7 +33,9 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def sweep(home: Path) -> subprocess.CompletedProcess[str]:
     """Two pretrained encoders, a control and one whose weights are not here, against the pool's LLM."""
-    subprocess.run([sys.executable, str(paths.root() / "src" / "run.py"), "task=fetch"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, str(paths.root() / "src" / "run.py"), "task=fetch"], check=True, capture_output=True
+    )
     return run(home, "encoder=efficientnet_lite0,mobilenetv2,pixels16,siglip", "llm=smollm2", "multirun")
 
 
@@ -43,7 +45,9 @@ def runs(home: Path):
     return client, client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
 
 
-def test_a_sweep_ranks_goes_on_after_a_failure_and_exits_with_2(sweep: subprocess.CompletedProcess[str], home: Path) -> None:
+def test_a_sweep_ranks_goes_on_after_a_failure_and_exits_with_2(
+    sweep: subprocess.CompletedProcess[str], home: Path
+) -> None:
     assert sweep.returncode == 2, sweep.stderr
     assert "Traceback" not in sweep.stderr
     assert "not here: siglip x smollm2: encoder 'siglip': weights 'webli' are not here" in sweep.stderr
@@ -90,7 +94,14 @@ def test_mlflow_has_one_parent_and_a_child_a_pair_with_its_own_tags(
 
 def test_workers_of_another_launcher_join_the_same_parent(sweep: subprocess.CompletedProcess[str], home: Path) -> None:
     before = {run.info.run_id for run in runs(home)[1]}
-    done = run(home, "encoder=efficientnet_lite0,pixels16", "llm=smollm2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "multirun")
+    done = run(
+        home,
+        "encoder=efficientnet_lite0,pixels16",
+        "llm=smollm2",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        "multirun",
+    )
     assert done.returncode == 0, done.stderr
     new = [run for run in runs(home)[1] if run.info.run_id not in before]
     (parent,) = [run for run in new if "mlflow.parentRunId" not in run.data.tags]

@@ -10,10 +10,12 @@ TOUR = paths.root() / "notebooks" / "tour.ipynb"
 
 def test_the_tour_runs_from_top_to_bottom() -> None:
     notebook = nbformat.read(TOUR, as_version=4)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": TOUR.parent}}).execute()
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": TOUR.parent}}
+    ).execute()
     printed = "".join(str(output) for cell in notebook.cells for output in cell.get("outputs", []))
     assert "efficientnet_lite0" in printed
-    assert "rank in brackets" in printed
+    assert "each score with its rank" in printed
 
 
 def test_the_tour_is_stored_without_outputs() -> None:

@@ -63,11 +63,23 @@ def test_artifacts_lie_beside_the_database(config, tmp_path: Path) -> None:
 
 
 def test_secrets_are_masked() -> None:
-    config = {"hub": {"token": "hf_x", "name": "n"}, "list": [{"api_key": "k"}], "token_empty": None, "tokens_per_image": 3}
-    assert masked(config) == {"hub": {"token": "***", "name": "n"}, "list": [{"api_key": "***"}], "token_empty": None, "tokens_per_image": 3}
+    config = {
+        "hub": {"token": "hf_x", "name": "n"},
+        "list": [{"api_key": "k"}],
+        "token_empty": None,
+        "tokens_per_image": 3,
+    }
+    assert masked(config) == {
+        "hub": {"token": "***", "name": "n"},
+        "list": [{"api_key": "***"}],
+        "token_empty": None,
+        "tokens_per_image": 3,
+    }
 
 
 def test_the_comparison_page_names_runs_and_experiment() -> None:
     local, server = Tracker(None, "sqlite:///x.db", "1"), Tracker(None, "http://host:5000/", "1")
-    assert unquote(local.comparison(["a", "b"])) == 'http://127.0.0.1:5000/#/compare-runs?runs=["a","b"]&experiments=["1"]'
+    assert (
+        unquote(local.comparison(["a", "b"])) == 'http://127.0.0.1:5000/#/compare-runs?runs=["a","b"]&experiments=["1"]'
+    )
     assert server.comparison(["a"]).startswith("http://host:5000/#/compare-runs?runs=")

@@ -69,4 +69,3 @@ def _application() -> Any:
 def _leave(signum: int, frame: object) -> None:
     """Turn SIGTERM into an exit, so that `with` blocks close their runs and files."""
     sys.exit(128 + signum)
-

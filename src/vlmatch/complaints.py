@@ -51,7 +51,9 @@ def _about_config(error: BaseException, arguments: list[str]) -> str:
     if choice:
         group, name = choice.groups()
         return f"{group}='{name}' is unknown; {_nearest(name, choices(group))}"
-    key = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct|In '[^']*': Could not find '([^']+)'", message)
+    key = re.search(
+        r"Could not override '([^']+)'|Key '([^']+)' is not in struct|In '[^']*': Could not find '([^']+)'", message
+    )
     if key:
         name = next(group for group in key.groups() if group)
         asked = next((a.split("=")[0].lstrip("+~") for a in arguments if name in a.split("=")[0]), name)

@@ -6,8 +6,8 @@ from typing import Any
 from vlmatch.errors import VlmatchError
 
 
-def build(config: Mapping[str, Any], *, allowed: tuple[str, ...] = (), **more: Any) -> Any:
-    """Instantiate `config`; every `_target_` in it must start with `vlmatch.` or one of `allowed`.
+def build(config: Mapping[str, Any], *, allowed: tuple[str, ...] = ()) -> Any:
+    """Instantiate `config`; every `_target_` in it must be of vlmatch or of one of the `allowed` prefixes.
 
     A yaml may come from a stranger, and a target is code that runs: Hydra's own list refuses only the worst.
     """
@@ -15,10 +15,9 @@ def build(config: Mapping[str, Any], *, allowed: tuple[str, ...] = (), **more: A
     from hydra.utils import instantiate
 
     for target in _targets(config):
-        if not target.startswith(("vlmatch.", *allowed)):
-            raise VlmatchError(f"_target_='{target}' is not of vlmatch; allow it by name: targets=[{target.split('.')[0]}.]")
+        _found(target, allowed)
     try:
-        return instantiate(dict(config), **more)
+        return instantiate(dict(config))
     except InstantiationException as error:
         if isinstance(error.__cause__, TypeError):
             raise VlmatchError(f"{config.get('name', config['_target_'])}: {error.__cause__}") from error
@@ -27,14 +26,36 @@ def build(config: Mapping[str, Any], *, allowed: tuple[str, ...] = (), **more: A
         raise
 
 
+def version_of(config: Mapping[str, Any], *, allowed: tuple[str, ...] = ()) -> int:
+    """The `version` of the class that `config` names: raised by its author when equal settings give other numbers."""
+    return int(_found(config["_target_"], allowed).version)
+
+
 def plain(node: Any) -> dict[str, Any]:
-    """A node of the config as plain values, interpolations resolved; raises VlmatchError where a value must be given."""
+    """A node of the config as plain values, resolved; raises VlmatchError where a value has still to be given."""
     from omegaconf import OmegaConf
 
     missing = sorted(f"{node._key()}.{key}" for key in OmegaConf.missing_keys(node))
     if missing:
-        raise VlmatchError(f"{missing[0]} has no value and no default; give it: {' '.join(f'{key}=...' for key in missing)}")
+        given = " ".join(f"{key}=..." for key in missing)
+        raise VlmatchError(f"{missing[0]} has no value and no default; give it: {given}")
     return dict(OmegaConf.to_container(node, resolve=True))  # type: ignore[arg-type]
+
+
+def _found(target: str, allowed: tuple[str, ...]) -> Any:
+    """The class or function of a target; refused where its name, or the module it was defined in, is a stranger's.
+
+    The module counts too: `vlmatch.packages.subprocess.run` has a familiar name.
+    """
+    from hydra.utils import get_object
+
+    prefixes = ("vlmatch.", *allowed)
+    if target.startswith(prefixes):
+        found = get_object(target)
+        if str(getattr(found, "__module__", "")).startswith(tuple(prefix.rstrip(".") for prefix in prefixes)):
+            return found
+    module = target.partition(".")[0]
+    raise VlmatchError(f"_target_='{target}' is not of vlmatch; allow it by name: targets=[{module}.]")
 
 
 def _targets(node: Any) -> Iterator[str]:

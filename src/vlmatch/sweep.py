@@ -1,4 +1,4 @@
-"""What happens around a sweep: one parent run before it, one row a job whatever becomes of it, one answer at its end."""
+"""What happens around a sweep: a parent run before it, a row a job whatever becomes of it, one answer at its end."""
 
 import atexit
 import logging
@@ -40,7 +40,10 @@ class SweepCallback(Callback):
         atexit.register(tracker.close_if_running, parent)  # a sweep that never reaches its end, for whatever reason
         os.environ[PARENT], os.environ[SWEEP] = parent, name
         with open_dict(config):
-            config.hydra.overrides.hydra += [f"+hydra.job.env_set.{PARENT}={parent}", f"+hydra.job.env_set.{SWEEP}='{name}'"]
+            config.hydra.overrides.hydra += [
+                f"+hydra.job.env_set.{PARENT}={parent}",
+                f"+hydra.job.env_set.{SWEEP}='{name}'",
+            ]
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """In a sweep, note how the job ended; one that failed is a row, and the others go on."""
@@ -48,17 +51,19 @@ class SweepCallback(Callback):
             return
         if job_return.status == JobStatus.FAILED:
             outcome = _failure(config, job_return._return_value)
-            print(f"{outcome.status}: {outcome.encoder} x {outcome.llm}: {outcome.message}", file=sys.stderr, flush=True)
+            print(
+                f"{outcome.status}: {outcome.encoder} x {outcome.llm}: {outcome.message}", file=sys.stderr, flush=True
+            )
             job_return.status, job_return.return_value = JobStatus.COMPLETED, outcome
         outcome = job_return.return_value
         outcome.write(Path(config.hydra.runtime.output_dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Rank what the jobs scored among all that the store holds, close the parent run, and exit with 2 on failures."""
+        """Rank what the jobs scored among all that the store holds, close the parent run, exit with 2 on failures."""
         if not _ranks(config):
             return
-        from vlmatch.tasks.answer import answer, rows_of
         from vlmatch.embeddings.store import Store
+        from vlmatch.tasks.answer import answer, rows_of
         from vlmatch.tracking import Tracker
 
         outcomes = read_outcomes(Path(config.hydra.sweep.dir))

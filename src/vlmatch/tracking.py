@@ -51,7 +51,9 @@ class Tracker:
             client = MlflowClient(uri)
             found = client.get_experiment_by_name(config.tracking.experiment)
             location = (folder / "artifacts").as_uri() if uri.startswith("sqlite:") else None
-            experiment = found.experiment_id if found else client.create_experiment(config.tracking.experiment, location)
+            experiment = (
+                found.experiment_id if found else client.create_experiment(config.tracking.experiment, location)
+            )
             tracker = cls(client, uri, experiment)
             tracker.close_orphans()
         return tracker
@@ -59,7 +61,9 @@ class Tracker:
     def close_orphans(self) -> None:
         """Mark as KILLED the running runs of this machine whose process is gone."""
         running = self.client.search_runs(
-            [self.experiment_id], f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'", max_results=1000
+            [self.experiment_id],
+            f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'",
+            max_results=1000,
         )
         for run in running:
             if not _alive(int(run.data.tags["pid"])):
@@ -126,7 +130,9 @@ class Tracker:
     def comparison(self, run_ids: Sequence[str]) -> str:
         """The address of MLflow's comparison page for these runs; a local database is served by `make ui`."""
         page = self.uri.rstrip("/") if self.uri.startswith("http") else LOCAL_PAGE
-        runs, experiments = (quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [self.experiment_id]))
+        runs, experiments = (
+            quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [self.experiment_id])
+        )
         return f"{page}/#/compare-runs?runs={runs}&experiments={experiments}"
 
     def _log_probe(self, run_id: str, row: Row) -> None:
@@ -136,7 +142,9 @@ class Tracker:
 
         recipe = row.image.recipe
         dataset = MetaDataset(CodeDatasetSource(tags={}), name=recipe.probe, digest=recipe.probe_fingerprint[:36])
-        self.client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "probe")])])
+        self.client.log_inputs(
+            run_id, [DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "probe")])]
+        )
 
 
 def masked(node: Any) -> Any:
@@ -153,7 +161,12 @@ def tags_of(config: DictConfig, **more: str) -> dict[str, str]:
 
 
 def _params(side: str, header: Any) -> dict[str, str]:
-    about = {"recipe": header.recipe.slug, "rule": header.rule, "dimension": header.dimension, "n_parameters": header.n_parameters}
+    about = {
+        "recipe": header.recipe.slug,
+        "rule": header.rule,
+        "dimension": header.dimension,
+        "n_parameters": header.n_parameters,
+    }
     return {f"{side}.{key}": str(value) for key, value in {**about, "licence": header.licence["name"]}.items()}
 
 

@@ -1,44 +1,28 @@
 """Embedding: computed once, resumed after any kind of kill, never read when stale or damaged."""
 
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from misbehaving import ALLOWED, THUMBNAIL, TRAINER, compute, compute_elsewhere
 from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.header import Recipe
 from vlmatch.embeddings.store import FILE, Store
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.pairs import ProbeSet
 
-HERE = Path(__file__).parent
-ALLOWED = ("misbehaving.",)
-TRAINER = {
-    "accelerator": "cpu",
-    "devices": 1,
-    "strategy": "auto",
-    "precision": "32-true",
-    "batch_size": 2,
-    "shard_size": 4,
-    "num_workers": 0,
-    "profiler": None,
-}
-
-
-THUMBNAIL = {"_target_": "misbehaving.Thumbnail", "name": "t"}
-
-
-def compute(config, probe, store, **trainer):
-    return embed("encoder", config, probe, store, {**TRAINER, **trainer}, ALLOWED)
-
 
 def test_rows_come_in_the_order_of_the_pairs(pictures: ProbeSet, tmp_path: Path) -> None:
     embeddings, cost = compute(THUMBNAIL, pictures, Store(tmp_path))
-    direct = np.stack([np.asarray(pictures.image(i).resize((4, 4)), dtype=np.float32).ravel() for i in range(len(pictures))])
+    direct = np.stack(
+        [np.asarray(pictures.image(i).resize((4, 4)), dtype=np.float32).ravel() for i in range(len(pictures))]
+    )
     np.testing.assert_array_equal(embeddings.array, direct)
     assert cost.items == len(pictures)
     assert embeddings.header.rule == "pixels"
@@ -81,33 +65,43 @@ def test_a_damaged_file_is_recomputed_never_used(pictures: ProbeSet, tmp_path: P
 
 def test_a_changed_caption_image_or_setting_makes_it_stale(pictures: ProbeSet, tmp_path: Path) -> None:
     config = THUMBNAIL
-    recipe = Recipe.of("encoder", config, pictures, "32-true")
+    recipe = Recipe.of("encoder", config, pictures, "32-true", ALLOWED)
     fewer = type(pictures)("pictures", pictures.pairs[:-1], pictures.counts)
     others = [
-        Recipe.of("encoder", {**config, "seconds": 0.1}, pictures, "32-true"),
-        Recipe.of("encoder", config, pictures, "bf16-mixed"),
-        Recipe.of("encoder", config, fewer, "32-true"),
+        Recipe.of("encoder", {**config, "seconds": 0.1}, pictures, "32-true", ALLOWED),
+        Recipe.of("encoder", config, pictures, "bf16-mixed", ALLOWED),
+        Recipe.of("encoder", config, fewer, "32-true", ALLOWED),
     ]
     assert recipe.fingerprint not in {other.fingerprint for other in others}
-    same = Recipe.of("encoder", {**config, "licence": {"name": "MIT"}}, pictures, "32-true")
+    same = Recipe.of("encoder", {**config, "licence": {"name": "MIT"}}, pictures, "32-true", ALLOWED)
     assert same.fingerprint == recipe.fingerprint
+
+
+def test_a_new_version_of_the_loading_class_makes_it_stale(
+    pictures: ProbeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import misbehaving
+
+    compute(THUMBNAIL, pictures, Store(tmp_path))
+    monkeypatch.setattr(misbehaving.Thumbnail, "version", 2)
+    assert compute(THUMBNAIL, pictures, Store(tmp_path))[1].items == len(pictures)
 
 
 def test_editing_a_local_checkpoint_makes_it_stale(pictures: ProbeSet, tmp_path: Path) -> None:
     checkpoint = tmp_path / "model.safetensors"
     checkpoint.write_bytes(b"one")
     config = {**THUMBNAIL, "checkpoint": str(checkpoint)}
-    before = Recipe.of("encoder", config, pictures, "32-true").fingerprint
+    before = Recipe.of("encoder", config, pictures, "32-true", ALLOWED).fingerprint
     checkpoint.write_bytes(b"other")
-    assert Recipe.of("encoder", config, pictures, "32-true").fingerprint != before
+    assert Recipe.of("encoder", config, pictures, "32-true", ALLOWED).fingerprint != before
     checkpoint.unlink()
     with pytest.raises(VlmatchError, match="does not exist"):
-        Recipe.of("encoder", config, pictures, "32-true")
+        Recipe.of("encoder", config, pictures, "32-true", ALLOWED)
 
 
 def test_an_output_that_is_not_n_by_d_is_one_line(pictures: ProbeSet, tmp_path: Path) -> None:
     config = {**THUMBNAIL, "fail": "shape"}
-    with pytest.raises(VlmatchError, match=r"encoder 't': its output has shape \(2, 48, 1\).*n x d"):
+    with pytest.raises(VlmatchError, match=r"encoder 't': its output is \(2, 48, 1\).*n x d"):
         compute(config, pictures, Store(tmp_path))
 
 
@@ -122,24 +116,19 @@ def test_a_shard_must_hold_whole_batches(pictures: ProbeSet, tmp_path: Path) -> 
         compute(THUMBNAIL, pictures, Store(tmp_path), batch_size=3)
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-sys.path[:0] = [{tests!r}, {here!r}]
-from test_embed import compute
-from vlmatch.embeddings.store import Store
-from vlmatch.probes.folder import folder
-import signal
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-compute({config!r}, folder({pictures!r}), Store({store!r}))
-"""
+def start(marks: Path, config: dict, pictures: ProbeSet, store: Path) -> BaseProcess:
+    """Embed in another process, forked from one that has the slow imports behind it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytorch_lightning", "misbehaving"])
+    process = context.Process(target=compute_elsewhere, args=(marks, config, pictures, Store(store)))
+    process.start()
+    return process
 
 
-def start(config: dict, pictures: Path, store: Path) -> subprocess.Popen:
-    script = SCRIPT.format(
-        tests=str(HERE.parent), here=str(HERE), config=config, pictures=str(pictures), store=str(store)
-    )
-    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def ended(process: BaseProcess, seconds: float) -> int | None:
+    """The exit code of a process, for which at most so many seconds are waited."""
+    process.join(seconds)
+    return process.exitcode
 
 
 def batches(marks: Path) -> int:
@@ -147,31 +136,30 @@ def batches(marks: Path) -> int:
 
 
 @pytest.fixture
-def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def marks(tmp_path: Path) -> Path:
     """The file in which encoders of other processes leave a line for each batch begun."""
     path = tmp_path / "marks"
     path.touch()
-    monkeypatch.setenv("MARKS", str(path))
     return path
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_run_loses_at_most_one_shard(picture_folder: Path, tmp_path: Path, marks: Path, how: int) -> None:
+def test_a_killed_run_loses_at_most_one_shard(pictures: ProbeSet, tmp_path: Path, marks: Path, how: int) -> None:
     config = {**THUMBNAIL, "seconds": 0.3}
-    first = start(config, picture_folder, tmp_path / "store")
+    first = start(marks, config, pictures, tmp_path / "store")
     deadline = time.monotonic() + 60
     while batches(marks) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
-    first.send_signal(how)
-    assert first.wait(timeout=30) != 0
+    os.kill(first.pid, how)
+    assert ended(first, 30) not in (None, 0)
     assert 4 <= batches(marks) < 6
-    assert start(config, picture_folder, tmp_path / "store").wait(timeout=60) == 0
+    assert ended(start(marks, config, pictures, tmp_path / "store"), 60) == 0
     assert batches(marks) <= 6 + 2, "12 pictures are 6 batches; a lost shard is 2 of them"
 
 
-def test_two_processes_compute_it_once(picture_folder: Path, tmp_path: Path, marks: Path) -> None:
-    both = [start({**THUMBNAIL, "seconds": 0.1}, picture_folder, tmp_path / "store") for _ in range(2)]
-    assert [process.wait(timeout=90) for process in both] == [0, 0]
+def test_two_processes_compute_it_once(pictures: ProbeSet, tmp_path: Path, marks: Path) -> None:
+    both = [start(marks, {**THUMBNAIL, "seconds": 0.1}, pictures, tmp_path / "store") for _ in range(2)]
+    assert [ended(process, 90) for process in both] == [0, 0]
     assert batches(marks) == 6
     assert len({line.split()[0] for line in marks.read_text().splitlines()}) == 1
 

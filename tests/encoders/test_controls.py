@@ -46,9 +46,15 @@ def test_mean_colour_is_the_mean_of_the_pixels(photos):
 def test_pixels_are_the_pixels_of_the_reduced_image(photos):
     ours = instantiate(encoder_configs()["pixels16"])
     batch = ours.collate([ours.prepare(photo) for photo in photos[:2]])
-    reduced = np.asarray(photos[1].resize((16, 16), Image.Resampling.BOX), dtype=np.float32) / 255
+    reduced = np.asarray(photos[1].resize((16, 16), Image.Resampling.BOX), dtype=np.float32)
+    reduced = (reduced + 1) / 256
     np.testing.assert_allclose(ours.tokens(batch)[1].numpy(), reduced.reshape(256, 3), atol=1e-6)
     np.testing.assert_allclose(ours(batch)[1].reshape(3, 16, 16).permute(1, 2, 0).numpy(), reduced, atol=1e-6)
+
+
+def test_a_black_image_has_a_direction():
+    ours = instantiate(encoder_configs()["mean_colour"])
+    assert ours(ours.collate([ours.prepare(Image.new("RGB", (9, 9)))])).norm() > 0
 
 
 def test_no_pixels_are_refused():

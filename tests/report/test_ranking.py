@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-
 from made_rows import header, row
-
 from vlmatch.outcomes import NOT_HERE, Outcome
 from vlmatch.report.ranking import rank
 from vlmatch.report.spreadsheet import write_table
@@ -60,13 +58,17 @@ def test_a_pool_of_controls_picks_nothing() -> None:
 
 
 def test_encoders_are_ordered_within_one_llm_only() -> None:
-    (ranking,) = rank([row(e, llm, gw=g) for e, llm, g in [("a", "x", 1), ("b", "x", 2), ("a", "y", 20), ("b", "y", 10)]], SELECTION)
+    (ranking,) = rank(
+        [row(e, llm, gw=g) for e, llm, g in [("a", "x", 1), ("b", "x", 2), ("a", "y", 20), ("b", "y", 10)]], SELECTION
+    )
     assert [[s.row.encoder for s in llm.standings] for llm in ranking.llms] == [["a", "b"], ["b", "a"]]
 
 
 def test_other_probes_and_recipes_are_other_rankings() -> None:
     other = row("a", gw=1.0)
-    rankings = rank([row("b", gw=2.0), type(other)(header("encoder", "a", probe="q-1"), other.text, other.scores)], SELECTION)
+    rankings = rank(
+        [row("b", gw=2.0), type(other)(header("encoder", "a", probe="q-1"), other.text, other.scores)], SELECTION
+    )
     assert [ranking.probe for ranking in rankings] == ["p-0", "q-1"]
 
 
@@ -86,16 +88,28 @@ def test_a_pool_of_mixed_rules_is_flagged_but_not_for_its_controls() -> None:
 
 def test_the_table_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> None:
     out = io.StringIO()
-    rankings = rank([row("a", gw=0.3, cka=0.5), row("[b]", gw=0.2, cka=0.4), row("p", control=True, gw=0.1, cka=0.1)], SELECTION)
-    show(rankings, [Outcome("siglip", "llm", NOT_HERE, "weights 'webli' are not here [x]")], Console(file=out, width=200))
+    rankings = rank(
+        [row("a", gw=0.3, cka=0.5), row("[b]", gw=0.2, cka=0.4), row("p", control=True, gw=0.1, cka=0.1)], SELECTION
+    )
+    show(
+        rankings, [Outcome("siglip", "llm", NOT_HERE, "weights 'webli' are not here [x]")], Console(file=out, width=200)
+    )
     text = out.getvalue()
-    for part in ["[b]", "p c", "DO NOT TRUST", "pick for llm: a (by CKA, the first score", "not here: siglip x llm: weights 'webli' are not here [x]"]:
+    for part in [
+        "[b]",
+        "p c",
+        "DO NOT TRUST",
+        "pick for llm: a (by CKA, the first score",
+        "not here: siglip x llm: weights 'webli' are not here [x]",
+    ]:
         assert part in text
     table = write_table(tmp_path / "ranking.csv", rankings).read_text()
     assert table == write_table(tmp_path / "again.csv", rankings).read_text()
     assert table.splitlines()[1].startswith("p-0,10,paper,layer-2_last,llm,p,True,False")
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0.25, ".2500"), (-0.25, "-.2500"), (1.5, "1.500"), (25.6e6, "25.6M"), (0.0, ".0000")])
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.25, ".2500"), (-0.25, "-.2500"), (1.5, "1.500"), (25.6e6, "25.6M"), (0.0, ".0000")]
+)
 def test_numbers_are_short(value: float, shown: str) -> None:
     assert number(value) == shown

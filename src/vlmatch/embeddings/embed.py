@@ -1,4 +1,4 @@
-"""Embed a probe set by a model: from the store when it is there and fresh, else computed, resuming what a killed run left."""
+"""Embed a probe set by a model: from the store when fresh, else computed, resuming what a killed run left."""
 
 import time
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def embed(
     computed again. `allowed` are prefixes of `_target_` beside vlmatch's own.
     Raises NotHereError where the weights can't be had, VlmatchError where the output is not (n, d).
     """
-    recipe = Recipe.of(kind, config, probe, str(trainer.get("precision", "32-true")))
+    recipe = Recipe.of(kind, config, probe, str(trainer["precision"]), allowed)
     found = store.read(recipe)
     if found is not None:
         return found, Cost()

@@ -1,13 +1,15 @@
-"""What is stored beside an array of embeddings: everything that decided its numbers, and what tables show of its model."""
+"""What is stored with embeddings: everything that decided their numbers, and what tables show of the model."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from vlmatch.errors import VlmatchError
+from vlmatch.objects import version_of
+from vlmatch.probes.pairs import ProbeSet
 
 FORMAT = 1
 # Keys of a model's yaml that change no number.
@@ -18,22 +20,27 @@ _ABOUT = ("name", "licence", "control", "device_map")
 class Recipe:
     """What is asked for: one model, embedding one probe set in one way.
 
-    `settings` is the model's yaml without what changes no number, local paths by size and time of their files.
+    `settings` is the model's yaml without what changes no number, local paths by size and time of their files;
+    `version` is that of the class that loads it.
     """
 
     kind: str
     model: str
     settings: Mapping[str, Any]
+    version: int
     probe: str
     probe_fingerprint: str
     n_pairs: int
     precision: str
 
     @classmethod
-    def of(cls, kind: str, config: Mapping[str, Any], probe: Any, precision: str) -> "Recipe":
+    def of(
+        cls, kind: str, config: Mapping[str, Any], probe: ProbeSet, precision: str, allowed: tuple[str, ...] = ()
+    ) -> Self:
         """The recipe by which `config` (an encoder's or LLM's plain yaml) embeds `probe`."""
         settings = {key: _settled(value) for key, value in config.items() if key not in _ABOUT}
-        return cls(kind, str(config["name"]), settings, probe.key, probe.fingerprint, len(probe), precision)
+        version = version_of(config, allowed=allowed)
+        return cls(kind, str(config["name"]), settings, version, probe.key, probe.fingerprint, len(probe), precision)
 
     @property
     def slug(self) -> str:
@@ -84,7 +91,7 @@ class Header:
 
 
 def _settled(value: Any) -> Any:
-    """A value of a yaml with each local path replaced by what is in it now: moving a file changes nothing, editing does."""
+    """A value of a yaml, each local path replaced by what it holds: moving a file changes nothing, editing it does."""
     if isinstance(value, Mapping):
         return {key: _settled(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The store: one folder a probe, model and recipe, that holds verified embeddings or the shards of a run not yet finished."""
+"""The store: one folder a probe, model and recipe, with verified embeddings or the shards of an unfinished run."""
 
 import contextlib
 import hashlib

@@ -23,6 +23,7 @@ class Encoder(nn.Module, ABC):
     """
 
     kind: ClassVar[str] = "encoder"
+    version: ClassVar[int] = 1  # raise it in a subclass when its code gives other numbers for the same yaml
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Controls: encoders that know nothing of images and must therefore lose in every pool."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
@@ -46,6 +46,8 @@ class Pixels(Encoder):
     The feature is the pixels in a row, (n, 3 size^2); each pixel is a token, (n, size^2, 3).
     """
 
+    version: ClassVar[int] = 2
+
     def __init__(
         self, name: str, size: int, *, feature: str = "paper", licence: Mapping[str, str] | None = None
     ) -> None:
@@ -56,10 +58,10 @@ class Pixels(Encoder):
         self.eval()
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """The reduced image with values in [0, 1]: (3, size, size)."""
+        """The reduced image with values in (0, 1]: (3, size, size); black is not 0, so that it has a direction."""
         from torchvision.transforms.v2.functional import pil_to_tensor
 
-        return pil_to_tensor(image.resize((self.size, self.size), Image.Resampling.BOX)).float() / 255
+        return pil_to_tensor(image.resize((self.size, self.size), Image.Resampling.BOX)).float().add(1) / 256
 
     def tokens(self, images: Tensor) -> Tensor:
         """One token a pixel: (n, size^2, 3)."""

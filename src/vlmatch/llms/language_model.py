@@ -32,6 +32,7 @@ class LanguageModel(nn.Module):
     """
 
     kind: ClassVar[str] = "llm"
+    version: ClassVar[int] = 1  # raise it when the code gives other numbers for the same yaml
     control: ClassVar[bool] = False
 
     def __init__(

@@ -20,11 +20,17 @@ from vlmatch.report.table import agreement_line, number, relative
 def write_report(path: Path, rankings: Sequence[Ranking], store: Store, failures: Sequence[Outcome] = ()) -> Path:
     """Write the page for these rankings; the geometries of each pick are read from the store. Returns `path`."""
     environment = Environment(
-        loader=PackageLoader("vlmatch.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("vlmatch.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(number=number, agreement=agreement_line)
     page = environment.get_template("page.html.j2").render(
-        rankings=rankings, llms=[[_shown(llm, store) for llm in ranking.llms] for ranking in rankings], failures=failures
+        rankings=rankings,
+        llms=[[_shown(llm, store) for llm in ranking.llms] for ranking in rankings],
+        failures=failures,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -39,7 +45,9 @@ def _shown(llm: LlmRanking, store: Store) -> dict[str, Any]:
     return {
         "ranking": llm,
         "columns": [(name, first.row.scores[name]) for name in first.ranks],
-        "standings": [(standing, _class(standing, llm), relative(standing.row.scores.get("gw"))) for standing in llm.standings],
+        "standings": [
+            (standing, _class(standing, llm), relative(standing.row.scores.get("gw"))) for standing in llm.standings
+        ],
         "bars": [Markup(score_bars(llm, name)) for name in _plotted(llm)],
         "maps": _maps(llm, store),
     }
@@ -47,7 +55,7 @@ def _shown(llm: LlmRanking, store: Store) -> dict[str, Any]:
 
 def _plotted(llm: LlmRanking) -> list[str]:
     """The paper's score, and the one the pick came from."""
-    wanted = ["gw", llm.pick.score if llm.pick else None]
+    wanted = ["gw", llm.pick.score] if llm.pick else ["gw"]
     return [name for name in dict.fromkeys(wanted) if name in llm.standings[0].ranks]
 
 

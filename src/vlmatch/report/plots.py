@@ -44,13 +44,20 @@ def heat_maps(pair: PairedGeometry, encoder: str, llm: str) -> bytes:
     the image side shows the same blocks.
     """
     text = pair.text.distances
-    order = leaves_list(optimal_leaf_ordering(linkage(squareform(text, checks=False), "average"), squareform(text, checks=False)))
-    sides = ((pair.scaled_image_distances, f"{encoder}: images, scaled by {pair.scale:.2f}"), (text, f"{llm}: captions"))
+    order = leaves_list(
+        optimal_leaf_ordering(linkage(squareform(text, checks=False), "average"), squareform(text, checks=False))
+    )
+    sides = (
+        (pair.scaled_image_distances, f"{encoder}: images, scaled by {pair.scale:.2f}"),
+        (text, f"{llm}: captions"),
+    )
     top = float(np.quantile(text, 0.999))
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     panels = figure.subplots(1, 2)
     for axes, (distances, title) in zip(panels, sides, strict=True):
-        shown = axes.imshow(distances[np.ix_(order, order)], cmap="magma", vmin=0, vmax=top, interpolation="antialiased")
+        shown = axes.imshow(
+            distances[np.ix_(order, order)], cmap="magma", vmin=0, vmax=top, interpolation="antialiased"
+        )
         axes.set_title(title, fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])

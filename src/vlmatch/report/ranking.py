@@ -75,9 +75,15 @@ def rank(rows: Iterable[Row], selection: Sequence[str]) -> list[Ranking]:
 
 
 def _ranking(group: tuple[str, str, str], rows: list[Row], selection: Sequence[str]) -> Ranking:
-    llms = tuple(_llm_ranking(llm, [row for row in rows if row.llm == llm], selection) for llm in sorted({r.llm for r in rows}))
+    llms = tuple(
+        _llm_ranking(llm, [row for row in rows if row.llm == llm], selection) for llm in sorted({r.llm for r in rows})
+    )
     rules = sorted({row.image.rule for row in rows if not row.image.control})
-    warnings = [f"the pool mixes feature rules ({', '.join(rules)}): part of a difference may be the rule's"] if len(rules) > 1 else []
+    warnings = (
+        [f"the pool mixes feature rules ({', '.join(rules)}): part of a difference may be the rule's"]
+        if len(rules) > 1
+        else []
+    )
     return Ranking(*group, rows[0].image.recipe.n_pairs, llms, tuple(_agreements(llms)), tuple(warnings))
 
 
@@ -107,11 +113,17 @@ def _controls_last(name: str, standings: Sequence[Standing]) -> bool:
     return not controls or not pretrained or min(controls) > max(pretrained)
 
 
-def _pick(standings: list[Standing], trusted: Mapping[str, bool], selection: Sequence[str]) -> tuple[Pick | None, list[str]]:
+def _pick(
+    standings: list[Standing], trusted: Mapping[str, bool], selection: Sequence[str]
+) -> tuple[Pick | None, list[str]]:
     pretrained = [standing for standing in standings if not standing.row.image.control]
     asked = [name for name in selection if name in trusted]
     if not pretrained or not asked:
-        return None, ["no pick: the pool has no pretrained encoder" if not pretrained else "no pick: no score of `selection` is here"]
+        return None, [
+            "no pick: the pool has no pretrained encoder"
+            if not pretrained
+            else "no pick: no score of `selection` is here"
+        ]
     warnings = []
     if len(pretrained) == len(standings):
         warnings.append("no control is in this pool, so nothing tests whether its scores can be trusted")
@@ -128,15 +140,19 @@ def _inversion(standings: list[Standing]) -> str:
     best = min((s for s in standings if s.row.image.control), key=lambda s: s.ranks[PAPER])
     beaten = [s.row.encoder for s in standings if not s.row.image.control and s.ranks[PAPER] >= best.ranks[PAPER]]
     return (
-        f"DO NOT TRUST GW HERE: the control '{best.row.encoder}' ranks {best.ranks[PAPER]} and outranks {len(beaten)} pretrained "
-        f"encoder{'s'[: len(beaten) != 1]} ({', '.join(beaten)}); GW recommends nothing on these pairs"
+        f"DO NOT TRUST GW HERE: the control '{best.row.encoder}' ranks {best.ranks[PAPER]} and outranks {len(beaten)} "
+        f"pretrained encoder{'s'[: len(beaten) != 1]} ({', '.join(beaten)}); GW recommends nothing on these pairs"
     )
 
 
 def _agreements(llms: Sequence[LlmRanking]) -> Iterable[Agreement]:
     for one, other in combinations(llms, 2):
-        values = [{s.row.encoder: s.row.scores[PAPER].value for s in llm.standings if PAPER in s.row.scores} for llm in (one, other)]
+        values = [
+            {s.row.encoder: s.row.scores[PAPER].value for s in llm.standings if PAPER in s.row.scores}
+            for llm in (one, other)
+        ]
         both = sorted(values[0].keys() & values[1].keys())
         if len(both) >= 3:
-            pair = [[value[encoder] for encoder in both] for value in values]
-            yield Agreement((one.llm, other.llm), len(both), float(spearmanr(*pair).statistic), float(kendalltau(*pair).statistic))
+            x, y = ([value[encoder] for encoder in both] for value in values)
+            spearman, kendall = float(spearmanr(x, y).statistic), float(kendalltau(x, y).statistic)
+            yield Agreement((one.llm, other.llm), len(both), spearman, kendall)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -11,14 +12,15 @@ from vlmatch.outcomes import Outcome
 from vlmatch.report.ranking import Agreement, LlmRanking, Ranking, Standing
 from vlmatch.scores.rows import Row, Scored
 
-MINIMUM_WIDTH = 132
+MINIMUM_WIDTH = 150
 
 
 def show(rankings: Sequence[Ranking], failures: Sequence[Outcome] = (), console: Console | None = None) -> None:
     """Print every ranking, then what could not be scored."""
     console = console or terminal()
     for ranking in rankings:
-        console.print(f"\n[bold]{ranking.probe}[/]: {ranking.n_pairs} pairs, features '{ranking.image_recipe}', captions '{ranking.text_recipe}'")
+        recipes = f"features '{ranking.image_recipe}', captions '{ranking.text_recipe}'"
+        console.print(f"\n[bold]{ranking.probe}[/]: {ranking.n_pairs} pairs, {recipes}")
         for llm in ranking.llms:
             console.print(_table(llm))
             for line in verdict(llm):
@@ -37,9 +39,14 @@ def terminal() -> Console:
 
 def verdict(llm: LlmRanking) -> list[str]:
     """Warnings and pick in words, with rich's markup."""
-    lines = [f"[bold red]{warning}[/]" if "DO NOT TRUST" in warning else f"[yellow]note:[/] {warning}" for warning in llm.warnings]
+    lines = [
+        f"[bold red]{warning}[/]" if "DO NOT TRUST" in warning else f"[yellow]note:[/] {warning}"
+        for warning in llm.warnings
+    ]
     if llm.pick is not None:
-        by = f"by {llm.pick.title}" + ("" if llm.pick.score == "gw" else ", the first score of `selection` whose controls all rank last")
+        by = f"by {llm.pick.title}" + (
+            "" if llm.pick.score == "gw" else ", the first score of `selection` whose controls all rank last"
+        )
         lines.append(f"[bold green]pick for {llm.llm}: {llm.pick.encoder}[/] ({by})")
     return lines
 
@@ -55,7 +62,13 @@ def agreement_line(agreement: Agreement) -> str:
 
 def number(value: float) -> str:
     """A score with four decimals, a parameter count in millions."""
-    return f"{value / 1e6:.1f}M" if abs(value) >= 1e4 else f"{value:.4f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+    return (
+        f"{value / 1e6:.1f}M"
+        if abs(value) >= 1e4
+        else f"{value:.4f}".replace("0.", ".", 1)
+        if abs(value) < 1
+        else f"{value:.3f}"
+    )
 
 
 def relative(scored: Scored | None) -> str:
@@ -65,14 +78,21 @@ def relative(scored: Scored | None) -> str:
 
 def _table(llm: LlmRanking) -> Table:
     first = llm.standings[0]
-    table = Table(title=f"{llm.llm}", title_justify="left", title_style="bold", caption="rank in brackets; c = control", caption_justify="left")
+    table = Table(
+        title=f"for {llm.llm}",
+        title_justify="left",
+        title_style="bold",
+        caption="each score with its rank; c = control; GW rel. = sqrt(E / median caption angle), descriptive",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("", justify="right")
     table.add_column("encoder", no_wrap=True)
     for name, scored in first.row.scores.items():
         if name in first.ranks:
-            arrow = "↑" if scored.higher_is_better else "↓"
-            table.add_column(f"{scored.title} {arrow}", justify="right", no_wrap=False)
-    table.add_column("GW / median", justify="right")
+            table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right", no_wrap=True)
+    table.add_column("GW rel.", justify="right", no_wrap=True)
     table.add_column("feature", no_wrap=True)
     for place, standing in enumerate(llm.standings, 1):
         table.add_row(*_cells(place, standing, llm))
@@ -83,8 +103,14 @@ def _cells(place: int, standing: Standing, llm: LlmRanking) -> list[Text]:
     row, control = standing.row, standing.row.image.control
     picked = llm.pick is not None and llm.pick.encoder == row.encoder
     style = "dim" if control else "bold green" if picked else ""
-    scores = [f"{number(row.scores[name].value)} ({rank})" for name, rank in standing.ranks.items()]
-    cells = [str(place), row.encoder + (" c" if control else ""), *scores, relative(row.scores.get("gw")), row.image.rule]
+    scores = [f"{number(row.scores[name].value)} {rank:>2}" for name, rank in standing.ranks.items()]
+    cells = [
+        str(place),
+        row.encoder + (" c" if control else ""),
+        *scores,
+        relative(row.scores.get("gw")),
+        row.image.rule,
+    ]
     return [Text(cell, style=style) for cell in cells]
 
 

@@ -14,7 +14,7 @@ class Parameters:
     A baseline of the paper; it looks at neither images nor captions. Range [0, inf). Costs nothing.
     """
 
-    title: ClassVar[str] = "Parameters"
+    title: ClassVar[str] = "Params"
     version: ClassVar[int] = 1
     higher_is_better: ClassVar[bool] = True
     uses_pairing: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""The scores of one encoder and one LLM on one probe set, computed once and kept beside the embeddings they came from."""
+"""The scores of one encoder and one LLM on one probe set, computed once and kept beside their embeddings."""
 
 import contextlib
 import json
@@ -60,7 +60,7 @@ def score_pair(
     store: Store,
     allowed: tuple[str, ...] = (),
 ) -> Row:
-    """Every score of `configs` (name -> yaml) on a pair of embeddings; those already in the store are not computed again.
+    """Every score of `configs` (name -> yaml) on a pair of embeddings; those in the store are not computed again.
 
     What was computed before a score that raises is kept. `allowed` are prefixes of `_target_` beside vlmatch's own.
     """
@@ -119,7 +119,8 @@ def _read(path: Path) -> Row | None:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         scores = {name: Scored(**scored) for name, scored in plain["scores"].items()}
-        return Row(*(Header.from_json(json.dumps(plain[side])) for side in ("image", "text")), scores)
+        image, text = (Header.from_json(json.dumps(plain[side])) for side in ("image", "text"))
+        return Row(image, text, scores)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -1,4 +1,4 @@
-"""The answer: what the store holds, ranked by one function, shown in the terminal and written as a table and a report."""
+"""The answer: rows ranked by one function, shown in the terminal and written as a table and a report."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 from vlmatch.embeddings.store import Store
 from vlmatch.outcomes import Outcome
 from vlmatch.report.html import write_report
-from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.ranking import Ranking, rank
+from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import show, terminal
 from vlmatch.scores.rows import Row, stored_rows
 
@@ -17,7 +17,7 @@ Group = tuple[str, str, str]
 
 
 def answer(config: DictConfig, rows: Sequence[Row], failures: Sequence[Outcome] = ()) -> Path | None:
-    """Rank `rows`, print the tables, write `answer.table` and `answer.report`; returns the report's path if there is one."""
+    """Rank `rows`, print the tables, write `answer.table` and `answer.report`; returns the report's path, if any."""
     rankings = rank(rows, config.selection)
     console = terminal()
     show(rankings, failures, console)

@@ -38,7 +38,9 @@ def check(config: DictConfig) -> None:
         table.add_column(head, no_wrap=head == "name", overflow="fold")
     for model in models():
         style = "" if model.status == "yes" else "dim"
-        table.add_row(*(Text(cell, style=style) for cell in (model.kind, model.name, model.weights, model.status, model.licence)))
+        table.add_row(
+            *(Text(cell, style=style) for cell in (model.kind, model.name, model.weights, model.status, model.licence))
+        )
     terminal().print(table)
 
 
@@ -64,7 +66,9 @@ def _checked(kind: str, config: Mapping[str, Any]) -> Checked:
         hub = config.get("repository") or config.get("pretrained") or config.get("model")
         key = "checkpoint" if "checkpoint" in config else "repository"
         weights, status = f"hub: {hub}, or {kind}.{key}=/path", "hub or path"
-    return Checked(kind, str(config["name"]), weights, status, "-" if weights == NO_WEIGHTS else f"{licence.name} ({licence.how})")
+    return Checked(
+        kind, str(config["name"]), weights, status, "-" if weights == NO_WEIGHTS else f"{licence.name} ({licence.how})"
+    )
 
 
 def _exists(path: object) -> bool:

@@ -19,7 +19,9 @@ def fetch(config: DictConfig) -> None:
 def fill(config: DictConfig) -> str:
     """Fetch and verify; returns the verified checksum, or '' where no data.dvc says what to expect."""
     if "archive" not in config.probe:
-        raise VlmatchError(f"probe '{config.probe.name}' is your own data: nothing to fetch; give probe.path where it lies")
+        raise VlmatchError(
+            f"probe '{config.probe.name}' is your own data: nothing to fetch; give probe.path where it lies"
+        )
     path = Path(config.probe.path)
     if fetch_stamps(path, build(plain(config.probe.archive))):
         print(f"fetched {config.probe.archive.package} {config.probe.archive.version} into {path}")

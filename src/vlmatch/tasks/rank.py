@@ -14,7 +14,8 @@ from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
 from vlmatch.outcomes import SCORED, Outcome
-from vlmatch.ranks import launched, rank as process_rank
+from vlmatch.ranks import launched
+from vlmatch.ranks import rank as process_rank
 from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row, score_pair
 from vlmatch.tasks.answer import answer, rankings_of, rows_of
@@ -31,10 +32,12 @@ def rank(config: DictConfig) -> Outcome:
     if process_rank() > 0:
         return _other_rank(config, probe, store)
     precision = str(config.trainer.precision)
-    recipes = [Recipe.of(kind, plain(config[kind]), probe, precision).slug for kind in ("encoder", "llm")]
+    recipes = [Recipe.of(kind, plain(config[kind]), probe, precision, allowed).slug for kind in ("encoder", "llm")]
     tracker = Tracker.of(config)
     name = f"{config.encoder.name} x {config.llm.name}"
-    with tracker.run(name, tags_of(config, probe=probe.key, recipe=" x ".join(recipes)), os.environ.get(PARENT)) as run_id:
+    with tracker.run(
+        name, tags_of(config, probe=probe.key, recipe=" x ".join(recipes)), os.environ.get(PARENT)
+    ) as run_id:
         tracker.log_config(run_id, config)
         images, image_cost = embed("encoder", plain(config.encoder), probe, store, plain(config.trainer), allowed)
         captions, text_cost = embed("llm", plain(config.llm), probe, store, plain(config.trainer), allowed)
@@ -52,10 +55,14 @@ def rank_stored(config: DictConfig) -> Outcome:
     allowed = tuple(config.targets)
     probe = build(plain(config.probe), allowed=allowed)
     members = [(folder, header) for folder, header in store.headers(probe.key) if _wanted(config, header)]
-    images, captions = ([_read(folder) for folder, header in members if header.recipe.kind == kind] for kind in ("encoder", "llm"))
+    images, captions = (
+        [_read(folder) for folder, header in members if header.recipe.kind == kind] for kind in ("encoder", "llm")
+    )
     rows = [score_pair(*pair, plain(config.score), store, allowed) for pair in product(images, captions)]
     if not rows:
-        raise VlmatchError(f"the store holds no encoder and LLM for probe '{probe.key}'; run python src/run.py multirun first")
+        raise VlmatchError(
+            f"the store holds no encoder and LLM for probe '{probe.key}'; run python src/run.py multirun first"
+        )
     answer(config, rows)
     return Outcome("*", "*", SCORED)
 

@@ -1,0 +1,1 @@
+"""Encoders: images to tokens and features, each with its own preprocessing; one yaml an encoder."""

@@ -1,0 +1,92 @@
+"""The DVC pipeline: it names what the configuration names, refuses changed data, and runs nothing twice."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vlmatch import paths
+from vlmatch.embeddings.header import Recipe
+from vlmatch.objects import build
+
+ROOT = paths.root()
+DVC = [sys.executable, "-m", "dvc"]
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> dict:
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def axes() -> dict[str, list[str]]:
+    """The embedded pool's encoders and LLMs."""
+    params = yaml.safe_load((ROOT / "conf/experiment/embedded.yaml").read_text())["hydra"]["sweeper"]["params"]
+    return {group: names.split(",") for group, names in params.items()}
+
+
+def test_the_matrix_is_the_embedded_pool(pipeline: dict, axes: dict[str, list[str]]) -> None:
+    assert pipeline["stages"]["embed_images"]["matrix"]["encoder"] == axes["encoder"]
+    assert pipeline["stages"]["embed_captions"]["matrix"]["llm"] == axes["llm"]
+    for name in axes["encoder"] + axes["llm"]:
+        assert any(f"/{name}/" in dep for dep in pipeline["stages"]["rank"]["deps"])
+
+
+def test_probe_and_recipes_are_those_that_the_configuration_gives(pipeline: dict) -> None:
+    subprocess.run([sys.executable, str(ROOT / "src/run.py"), "task=fetch"], check=True, capture_output=True)
+    config = yaml.safe_load((ROOT / "conf/probe/stamps.yaml").read_text())
+    probe = build({**config, "path": str(ROOT / "data/stamps")})
+    names = {key: value for variables in pipeline["vars"] for key, value in variables.items()}
+    assert probe.key == names["probe"]
+    llm = yaml.safe_load((ROOT / "conf/llm/smollm2.yaml").read_text())
+    encoder = yaml.safe_load((ROOT / "conf/encoder/mobilenetv2.yaml").read_text())
+    assert Recipe.of("llm", llm, probe, "32-true").slug == names["text"]
+    assert Recipe.of("encoder", encoder, probe, "32-true").slug == "paper"
+
+
+@pytest.fixture
+def project(tmp_path: Path, pipeline: dict) -> Path:
+    """A project with three stamps, the pipeline's own first stage, and one that depends on it."""
+    for name in ("src", "conf"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    stamps = sorted((ROOT / "data/stamps/animals").rglob("*.png"))[:3]
+    for stamp in stamps:
+        target = tmp_path / "data/stamps" / stamp.relative_to(ROOT / "data/stamps")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(stamp, target)
+        shutil.copy(stamp.with_suffix(".txt"), target.with_suffix(".txt"))
+    after = {
+        "cmd": "echo ran >> ran.txt && cp outputs/data.ok after.txt",
+        "deps": ["outputs/data.ok"],
+        "outs": ["after.txt"],
+    }
+    stages = {"verify": pipeline["stages"]["verify"], "after": after}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"vars": [{"python": sys.executable}], "stages": stages}))
+    for command in (["git", "init", "-q"], [*DVC, "init", "-q"], [*DVC, "add", "-q", "data"]):
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path
+
+
+def repro(project: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*DVC, "repro"], cwd=project, capture_output=True, text=True, check=False)
+
+
+def test_a_changed_byte_stops_the_pipeline_and_restoring_it_recomputes_nothing(project: Path) -> None:
+    first = repro(project)
+    assert first.returncode == 0, first.stderr
+    stamp = next((project / "data").rglob("*.png"))
+    whole = stamp.read_bytes()
+    stamp.unlink()  # DVC may have linked it to its cache
+    stamp.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    changed = repro(project)
+    assert changed.returncode != 0
+    (line,) = [line for line in changed.stderr.splitlines() if line.startswith("vlmatch: ")]
+    assert "differs from data.dvc: expected" in line
+    assert "got" in line
+    stamp.write_bytes(whole)
+    restored = repro(project)
+    assert restored.returncode == 0, restored.stderr
+    assert (project / "ran.txt").read_text() == "ran\n", "the stage behind the verification ran once in all"
