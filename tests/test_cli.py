@@ -19,7 +19,8 @@ RUN = paths.root() / "src" / "run.py"
 def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     """Run the command line in this process, in folders of its own; gives exit code, stdout and stderr."""
     for name in ("VLMATCH_PARENT_RUN", "VLMATCH_SWEEP", "VLMATCH_DEBUG", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what a command sets is taken back after the test
+        monkeypatch.delenv(name)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         own = [f"store={tmp_path}/store", f"outputs={tmp_path}/outputs", f"tracking.folder={tmp_path}/mlruns"]
