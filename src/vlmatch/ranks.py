@@ -1,6 +1,10 @@
-"""Which process of a multi-process job this one is."""
+"""Which process of a multi-process job this one is, and which sweep it belongs to."""
 
 import os
+
+# Set for every job of a sweep: the MLflow run it is nested under, and the sweep's name.
+PARENT = "VLMATCH_PARENT_RUN"
+SWEEP = "VLMATCH_SWEEP"
 
 
 def rank() -> int:

@@ -14,10 +14,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from vlmatch.complaints import complaint
 from vlmatch.errors import NotHereError, one_line
 from vlmatch.outcomes import FAILED, NOT_HERE, SCORED, Outcome, read_outcomes
-from vlmatch.ranks import launched
+from vlmatch.ranks import PARENT, SWEEP, launched
 
-PARENT = "VLMATCH_PARENT_RUN"
-SWEEP = "VLMATCH_SWEEP"
 log = logging.getLogger(__name__)
 
 
@@ -47,7 +45,8 @@ class SweepCallback(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """In a sweep, note how the job ended; one that failed is a row, and the others go on."""
-        if not os.environ.get(SWEEP) or not _ranks(config):
+        # The override, not the environment: Hydra has taken that back by now.
+        if SWEEP not in config.hydra.job.env_set or not _ranks(config):
             return
         if job_return.status == JobStatus.FAILED:
             outcome = _failure(config, job_return._return_value)
@@ -90,6 +89,6 @@ def _failure(config: DictConfig, error: Any) -> Outcome:
     line = complaint(error)
     if line is None:
         log.error("unexpected error", exc_info=error)
-        line = f"unexpected {type(error).__name__}: {one_line(error)} (--debug shows the traceback)"
+        line = f"unexpected {type(error).__name__}: {one_line(error)} (its traceback stands above)"
     status = NOT_HERE if isinstance(error, NotHereError) else FAILED
     return Outcome(config.encoder.name, config.llm.name, status, line)

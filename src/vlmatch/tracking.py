@@ -17,10 +17,9 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from vlmatch.errors import one_line
+from vlmatch.ranks import SWEEP
 from vlmatch.scores.rows import Row
 
-PARENT = "VLMATCH_PARENT_RUN"
-SWEEP = "VLMATCH_SWEEP"
 LOCAL_PAGE = "http://127.0.0.1:5000"
 _SECRET = re.compile(r"(^|_)(token|secret|password|passwd|credentials?|api_?key)($|_)", re.IGNORECASE)
 

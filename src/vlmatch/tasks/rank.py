@@ -14,12 +14,12 @@ from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
 from vlmatch.outcomes import SCORED, Outcome
-from vlmatch.ranks import launched
+from vlmatch.ranks import PARENT, SWEEP, launched
 from vlmatch.ranks import rank as process_rank
 from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row, score_pair
 from vlmatch.tasks.answer import answer, rankings_of, rows_of
-from vlmatch.tracking import PARENT, SWEEP, Tracker, tags_of
+from vlmatch.tracking import Tracker, tags_of
 
 
 def rank(config: DictConfig) -> Outcome:
@@ -92,6 +92,8 @@ def _wanted(config: DictConfig, header: Header) -> bool:
     kind = header.recipe.kind
     asked = plain(config[kind])
     choices = ("feature",) if kind == "encoder" else ("layer", "pooling", "template")
+    if header.recipe.precision != config.trainer.precision:
+        return False
     if any(key in asked and header.recipe.settings.get(key, asked[key]) != asked[key] for key in choices):
         return False
     return config.pool == "store" or header.recipe.model in _axis(kind)
