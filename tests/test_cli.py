@@ -85,6 +85,7 @@ def test_a_typo_is_one_line_that_names_the_nearest_valid_one(cli, arguments: lis
     code, _, stderr = cli(*arguments)
     assert code == 2
     (line,) = lines(stderr)
+    assert stderr.strip() == line
     for part in parts:
         assert part in line
     assert "Traceback" not in stderr

@@ -46,7 +46,9 @@ class SweepCallback(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """In a sweep, note how the job ended; one that failed is a row, and the others go on."""
         # The override, not the environment: Hydra has taken that back by now.
-        if SWEEP not in config.hydra.job.env_set or not _ranks(config):
+        if OmegaConf.is_missing(config.hydra.job, "num"):  # no sweep
+            _leave_on_bad_input(job_return)
+        if SWEEP not in config.hydra.job.env_set:
             return
         if job_return.status == JobStatus.FAILED:
             outcome = _failure(config, job_return._return_value)
@@ -77,6 +79,15 @@ class SweepCallback(Callback):
         if children:
             print(f"compare the {len(children)} runs in MLflow: make ui, then {tracker.comparison(children)}")
         if failures:
+            sys.exit(2)
+
+
+def _leave_on_bad_input(job_return: JobReturn) -> None:
+    """End a single job in one line; Hydra would put its own in front."""
+    if job_return.status == JobStatus.FAILED and not os.environ.get("VLMATCH_DEBUG"):
+        line = complaint(job_return._return_value)
+        if line is not None:
+            print(f"vlmatch: {line}", file=sys.stderr)
             sys.exit(2)
 
 

@@ -45,12 +45,8 @@ def embed(
     if found is not None:
         return found, Cost()
     shards = Shards(store.folder(recipe), recipe.fingerprint, len(probe), int(trainer["shard_size"]))
-
-    def fill() -> Any:
-        return _fill(build(config, allowed=allowed), probe, shards, trainer)
-
     if rank() > 0:  # rank 0 of a torchrun holds the lock for all, until the array is whole
-        fill()
+        _fill(build(config, allowed=allowed), probe, shards, trainer)
         with store.locked(recipe):
             found = store.read(recipe)
         if found is None:
@@ -60,19 +56,20 @@ def embed(
         found = store.read(recipe)
         if found is not None:
             return found, Cost()
-        items = _announce(recipe, shards)
         started = time.perf_counter()
-        embeddings = _finish(recipe, config, fill(), shards)
+        model = build(config, allowed=allowed)
+        items = _announce(recipe, shards)
+        _fill(model, probe, shards, trainer)
+        embeddings = _finish(recipe, config, model, shards)
         return embeddings, Cost(time.perf_counter() - started, items, _gpu_bytes())
 
 
-def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: Mapping[str, Any]) -> Any:
+def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: Mapping[str, Any]) -> None:
     # One process of several always takes part: the others wait for it where the loop ends.
     if launched() or shards.missing():
         from vlmatch.embeddings.predict import predict_missing
 
         predict_missing(model, probe, shards, **{key: value for key, value in trainer.items() if key != "shard_size"})
-    return model
 
 
 def _announce(recipe: Recipe, shards: Shards) -> int:

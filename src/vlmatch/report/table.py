@@ -62,13 +62,11 @@ def agreement_line(agreement: Agreement) -> str:
 
 def number(value: float) -> str:
     """A score with four decimals, a parameter count in millions."""
-    return (
-        f"{value / 1e6:.1f}M"
-        if abs(value) >= 1e4
-        else f"{value:.4f}".replace("0.", ".", 1)
-        if abs(value) < 1
-        else f"{value:.3f}"
-    )
+    if value == 0:
+        return "0"
+    if abs(value) >= 1e4:
+        return f"{value / 1e6:.1f}M"
+    return f"{value:.4f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
 
 def relative(scored: Scored | None) -> str:
