@@ -39,8 +39,8 @@ class Tracker:
         Two processes that race through the first use of a fresh sqlite file break it.
         """
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
         folder = Path(config.tracking.folder)

@@ -117,7 +117,8 @@ def placed(row: Row, rankings: Sequence[Ranking], costs: Sequence[Cost]) -> str:
     llm = next(llm for ranking in rankings for llm in ranking.llms if llm.llm == row.llm)
     standing = next(standing for standing in llm.standings if standing.row.encoder == row.encoder)
     name = "gw" if "gw" in standing.ranks else next(iter(standing.ranks))
-    took = [f"{cost.items} embedded in {cost.seconds:.0f} s{memory(cost)}" for cost in costs if cost.items]
+    sides = zip(("images", "captions"), costs, strict=True)
+    took = [f"{cost.items} {side} embedded in {cost.seconds:.0f} s{memory(cost)}" for side, cost in sides if cost.items]
     score = row.scores[name]
     place = f"{score.title} {number(score.value)}, {standing.ranks[name]} of {len(llm.standings)} so far"
     return f"{row.encoder} x {row.llm}: " + "; ".join([place, *took])
