@@ -16,6 +16,7 @@ from urllib.parse import quote
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
+from vlmatch.embeddings.header import Header
 from vlmatch.errors import one_line
 from vlmatch.ranks import SWEEP
 from vlmatch.scores.rows import Row
@@ -159,14 +160,12 @@ def tags_of(config: DictConfig, **more: str) -> dict[str, str]:
     return {key: value for key, value in {**own, **more}.items() if value}
 
 
-def _params(side: str, header: Any) -> dict[str, str]:
-    about = {
-        "recipe": header.recipe.slug,
-        "rule": header.rule,
-        "dimension": header.dimension,
-        "n_parameters": header.n_parameters,
-    }
-    return {f"{side}.{key}": str(value) for key, value in {**about, "licence": header.licence["name"]}.items()}
+def _params(side: str, header: Header) -> dict[str, str]:
+    """What tells the models of a sweep apart; MLflow's comparison page first plots the first three in this alphabet."""
+    licence = "-" if header.control else header.licence["name"]
+    about = {"recipe": header.recipe.slug, "rule": header.rule, "dimension": header.dimension}
+    named = {f"{side}.{key}": str(value) for key, value in {**about, "n_parameters": header.n_parameters}.items()}
+    return {side: header.recipe.model, **named, f"licence.{side}": licence}
 
 
 def _details(row: Row) -> dict[str, list[Any]]:
