@@ -40,10 +40,10 @@ class Tracker:
         Two processes that race through the first use of a fresh sqlite file break it.
         """
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
+        for talkative in ("mlflow", "alembic"):  # after the import, which sets its own levels
+            logging.getLogger(talkative).setLevel(logging.WARNING)
         folder = Path(config.tracking.folder)
         folder.mkdir(parents=True, exist_ok=True)
         uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
