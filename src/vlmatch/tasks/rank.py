@@ -80,6 +80,7 @@ def _show(config: DictConfig, store: Store, row: Row, costs: tuple[Cost, Cost], 
         terminal().print(placed(row, rankings_of(config, {row.group}), costs))
         return
     if launched():
+        terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: python src/run.py task=rank pool=store")
         return
     report = answer(config, rows_of(store, {row.group}, list(config.score)))
     if report is not None:
