@@ -50,7 +50,7 @@ def test_vlm_input_is_the_mean_of_the_tokens(other_names, photos):
     ours = encoder(other_names[1], feature="vlm_input")
     batch = ours.collate([ours.prepare(photos[0])])
     torch.testing.assert_close(ours(batch), ours.tokens(batch).mean(dim=1))
-    assert ours.rule == "mean of the VLM's input tokens"
+    assert ours.rule == "mean VLM token"
 
 
 def test_a_rename_that_leaves_out_a_layer_is_refused(other_names):

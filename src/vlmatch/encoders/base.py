@@ -67,7 +67,7 @@ class Encoder(nn.Module, ABC):
     @property
     def rule(self) -> str:
         """The feature rule in force, in words."""
-        return self.paper_rule if self.feature_choice == "paper" else "mean of the VLM's input tokens"
+        return self.paper_rule if self.feature_choice == "paper" else "mean VLM token"
 
     def feature(self, images: Tensor) -> Tensor:
         """One feature an image, (n, d) float, by the rule in force."""
