@@ -14,7 +14,13 @@ def row(encoder: str, llm: str = "llm", *, control: bool = False, rule: str = "c
     """A row of `gw` (lower is better, not paired) and any others (higher is better, paired)."""
     scored = {
         name: Scored(
-            value, {"gw_relative": value} if name == "gw" else {}, name.upper(), name != "gw", name != "gw", 1, {}
+            value,
+            {"gw_relative": value, "lower_bound": 0.9 * value} if name == "gw" else {},
+            name.upper(),
+            name != "gw",
+            name != "gw",
+            1,
+            {},
         )
         for name, value in scores.items()
     }

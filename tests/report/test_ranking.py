@@ -47,6 +47,12 @@ def test_there_is_no_pick_where_every_score_fails_its_controls() -> None:
     assert any("no pick" in warning for warning in llm.warnings)
 
 
+def test_orders_are_settled_where_the_intervals_lie_apart() -> None:
+    llm = only([row("a", gw=1.0), row("b", gw=1.05), row("c", gw=2.0)])  # each from 0.9 of its value
+    assert (llm.settled.orders, llm.settled.of) == (2, 3)
+    assert only([row("a", cka=0.1), row("b", cka=0.2)]).settled is None
+
+
 def test_a_pool_without_controls_says_so() -> None:
     llm = only([row("a", gw=0.3), row("b", gw=0.2)])
     assert llm.pick.encoder == "b"

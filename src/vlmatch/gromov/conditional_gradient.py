@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from vlmatch.errors import VlmatchError
 from vlmatch.gromov import l1
 from vlmatch.gromov.assignment import assign
+from vlmatch.gromov.bounds import third_lower_bound
 from vlmatch.gromov.coupling import Coupling, mean_at
 
 
@@ -20,12 +21,14 @@ class GromovWasserstein:
     energy: E of `coupling`, in the unit of the distances. gap: max over couplings p of
     <gradient, coupling - p> >= 0, which is 0 exactly at stationary couplings. energies: E at the start
     and after each iteration, never rising. converged: whether `gap` came down to the tolerance.
+    lower_bound: of `distance`, from Memoli's third; the global optimum lies in [lower_bound, distance].
     """
 
     coupling: Coupling
     energy: float
     gap: float
     converged: bool
+    lower_bound: float
     energies: tuple[float, ...]
     seconds: float
 
@@ -84,9 +87,9 @@ def gromov_wasserstein(
             break
         coupling, half_gradient = candidate, candidate_gradient
         energies.append(energy)
-    return GromovWasserstein(
-        coupling, energies[-1], gap, gap <= resolved, tuple(energies), time.perf_counter() - started
-    )
+    bound = math.sqrt(third_lower_bound(x, y))
+    seconds = time.perf_counter() - started
+    return GromovWasserstein(coupling, energies[-1], gap, gap <= resolved, bound, tuple(energies), seconds)
 
 
 def _exact_step(slope: float, change: float) -> float:

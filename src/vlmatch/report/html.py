@@ -14,7 +14,7 @@ from vlmatch.geometry import PairedGeometry
 from vlmatch.outcomes import Outcome
 from vlmatch.report.plots import heat_maps, score_bars
 from vlmatch.report.ranking import LlmRanking, Ranking, Standing
-from vlmatch.report.table import agreement_line, number, relative
+from vlmatch.report.table import agreement_line, number, relative, settled_line
 
 
 def write_report(path: Path, rankings: Sequence[Ranking], store: Store, failures: Sequence[Outcome] = ()) -> Path:
@@ -26,7 +26,7 @@ def write_report(path: Path, rankings: Sequence[Ranking], store: Store, failures
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, agreement=agreement_line)
+    environment.filters.update(number=number, agreement=agreement_line, settled=settled_line)
     page = environment.get_template("page.html.j2").render(
         rankings=rankings,
         llms=[[_shown(llm, store) for llm in ranking.llms] for ranking in rankings],

@@ -29,6 +29,10 @@ def score_bars(llm: LlmRanking, score: str) -> str:
         picked = llm.pick is not None and llm.pick.encoder == standing.row.encoder
         colour = CONTROL if control else PICKED if picked else PRETRAINED
         axes.barh(place, value, color=colour, hatch="///" if control else None, edgecolor="white")
+        if "lower_bound" in standing.row.scores[score].details:
+            axes.plot(
+                [float(standing.row.scores[score].details["lower_bound"]), value], [place] * 2, "k|-", linewidth=1
+            )
         axes.text(value, place, f" {value:.3f}", va="center", fontsize=8)
     axes.set_yticks(range(len(standings)), [standing.row.encoder for standing in standings], fontsize=8)
     axes.set_xlabel(f"{scored.title} ({'higher' if scored.higher_is_better else 'lower'} is better)", fontsize=9)

@@ -29,6 +29,17 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Settled:
+    """How many of the orders between two encoders no better solver could turn round: their intervals lie apart.
+
+    GW's solver finds a local optimum; the global one lies between its lower bound and that.
+    """
+
+    orders: int
+    of: int
+
+
+@dataclass(frozen=True)
 class LlmRanking:
     """The encoders of a pool for one LLM, best first by the paper's score, with the pick and the warnings about it."""
 
@@ -37,6 +48,7 @@ class LlmRanking:
     trusted: Mapping[str, bool]
     pick: Pick | None
     warnings: tuple[str, ...]
+    settled: Settled | None
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,7 @@ def _llm_ranking(llm: str, rows: list[Row], selection: Sequence[str]) -> LlmRank
         standings.sort(key=lambda standing: (standing.ranks[lead], standing.row.encoder))
     trusted = {name: _controls_last(name, standings) for name in names}
     pick, warnings = _pick(standings, trusted, selection)
-    return LlmRanking(llm, tuple(standings), trusted, pick, tuple(warnings))
+    return LlmRanking(llm, tuple(standings), trusted, pick, tuple(warnings), _settled(rows))
 
 
 def _ranks(name: str, rows: list[Row]) -> list[int]:
@@ -143,6 +155,15 @@ def _inversion(standings: list[Standing]) -> str:
         f"DO NOT TRUST GW HERE: the control '{best.row.encoder}' ranks {best.ranks[PAPER]} and outranks {len(beaten)} "
         f"pretrained encoder{'s'[: len(beaten) != 1]} ({', '.join(beaten)}); GW recommends nothing on these pairs"
     )
+
+
+def _settled(rows: list[Row]) -> Settled | None:
+    scored = [row.scores[PAPER] for row in rows if PAPER in row.scores]
+    intervals = [
+        (float(score.details["lower_bound"]), score.value) for score in scored if "lower_bound" in score.details
+    ]
+    pairs = list(combinations(sorted(intervals, key=lambda interval: interval[1]), 2))
+    return Settled(sum(low[1] < high[0] for low, high in pairs), len(pairs)) if pairs else None
 
 
 def _agreements(llms: Sequence[LlmRanking]) -> Iterable[Agreement]:

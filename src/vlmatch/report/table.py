@@ -9,7 +9,7 @@ from rich.text import Text
 
 from vlmatch.embeddings.embed import Cost
 from vlmatch.outcomes import Outcome
-from vlmatch.report.ranking import Agreement, LlmRanking, Ranking, Standing
+from vlmatch.report.ranking import Agreement, LlmRanking, Ranking, Settled, Standing
 from vlmatch.scores.rows import Row, Scored
 
 MINIMUM_WIDTH = 150
@@ -25,6 +25,8 @@ def show(rankings: Sequence[Ranking], failures: Sequence[Outcome] = (), console:
             console.print(_table(llm))
             for line in verdict(llm):
                 console.print(line)
+            if llm.settled is not None:
+                console.print(settled_line(llm.settled))
         for line in [*map(agreement_line, ranking.agreements), *(f"[yellow]note:[/] {w}" for w in ranking.warnings)]:
             console.print(line)
     for failure in failures:
@@ -49,6 +51,11 @@ def verdict(llm: LlmRanking) -> list[str]:
         )
         lines.append(f"[bold green]pick for {llm.llm}: {llm.pick.encoder}[/] ({by})")
     return lines
+
+
+def settled_line(settled: Settled) -> str:
+    """What the lower bounds say about the order by GW, in words."""
+    return f"lower bounds settle {settled.orders} of the {settled.of} orders by GW: a better solver can't change those"
 
 
 def agreement_line(agreement: Agreement) -> str:

@@ -25,7 +25,7 @@ class GW:
     tolerance: float = 1e-8
 
     title: ClassVar[str] = "GW"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # 2: the detail `lower_bound`
     higher_is_better: ClassVar[bool] = False
     uses_pairing: ClassVar[bool] = False
 
@@ -40,6 +40,7 @@ class GW:
         details: dict[str, float | int | str] = {
             "gw_relative": math.sqrt(found.energy / pair.text.median),
             "energy": found.energy,
+            "lower_bound": found.lower_bound,
             "gap": found.gap,
             "converged": "yes" if found.converged else "no",
             "iterations": found.iterations,
