@@ -8,9 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from vlmatch import paths
-from vlmatch.complaints import complaint
-
-DEBUG = "VLMATCH_DEBUG"
+from vlmatch.complaints import DEBUG, complaint
 
 # Here and not in main(): a sweep's workers import this module to find `run_task`, and compose nothing themselves.
 OmegaConf.register_new_resolver("vlmatch.root", lambda: str(paths.root()), replace=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
 
+DEBUG = "VLMATCH_DEBUG"  # set by --debug: tracebacks instead of lines
+
 _DISK = {
     errno.ENOSPC: "the disk is full; free some space, or point VLMATCH_CACHE to another disk",
     errno.EDQUOT: "the disk quota is used up; free some space, or point VLMATCH_CACHE to another disk",

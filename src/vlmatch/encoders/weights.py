@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.files import sha256_of_file
 from vlmatch.packages import Package, package_folder
 
 # What the libraries raise on a damaged file, one that would run code, or one of another model.
@@ -80,10 +81,7 @@ def load_strictly(name: str, module: nn.Module, state: Mapping[str, Tensor], pat
 
 def sha256_of(files: Sequence[Path]) -> str:
     """SHA-256 of one weight file; for several, of their concatenated digests in the given order."""
-    digests = []
-    for path in files:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    digests = [sha256_of_file(path) for path in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 

@@ -13,8 +13,9 @@ from filelock import FileLock
 
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.files import sha256_of_file
 from vlmatch.llms.loading import without_progress_bars
-from vlmatch.llms.repository import SINGLE, file_sha256
+from vlmatch.llms.repository import SINGLE
 from vlmatch.packages import Package, package_folder
 
 _RECORD = "conversion.json"
@@ -51,7 +52,7 @@ def _is_sound(folder: Path, sha256: str) -> bool:
 def _record(folder: Path, sha256: str) -> dict[str, str]:
     from transformers import __version__
 
-    return {"gguf_sha256": sha256, "model_sha256": file_sha256(folder / SINGLE), "transformers": __version__}
+    return {"gguf_sha256": sha256, "model_sha256": sha256_of_file(folder / SINGLE), "transformers": __version__}
 
 
 def _convert(

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.files import sha256_of_file
 
 HUB_SECONDS = 5  # wait for the hub's first answer
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
@@ -75,7 +76,7 @@ def weights_sha256(name: str, folder: Path) -> str:
     files = _weight_files(folder)
     try:
         with ThreadPoolExecutor(max_workers=4) as readers:
-            digests = list(readers.map(file_sha256, files))
+            digests = list(readers.map(sha256_of_file, files))
     except OSError as error:
         raise VlmatchError(
             f"llm '{name}': weight file '{error.filename}' can't be read ({error.strerror}); get the weights complete"
@@ -85,12 +86,6 @@ def weights_sha256(name: str, folder: Path) -> str:
             f"llm '{name}': '{folder}' holds no {SINGLE} and no {INDEX}; give a folder as save_pretrained writes it"
         )
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reason(error: Exception) -> str:

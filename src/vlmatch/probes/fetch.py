@@ -1,6 +1,5 @@
 """Fetch the probe data that come inside a Debian package, checked by SHA-256 and put in place in one step."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from filelock import FileLock
 
 from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.files import sha256_of_file
 from vlmatch.probes.deb import Archive, unpack_stamps
 
 APT_SECONDS = 600  # longest wait for one apt command; the package has 161 MB
@@ -93,8 +93,7 @@ def _downloaded(folder: Path) -> Path | None:
 
 
 def _check(deb: Path, archive: Archive) -> None:
-    with deb.open("rb") as file:
-        got = hashlib.file_digest(file, "sha256").hexdigest()
+    got = sha256_of_file(deb)
     if got != archive.sha256:
         raise VlmatchError(
             f"package '{deb.name}': SHA-256 expected {archive.sha256}, got {got}; "

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from vlmatch.errors import VlmatchError
+from vlmatch.files import sha256_of_file
 from vlmatch.probes.images import MAX_PIXELS, open_image
 
 _READERS = 8  # threads that read and hash image files
@@ -119,8 +120,7 @@ def with_digests(name: str, entries: Iterable[Entry]) -> Iterator[Pair]:
 
     def pair(entry: Entry) -> Pair:
         try:
-            with entry.image.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of_file(entry.image)
         except OSError as error:
             raise VlmatchError(
                 f"probe '{name}': image '{entry.image}' of '{entry.id}' can't be read ({error.strerror}); "

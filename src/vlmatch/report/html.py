@@ -1,7 +1,6 @@
 """The report: one self-contained HTML page with the answer, the tables, the plots and where everything came from."""
 
 import base64
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vlmatch.embeddings.store import Store
+from vlmatch.files import renamed
 from vlmatch.geometry import PairedGeometry
 from vlmatch.outcomes import Outcome
 from vlmatch.report.plots import heat_maps, score_bars
@@ -32,10 +32,8 @@ def write_report(path: Path, rankings: Sequence[Ranking], store: Store, failures
         llms=[[_shown(llm, store) for llm in ranking.llms] for ranking in rankings],
         failures=failures,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    with renamed(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return path
 
 

@@ -1,9 +1,7 @@
 """The scores of one encoder and one LLM on one probe set, computed once and kept beside their embeddings."""
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from filelock import FileLock
 
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Embeddings, Store
+from vlmatch.files import renamed
 from vlmatch.geometry import PairedGeometry
 from vlmatch.objects import build
 
@@ -81,11 +80,23 @@ def score_pair(
     return Row(images.header, captions.header, {name: known[name] for name in configs})
 
 
-def stored_rows(store: Store, probe: str) -> list[Row]:
-    """Every row of a probe set whose embeddings are still those in the store, in the order of encoder and LLM."""
-    fresh = {header.fingerprint for _, header in store.headers(probe)}
+def stored_rows(
+    store: Store, probe: str, configs: Mapping[str, Mapping[str, Any]], allowed: tuple[str, ...] = ()
+) -> list[Row]:
+    """Every row of a probe set that holds the scores of `configs`, in the order of encoder and LLM.
+
+    Its embeddings are still those in the store, and its scores of the version and settings asked for: results of
+    different versions never mix.
+    """
+    embedded = {header.fingerprint for _, header in store.headers(probe)}
+    scores = {name: build(config, allowed=allowed) for name, config in configs.items()}
     rows = filter(None, map(_read, sorted((store.root / "scores" / probe).glob("*.json"))))
-    return [row for row in rows if {row.image.fingerprint, row.text.fingerprint} <= fresh]
+    return [
+        Row(row.image, row.text, {name: row.scores[name] for name in configs})
+        for row in rows
+        if {row.image.fingerprint, row.text.fingerprint} <= embedded
+        and all(_fresh(row.scores.get(name), score, configs[name]) for name, score in scores.items())
+    ]
 
 
 def _scored(score: Any, pair: PairedGeometry, settings: Mapping[str, Any]) -> Scored:
@@ -126,15 +137,5 @@ def _read(path: Path) -> Row | None:
 
 
 def _write(path: Path, row: Row) -> None:
-    with _renamed(path) as temporary:
+    with renamed(path) as temporary:
         temporary.write_text(json.dumps(asdict(row), indent=1, sort_keys=True), encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _renamed(path: Path) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -6,9 +6,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from vlmatch.embeddings.store import Store
+from vlmatch.objects import plain
 from vlmatch.outcomes import Outcome
 from vlmatch.report.html import write_report
-from vlmatch.report.ranking import Ranking, rank
+from vlmatch.report.ranking import rank
 from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import show, terminal
 from vlmatch.scores.rows import Row, stored_rows
@@ -32,13 +33,8 @@ def answer(config: DictConfig, rows: Sequence[Row], failures: Sequence[Outcome] 
     return report
 
 
-def rows_of(store: Store, groups: Collection[Group], scores: Collection[str]) -> list[Row]:
-    """The stored rows of these groups, each with the scores asked for; a row that lacks one of them is left out."""
-    found = [row for probe in sorted({group[0] for group in groups}) for row in stored_rows(store, probe)]
-    asked = [row for row in found if row.group in groups and set(scores) <= set(row.scores)]
-    return [Row(row.image, row.text, {name: row.scores[name] for name in scores}) for row in asked]
-
-
-def rankings_of(config: DictConfig, groups: Collection[Group]) -> list[Ranking]:
-    """The rankings of these groups from the store."""
-    return rank(rows_of(Store(config.store), groups, list(config.score)), config.selection)
+def rows_of(config: DictConfig, groups: Collection[Group]) -> list[Row]:
+    """The stored rows of these groups that hold the scores of this config."""
+    store, scores, allowed = Store(config.store), plain(config.score), tuple(config.targets)
+    probes = sorted({group[0] for group in groups})
+    return [row for probe in probes for row in stored_rows(store, probe, scores, allowed) if row.group in groups]

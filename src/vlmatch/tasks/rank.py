@@ -16,9 +16,10 @@ from vlmatch.objects import build, plain
 from vlmatch.outcomes import SCORED, Outcome
 from vlmatch.ranks import PARENT, SWEEP, launched
 from vlmatch.ranks import rank as process_rank
+from vlmatch.report.ranking import rank as rank_rows
 from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row, score_pair
-from vlmatch.tasks.answer import answer, rankings_of, rows_of
+from vlmatch.tasks.answer import answer, rows_of
 from vlmatch.tracking import Tracker, tags_of
 
 
@@ -43,7 +44,7 @@ def rank(config: DictConfig) -> Outcome:
         captions, text_cost = embed("llm", plain(config.llm), probe, store, plain(config.trainer), allowed)
         row = score_pair(images, captions, plain(config.score), store, allowed)
         tracker.log_row(run_id, row, _costs(image_cost, text_cost))
-        _show(config, store, row, (image_cost, text_cost), tracker, run_id)
+        _show(config, row, (image_cost, text_cost), tracker, run_id)
     return Outcome(row.encoder, row.llm, SCORED, group=row.group)
 
 
@@ -74,15 +75,16 @@ def _other_rank(config: DictConfig, probe: Any, store: Store) -> Outcome:
     return Outcome(config.encoder.name, config.llm.name, SCORED)
 
 
-def _show(config: DictConfig, store: Store, row: Row, costs: tuple[Cost, Cost], tracker: Tracker, run_id: str) -> None:
+def _show(config: DictConfig, row: Row, costs: tuple[Cost, Cost], tracker: Tracker, run_id: str) -> None:
     """In a sweep one line, since its end shows the table; else the whole answer."""
     if os.environ.get(SWEEP):
-        terminal().print(placed(row, rankings_of(config, {row.group}), costs))
+        rankings = rank_rows(rows_of(config, {row.group}), config.selection)
+        terminal().print(placed(row, rankings, costs))
         return
     if launched():
         terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: python src/run.py task=rank pool=store")
         return
-    report = answer(config, rows_of(store, {row.group}, list(config.score)))
+    report = answer(config, rows_of(config, {row.group}))
     if report is not None:
         tracker.log_file(run_id, report)
     terminal().print(f"MLflow run {run_id}: make ui, then {tracker.comparison([run_id])}", soft_wrap=True)

@@ -1,0 +1,42 @@
+"""Stored rows: only of the embeddings in the store, and of the score versions and settings asked for."""
+
+from pathlib import Path
+
+import pytest
+
+from misbehaving import THUMBNAIL, compute
+from vlmatch.embeddings.store import Embeddings, Store
+from vlmatch.probes.pairs import ProbeSet
+from vlmatch.scores.mutual_nn import MutualNN
+from vlmatch.scores.rows import score_pair, stored_rows
+
+CONFIGS = {
+    "gw_paired": {"_target_": "vlmatch.scores.gw_paired.GWPaired"},
+    "mutual_nn": {"_target_": "vlmatch.scores.mutual_nn.MutualNN", "k": 3},
+}
+
+
+@pytest.fixture
+def pair(pictures: ProbeSet, tmp_path: Path) -> tuple[Embeddings, Embeddings]:
+    """Two embeddings of the same pictures."""
+    store = Store(tmp_path)
+    return compute(THUMBNAIL, pictures, store)[0], compute({**THUMBNAIL, "name": "u"}, pictures, store)[0]
+
+
+def test_rows_of_another_version_or_setting_are_left_out(pair, pictures, tmp_path, monkeypatch) -> None:
+    store = Store(tmp_path)
+    score_pair(*pair, CONFIGS, store)
+    assert len(stored_rows(store, pictures.key, CONFIGS)) == 1
+    other = {**CONFIGS, "mutual_nn": {**CONFIGS["mutual_nn"], "k": 4}}
+    assert stored_rows(store, pictures.key, other) == []
+    monkeypatch.setattr(MutualNN, "version", MutualNN.version + 1)
+    assert stored_rows(store, pictures.key, CONFIGS) == []
+    score_pair(*pair, CONFIGS, store)
+    assert len(stored_rows(store, pictures.key, CONFIGS)) == 1
+
+
+def test_rows_whose_embeddings_are_gone_are_left_out(pair, pictures, tmp_path) -> None:
+    store = Store(tmp_path)
+    score_pair(*pair, CONFIGS, store)
+    (store.folder(pair[0].header.recipe) / "embeddings.safetensors").unlink()
+    assert stored_rows(store, pictures.key, CONFIGS) == []
