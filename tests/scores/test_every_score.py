@@ -14,7 +14,9 @@ from vlmatch.geometry import PairedGeometry
 from vlmatch.scores.base import Score, ScoreResult
 
 LOOSER = {
-    "gw": 1e-3,  # ties in an assignment are broken by the order of the points
+    **dict.fromkeys(
+        ("gw", "gw_best", "gw_identity"), 1e-2
+    ),  # ties in an assignment are broken by the order of the points
     "ridge_r2": 0.1,  # the order of the pairs decides which share a fold
 }
 
@@ -26,6 +28,8 @@ def listed() -> Iterator[tuple[str, Score]]:
 
 
 SCORES = dict(listed())
+RECOVERS_THE_PAIRING = {"gw_best", "gw_identity"}  # a twin is found even when shuffled
+
 every_score = pytest.mark.parametrize("key", SCORES)
 
 
@@ -92,7 +96,9 @@ def test_it_prefers_a_twin_to_a_stranger_if_it_knows_the_pairing(key: str, rando
     score = SCORES[key]
     images, twin = near_twins(200)
     twins, strangers = score(paired(images, twin)), score(paired(images, twin[random.permutation(200)]))
-    if score.uses_pairing:
+    if key in RECOVERS_THE_PAIRING:
+        assert twins.value <= strangers.value * (1 + 1e-9)
+    elif score.uses_pairing:
         assert (twins.value > strangers.value) == score.higher_is_better
         assert twins.value != pytest.approx(strangers.value, rel=0.1)
     else:

@@ -1,14 +1,19 @@
 """The Gromov-Wasserstein solver: how far two distance matrices are from each other, under the best coupling found."""
 
 from vlmatch.gromov.bounds import first_lower_bound, second_lower_bound, third_lower_bound
-from vlmatch.gromov.conditional_gradient import GromovWasserstein, gromov_wasserstein
 from vlmatch.gromov.coupling import Coupling
+from vlmatch.gromov.pool import gromov_wasserstein_pool
+from vlmatch.gromov.solver import GromovWasserstein, Tried, gromov_wasserstein
+from vlmatch.gromov.space import Space
 
 __all__ = [
     "Coupling",
     "GromovWasserstein",
+    "Space",
+    "Tried",
     "first_lower_bound",
     "gromov_wasserstein",
+    "gromov_wasserstein_pool",
     "second_lower_bound",
     "third_lower_bound",
 ]

@@ -1,95 +1,119 @@
-"""Conditional gradient (Frank-Wolfe) for Gromov-Wasserstein between two distance matrices over n points each."""
+"""Conditional gradient (Frank-Wolfe) for Gromov-Wasserstein: from a coupling down to a certified stationary one."""
 
-import math
-import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import DTypeLike
 
-from vlmatch.errors import VlmatchError
-from vlmatch.gromov import l1
-from vlmatch.gromov.assignment import assign
-from vlmatch.gromov.bounds import third_lower_bound
-from vlmatch.gromov.coupling import Coupling, mean_at
+from vlmatch.gromov.coupling import Coupling, Plan, Values
+from vlmatch.gromov.losses import Loss
+from vlmatch.gromov.space import Space
+from vlmatch.gromov.transport import Transport
 
 
-@dataclass(frozen=True, eq=False)
-class GromovWasserstein:
-    """What the solver reached: a local optimum, as every tractable method gives.
+class Descent(NamedTuple):
+    """Where a descent is: `half_gradient` is A of `coupling`, (n, m); `energies` so far; `gap` at the last step.
 
-    energy: E of `coupling`, in the unit of the distances. gap: max over couplings p of
-    <gradient, coupling - p> >= 0, which is 0 exactly at stationary couplings. energies: E at the start
-    and after each iteration, never rising. converged: whether `gap` came down to the tolerance.
-    lower_bound: of `distance`, from Memoli's third; the global optimum lies in [lower_bound, distance].
+    grid_error: the energy of a product start is at most so much too high.
     """
 
     coupling: Coupling
-    energy: float
-    gap: float
-    converged: bool
-    lower_bound: float
-    energies: tuple[float, ...]
-    seconds: float
+    half_gradient: Values
+    energies: tuple[float, ...] = ()
+    gap: float = np.inf
+    grid_error: float = 0.0
+
+
+class Problem:
+    """Two spaces and a loss: computes half gradients, each from the last one where little has moved."""
+
+    def __init__(self, loss: Loss, x: Space, y: Space, workers: int | None) -> None:
+        self.loss, self.x, self.y, self.workers = loss, x, y, workers
+        self._last: tuple[Plan, Values] | None = None
 
     @property
-    def distance(self) -> float:
-        """E^(1/2): the number that the paper calls GW."""
-        return math.sqrt(self.energy)
+    def coarse(self) -> bool:
+        """Whether single precision helps and can hold these distances."""
+        return self.loss.single_precision and 1e-30 < max(self.x.diameter, self.y.diameter) < 1e30
 
-    @property
-    def iterations(self) -> int:
-        """Steps taken from the start."""
-        return len(self.energies) - 1
+    def at_plan(self, plan: Plan, dtype: DTypeLike) -> Values:
+        """A at a vertex; from the last vertex's A, if it has this dtype and moving there is less work than anew."""
+        if self._last is not None and self._last[1].dtype == dtype:
+            change = plan.minus(self._last[0])
+            if len(change) < len(plan):
+                values = self.loss.moved(self.x, self.y, change, dtype, self.workers)
+                values += self._last[1]
+                self._last = plan, values
+                return values
+        self._last = None  # its memory is free before more is taken
+        values = self.loss.moved(self.x, self.y, plan, dtype, self.workers)
+        self._last = plan, self.loss.with_marginals(values, self.x, self.y)
+        return self._last[1]
+
+    def at(self, coupling: Coupling) -> Values:
+        """A at a coupling, in float64, from nothing computed before. Time O(n^3), more where mass is spread."""
+        self._last = None
+        if coupling.weights == (1.0,):
+            return self.at_plan(coupling.plans[0], np.float64)
+        total = coupling.start_weight * self._at_start(coupling) if coupling.start_weight else np.zeros(coupling.shape)
+        for weight, plan in zip(coupling.weights, coupling.plans, strict=True):
+            total += weight * self.at_plan(plan, np.float64)
+        return total
+
+    def _at_start(self, coupling: Coupling) -> Values:
+        if coupling.start is None:
+            values, error = self.loss.at_product(self.x, self.y, self.workers)
+            if error == 0:
+                return values
+        start = np.outer(coupling.p, coupling.q) if coupling.start is None else coupling.start
+        return self.loss.at_dense(self.x, self.y, start, self.workers)
+
+    def roughly_at(self, start: Coupling) -> Descent:
+        """The beginning of a descent in single precision; the product coupling's A comes from a grid."""
+        if start.start_weight == 0:
+            return Descent(start, self.at_plan(start.plans[0], np.float32))
+        if start.start is None:
+            values, error = self.loss.at_product(self.x, self.y, self.workers)
+            return Descent(start, values.astype(np.float32), grid_error=error)
+        return Descent(start, self.at(start).astype(np.float32))
 
 
-def gromov_wasserstein(
-    D_x: ArrayLike, D_y: ArrayLike, *, max_iterations: int = 1000, tolerance: float = 1e-8
-) -> GromovWasserstein:
-    """Minimise the l1 Gromov-Wasserstein energy over couplings with uniform marginals::
+def descend(problem: Problem, start: Coupling, *, resolved: float, max_iterations: int) -> Descent:
+    """Go down from `start` until the gap is at most `resolved`, rounding allows no descent, or iterations run out.
 
-        E(pi) = sum_ijkl |D_x[i, k] - D_y[j, l]| pi_ij pi_kl
-
-    From the product coupling, each iteration assigns points by the gradient, and moves towards that
-    permutation by the exact minimum along the way, where the energy is a quadratic. It ends where the
-    gap is at most `tolerance` (mean(D_x) + mean(D_y)), where rounding allows no descent, or after
-    `max_iterations`; see `converged`.
-
-    D_x, D_y: (n, n), symmetric, not negative, zero diagonal, in one unit. The product coupling can be a
-    saddle: where all points of a space see the same distances it is stationary, and nothing moves.
-    Deterministic. Relabelling the points leaves the energy alone unless an assignment is tied: ties are
-    broken by the order of the points, which may lead to another local optimum, some 1e-4 of the energy
-    away. Time O(n^3) an iteration and some 10 iterations on real embeddings, memory O(n^2).
-
-    Raises VlmatchError for matrices that are not such distances, or of different sizes.
-    Source: the paper (arXiv 2605.01325), equation for GW; conditional gradient as in Vayer et al. (2019).
+    Where the loss has kernels in single precision, a first descent uses them; the last one, of few steps or none,
+    starts from A computed anew in double precision, and so its energy and gap do too.
     """
-    started = time.perf_counter()
-    x, y = _distances(D_x, "D_x"), _distances(D_y, "D_y")
-    if len(x) != len(y):
-        raise VlmatchError(f"D_x is {len(x)} x {len(x)} and D_y {len(y)} x {len(y)}; the solver wants equal sizes")
-    coupling = Coupling.product(len(x))
-    half_gradient = l1.at_product(x, y)
-    energies = [coupling.mean(half_gradient)]
-    resolved = tolerance * float(x.mean() + y.mean())
+    transport = Transport(problem.x, problem.y, start.permutation)
+    at = Descent(start, np.empty((0, 0)))
+    energies: tuple[float, ...] = ()
+    if problem.coarse:
+        at = _walk(problem, transport, problem.roughly_at(start), resolved, max_iterations)
+        energies = at.energies[:-1]
+    fine = at._replace(half_gradient=problem.at(at.coupling), energies=energies)
+    return _walk(problem, transport, fine, resolved, max_iterations)
+
+
+def _walk(problem: Problem, transport: Transport, at: Descent, resolved: float, max_iterations: int) -> Descent:
+    """Each step goes to the vertex that the gradient points at, to the exact minimum along the way."""
+    coupling, half_gradient = at.coupling, at.half_gradient
+    precise = half_gradient.dtype == np.float64
+    energies = (*at.energies, coupling.sum_of(half_gradient))
     while True:
-        vertex = assign(half_gradient)
-        slope = mean_at(half_gradient, vertex) - energies[-1]
-        gap = max(0.0, -2 * slope)
-        if gap <= resolved or len(energies) > max_iterations:
+        vertex, bound = transport.towards(half_gradient, precise=precise)
+        slope = vertex.sum_of(half_gradient) - energies[-1]
+        gap = max(0.0, 2 * (energies[-1] - bound))
+        if gap <= resolved or slope >= 0 or len(energies) > max_iterations:
             break
-        at_vertex = l1.at_permutation(x, y, vertex)
-        step = _exact_step(slope, mean_at(at_vertex, vertex) - energies[-1])
+        at_vertex = problem.at_plan(vertex, half_gradient.dtype)
+        step = _exact_step(slope, vertex.sum_of(at_vertex) - energies[-1])
         candidate = coupling.towards(vertex, step)
-        candidate_gradient = (1 - step) * half_gradient + step * at_vertex
-        energy = candidate.mean(candidate_gradient)
+        gradient = at_vertex if step == 1 else (1 - step) * half_gradient + step * at_vertex
+        energy = candidate.sum_of(gradient)
         if energy >= energies[-1]:
             break
-        coupling, half_gradient = candidate, candidate_gradient
-        energies.append(energy)
-    bound = math.sqrt(third_lower_bound(x, y))
-    seconds = time.perf_counter() - started
-    return GromovWasserstein(coupling, energies[-1], gap, gap <= resolved, bound, tuple(energies), seconds)
+        coupling, half_gradient, energies = candidate, gradient, (*energies, energy)
+    return Descent(coupling, half_gradient, energies, gap, at.grid_error)
 
 
 def _exact_step(slope: float, change: float) -> float:
@@ -100,20 +124,3 @@ def _exact_step(slope: float, change: float) -> float:
     """
     curvature = change - 2 * slope
     return 1.0 if curvature <= -slope else -slope / curvature
-
-
-def _distances(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    matrix = np.asarray(values, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) == 0:
-        raise VlmatchError(f"{name} has shape {matrix.shape}, wanted n x n with n >= 1: all distances within one set")
-    if not np.isfinite(matrix).all():
-        raise VlmatchError(f"{name} holds NaN or infinity, wanted finite distances; check the embeddings behind it")
-    if matrix.min() < 0:
-        raise VlmatchError(f"{name} holds {matrix.min():.3g}, wanted distances >= 0; give distances, not similarities")
-    if matrix.diagonal().any():
-        raise VlmatchError(f"{name} has {matrix.diagonal().max():.3g} on its diagonal, wanted 0 there")
-    if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-8 * matrix.max()):
-        raise VlmatchError(
-            f"{name} is not symmetric (by {np.abs(matrix - matrix.T).max():.3g}), wanted D[i, k] = D[k, i]"
-        )
-    return matrix

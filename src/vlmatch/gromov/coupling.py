@@ -1,57 +1,158 @@
-"""A coupling of two sets of n points, kept as what conditional gradient builds: product and permutations, weighted."""
+"""Couplings of two sets of points, kept as what conditional gradient builds: a start and vertices, weighted."""
 
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+
+from vlmatch.errors import VlmatchError
 
 Permutation = NDArray[np.intp]
 """sigma, (n,): point i of the first set goes to point sigma[i] of the second."""
 
+Values = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A sparse coupling, or a difference of two: `mass[t]` goes from point rows[t] to point columns[t]; all (k,)."""
+
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    mass: NDArray[np.float64]
+
+    @classmethod
+    def of_permutation(cls, permutation: Permutation) -> Self:
+        """Each of n points whole, with mass 1 / n, to its own partner."""
+        n = len(permutation)
+        return cls(np.arange(n), permutation, np.full(n, 1 / n))
+
+    @classmethod
+    def of_dense(cls, coupling: NDArray[np.float64]) -> Self:
+        """The entries of an (n, m) array that are not 0."""
+        rows, columns = coupling.nonzero()
+        return cls(rows, columns, coupling[rows, columns])
+
+    def __len__(self) -> int:
+        return len(self.mass)
+
+    def sum_of(self, values: Values) -> float:
+        """sum_t values[rows[t], columns[t]] mass[t], in float64."""
+        return float(values[self.rows, self.columns].astype(np.float64) @ self.mass)
+
+    def minus(self, other: Self) -> Self:
+        """What has to be moved to come from `other` to this plan; entries that both share are left out."""
+        width = 1 + max(self.columns.max(), other.columns.max())
+        keys = np.concatenate([self.rows * width + self.columns, other.rows * width + other.columns])
+        unique, where = np.unique(keys, return_inverse=True)
+        mass = np.zeros(len(unique))
+        np.add.at(mass, where, np.concatenate([self.mass, -other.mass]))
+        moved = mass.nonzero()
+        return type(self)(unique[moved] // width, unique[moved] % width, mass[moved])
+
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
-    """A convex combination of the product coupling and of permutations, over n x n points::
+    """A convex combination of a start and of vertices of the transport polytope, over n x m points::
 
-        pi_ij = product_weight / n^2 + sum_k weights[k] [permutations[k][i] = j] / n
+        pi = start_weight start + sum_k weights[k] plans[k]
 
-    The weights are not negative and sum to 1, so both marginals are uniform by construction.
+    p (n,) and q (m,) are the marginals; `start` is an (n, m) coupling, or None for the product p q^T. The
+    weights are not negative and sum to 1, so the marginals hold by construction.
     """
 
-    n: int
-    product_weight: float
-    weights: tuple[float, ...]
-    permutations: tuple[Permutation, ...]
+    p: NDArray[np.float64]
+    q: NDArray[np.float64]
+    start_weight: float = 1.0
+    start: NDArray[np.float64] | None = None
+    weights: tuple[float, ...] = ()
+    plans: tuple[Plan, ...] = ()
 
     @classmethod
-    def product(cls, n: int) -> Self:
-        """Every point spread evenly over all others: 1 / n^2 everywhere."""
-        return cls(n, 1.0, (), ())
+    def of_plan(cls, p: NDArray[np.float64], q: NDArray[np.float64], plan: Plan) -> Self:
+        """The coupling that is one vertex."""
+        return cls(p, q, 0.0, None, (1.0,), (plan,))
 
-    def towards(self, permutation: Permutation, step: float) -> Self:
-        """(1 - step) times this coupling plus step times `permutation`, 0 <= step <= 1."""
+    @property
+    def shape(self) -> tuple[int, int]:
+        """n, m."""
+        return len(self.p), len(self.q)
+
+    @property
+    def product_weight(self) -> float:
+        """How much of the product coupling, every point spread over all others, is left."""
+        return self.start_weight if self.start is None else 0.0
+
+    @property
+    def permutation(self) -> Permutation | None:
+        """sigma, (n,), where the coupling is a permutation of n points of weight 1 / n; else None."""
+        plan = self.plans[0] if len(self.plans) == 1 and self.start_weight == 0 else None
+        square = len(self.p) == len(self.q)
+        if plan is None or not square or len(plan) != len(self.p) or (plan.rows != np.arange(len(plan))).any():
+            return None
+        return plan.columns if len(np.unique(plan.columns)) == len(self.p) else None
+
+    def towards(self, plan: Plan, step: float) -> Self:
+        """(1 - step) times this coupling plus step times `plan`, 0 <= step <= 1."""
         if step == 1:
-            return type(self)(self.n, 0.0, (1.0,), (permutation,))
+            return self.of_plan(self.p, self.q, plan)
         kept = tuple((1 - step) * weight for weight in self.weights)
-        return type(self)(self.n, (1 - step) * self.product_weight, (*kept, step), (*self.permutations, permutation))
+        start_weight = (1 - step) * self.start_weight
+        return type(self)(self.p, self.q, start_weight, self.start, (*kept, step), (*self.plans, plan))
 
-    def mean(self, values: NDArray[np.float64]) -> float:
-        """sum_ij values_ij pi_ij for values of shape (n, n), without the dense coupling."""
-        total = self.product_weight * float(values.mean())
-        for weight, permutation in zip(self.weights, self.permutations, strict=True):
-            total += weight * mean_at(values, permutation)
-        return total
+    def sum_of(self, values: Values) -> float:
+        """sum_ij values_ij pi_ij for values of shape (n, m); the product needs no dense coupling."""
+        total = 0.0
+        if self.start_weight:
+            start = self.p @ values @ self.q if self.start is None else np.vdot(values, self.start)
+            total += self.start_weight * float(start)
+        return total + sum(weight * plan.sum_of(values) for weight, plan in zip(self.weights, self.plans, strict=True))
 
     def dense(self) -> NDArray[np.float64]:
-        """The coupling as an (n, n) array, whose rows and columns each sum to 1 / n."""
-        coupling = np.full((self.n, self.n), self.product_weight / self.n**2)
-        rows = np.arange(self.n)
-        for weight, permutation in zip(self.weights, self.permutations, strict=True):
-            coupling[rows, permutation] += weight / self.n
+        """The coupling as an (n, m) array with row sums p and column sums q."""
+        start = np.outer(self.p, self.q) if self.start is None else self.start
+        coupling: NDArray[np.float64] = self.start_weight * start
+        for weight, plan in zip(self.weights, self.plans, strict=True):
+            np.add.at(coupling, (plan.rows, plan.columns), weight * plan.mass)
         return coupling
 
+    def rounded(self) -> Permutation:
+        """The permutation, (n,), that shares most mass with the coupling; itself where it is one. Time O(n^3).
 
-def mean_at(values: NDArray[np.float64], permutation: Permutation) -> float:
-    """Mean of values[i, permutation[i]] over i."""
-    return float(values[np.arange(len(permutation)), permutation].mean())
+        Raises VlmatchError for sets of unequal size.
+        """
+        if len(self.p) != len(self.q):
+            raise VlmatchError(f"a coupling of {len(self.p)} x {len(self.q)} points has no permutation to round to")
+        if self.permutation is not None:
+            return self.permutation
+        permutation: Permutation = linear_sum_assignment(self.dense(), maximize=True)[1]
+        return permutation
+
+
+def checked_coupling(values: ArrayLike, p: NDArray[np.float64], q: NDArray[np.float64]) -> Coupling:
+    """A caller's coupling: an (n, m) array with marginals p and q, or a permutation (n,) of whole numbers.
+
+    Raises VlmatchError where it is neither.
+    """
+    array = np.asarray(values)
+    if array.ndim == 1 and np.issubdtype(array.dtype, np.integer):
+        if len(p) != len(q) or sorted(array) != list(range(len(p))):
+            raise VlmatchError(
+                f"start of shape {array.shape} is not a permutation of {len(p)} points; give 0 ... n - 1"
+            )
+        if not np.allclose(q[array], p, rtol=0, atol=1e-12):
+            raise VlmatchError("start is a permutation, but pairs points of different weights; give a coupling instead")
+        return Coupling.of_plan(p, q, Plan(np.arange(len(p)), array.astype(np.intp), p))
+    if array.shape != (len(p), len(q)):
+        raise VlmatchError(f"start has shape {array.shape}, wanted a coupling of ({len(p)}, {len(q)}) or a permutation")
+    dense = array.astype(np.float64)
+    errors = np.abs(dense.sum(axis=1) - p).max(), np.abs(dense.sum(axis=0) - q).max()
+    if not np.isfinite(dense).all() or dense.min() < 0 or max(errors) > 1e-9:
+        raise VlmatchError(
+            f"start has a least entry of {dense.min():.3g} and marginals off by {max(errors):.3g}, wanted a coupling: "
+            "entries >= 0 with row sums p and column sums q"
+        )
+    vertex_like = np.count_nonzero(dense) <= len(p) + len(q) - 1
+    return Coupling.of_plan(p, q, Plan.of_dense(dense)) if vertex_like else Coupling(p, q, 1.0, dense)

@@ -1,0 +1,86 @@
+"""Half gradients by torch on a device; the assignments, and what leads to the first gradient, stay on the CPU."""
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+
+from vlmatch.errors import VlmatchError
+from vlmatch.gromov.coupling import Plan, Values
+from vlmatch.gromov.losses import Loss, loss_named
+from vlmatch.gromov.space import Matrix, Space
+
+
+class OnDevice:
+    """A loss whose O(n^3) part, A at a sparse coupling, is computed on a torch device; the rest is that of `loss`.
+
+    Holds the distances of both spaces there, in the precisions asked for, and two matrices more while it computes.
+    """
+
+    def __init__(self, loss_name: str, device: str | torch.device) -> None:
+        try:
+            self.device = torch.device(device)
+            torch.empty(1, device=self.device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0]
+            raise VlmatchError(f"device='{device}' can't be used ({reason}); leave it out for the CPU") from error
+        self.loss: Loss = loss_named(loss_name)
+        self.single_precision = self.loss.single_precision
+        self._kernel = _KERNELS[loss_name]
+        self._there: WeakKeyDictionary[Space, dict[torch.dtype, torch.Tensor]] = WeakKeyDictionary()
+
+    def at_product(self, x: Space, y: Space, workers: int | None) -> tuple[Values, float]:
+        """As `loss` has it, on the CPU."""
+        return self.loss.at_product(x, y, workers)
+
+    def at_dense(self, x: Space, y: Space, coupling: Matrix, workers: int | None) -> Values:
+        """As `loss` has it, on the CPU."""
+        return self.loss.at_dense(x, y, coupling, workers)
+
+    def with_marginals(self, values: Values, x: Space, y: Space) -> Values:
+        """As `loss` has it, on the CPU."""
+        return self.loss.with_marginals(values, x, y)
+
+    def energy(self, x: Space, y: Space, permutation: NDArray[np.intp]) -> float:
+        """As `loss` has it, on the CPU."""
+        return self.loss.energy(x, y, permutation)
+
+    def size(self, x: Space, y: Space) -> float:
+        """As `loss` has it."""
+        return self.loss.size(x, y)
+
+    def moved(self, x: Space, y: Space, plan: Plan, dtype: DTypeLike, workers: int | None) -> Values:
+        """As `loss` has it, by torch.cdist (l1) or a matrix product (l2); given back on the CPU."""
+        precision = torch.float32 if dtype == np.float32 else torch.float64
+        a = self._on_device(x, precision)[:, torch.from_numpy(plan.rows).to(self.device)]
+        b = self._on_device(y, precision)[:, torch.from_numpy(plan.columns).to(self.device)]
+        mass = torch.from_numpy(plan.mass).to(self.device, precision)
+        values: Values = self._kernel(a, b, mass).cpu().numpy()
+        return values
+
+    def _on_device(self, space: Space, precision: torch.dtype) -> torch.Tensor:
+        there = self._there.setdefault(space, {})
+        if precision not in there:
+            distances = space.single if precision == torch.float32 else space.distances
+            there[precision] = torch.from_numpy(distances).to(self.device)
+        return there[precision]
+
+
+def _l1(a: torch.Tensor, b: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
+    """sum_t mass_t |a_it - b_jt| for a (n, k) and b (m, k); torch.cdist knows no weights, and none below 0."""
+    total = a.new_zeros((len(a), len(b)))
+    for sign in (1, -1):
+        part = (sign * mass > 0).nonzero()[:, 0]
+        if len(part):
+            scale = mass[part].abs()
+            total += sign * torch.cdist(a[:, part] * scale, b[:, part] * scale, p=1)
+    return total
+
+
+def _l2(a: torch.Tensor, b: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
+    """-2 sum_t mass_t a_it b_jt."""
+    return (a * (-2 * mass)) @ b.T
+
+
+_KERNELS = {"l1": _l1, "l2": _l2}

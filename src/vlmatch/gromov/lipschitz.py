@@ -1,0 +1,194 @@
+"""Theorem 1 of the paper: how much, at most, the map from images to texts stretches distances, given a coupling."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+
+from vlmatch.errors import VlmatchError
+from vlmatch.geometry import upper_triangle
+from vlmatch.gromov.coupling import Coupling, Permutation
+from vlmatch.gromov.losses import Loss, LossName, loss_named
+from vlmatch.gromov.space import Matrix, Space, Vector
+
+_ROUNDING = 1e-12
+"""A ratio may exceed its bound by this share of it, as both are rounded."""
+
+
+@dataclass(frozen=True)
+class LipschitzBound:
+    """The theorem's constant for one coupling, what the map does in fact, and both for most pairs of points.
+
+    Distances are in the unit of D_x and D_y; `bound`, `measured` and their quantiles are ratios of text to
+    image distances. One pair of near duplicates decides `spacing`, and with it `bound`; the quantiles do not hang
+    on a few pairs.
+
+    distortion: GW_inf, the largest |x_ik - y_jl| over i -> j and k -> l of the support. spacing: r, the
+    smallest x_ik, i != k. epsilon: the largest distance from the image f(i) of a point to one of its targets,
+    0 for a permutation. bound: 1 + (2 epsilon + distortion) / spacing. It is inf where two points of X coincide,
+    but 1 where there is no distortion, as then they coincide in Y too.
+    measured: the largest y_f(i)f(k) / x_ik over pairs with x_ik > 0; 0 if there are none.
+    energy_change: E of the rounded permutation less E of the coupling given; 0 if nothing was rounded.
+    quantile: the share of pairs that the following hold for, at least. bound_quantile: as `bound`, without the
+    (1 - quantile) / 2 of all pairs that are distorted most, and as many that are closest; inf where more pairs than
+    those coincide. measured_quantile: the ratio that this share of pairs does not exceed, never above
+    `bound_quantile`; a pair that coincides in X counts as inf, or as 0 where it coincides in Y too. share: of
+    all pairs, those whose ratio is at most `bound_quantile`; at least `quantile`.
+    """
+
+    distortion: float
+    spacing: float
+    epsilon: float
+    bound: float
+    measured: float
+    energy_change: float
+    quantile: float
+    bound_quantile: float
+    measured_quantile: float
+    share: float
+
+
+def lipschitz_bound(
+    D_x: ArrayLike | Space,
+    D_y: ArrayLike | Space,
+    coupling: ArrayLike | Coupling,
+    *,
+    loss: LossName = "l1",
+    round: bool = True,
+    quantile: float = 0.99,
+) -> LipschitzBound:
+    """Bound the Lipschitz constant of the Bayes-optimal map f from X to Y under a coupling (theorem 1)::
+
+        L <= 1 + (2 epsilon + GW_inf) / r
+
+    Proof: for i -> j and k -> l of the support, y_jl <= x_ik + GW_inf, and by the triangle inequality
+    y_f(i)f(k) <= y_jl + 2 epsilon; divide by x_ik >= r. Pairs with x_ik >= r' and distortion at most G' satisfy the
+    same with r' and G': all but (1 - quantile) / 2 of the pairs do the one, and all but as many the other, if
+    these are chosen as quantiles. So the quantile is a share of pairs that a bound holds for, not a guess; 0.99
+    leaves room for 1 pair in 200 to coincide, 70 copies of one image among 1000.
+
+    D_x (n, n), D_y (m, m): distances in one unit (scaled, as for the solver), or a `Space` with weights.
+    coupling: a permutation (n,) of whole numbers, an (n, m) array, or the solver's `Coupling`.
+    round: take the permutation of largest overlap in place of the coupling. The support of a coupling that is
+    still partly the product is every pair, which says nothing; `energy_change` tells what rounding costs, under
+    `loss`. With round=False the coupling is used as it is, and f(i) is the point of Y with the least mean
+    distance to the targets of i by their mass: Bayes-optimal for the distance as loss among the points at hand.
+    (A barycentre would be optimal for its square, but angles have none that can be told from their matrix.)
+
+    Time O(n^2) for a permutation, else O(n^3); memory O(nm).
+    Raises VlmatchError for unequal sizes or weights if `round`, for fewer than 2 points in X, a quantile outside
+    (0, 1], distances that are none, and a coupling that does not fit them.
+    Source: the paper (arXiv 2605.01325), theorem 1; the quantiles are ours.
+    """
+    x, y = Space.of(D_x, name="D_x"), Space.of(D_y, name="D_y")
+    _check(x, y, round, quantile)
+    dense = _dense(coupling, x, y)
+    if round:
+        images, energy_change = _rounded(dense, x, y, loss_named(loss))
+        distortions, epsilon = np.abs(x.distances - y.distances[np.ix_(images, images)]), 0.0
+    else:
+        images, epsilon = _medoids(dense, y)
+        distortions, energy_change = _largest_distortions(dense, x, y), 0.0
+    spacings, stretched = upper_triangle(x.distances), upper_triangle(y.distances[np.ix_(images, images)])
+    ratios = _ratios(stretched, spacings)
+    distortion, spacing = float(distortions.max()), float(spacings.min())
+
+    dropped = int((1 - quantile) / 2 * len(ratios))
+    most, least = _smallest(upper_triangle(distortions), len(ratios) - dropped), _smallest(spacings, dropped + 1)
+    bound_quantile = _bound(2 * epsilon + most, least)
+    return LipschitzBound(
+        distortion=distortion,
+        spacing=spacing,
+        epsilon=epsilon,
+        bound=_bound(2 * epsilon + distortion, spacing),
+        measured=float(ratios[spacings > 0].max(initial=0)),
+        energy_change=energy_change,
+        quantile=quantile,
+        bound_quantile=bound_quantile,
+        measured_quantile=_smallest(ratios, len(ratios) - 2 * dropped),
+        share=float((ratios <= bound_quantile * (1 + _ROUNDING)).mean()),
+    )
+
+
+def _bound(slack: float, spacing: float) -> float:
+    if slack == 0:
+        return 1.0
+    return 1 + slack / spacing if spacing > 0 else float("inf")
+
+
+def _smallest(values: Vector, rank: int) -> float:
+    """The value of this rank, from 1 for the smallest: `rank` values do not exceed it."""
+    return float(np.partition(values, rank - 1)[rank - 1])
+
+
+def _ratios(stretched: Vector, spacings: Vector) -> Vector:
+    ratios = np.where(stretched > 0, np.inf, 0.0)
+    with np.errstate(over="ignore"):  # points that nearly coincide may as well be infinitely far apart
+        np.divide(stretched, spacings, out=ratios, where=spacings > 0)
+    return ratios
+
+
+def _rounded(dense: Matrix, x: Space, y: Space, rule: Loss) -> tuple[Permutation, float]:
+    """The permutation (n,) that shares most mass with the coupling, and the change of E on the way to it."""
+    if np.count_nonzero(dense) == len(dense):  # a permutation already
+        return dense.argmax(axis=1), 0.0
+    permutation: Permutation = linear_sum_assignment(dense, maximize=True)[1]
+    return permutation, rule.energy(x, y, permutation) - float(np.vdot(rule.at_dense(x, y, dense, None), dense))
+
+
+def _medoids(dense: Matrix, y: Space) -> tuple[NDArray[np.intp], float]:
+    """f (n,): each point's image, with the least mean distance to its targets; and the largest such distance."""
+    images: NDArray[np.intp] = (dense @ y.distances).argmin(axis=1)
+    rows, targets = dense.nonzero()
+    return images, float(y.distances[images[rows], targets].max())
+
+
+def _largest_distortions(dense: Matrix, x: Space, y: Space) -> Matrix:
+    """max |x_ik - y_jl| over the targets j of i and l of k: (n, n), from the largest and the smallest y_jl.
+
+    Time O(n) for each entry of the support.
+    """
+    rows, targets = dense.nonzero()
+    starts = np.searchsorted(rows, np.arange(len(x)))
+    distortions = np.empty((len(x), len(x)))
+    for i, of_i in enumerate(np.split(targets, starts[1:])):
+        seen = y.distances[of_i]
+        furthest = np.maximum.reduceat(seen.max(axis=0)[targets], starts)
+        nearest = np.minimum.reduceat(seen.min(axis=0)[targets], starts)
+        distortions[i] = np.maximum(furthest - x.distances[i], x.distances[i] - nearest)
+    return distortions
+
+
+def _dense(coupling: ArrayLike | Coupling, x: Space, y: Space) -> Matrix:
+    """The coupling as an (n, m) array, checked."""
+    given = np.asarray(coupling.dense() if isinstance(coupling, Coupling) else coupling)
+    if given.ndim == 1 and np.issubdtype(given.dtype, np.integer):
+        if len(given) != len(x) or not np.array_equal(np.sort(given), np.arange(len(y))):
+            raise VlmatchError(
+                f"coupling of shape {given.shape} is not a permutation between the {len(x)} points of D_x and "
+                f"the {len(y)} of D_y; give each of 0 ... {len(y) - 1} once, or an array of both sizes"
+            )
+        given = x.weights[:, None] * (given[:, None] == np.arange(len(y)))
+    if given.shape != (len(x), len(y)):
+        raise VlmatchError(f"coupling has shape {given.shape}, wanted ({len(x)}, {len(y)}): points of D_x by D_y")
+    dense = given.astype(np.float64)
+    error = max(np.abs(dense.sum(axis=1) - x.weights).max(), np.abs(dense.sum(axis=0) - y.weights).max())
+    if not (dense.min() >= 0 and error <= 1e-9 and dense.any(axis=1).all()):
+        raise VlmatchError(
+            f"coupling has a least entry of {dense.min():.3g} and marginals off by {error:.3g}, wanted entries >= 0 "
+            "with the weights of D_x as row sums and those of D_y as column sums"
+        )
+    return dense
+
+
+def _check(x: Space, y: Space, round: bool, quantile: float) -> None:
+    if len(x) < 2:
+        raise VlmatchError("D_x has 1 point, wanted at least 2: a Lipschitz constant is about pairs of points")
+    if not 0 < quantile <= 1:
+        raise VlmatchError(f"quantile={quantile:g}, wanted a share of pairs above 0 and up to 1, such as 0.99")
+    if round and (len(x) != len(y) or not (x.uniform and y.uniform)):
+        raise VlmatchError(
+            f"D_x has {len(x)} points and D_y {len(y)}{'' if x.uniform and y.uniform else ', of unequal weights'}; "
+            "rounding to a permutation wants equal numbers of points of equal weight; give round=False"
+        )

@@ -1,0 +1,104 @@
+"""A space: distances within one set and the weights of its points, checked once and shared by all problems on it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vlmatch.errors import VlmatchError
+
+Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """A finite metric measure space: distances (n, n) and weights (n,), float64, the weights summing to 1."""
+
+    distances: Matrix
+    weights: Vector
+
+    @classmethod
+    def of(cls, distances: "ArrayLike | Space", weights: ArrayLike | None = None, *, name: str = "D") -> Self:
+        """Check distances (n, n) and weights (n,), uniform unless given; torch tensors are brought to the CPU.
+
+        Raises VlmatchError, naming the argument, unless the distances are finite, symmetric, not negative and
+        0 on the diagonal, and the weights positive with sum 1. The triangle inequality is not asked for.
+        """
+        if isinstance(distances, cls):
+            if weights is not None:
+                raise VlmatchError(f"{name} is a Space, which has weights of its own; give weights to Space.of instead")
+            return distances
+        matrix = _distances(_as_array(distances), name)
+        return cls(matrix, _weights(weights, len(matrix), name))
+
+    def __len__(self) -> int:
+        return len(self.distances)
+
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether every point weighs 1 / n."""
+        return bool((self.weights == self.weights[0]).all())
+
+    @cached_property
+    def single(self) -> NDArray[np.float32]:
+        """The distances in single precision, for the first, coarse part of a descent."""
+        return self.distances.astype(np.float32)
+
+    @cached_property
+    def eccentricities(self) -> Vector:
+        """(n,): each point's mean distance to all points, by weight."""
+        return self.distances @ self.weights
+
+    @cached_property
+    def mean_squares(self) -> Vector:
+        """(n,): each point's mean squared distance to all points, by weight."""
+        return np.square(self.distances) @ self.weights
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """The points by eccentricity, ascending; ties in the order of the points."""
+        return np.argsort(self.eccentricities, kind="stable")
+
+    @cached_property
+    def diameter(self) -> float:
+        """The largest distance."""
+        return float(self.distances.max())
+
+
+def _as_array(values: Any) -> NDArray[np.float64]:
+    if hasattr(values, "detach"):  # a torch tensor, without importing torch for those who have none
+        values = values.detach().cpu().numpy()
+    return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def _distances(matrix: Matrix, name: str) -> Matrix:
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) == 0:
+        raise VlmatchError(f"{name} has shape {matrix.shape}, wanted n x n with n >= 1: all distances within one set")
+    if not np.isfinite(matrix).all():
+        raise VlmatchError(f"{name} holds NaN or infinity, wanted finite distances; check the embeddings behind it")
+    if matrix.min() < 0:
+        raise VlmatchError(f"{name} holds {matrix.min():.3g}, wanted distances >= 0; give distances, not similarities")
+    if matrix.diagonal().any():
+        raise VlmatchError(f"{name} has {matrix.diagonal().max():.3g} on its diagonal, wanted 0 there")
+    asymmetry = max(np.abs(matrix[i : i + 256] - matrix[:, i : i + 256].T).max() for i in range(0, len(matrix), 256))
+    if asymmetry > 1e-6 * matrix.max():
+        raise VlmatchError(f"{name} is not symmetric (by {asymmetry:.3g}), wanted D[i, k] = D[k, i]")
+    return matrix
+
+
+def _weights(weights: ArrayLike | None, n: int, name: str) -> Vector:
+    if weights is None:
+        return np.full(n, 1 / n)
+    vector = _as_array(weights)
+    if vector.shape != (n,):
+        raise VlmatchError(f"the weights of {name} have shape {vector.shape}, wanted ({n},): one for each point")
+    if not np.isfinite(vector).all() or vector.min() <= 0:
+        raise VlmatchError(
+            f"the weights of {name} hold {vector.min():.3g}, wanted positive ones; leave such points out"
+        )
+    if not np.isclose(vector.sum(), 1, rtol=0, atol=1e-9):
+        raise VlmatchError(f"the weights of {name} sum to {vector.sum():.6g}, wanted 1; divide by their sum")
+    return vector / vector.sum()

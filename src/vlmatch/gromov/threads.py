@@ -1,0 +1,25 @@
+"""Rows of a result shared out over threads: compiled kernels release the interpreter, so that all cores work."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+ROWS_AT_ONCE = 4
+"""Kernels take rows in groups of this size; shares are whole groups, so threads never change a result."""
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def over_rows(kernel: Callable[[int, int], None], n_rows: int, workers: int | None) -> None:
+    """Call kernel(first, last) on consecutive shares of `n_rows` rows, a share a thread; None means all cores."""
+    workers = available_cores() if workers is None else workers
+    groups = -(-n_rows // ROWS_AT_ONCE)
+    if workers <= 1 or groups <= 1:
+        kernel(0, n_rows)
+        return
+    edges = [min(n_rows, ROWS_AT_ONCE * (groups * share // workers)) for share in range(workers + 1)]
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(kernel, edges[:-1], edges[1:]))

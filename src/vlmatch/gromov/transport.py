@@ -1,0 +1,65 @@
+"""The linear step: the vertex of the transport polytope that costs least, and a bound from below by duality."""
+
+from typing import NamedTuple
+
+import numpy as np
+import ot
+
+from vlmatch.errors import VlmatchError
+from vlmatch.gromov.assignment import assign, dual_bound, duals_along
+from vlmatch.gromov.coupling import Permutation, Plan, Values
+from vlmatch.gromov.space import Space, Vector
+
+_MAX_PIVOTS = 10**8
+
+
+class Vertex(NamedTuple):
+    """A vertex and `bound`: no coupling costs less than it, by the dual values that came with the vertex."""
+
+    plan: Plan
+    bound: float
+
+
+class Transport:
+    """Solves min_p <costs, p> over the couplings of two spaces, again and again for costs that change little.
+
+    Equally many points of equal weight: an assignment, warm-started from the last one's dual values, and the first
+    time from those along the order of eccentricities with `guess` as partners. Otherwise POT's network simplex.
+    """
+
+    def __init__(self, x: Space, y: Space, guess: Permutation | None = None) -> None:
+        self.x, self.y = x, y
+        self.by_assignment = len(x) == len(y) and x.uniform and y.uniform
+        self._guess = guess
+        self._duals: Vector | None = None
+
+    def towards(self, costs: Values, *, precise: bool = True) -> Vertex:
+        """The best vertex for (n, m) costs. Raises VlmatchError if the simplex stops before its optimum."""
+        if not self.by_assignment:
+            return self._by_simplex(costs.astype(np.float64, copy=False))
+        if self._guess is None:
+            self._guess = matched_in_order(self.x, self.y)
+        if self._duals is None:
+            self._duals = duals_along(costs, self.x.order, self._guess)
+        permutation, self._duals = assign(costs, duals=self._duals, guess=self._guess, precise=precise)
+        self._guess = permutation
+        return Vertex(Plan.of_permutation(permutation), dual_bound(costs, self._duals, self.x.weights, self.y.weights))
+
+    def _by_simplex(self, costs: Values) -> Vertex:
+        size = float(np.ptp(costs)) or 1.0  # POT's tolerance is absolute
+        flow, log = ot.emd(
+            self.x.weights, self.y.weights, (costs - costs.min()) / size, numItermax=_MAX_PIVOTS, log=True
+        )
+        if log["warning"] is not None:
+            raise VlmatchError(
+                f"transport of {costs.shape[0]} x {costs.shape[1]} costs stopped before its optimum "
+                f"({log['warning']}); check the distances for values far apart in size"
+            )
+        return Vertex(Plan.of_dense(flow), dual_bound(costs, log["v"] * size, self.x.weights, self.y.weights))
+
+
+def matched_in_order(x: Space, y: Space) -> Permutation:
+    """The permutation, (n,), that matches points of equal weight in the order of their eccentricities."""
+    partners = np.empty(len(x), np.intp)
+    partners[x.order] = y.order
+    return partners
