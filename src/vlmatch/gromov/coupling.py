@@ -89,8 +89,8 @@ class Coupling:
     def permutation(self) -> Permutation | None:
         """sigma, (n,), where the coupling is a permutation of n points of weight 1 / n; else None."""
         plan = self.plans[0] if len(self.plans) == 1 and self.start_weight == 0 else None
-        square = len(self.p) == len(self.q)
-        if plan is None or not square or len(plan) != len(self.p) or (plan.rows != np.arange(len(plan))).any():
+        equal = len(self.p) == len(self.q) and (self.p == self.p[0]).all() and (self.q == self.q[0]).all()
+        if plan is None or not equal or len(plan) != len(self.p) or (plan.rows != np.arange(len(plan))).any():
             return None
         return plan.columns if len(np.unique(plan.columns)) == len(self.p) else None
 

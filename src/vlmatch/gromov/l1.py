@@ -63,7 +63,7 @@ class L1:
         """A_ij = sum_t mass_t |x_i,rows[t] - y_j,columns[t]|. Time O(nm) for each entry of the plan."""
         single = dtype == np.float32
         a, b = (x.single, y.single) if single else (x.distances, y.distances)
-        return city_block(a[:, plan.rows], b[:, plan.columns], plan.mass, workers)
+        return city_block(_columns(a, plan.rows), _columns(b, plan.columns), plan.mass, workers)
 
     def energy(self, x: Space, y: Space, permutation: NDArray[np.intp]) -> float:
         """The mean of |x_ik - y_permutation[i],permutation[k]|. Time O(n^2)."""
@@ -86,6 +86,12 @@ def city_block(a: Values, b: Values, mass: Vector, workers: int | None = None) -
 
     over_rows(share, len(a), workers)
     return sums
+
+
+def _columns(values: Values, wanted: NDArray[np.intp]) -> Values:
+    """These columns; the array itself, without a copy, where that is all of them in order."""
+    all_of_them = len(wanted) == values.shape[1] and (wanted == np.arange(len(wanted))).all()
+    return values if all_of_them else values[:, wanted]
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})

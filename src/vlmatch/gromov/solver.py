@@ -90,7 +90,7 @@ def gromov_wasserstein(
     a permutation (n,) of whole numbers. The product can be a saddle: where all points of a space see the same
     distances it is stationary, and nothing moves.
     local_search: afterwards exchange partners of two points while that helps, and descend again; for couplings that
-    are permutations. lower_bound: Memoli's, which of the three; None leaves it out. workers: threads; None: all cores.
+    are permutations of points of equal weight. lower_bound: Memoli's, which of the three; None leaves it out. workers: threads; None: all cores.
     device: torch's name of one, as "cuda", to compute the gradients there; a tensor on a device implies it. The
     assignments, most of the time there, stay on the CPU.
 
@@ -144,7 +144,7 @@ def _searched(
 def _energy(problem: Problem, at: Descent) -> float:
     """The energy at the end; of a permutation straight from the differences, which leaves no rounding of sums."""
     permutation = at.coupling.permutation
-    if permutation is None or not problem.x.uniform:
+    if permutation is None:
         return at.energies[-1]
     return problem.loss.energy(problem.x, problem.y, permutation)
 
