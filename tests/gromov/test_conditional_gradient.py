@@ -1,76 +1,119 @@
-"""The solver against the energy's definition, POT's estimate, closed forms and exhaustive search."""
-
-from itertools import permutations
+"""The descent against the energy's definition, the exact gap, and POT's conditional gradient from the same start."""
 
 import numpy as np
 import ot
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import pdist, squareform
 
-from vlmatch.errors import VlmatchError
-from vlmatch.gromov import Coupling, gromov_wasserstein
-from vlmatch.gromov.assignment import assign
+from made_spaces import cloud, energy, equidistant, grid, half_gradient, octagon, size, weights
+from vlmatch.gromov import GromovWasserstein, Space, gromov_wasserstein
+from vlmatch.gromov.conditional_gradient import Problem
+from vlmatch.gromov.coupling import Coupling, Plan
+from vlmatch.gromov.losses import loss_named
 
-
-def cloud(n: int, d: int, seed: int) -> np.ndarray:
-    """Distances within n random points of d dimensions."""
-    return squareform(pdist(np.random.default_rng(seed).normal(size=(n, d))))
+every_loss = pytest.mark.parametrize("loss", ["l1", "l2"])
+seeds = st.integers(0, 10**6)
 
 
-def energy_by_definition(x: np.ndarray, y: np.ndarray, coupling: np.ndarray) -> float:
-    return float(np.einsum("ikjl,ij,kl->", np.abs(x[:, :, None, None] - y[None, None]), coupling, coupling))
+def exact_gap(x: Space, y: Space, coupling: np.ndarray, loss: str) -> float:
+    """The most that any coupling gains along the gradient, by POT's transport."""
+    gradient = 2 * half_gradient(x.distances, y.distances, coupling, loss)
+    return float((gradient * coupling).sum()) - ot.emd2(x.weights, y.weights, gradient)
 
 
-def equidistant(n: int, side: float) -> np.ndarray:
-    return side * (1 - np.eye(n))
-
-
-@settings(max_examples=30, deadline=None)
-@given(n=st.integers(2, 14), seed=st.integers(0, 10**6), rounded=st.booleans())
-def test_every_answer_is_a_coupling_with_its_own_energy_below_all_earlier_ones(
-    n: int, seed: int, rounded: bool
-) -> None:
-    x, y = cloud(n, 2, seed), cloud(n, 5, seed + 1)
-    if rounded:
-        x, y = x.round(), y.round()  # ties, zeros, no triangle inequality
-    found = gromov_wasserstein(x, y)
+def assert_answers_for_itself(found: GromovWasserstein, x: Space, y: Space, loss: str) -> None:
+    """Marginals, energy, gap and the fall of the energies, from nothing but the coupling."""
     coupling = found.coupling.dense()
-    np.testing.assert_allclose(coupling.sum(axis=0), 1 / n, rtol=1e-12)
-    np.testing.assert_allclose(coupling.sum(axis=1), 1 / n, rtol=1e-12)
+    unit = size(x.distances, y.distances, x.weights, y.weights, loss) or 1.0
     assert coupling.min() >= 0
-    assert found.energy == pytest.approx(energy_by_definition(x, y, coupling), abs=1e-13)
+    np.testing.assert_allclose(coupling.sum(axis=1), x.weights, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(coupling.sum(axis=0), y.weights, rtol=0, atol=1e-13)
+    assert found.energy == pytest.approx(energy(x.distances, y.distances, coupling, loss), abs=1e-13 * unit)
     assert found.distance == found.energy**0.5
-    assert found.converged
+    gap = exact_gap(x, y, coupling, loss)
+    assert gap - 1e-13 * unit <= found.gap <= gap + 1e-12 * unit
     assert found.gap >= 0
+    assert found.converged == (found.gap <= 1e-8 * unit)
     assert len(found.energies) == found.iterations + 1
-    assert all(later < earlier for earlier, later in zip(found.energies, found.energies[1:], strict=False))
-    assert found.energies[0] == pytest.approx(np.abs(x.ravel()[:, None] - y.ravel()).mean(), abs=1e-13)
+    assert found.energies[-1] == found.energy
+    assert (np.diff(found.energies) <= 1e-6 * unit).all()
 
 
-@pytest.mark.parametrize("max_iterations", [0, 1, 1000])
-def test_the_gap_is_the_most_that_any_permutation_gains_along_the_gradient(max_iterations: int) -> None:
-    x, y = cloud(6, 2, 0), cloud(6, 3, 1)
-    found = gromov_wasserstein(x, y, max_iterations=max_iterations)
-    coupling = found.coupling.dense()
-    gradient = 2 * np.einsum("ikjl,kl->ij", np.abs(x[:, :, None, None] - y[None, None]), coupling)
-    least = min(gradient[np.arange(6), list(sigma)].mean() for sigma in permutations(range(6)))
-    assert found.gap == pytest.approx((gradient * coupling).sum() - least, abs=1e-13)
+@settings(max_examples=100, deadline=None)
+@given(
+    n=st.integers(1, 12),
+    m=st.integers(1, 12),
+    seed=seeds,
+    tied=st.booleans(),
+    uniform=st.booleans(),
+    loss=st.sampled_from(["l1", "l2"]),
+    start=st.sampled_from(["product", "random", "first_lower_bound", "third_lower_bound"]),
+    max_iterations=st.sampled_from([0, 1, 1000]),
+)
+def test_every_answer_is_a_coupling_with_its_own_energy_and_a_certified_gap(
+    n: int, m: int, seed: int, tied: bool, uniform: bool, loss: str, start: str, max_iterations: int
+) -> None:
+    of_kind = grid if tied else cloud
+    x = Space.of(of_kind(n, 2, seed), None if uniform else weights(n, seed))
+    y = Space.of(of_kind(m, 3, seed + 1), None if uniform else weights(m, seed + 1))
+    found = gromov_wasserstein(x, y, loss=loss, start=start, seed=seed, max_iterations=max_iterations)
+    assert_answers_for_itself(found, x, y, loss)
     assert found.iterations <= max_iterations
-    assert found.converged == (found.gap <= 1e-8 * (x.mean() + y.mean()))
+    assert found.converged or max_iterations < 1000
+    assert found.lower_bound is not None
+    assert found.lower_bound <= found.distance + 1e-7
+
+
+@every_loss
+@pytest.mark.parametrize(("n", "m"), [(120, 120), (90, 60)])
+def test_larger_answers_do_too(loss: str, n: int, m: int) -> None:
+    x, y = Space.of(cloud(n, 3, 0)), Space.of(cloud(m, 8, 1))
+    found = gromov_wasserstein(x, y, loss=loss, lower_bound=None)
+    assert found.converged
+    assert found.iterations > 2
+    coupling = found.coupling.dense()
+    if loss == "l2":
+        marginals = x.mean_squares @ x.weights + y.mean_squares @ y.weights
+        expected = marginals - 2 * np.vdot(x.distances @ coupling @ y.distances, coupling)
+    else:
+        expected = sum(
+            mass * (np.abs(x.distances[i][:, None] - y.distances[j]) * coupling).sum()
+            for i, j, mass in zip(*coupling.nonzero(), coupling[coupling.nonzero()], strict=True)
+        )
+    assert found.energy == pytest.approx(expected, rel=1e-11)
+    assert (np.diff(found.energies) <= 1e-6 * found.energy).all()
+
+
+@every_loss
+def test_an_iteration_more_continues_where_one_less_ended(loss: str) -> None:
+    x, y = cloud(80, 3, 0), cloud(80, 8, 1)
+    whole = gromov_wasserstein(x, y, loss=loss)
+    assert whole.iterations >= 3
+    for steps in range(whole.iterations):
+        part = gromov_wasserstein(x, y, loss=loss, max_iterations=steps)
+        assert part.energies == pytest.approx(whole.energies[: steps + 1], rel=1e-3)
+        assert part.iterations == steps
+        assert not part.converged
+
+
+def test_a_looser_tolerance_ends_earlier() -> None:
+    x, y = cloud(80, 3, 0), cloud(80, 8, 1)
+    loose, tight = (gromov_wasserstein(x, y, tolerance=tolerance) for tolerance in (1e-1, 1e-8))
+    assert loose.converged
+    assert loose.iterations < tight.iterations
+    assert 1e-8 * (x.mean() + y.mean()) < loose.gap <= 1e-1 * (x.mean() + y.mean())
 
 
 @pytest.mark.parametrize("max_iterations", [0, 1000])
 def test_pots_estimate_of_the_energy_covers_ours(max_iterations: int) -> None:
-    x, y = cloud(40, 3, 2), cloud(40, 6, 3)
+    x, y, p = cloud(40, 3, 2), cloud(40, 6, 3), np.full(40, 1 / 40)
     found = gromov_wasserstein(x, y, max_iterations=max_iterations)
     estimate, deviation = ot.gromov.GW_distance_estimation(
         x,
         y,
-        np.full(40, 1 / 40),
-        np.full(40, 1 / 40),
+        p,
+        p,
         lambda a, b: np.abs(a - b),
         found.coupling.dense(),
         nb_samples_p=400,
@@ -80,116 +123,72 @@ def test_pots_estimate_of_the_energy_covers_ours(max_iterations: int) -> None:
     assert found.energy == pytest.approx(float(estimate), abs=4 * float(deviation) + 1e-14)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_relabelled_generic_spaces_are_recognised_as_the_same(seed: int) -> None:
-    x = cloud(40, 3, seed)
-    shuffle = np.random.default_rng(seed).permutation(40)
-    found = gromov_wasserstein(x, x[np.ix_(shuffle, shuffle)])
-    assert found.energy == 0
-    assert (shuffle[found.coupling.dense().argmax(axis=1)] == np.arange(40)).all()
+def pots(x: Space, y: Space, start: np.ndarray | None) -> float:
+    _, log = ot.gromov.gromov_wasserstein(
+        x.distances,
+        y.distances,
+        x.weights,
+        y.weights,
+        "square_loss",
+        G0=start,
+        log=True,
+        max_iter=1000,
+        tol_rel=1e-12,
+        tol_abs=1e-12,
+    )
+    return float(log["gw_dist"])
 
 
-def test_the_product_is_a_saddle_between_spaces_whose_points_look_alike() -> None:
-    angles = 2 * np.pi * np.arange(8) / 8
-    octagon = squareform(pdist(np.column_stack([np.cos(angles), np.sin(angles)])))
-    found = gromov_wasserstein(octagon, octagon)
+@pytest.mark.parametrize("start", ["product", "identity"])
+@pytest.mark.parametrize("seed", range(6))
+def test_l2_energies_are_not_above_those_of_pots_conditional_gradient(start: str, seed: int) -> None:
+    x, y = Space.of(cloud(60, 3, seed)), Space.of(cloud(60, 6, seed + 100))
+    found = gromov_wasserstein(x, y, loss="l2", start=start)
+    assert found.energy <= pots(x, y, None if start == "product" else np.eye(60) / 60) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nor_are_they_between_spaces_of_unequal_sizes_and_weights(seed: int) -> None:
+    x = Space.of(cloud(40, 3, seed), weights(40, seed))
+    y = Space.of(cloud(30, 6, seed + 100), weights(30, seed) if seed % 2 else None)
+    found = gromov_wasserstein(x, y, loss="l2")
+    assert found.energy <= pots(x, y, None) * (1 + 1e-6)
     assert found.converged
+
+
+@every_loss
+def test_the_product_is_a_saddle_between_spaces_whose_points_look_alike(loss: str) -> None:
+    x = Space.of(octagon())
+    found = gromov_wasserstein(x, x, loss=loss)
+    assert found.converged
+    assert found.iterations == 0
     assert found.coupling.product_weight == 1
-    assert found.energy == pytest.approx(np.abs(octagon.ravel()[:, None] - octagon.ravel()).mean())
+    assert_answers_for_itself(found, x, x, loss)
 
 
-@pytest.mark.parametrize(("n", "a", "b"), [(2, 1.0, 3.0), (2, 2.0, 0.0), (5, 1.0, 1.5), (5, 0.0, 0.0)])
-def test_equidistant_points_stay_at_the_product_too(n: int, a: float, b: float) -> None:
-    both_differ, one_differs = (n - 1) ** 2 / n**2, (n - 1) / n**2
-    found = gromov_wasserstein(equidistant(n, a), equidistant(n, b))
-    assert found.energy == pytest.approx(both_differ * abs(a - b) + one_differs * (a + b))
-    assert found.converged
-
-
-def test_one_point_is_at_distance_zero_from_one_point() -> None:
-    found = gromov_wasserstein([[0.0]], [[0.0]])
-    assert (found.energy, found.gap, found.converged) == (0, 0, True)
-
-
-def test_energies_scale_with_the_unit_of_the_distances() -> None:
-    x, y = cloud(25, 2, 5), cloud(25, 4, 6)
-    energy = gromov_wasserstein(x, y).energy
-    assert gromov_wasserstein(1e3 * x, 1e3 * y).energy == pytest.approx(1e3 * energy, rel=1e-9)
-    assert gromov_wasserstein(1e-6 * x, 1e-6 * y).energy == pytest.approx(1e-6 * energy, rel=1e-9)
-
-
+@every_loss
 @pytest.mark.parametrize("seed", range(3))
-def test_relabelling_either_space_leaves_the_energy(seed: int) -> None:
+def test_half_gradients_step_by_step_are_those_computed_at_once(loss: str, seed: int) -> None:
     random = np.random.default_rng(seed)
-    x, y = cloud(60, 3, seed), cloud(60, 8, seed + 10)
-    a, b = random.permutation(60), random.permutation(60)
-    energy = gromov_wasserstein(x, y).energy
-    assert gromov_wasserstein(x[np.ix_(a, a)], y[np.ix_(b, b)]).energy == pytest.approx(energy, rel=1e-3)
+    x, y = Space.of(cloud(12, 2, seed)), Space.of(cloud(12, 3, seed + 1))
+    problem, coupling = Problem(loss_named(loss), x, y, 1), Coupling(x.weights, y.weights)
+    sigma = random.permutation(12)
+    for step in (0.3, 0.2, 0.6):
+        swapped = random.integers(12, size=2)
+        sigma[swapped] = sigma[swapped[::-1]]  # a vertex near the last one, then one far away
+        for vertex in (Plan.of_permutation(sigma.copy()), Plan.of_permutation(random.permutation(12))):
+            dense = np.zeros((12, 12))
+            dense[vertex.rows, vertex.columns] = vertex.mass
+            expected = half_gradient(x.distances, y.distances, dense, loss)
+            np.testing.assert_allclose(problem.at_plan(vertex, np.float64), expected, atol=1e-12)
+            np.testing.assert_allclose(problem.at_plan(vertex, np.float32), expected, atol=1e-5)
+            coupling = coupling.towards(vertex, step)
+    expected = half_gradient(x.distances, y.distances, coupling.dense(), loss)
+    np.testing.assert_allclose(problem.at(coupling), expected, atol=1e-12)
 
 
-def test_nearly_equal_spaces_come_to_an_end() -> None:
-    x = cloud(50, 3, 7)
-    noise = 1e-15 * cloud(50, 3, 8)
-    found = gromov_wasserstein(x, x + noise)
-    assert found.energy < 1e-14
-    assert found.iterations < 20
-
-
-def test_the_same_call_gives_the_same_bits() -> None:
-    x, y = cloud(80, 3, 0), cloud(80, 8, 1)
-    first, second = gromov_wasserstein(x, y), gromov_wasserstein(x, y)
-    assert first.energies == second.energies
-    assert (first.coupling.dense() == second.coupling.dense()).all()
-
-
-def test_inputs_are_left_as_they_were() -> None:
-    x, y = cloud(20, 3, 0), cloud(20, 8, 1)
-    before = x.copy(), y.copy()
-    gromov_wasserstein(x, y)
-    assert (x == before[0]).all()
-    assert (y == before[1]).all()
-
-
-def test_a_step_weights_the_permutation_against_all_that_was_there() -> None:
-    flip = np.array([1, 0])
-    coupling = Coupling.product(2).towards(flip, 0.5)
-    np.testing.assert_allclose(coupling.dense(), [[0.125, 0.375], [0.375, 0.125]])
-    values = np.array([[1.0, 2.0], [4.0, 8.0]])
-    assert coupling.mean(values) == pytest.approx((values * coupling.dense()).sum())
-    assert coupling.towards(flip, 1).weights == (1.0,)
-
-
-@settings(max_examples=30, deadline=None)
-@given(n=st.integers(1, 40), seed=st.integers(0, 10**6), digits=st.integers(0, 6), unit=st.sampled_from([1e-9, 1, 1e9]))
-def test_assignments_cost_what_scipys_cost(n: int, seed: int, digits: int, unit: float) -> None:
-    costs = unit * np.random.default_rng(seed).normal(size=(n, n)).round(digits)
-    permutation = assign(costs)
-    assert sorted(permutation) == list(range(n))
-    expected = costs[linear_sum_assignment(costs)].sum()
-    assert costs[np.arange(n), permutation].sum() == pytest.approx(expected, abs=1e-12 * unit)
-
-
-def changed(value: float, *where: tuple[int, int]) -> np.ndarray:
-    matrix = cloud(4, 2, 0)
-    for place in where:
-        matrix[place] = value
-    return matrix
-
-
-@pytest.mark.parametrize(
-    ("matrix", "complaint"),
-    [
-        (np.zeros((4, 3)), r"D_y has shape \(4, 3\), wanted n x n"),
-        (np.zeros((0, 0)), r"D_y has shape \(0, 0\)"),
-        (np.zeros(4), r"D_y has shape \(4,\)"),
-        (changed(np.nan, (0, 1), (1, 0)), "D_y holds NaN or infinity"),
-        (changed(-1.0, (0, 1), (1, 0)), "D_y holds -1"),
-        (changed(9.0, (0, 1)), "D_y is not symmetric"),
-        (changed(0.5, (2, 2)), "D_y has 0.5 on its diagonal"),
-        (cloud(5, 2, 0), "D_x is 4 x 4 and D_y 5 x 5"),
-    ],
-)
-def test_matrices_that_are_no_distances_are_refused_by_name(matrix: np.ndarray, complaint: str) -> None:
-    with pytest.raises(VlmatchError, match=complaint) as error:
-        gromov_wasserstein(cloud(4, 2, 0), matrix)
-    assert "\n" not in str(error.value)
+@pytest.mark.parametrize(("unit", "coarse"), [(1, True), (1e20, True), (1e-40, False), (1e40, False), (0, False)])
+def test_single_precision_is_left_out_where_it_cannot_hold_the_distances(unit: float, coarse: bool) -> None:
+    x = Space.of(equidistant(3, unit))
+    assert Problem(loss_named("l1"), x, x, 1).coarse == coarse
+    assert not Problem(loss_named("l2"), x, x, 1).coarse

@@ -1,54 +1,63 @@
-"""The l1 gradients against sums over all four indices, written out."""
+"""The grid of the l1 loss at the product, and its kernel in single precision."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numba import get_num_threads, set_num_threads
-from scipy.spatial.distance import pdist, squareform
+from scipy.spatial.distance import cdist
 
-from vlmatch.gromov import l1
-
-
-def distances(n: int, seed: int) -> np.ndarray:
-    """Distances within a random cloud; rounded for odd seeds, so that ties and zeros occur."""
-    matrix = squareform(pdist(np.random.default_rng(seed).normal(size=(n, 3)))) if n > 1 else np.zeros((1, 1))
-    return matrix.round(seed % 2 or 15)
+from made_spaces import cloud, half_gradient, weights
+from vlmatch.gromov.coupling import Plan
+from vlmatch.gromov.l1 import GRID, L1, city_block
+from vlmatch.gromov.space import Space
 
 
-def gradient_by_definition(x: np.ndarray, y: np.ndarray, coupling: np.ndarray) -> np.ndarray:
-    return np.einsum("ikjl,kl->ij", np.abs(x[:, :, None, None] - y[None, None]), coupling)
+@pytest.mark.parametrize(("n", "m"), [(40, 40), (40, 25)])
+def test_the_stated_error_of_the_grid_is_a_small_share_of_a_cell(n: int, m: int) -> None:
+    x, y = Space.of(cloud(n, 3, 0)), Space.of(cloud(m, 8, 1), weights(m, 1))
+    error = L1().at_product(x, y, 1)[1]
+    cell = max(x.diameter, y.diameter) / GRID
+    assert 0 < error < 0.02 * cell
 
 
-@settings(max_examples=25, deadline=None)
-@given(n=st.integers(1, 13), seed=st.integers(0, 10**6))
-def test_gradients_are_the_sums_of_their_definition(n: int, seed: int) -> None:
-    x, y = distances(n, seed), distances(n, seed + 1)
-    permutation = np.random.default_rng(seed).permutation(n)
-    product = np.full((n, n), 1 / n**2)
-    np.testing.assert_allclose(l1.at_product(x, y), gradient_by_definition(x, y, product), rtol=1e-12, atol=1e-14)
-    matching = np.eye(n)[permutation] / n
-    np.testing.assert_allclose(
-        l1.at_permutation(x, y, permutation), gradient_by_definition(x, y, matching), rtol=1e-12, atol=1e-14
-    )
+def test_distances_on_the_edges_of_the_cells_leave_no_error() -> None:
+    random = np.random.default_rng(0)
+    places_x, places_y = (np.append(random.choice(GRID, 9), [0, GRID])[:, None].astype(float) for _ in range(2))
+    x, y = Space.of(np.abs(places_x - places_x.T)), Space.of(np.abs(places_y - places_y.T))
+    values, _ = L1().at_product(x, y, 1)
+    expected = half_gradient(x.distances, y.distances, np.full((11, 11), 1 / 121), "l1")
+    np.testing.assert_allclose(values, expected, rtol=1e-13)
 
 
-def test_a_permutation_of_a_space_costs_that_space_exactly_nothing() -> None:
-    x = distances(30, 2)
-    permutation = np.random.default_rng(0).permutation(30)
-    inverse = np.argsort(permutation)
-    y = x[np.ix_(inverse, inverse)]  # point permutation[i] of y is point i of x
-    assert (l1.at_permutation(x, y, permutation)[np.arange(30), permutation] == 0).all()
+def test_spaces_of_very_unequal_size_share_one_grid() -> None:
+    x, y = Space.of(cloud(9, 2, 0)), Space.of(1e-6 * cloud(7, 2, 1))
+    expected = half_gradient(x.distances, y.distances, np.full((9, 7), 1 / 63), "l1")
+    for first, second, wanted in ((x, y, expected), (y, x, expected.T)):
+        values, error = L1().at_product(first, second, 1)
+        excess = (values - wanted).mean()
+        assert -1e-14 <= excess <= error + 1e-14
 
 
-@pytest.mark.skipif(get_num_threads() < 2, reason="one core has one order")
-def test_the_number_of_threads_does_not_change_a_bit() -> None:
-    x, y = distances(61, 4), distances(61, 6)
-    threads = get_num_threads()
-    several = l1.at_product(x, y), l1.at_permutation(x, y, np.arange(61))
-    set_num_threads(1)
-    try:
-        one = l1.at_product(x, y), l1.at_permutation(x, y, np.arange(61))
-    finally:
-        set_num_threads(threads)
-    assert all((a == b).all() for a, b in zip(several, one, strict=True))
+def test_points_that_coincide_all_cost_nothing() -> None:
+    x = Space.of(np.zeros((3, 3)))
+    values, error = L1().at_product(x, x, 1)
+    assert error == 0
+    assert (values == np.zeros((3, 3))).all()
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(1, 1, 1), (5, 3, 4), (33, 35, 12), (66, 31, 70)])
+def test_sums_of_weighted_differences_are_scipys_whatever_the_tiles(n: int, m: int, k: int) -> None:
+    random = np.random.default_rng(n)
+    a, b, mass = random.normal(size=(n, k)), random.normal(size=(m, k)), random.random(k)
+    expected = cdist(a, b, "cityblock", w=mass)
+    np.testing.assert_allclose(city_block(a, b, mass), expected, rtol=1e-12)
+    np.testing.assert_allclose(city_block(a, b, -mass), -expected, rtol=1e-12)
+    single = city_block(a.astype(np.float32), b.astype(np.float32), mass)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, expected, rtol=1e-5)
+
+
+def test_single_precision_is_as_near_as_it_can_be() -> None:
+    x, y = Space.of(cloud(60, 3, 0)), Space.of(cloud(60, 6, 1))
+    plan = Plan.of_permutation(np.random.default_rng(0).permutation(60))
+    double, single = (L1().moved(x, y, plan, dtype, 1) for dtype in (np.float64, np.float32))
+    assert (double.dtype, single.dtype) == (np.float64, np.float32)
+    np.testing.assert_allclose(single, double, rtol=2e-6)

@@ -21,8 +21,8 @@ class OnDevice:
     def __init__(self, loss_name: str, device: str | torch.device) -> None:
         try:
             self.device = torch.device(device)
-            torch.empty(1, device=self.device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            torch.zeros(1, dtype=torch.float64, device=self.device).cpu()
+        except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise VlmatchError(f"device='{device}' can't be used ({reason}); leave it out for the CPU") from error
         self.loss: Loss = loss_named(loss_name)

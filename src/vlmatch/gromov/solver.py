@@ -90,7 +90,8 @@ def gromov_wasserstein(
     a permutation (n,) of whole numbers. The product can be a saddle: where all points of a space see the same
     distances it is stationary, and nothing moves.
     local_search: afterwards exchange partners of two points while that helps, and descend again; for couplings that
-    are permutations of points of equal weight. lower_bound: Memoli's, which of the three; None leaves it out. workers: threads; None: all cores.
+    are permutations of points of equal weight.
+    lower_bound: Memoli's, which of the three; None leaves it out. workers: threads; None: all cores.
     device: torch's name of one, as "cuda", to compute the gradients there; a tensor on a device implies it. The
     assignments, most of the time there, stay on the CPU.
 
@@ -137,6 +138,8 @@ def _searched(
             break
         again = Coupling.of_plan(problem.x.weights, problem.y.weights, Plan.of_permutation(found.permutation))
         below = descend(problem, again, resolved=resolved, max_iterations=max_iterations)
+        if below.energies[-1] >= at.energies[-1]:  # single precision can lead back to where the swaps came from
+            break
         at = below._replace(energies=(*at.energies, *below.energies), grid_error=at.grid_error)
     return at
 
@@ -155,4 +158,4 @@ def _loss_on(loss: LossName, device: str | None, *given: object) -> Loss:
         return loss_named(loss)
     from vlmatch.gromov.device import OnDevice  # torch takes seconds to import, and the CPU needs none
 
-    return OnDevice(loss, device or devices[0])
+    return OnDevice(loss, devices[0] if device is None else device)

@@ -81,6 +81,8 @@ def _distances(matrix: Matrix, name: str) -> Matrix:
         raise VlmatchError(f"{name} holds NaN or infinity, wanted finite distances; check the embeddings behind it")
     if matrix.min() < 0:
         raise VlmatchError(f"{name} holds {matrix.min():.3g}, wanted distances >= 0; give distances, not similarities")
+    if matrix.max() > 1e130 or 0 < matrix.max() < 1e-130:  # their squares, and fractions of those, must be numbers
+        raise VlmatchError(f"{name} holds {matrix.max():.3g}, wanted a largest distance of 1e-130 ... 1e130; rescale")
     if matrix.diagonal().any():
         raise VlmatchError(f"{name} has {matrix.diagonal().max():.3g} on its diagonal, wanted 0 there")
     asymmetry = max(np.abs(matrix[i : i + 256] - matrix[:, i : i + 256].T).max() for i in range(0, len(matrix), 256))
@@ -101,4 +103,4 @@ def _weights(weights: ArrayLike | None, n: int, name: str) -> Vector:
         )
     if not np.isclose(vector.sum(), 1, rtol=0, atol=1e-9):
         raise VlmatchError(f"the weights of {name} sum to {vector.sum():.6g}, wanted 1; divide by their sum")
-    return vector / vector.sum()
+    return np.full(n, 1 / n) if (vector == vector[0]).all() else vector / vector.sum()

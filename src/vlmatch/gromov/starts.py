@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import ot
 from numpy.typing import ArrayLike
 
 from vlmatch.errors import VlmatchError
@@ -53,6 +52,8 @@ def _first_lower_bound(x: Space, y: Space, loss: LossName, seed: int, workers: i
     if x.uniform and y.uniform and len(x) == len(y):
         plan = Plan.of_permutation(matched_in_order(x, y))
     else:
+        import ot  # here, since it imports torch
+
         plan = Plan.of_dense(ot.emd_1d(x.eccentricities, y.eccentricities, x.weights, y.weights))
     return Coupling.of_plan(x.weights, y.weights, plan)
 

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import ot
 
 from vlmatch.errors import VlmatchError
 from vlmatch.gromov.assignment import assign, dual_bound, duals_along
@@ -46,6 +45,8 @@ class Transport:
         return Vertex(Plan.of_permutation(permutation), dual_bound(costs, self._duals, self.x.weights, self.y.weights))
 
     def _by_simplex(self, costs: Values) -> Vertex:
+        import ot  # here, since it imports torch: seconds and 400 MB that equal weights need not pay for
+
         size = float(np.ptp(costs)) or 1.0  # POT's tolerance is absolute
         flow, log = ot.emd(
             self.x.weights, self.y.weights, (costs - costs.min()) / size, numItermax=_MAX_PIVOTS, log=True
