@@ -1,8 +1,9 @@
 """Many problems at once against one call after another."""
 
-import numpy as np
+from collections.abc import Iterator
+
 import pytest
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from made_spaces import cloud, weights
 from vlmatch.errors import VlmatchError
@@ -47,13 +48,17 @@ def test_an_error_in_one_problem_reaches_the_caller() -> None:
         gromov_wasserstein_pool([(x, x)], loss="kl")
 
 
-def test_blas_has_its_threads_back_afterwards() -> None:
-    from threadpoolctl import threadpool_info
+def threads_of_blas() -> list[int]:
+    return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
-    def threads() -> list[int]:
-        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
-    np.ones((4, 4)) @ np.ones((4, 4))
-    before = threads()
-    gromov_wasserstein_pool([(Space.of(cloud(9, 2, 0)), Space.of(cloud(9, 3, 1)))], workers=2)
-    assert threads() == before
+def test_blas_has_one_thread_meanwhile_and_its_own_number_back_afterwards() -> None:
+    space, meanwhile, before = Space.of(cloud(9, 2, 0)), [], threads_of_blas()
+
+    def problem() -> Iterator[tuple[Space, Space]]:
+        meanwhile.extend(threads_of_blas())
+        yield space, space
+
+    gromov_wasserstein_pool(problem(), workers=2)
+    assert set(meanwhile) == {1}
+    assert threads_of_blas() == before

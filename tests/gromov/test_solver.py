@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,4 +245,18 @@ def test_the_lower_bound_is_the_root_of_the_one_asked_for(loss: str) -> None:
 def test_an_unknown_name_is_one_line_that_says_what_is_known(options: dict, complaint: str) -> None:
     with pytest.raises(VlmatchError, match=complaint) as error:
         gromov_wasserstein(cloud(4, 2, 0), cloud(4, 2, 1), **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ({"workers": 0}, "workers=0, wanted at least 1"),
+        ({"max_iterations": -1}, "max_iterations=-1, wanted 0"),
+        ({"tolerance": float("nan")}, "tolerance=nan, wanted a share >= 0"),
+    ],
+)
+def test_options_out_of_range_are_refused_by_name(option: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(VlmatchError, match=complaint) as error:
+        gromov_wasserstein(np.zeros((3, 3)), np.zeros((3, 3)), **option)
     assert "\n" not in str(error.value)

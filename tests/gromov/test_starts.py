@@ -1,11 +1,12 @@
 """Every start: what it is, what it leads to, and which one wins."""
 
 import numpy as np
+import ot
 import pytest
 
 from made_spaces import cloud, energy, relabelled, weights
 from vlmatch.errors import VlmatchError
-from vlmatch.gromov import Space, gromov_wasserstein
+from vlmatch.gromov import Space, first_lower_bound, gromov_wasserstein, third_lower_bound
 from vlmatch.gromov.starts import STARTS, starting_couplings
 
 every_loss = pytest.mark.parametrize("loss", ["l1", "l2"])
@@ -71,6 +72,19 @@ def test_the_bounds_couplings_undo_a_relabelling(start: str, loss: str) -> None:
     found = gromov_wasserstein(x, relabelled(x, shuffle), loss=loss, start=start)
     assert (found.energy, found.iterations) == (0, 0)
     assert (shuffle[found.coupling.permutation] == np.arange(30)).all()
+
+
+@every_loss
+@pytest.mark.parametrize(("n", "m", "uniform"), [(12, 12, True), (12, 12, False), (12, 9, True)])
+def test_they_are_the_couplings_that_attain_their_bounds(loss: str, n: int, m: int, uniform: bool) -> None:
+    x, y = spaces(n, m, uniform=uniform)
+    metric = {"l1": "cityblock", "l2": "sqeuclidean"}[loss]
+    of_rows = [[ot.emd2_1d(a, b, x.weights, y.weights, metric) for b in y.distances] for a in x.distances]
+    ((_, third),) = starting_couplings("third_lower_bound", x, y, loss, 0, 1)
+    assert third.sum_of(np.array(of_rows)) == pytest.approx(third_lower_bound(x, y, loss=loss), rel=1e-12)
+    ((_, first),) = starting_couplings("first_lower_bound", x, y, loss, 0, 1)
+    apart = np.abs(x.eccentricities[:, None] - y.eccentricities)
+    assert first.sum_of(apart) == pytest.approx(first_lower_bound(x, y), rel=1e-12)
 
 
 def test_random_starts_follow_their_seed() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from vlmatch.errors import VlmatchError
 from vlmatch.gromov.solver import GromovWasserstein, gromov_wasserstein
 from vlmatch.gromov.space import Space
 from vlmatch.gromov.threads import available_cores
@@ -19,8 +20,12 @@ def gromov_wasserstein_pool(
     A Space that stands in several problems is checked once and shared, with what is derived from it. workers: how
     many problems at a time, each on one thread (None: all cores); BLAS is held to one thread meanwhile, in the whole
     process. Memory is that of `workers` problems, and of the results, whose couplings are sparse. The results are
-    those of one call after another. Raises what the first failing problem raises.
+    those of one call after another, for l2 up to the last bits of BLAS's products. Raises what the first problem
+    to fail raises.
     """
+
+    if workers is not None and workers < 1:
+        raise VlmatchError(f"workers={workers}, wanted at least 1, or None for all cores")
 
     def solve(pair: tuple[Space, Space]) -> GromovWasserstein:
         return gromov_wasserstein(*pair, workers=1, **options)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vlmatch.errors import VlmatchError
 from vlmatch.gromov.bounds import BoundName, lower_bound_named
 from vlmatch.gromov.conditional_gradient import Descent, Problem, descend
 from vlmatch.gromov.coupling import Coupling, Plan
@@ -95,15 +96,17 @@ def gromov_wasserstein(
     device: torch's name of one, as "cuda", to compute the gradients there; a tensor on a device implies it. The
     assignments, most of the time there, stay on the CPU.
 
-    Deterministic, whatever the threads. Relabelling the points leaves the energy alone unless a transport problem is
-    tied: ties are broken by the order of the points, and may lead to another local optimum. Time O(n^3) an iteration,
-    some 10 iterations on real embeddings; memory O(n^2), some 8 matrices.
+    Deterministic; for l1 whatever the threads, for l2 up to the last bits of BLAS's products. Relabelling the points
+    leaves the energy alone unless a transport problem is tied: ties are broken by the order of the points, and may
+    lead to another local optimum. Time O(n^3) an iteration, some 10 iterations on real embeddings; memory O(n^2),
+    some 8 matrices.
 
     Raises VlmatchError for matrices that are no distances, unknown names, and starts that do not fit.
     Source: for l1 the paper (arXiv 2605.01325), equation for GW; conditional gradient as in Vayer et al. (2019).
     """
     started = time.perf_counter()
     x, y = Space.of(D_x, p, name="D_x"), Space.of(D_y, q, name="D_y")
+    _check_options(workers, max_iterations, tolerance)
     problem = Problem(_loss_on(loss, device, D_x, D_y), x, y, workers)
     resolved = tolerance * problem.loss.size(x, y)
     ended: dict[str, Descent] = {}
@@ -112,7 +115,9 @@ def gromov_wasserstein(
     tried = tuple(Tried(name, _energy(problem, at), len(at.energies) - 1) for name, at in ended.items())
     best = min(tried, key=lambda one: one.energy)
     at = ended[best.start]
-    bound = None if lower_bound is None else math.sqrt(lower_bound_named(lower_bound, workers)(x, y, loss=loss))
+    bound = None
+    if lower_bound is not None:  # rounding can lift a bound that is reached above what reached it
+        bound = math.sqrt(min(best.energy, lower_bound_named(lower_bound, workers)(x, y, loss=loss)))
     return GromovWasserstein(
         at.coupling,
         best.energy,
@@ -125,6 +130,15 @@ def gromov_wasserstein(
         at.grid_error,
         time.perf_counter() - started,
     )
+
+
+def _check_options(workers: int | None, max_iterations: int, tolerance: float) -> None:
+    if workers is not None and workers < 1:
+        raise VlmatchError(f"workers={workers}, wanted at least 1, or None for all cores")
+    if max_iterations < 0:
+        raise VlmatchError(f"max_iterations={max_iterations}, wanted 0 (the start as it is) or more")
+    if not tolerance >= 0:
+        raise VlmatchError(f"tolerance={tolerance}, wanted a share >= 0 of the mean distances")
 
 
 def _searched(
