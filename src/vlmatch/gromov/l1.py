@@ -12,6 +12,10 @@ GRID = 512
 """Cells between 0 and the largest distance, in which the gradient at the product coupling is interpolated."""
 
 
+_FEW = 256
+"""Below so many terms a sum is faster along the other axis."""
+
+
 class L1:
     """L(a, b) = |a - b|; E in the unit of the distances."""
 
@@ -77,12 +81,14 @@ class L1:
 
 def city_block(a: Values, b: Values, mass: Vector, workers: int | None = None) -> Values:
     """sum_t mass[t] |a[i, t] - b[j, t]| for a (n, k), b (m, k) and mass (k,), in the dtype of a: (n, m)."""
-    rows, columns = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    few = len(mass) < _FEW
+    rows, others = np.ascontiguousarray(a), np.ascontiguousarray(b.T if few else b)
     scales = mass.astype(a.dtype)
     sums = np.empty((len(a), len(b)), a.dtype)
+    kernel = _city_block_of_few if few else _city_block_of_many
 
     def share(first: int, last: int) -> None:
-        _weighted_city_block(rows, columns, scales, sums, first, last)
+        kernel(rows, others, scales, sums, first, last)
 
     over_rows(share, len(a), workers)
     return sums
@@ -95,7 +101,7 @@ def _columns(values: Values, wanted: NDArray[np.intp]) -> Values:
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
-def _weighted_city_block(x: Values, y: Values, mass: Values, sums: Values, first: int, last: int) -> None:
+def _city_block_of_many(x: Values, y: Values, mass: Values, sums: Values, first: int, last: int) -> None:
     """Tiles of 4 rows of x by 2 of y, so that a value loaded serves several sums; y in groups that stay in cache."""
     zero = x.dtype.type(0)
     for group in range(0, len(y), 32):
@@ -119,6 +125,29 @@ def _weighted_city_block(x: Values, y: Values, mass: Values, sums: Values, first
                     dk += m * abs(at_d - at_k)
                 sums[a, j], sums[b, j], sums[c, j], sums[d, j] = aj, bj, cj, dj
                 sums[a, k], sums[b, k], sums[c, k], sums[d, k] = ak, bk, ck, dk
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
+def _city_block_of_few(x: Values, y: Values, mass: Values, sums: Values, first: int, last: int) -> None:
+    """For y given transposed, (k, m): along its rows, since the sums over few t are too short to vectorise."""
+    terms = len(mass)
+    for i in range(first, last):
+        sums[i] = 0
+        for t in range(0, terms, 4):
+            u, v, w = min(t + 1, terms - 1), min(t + 2, terms - 1), min(t + 3, terms - 1)
+            none = x.dtype.type(0)
+            m_t, m_u, m_v, m_w = mass[t], mass[u], mass[v], mass[w]
+            if t + 1 >= terms:
+                m_u = none
+            if t + 2 >= terms:
+                m_v = none
+            if t + 3 >= terms:
+                m_w = none
+            at_t, at_u, at_v, at_w = x[i, t], x[i, u], x[i, v], x[i, w]
+            row_t, row_u, row_v, row_w = y[t], y[u], y[v], y[w]
+            for j in range(y.shape[1]):
+                first_two = m_t * abs(at_t - row_t[j]) + m_u * abs(at_u - row_u[j])
+                sums[i, j] += first_two + (m_v * abs(at_v - row_v[j]) + m_w * abs(at_w - row_w[j]))
 
 
 @njit(nogil=True, cache=True)

@@ -74,7 +74,7 @@ def gromov_wasserstein(
     workers: int | None = None,
     device: str | None = None,
     max_iterations: int = 1000,
-    tolerance: float = 1e-8,
+    tolerance: float = 1e-12,
 ) -> GromovWasserstein:
     """Minimise the Gromov-Wasserstein energy over couplings of p and q by conditional gradient::
 

@@ -13,7 +13,7 @@ _MAX_PIVOTS = 10**8
 
 
 class Vertex(NamedTuple):
-    """A vertex and `bound`: no coupling costs less than it, by the dual values that came with the vertex."""
+    """A vertex and `bound`: if `precise` was asked for, no coupling costs less, by the dual values of the vertex."""
 
     plan: Plan
     bound: float
@@ -22,8 +22,9 @@ class Vertex(NamedTuple):
 class Transport:
     """Solves min_p <costs, p> over the couplings of two spaces, again and again for costs that change little.
 
-    Equally many points of equal weight: an assignment, warm-started from the last one's dual values, and the first
-    time from those along the order of eccentricities with `guess` as partners. Otherwise POT's network simplex.
+    Equally many points of equal weight: an assignment, warm-started from the last one's dual values; the first two
+    times, as costs change most then, from those along the order of eccentricities with the last vertex, at first
+    `guess`, as partners. Otherwise POT's network simplex.
     """
 
     def __init__(self, x: Space, y: Space, guess: Permutation | None = None) -> None:
@@ -31,6 +32,7 @@ class Transport:
         self.by_assignment = len(x) == len(y) and x.uniform and y.uniform
         self._guess = guess
         self._duals: Vector | None = None
+        self._solved = 0
 
     def towards(self, costs: Values, *, precise: bool = True) -> Vertex:
         """The best vertex for (n, m) costs. Raises VlmatchError if the simplex stops before its optimum."""
@@ -38,11 +40,15 @@ class Transport:
             return self._by_simplex(costs.astype(np.float64, copy=False))
         if self._guess is None:
             self._guess = matched_in_order(self.x, self.y)
-        if self._duals is None:
+        if self._solved < 2:
             self._duals = duals_along(costs, self.x.order, self._guess)
         permutation, self._duals = assign(costs, duals=self._duals, guess=self._guess, precise=precise)
         self._guess = permutation
-        return Vertex(Plan.of_permutation(permutation), dual_bound(costs, self._duals, self.x.weights, self.y.weights))
+        self._solved += 1
+        plan = Plan.of_permutation(permutation)
+        if not precise:
+            return Vertex(plan, plan.sum_of(costs))
+        return Vertex(plan, dual_bound(costs, self._duals, self.x.weights, self.y.weights))
 
     def _by_simplex(self, costs: Values) -> Vertex:
         import ot  # here, since it imports torch: seconds and 400 MB that equal weights need not pay for

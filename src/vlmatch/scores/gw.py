@@ -23,7 +23,7 @@ class GW:
     """
 
     max_iterations: int = 1000
-    tolerance: float = 1e-8
+    tolerance: float = 1e-12
     local_search: bool = False
 
     title: ClassVar[str] = "GW"
