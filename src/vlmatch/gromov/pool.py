@@ -6,10 +6,9 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from vlmatch.errors import VlmatchError
 from vlmatch.gromov.solver import GromovWasserstein, gromov_wasserstein
 from vlmatch.gromov.space import Space
-from vlmatch.gromov.threads import available_cores
+from vlmatch.gromov.threads import number_of_workers
 
 
 def gromov_wasserstein_pool(
@@ -24,14 +23,11 @@ def gromov_wasserstein_pool(
     to fail raises.
     """
 
-    if workers is not None and workers < 1:
-        raise VlmatchError(f"workers={workers}, wanted at least 1, or None for all cores")
-
     def solve(pair: tuple[Space, Space]) -> GromovWasserstein:
         return gromov_wasserstein(*pair, workers=1, **options)
 
     with (
         threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(available_cores() if workers is None else workers) as pool,
+        ThreadPoolExecutor(number_of_workers(workers)) as pool,
     ):
         return list(pool.map(solve, problems))

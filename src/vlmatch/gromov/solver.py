@@ -15,6 +15,7 @@ from vlmatch.gromov.exchange import two_exchange
 from vlmatch.gromov.losses import Loss, LossName, loss_named
 from vlmatch.gromov.space import Space
 from vlmatch.gromov.starts import starting_couplings
+from vlmatch.gromov.threads import number_of_workers
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,7 @@ def gromov_wasserstein(
 
 
 def _check_options(workers: int | None, max_iterations: int, tolerance: float) -> None:
-    if workers is not None and workers < 1:
-        raise VlmatchError(f"workers={workers}, wanted at least 1, or None for all cores")
+    number_of_workers(workers)
     if max_iterations < 0:
         raise VlmatchError(f"max_iterations={max_iterations}, wanted 0 (the start as it is) or more")
     if not tolerance >= 0:

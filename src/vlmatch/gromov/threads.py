@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from vlmatch.errors import VlmatchError
+
 ROWS_AT_ONCE = 4
 """Kernels take rows in groups of this size; shares are whole groups, so threads never change a result."""
 
@@ -11,6 +13,13 @@ ROWS_AT_ONCE = 4
 def available_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def number_of_workers(workers: int | None) -> int:
+    """`workers`, or all cores for None. Raises VlmatchError for fewer than 1."""
+    if workers is not None and workers < 1:
+        raise VlmatchError(f"workers={workers}, wanted at least 1, or None for all cores")
+    return available_cores() if workers is None else workers
 
 
 def over_rows(kernel: Callable[[int, int], None], n_rows: int, workers: int | None) -> None:
