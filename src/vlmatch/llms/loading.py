@@ -1,36 +1,49 @@
-"""Load a causal LM and its tokenizer from a folder: safetensors only, complete, and nothing from the network."""
+"""Load a causal LM and its tokenizer from a folder or a GGUF file: complete, without code, and offline."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+import logging
+import pickle  # for the name of its error alone
+import re
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.llms.gguf import unreadable
+from vlmatch.llms.quiet import without_progress_bars
+from vlmatch.llms.repository import weight_files
+from vlmatch.llms.weights import Weights
 
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError)
 
 
+log = logging.getLogger(__name__)
+
+
 def load(
-    name: str, folder: Path, *, dtype: torch.dtype, device_map: Any = None, trust_remote_code: bool = False
+    name: str, weights: Weights, *, dtype: torch.dtype, device_map: Any = None, trust_remote_code: bool = False
 ) -> tuple[Any, Any]:
-    """The causal LM of `folder`, frozen and in eval mode, and its tokenizer, able to pad.
+    """The causal LM of `weights`, frozen and in eval mode, and its tokenizer, able to pad.
 
+    Pickled weights are read by torch's restricted reader (`weights_only=True`), which runs no code.
     transformers fills weights that a file lacks with random ones and only warns: here that is an error.
-    Raises VlmatchError if the folder can't be read, or its weights are not those of the architecture.
+    Raises VlmatchError if the weights can't be read, want to run code, or are not those of the architecture.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    folder = weights.folder
+    if trust_remote_code:
+        log.warning("llm '%s': trust_remote_code=true, the code that '%s' brings will run", name, folder)
     try:
-        with without_progress_bars():
-            causal_lm, report = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, device_map=device_map, use_safetensors=True, output_loading_info=True, **options
-            )
-            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        causal_lm, report, tokenizer = _from_pretrained(weights, dtype, device_map, trust_remote_code)
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"it wants '{wanted[1]}'" if wanted else one_line(error)[:120]
+        raise VlmatchError(
+            f"llm '{name}': a weight file in '{folder}' is a pickle that holds more than tensors ({what}), which may "
+            "be code; it is refused: get the weights as safetensors"
+        ) from error
     except _UNREADABLE as error:
+        if weights.gguf_file:
+            raise unreadable(name, error) from error
         raise VlmatchError(
             f"llm '{name}': '{folder}' can't be loaded ({one_line(error)[:240]}); give a folder with config.json, "
             "model.safetensors and a tokenizer, as save_pretrained writes it"
@@ -47,15 +60,25 @@ def load(
     return causal_lm.eval().requires_grad_(False), tokenizer
 
 
-@contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Keep transformers' loading bars off the terminal, and leave the setting as it was."""
-    from transformers.utils import logging
+def _from_pretrained(
+    weights: Weights, dtype: torch.dtype, device_map: Any, trust_remote_code: bool
+) -> tuple[Any, dict[str, Any], Any]:
+    """The causal LM, transformers' report of what it found in the files, and the tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    if weights.gguf_file:
+        options["gguf_file"] = weights.gguf_file
+    safetensors = {file.suffix for file in weight_files(weights.folder)} != {".bin"}
+    with without_progress_bars():
+        causal_lm, report = AutoModelForCausalLM.from_pretrained(
+            weights.folder,
+            dtype=dtype,
+            device_map=device_map,
+            use_safetensors=safetensors,
+            weights_only=True,
+            output_loading_info=True,
+            **options,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(weights.folder, **options)
+    return causal_lm, report, tokenizer

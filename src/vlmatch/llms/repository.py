@@ -10,8 +10,10 @@ from vlmatch.files import sha256_of_file
 
 HUB_SECONDS = 5  # wait for the hub's first answer
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
-UNWANTED = ["original/*", "onnx/*"]
+PICKLED = ["pytorch_model*.bin"]  # fetched only where a repository has no safetensors
+UNWANTED = ["original/*", "onnx/*", "consolidated*"]  # the same weights once more, in other layouts
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLED_SINGLE, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
 
@@ -45,35 +47,55 @@ def _snapshot(name: str, repository: str) -> Path:
     if is_offline_mode():
         raise _not_here(name, repository, f"{reason}, and HF_HUB_OFFLINE is set")
     try:
-        snapshot_download(repository, allow_patterns=WANTED, ignore_patterns=UNWANTED, etag_timeout=HUB_SECONDS)
+        return _download(repository)
     except Exception as error:  # its network library's own errors too, and that library changes between versions
         raise _not_here(name, repository, f"{reason}, and the hub doesn't give it ({_reason(error)})") from error
-    return Path(snapshot_download(repository, local_files_only=True))
+
+
+def _download(repository: str) -> Path:
+    """The snapshot of a hub repository: its safetensors, or where it has none its pickled weights."""
+    from huggingface_hub import snapshot_download
+
+    folder = Path()
+    for patterns in (WANTED, [*WANTED, *PICKLED]):
+        folder = Path(
+            snapshot_download(repository, allow_patterns=patterns, ignore_patterns=UNWANTED, etag_timeout=HUB_SECONDS)
+        )
+        if weight_files(folder):
+            break
+    return folder
 
 
 def _is_complete(folder: Path) -> bool:
-    files = _weight_files(folder)
+    files = weight_files(folder)
     has_tokenizer = any((folder / tokenizer).is_file() for tokenizer in TOKENIZERS)
     return bool(files) and all(file.is_file() for file in files) and has_tokenizer
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    """The files that transformers loads: one, or those that the index names."""
-    if (folder / SINGLE).is_file():
-        return [folder / SINGLE]
+def weight_files(folder: Path) -> list[Path]:
+    """The files that transformers loads: one, or those that an index names; safetensors before pickled ones."""
+    for single, index in ((SINGLE, INDEX), (PICKLED_SINGLE, PICKLED_INDEX)):
+        if (folder / single).is_file():
+            return [folder / single]
+        if named := _named_by(folder / index):
+            return named
+    return []
+
+
+def _named_by(index: Path) -> list[Path]:
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        return sorted({folder / file for file in index["weight_map"].values()})
-    except (OSError, ValueError, KeyError, AttributeError):
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return sorted(index.parent / name for name in names)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return []
 
 
 def weights_sha256(name: str, folder: Path) -> str:
-    """SHA-256 of the folder's safetensors file; for several, of their concatenated digests in the order of names.
+    """SHA-256 of the folder's weight file; for several, of their concatenated digests in the order of names.
 
     Raises VlmatchError if the folder has none, or lacks one that its index names.
     """
-    files = _weight_files(folder)
+    files = weight_files(folder)
     try:
         with ThreadPoolExecutor(max_workers=4) as readers:
             digests = list(readers.map(sha256_of_file, files))
