@@ -1,8 +1,11 @@
 """Shared by the encoders' tests: photographs and the models' yaml files."""
 
+import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -45,6 +48,15 @@ class RunsCode:
 
     def __reduce__(self) -> tuple:
         return os.system, (self.command,)
+
+
+def counting() -> ModuleType:
+    """The script perf/catalogue.py as a module."""
+    spec = importlib.util.spec_from_file_location("counting", paths.root() / "perf" / "catalogue.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["counting"] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
 
 
 def encoder_configs() -> dict[str, dict]:

@@ -8,7 +8,6 @@ import torch
 from open_clip import pretrained as open_clip_tags
 from safetensors.torch import save_file
 
-from encoders.conftest import encoder_configs
 from vlmatch.encoders.openclip import OpenClipEncoder
 from vlmatch.errors import NotHereError, VlmatchError
 
@@ -195,8 +194,16 @@ def test_damaged_and_hostile_files_are_one_line(tiny, bad_weights):
     assert "\n" not in str(caught.value)
 
 
-def test_the_configs_name_weights_that_open_clip_knows():
-    named = [config for config in encoder_configs().values() if config["_target_"].endswith("OpenClipEncoder")]
-    assert len(named) >= 3
-    for config in named:
-        assert open_clip.get_pretrained_cfg(config["architecture"], config["pretrained"])["hf_hub"]
+@pytest.mark.parametrize(("architecture", "tag"), [("tiny-clip", GELU_TAG), ("tiny-timm", SIGLIP_TAG | {"size": 160})])
+@torch.inference_mode()
+def test_another_image_size_is_prepared_and_resampled_as_open_clip_does(tiny, photos, architecture, tag):
+    _, weights = tiny(architecture, tag)
+    ours = OpenClipEncoder("x", architecture, "tag", checkpoint=str(weights), image_size=112)
+    own = open_clip.create_model(
+        architecture, str(weights), force_image_size=112, force_quick_gelu=bool(tag.get("quick_gelu"))
+    ).eval()
+    batch = ours.collate([ours.prepare(photos[0])])
+    assert batch.shape == (1, 3, 112, 112)
+    feature = ours(batch)
+    projected = feature @ own.visual.proj if architecture == "tiny-clip" else own.visual.head(feature)
+    torch.testing.assert_close(projected, own.encode_image(batch), rtol=1e-5, atol=1e-5)

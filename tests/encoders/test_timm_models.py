@@ -5,7 +5,6 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from encoders.conftest import encoder_configs
 from vlmatch.encoders.timm_models import TimmEncoder, patch_tokens
 from vlmatch.errors import NotHereError, VlmatchError
 
@@ -105,7 +104,40 @@ def test_unknown_models_and_tags_are_named(saved):
         TimmEncoder("x", "test_vit.r160_in1k", checkpoint="/nowhere/model.safetensors")
 
 
-def test_the_configs_name_weights_that_timm_knows():
-    named = [config for config in encoder_configs().values() if config["_target_"].endswith("TimmEncoder")]
-    assert named
-    assert all(timm.is_model_pretrained(config["model"]) for config in named)
+@torch.inference_mode()
+def test_pool_replaces_timms_own_pooling_where_the_paper_says_otherwise(saved, photos):
+    model, path = saved("test_vit.r160_in1k")
+    ours = TimmEncoder("x", "test_vit.r160_in1k", checkpoint=str(path), pool="avg")
+    batch = ours.collate([ours.prepare(photos[0])])
+    patches = model.forward_features(batch)[:, model.num_prefix_tokens :]
+    torch.testing.assert_close(ours(batch), patches.mean(dim=1), rtol=0, atol=1e-5)
+    assert ours.rule == "mean patch"
+
+
+@pytest.mark.parametrize(
+    ("name", "pool", "choices"),
+    [
+        ("test_vit.r160_in1k", "max", r"not for timm's VisionTransformer; choose token or avg, or null"),
+        ("test_vit3.r160_in1k", "token", r"choose avg, or null"),
+        ("test_convnext.r160_in1k", "avg", r"not for timm's ConvNeXt; its maps have only their average; null"),
+    ],
+)
+def test_a_pooling_that_the_model_has_not_is_refused(saved, name, pool, choices):
+    _, path = saved(name)
+    with pytest.raises(VlmatchError, match=choices):
+        TimmEncoder("x", name, checkpoint=str(path), pool=pool)
+
+
+@torch.inference_mode()
+def test_another_image_size_is_prepared_and_resampled_as_timm_does(saved, photos):
+    model, path = saved("test_vit.r160_in1k")
+    ours = TimmEncoder("x", "test_vit.r160_in1k", checkpoint=str(path), image_size=96)
+    batch = ours.collate([ours.prepare(photos[0])])
+    assert batch.shape == (1, 3, 96, 96)
+    model.set_input_size(96)
+    torch.testing.assert_close(ours(batch), model.forward_head(model.forward_features(batch), pre_logits=True))
+    assert ours.tokens(batch).shape[1] == 36
+    assert ours.preprocessing["input_size"] == [3, 96, 96]
+    _, path = saved("test_convnext.r160_in1k")
+    with pytest.raises(VlmatchError, match=r"timm's test_convnext.r160_in1k takes no image_size=96"):
+        TimmEncoder("x", "test_convnext.r160_in1k", checkpoint=str(path), image_size=96)

@@ -17,7 +17,11 @@ MODELS = {
     "siglip": (transformers.SiglipVisionConfig, WIDE),
     "dinov2": (transformers.Dinov2Config, SMALL),
     "registers": (transformers.Dinov2WithRegistersConfig, SMALL),
+    "dinov3": (transformers.DINOv3ViTConfig, WIDE | {"num_register_tokens": 4}),
     "vit": (transformers.ViTConfig, WIDE),
+    "depth": (transformers.DPTConfig, WIDE | {"backbone_out_indices": [0, 1, 1, 2]}),
+    "ijepa": (transformers.IJepaConfig, WIDE),
+    "aimv2": (transformers.Aimv2VisionConfig, WIDE | {"use_head": False}),
     "convnext": (transformers.ConvNextConfig, CONVNEXT),
     "swin": (transformers.SwinConfig, SWIN),
 }
@@ -26,7 +30,11 @@ OWN_FEATURE = {
     "siglip": lambda model, output: output.pooler_output,
     "dinov2": lambda model, output: output.pooler_output,
     "registers": lambda model, output: output.pooler_output,
+    "dinov3": lambda model, output: output.pooler_output,
     "vit": lambda model, output: output.last_hidden_state[:, 0],
+    "depth": lambda model, output: output.last_hidden_state[:, 0],
+    "ijepa": lambda model, output: output.last_hidden_state.mean(dim=1),
+    "aimv2": lambda model, output: output.last_hidden_state.mean(dim=1),
     "convnext": lambda model, output: output.pooler_output,
     "swin": lambda model, output: output.pooler_output,
 }
@@ -51,7 +59,11 @@ def save(folder, name: str):
         ("siglip", "attention pool", 16),
         ("dinov2", "cls", 16),
         ("registers", "cls", 16),
+        ("dinov3", "cls", 16),
         ("vit", "cls", 16),
+        ("depth", "cls", 16),
+        ("ijepa", "mean patch", 16),
+        ("aimv2", "mean patch", 16),
         ("convnext", "global average", 1),
         ("swin", "global average", 49),
     ],
@@ -104,13 +116,15 @@ def test_missing_tensors_are_refused_rather_than_drawn_at_random(tmp_path):
 @torch.inference_mode()
 def test_an_unknown_type_asks_for_its_rule_and_follows_it(tmp_path, photos):
     save(tmp_path, "dinov2")
-    model = transformers.AutoModel.from_config(transformers.IJepaConfig(**WIDE)).eval()
+    model = transformers.AutoModel.from_config(transformers.ViTMSNConfig(**WIDE)).eval()
     model.save_pretrained(tmp_path)
-    with pytest.raises(VlmatchError, match=r"model type 'ijepa' has no known feature rule; give encoder.rule"):
+    with pytest.raises(VlmatchError, match=r"model type 'vit_msn' has no known feature rule; give encoder.rule"):
         TransformersEncoder("x", checkpoint=str(tmp_path))
     ours = TransformersEncoder("x", checkpoint=str(tmp_path), rule="mean patch")
     batch = ours.collate([ours.prepare(photos[0])])
-    torch.testing.assert_close(ours(batch), model(pixel_values=batch).last_hidden_state.mean(dim=1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        ours(batch), model(pixel_values=batch).last_hidden_state[:, 1:].mean(dim=1), rtol=0, atol=1e-5
+    )
     assert ours.rule == "mean patch"
 
 

@@ -37,6 +37,7 @@ class OpenClipEncoder(Encoder):
     preprocessing and activation (QuickGELU), wherever the weights come from.
     checkpoint: the weights' place, a file or a folder, where the hub is not to be asked. With architecture
     and pretrained null it is a folder with an `open_clip_config.json`, which then fixes everything.
+    image_size: pixels of the square input where it is not the tag's.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class OpenClipEncoder(Encoder):
         pretrained: str | None,
         *,
         checkpoint: str | None = None,
+        image_size: int | None = None,
         feature: str = "paper",
         licence: Mapping[str, str] | None = None,
     ) -> None:
@@ -53,9 +55,9 @@ class OpenClipEncoder(Encoder):
 
         super().__init__(name, feature=feature, licence=licence)
         if architecture is None and pretrained is None and checkpoint is not None:
-            model, path = folder_model(name, local_path(name, checkpoint))
+            model, path = folder_model(name, local_path(name, checkpoint), image_size)
         elif architecture is not None and pretrained is not None:
-            model, path = tag_model(name, architecture, pretrained, checkpoint)
+            model, path = tag_model(name, architecture, pretrained, checkpoint, image_size)
         else:
             raise VlmatchError(
                 f"encoder '{name}': architecture='{architecture}', pretrained='{pretrained}'; give both (the tag fixes "
@@ -105,7 +107,9 @@ class OpenClipEncoder(Encoder):
         return plain(self._preprocess_config)
 
 
-def tag_model(name: str, architecture: str, pretrained: str, checkpoint: str | None) -> tuple[Any, Path]:
+def tag_model(
+    name: str, architecture: str, pretrained: str, checkpoint: str | None, image_size: int | None = None
+) -> tuple[Any, Path]:
     """The model of a tag, and the file its weights came from: `checkpoint`, or where the tag says on the hub."""
     import open_clip
 
@@ -118,18 +122,20 @@ def tag_model(name: str, architecture: str, pretrained: str, checkpoint: str | N
         )
     path = tag_weights(name, pretrained, tag) if checkpoint is None else weights_in(name, local_path(name, checkpoint))
     preprocess_keys = ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")
+    preprocess = {**tag, "size": image_size or tag.get("size")}
     model = built(
         name,
         architecture,
         path,
+        image_size,
         pretrained=str(path),
         force_quick_gelu=bool(tag.get("quick_gelu", False)),
-        force_preprocess_cfg={key: tag[key] for key in preprocess_keys if tag.get(key) is not None},
+        force_preprocess_cfg={key: preprocess[key] for key in preprocess_keys if preprocess.get(key) is not None},
     )
     return model, path
 
 
-def folder_model(name: str, folder: Path) -> tuple[Any, Path]:
+def folder_model(name: str, folder: Path, image_size: int | None = None) -> tuple[Any, Path]:
     """The model that a folder with `open_clip_config.json` holds, and its weight file."""
     if not (folder / "open_clip_config.json").is_file():
         raise VlmatchError(
@@ -137,16 +143,21 @@ def folder_model(name: str, folder: Path) -> tuple[Any, Path]:
             "and pretrained, which fix preprocessing and activation, beside this checkpoint"
         )
     path = weights_in(name, folder)
-    return built(name, f"local-dir:{folder}", path), path
+    return built(name, f"local-dir:{folder}", path, image_size), path
 
 
-def built(name: str, model_name: str, path: Path, **options: Any) -> Any:
+def built(name: str, model_name: str, path: Path, image_size: int | None, **options: Any) -> Any:
     """The open_clip model with its weights, all of them; both towers, since checkpoints hold both."""
     import open_clip
 
     try:
         return open_clip.create_model(
-            model_name, pretrained_text=False, require_pretrained=True, weights_only=True, **options
+            model_name,
+            pretrained_text=False,
+            require_pretrained=True,
+            weights_only=True,
+            force_image_size=image_size,
+            **options,
         )
     except _UNLOADABLE as error:
         raise VlmatchError(

@@ -21,7 +21,9 @@ class TimmEncoder(Encoder):
 
     model: architecture and tag, e.g. 'vit_large_patch14_dinov2.lvd142m': the tag fixes weights and preprocessing.
     checkpoint: path of a .safetensors or .pth file that holds the tag's weights; without it they come from
-    the hub's cache or the hub. The feature is pooled as the tag's model pools it.
+    the hub's cache or the hub.
+    pool: 'token' (the CLS) or 'avg' (the mean patch) where timm's own pooling is not the paper's rule; null: timm's.
+    image_size: pixels of the square input where it is not the tag's; timm resamples the position embedding.
     """
 
     def __init__(
@@ -30,6 +32,8 @@ class TimmEncoder(Encoder):
         model: str,
         *,
         checkpoint: str | None = None,
+        pool: str | None = None,
+        image_size: int | None = None,
         feature: str = "paper",
         licence: Mapping[str, str] | None = None,
     ) -> None:
@@ -37,9 +41,11 @@ class TimmEncoder(Encoder):
 
         super().__init__(name, feature=feature, licence=licence)
         path = tag_weights(name, model) if checkpoint is None else local_path(name, checkpoint)
-        self.trunk = timm_trunk(name, model, path)
+        self.trunk = timm_trunk(name, model, path, image_size)
+        repool(name, self.trunk, pool)
         self.weights_sha256 = sha256_of([path])
-        self._data_config = resolve_model_data_config(self.trunk)
+        size = {} if image_size is None else {"input_size": (3, image_size, image_size)}
+        self._data_config = resolve_model_data_config(self.trunk, args=size)
         self._transform = create_transform(**self._data_config, is_training=False)
         self.eval()
 
@@ -84,18 +90,24 @@ def tag_weights(name: str, model: str) -> Path:
     return hub_file(name, model, config.hf_hub_id, filenames)
 
 
-def timm_trunk(name: str, model: str, path: Path) -> Any:
+def timm_trunk(name: str, model: str, path: Path, image_size: int | None = None) -> Any:
     """The timm model with the tensors of `path`, loaded strictly and converted as timm does for this architecture.
 
     The classifier is loaded with the rest, since timm checks nothing when it is left out, and dropped afterwards.
+    `image_size` is for models that are built for one size (those with position embeddings).
     """
     import timm
 
     if not timm.is_model(model):
         raise VlmatchError(f"encoder '{name}': model='{model}' is unknown to timm; see timm.list_models()")
     place = {"file": str(path), "custom_load": False, "state_dict": None}
+    size = {} if image_size is None else {"img_size": image_size}
     try:
-        trunk: Any = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=place)
+        trunk: Any = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=place, **size)
+    except TypeError as error:
+        raise VlmatchError(
+            f"encoder '{name}': timm's {model} takes no image_size={image_size} ({one_line(error)[:99]}); leave it null"
+        ) from error
     except UNREADABLE as error:
         raise VlmatchError(
             f"encoder '{name}': weights '{path}' can't be loaded into timm's {model} ({one_line(error)[:200]}); "
@@ -103,6 +115,18 @@ def timm_trunk(name: str, model: str, path: Path) -> Any:
         ) from error
     trunk.reset_classifier(0)
     return trunk
+
+
+def repool(name: str, trunk: Any, pool: str | None) -> None:
+    """Let a timm model without classifier pool by 'token' or 'avg'; None leaves its own pooling."""
+    if pool is None:
+        return
+    has_token = getattr(trunk, "cls_token", None) is not None
+    allowed = ([*(["token"] if has_token else []), "avg"]) if is_token_model(trunk) else []
+    if pool not in allowed:
+        choices = f"choose {' or '.join(allowed)}, or null" if allowed else "its maps have only their average; null"
+        raise VlmatchError(f"encoder '{name}': pool='{pool}' is not for timm's {type(trunk).__name__}; {choices}")
+    trunk.reset_classifier(0, pool)
 
 
 def is_token_model(trunk: Any) -> bool:

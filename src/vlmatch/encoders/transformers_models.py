@@ -18,12 +18,16 @@ from vlmatch.errors import NotHereError, VlmatchError, one_line
 VISION_TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
 
 # How each type's feature is made. CLIP's last hidden state is not normed, its pooled output is the normed CLS;
-# ViT's pooled output has a dense layer on top that is often untrained, its last hidden state is normed.
+# ViT's pooled output has a dense layer on top that is often untrained, its last hidden state is normed; so DPT's.
 RULES = {
     "clip_vision_model": "pooled cls",
     "dinov2": "cls",
     "dinov2_with_registers": "cls",
+    "dinov3_vit": "cls",
     "vit": "cls",
+    "dpt": "cls",
+    "ijepa": "mean patch",
+    "aimv2_vision_model": "mean patch",
     "siglip_vision_model": "attention pool",
     "convnext": "global average",
     "swin": "global average",
@@ -130,7 +134,7 @@ def vision_model(name: str, folder: Path, trust_remote_code: bool) -> tuple[Any,
         processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
         model_class = getattr(transformers, VISION_TOWERS.get(config.model_type, "AutoModel"))
         options = {"trust_remote_code": trust_remote_code} if model_class is transformers.AutoModel else {}
-        if config.model_type == "vit":
+        if config.model_type in ("vit", "dpt"):
             options["add_pooling_layer"] = False
         model, loading = model_class.from_pretrained(folder, dtype=float32, output_loading_info=True, **options)
     except (*UNREADABLE, ImportError) as error:

@@ -1,0 +1,193 @@
+"""Count parameters and FLOPs of the catalogue's encoders on torch's meta device: `python perf/catalogue.py [--write]`.
+
+Nothing is downloaded and no weights are allocated: the libraries build their own architectures at full size, the
+parts that the encoder classes cut off are cut off, and one image of the right size goes through. A multiplication
+and an addition are two operations, as in `torch.utils.flop_counter`. Without `--write` the rows whose figures
+differ from those in catalogue.csv are printed; with it they are replaced. Only the counted columns are touched.
+"""
+
+import argparse
+import csv
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vlmatch import paths
+from vlmatch.encoders import catalogue, openclip, timm_models
+from vlmatch.encoders.convnets import torchvision_trunk
+
+META = torch.device("meta")
+# What config.json of each repository says where it is not the class's default.
+REPOSITORIES: dict[str, tuple[str, dict[str, Any], int]] = {
+    "facebook/dinov2-base": ("Dinov2Config", {"image_size": 518, "patch_size": 14}, 224),
+    "facebook/ijepa_vith14_1k": ("IJepaConfig", {}, 224),
+    "facebook/ijepa_vith14_22k": ("IJepaConfig", {}, 224),
+    "Intel/dpt-large": ("DPTConfig", {}, 384),
+}
+IJEPA = {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "intermediate_size": 5120}
+DPT = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+SIZES = {"IJepaConfig": IJEPA | {"patch_size": 14}, "DPTConfig": DPT | {"image_size": 384}}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What can be counted: parameters, 1e9 operations an image, pixels of a side, tokens."""
+
+    image_parameters: int
+    total_parameters: int
+    gflops: float
+    resolution: int
+    visual_tokens: int
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Recount every row that can be; print the differences, or write them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--write", action="store_true", help="replace the counted columns of catalogue.csv")
+    parser.add_argument("names", nargs="*", help="encoders; none: all")
+    options = parser.parse_args(arguments)
+    with catalogue.FILE.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if not options.names or row["name"] in options.names:
+            recount(row)
+    if options.write:
+        with catalogue.FILE.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def recount(row: dict[str, str]) -> None:
+    """Put what is counted into a row of the catalogue, and print what it changes."""
+    counted = count(row["name"])
+    for column, value in asdict(counted).items() if counted else ():
+        if row[column] != str(value):
+            print(f"{row['name']}, {column}: {row[column] or 'empty'} -> {value}", flush=True)
+            row[column] = str(value)
+
+
+def count(name: str) -> Figures | None:
+    """The figures of an encoder's yaml; None where its class, or its checkpoint, is needed to know the model."""
+    config = yaml.safe_load((paths.conf() / "encoder" / f"{name}.yaml").read_text())
+    counter = COUNTERS.get(config["_target_"].rpartition(".")[2])
+    if counter is None or config.get("checkpoint"):
+        return None
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():  # fused kernels escape the count
+        warnings.simplefilter("ignore")
+        return counter(config)
+
+
+def of_open_clip(config: dict[str, Any]) -> Figures:
+    """A vision tower of open_clip; its whole model has the text tower and the projections too."""
+    import open_clip
+
+    size = config.get("image_size")
+    with META:
+        model = open_clip.create_model(config["architecture"], device=META, force_image_size=size).eval()
+    total = parameters(model)
+    side = first(model.visual.image_size)
+    openclip.drop_projection(config["name"], model.visual)
+    encoder = openclip.OpenClipEncoder.__new__(openclip.OpenClipEncoder)
+    nn.Module.__init__(encoder)
+    encoder.visual = model.visual
+    return figures(encoder.visual, total, side, encoder.paper_feature, encoder.tokens)
+
+
+def of_timm(config: dict[str, Any]) -> Figures:
+    """A timm model; its whole model has the classifier of its tag too."""
+    import timm
+
+    size = {"img_size": config["image_size"]} if config.get("image_size") else {}
+    with META:
+        trunk = timm.create_model(config["model"], **size).eval()
+    total = parameters(trunk)
+    trunk.reset_classifier(0)
+    timm_models.repool(config["name"], trunk, config.get("pool"))
+    side = config.get("image_size") or trunk.pretrained_cfg["input_size"][1]
+    pooled = lambda images: timm_models.pooled(trunk, images)  # noqa: E731
+    return figures(trunk, total, side, pooled, lambda images: timm_models.patch_tokens(trunk, images))
+
+
+def of_transformers(config: dict[str, Any]) -> Figures:
+    """A vision model of transformers, as the repository's config says."""
+    import transformers
+
+    kind, changes, side = REPOSITORIES[config["repository"]]
+    settings = getattr(transformers, kind)(**SIZES.get(kind, {}), **changes)
+    options = {"add_pooling_layer": False} if kind == "DPTConfig" else {}
+    with META:
+        model = transformers.AutoModel.from_config(settings, **options).eval()
+    n_patches = (side // settings.patch_size) ** 2
+    hidden = lambda images: model(pixel_values=images).last_hidden_state  # noqa: E731
+    return figures(model, parameters(model), side, hidden, lambda images: hidden(images)[:, -n_patches:])
+
+
+def of_torchvision(config: dict[str, Any]) -> Figures:
+    """A torchvision trunk; its whole model has the classifier too."""
+    from torchvision.models import get_model, get_model_weights
+
+    trunk = torchvision_trunk(config["name"], config["architecture"], config["node"]).to(META)
+    total = parameters(get_model(config["architecture"]))
+    if "preprocessing" in config:
+        side = config["preprocessing"]["size"]
+    else:
+        side = first(get_model_weights(config["architecture"])[config["weights"]].transforms().crop_size)
+    last = lambda images: trunk(images)["map"]  # noqa: E731
+    return figures(trunk, total, side, last, lambda images: last(images).flatten(2).transpose(1, 2))
+
+
+def of_efficientnet_lite(config: dict[str, Any]) -> Figures:
+    """EfficientNet-Lite as timm builds it."""
+    import timm
+
+    with META:
+        total = parameters(timm.create_model(config["architecture"]))
+        trunk = timm.create_model(config["architecture"], num_classes=0).eval()
+    tokens = lambda images: trunk.forward_features(images).flatten(2).transpose(1, 2)  # noqa: E731
+    return figures(trunk, total, config["preprocessing"]["size"], trunk.forward_features, tokens)
+
+
+def figures(
+    module: nn.Module,
+    total: int,
+    side: int,
+    feature: Callable[[Tensor], Tensor],
+    tokens: Callable[[Tensor], Tensor],
+) -> Figures:
+    """Count one image of `side` pixels through `feature`."""
+    image = torch.empty(1, 3, side, side, device=META)
+    with FlopCounterMode(display=False) as counter:
+        feature(image)
+    gflops = float(f"{counter.get_total_flops() / 1e9:.4g}")
+    return Figures(parameters(module), total, gflops, side, tokens(image).shape[1])
+
+
+def parameters(module: nn.Module) -> int:
+    """Parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def first(size: int | tuple[int, ...] | list[int]) -> int:
+    """The side of a square size."""
+    return size if isinstance(size, int) else size[0]
+
+
+COUNTERS: dict[str, Callable[[dict[str, Any]], Figures]] = {
+    "OpenClipEncoder": of_open_clip,
+    "TimmEncoder": of_timm,
+    "TransformersEncoder": of_transformers,
+    "TorchvisionHubEncoder": of_torchvision,
+    "TorchvisionEncoder": of_torchvision,
+    "RandomConvnet": of_torchvision,
+    "EfficientNetLite": of_efficientnet_lite,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The catalogue of encoders: family, pretraining, size, cost, accuracy and licence of each yaml, with their sources."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from vlmatch.errors import VlmatchError
+
+FILE = Path(__file__).with_name("catalogue.csv")
+COMMERCIAL_USE = ("yes", "no", "unclear")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One encoder as the catalogue describes it. None: not known, or not sourced.
+
+    name: its yaml's. family: models of one paper. pretraining: 'contrastive', 'self-supervised', 'supervised',
+    'segmentation', ... or 'none'. language_supervised: whether text was its teacher. data: what it was trained on.
+    image_parameters: of the vision side up to the feature. total_parameters: with text tower or classifier.
+    gflops: multiplications and additions, 1e9, of one image through the vision side. resolution: pixels of its
+    square input's side. visual_tokens: those that a VLM's projector is fed. zero_shot_imagenet: percent.
+    commercial_use: whether the weights' licence allows it, 'yes', 'no' or 'unclear'. trained_on_domain: whether
+    this project trained it on its own split.
+    """
+
+    name: str
+    family: str
+    pretraining: str
+    language_supervised: bool
+    data: str
+    image_parameters: int
+    total_parameters: int | None
+    gflops: float | None
+    resolution: int
+    visual_tokens: int
+    zero_shot_imagenet: float | None
+    licence: str
+    commercial_use: str
+    trained_on_domain: bool
+    source_parameters: str
+    source_gflops: str | None
+    source_zero_shot: str | None
+    source_licence: str | None
+
+
+@cache
+def catalogue() -> Mapping[str, Entry]:
+    """Every encoder's entry by the name of its yaml."""
+    return read(FILE)
+
+
+def read(path: Path) -> Mapping[str, Entry]:
+    """The entries of a catalogue's CSV by name; VlmatchError names the row and the column that are wrong."""
+    entries: dict[str, Entry] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            entry = _entry(path, row)
+            if entry.name in entries:
+                raise VlmatchError(f"catalogue '{path}': '{entry.name}' stands in two rows; leave one")
+            entries[entry.name] = entry
+    return MappingProxyType(entries)
+
+
+def _entry(path: Path, row: Mapping[str, str]) -> Entry:
+    """One row with its columns' types; an empty cell is None, and only where None is allowed."""
+    values: dict[str, str | int | float | bool | None] = {}
+    for column, kind in Entry.__annotations__.items():
+        cell = row.get(column)
+        try:
+            values[column] = _value(cell, kind)
+        except (ValueError, KeyError) as error:
+            raise VlmatchError(
+                f"catalogue '{path}': row '{row.get('name')}' has {column}='{cell}'; wanted {_words(kind)}"
+            ) from error
+    if values["commercial_use"] not in COMMERCIAL_USE:
+        raise VlmatchError(
+            f"catalogue '{path}': row '{row['name']}' has commercial_use='{row['commercial_use']}'; "
+            f"wanted one of {', '.join(COMMERCIAL_USE)}"
+        )
+    return Entry(**values)  # type: ignore[arg-type] # each value has been read by its column's own type
+
+
+def _value(cell: str | None, kind: object) -> str | int | float | bool | None:
+    """A cell as its column's type; ValueError or KeyError where it is none."""
+    if not cell:
+        if kind in (str, int, bool):
+            raise ValueError(cell)
+        return None
+    if kind is bool:
+        return {"true": True, "false": False}[cell]
+    if kind in (int, int | None):
+        return int(cell)
+    return float(cell) if kind == float | None else cell
+
+
+def _words(kind: object) -> str:
+    """A column's type for a reader."""
+    if kind is bool:
+        return "true or false"
+    if kind is str:
+        return "some text"
+    return "a whole number" if kind is int else "a number or nothing"
