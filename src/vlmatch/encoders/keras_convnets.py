@@ -92,6 +92,7 @@ class MeanWithoutPadding(nn.Module):
 
 def leave_out_padding(trunk: nn.Module) -> None:
     """Correct the average pools of timm's Inception blocks, each of which is followed by `branch_pool`."""
-    blocks = [module for module in trunk.modules() if isinstance(getattr(module, "branch_pool", None), nn.Module)]
-    for block in blocks:
-        block.branch_pool = nn.Sequential(MeanWithoutPadding(), block.branch_pool)
+    for block in list(trunk.modules()):
+        after_pool = getattr(block, "branch_pool", None)
+        if isinstance(after_pool, nn.Module):
+            block.branch_pool = nn.Sequential(MeanWithoutPadding(), after_pool)

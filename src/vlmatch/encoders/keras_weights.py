@@ -42,7 +42,9 @@ def read_keras(name: str, path: Path) -> dict[str, Tensor]:
 
 def shards(name: str, script: Path) -> list[Path]:
     """The files beside a TensorFlow.js model's script that hold its bytes, in order."""
-    names = [part.strip('"') for group in _PATHS.findall(script.read_text(encoding="utf-8")) for part in group.split(",")]
+    names = [
+        part.strip('"') for group in _PATHS.findall(script.read_text(encoding="utf-8")) for part in group.split(",")
+    ]
     files = [script.parent / f"{part}.min.js" for part in names]
     if not files or any("/" in part for part in names) or not all(file.is_file() for file in files):
         raise VlmatchError(f"encoder '{name}': the shards of '{script}' are not all beside it; give the whole folder")

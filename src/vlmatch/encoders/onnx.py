@@ -1,6 +1,6 @@
 """Encoders from ONNX files, turned into PyTorch modules: they run on any device and let gradients through."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from vlmatch.errors import VlmatchError, one_line
 class OnnxEncoder(Encoder):
     """The part of an ONNX graph between its input and its feature, converted by onnx2torch.
 
-    input_node, feature_node, map_node: names of values in the graph: the image batch, the feature (n, d),
-    and the last map (n, d, h, w), whose cells are the tokens.
-    rule: the feature's rule in words, as this model follows it, e.g. 'global average'.
+    input_node, map_node, feature_node: names of values in the graph: the image batch, the last map (n, d, h, w),
+    whose cells are the tokens, and the feature (n, d); without a feature_node it is the map's global average.
+    rule: the rule that feature_node follows, in words, e.g. 'global average'.
     layout: 'nchw' or 'nhwc', the order in which the graph wants the image batch.
     package and file: where the .onnx is, unless `checkpoint` gives a local file.
     """
@@ -28,10 +28,10 @@ class OnnxEncoder(Encoder):
         name: str,
         *,
         input_node: str,
-        feature_node: str,
         map_node: str,
-        rule: str,
         preprocessing: Mapping[str, Any],
+        feature_node: str | None = None,
+        rule: str = "global average",
         layout: str = "nchw",
         package: Mapping[str, str] | None = None,
         file: str | None = None,
@@ -45,7 +45,7 @@ class OnnxEncoder(Encoder):
         self._rule, self._layout = rule, layout
         self._preprocess = Preprocessing.of(name, preprocessing)
         path = weight_file(name, package, file, checkpoint)
-        self.trunk = onnx_trunk(name, path, input_node, [feature_node, map_node])
+        self.trunk = onnx_trunk(name, path, input_node, [map_node, *([feature_node] if feature_node else [])])
         self.weights_sha256 = sha256_of([path])
         self.eval()
 
@@ -55,16 +55,17 @@ class OnnxEncoder(Encoder):
 
     def tokens(self, images: Tensor) -> Tensor:
         """The cells of `map_node`: (n, h w, d)."""
-        return self._outputs(images)[1].flatten(2).transpose(1, 2)
+        return self._outputs(images)[0].flatten(2).transpose(1, 2)
 
     def paper_feature(self, images: Tensor) -> Tensor:
-        """The value of `feature_node`: (n, d)."""
-        return self._outputs(images)[0]
+        """The value of `feature_node`, else the map's global average: (n, d)."""
+        feature_map, *feature = self._outputs(images)
+        return feature[0] if feature else feature_map.mean(dim=(2, 3))
 
-    def _outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Feature (n, d) and map (n, d, h, w) of (n, 3, size, size) prepared images."""
-        feature, feature_map = self.trunk(images.permute(0, 2, 3, 1) if self._layout == "nhwc" else images)
-        return feature, feature_map
+    def _outputs(self, images: Tensor) -> Sequence[Tensor]:
+        """Map (n, d, h, w) and, where the graph has one, feature (n, d) of (n, c, size, size) prepared images."""
+        values = self.trunk(images.permute(0, 2, 3, 1) if self._layout == "nhwc" else images)
+        return [values] if isinstance(values, Tensor) else values
 
     @property
     def paper_rule(self) -> str:
@@ -97,6 +98,7 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
         if node not in values:
             last = ", ".join(value for node in model.graph.node[-4:] for value in node.output)
             raise VlmatchError(f"encoder '{name}': node '{node}' is not in '{path.name}'; its last ones are {last}")
+    constants_as_weights(model.graph)
     part = onnx.utils.Extractor(model).extract_model([input_node], output_nodes)
     try:
         module: nn.Module = convert(part).eval()
@@ -106,3 +108,13 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
             "choose an earlier feature_node, or export the model with another opset"
         ) from error
     return module
+
+
+def constants_as_weights(graph: Any) -> None:
+    """Turn the graph's Constant nodes into initializers, which is where onnx2torch looks for weights."""
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+        if value is not None:
+            value.name = node.output[0]
+            graph.initializer.append(value)
+            graph.node.remove(node)

@@ -14,29 +14,30 @@ from vlmatch.errors import VlmatchError
 CHOICES = {
     "resize": ("short", "squash", "pad"),
     "interpolation": ("bilinear", "bicubic"),
-    "channels": ("rgb", "bgr"),
+    "channels": ("rgb", "bgr", "grey"),
     "value_range": (1, 255),
 }
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an RGB image becomes the model's (3, size, size) input.
+    """How an RGB image becomes the model's (3, size, size) input, or (1, size, size) where `channels` is 'grey'.
 
     `resize` brings the image to `resize_to` pixels: its short side ('short'), both sides whatever the
-    aspect ratio ('squash'), or its long side, with the rest filled by the mean colour ('pad'). Then the
-    central square of `size` is cut out, and values in [0, `value_range`] become (x - mean) / std in the
-    order of `channels`, which is the order of `mean` and `std` too.
+    aspect ratio ('squash'), or its long side, with the rest filled by the colour `fill`, RGB from 0 to 255,
+    or by the mean colour ('pad'). Then the central square of `size` is cut out, and values in
+    [0, `value_range`] become (x - mean) / std in the order of `channels`, which is that of `mean` and `std` too.
     """
 
     size: int
     resize_to: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     resize: str = "short"
     interpolation: str = "bilinear"
     channels: str = "rgb"
     value_range: int = 1
+    fill: tuple[int, int, int] | None = None
 
     @classmethod
     def of(cls, name: str, config: Mapping[str, Any]) -> "Preprocessing":
@@ -47,37 +48,44 @@ class Preprocessing:
             raise VlmatchError(
                 f"encoder '{name}': preprocessing key '{wrong[0]}' is unknown or missing; keys: {', '.join(known)}"
             )
-        values = dict(config) | {key: tuple(config[key]) for key in ("mean", "std")}
+        values = dict(config) | {key: tuple(config[key]) for key in ("mean", "std", "fill") if config.get(key)}
         for key, allowed in CHOICES.items():
             if key in values and values[key] not in allowed:
                 raise VlmatchError(
                     f"encoder '{name}': preprocessing.{key}='{values[key]}' is unknown; "
                     f"choose one of {', '.join(map(str, allowed))}"
                 )
-        if len(values["mean"]) != 3 or len(values["std"]) != 3 or values["size"] > values["resize_to"]:
+        n_channels = 1 if values.get("channels") == "grey" else 3
+        if {len(values["mean"]), len(values["std"])} != {n_channels} or values["size"] > values["resize_to"]:
             raise VlmatchError(
                 f"encoder '{name}': preprocessing has mean {values['mean']}, std {values['std']}, "
-                f"size {values['size']}, resize_to {values['resize_to']}; wanted 3 means, 3 stds, size <= resize_to"
+                f"size {values['size']}, resize_to {values['resize_to']}; wanted {n_channels} means and stds, "
+                "size <= resize_to"
             )
         return cls(**values)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """One RGB image as a normalised (3, size, size) float32 tensor."""
+        """One RGB image as a normalised (3, size, size) float32 tensor, (1, size, size) in grey."""
         cropped = functional.center_crop(self._resized(image), [self.size, self.size])
-        values = functional.pil_to_tensor(cropped).float() / (255 / self.value_range)
+        if self.channels == "grey":
+            cropped = cropped.convert("L")
+        values = functional.pil_to_tensor(cropped).float().div_(255 / self.value_range)
         if self.channels == "bgr":
             values = values.flip(0)
-        return functional.normalize(values, list(self.mean), list(self.std))
+        return functional.normalize(values, list(self.mean), list(self.std), inplace=True)
 
     def _resized(self, image: Image.Image) -> Image.Image:
         if self.resize == "pad":
-            mean = self.mean if self.channels == "rgb" else self.mean[::-1]
-            colour = tuple(round(255 * value / self.value_range) for value in mean)
             resample = Image.Resampling[self.interpolation.upper()]
-            return ImageOps.pad(image, (self.resize_to, self.resize_to), resample, color=colour)
+            return ImageOps.pad(image, (self.resize_to, self.resize_to), resample, color=self.fill or self._mean_colour)
         target = [self.resize_to] if self.resize == "short" else [self.resize_to, self.resize_to]
         resized: Image.Image = functional.resize(image, target, InterpolationMode(self.interpolation))
         return resized
+
+    @property
+    def _mean_colour(self) -> tuple[int, ...]:
+        mean = self.mean[::-1] if self.channels == "bgr" else self.mean
+        return tuple(round(255 * value / self.value_range) for value in (mean * 3)[:3])
 
     def as_dict(self) -> dict[str, Any]:
         """The values as JSON holds them."""

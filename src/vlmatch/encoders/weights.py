@@ -5,14 +5,15 @@ import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vlmatch.encoders.keras_weights import read_keras
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
 from vlmatch.packages import Package, package_folder
+from vlmatch.pickles import refuse_code, restricted_load
 
 # What the libraries raise on a damaged file, one that would run code, or one of another model.
 UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError)
@@ -42,15 +43,18 @@ def local_path(name: str, checkpoint: str) -> Path:
 
 
 def read_state_dict(name: str, path: Path) -> dict[str, Tensor]:
-    """The tensors in a .safetensors file, or in a PyTorch file that holds nothing but tensors.
+    """The tensors in a .safetensors file, in Keras' .h5 file, or in a PyTorch file that holds nothing but tensors.
 
     A training checkpoint's `state_dict` or `model` entry is taken out, and DataParallel's prefix `module.`
     is cut off. VlmatchError on a damaged file, or one that would run code.
     """
+    refuse_code(f"encoder '{name}'", path)
     try:
+        if path.suffix == ".h5":
+            return read_keras(name, path)
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        read = torch.load(path, map_location="cpu", weights_only=True)
+        read = restricted_load(path)
     except UNREADABLE as error:
         raise VlmatchError(
             f"encoder '{name}': weights '{path}' can't be read ({one_line(error)[:160]}); "
