@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from vlmatch.embeddings.embed import Cost, embed
 from vlmatch.embeddings.store import Embeddings, Store
@@ -23,8 +24,15 @@ TRAINER = {
     "precision": "32-true",
     "batch_size": 2,
     "shard_size": 4,
-    "num_workers": 0,
+    "num_workers": 2,
     "profiler": None,
+}
+ERRORS = {
+    "gpu memory": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    "cpu memory": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    "python memory": MemoryError(),
+    "compiler": TorchDynamoException("no working C++ compiler"),
+    "other": RuntimeError("shapes cannot be multiplied"),
 }
 
 
@@ -40,11 +48,22 @@ def compute_elsewhere(marks: Path, config: dict[str, Any], probe: ProbeSet, stor
 
 
 class Thumbnail(Encoder):
-    """Raw 4 x 4 pixels; a line in the file $MARKS for each batch begun; may sleep, or not return (n, d)."""
+    """Raw 4 x 4 pixels; a line in the file $MARKS for each batch begun; may sleep, or fail in a way that has a name.
 
-    def __init__(self, name: str, seconds: float = 0.0, fail: str = "", feature: str = "paper") -> None:
-        super().__init__(name, feature=feature)
-        self.seconds, self.fail = seconds, fail
+    fail: 'shape' does not return (n, d); a key of `ERRORS` is raised for more than `at_most` images at once.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seconds: float = 0.0,
+        fail: str = "",
+        at_most: int = 0,
+        feature: str = "paper",
+        licence: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, feature=feature, licence=licence)
+        self.seconds, self.fail, self.at_most = seconds, fail, at_most
 
     def prepare(self, image: Image.Image) -> Tensor:
         return torch.tensor(list(image.resize((4, 4)).tobytes()), dtype=torch.float32)
@@ -57,6 +76,8 @@ class Thumbnail(Encoder):
             with Path(os.environ["MARKS"]).open("a") as file:
                 file.write(f"{os.getpid()} {len(images)}\n")
         time.sleep(self.seconds)
+        if self.fail in ERRORS and len(images) > self.at_most:
+            raise ERRORS[self.fail]
         return images[:, :, None] if self.fail == "shape" else images
 
     @property

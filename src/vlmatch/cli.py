@@ -9,10 +9,13 @@ from omegaconf import OmegaConf
 
 from vlmatch import paths
 from vlmatch.complaints import DEBUG, complaint
+from vlmatch.configs import fused_name, named_configs
 
 # Here and not in main(): a sweep's workers import this module to find `run_task`, and compose nothing themselves.
 OmegaConf.register_new_resolver("vlmatch.root", lambda: str(paths.root()), replace=True)
 OmegaConf.register_new_resolver("vlmatch.cache", lambda: str(paths.cache()), replace=True)
+OmegaConf.register_new_resolver("vlmatch.configs", named_configs, replace=True)
+OmegaConf.register_new_resolver("vlmatch.fused", fused_name, replace=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -27,8 +27,11 @@ def build(config: Mapping[str, Any], *, allowed: tuple[str, ...] = ()) -> Any:
 
 
 def version_of(config: Mapping[str, Any], *, allowed: tuple[str, ...] = ()) -> int:
-    """The `version` of the class that `config` names: raised by its author when equal settings give other numbers."""
-    return int(_found(config["_target_"], allowed).version)
+    """The sum of the `version`s of the classes that `config` and its parts name.
+
+    An author raises one when equal settings give other numbers; what has none (a function, say) counts as 0.
+    """
+    return sum(int(getattr(_found(target, allowed), "version", 0)) for target in _targets(config))
 
 
 def plain(node: Any) -> dict[str, Any]:

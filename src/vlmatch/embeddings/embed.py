@@ -1,15 +1,17 @@
 """Embed a probe set by a model: from the store when fresh, else computed, resuming what a killed run left."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from vlmatch.embeddings.header import Header, Recipe
-from vlmatch.embeddings.store import FILE, Embeddings, Shards, Store, sha256_of, write_array
+from vlmatch.embeddings.store import FILE, Array, Embeddings, Shards, Store, sha256_of, write_array
+from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
-from vlmatch.licences import licence_of
+from vlmatch.licences import NONE_STATED, licence_of
 from vlmatch.objects import build
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranks import launched, rank
@@ -25,6 +27,10 @@ class Cost:
     items: int = 0
     gpu_bytes: int = 0
 
+    def __add__(self, other: "Cost") -> "Cost":
+        """The cost of both, one after the other."""
+        return Cost(self.seconds + other.seconds, self.items + other.items, max(self.gpu_bytes, other.gpu_bytes))
+
 
 def embed(
     kind: str,
@@ -37,13 +43,16 @@ def embed(
     """Embeddings of `probe` by the model of `config`, an encoder's or LLM's plain yaml.
 
     Two processes never compute the same one: the second waits, then reads. A file that is stale or damaged is
-    computed again. `allowed` are prefixes of `_target_` beside vlmatch's own.
+    computed again. `allowed` are prefixes of `_target_` beside vlmatch's own. A model made of others (`parts:`) is
+    combined from their embeddings, which are stored under their own names; the cost is theirs.
     Raises NotHereError where the weights can't be had, VlmatchError where the output is not (n, d).
     """
     recipe = Recipe.of(kind, config, probe, str(trainer["precision"]), allowed)
     found = store.read(recipe)
     if found is not None:
         return found, Cost()
+    if config.get("parts"):
+        return _combine(recipe, config, probe, store, trainer, allowed)
     shards = Shards(store.folder(recipe), recipe.fingerprint, len(probe), int(trainer["shard_size"]))
     if rank() > 0:  # rank 0 of a torchrun holds the lock for all, until the array is whole
         _fill(build(config, allowed=allowed), probe, shards, trainer)
@@ -77,27 +86,74 @@ def _announce(recipe: Recipe, shards: Shards) -> int:
     items = sum(len(shards.rows(shard)) for shard in shards.missing())
     things = "images" if recipe.kind == "encoder" else "captions"
     again = " (what is stored is stale or damaged)" if (shards.folder.parent / FILE).exists() else ""
-    print(f"{recipe.kind} '{recipe.model}': embedding {items} of {shards.n_rows} {things}{again}", flush=True)
+    dtype = "" if recipe.precision == "32-true" else f", forward pass in {recipe.precision}"
+    print(f"{recipe.kind} '{recipe.model}': embedding {items} of {shards.n_rows} {things}{dtype}{again}", flush=True)
     return items
+
+
+def _combine(
+    recipe: Recipe,
+    config: Mapping[str, Any],
+    probe: ProbeSet,
+    store: Store,
+    trainer: Mapping[str, Any],
+    allowed: tuple[str, ...],
+) -> tuple[Embeddings, Cost]:
+    """Embed each part, or find it in the store, and combine their features: no backbone is loaded for that."""
+    import torch
+
+    model = build({**config, "parts": []}, allowed=allowed)
+    embedded = [embed(recipe.kind, part, probe, store, trainer, allowed) for part in config["parts"]]
+    parts = [part for part, _ in embedded]
+    with store.locked(recipe):
+        found = store.read(recipe)
+        if found is None:
+            names = ", ".join(part.header.recipe.model for part in parts)
+            print(f"{recipe.kind} '{recipe.model}': made of the features of {names}", flush=True)
+            with torch.inference_mode():
+                array = model.combine([torch.from_numpy(part.array) for part in parts]).float().numpy()
+            about = model.about([part.header.about for part in parts])
+            licence = _joint_licence([asdict(licence_of(config)), *(dict(part.header.licence) for part in parts)])
+            found = _write(store.folder(recipe) / FILE, array, _header(recipe, array, about, licence))
+    return found, sum((cost for _, cost in embedded), Cost())
+
+
+def _joint_licence(licences: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """All terms that hold: a derived model's own, if any are stated, and those of its parts."""
+    own, *others = licences
+    stated = others if own["name"] == NONE_STATED.name else licences
+    return {
+        key: between.join(dict.fromkeys(licence[key] for licence in stated if licence[key]))
+        for key, between in (("name", " + "), ("source", " "), ("how", ", "))
+    }
 
 
 def _finish(recipe: Recipe, config: Mapping[str, Any], model: Any, shards: Shards) -> Embeddings:
     array = shards.merged()
-    header = Header(
+    header = _header(recipe, array, About.of(model), asdict(licence_of(config)))
+    embeddings = _write(shards.folder.parent / FILE, array, header)
+    shards.clear()
+    return embeddings
+
+
+def _header(recipe: Recipe, array: Array, about: About, licence: Mapping[str, str]) -> Header:
+    return Header(
         recipe=recipe,
         fingerprint=recipe.fingerprint,
         dimension=array.shape[1],
-        rule=model.rule,
-        control=model.control,
-        n_parameters=model.n_parameters(),
-        weights_sha256=model.weights_sha256,
-        preprocessing=model.preprocessing,
-        licence=asdict(licence_of(config)),
+        rule=about.rule,
+        control=about.control,
+        n_parameters=about.n_parameters,
+        weights_sha256=about.weights_sha256,
+        preprocessing=about.preprocessing,
+        licence=licence,
         array_sha256=sha256_of(array),
         libraries={library: version(library) for library in LIBRARIES},
     )
-    write_array(shards.folder.parent / FILE, array, {"header": header.to_json()})
-    shards.clear()
+
+
+def _write(path: Path, array: Array, header: Header) -> Embeddings:
+    write_array(path, array, {"header": header.to_json()})
     return Embeddings(array, header)
 
 

@@ -7,21 +7,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
+from vlmatch.files import sha256_of_file
 from vlmatch.objects import version_of
 from vlmatch.probes.pairs import ProbeSet
 
 FORMAT = 1
 # Keys of a model's yaml that change no number.
 _ABOUT = ("name", "licence", "control", "device_map")
+HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever a recipe is made
 
 
 @dataclass(frozen=True)
 class Recipe:
     """What is asked for: one model, embedding one probe set in one way.
 
-    `settings` is the model's yaml without what changes no number, local paths by size and time of their files;
-    `version` is that of the class that loads it.
+    `settings` is the model's yaml without what changes no number, local paths by what they hold (see `_stamp`);
+    `version` is that of the class that loads it, with those of its parts added.
     """
 
     kind: str
@@ -38,7 +41,7 @@ class Recipe:
         cls, kind: str, config: Mapping[str, Any], probe: ProbeSet, precision: str, allowed: tuple[str, ...] = ()
     ) -> Self:
         """The recipe by which `config` (an encoder's or LLM's plain yaml) embeds `probe`."""
-        settings = {key: _settled(value) for key, value in config.items() if key not in _ABOUT}
+        settings = _settings(config)
         version = version_of(config, allowed=allowed)
         return cls(kind, str(config["name"]), settings, version, probe.key, probe.fingerprint, len(probe), precision)
 
@@ -79,6 +82,13 @@ class Header:
     array_sha256: str
     libraries: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def about(self) -> About:
+        """What the model said of itself when it embedded."""
+        return About(
+            self.recipe.model, self.rule, self.control, self.n_parameters, self.weights_sha256, self.preprocessing
+        )
+
     def to_json(self) -> str:
         """One JSON object, keys sorted: the same header is the same bytes."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
@@ -88,6 +98,14 @@ class Header:
         """The inverse of `to_json`; raises ValueError, KeyError or TypeError on anything else."""
         plain = json.loads(text)
         return cls(**{**plain, "recipe": Recipe(**plain["recipe"])})
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a model's yaml decides numbers; of its parts, likewise."""
+    settings = {key: _settled(value) for key, value in config.items() if key not in _ABOUT}
+    if "parts" in config:
+        settings["parts"] = [_settings(part) for part in config["parts"]]
+    return settings
 
 
 def _settled(value: Any) -> Any:
@@ -107,6 +125,9 @@ def _settled(value: Any) -> Any:
     return value
 
 
-def _stamp(path: Path) -> dict[str, int]:
+def _stamp(path: Path) -> dict[str, Any]:
+    """What tells a file's content: its SHA-256, which a new checkout keeps; of a large file, size and time."""
     status = path.stat()
+    if status.st_size <= HASHED_BYTES:
+        return {"sha256": sha256_of_file(path)}
     return {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}

@@ -2,90 +2,113 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import BasePredictionWriter, RichProgressBar
+from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
+from vlmatch.embeddings.batches import Batch, PreparedBatches, batches_of
+from vlmatch.embeddings.decoded import DECODED
+from vlmatch.embeddings.progress import EmbeddingProgress
 from vlmatch.embeddings.store import Shards
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, one_line
+from vlmatch.probes.pairs import ProbeSet
 
-
-class Items(Dataset[tuple[int, Any]]):
-    """The probe's images or captions, prepared by the model that will embed them."""
-
-    def __init__(self, model: Any, probe: Any) -> None:
-        self.model = model
-        self.probe = probe
-
-    def __len__(self) -> int:
-        return len(self.probe)
-
-    def __getitem__(self, row: int) -> tuple[int, Any]:
-        item = self.probe.image(row) if self.model.kind == "encoder" else self.probe.captions[row]
-        return row, self.model.prepare(item)
-
-
-class ShardBatches:
-    """Batches of row numbers that never cross a shard, so that a resumed run forms the same batches as a whole one."""
-
-    def __init__(self, shards: Shards, todo: Sequence[int], batch_size: int) -> None:
-        self.batches = [
-            list(rows[start : start + batch_size])
-            for rows in map(shards.rows, todo)
-            for start in range(0, len(rows), batch_size)
-        ]
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # PyTorch on GPUs and CPUs
+_COMPILERS = ("torch._dynamo", "torch._inductor")
 
 
 class Embedding(LightningModule):
-    """A frozen encoder or LLM in a predict loop; each process takes its share of the missing shards."""
+    """A frozen encoder or LLM in a predict loop; each process takes its share of the missing shards.
 
-    def __init__(self, model: Any, probe: Any, shards: Shards, *, batch_size: int, num_workers: int) -> None:
+    A batch that does not fit into memory goes through the model in smaller pieces, as do all after it: shards and
+    batches stay as they are, and a row's numbers change by no more than rounding.
+    """
+
+    def __init__(
+        self, model: Any, probe: ProbeSet, shards: Shards, *, batch_size: int, num_workers: int, compile_model: bool
+    ) -> None:
         super().__init__()
         # Convolutions on a CPU run up to 1.9 times as fast so (EfficientNet-Lite0: 69 against 37 images/s).
         self.model = model.to(memory_format=torch.channels_last) if model.kind == "encoder" else model
-        self.items = Items(model, probe)
+        if compile_model:
+            self.model.compile()
+        self.probe = probe
+        self.captions = probe.captions
         self.shards = shards
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.at_once = batch_size
 
-    def predict_dataloader(self) -> DataLoader[tuple[int, Any]]:
+    def predict_dataloader(self) -> PreparedBatches:
         """The missing shards of this process, in order."""
         todo = self.shards.missing()[self.trainer.global_rank :: self.trainer.world_size]
-        return DataLoader(
-            self.items,
-            batch_sampler=ShardBatches(self.shards, todo, self.batch_size),
-            num_workers=self.num_workers,
-            collate_fn=self._collate,
+        return PreparedBatches(
+            batches_of(self.shards, todo, self.batch_size),
+            self.prepare,
+            self.model.collate,
+            # Captions are prepared in no time, by tokenizers that two threads must not share.
+            threads=self.num_workers if self.model.kind == "encoder" else 0,
+            pin=self.trainer.strategy.root_device.type == "cuda",
         )
 
-    def predict_step(self, batch: tuple[list[int], Any], batch_idx: int) -> tuple[list[int], Tensor]:
-        """Embed one batch: row numbers and a (batch, d) float32 tensor on the CPU."""
+    def prepare(self, row: int) -> Any:
+        """The image or caption of a row, as the model wants it."""
+        return self.model.prepare(
+            DECODED.image(self.probe, row) if self.model.kind == "encoder" else self.captions[row]
+        )
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[list[int], Tensor]:
+        """Embed one batch: row numbers and a (batch, d) float32 tensor."""
         rows, inputs = batch
-        embedded = self.model(inputs)
+        embedded = self._embedded(inputs, len(rows))
         if embedded.ndim != 2 or len(embedded) != len(rows):
             raise VlmatchError(
                 f"{self.model.kind} '{self.model.name}': its output is {tuple(embedded.shape)} for {len(rows)} items; "
                 "one vector an item (n x d) is wanted: check the feature rule, or the output node of an ONNX model"
             )
-        return rows, embedded.float().cpu()
+        return rows, embedded.float()
 
     def on_predict_end(self) -> None:
         """Wait for the other processes: the rows are whole only when all have written theirs."""
         self.trainer.strategy.barrier()
 
-    def _collate(self, samples: list[tuple[int, Any]]) -> tuple[list[int], Any]:
-        return [row for row, _ in samples], self.model.collate([item for _, item in samples])
+    def _embedded(self, inputs: Any, n: int) -> Tensor:
+        while True:
+            try:
+                if n <= self.at_once:
+                    return self.model(inputs)
+                starts = range(0, n, self.at_once)
+                return torch.cat([self.model(_piece(inputs, start, start + self.at_once)) for start in starts])
+            except Exception as error:
+                if type(error).__module__.startswith(_COMPILERS):
+                    raise VlmatchError(
+                        f"{self.model.kind} '{self.model.name}': torch.compile failed ({one_line(error)[:160]}); "
+                        "trainer.compile=false does without"
+                    ) from error
+                if not _out_of_memory(error):
+                    raise
+                self._at_once_halved(n, error)
+            if torch.cuda.is_available():  # after the exception, which holds the tensors of the failed pass
+                torch.cuda.empty_cache()
+
+    def _at_once_halved(self, n: int, error: Exception) -> None:
+        things = "images" if self.model.kind == "encoder" else "captions"
+        tried = min(n, self.at_once)
+        if tried == 1:
+            raise VlmatchError(
+                f"{self.model.kind} '{self.model.name}': out of memory with one of the {things} at a time; choose a "
+                "smaller model, a shorter number format (trainer.precision=bf16-mixed) or another device"
+            ) from error
+        self.at_once = tried // 2
+        print(
+            f"{self.model.kind} '{self.model.name}': out of memory with {tried} {things} at once; "
+            f"going on with {self.at_once} (trainer.batch_size={self.batch_size})",
+            flush=True,
+        )
 
 
 class ShardWriter(BasePredictionWriter):
@@ -94,7 +117,7 @@ class ShardWriter(BasePredictionWriter):
     def __init__(self, shards: Shards) -> None:
         super().__init__("batch")
         self.shards = shards
-        self.rows: dict[int, Tensor] = {}
+        self.batches: list[Tensor] = []  # on the device: a GPU is waited for once a shard
 
     def write_on_batch_end(
         self,
@@ -107,33 +130,65 @@ class ShardWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Collect the batch; store the shard that it completes."""
-        numbers, embedded = prediction
-        self.rows.update(zip(numbers, embedded, strict=True))
-        shard = numbers[0] // self.shards.size
-        wanted = self.shards.rows(shard)
-        if len(self.rows) == len(wanted):
-            self.shards.write(shard, torch.stack([self.rows[row] for row in wanted]).numpy())
-            self.rows = {}
+        rows, embedded = prediction
+        self.batches.append(embedded)
+        shard = rows[0] // self.shards.size
+        if rows[-1] == self.shards.rows(shard)[-1]:
+            self.shards.write(shard, torch.cat(self.batches).cpu().numpy())
+            self.batches = []
         if trainer.received_sigterm:  # Lightning takes note of the signal in a predict loop, and goes on
             raise SystemExit(143)
 
 
 def predict_missing(
-    model: Any, probe: Any, shards: Shards, *, batch_size: int, num_workers: int, **trainer: Any
+    model: Any,
+    probe: ProbeSet,
+    shards: Shards,
+    *,
+    batch_size: int,
+    num_workers: int,
+    compile: bool = False,
+    **trainer: Any,
 ) -> None:
-    """Compute every missing shard; `trainer` goes to Lightning's Trainer (accelerator, devices, strategy, ...)."""
+    """Compute every missing shard; `trainer` goes to Lightning's Trainer (accelerator, devices, strategy, ...).
+
+    num_workers: threads that decode and preprocess. compile: whether torch.compile is to make the model faster.
+    """
     if shards.size % batch_size:
         raise VlmatchError(f"trainer.shard_size={shards.size} is not a multiple of trainer.batch_size={batch_size}")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # else a dozen lines a model about what is as meant
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    module = Embedding(model.eval(), probe, shards, batch_size=batch_size, num_workers=num_workers)
-    Trainer(
-        **trainer,
-        default_root_dir=shards.folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        inference_mode=True,
-        callbacks=[ShardWriter(shards), RichProgressBar(leave=True)],
-    ).predict(module, return_predictions=False)
+    module = Embedding(
+        model.eval(), probe, shards, batch_size=batch_size, num_workers=num_workers, compile_model=compile
+    )
+    todo = sum(len(shards.rows(shard)) for shard in shards.missing())
+    things = "images" if model.kind == "encoder" else "captions"
+    # Restores the filters, too: those that threads set and take back while they decode come back out of order.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", module="PIL")
+        Trainer(
+            **trainer,
+            default_root_dir=shards.folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            use_distributed_sampler=False,
+            inference_mode=True,
+            callbacks=[ShardWriter(shards), EmbeddingProgress(f"{model.kind} '{model.name}'", things, todo)],
+        ).predict(module, return_predictions=False)
+
+
+def _piece(inputs: Any, start: int, end: int) -> Any:
+    """Items `start` to `end` of a batch: a tensor, or a mapping or list of tensors."""
+    if isinstance(inputs, Mapping):
+        return {key: _piece(value, start, end) for key, value in inputs.items()}
+    if isinstance(inputs, list | tuple):
+        return [_piece(value, start, end) for value in inputs]
+    return inputs[start:end]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)

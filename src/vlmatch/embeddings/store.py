@@ -64,12 +64,16 @@ class Store:
             yield folder
 
 
-def write_array(path: Path, array: Array, metadata: Mapping[str, str]) -> None:
-    """Write an array and its metadata under a temporary name, flush it to the disk and rename it into place."""
+def write_array(path: Path, array: Array, metadata: Mapping[str, str], *, wait: bool = True) -> None:
+    """Write an array and its metadata under a temporary name and rename it into place.
+
+    wait: until the disk has it, so that no loss of power takes it away.
+    """
     with renamed(path) as temporary, temporary.open("wb") as file:
         file.write(save({"embeddings": np.ascontiguousarray(array)}, metadata=dict(metadata)))
         file.flush()
-        os.fsync(file.fileno())
+        if wait:
+            os.fsync(file.fileno())
 
 
 def read_file(path: Path) -> Embeddings | None:
@@ -119,7 +123,7 @@ class Shards:
     def write(self, shard: int, array: Array) -> None:
         """Store the rows of one shard."""
         about = {"fingerprint": self.fingerprint, "array_sha256": sha256_of(array)}
-        write_array(self._path(shard), array, about)
+        write_array(self._path(shard), array, about, wait=False)  # a torn one is seen by its checksum
 
     def read(self, shard: int) -> Array | None:
         """The rows of one shard, or None."""
