@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from vlmatch.probes.pairs import Pair, ProbeSet, build
+from vlmatch.probes.folder import folder
+from vlmatch.probes.pairs import ProbeSet
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
 SHAPES = ("ellipse", "rectangle")
@@ -36,10 +37,7 @@ def picture_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def pictures(picture_folder: Path) -> ProbeSet:
     """The twelve pictures as a probe set."""
-    lines = (picture_folder / "captions.csv").read_text().splitlines()[1:]
-    rows = [line.split(",") for line in lines]
-    pairs = [Pair(name, picture_folder / name, caption, name) for name, caption in rows]
-    return build("pictures", pairs, drop_duplicates=True)
+    return folder(picture_folder, "pictures")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A user's folder: CSV or JSONL, and errors that name the row."""
+"""A user's folder: CSV, TSV or JSONL in any Unicode, and errors that name the row."""
 
 import json
 from pathlib import Path
@@ -60,21 +60,22 @@ def test_several_captions_of_one_image_get_ids_of_their_own(mine: Path) -> None:
 
 
 def test_an_image_that_is_not_there_is_named_with_its_row(mine: Path) -> None:
-    with pytest.raises(VlmatchError, match=r"line 3: image '.*x\.png' is not there"):
+    with pytest.raises(VlmatchError, match=r"csv line 3: image '.*x\.png' of 'x\.png' can't be read \(No such"):
         folder(write_csv(mine, "image,caption\na.png,A cat.\nx.png,A dog.\n"))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,caption\na.png,A cat.\nb.png,\n", "captions.csv line 3 has no 'caption' or 'text'"),
-        ("image,caption\na.png,A cat.\n,A dog.\n", "captions.csv line 3 has no 'image' or 'file_name'"),
+        ("image,caption\na.png,A cat.\nb.png,\n", "captions.csv line 3: the caption of 'b.png' is empty"),
+        ("image,caption\na.png,A cat.\n,A dog.\n", "captions.csv line 3 names no image"),
+        ("image\na.png\n", "captions.csv line 2 has no 'caption' or 'text'"),
         ("picture,caption\na.png,A cat.\n", "captions.csv line 2 has no 'image' or 'file_name'"),
         ("image,caption\na.png,A cat, asleep.\n", "captions.csv line 2 has more fields than the header"),
         ("image,caption,id\na.png,A cat.,7\nb.png,A dog.,7\n", "id '7' appears twice"),
         ("image,caption\na.png,A cat.\n", "1 pair left of 1 read"),
         ("", "0 pairs left of 0 read"),
-        ('image,caption\na.png,"A cat.\n', "captions.csv is no UTF-8 CSV"),
+        ('image,caption\na.png,"A cat.\n', "captions.csv after line 1 is no CSV .unexpected end of data"),
     ],
 )
 def test_a_bad_csv_is_told_by_row(mine: Path, text: str, message: str) -> None:
@@ -98,10 +99,62 @@ def test_a_bad_jsonl_is_told_by_line(mine: Path, line: str, message: str) -> Non
         folder(mine)
 
 
+def test_a_table_may_be_named_itself_and_have_tabs(mine: Path) -> None:
+    text = 'image\tcaption\na.png\tA cat, asleep.\n"b.png"\t"A ""dog"", awake."\n'
+    (mine / "list.tsv").write_text(text, encoding="utf-8")
+    write_csv(mine, "image,caption\nb.png,A dog.\nc.png,A cow.\n")
+    assert folder(mine / "list.tsv").captions == ["A cat, asleep.", 'A "dog", awake.']
+    assert folder(mine / "captions.csv").captions == ["A dog.", "A cow."]
+    (mine / "captions.csv").unlink()
+    (mine / "list.tsv").rename(mine / "captions.tsv")
+    assert folder(mine).captions == ["A cat, asleep.", 'A "dog", awake.']
+    with pytest.raises(VlmatchError, match=r"a\.png is no folder and no \.csv, \.tsv, \.jsonl"):
+        folder(mine / "a.png")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "utf-8"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_every_unicode_is_read_right(mine: Path, encoding: str, suffix: str) -> None:
+    captions = ["Ein Frösch\u2028chen.", "蛙"]
+    if suffix == ".jsonl":
+        rows = zip(["a.png", "b.png"], captions, strict=True)
+        text = "\n".join(json.dumps({"image": i, "caption": c}, ensure_ascii=False) for i, c in rows)
+    else:
+        separator = "," if suffix == ".csv" else "\t"
+        rows = zip(["image", "a.png", "b.png"], ["caption", *captions], strict=True)
+        text = "".join(f"{i}{separator}{c}\n" for i, c in rows)
+    mark = "\ufeff" if encoding.endswith("e") else ""
+    (mine / f"captions{suffix}").write_bytes((mark + text).encode(encoding))
+    assert folder(mine).captions == captions
+
+
+def test_utf16_without_a_mark_is_refused(mine: Path) -> None:
+    (mine / "captions.csv").write_bytes("image,caption\na.png,Frösche\n".encode("utf-16-le"))
+    with pytest.raises(VlmatchError, match=r"captions\.csv"):
+        folder(mine)
+
+
+def test_bad_rows_are_skipped_counted_and_named_if_asked(
+    mine: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("VLMATCH_CACHE", str(mine / "cache"))
+    (mine / "c.png").write_bytes(b"hello")
+    write_csv(mine, 'image,caption\na.png,A.\nx.png,X.\nb.png,\nc.png,C.\n"sub/d, e.png",D.\n')
+    probe = folder(mine, bad_images="skip")
+    assert probe.captions == ["A.", "D."]
+    assert probe.counts.skipped == {"not there": 1, "without a caption": 1, "can't be decoded": 1}
+    assert (probe.counts.read, probe.counts.kept) == (2, 2)
+    for text in (caplog.text, "\n".join(probe.data_sheet())):
+        assert "captions.csv line 3: image" in text
+        assert "x.png' of 'x.png' can't be read (No such file" in text
+        assert "line 4: the caption of 'b.png' is empty" in text
+        assert "c.png' can't be decoded" in text
+
+
 def test_neither_or_both_lists_are_refused(mine: Path) -> None:
-    with pytest.raises(VlmatchError, match="neither captions"):
+    with pytest.raises(VlmatchError, match=r"no captions\.csv, captions\.tsv or captions\.jsonl"):
         folder(mine)
     write_csv(mine, "image,caption\n")
     write_jsonl(mine, [])
-    with pytest.raises(VlmatchError, match="both captions"):
+    with pytest.raises(VlmatchError, match=r"captions\.csv and captions\.jsonl in"):
         folder(mine)

@@ -39,7 +39,7 @@ def test_the_first_answer_is_the_caption(images: Path) -> None:
     ]
     probe = llava(write(images, items), images)
     assert [(pair.id, pair.caption) for pair in probe.pairs] == [("x", "A cat."), ("7", "A dog.")]
-    assert probe.counts.skipped == 0
+    assert probe.counts.skipped == {}
 
 
 def test_the_images_may_lie_beside_the_json(images: Path) -> None:
@@ -52,8 +52,8 @@ def test_entries_without_an_image_are_skipped_and_counted(images: Path) -> None:
     items += [{"id": n, "image": f"00/{n}.png", "conversations": conversation(f"{n}")} for n in range(3)]
     items += [{"id": "more text", "image": None, "conversations": conversation("Hello.")}]
     probe = llava(write(images, items), images)
-    assert (probe.counts.read, probe.counts.skipped, probe.counts.kept) == (3, 2, 3)
-    assert "2 entries without an image skipped" in probe.data_sheet()[0]
+    assert (probe.counts.read, probe.counts.skipped, probe.counts.kept) == (3, {"without an image": 2}, 3)
+    assert "3 pairs kept of 3 read; skipped: 2 without an image" in probe.data_sheet()[0]
 
 
 def test_a_limit_needs_no_more_than_the_images_it_keeps(images: Path) -> None:
@@ -65,6 +65,60 @@ def test_a_limit_needs_no_more_than_the_images_it_keeps(images: Path) -> None:
         llava(write(images, items), images)
 
 
+def test_the_mixture_of_665k_has_text_repeated_ids_and_short_first_answers(images: Path) -> None:
+    short = [*conversation("Yes."), *conversation("It is a small grey cat.", "Describe it."), *conversation("No.", "?")]
+    items = [
+        {"id": "wgByO4Y_0", "model": "", "conversations": conversation("Sure, here is a poem.")},
+        {"id": "000000033471", "image": "00/0.png", "conversations": short},
+        {"id": "000000033471", "image": "00/1.png", "conversations": conversation("A dog runs.")},
+    ]
+    file = write(images, items)
+    assert [(pair.id, pair.caption) for pair in llava(file, images).pairs] == [
+        ("000000033471", "Yes."),
+        ("000000033471#2", "A dog runs."),
+    ]
+    assert llava(file, images, turn="longest").captions == ["It is a small grey cat.", "A dog runs."]
+    items.append({"id": "1", "image": "00/2.png", "conversations": short[:2] + conversation("A cow.")})
+    second = llava(write(images, items), images, turn=2)
+    assert second.captions == ["It is a small grey cat.", "A cow."]
+    assert second.counts.skipped == {"without an image": 1, "without an answer 2": 1}
+
+
+def test_sharegpt_messages_and_image_tokens_in_answers(images: Path) -> None:
+    items = [
+        {
+            "id": number,
+            "image": f"00/{number}.png",
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "<image>\nWhat is it?"},
+                {"role": "assistant", "content": f"<image>\nThing {number}."},
+            ],
+        }
+        for number in range(3)
+    ]
+    assert llava(write(images, items), images).captions == ["Thing 0.", "Thing 1.", "Thing 2."]
+    for item in items:
+        item["conversations"] = [{"from": "assistant", "value": "Seen."}, {"from": "assistant", "value": "Again."}]
+    assert llava(write(images, items), images, drop_duplicates=False).captions == ["Seen."] * 3
+
+
+@pytest.mark.parametrize("turn", [0, -1, "last", 1.5, True])
+def test_a_turn_that_is_none_is_refused(images: Path, turn: Any) -> None:
+    with pytest.raises(VlmatchError, match="wanted 1 for the first answer"):
+        llava(images / "nothing.json", turn=turn)
+
+
+def test_missing_images_are_skipped_and_counted_if_asked(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMATCH_CACHE", str(images / "cache"))
+    items = [{"id": n, "image": f"00/{n}.png", "conversations": conversation(f"{n}")} for n in range(6)]
+    with pytest.raises(VlmatchError, match=r"entry 3: image '.*3\.png' of '3' .*No such file.*probe.bad_images=skip"):
+        llava(write(images, items), images)
+    probe = llava(write(images, items), images, bad_images="skip")
+    assert probe.counts.skipped == {"not there": 3}
+    assert len(probe.counts.first_skipped) == 3
+
+
 @pytest.mark.parametrize(
     ("item", "message"),
     [
@@ -72,7 +126,8 @@ def test_a_limit_needs_no_more_than_the_images_it_keeps(images: Path) -> None:
         ({"id": "x", "image": "00/1.png", "conversations": [{"from": "human", "value": "?"}]}, "entry 1 has no turn"),
         ({"id": "x", "image": ["00/1.png"], "conversations": conversation("A dog.")}, "wanted one path as a string"),
         ({"id": "x", "image": "00/1.png", "conversations": conversation("")}, "the caption of 'x' is empty"),
-        ({"id": "0", "image": "00/1.png", "conversations": conversation("A dog.")}, "id '0' appears twice"),
+        ({"id": "x", "image": "00/1.png", "conversations": ["A dog."]}, "a turn that is no JSON object"),
+        ({"id": "x", "image": "00/1.png", "conversations": [{"from": "gpt", "value": 7}]}, "no text but int"),
         ("text", "entry 1 is no JSON object"),
     ],
 )

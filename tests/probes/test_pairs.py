@@ -1,52 +1,33 @@
-"""A probe set keeps each caption and image once, counts what it read, and knows when it has changed."""
+"""A probe set knows when it has changed, and its data sheet tells what it is made of."""
 
+import json
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from vlmatch.errors import VlmatchError
-from vlmatch.probes.pairs import Entry, Pair, build, normalised, with_digests
+from vlmatch.probes.folder import folder
+from vlmatch.probes.pairs import Pair, ProbeCounts, ProbeSet
+from vlmatch.probes.stamps import stamps
 
 captions = st.sampled_from(["A frog.", "a  FROG.", "A toad.", "Eine Kröte.", "x"])
 images = st.sampled_from(["i0", "i1", "i2", "i3"])
 
 
-def pairs_of(rows: list[tuple[str, str]]) -> list[Pair]:
-    """Pairs with numbered ids from captions and image digests."""
-    return [Pair(str(number), Path(image), caption, image) for number, (caption, image) in enumerate(rows)]
-
-
-@given(st.lists(st.tuples(captions, images), min_size=2, max_size=30))
-def test_exactly_those_pairs_are_dropped_that_repeat_one_kept_before(rows: list[tuple[str, str]]) -> None:
-    pairs = pairs_of(rows)
-    expected: list[Pair] = []
-    for pair in pairs:
-        if all(normalised(pair.caption) != normalised(k.caption) and pair.image != k.image for k in expected):
-            expected.append(pair)
-    assume(len(expected) > 1)
-    probe = build("p", pairs, drop_duplicates=True)
-    assert list(probe.pairs) == expected
-    assert probe.counts.read == len(rows)
-    assert probe.counts.distinct_captions == len({normalised(caption) for caption, _ in rows})
-    assert probe.counts.distinct_images == len({image for _, image in rows})
-    assert probe.counts.kept == len(probe)
-
-
-@given(st.lists(st.tuples(captions, images), min_size=2, max_size=30))
-def test_nothing_is_dropped_unless_asked(rows: list[tuple[str, str]]) -> None:
-    assert list(build("p", pairs_of(rows), drop_duplicates=False).pairs) == pairs_of(rows)
+def fingerprint(pairs: list[Pair], name: str = "p") -> str:
+    """Of a probe set of these pairs."""
+    return ProbeSet(name, tuple(pairs), ProbeCounts(len(pairs), 0, 0, len(pairs))).fingerprint
 
 
 @given(st.lists(st.tuples(captions, images), min_size=3, max_size=20, unique=True), st.data())
 def test_the_fingerprint_sees_captions_images_ids_and_order_but_not_places_and_labels(
     rows: list[tuple[str, str]], data: st.DataObject
 ) -> None:
-    pairs = pairs_of(rows)
-    fingerprint = build("p", pairs, drop_duplicates=False).fingerprint
-    moved = [Pair(p.id, Path("elsewhere") / p.image, p.caption, p.image_sha256, "a label") for p in pairs]
-    assert build("q", moved, drop_duplicates=False).fingerprint == fingerprint
+    pairs = [Pair(str(number), Path(image), caption, image) for number, (caption, image) in enumerate(rows)]
+    moved = [Pair(p.id, Path("elsewhere"), p.caption, p.image_sha256, "a label") for p in pairs]
+    assert fingerprint(moved, "q") == fingerprint(pairs)
     place = data.draw(st.integers(0, len(rows) - 1))
     one = pairs[place]
     for changed in (
@@ -54,62 +35,64 @@ def test_the_fingerprint_sees_captions_images_ids_and_order_but_not_places_and_l
         Pair(one.id, one.image, one.caption, "another image"),
         Pair("another id", one.image, one.caption, one.image_sha256),
     ):
-        other = [*pairs[:place], changed, *pairs[place + 1 :]]
-        assert build("p", other, drop_duplicates=False).fingerprint != fingerprint
-    assert build("p", pairs[::-1], drop_duplicates=False).fingerprint != fingerprint
+        assert fingerprint([*pairs[:place], changed, *pairs[place + 1 :]]) != fingerprint(pairs)
+    assert fingerprint(pairs[::-1]) != fingerprint(pairs)
 
 
-def test_a_limit_keeps_the_first_pairs_and_reads_no_further() -> None:
-    rows = [("a", "0"), ("A", "1"), ("b", "2"), ("c", "3"), ("d", "4")]
-    probe = build("p", pairs_of(rows), drop_duplicates=True, limit=2)
-    assert probe.captions == ["a", "b"]
-    assert (probe.counts.read, probe.counts.kept) == (3, 2)
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """Four images of different sizes, one caption twice, and a drawing."""
+    rows = [
+        ("a", 30, 10, "A cat."),
+        ("b", 8, 8, "A big black dog barks."),
+        ("c", 5, 400, "Two words"),
+        ("d", 9, 9, "a CAT."),
+    ]
+    lines = ["image,caption,label"]
+    for name, width, height, caption in rows:
+        Image.new("RGB", (width, height), "red").save(tmp_path / f"{name}.png")
+        lines.append(f"{name}.png,{caption},{'pet' if 'at' in caption.lower() else ''}")
+    (tmp_path / "e.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>')
+    (tmp_path / "captions.csv").write_text("\n".join([*lines, "e.svg,Nothing at all.,pet"]) + "\n")
+    return tmp_path
 
 
-@pytest.mark.parametrize("limit", [1, 0, -3])
-def test_a_limit_below_two_is_refused(limit: int) -> None:
-    with pytest.raises(VlmatchError, match=f"limit={limit}; a geometry needs at least 2 pairs"):
-        build("p", pairs_of([("a", "0"), ("b", "1")]), drop_duplicates=True, limit=limit)
+def test_the_sheet_holds_counts_sizes_lengths_and_labels(mine: Path) -> None:
+    sheet = folder(mine).sheet()
+    assert json.loads(json.dumps(sheet)) == sheet
+    assert sheet["read"] == 5
+    assert sheet["kept"] == 4
+    assert sheet["dropped"] == {"a repeated caption": 1}
+    assert sheet["skipped"] == {}
+    assert sheet["entries"] is None
+    sizes = {"images": 3, "unreadable": 0, "smallest": [8, 8], "median": [30, 10], "largest": [5, 400]}
+    assert sheet["image_sizes"] == sizes
+    assert sheet["caption_words"] == {"min": 2, "median": 2, "max": 5}
+    assert sheet["labels"] == {"pet": 2}
 
 
-def test_one_pair_only_is_refused() -> None:
-    with pytest.raises(VlmatchError, match="probe 'p': 1 pair left of 1 read; a geometry needs at least 2"):
-        build("p", pairs_of([("a", "0")]), drop_duplicates=True)
-    with pytest.raises(VlmatchError, match="probe 'p': 0 pairs left of 0 read"):
-        build("p", [], drop_duplicates=True)
+def test_the_sheet_in_words(mine: Path) -> None:
+    assert folder(mine).data_sheet()[:-1] == [
+        "probe folder: 4 pairs kept of 5 read",
+        "distinct captions: 4; distinct images: 5; 1 dropped for a repeated caption",
+        "image sizes: 8 x 8 to 5 x 400, median 30 x 10 (3 images)",
+        "words in a caption: 2 to 5, median 2",
+        "labels: 1 (pet 2)",
+        "source: captions.csv; licence: none stated",
+    ]
 
 
-def test_a_repeated_id_is_refused_by_name() -> None:
-    twice = [Pair("cat", Path("a"), "a", "0"), Pair("cat", Path("b"), "b", "1")]
-    with pytest.raises(VlmatchError, match="id 'cat' appears twice"):
-        build("p", twice, drop_duplicates=True)
+def test_the_sheet_tells_images_that_have_gone_or_are_none(mine: Path) -> None:
+    probe = folder(mine)
+    (mine / "a.png").unlink()
+    (mine / "b.png").write_bytes(b"hello")
+    assert probe.sheet()["image_sizes"]["unreadable"] == 2
+    assert "2 can't be read" in "\n".join(probe.data_sheet())
 
 
-@pytest.mark.parametrize("caption", ["", " \t\n", "\u00a0"])
-def test_an_empty_caption_is_refused_by_name(caption: str) -> None:
-    with pytest.raises(VlmatchError, match="the caption of '1' is empty"):
-        build("p", pairs_of([("a", "0"), (caption, "1")]), drop_duplicates=False)
-
-
-def test_a_missing_image_is_refused_by_name(tmp_path: Path) -> None:
-    entry = Entry("7", tmp_path / "none.png", "a")
-    with pytest.raises(VlmatchError, match=r"none\.png' of '7' can't be read \(No such file or directory\)"):
-        list(with_digests("p", [entry]))
-
-
-def test_many_files_are_hashed_in_order(tmp_path: Path) -> None:
-    entries = []
-    for number in range(600):
-        (tmp_path / str(number)).write_bytes(str(number % 10).encode())
-        entries.append(Entry(str(number), tmp_path / str(number), f"caption {number}"))
-    pairs = list(with_digests("p", entries))
-    assert [pair.id for pair in pairs] == [entry.id for entry in entries]
-    assert [pair.image_sha256 for pair in pairs[:10]] == [pair.image_sha256 for pair in pairs[590:]]
-    assert len({pair.image_sha256 for pair in pairs}) == 10
-
-
-def test_the_data_sheet_tells_both_distinct_counts() -> None:
-    rows = [("a", "0"), ("A", "1"), ("b", "1"), ("c", "2")]
-    sheet = "\n".join(build("p", pairs_of(rows), drop_duplicates=True, source="s", licence="MIT").data_sheet())
-    for words in ("3 pairs kept of 4 read", "distinct captions: 3", "distinct images: 3", "source: s", "licence: MIT"):
-        assert words in sheet
+def test_the_sheet_of_the_real_stamps(stamps_folder: Path, archive: object) -> None:
+    sheet = stamps(stamps_folder, archive).sheet()  # type: ignore[arg-type]
+    assert sheet["fingerprint"].startswith("1d0c3db0")
+    assert sheet["kept"] == sheet["image_sizes"]["images"] == 644
+    assert sum(sheet["dropped"].values()) == 785 - 644
+    assert len(sheet["labels"]) == 16

@@ -1,18 +1,22 @@
-"""Open one image file safely and always alike: bounded in size, upright, and RGB on white."""
+"""Open one image safely and always alike: bounded in size, upright, and RGB on white."""
 
+import hashlib
 import importlib.util
 import io
 import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.files import sha256_of_file
 
 MAX_PIXELS = 50_000_000
+MAX_BYTES = 500_000_000  # of an encoded image inside a container, which is read into memory
 SVG_SIDE = 512  # pixels of the longer side of a rendered drawing; the encoders look at 224 to 384
 
 # What photographs and clip-art come as; left out are formats whose decoder starts other programs (EPS).
@@ -21,40 +25,97 @@ FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "PPM
 _BROKEN_FILE = (OSError, SyntaxError, ValueError, EOFError, IndexError, RuntimeError, struct.error, zlib.error)
 
 
-def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an image file to RGB, upright (EXIF orientation) and on white where it is transparent.
+class Contained(Protocol):
+    """An image inside a container, such as a tar file; `str` of it names it for people.
+
+    Implementations are small, frozen and picklable: worker processes get them, and open the container themselves.
+    """
+
+    @property
+    def name(self) -> str:
+        """The image's name within its container."""
+
+    def read(self) -> bytes:
+        """The encoded image; OSError or ImageError if it can't be read."""
+
+
+ImageSource = Path | Contained
+
+
+class ImageError(VlmatchError):
+    """One image that can't be used; `reason` says why in two or three words, for counting."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an image to RGB, upright (EXIF orientation) and on white where it is transparent.
 
     The size is read from the header and checked before anything is decoded. Of an animation the first
-    frame counts; 16-bit greys are scaled to 8 bits; an SVG is rendered with `SVG_SIDE` pixels on its longer side.
+    frame counts; 16-bit greys are scaled to 8 bits; an SVG file is rendered with `SVG_SIDE` pixels on its longer side.
 
-    Raises VlmatchError if the file is missing, can't be decoded or has more than `max_pixels` pixels.
+    Raises ImageError if the image is missing, can't be decoded or has more than `max_pixels` pixels.
     """
-    if not path.is_file():
-        raise VlmatchError(f"image '{path}' is not there; restore the file or remove its row")
-    if path.suffix.lower() == ".svg":
-        return _render_svg(path)
+    if _is_svg(source):
+        return _render_svg(source)
     try:
-        return _decode(path, max_pixels)
+        return _decode(source, max_pixels)
     except Image.DecompressionBombError as error:  # Pillow's own limit, for a max_pixels beyond it
-        raise _too_large(path, one_line(error), max_pixels) from error
-    except UnidentifiedImageError as error:
-        raise VlmatchError(
-            f"image '{path}' can't be decoded (it is none of {', '.join(FORMATS)}, SVG); replace it or remove its row"
-        ) from error
+        raise _too_large(source, one_line(error), max_pixels) from error
     except _BROKEN_FILE as error:
-        raise VlmatchError(
-            f"image '{path}' can't be decoded ({one_line(error)}); replace the file or remove its row"
-        ) from error
+        raise _undecodable(source, error) from error
 
 
-def _decode(path: Path, max_pixels: int) -> Image.Image:
+def image_size(source: ImageSource) -> tuple[int, int] | None:
+    """Width and height as the header has them, unturned and undecoded; None for a drawing (SVG), which has no pixels.
+
+    Raises ImageError if the image is missing or has no header that can be read.
+    """
+    if _is_svg(source):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(_opened(source), formats=FORMATS) as image:
+                return image.size
+    except (Image.DecompressionBombError, *_BROKEN_FILE) as error:
+        raise _undecodable(source, error) from error
+
+
+def sha256_of_image(source: ImageSource) -> str:
+    """SHA-256 of the encoded image's bytes; OSError or ImageError if they can't be read."""
+    return sha256_of_file(source) if isinstance(source, Path) else hashlib.sha256(source.read()).hexdigest()
+
+
+def _is_svg(source: ImageSource) -> TypeGuard[Path]:
+    """Whether the image is a drawing; a missing file is refused here. Containers hold pixels only."""
+    if not isinstance(source, Path):
+        return False
+    if not source.is_file():
+        raise ImageError(f"image '{source}' is not there; restore the file or remove its row", "not there")
+    return source.suffix.lower() == ".svg"
+
+
+def _opened(source: ImageSource) -> Path | io.BytesIO:
+    return source if isinstance(source, Path) else io.BytesIO(source.read())
+
+
+def _decode(source: ImageSource, max_pixels: int) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of large and slightly damaged files; the checks here decide
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(_opened(source), formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
-                raise _too_large(path, f"{width} x {height} = {width * height:,} pixels", max_pixels)
+                raise _too_large(source, f"{width} x {height} = {width * height:,} pixels", max_pixels)
             return _rgb_on_white(ImageOps.exif_transpose(image))
+
+
+def _undecodable(source: ImageSource, error: Exception) -> ImageError:
+    unknown = isinstance(error, UnidentifiedImageError)
+    why = f"it is none of {', '.join(FORMATS)}, SVG" if unknown else one_line(error)
+    return ImageError(f"image '{source}' can't be decoded ({why}); replace it or remove its row", "can't be decoded")
 
 
 def _rgb_on_white(image: Image.Image) -> Image.Image:
@@ -94,9 +155,8 @@ def _render_svg(path: Path) -> Image.Image:
         )
         return Image.open(io.BytesIO(drawing)).convert("RGB")
     except _BROKEN_FILE as error:
-        raise VlmatchError(
-            f"image '{path}' can't be rendered ({one_line(error)}); replace the file or remove its row"
-        ) from error
+        message = f"image '{path}' can't be rendered ({one_line(error)}); replace the file or remove its row"
+        raise ImageError(message, "can't be decoded") from error
 
 
 def _fonts() -> Path:
@@ -106,7 +166,8 @@ def _fonts() -> Path:
     return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
 
 
-def _too_large(path: Path, size: str, max_pixels: int) -> VlmatchError:
-    return VlmatchError(
-        f"image '{path}' is too large ({size}; the limit is {max_pixels:,}); shrink it, or raise probe.max_pixels"
+def _too_large(source: ImageSource, size: str, max_pixels: int) -> ImageError:
+    return ImageError(
+        f"image '{source}' is too large ({size}; the limit is {max_pixels:,}); shrink it, or raise probe.max_pixels",
+        "too large",
     )

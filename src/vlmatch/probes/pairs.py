@@ -2,39 +2,34 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
-from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from vlmatch.errors import VlmatchError
-from vlmatch.files import sha256_of_file
-from vlmatch.probes.images import MAX_PIXELS, open_image
-
-_READERS = 8  # threads that read and hash image files
-_BATCH = 256  # files handed to them at a time
+from vlmatch.probes import sheet
+from vlmatch.probes.images import MAX_PIXELS, ImageSource, open_image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a source: a pair whose image file has not been read yet."""
+    """One entry of a source: a pair whose image has not been read yet; `where` tells people its place, as 'line 3'."""
 
     id: str
-    image: Path
+    image: ImageSource
     caption: str
     label: str | None = None
+    where: str = ""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One image with its caption; `image_sha256` is that of the file's bytes."""
+    """One image with its caption; `image_sha256` is that of the encoded image's bytes."""
 
     id: str
-    image: Path
+    image: ImageSource
     caption: str
     image_sha256: str
     label: str | None = None
@@ -44,14 +39,19 @@ class Pair:
 class ProbeCounts:
     """How many pairs were read, how many captions and images among them are distinct, how many were kept.
 
-    `skipped` counts the entries of the source that are no pairs at all, such as a conversation without an image.
+    `dropped` counts pairs that repeat one kept before, by kind, so that read = kept + the sum of dropped. `skipped`
+    counts, by reason, entries that are no pairs at all, such as a conversation without an image, or bad ones that the
+    user chose to skip; `first_skipped` names a few of these. `entries` is how many a sample was drawn from.
     """
 
     read: int
     distinct_captions: int
     distinct_images: int
     kept: int
-    skipped: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    first_skipped: tuple[str, ...] = ()
+    entries: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class ProbeSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over ids, captions and image bytes, in order; labels and paths do not count."""
+        """SHA-256 over ids, captions and image bytes, in order; labels and places do not count."""
         rows = [[pair.id, pair.caption, pair.image_sha256] for pair in self.pairs]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
@@ -93,111 +93,30 @@ class ProbeSet:
         """Name and short fingerprint: the probe's folder in the store."""
         return f"{self.name}-{self.fingerprint[:8]}"
 
+    def sheet(self) -> dict[str, Any]:
+        """What the probe is made of, as plain values that JSON can hold; reads the images' headers.
+
+        `image_sizes` are [width, height] in pixels, by number of pixels; `caption_words` are words in a caption.
+        """
+        counts = self.counts
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "source": self.source,
+            "licence": self.licence,
+            "entries": counts.entries,
+            "read": counts.read,
+            "kept": counts.kept,
+            "dropped": dict(counts.dropped),
+            "skipped": dict(counts.skipped),
+            "first_skipped": list(counts.first_skipped),
+            "distinct_captions": counts.distinct_captions,
+            "distinct_images": counts.distinct_images,
+            "image_sizes": sheet.size_summary([pair.image for pair in self.pairs]),
+            "caption_words": sheet.length_summary(self.captions),
+            "labels": sheet.label_counts(self.labels),
+        }
+
     def data_sheet(self) -> list[str]:
         """What the probe is made of, as lines of text for people."""
-        counts = self.counts
-        labels = {label for label in self.labels if label is not None}
-        return [
-            f"probe {self.name}: {counts.kept} pairs kept of {counts.read} read"
-            + (f", {counts.skipped} entries without an image skipped" if counts.skipped else ""),
-            f"distinct captions: {counts.distinct_captions}; distinct images: {counts.distinct_images}"
-            + (f"; labels: {len(labels)}" if labels else ""),
-            f"source: {self.source or 'not stated'}; licence: {self.licence}",
-            f"fingerprint: {self.fingerprint}",
-        ]
-
-
-def normalised(caption: str) -> str:
-    """The form in which two captions count as the same: case and white space folded."""
-    return " ".join(caption.casefold().split())
-
-
-def with_digests(name: str, entries: Iterable[Entry]) -> Iterator[Pair]:
-    """Hash the image files by a few threads, and only as far as the pairs are asked for; the order stays.
-
-    Raises VlmatchError if an image file is missing or can't be read.
-    """
-
-    def pair(entry: Entry) -> Pair:
-        try:
-            digest = sha256_of_file(entry.image)
-        except OSError as error:
-            raise VlmatchError(
-                f"probe '{name}': image '{entry.image}' of '{entry.id}' can't be read ({error.strerror}); "
-                "restore the file or remove the row"
-            ) from error
-        return Pair(entry.id, entry.image, entry.caption, digest, entry.label)
-
-    remaining = iter(entries)
-    with ThreadPoolExecutor(max_workers=_READERS) as readers:
-        while batch := list(islice(remaining, _BATCH)):
-            yield from readers.map(pair, batch)
-
-
-def build(
-    name: str,
-    pairs: Iterable[Pair],
-    *,
-    drop_duplicates: bool,
-    limit: int | None = None,
-    skipped: Callable[[], int] = lambda: 0,
-    source: str = "",
-    licence: str = "none stated",
-    max_pixels: int = MAX_PIXELS,
-) -> ProbeSet:
-    """Check the pairs, count repeated captions and images, and drop them if asked.
-
-    A pair is dropped if a pair kept before it has its caption (`normalised`) or its image (byte for byte).
-    Reading stops as soon as `limit` pairs are kept; the counts are of what was read by then, and `skipped` is
-    asked at that time for the entries that were no pairs.
-
-    Raises VlmatchError on a repeated id, an empty caption, a limit below 2, or fewer than two pairs left.
-    """
-    if limit is not None and limit < 2:
-        raise VlmatchError(f"probe '{name}': limit={limit}; a geometry needs at least 2 pairs, or null for all")
-    tally = _Tally(name, drop_duplicates)
-    for pair in pairs:
-        tally.add(pair)
-        if len(tally.kept) == limit:
-            break
-    kept, counts = tally.kept, tally.counts(skipped())
-    if len(kept) < 2:
-        raise VlmatchError(
-            f"probe '{name}': {len(kept)} pair{'s'[: len(kept) != 1]} left of {counts.read} read; "
-            "a geometry needs at least 2, and an answer worth trusting some hundreds"
-        )
-    return ProbeSet(name, tuple(kept), counts, source, licence, max_pixels)
-
-
-class _Tally:
-    """What has been read so far of a probe, and what of it is kept."""
-
-    def __init__(self, name: str, drop_duplicates: bool) -> None:
-        self.name = name
-        self.drop_duplicates = drop_duplicates
-        self.kept: list[Pair] = []
-        self._read: dict[str, set[str]] = {"ids": set(), "captions": set(), "images": set()}
-        self._kept: dict[str, set[str]] = {"captions": set(), "images": set()}
-
-    def add(self, pair: Pair) -> None:
-        """Count one more pair, and keep it unless its caption or image is kept already."""
-        if pair.id in self._read["ids"]:
-            raise VlmatchError(f"probe '{self.name}': id '{pair.id}' appears twice; every pair needs an id of its own")
-        caption = normalised(pair.caption)
-        if not caption:
-            raise VlmatchError(
-                f"probe '{self.name}': the caption of '{pair.id}' is empty; give it a caption or remove the row"
-            )
-        self._read["ids"].add(pair.id)
-        self._read["captions"].add(caption)
-        self._read["images"].add(pair.image_sha256)
-        repeated = caption in self._kept["captions"] or pair.image_sha256 in self._kept["images"]
-        if not (self.drop_duplicates and repeated):
-            self._kept["captions"].add(caption)
-            self._kept["images"].add(pair.image_sha256)
-            self.kept.append(pair)
-
-    def counts(self, skipped: int) -> ProbeCounts:
-        """The counts of all that was added."""
-        read = self._read
-        return ProbeCounts(len(read["ids"]), len(read["captions"]), len(read["images"]), len(self.kept), skipped)
+        return sheet.lines(self.sheet())

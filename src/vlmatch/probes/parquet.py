@@ -1,0 +1,113 @@
+"""Parquet files with encoded images in a column, as Hugging Face's hub has them; read by row group, on demand."""
+
+import glob
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vlmatch.errors import VlmatchError, one_line
+from vlmatch.probes.columns import Columns, image_bytes
+from vlmatch.probes.images import ImageError
+from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.selection import Options, build
+
+_reading = threading.Lock()  # else several threads that miss the cache decompress the same row group
+
+
+@dataclass(frozen=True)
+class ParquetCell:
+    """An image in row `row` of a row group's column: bytes, or a struct with a field 'bytes'."""
+
+    file: Path
+    column: str
+    row_group: int
+    row: int
+
+    @property
+    def name(self) -> str:
+        """The row within the file."""
+        return f"row {self.row} of row group {self.row_group}"
+
+    def __str__(self) -> str:
+        """The row, and the file it is in."""
+        return f"{self.name} in {self.file}"
+
+    def read(self) -> bytes:
+        """The encoded image; ImageError if there is none."""
+        import pyarrow
+
+        try:
+            with _reading:
+                values = _row_group(self.file, self.row_group, self.column)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise ImageError(f"image '{self}' can't be read ({one_line(error)})", "can't be read") from error
+        return image_bytes(values[self.row].as_py(), self)
+
+
+def parquet(
+    path: str,
+    name: str = "parquet",
+    *,
+    image: str = "image",
+    caption: str = "caption",
+    id: str | None = None,
+    label: str | None = None,
+    **options: Any,
+) -> ProbeSet:
+    """Read the pairs of the Parquet files that `path` names, file by file and row by row.
+
+    `path` is a file, a folder with *.parquet in it, or a glob. `image`, `caption`, `id` and `label` name columns; an
+    image is encoded bytes (JPEG, PNG ...) or a struct with a field 'bytes'. Without an id column the id is
+    FILE/ROW. `options` are those of `selection.Options`.
+
+    Raises VlmatchError for a column that is not there or of another type, a broken file, or as `selection.build` does.
+    """
+    files = _files(name, path)
+    columns = Columns(name, image, caption, id, label)
+    return build(name, _entries(files, columns), Options(**options), source=str(path))
+
+
+def _files(name: str, path: str) -> list[Path]:
+    given = Path(path).expanduser()
+    if given.is_file():
+        return [given]
+    files = sorted(given.glob("*.parquet") if given.is_dir() else map(Path, glob.glob(str(given))))
+    if not files:
+        raise VlmatchError(f"probe '{name}': no Parquet file in probe.path={path}; give one, its folder, or a pattern")
+    return files
+
+
+def _entries(files: list[Path], columns: Columns) -> Iterator[Entry]:
+    import pyarrow
+
+    for file in files:
+        try:
+            opened = _opened(file)
+            columns.check(opened.schema_arrow.names, str(file))
+            first = 0
+            for row_group in range(opened.num_row_groups):
+                texts = opened.read_row_group(row_group, columns=columns.texts, use_threads=False).to_pylist()
+                for row, values in enumerate(texts):
+                    cell = ParquetCell(file, columns.image, row_group, row)
+                    yield columns.entry(cell, values, f"{file.stem}/{first + row}")
+                first += len(texts)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise VlmatchError(
+                f"probe '{columns.probe}': {file} can't be read as Parquet ({one_line(error)}); fetch or write it again"
+            ) from error
+
+
+@lru_cache(maxsize=16)
+def _opened(file: Path) -> Any:
+    from pyarrow.parquet import ParquetFile
+
+    return ParquetFile(file, memory_map=True)
+
+
+@lru_cache(maxsize=4)
+def _row_group(file: Path, row_group: int, column: str) -> Any:
+    """One column of a row group."""
+    return _opened(file).read_row_group(row_group, columns=[column], use_threads=False).column(0)

@@ -1,0 +1,105 @@
+"""Hugging Face datasets on disk: features, splits, columns, and folders that are none."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.hf_dataset import DatasetCell, hf_dataset
+
+datasets = pytest.importorskip("datasets")
+
+
+def features(**more: Any) -> Any:
+    """Of an image and its caption."""
+    return datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string"), **more})
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Any:
+    """Five greys with captions and class labels."""
+    columns = {
+        "image": [Image.new("RGB", (6, 5), (n, n, n)) for n in range(5)],
+        "caption": [f"Grey {n}." for n in range(5)],
+        "kind": [0, 1, 0, 1, None],
+    }
+    return datasets.Dataset.from_dict(columns, features(kind=datasets.ClassLabel(names=["even", "odd"])))
+
+
+def test_a_dataset_with_images_and_class_labels(dataset: Any, tmp_path: Path) -> None:
+    dataset.save_to_disk(tmp_path / "d")
+    probe = hf_dataset(tmp_path / "d", label="kind")
+    assert [(pair.id, pair.caption) for pair in probe.pairs] == [(f"{n}", f"Grey {n}.") for n in range(5)]
+    assert probe.labels == ["even", "odd", "even", "odd", None]
+    for place in (3, 0, 4):
+        assert np.asarray(probe.image(place)).max() == place
+
+
+def test_a_shuffled_selection_keeps_images_with_their_captions(dataset: Any, tmp_path: Path) -> None:
+    dataset.shuffle(seed=1).select([0, 2, 4]).save_to_disk(tmp_path / "d")
+    probe = hf_dataset(tmp_path / "d", caption="caption", id="caption")
+    for place, pair in enumerate(probe.pairs):
+        assert pair.id == pair.caption == f"Grey {np.asarray(probe.image(place)).max()}."
+
+
+def test_splits_are_chosen_by_name(dataset: Any, tmp_path: Path) -> None:
+    datasets.DatasetDict({"train": dataset, "test": dataset.select([1, 3])}).save_to_disk(tmp_path / "d")
+    assert hf_dataset(tmp_path / "d", "test").captions == ["Grey 1.", "Grey 3."]
+    for split in (None, "dev"):
+        with pytest.raises(VlmatchError, match=f"probe.split={split}; .* has train, test: choose one"):
+            hf_dataset(tmp_path / "d", split)
+    dataset.save_to_disk(tmp_path / "e")
+    with pytest.raises(VlmatchError, match="has no splits; use null"):
+        hf_dataset(tmp_path / "e", "train")
+
+
+def test_encoded_bytes_and_several_captions(tmp_path: Path, pixel: bytes) -> None:
+    columns = {"jpg": [pixel, pixel + b"1"], "texts": [["A.", "B."], ["C."]]}
+    datasets.Dataset.from_dict(columns).save_to_disk(tmp_path / "d")
+    probe = hf_dataset(tmp_path / "d", image="jpg", caption="texts")
+    assert probe.captions == ["A.", "C."]
+    assert probe.image(1).size == (1, 1)
+
+
+def test_columns_that_are_not_there_or_of_another_type_are_named(dataset: Any, tmp_path: Path) -> None:
+    dataset.save_to_disk(tmp_path / "d")
+    with pytest.raises(VlmatchError, match=r"has no column 'text' but image, caption, kind; name them by probe\.image"):
+        hf_dataset(tmp_path / "d", caption="text")
+    with pytest.raises(VlmatchError, match=r"row 0 in .* is no text but int"):
+        hf_dataset(tmp_path / "d", caption="kind")
+    with pytest.raises(VlmatchError, match=r"image 'row 0 in .*' is no encoded image but str"):
+        hf_dataset(tmp_path / "d", image="caption")
+
+
+def test_images_by_path_are_read_or_said_to_be_missing(tmp_path: Path, pixel: bytes) -> None:
+    for n in range(3):
+        (tmp_path / f"{n}.png").write_bytes(pixel + bytes([n]))
+    paths = [{"bytes": None, "path": str(tmp_path / f"{n}.png")} for n in range(3)]
+    struct = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    made = datasets.Features({"image": struct, "caption": datasets.Value("string")})
+    datasets.Dataset.from_dict({"image": paths, "caption": ["A.", "B.", "C."]}, made).save_to_disk(tmp_path / "d")
+    assert len(hf_dataset(tmp_path / "d")) == 3
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(VlmatchError, match=r"image 'row 1 in .*' of '1' can't be read \(No such file"):
+        hf_dataset(tmp_path / "d")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"_data_files": [{"filename": "x.arrow"}]}'])
+def test_a_folder_that_is_no_dataset_is_refused_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        for name in ("state.json", "dataset_info.json"):
+            (tmp_path / name).write_bytes(content)
+    with pytest.raises(VlmatchError, match="is no dataset that save_to_disk wrote") as caught:
+        hf_dataset(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cell_can_be_sent_to_another_process(dataset: Any, tmp_path: Path) -> None:
+    dataset.save_to_disk(tmp_path / "d")
+    cell = hf_dataset(tmp_path / "d").pairs[2].image
+    assert isinstance(cell, DatasetCell)
+    assert pickle.loads(pickle.dumps(cell)).read() == cell.read()

@@ -1,0 +1,117 @@
+"""Parquet with encoded images: structs or bytes, several files and row groups, and errors that name the column."""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.images import ImageError
+from vlmatch.probes.parquet import ParquetCell, parquet
+
+
+def encoded(grey: int) -> bytes:
+    """A small PNG of one grey."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 5), (grey, grey, grey)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write(file: Path, images: list[Any], **columns: list[Any]) -> Path:
+    """A file with three rows a row group."""
+    captions = columns.pop("caption", [f"{file.stem} {n}." for n in range(len(images))])
+    pq.write_table(pa.table({"image": images, "caption": captions, **columns}), file, row_group_size=3)
+    return file
+
+
+@pytest.fixture(params=["struct", "bytes"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Two files with seven and two rows."""
+    for name, greys in (("one", range(7)), ("two", range(7, 9))):
+        images: list[Any] = [encoded(grey) for grey in greys]
+        if request.param == "struct":
+            images = [{"bytes": content, "path": "a.png"} for content in images]
+        write(tmp_path / f"{name}.parquet", images)
+    return tmp_path
+
+
+@pytest.mark.parametrize("pattern", ["", "*.parquet"])
+def test_rows_of_all_files_in_order(files: Path, pattern: str) -> None:
+    probe = parquet(str(files / pattern))
+    assert probe.captions == [f"one {n}." for n in range(7)] + [f"two {n}." for n in range(2)]
+    assert [pair.id for pair in probe.pairs] == [f"one/{n}" for n in range(7)] + ["two/0", "two/1"]
+    for place in np.random.default_rng(0).permutation(9):
+        assert np.asarray(probe.image(int(place))).max() == place
+
+
+def test_columns_by_name_and_the_first_of_several_captions(tmp_path: Path) -> None:
+    columns = {
+        "picture": [encoded(n) for n in range(3)],
+        "texts": [[f"First {n}.", "Second."] for n in range(3)],
+        "key": [7, 8, 9],
+        "kind": ["pet", None, "car"],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    probe = parquet(str(tmp_path / "x.parquet"), image="picture", caption="texts", id="key", label="kind")
+    assert [(pair.id, pair.caption, pair.label) for pair in probe.pairs] == [
+        ("7", "First 0.", "pet"),
+        ("8", "First 1.", None),
+        ("9", "First 2.", "car"),
+    ]
+
+
+def test_names_with_brackets_are_no_patterns(tmp_path: Path) -> None:
+    (tmp_path / "[v1]").mkdir()
+    file = write(tmp_path / "[v1]" / "x[0-9].parquet", [encoded(n) for n in range(2)])
+    assert len(parquet(str(file))) == len(parquet(str(file.parent))) == 2
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(files: Path) -> None:
+    with pytest.raises(VlmatchError, match=r"one\.parquet has no column 'picture' and 'key' but image, caption; name"):
+        parquet(str(files), image="picture", id="key")
+
+
+def test_captions_and_images_of_another_type_are_refused(tmp_path: Path) -> None:
+    file = str(write(tmp_path / "x.parquet", [encoded(0), encoded(1)], caption=[1, 2]))
+    with pytest.raises(VlmatchError, match="column 'caption' is no text but int"):
+        parquet(file)
+    write(tmp_path / "y.parquet", ["a", "b"])
+    with pytest.raises(VlmatchError, match=r"row 0 of row group 0 in .*y\.parquet' is no encoded image but str"):
+        parquet(str(tmp_path / "y.parquet"))
+
+
+def test_empty_cells_are_refused_or_skipped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMATCH_CACHE", str(tmp_path / "cache"))
+    images = [encoded(0), None, encoded(2), encoded(3), encoded(4)[:-30]]
+    file = str(write(tmp_path / "x.parquet", images, caption=["A.", "B.", "C.", None, "E."]))
+    with pytest.raises(VlmatchError, match=r"row 1 of row group 0 .* is no encoded image but NoneType"):
+        parquet(file)
+    probe = parquet(file, bad_images="skip")
+    assert probe.captions == ["A.", "C."]
+    assert probe.counts.skipped == {"not there": 1, "without a caption": 1, "can't be decoded": 1}
+
+
+def test_no_file_or_a_broken_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VlmatchError, match="no Parquet file"):
+        parquet(str(tmp_path))
+    write(tmp_path / "x.parquet", [encoded(n) for n in range(9)])
+    content = (tmp_path / "x.parquet").read_bytes()
+    for broken in (b"", b"PAR1", content[:-20]):
+        (tmp_path / f"{len(broken)}.parquet").write_bytes(broken)
+        with pytest.raises(VlmatchError, match="can't be read as Parquet") as caught:
+            parquet(str(tmp_path / f"{len(broken)}.parquet"))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_cell_can_be_sent_to_another_process(files: Path) -> None:
+    cell = parquet(str(files)).pairs[4].image
+    assert isinstance(cell, ParquetCell)
+    assert pickle.loads(pickle.dumps(cell)).read() == encoded(4)
+    with pytest.raises(ImageError, match=r"row 0 of row group 0 in .* can't be read"):
+        ParquetCell(files / "gone.parquet", "image", 0, 0).read()

@@ -1,0 +1,226 @@
+"""Each caption and image is kept once, a sample is uniform and knows no order, and nothing is left out silently."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.images import ImageError
+from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.reading import Read
+from vlmatch.probes.selection import Options, Tally, build, normalised
+
+captions = st.sampled_from(["A frog.", "a  FROG.", "A toad.", "Eine Kröte.", "x"])
+images = st.sampled_from(["i0", "i1", "i2", "i3"])
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds another's hashes."""
+    monkeypatch.setenv("VLMATCH_CACHE", str(tmp_path / "cache"))
+
+
+def tallied(reads: Sequence[Read], **options: object) -> Tally:
+    """What is kept of these."""
+    tally = Tally("p", Options(**options))  # type: ignore[arg-type]
+    for read in reads:
+        tally.add(read)
+    return tally
+
+
+def reads_of(rows: list[tuple[str, str]]) -> list[Read]:
+    """Entries with numbered ids from captions and image digests."""
+    return [Read(Entry(str(n), Path(image), caption), image) for n, (caption, image) in enumerate(rows)]
+
+
+@given(st.lists(st.tuples(captions, images), min_size=2, max_size=30))
+def test_exactly_those_pairs_are_dropped_that_repeat_one_kept_before(rows: list[tuple[str, str]]) -> None:
+    expected: list[int] = []
+    for number, (caption, image) in enumerate(rows):
+        if all(normalised(caption) != normalised(rows[k][0]) and image != rows[k][1] for k in expected):
+            expected.append(number)
+    tally = tallied(reads_of(rows))
+    counts = tally.counts({})
+    assert [pair.id for pair in tally.kept] == [str(number) for number in expected]
+    assert counts.read == len(rows) == counts.kept + sum(counts.dropped.values())
+    assert counts.distinct_captions == len({normalised(caption) for caption, _ in rows})
+    assert counts.distinct_images == len({image for _, image in rows})
+    assert counts.kept == len(expected)
+
+
+@given(st.lists(st.tuples(captions, images), min_size=2, max_size=30))
+def test_nothing_is_dropped_unless_asked(rows: list[tuple[str, str]]) -> None:
+    assert len(tallied(reads_of(rows), drop_duplicates=False).kept) == len(rows)
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=600), st.integers(0, 30))
+def test_near_duplicates_are_dropped_by_the_bits_between_their_hashes(hashes: list[int], distance: int) -> None:
+    reads = [Read(Entry(str(n), Path("x"), f"{n}"), f"{n}", value) for n, value in enumerate(hashes)]
+    expected: list[int] = []
+    for value in hashes:
+        if all((value ^ kept).bit_count() > distance for kept in expected):
+            expected.append(value)
+    tally = tallied(reads, drop_near_duplicates=distance)
+    assert [hashes[int(pair.id)] for pair in tally.kept] == expected
+    assert tally.dropped["a similar image"] == len(hashes) - len(expected)
+
+
+def write_images(folder: Path, number: int) -> list[Entry]:
+    """Entries with files of different bytes that are no images."""
+    entries = []
+    for n in range(number):
+        (folder / f"{n}").write_bytes(f"image {n}".encode())
+        entries.append(Entry(f"{n}", folder / f"{n}", f"caption {n}"))
+    return entries
+
+
+def test_a_limit_keeps_the_first_pairs_and_reads_no_further(tmp_path: Path) -> None:
+    entries = write_images(tmp_path, 5)
+    entries[1] = Entry("1", tmp_path / "1", "CAPTION  0")
+    gone = [Entry(f"gone {n}", tmp_path / "gone", "x") for n in range(300)]
+    probe = build("p", [*entries, *gone], Options(limit=2))
+    assert probe.captions == ["caption 0", "caption 2"]
+    assert (probe.counts.read, probe.counts.kept) == (3, 2)
+
+
+def sampled(entries: list[Entry], **options: object) -> ProbeSet:
+    """The probe that these options choose."""
+    return build("p", entries, Options(**options))  # type: ignore[arg-type]
+
+
+def test_a_sample_does_not_depend_on_the_order_and_holds_the_smaller_ones(tmp_path: Path) -> None:
+    entries = write_images(tmp_path, 40)
+    small = sampled(entries, sample=10)
+    backwards = sampled(entries[::-1], sample=10)
+    assert [pair.id for pair in small.pairs] == sorted((pair.id for pair in small.pairs), key=int)
+    assert backwards.pairs == small.pairs[::-1]
+    assert set(small.pairs) < set(sampled(entries, sample=20).pairs)
+    assert set(small.pairs) != set(sampled(entries, sample=10, seed=1).pairs)
+    assert small.counts.entries == 40
+    assert small.counts.read == 10
+    assert "10 pairs kept of 10 read, sampled from 40 entries" in small.data_sheet()[0]
+
+
+def test_a_sample_reads_only_what_it_needs_and_replaces_what_it_drops(tmp_path: Path) -> None:
+    entries = write_images(tmp_path, 10)
+    same = [Entry(f"same {n}", tmp_path / "0", "the same") for n in range(90)]
+    probe = sampled(entries + same, sample=8)
+    assert len(probe) == 8
+    assert probe.counts.dropped == {"a repeated image": probe.counts.read - 8}
+    asked: list[str] = []
+
+    class Asked:
+        """An image that notes its reading."""
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def read(self) -> bytes:
+            """Its own name."""
+            asked.append(self.name)
+            return self.name.encode()
+
+    many = [Entry(f"{n}", Asked(f"{n}"), f"caption {n}") for n in range(20_000)]
+    assert len(sampled(many, sample=50)) == 50
+    assert len(asked) <= 256
+
+
+def test_a_sample_is_uniform(tmp_path: Path) -> None:
+    entries = write_images(tmp_path, 12)
+    times = Counter(pair.id for seed in range(400) for pair in sampled(entries, sample=3, seed=seed).pairs)
+    expected = 400 * 3 / 12
+    chi_squared = sum((times[entry.id] - expected) ** 2 / expected for entry in entries)
+    assert chi_squared < 31.3  # 11 degrees of freedom: exceeded with probability 0.001
+
+
+def test_a_sample_larger_than_the_source_is_all_of_it(tmp_path: Path) -> None:
+    assert sampled(write_images(tmp_path, 5), sample=9).captions == [f"caption {n}" for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"limit": 1}, "limit=1; a geometry needs at least 2 pairs"),
+        ({"limit": -3}, "limit=-3; a geometry needs at least 2 pairs"),
+        ({"sample": 0}, "sample=0; a geometry needs at least 2 pairs"),
+        ({"sample": 5, "limit": 5}, "probe.limit=5 and probe.sample=5"),
+        ({"bad_images": "ignore"}, "bad_images='ignore' is unknown; choose error or skip"),
+        ({"drop_near_duplicates": 64}, "drop_near_duplicates=64; wanted 0 to 63 bits"),
+        ({"drop_near_duplicates": -1}, "drop_near_duplicates=-1; wanted 0 to 63 bits"),
+    ],
+)
+def test_an_option_out_of_range_is_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(VlmatchError, match=message):
+        Options(**options)  # type: ignore[arg-type]
+
+
+def test_one_pair_only_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VlmatchError, match="probe 'p': 1 pair left of 1 read; a geometry needs at least 2"):
+        build("p", write_images(tmp_path, 1), Options())
+    with pytest.raises(VlmatchError, match=r"probe 'p': 0 pairs left of 0 read \(skipped: 3 can't be decoded"):
+        build("p", write_images(tmp_path, 3), Options(bad_images="skip"))
+
+
+def test_a_repeated_id_is_refused_by_name(tmp_path: Path) -> None:
+    first, second = write_images(tmp_path, 2)
+    with pytest.raises(VlmatchError, match="id '0' appears twice"):
+        build("p", [first, Entry("0", second.image, "another")], Options())
+
+
+@pytest.mark.parametrize("caption", ["", " \t\n", "\u00a0"])
+def test_an_empty_caption_is_refused_by_name_and_place(tmp_path: Path, caption: str) -> None:
+    entries = write_images(tmp_path, 3)
+    entries[1] = Entry("1", entries[1].image, caption, where="line 7")
+    with pytest.raises(VlmatchError, match="line 7: the caption of '1' is empty"):
+        build("p", entries, Options(drop_duplicates=False))
+
+
+def test_what_was_skipped_is_counted_and_a_few_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    problem = ImageError("image 'x' is too large", "too large")
+    tally = tallied([Read(Entry(f"{n}", Path("x"), "x"), problem=problem) for n in range(9)], bad_images="skip")
+    counts = tally.counts({"without an image": 2, "other members": 0})
+    assert counts.skipped == {"without an image": 2, "too large": 9}
+    assert counts.first_skipped == ("image 'x' is too large",) * 3
+    with pytest.raises(VlmatchError, match=r"probe 'p': image 'x' is too large; .*probe\.bad_images=skip"):
+        tallied([Read(Entry("1", Path("x"), "x"), problem=problem)])
+
+
+def drawing(seed: int) -> Image.Image:
+    """Ten random ellipses on white."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("RGB", (80, 60), "white")
+    for _ in range(10):
+        x, y, width, height = rng.integers(2, 50, 4)
+        ImageDraw.Draw(image).ellipse((x, y, x + width, y + height), fill=tuple(rng.integers(0, 255, 3).tolist()))
+    return image
+
+
+def test_a_rescaled_copy_is_dropped_and_counted_apart(tmp_path: Path) -> None:
+    drawing(0).save(tmp_path / "0.png")
+    drawing(0).resize((160, 120)).save(tmp_path / "1.png")
+    drawing(1).save(tmp_path / "2.png")
+    entries = [Entry(f"{n}", tmp_path / f"{n}.png", f"caption {n}") for n in range(3)]
+    assert len(build("p", entries, Options())) == 3
+    probe = build("p", entries, Options(drop_near_duplicates=6))
+    assert [pair.id for pair in probe.pairs] == ["0", "2"]
+    assert probe.counts.dropped == {"a similar image": 1}
+
+
+def test_bad_images_are_skipped_by_their_limit_even_where_the_cache_has_their_hash(tmp_path: Path) -> None:
+    for n in range(4):
+        drawing(n).resize((20 + 20 * n, 20)).save(tmp_path / f"{n}.png")
+    (tmp_path / "4.png").write_bytes((tmp_path / "3.png").read_bytes()[:-40])
+    entries = [Entry(f"{n}", tmp_path / f"{n}.png", f"caption {n}") for n in range(5)]
+    assert build("p", entries, Options(bad_images="skip")).counts.skipped == {"can't be decoded": 1}
+    bounded = build("p", entries, Options(bad_images="skip", max_pixels=1000))
+    assert bounded.counts.skipped == {"too large": 3}
+    assert len(bounded) == 2
+    assert len(build("p", entries, Options())) == 5  # what is bad is named when its turn comes
+    with pytest.raises(VlmatchError, match=r"4\.png' can't be decoded"):
+        build("p", entries, Options(drop_near_duplicates=0))

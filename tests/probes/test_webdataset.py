@@ -1,0 +1,234 @@
+"""Tar shards are read in place: patterns, captions, offsets, and members of strangers that do no harm."""
+
+import gzip
+import io
+import json
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.images import ImageError
+from vlmatch.probes.webdataset import TarMember, webdataset
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds another's hashes."""
+    monkeypatch.setenv("VLMATCH_CACHE", str(tmp_path / "cache"))
+
+
+def encoded(colour: int, kind: str = "PNG") -> bytes:
+    """A small image of one grey."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 5), (colour, colour, colour)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def write(shard: Path, members: dict[str, bytes], extra: list[tarfile.TarInfo] | None = None) -> Path:
+    """A shard with these members, and others without content."""
+    with tarfile.open(shard, "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for info in extra or []:
+            tar.addfile(info)
+    return shard
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Three shards of two pairs each."""
+    for s in range(3):
+        members = {}
+        for k in range(2):
+            members[f"{k:04}.png"] = encoded(10 * s + k)
+            members[f"{k:04}.txt"] = f"Shade {s} {k}.\n".encode()
+        write(tmp_path / f"shard-{s:04}.tar", members)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "shard-*.tar",
+        "shard-{0000..0002}.tar",
+        "shard-{0000,0001,0002}.tar",
+        "sh*-{0000..0002}.tar",
+    ],
+)
+def test_patterns_name_shards_in_order(shards: Path, pattern: str) -> None:
+    probe = webdataset(str(shards / pattern))
+    assert [pair.id for pair in probe.pairs[:3]] == ["shard-0000/0000", "shard-0000/0001", "shard-0001/0000"]
+    assert probe.captions == [f"Shade {s} {k}." for s in range(3) for k in range(2)]
+    for place, (s, k) in enumerate((s, k) for s in range(3) for k in range(2)):
+        assert np.asarray(probe.image(place)).tolist() == np.full((5, 6, 3), 10 * s + k).tolist()
+
+
+def test_one_shard_and_a_range_of_another_width(shards: Path) -> None:
+    assert len(webdataset(str(shards / "shard-0001.tar"))) == 2
+    for n in (9, 10):
+        (shards / f"shard-000{n - 9}.tar").rename(shards / f"s{n}.tar")
+    assert len(webdataset(str(shards / "s{9..10}.tar"))) == 4
+    assert webdataset(str(shards / "s{9..10}.tar"), sample=3).counts.entries == 4
+
+
+def test_names_with_brackets_or_braces_are_no_patterns(shards: Path) -> None:
+    for name in ("[v1].tar", "{0..3}.tar"):
+        (shards / name).write_bytes((shards / "shard-0002.tar").read_bytes())
+        assert webdataset(str(shards / name)).captions == ["Shade 2 0.", "Shade 2 1."]
+
+
+@pytest.mark.parametrize(
+    "path", ["pipe:cat shard.tar", "PIPE:touch x", "https://host/shard.tar", "s3://bucket/{0..9}.tar", "file:///x.tar"]
+)
+def test_addresses_are_refused(path: str) -> None:
+    with pytest.raises(VlmatchError, match="is an address; only tar files on this machine"):
+        webdataset(path)
+
+
+@pytest.mark.parametrize("pattern", ["shard-{0000..0003}.tar", "nothing-*.tar", "shard-0009.tar"])
+def test_a_shard_that_is_not_there_is_named(shards: Path, pattern: str) -> None:
+    with pytest.raises(VlmatchError, match=r"no shard '.*(shard-0003|nothing-\*|shard-0009)\.tar'"):
+        webdataset(str(shards / pattern))
+
+
+def test_captions_from_json_and_every_kind_of_image(tmp_path: Path) -> None:
+    members = {
+        "a.jpg": encoded(1, "JPEG"),
+        "a.json": json.dumps({"caption": " Eins. ", "url": "x"}).encode(),
+        "b.WEBP": encoded(2, "WEBP"),
+        "b.json": '\ufeff{"text": "Zwei, süß."}'.encode(),
+        "c.png": encoded(3),
+        "c.json": b'{"caption": "not this"}',
+        "c.txt": "Drei.".encode("utf-8-sig"),
+        "deep/d.jpeg": encoded(4, "JPEG"),
+        "deep/d.txt": b"Vier.",
+    }
+    probe = webdataset(str(write(tmp_path / "x.tar", members)))
+    assert [(pair.id, pair.caption) for pair in probe.pairs] == [
+        ("x/a", "Eins."),
+        ("x/b", "Zwei, süß."),
+        ("x/c", "Drei."),
+        ("x/deep/d", "Vier."),
+    ]
+
+
+class Marks:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (self.path,))  # type: ignore[return-value]
+
+
+def test_other_members_are_counted_and_never_opened(shards: Path) -> None:
+    harmful = pickle.dumps(Marks(shards / "unpickled"))
+    members = {"k.png": encoded(1), "k.txt": b"One.", "l.png": encoded(2), "l.txt": b"Two.", "k.seg.png": encoded(3)}
+    members |= {f"k.{kind}": harmful for kind in ("pyd", "pickle", "pkl", "pth", "npy", "cls")}
+    links = [tarfile.TarInfo("m.png"), tarfile.TarInfo("n.png"), tarfile.TarInfo("folder")]
+    links[0].type, links[0].linkname = tarfile.SYMTYPE, "/etc/passwd"
+    links[1].type, links[1].linkname = tarfile.LNKTYPE, "k.png"
+    links[2].type = tarfile.DIRTYPE
+    probe = webdataset(str(write(shards / "x.tar", members, links)))
+    assert probe.captions == ["One.", "Two."]
+    assert probe.counts.skipped == {"other members": 9}
+    assert not (shards / "unpickled").exists()
+    assert "skipped: 9 other members" in probe.data_sheet()[0]
+
+
+def test_names_that_lead_out_of_a_folder_are_only_ids(tmp_path: Path) -> None:
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
+    members = {
+        "../../evil.png": encoded(1),
+        "../../evil.txt": b"Evil.",
+        "/etc/x.png": encoded(2),
+        "/etc/x.txt": b"Absolute.",
+    }
+    before = sorted(tmp_path.rglob("*"))
+    shard = write(inside / "x.tar", members)
+    probe = webdataset(str(shard))
+    assert [pair.id for pair in probe.pairs] == ["x/../../evil", "x//etc/x"]
+    assert probe.image(0).size == (6, 5)
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, shard])
+
+
+def test_keys_without_an_image_are_counted_and_without_a_caption_refused_or_counted(tmp_path: Path) -> None:
+    members = {"a.png": encoded(1), "a.txt": b"One.", "b.txt": b"No image.", "c.png": encoded(2), "c.txt": b"Two."}
+    assert webdataset(str(write(tmp_path / "x.tar", members))).counts.skipped == {"without an image": 1}
+    for more in ({"d.png": encoded(3)}, {"d.png": encoded(3), "d.json": b"[]"}, {"d.png": encoded(3), "d.txt": b" \n"}):
+        write(tmp_path / "x.tar", members | more)
+        with pytest.raises(VlmatchError, match="the caption of 'x/d' is empty"):
+            webdataset(str(tmp_path / "x.tar"))
+        probe = webdataset(str(tmp_path / "x.tar"), bad_images="skip")
+        assert probe.counts.skipped == {"without an image": 1, "without a caption": 1}
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a.png": b"1", "a.jpg": b"2"}, "key 'a' has a.jpg besides"),
+        ({"a.txt": b"1", "a.TXT": b"2"}, "key 'a' has a.TXT besides"),
+        ({"a.png": b"1", "a.txt": b"Fr\xf6sche"}, r"a\.txt can't be read .*save it as UTF-8 txt"),
+        ({"a.png": b"1", "a.json": b"{"}, r"a\.json can't be read"),
+        ({"a.png": b"1", "a.txt": bytes(1_000_001)}, r"a\.txt has 1,000,001 bytes; a caption has at most 1,000,000"),
+    ],
+)
+def test_a_bad_member_is_named(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
+    with pytest.raises(VlmatchError, match=message):
+        webdataset(str(write(tmp_path / "x.tar", members)))
+
+
+def test_a_compressed_shard_is_refused_with_what_to_do(shards: Path) -> None:
+    plain = shards / "shard-0000.tar"
+    for name in ("x.tar.gz", "x.tar"):
+        (shards / name).write_bytes(gzip.compress(plain.read_bytes()))
+        with pytest.raises(VlmatchError, match=r"is compressed, .*unpack it to a plain \.tar \(gunzip"):
+            webdataset(str(shards / name))
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"x" * 4096])
+def test_what_is_no_tar_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.tar").write_bytes(content)
+    with pytest.raises(VlmatchError, match=r"x\.tar is no whole tar file"):
+        webdataset(str(tmp_path / "x.tar"))
+
+
+def test_a_shard_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    members = {f"{n}.{kind}": rng.bytes(3000) if kind == "png" else b"x" for n in range(4) for kind in ("png", "txt")}
+    content = write(tmp_path / "x.tar", members).read_bytes()
+    (tmp_path / "x.tar").write_bytes(content[:11_000])
+    with pytest.raises(VlmatchError, match="is no whole tar file"):
+        webdataset(str(tmp_path / "x.tar"))
+
+
+def test_broken_images_are_named_or_skipped(tmp_path: Path) -> None:
+    members = {"a.png": encoded(1), "a.txt": b"One.", "b.png": encoded(2), "b.txt": b"Two."}
+    members |= {"c.png": encoded(3)[:-30], "c.txt": b"Cut."}
+    shard = str(write(tmp_path / "x.tar", members))
+    with pytest.raises(ImageError, match=r"image 'c\.png in .*x\.tar' can't be decoded"):
+        webdataset(shard).image(2)
+    probe = webdataset(shard, bad_images="skip")
+    assert probe.captions == ["One.", "Two."]
+    assert probe.counts.skipped == {"can't be decoded": 1}
+
+
+def test_a_member_can_be_sent_to_another_process_and_knows_its_bounds(shards: Path) -> None:
+    member = webdataset(str(shards / "shard-0000.tar")).pairs[0].image
+    assert isinstance(member, TarMember)
+    assert pickle.loads(pickle.dumps(member)).read() == encoded(0)
+    assert member.name == "0000.png"
+    with pytest.raises(ImageError, match="is cut off") as caught:
+        TarMember(member.shard, member.name, member.offset, 10**6).read()
+    assert caught.value.reason == "can't be read"
+    with pytest.raises(ImageError, match=r"is too large \(1,000,000,000,000 bytes"):
+        TarMember(member.shard, member.name, member.offset, 10**12).read()
