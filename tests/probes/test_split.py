@@ -169,7 +169,7 @@ def test_a_further_picture_of_a_concept_goes_where_the_concept_is(pictures: list
 def test_shares_have_their_parts(tmp_path: Path, pictures: list[Path]) -> None:
     letters = "abcdefghij"
     names = [f"{a}{b}{c}x" for a in letters for b in letters for c in letters][:600]
-    drawn = draw(tmp_path, 900)
+    drawn = draw(tmp_path, 900, seed=1)
     unlike = [image for number, image in enumerate(drawn) if number % 3 != 2]
     source = made(
         tmp_path, "clipart", "clipart", [(name, image, None) for name, image in zip(names, unlike, strict=True)]
@@ -185,7 +185,16 @@ def test_shares_have_their_parts(tmp_path: Path, pictures: list[Path]) -> None:
 def test_what_cannot_be_used_is_counted(pictures: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG no more")
-    captions = ["", "of it", "a b c d e f g h i", "iconset of owls", "kite", "kite", "kite", "whale"]
+    captions = [
+        "",
+        "of it",
+        "it had one two three four five six",
+        "iconset of owls",
+        "kite",
+        "kite",
+        "kite",
+        "whale",
+    ]
     at = [pictures[n] for n in (3, 4, 5, 6, 9, 9, 12)]
     source = made(tmp_path, "clipart", "clipart", list(zip(captions, [*at, broken], [None] * 8, strict=True)))
     found = split(stamps_of(pictures, ["A frog.", "An owl."]), {"x": source}, SHARES, **{**OPTIONS, "per_concept": 1})
@@ -228,38 +237,3 @@ def test_sources_that_are_not_there_name_the_command(tmp_path: Path) -> None:
 def real_config(*overrides: str) -> Any:
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         return compose("config", overrides=list(overrides))
-
-
-@pytest.fixture(scope="module")
-def real() -> Split:
-    """The split of the real sources, where they have been fetched."""
-    config = real_config().split
-    missing = [name for name in config.sources if not Path(config.sources[name].path).is_dir()]
-    if missing or not Path(config.stamps.path).is_dir():
-        pytest.skip(f"not fetched here: {missing or 'stamps'} (task=fetch task.what=split)")
-    found: Split = build(plain(config))
-    return found
-
-
-def test_real_shares_have_no_concept_in_common(real: Split) -> None:
-    shares: dict[str, str] = {}
-    for item in real.items:
-        assert shares.setdefault(item.concept, item.share) == item.share, item
-    assert len({item.concept for item in real.share("vlm_a")}) >= 1000
-
-
-def test_real_shares_have_no_similar_pictures(real: Split) -> None:
-    from vlmatch.probes.images import MAX_PIXELS
-    from vlmatch.probes.reading import Reader
-
-    found: dict[str, list[int]] = {}
-    for source in {item.source for item in real.items}:
-        items = [item for item in real.items if item.source == source]
-        reader = Reader(f"split-{source}", decode=True, max_pixels=MAX_PIXELS)
-        for item, read in zip(items, reader.read(Entry(i.id, i.image, i.caption) for i in items), strict=True):
-            found.setdefault(item.share, []).append(read.perceptual_hash or 0)
-    arrays = {share: np.array(values, dtype=np.uint64) for share, values in found.items()}
-    for one, first in arrays.items():
-        for other, second in arrays.items():
-            if one < other:
-                assert np.bitwise_count(first[:, None] ^ second).min() > 4, (one, other)

