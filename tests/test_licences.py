@@ -91,6 +91,30 @@ def test_without_a_file_the_metadata_tells(package, metadata, name):
     assert licence_of(config) == Licence(name, "a-1.0.dist-info/METADATA", "package metadata")
 
 
+@pytest.mark.parametrize(
+    ("package_json", "name"),
+    [
+        ('{"license": "MIT"}', "MIT"),
+        ('{"license": {"type": "Apache 2.0", "url": "https://example.org"}}', "Apache-2.0"),
+        ('{"license": "UNLICENSED"}', "own terms"),
+        ('{"license": "SEE LICENSE IN TERMS.pdf"}', "own terms"),
+    ],
+)
+def test_an_npm_package_states_its_licence_in_package_json(package, package_json, name):
+    config = package({"package.json": package_json, "dist/package.json": '{"license": "GPL-3.0"}'})
+    assert licence_of(config) == Licence(name, "package.json", "package metadata")
+
+
+def test_the_licence_file_at_the_top_of_an_npm_package_wins(package):
+    config = package({"package.json": '{"license": "MIT"}', "LICENSE": APACHE})
+    assert licence_of(config) == Licence("Apache-2.0", "LICENSE", "package file")
+
+
+@pytest.mark.parametrize("package_json", ["{}", "[]", "not json", '{"license": null}', '{"license": {"url": "x"}}'])
+def test_a_package_json_without_a_licence_states_none(package, package_json):
+    assert licence_of(package({"package.json": package_json})).how == "none stated"
+
+
 def test_unknown_in_the_metadata_is_none_and_the_catalogue_tells(package):
     config = package({"a-1.0.dist-info/METADATA": "License: UNKNOWN\nClassifier: License :: OSI Approved\n"})
     assert licence_of(config) == Licence("none stated", "", "none stated")

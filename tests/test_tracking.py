@@ -1,5 +1,6 @@
 """MLflow: orphans, races, secrets, and the comparison page's address."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 from omegaconf import OmegaConf
 
-from vlmatch.tracking import Tracker, masked
+from vlmatch.tracking import Tracker
 
 
 @pytest.fixture
@@ -27,9 +28,9 @@ def test_a_run_ends_as_finished_or_as_failed_with_its_error(config) -> None:
     with tracker.run("good", {}) as good:
         pass
     with pytest.raises(ValueError, match="bad"), tracker.run("bad", {}) as bad:
-        raise ValueError("bad\nthing")
+        raise ValueError("bad\nthing at https://me:hidden@host")
     assert (status(tracker, good), status(tracker, bad)) == ("FINISHED", "FAILED")
-    assert tracker.client.get_run(bad).data.tags["error"] == "bad thing"
+    assert tracker.client.get_run(bad).data.tags["error"] == "bad thing at https://***@host"
 
 
 def test_runs_orphaned_by_a_kill_are_closed_at_the_next_start(config) -> None:
@@ -55,26 +56,17 @@ def test_processes_that_race_through_the_first_use_do_not_break_the_database(con
     assert len(tracker.client.search_runs([tracker.experiment_id])) == 3
 
 
-def test_artifacts_lie_beside_the_database(config, tmp_path: Path) -> None:
+def test_artifacts_lie_beside_the_database_and_hold_no_secret(config, tmp_path: Path) -> None:
     tracker = Tracker.of(config)
-    with tracker.run("r", {}) as run_id:
-        tracker.log_config(run_id, OmegaConf.create({"a": 1}))
-    assert [path.name for path in (tmp_path / "mlruns").rglob("config.yaml")] == ["config.yaml"]
-
-
-def test_secrets_are_masked() -> None:
-    config = {
-        "hub": {"token": "hf_x", "name": "n"},
-        "list": [{"api_key": "k"}],
-        "token_empty": None,
-        "tokens_per_image": 3,
-    }
-    assert masked(config) == {
-        "hub": {"token": "***", "name": "n"},
-        "list": [{"api_key": "***"}],
-        "token_empty": None,
-        "tokens_per_image": 3,
-    }
+    sheet = {"pairs": 3, "caption words": {"median": 4.5}}
+    run_id = tracker.start("r", {})
+    tracker.log_config(run_id, OmegaConf.create({"hub": {"token": "hidden"}, "uri": "https://me:hidden@host", "a": 1}))
+    tracker.log_sheet(run_id, sheet)
+    logged = {path.name: path for path in (tmp_path / "mlruns" / "artifacts").rglob("*") if path.is_file()}
+    assert sorted(logged) == ["config.yaml", "probe.json"]
+    assert json.loads(logged["probe.json"].read_text()) == sheet
+    assert OmegaConf.load(logged["config.yaml"]) == {"hub": {"token": "***"}, "uri": "https://***@host", "a": 1}
+    assert Tracker(None, "https://me:hidden@host/", "1").comparison(["a"]).startswith("https://***@host/#/compare-runs")
 
 
 def test_the_comparison_page_names_runs_and_experiment() -> None:

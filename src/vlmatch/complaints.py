@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.secrets import masked_addresses
 
 DEBUG = "VLMATCH_DEBUG"  # set by --debug: tracebacks instead of lines
 
@@ -19,13 +20,19 @@ _DISK = {
     errno.EPERM: "permission denied; make it writable, or point VLMATCH_CACHE to a folder that can be written",
     errno.ENOTDIR: "a file stands where a folder is needed; move it away",
 }
+_FULL = ("No space left on device", "database or disk is full")  # safetensors and sqlite say it without the number
 
 
 def complaint(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
-    """The line to print for `error`, or None where it is not the user's to mend.
+    """The line to print for `error`, or None where it is not the user's to mend; passwords in addresses are masked.
 
     `arguments` is the command line: a group, choice or key that Hydra does not know is matched against the nearest.
     """
+    line = _line(error, list(arguments))
+    return None if line is None else masked_addresses(line)
+
+
+def _line(error: BaseException, arguments: list[str]) -> str | None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -33,9 +40,11 @@ def complaint(error: BaseException, arguments: Iterable[str] = ()) -> str | None
         if isinstance(cause, VlmatchError):
             return one_line(cause)
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _about_config(error, list(arguments))
+        return _about_config(error, arguments)
     if isinstance(error, OSError) and error.errno in _DISK:
         return one_line(f"{error.filename or 'writing'}: {_DISK[error.errno]}")
+    if any(words in str(cause) for cause in _causes(error) for words in _FULL):
+        return f"writing: {_DISK[errno.ENOSPC]}"
     return None
 
 
@@ -51,8 +60,7 @@ def _about_config(error: BaseException, arguments: list[str]) -> str:
     message = one_line(error)
     choice = re.search(r"Could not find '([^']+)/([^'/]+)'", message)
     if choice:
-        group, name = choice.groups()
-        return f"{group}='{name}' is unknown; {_nearest(name, choices(group))}"
+        return unknown_choice(*choice.groups())
     key = re.search(
         r"Could not override '([^']+)'|Key '([^']+)' is not in struct|In '[^']*': Could not find '([^']+)'", message
     )
@@ -61,6 +69,11 @@ def _about_config(error: BaseException, arguments: list[str]) -> str:
         asked = next((a.split("=")[0].lstrip("+~") for a in arguments if name in a.split("=")[0]), name)
         return f"'{asked}' is not a key of the config; {_nearest(asked, _keys())}"
     return message.removesuffix(" Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.")
+
+
+def unknown_choice(group: str, name: str) -> str:
+    """The line for a name that a config group does not offer: the nearest that it does."""
+    return f"{group}='{name}' is unknown; {_nearest(name, choices(group))}"
 
 
 def choices(group: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Licences of models: read from the files in their package, then its metadata, then the catalogue, else none stated."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,25 @@ def _from_files(folder: Path) -> Licence | None:
 
 
 def _from_metadata(folder: Path) -> Licence | None:
+    """What a wheel's METADATA states, else an npm package's package.json."""
+    return _from_wheel(folder) or _from_npm(folder)
+
+
+def _from_npm(folder: Path) -> Licence | None:
+    """`license` of package.json: a name, or in old packages an object with `type`; 'UNLICENSED' grants nothing."""
+    try:
+        stated = json.loads((folder / "package.json").read_text(encoding="utf-8"))["license"]
+        text = str((stated["type"] if isinstance(stated, Mapping) else stated) or "").strip()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not text or text.upper() == "UNKNOWN":
+        return None
+    # 'UNLICENSED' forbids all use, and 'SEE LICENSE IN ...' names a file of terms that no one recognised
+    own = text.upper() == "UNLICENSED" or text.upper().startswith("SEE LICENSE IN")
+    return Licence(OWN_TERMS if own else _METADATA_NAMES.get(text.lower(), text), "package.json", "package metadata")
+
+
+def _from_wheel(folder: Path) -> Licence | None:
     """License-Expression, else License, else the classifiers of the wheel's METADATA; 'UNKNOWN' counts as none."""
     for path in sorted(folder.glob("*.dist-info/METADATA")):
         metadata = HeaderParser().parsestr(path.read_text(encoding="utf-8", errors="replace"))

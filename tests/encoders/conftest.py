@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,14 +29,24 @@ def photos() -> list[Image.Image]:
     ]
 
 
-@pytest.fixture(params=["damaged.safetensors", "damaged.pth", "hostile.pth"])
-def bad_weights(request, tmp_path) -> Iterator[Path]:
-    """A file that is no weights, or that would run code; afterwards, that it has not run it."""
+@pytest.fixture(params=["damaged.safetensors", "damaged.pth"])
+def bad_weights(request, tmp_path) -> Path:
+    """A file that is no weights."""
     path = tmp_path / request.param
-    if path.stem == "damaged":
-        path.write_bytes(b"damaged")
+    path.write_bytes(b"damaged")
+    return path
+
+
+@pytest.fixture(params=["hostile.pth", "older.pt", "newer.bin", "plain.pth"])
+def hostile_weights(request, tmp_path) -> Iterator[Path]:
+    """A pickle, of each kind that PyTorch files come in, that would run code; afterwards, that it has not run it."""
+    path = tmp_path / request.param
+    content = {"weight": RunsCode(f"touch {tmp_path}/ran")}
+    if path.stem == "plain":
+        path.write_bytes(pickle.dumps(content))
     else:
-        torch.save({"weight": RunsCode(f"touch {tmp_path}/ran")}, path)
+        protocol = 4 if path.stem == "newer" else 2
+        torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=path.stem != "older")
     yield path
     assert not (tmp_path / "ran").exists()
 

@@ -187,7 +187,7 @@ def test_weights_of_another_model_and_a_file_without_config_are_one_line(tiny, t
         OpenClipEncoder("x", None, None, checkpoint=str(tmp_path))
 
 
-def test_damaged_and_hostile_files_are_one_line(tiny, bad_weights):
+def test_damaged_files_are_one_line(tiny, bad_weights):
     tiny("tiny-clip", GELU_TAG)
     with pytest.raises(VlmatchError, match="can't be loaded into open_clip's tiny-clip") as caught:
         OpenClipEncoder("x", "tiny-clip", "tag", checkpoint=str(bad_weights))

@@ -88,7 +88,7 @@ def test_incomplete_weights_are_refused_rather_than_drawn_at_random(saved):
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_and_hostile_files_are_one_line(bad_weights):
+def test_damaged_files_are_one_line(bad_weights):
     with pytest.raises(VlmatchError, match=r"can't be loaded into timm's test_vit.r160_in1k") as caught:
         TimmEncoder("x", "test_vit.r160_in1k", checkpoint=str(bad_weights))
     assert "\n" not in str(caught.value)

@@ -28,7 +28,7 @@ def test_pytorch_and_safetensors_files_give_the_same_tensors(tmp_path, wrap):
         assert all(torch.equal(read[key], state[key]) for key in state)
 
 
-def test_damaged_and_hostile_files_are_one_line(bad_weights):
+def test_damaged_files_are_one_line(bad_weights):
     with pytest.raises(VlmatchError, match=rf"encoder 'x': weights '{bad_weights}' can't be read") as caught:
         read_state_dict("x", bad_weights)
     assert "\n" not in str(caught.value)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlmatch.errors import NotHereError, one_line
+from vlmatch.network import require_network
 
 SECONDS_TO_ANSWER = 3
 FILE, FOLDER = "/path/model.safetensors", "/path/of/its/folder"
@@ -16,7 +17,7 @@ def hub_file(name: str, weights: str, repository: str, filenames: Sequence[str])
 
     name: the encoder's, weights: what its user calls them; both are for the message.
     Raises NotHereError within seconds where nothing is cached and the hub can't be reached, where
-    HF_HUB_OFFLINE is set, and where the hub refuses.
+    offline=true or HF_HUB_OFFLINE forbids to ask, and where the hub refuses.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
@@ -74,6 +75,7 @@ def require_hub(name: str, weights: str, place: str = FILE) -> None:
     """Raise NotHereError unless the hub answers within `SECONDS_TO_ANSWER`; one attempt, no retries."""
     from huggingface_hub import constants, is_offline_mode
 
+    require_network(f"encoder '{name}': weights '{weights}' are", f"give encoder.checkpoint={place}")
     if is_offline_mode():
         raise NotHereError(not_here(name, weights, "HF_HUB_OFFLINE is set", place))
     try:

@@ -14,6 +14,7 @@ from vlmatch.encoders.hub import hub_file, not_here
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.weights import UNREADABLE, local_path, sha256_of
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.pickles import refuse_code
 
 # The order in which open_clip itself looks for weights in a folder.
 WEIGHT_NAMES = (
@@ -150,6 +151,7 @@ def built(name: str, model_name: str, path: Path, image_size: int | None, **opti
     """The open_clip model with its weights, all of them; both towers, since checkpoints hold both."""
     import open_clip
 
+    refuse_code(f"encoder '{name}'", path)
     try:
         return open_clip.create_model(
             model_name,

@@ -12,6 +12,7 @@ from vlmatch.encoders.hub import hub_file, not_here
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.weights import UNREADABLE, local_path, sha256_of
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.pickles import refuse_code
 
 WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
 
@@ -100,6 +101,7 @@ def timm_trunk(name: str, model: str, path: Path, image_size: int | None = None)
 
     if not timm.is_model(model):
         raise VlmatchError(f"encoder '{name}': model='{model}' is unknown to timm; see timm.list_models()")
+    refuse_code(f"encoder '{name}'", path)
     place = {"file": str(path), "custom_load": False, "state_dict": None}
     size = {} if image_size is None else {"img_size": image_size}
     try:

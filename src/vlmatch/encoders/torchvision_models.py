@@ -11,10 +11,11 @@ from torch import Tensor
 
 from vlmatch.encoders.base import Encoder
 from vlmatch.encoders.convnets import torchvision_trunk
-from vlmatch.encoders.hub import SECONDS_TO_ANSWER, not_here
+from vlmatch.encoders.hub import FILE, SECONDS_TO_ANSWER, not_here
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.weights import load_strictly, local_path, read_state_dict, sha256_of
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.network import require_network
 
 
 class TorchvisionHubEncoder(Encoder):
@@ -104,6 +105,7 @@ def entry_weights(name: str, entry: Any) -> Path:
     path = Path(torch.hub.get_dir(), "checkpoints", filename)
     if path.is_file():
         return path
+    require_network(f"encoder '{name}': weights '{filename}' are", f"give encoder.checkpoint={FILE}")
     if is_offline_mode():
         raise NotHereError(not_here(name, filename, "HF_HUB_OFFLINE is set"))
     path.parent.mkdir(parents=True, exist_ok=True)

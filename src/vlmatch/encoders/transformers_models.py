@@ -1,6 +1,7 @@
 """Encoders from transformers: vision towers by repository on the hub or by folder."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from vlmatch.encoders.hub import hub_folder
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.weights import UNREADABLE, local_path, sha256_of
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.pickles import refuse_code
 
 # Repositories that hold both towers, and the class that takes the vision tower out of them.
 VISION_TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
@@ -33,6 +35,9 @@ RULES = {
     "swin": "global average",
 }
 KNOWN_RULES = ("cls", "attention pool", "global average", "mean patch")
+
+
+log = logging.getLogger(__name__)
 
 
 class TransformersEncoder(Encoder):
@@ -127,6 +132,10 @@ def vision_model(name: str, folder: Path, trust_remote_code: bool) -> tuple[Any,
     """Vision model, in float32, and image processor of a folder; every tensor of the model comes from its files."""
     import transformers
 
+    if trust_remote_code:
+        log.warning("encoder '%s': trust_remote_code=true, the code that '%s' brings will run", name, folder)
+    for file in weight_files(name, folder):
+        refuse_code(f"encoder '{name}'", file)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:

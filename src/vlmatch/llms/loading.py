@@ -2,7 +2,6 @@
 
 import logging
 import pickle  # for the name of its error alone
-import re
 from typing import Any
 
 import torch
@@ -13,9 +12,11 @@ from vlmatch.llms.gguf import unreadable
 from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.llms.repository import weight_files
 from vlmatch.llms.weights import Weights
+from vlmatch.pickles import refuse_code
 
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError)
-
+_UNREADABLE = (
+    OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError, pickle.UnpicklingError,
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +33,11 @@ def load(
     folder = weights.folder
     if trust_remote_code:
         log.warning("llm '%s': trust_remote_code=true, the code that '%s' brings will run", name, folder)
+    if weights.gguf_file is None:
+        for file in weight_files(folder):
+            refuse_code(f"llm '{name}'", file)
     try:
         causal_lm, report, tokenizer = _from_pretrained(weights, dtype, device_map, trust_remote_code)
-    except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"it wants '{wanted[1]}'" if wanted else one_line(error)[:120]
-        raise VlmatchError(
-            f"llm '{name}': a weight file in '{folder}' is a pickle that holds more than tensors ({what}), which may "
-            "be code; it is refused: get the weights as safetensors"
-        ) from error
     except _UNREADABLE as error:
         if weights.gguf_file:
             raise unreadable(name, error) from error

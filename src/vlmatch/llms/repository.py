@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
+from vlmatch.network import require_network
 
 HUB_SECONDS = 5  # wait for the hub's first answer
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
@@ -20,7 +21,8 @@ TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "voc
 def repository_folder(name: str, repository: str) -> Path:
     """The folder of `repository`: itself where it is a folder, else the snapshot of that hub id, downloaded if need be.
 
-    The cache comes first and needs no network; the hub is tried once, quickly, and not with HF_HUB_OFFLINE=1.
+    The cache comes first and needs no network; the hub is tried once, quickly, and not with offline=true or with
+    HF_HUB_OFFLINE=1.
     Raises NotHereError naming the ways to get the weights.
     """
     path = Path(repository).expanduser()
@@ -44,6 +46,7 @@ def _snapshot(name: str, repository: str) -> Path:
         reason = "it is not in the Hugging Face cache"
     except HFValidationError as error:
         raise NotHereError(f"llm '{name}': llm.repository={repository} is neither a folder nor a hub id") from error
+    require_network(f"llm '{name}': weights '{repository}' are", "give llm.repository=/path/to/folder")
     if is_offline_mode():
         raise _not_here(name, repository, f"{reason}, and HF_HUB_OFFLINE is set")
     try:

@@ -12,6 +12,7 @@ from vlmatch.embeddings.store import Store
 from vlmatch.files import renamed
 from vlmatch.geometry import PairedGeometry
 from vlmatch.outcomes import Outcome
+from vlmatch.report.about import SizeClasses, pretraining, published
 from vlmatch.report.plots import heat_maps, score_bars
 from vlmatch.report.ranking import LlmRanking, Ranking, Standing
 from vlmatch.report.table import agreement_line, number, relative, settled_line
@@ -27,6 +28,8 @@ def write_report(path: Path, rankings: Sequence[Ranking], store: Store, failures
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, agreement=agreement_line, settled=settled_line)
+    environment.filters.update(pretraining=pretraining, published=published)
+    environment.tests["published"] = lambda encoder: bool(published(encoder))
     page = environment.get_template("page.html.j2").render(
         rankings=rankings,
         llms=[[_shown(llm, store) for llm in ranking.llms] for ranking in rankings],
@@ -42,6 +45,7 @@ def _shown(llm: LlmRanking, store: Store) -> dict[str, Any]:
     first = llm.standings[0]
     return {
         "ranking": llm,
+        "classes": SizeClasses.of([standing.row.image for standing in llm.standings]),
         "columns": [(name, first.row.scores[name]) for name in first.ranks],
         "standings": [
             (standing, _class(standing, llm), relative(standing.row.scores.get("gw"))) for standing in llm.standings

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from vlmatch.report.about import SizeClasses, pretraining, published
 from vlmatch.report.ranking import LlmRanking, Ranking, Standing
 
 
@@ -18,6 +19,7 @@ def write_table(path: Path, rankings: Sequence[Ranking]) -> Path:
 
 def _line(ranking: Ranking, llm: LlmRanking, standing: Standing) -> dict[str, object]:
     row = standing.row
+    classes = SizeClasses.of([other.row.image for other in llm.standings])
     about = {
         "probe": ranking.probe,
         "n_pairs": ranking.n_pairs,
@@ -28,6 +30,9 @@ def _line(ranking: Ranking, llm: LlmRanking, standing: Standing) -> dict[str, ob
         "control": row.image.control,
         "pick": llm.pick is not None and llm.pick.encoder == row.encoder,
         "n_parameters": row.image.n_parameters,
+        "size_class": classes.name(row.image),
+        "pretraining": pretraining(row.encoder),
+        "published": "; ".join(published(row.encoder)),
         "dimension": row.image.dimension,
         "rule": row.image.rule,
     }

@@ -9,10 +9,11 @@ from rich.text import Text
 
 from vlmatch.embeddings.embed import Cost
 from vlmatch.outcomes import Outcome
+from vlmatch.report.about import SizeClasses, pretraining, published
 from vlmatch.report.ranking import Agreement, LlmRanking, Ranking, Settled, Standing
 from vlmatch.scores.rows import Row, Scored
 
-MINIMUM_WIDTH = 150
+MINIMUM_WIDTH = 180
 
 
 def show(rankings: Sequence[Ranking], failures: Sequence[Outcome] = (), console: Console | None = None) -> None:
@@ -27,7 +28,8 @@ def show(rankings: Sequence[Ranking], failures: Sequence[Outcome] = (), console:
                 console.print(line)
             if llm.settled is not None:
                 console.print(settled_line(llm.settled))
-        for line in [*map(agreement_line, ranking.agreements), *(f"[yellow]note:[/] {w}" for w in ranking.warnings)]:
+        notes = [f"[yellow]note:[/] {warning}" for warning in ranking.warnings]
+        for line in [*map(agreement_line, ranking.agreements), *notes, *published_lines(ranking)]:
             console.print(line)
     for failure in failures:
         console.print(f"[red]{failure.status}[/]: {failure.encoder} x {failure.llm}: ", Text(failure.message), sep="")
@@ -67,6 +69,12 @@ def agreement_line(agreement: Agreement) -> str:
     )
 
 
+def published_lines(ranking: Ranking) -> list[str]:
+    """The published results of VLMs with these encoders, one line an encoder that has any."""
+    encoders = [standing.row.encoder for standing in ranking.llms[0].standings]
+    return [f"published, {encoder}: {'; '.join(found)}" for encoder in encoders if (found := published(encoder))]
+
+
 def number(value: float) -> str:
     """A score with four decimals, a parameter count in millions."""
     if value == 0:
@@ -83,11 +91,13 @@ def relative(scored: Scored | None) -> str:
 
 def _table(llm: LlmRanking) -> Table:
     first = llm.standings[0]
+    classes = SizeClasses.of([standing.row.image for standing in llm.standings])
     table = Table(
         title=f"for {llm.llm}",
         title_justify="left",
         title_style="bold",
-        caption="each score with its rank; c = control; GW rel. = sqrt(E / median caption angle), descriptive",
+        caption="each score with its rank; c = control; GW rel. = sqrt(E / median caption angle), descriptive; "
+        f"{classes}",
         caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -98,13 +108,14 @@ def _table(llm: LlmRanking) -> Table:
         if name in first.ranks:
             table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right", no_wrap=True)
     table.add_column("GW rel.", justify="right", no_wrap=True)
-    table.add_column("feature", no_wrap=True)
+    for head in ("feature", "size", "pretraining"):
+        table.add_column(head, no_wrap=True)
     for place, standing in enumerate(llm.standings, 1):
-        table.add_row(*_cells(place, standing, llm))
+        table.add_row(*_cells(place, standing, llm, classes))
     return table
 
 
-def _cells(place: int, standing: Standing, llm: LlmRanking) -> list[Text]:
+def _cells(place: int, standing: Standing, llm: LlmRanking, classes: SizeClasses) -> list[Text]:
     row, control = standing.row, standing.row.image.control
     picked = llm.pick is not None and llm.pick.encoder == row.encoder
     style = "dim" if control else "bold green" if picked else ""
@@ -115,6 +126,8 @@ def _cells(place: int, standing: Standing, llm: LlmRanking) -> list[Text]:
         *scores,
         relative(row.scores.get("gw")),
         row.image.rule,
+        classes.name(row.image),
+        pretraining(row.encoder),
     ]
     return [Text(cell, style=style) for cell in cells]
 

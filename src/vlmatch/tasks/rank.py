@@ -34,12 +34,15 @@ def rank(config: DictConfig) -> Outcome:
         return _other_rank(config, probe, store)
     precision = str(config.trainer.precision)
     recipes = [Recipe.of(kind, plain(config[kind]), probe, precision, allowed).slug for kind in ("encoder", "llm")]
+    if not os.environ.get(SWEEP):
+        terminal().print("\n".join(probe.data_sheet()), highlight=False, markup=False, soft_wrap=True)
     tracker = Tracker.of(config)
     name = f"{config.encoder.name} x {config.llm.name}"
     with tracker.run(
         name, tags_of(config, probe=probe.key, recipe=" x ".join(recipes)), os.environ.get(PARENT)
     ) as run_id:
         tracker.log_config(run_id, config)
+        tracker.log_sheet(run_id, probe.sheet())
         images, image_cost = embed("encoder", plain(config.encoder), probe, store, plain(config.trainer), allowed)
         captions, text_cost = embed("llm", plain(config.llm), probe, store, plain(config.trainer), allowed)
         row = score_pair(images, captions, plain(config.score), store, allowed)

@@ -1,0 +1,82 @@
+"""PyTorch files are pickles, and a pickle can run code: those that want more than tensors are refused by name."""
+
+import argparse
+import pickle  # for the name of its error alone
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from vlmatch.errors import VlmatchError
+
+_UNREAD = (OSError, EOFError, KeyError, RuntimeError, ValueError, AttributeError, TypeError, IndexError)
+
+
+def restricted_load(path: Path, device: str = "cpu") -> Any:
+    """What a PyTorch file holds, by torch's reader that runs no code; `device='meta'` leaves the numbers out.
+
+    Raises pickle.UnpicklingError where the file wants more than tensors and plain values, and whatever torch
+    raises on a damaged one.
+    """
+    import torch
+
+    with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):  # plain values, often kept
+        warnings.simplefilter("ignore")  # protocols and programs that it does not read: it raises as well
+        return torch.load(path, map_location=device, weights_only=True)
+
+
+def refuse_code(model: str, path: Path) -> None:
+    """Raise VlmatchError if the weights at `path` are a pickle that wants more than tensors; safetensors never are.
+
+    Call it before a library reads the file. A damaged file passes: what is wrong with it is the reader's to say.
+    model: for the message, e.g. "encoder 'clip_l14'".
+    """
+    if path.suffix == ".safetensors":
+        return
+    try:
+        restricted_load(path, "meta")
+    except (*_UNREAD, pickle.UnpicklingError) as error:
+        if wanted := _wanted_by(error, path):
+            raise VlmatchError(
+                f"{model}: '{path}' is a pickle that holds more than tensors ({wanted}), which may be code; it is "
+                "refused: get the weights as safetensors, or as a file of their tensors alone"
+            ) from error
+
+
+def _wanted_by(error: Exception, path: Path) -> str | None:
+    """What a file wants besides tensors, as torch's reader tells it; None where it is only damaged."""
+    if "TorchScript" in str(error):
+        return "it is a TorchScript program"
+    if not isinstance(error, pickle.UnpicklingError):
+        return None
+    told = re.search(r"GLOBAL (\S+)", str(error))
+    wanted = told[1] if told else _first_named(path)  # torch's reader does not know the newer protocols
+    return f"it wants '{wanted}'" if wanted else None
+
+
+def _first_named(path: Path) -> str | None:
+    """The first class or function outside torch that a pickle names; it is disassembled, not run."""
+    try:
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                return next((name for name in _named(file) if not name.startswith("torch.")), None)
+        with zipfile.ZipFile(path) as archive:
+            member = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+            with archive.open(member) as file:
+                return next((name for name in _named(file) if not name.startswith("torch.")), None)
+    except (*_UNREAD, zipfile.BadZipFile, StopIteration):
+        return None
+
+
+def _named(file: IO[bytes]) -> Iterator[str]:
+    texts: list[str] = []
+    for operation, argument, _ in pickletools.genops(file):
+        if operation.name == "GLOBAL":
+            yield str(argument).replace(" ", ".")
+        elif operation.name == "STACK_GLOBAL":
+            yield ".".join(texts[-2:])
+        elif isinstance(argument, str):
+            texts.append(argument)

@@ -1,0 +1,48 @@
+"""What Hydra does before anything else runs: refuse secrets that it would write to disk, and forbid the network."""
+
+import sys
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from vlmatch.network import forbid_network
+from vlmatch.secrets import secrets_in, secrets_in_overrides
+
+
+class SafeguardsCallback(Callback):
+    """The first of Hydra's callbacks; it is called before Hydra writes its copy of the config."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before a single job."""
+        _refuse_secrets(config)
+        _obey_offline(config)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before a sweep, in the process that starts it."""
+        _refuse_secrets(config)
+        _obey_offline(config)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """In each job of a sweep, which may run in another process or on another machine."""
+        _obey_offline(config)
+
+
+def _obey_offline(config: DictConfig) -> None:
+    if config.offline:
+        forbid_network()
+
+
+def _refuse_secrets(config: DictConfig) -> None:
+    """Leave with one line if the config holds a secret: Hydra keeps every config and command line below outputs/."""
+    words = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    del plain["hydra"]["overrides"]  # the words
+    found = [*secrets_in_overrides(words), *secrets_in(plain)]
+    if found:
+        print(
+            f"vlmatch: {found[0]} looks like a secret, and the config is written to disk and to MLflow; put it into an "
+            "environment variable and give the variable's name instead: '${oc.env:NAME}'",
+            file=sys.stderr,
+        )
+        sys.exit(2)

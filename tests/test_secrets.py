@@ -1,0 +1,70 @@
+"""Secrets: refused in a config before anything is written, masked wherever a config or an address is shown."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vlmatch import paths
+from vlmatch.complaints import complaint
+from vlmatch.errors import VlmatchError
+from vlmatch.secrets import masked, masked_addresses, secrets_in, secrets_in_overrides
+
+
+def test_secrets_are_masked_by_key_and_in_addresses() -> None:
+    config = {
+        "hub": {"token": "hf_x", "name": "n"},
+        "list": [{"api_key": "k"}],
+        "token_empty": None,
+        "tokens_per_image": 3,
+        "tracking": {"uri": "https://me:hidden@host:5000/a"},
+    }
+    assert masked(config) == {
+        "hub": {"token": "***", "name": "n"},
+        "list": [{"api_key": "***"}],
+        "token_empty": None,
+        "tokens_per_image": 3,
+        "tracking": {"uri": "https://***@host:5000/a"},
+    }
+    assert masked_addresses("see a@b.c and postgresql://u:p@h/db") == "see a@b.c and postgresql://***@h/db"
+
+
+def test_an_error_shows_no_password() -> None:
+    assert complaint(VlmatchError("can't reach https://me:hidden@host/x")) == "can't reach https://***@host/x"
+
+
+def test_secrets_are_found_and_names_of_variables_are_none() -> None:
+    config = {
+        "a": {"api_key": "k", "token": None, "password": "${oc.env:P}", "tokens": 3, "cls_token": True},
+        "uri": ["http://me:hidden@host"],
+        "fine": "http://${oc.env:U}:${oc.env:P}@host",
+        "plain": "http://host:5000/a:b",
+        "b": {"secret": "${oc.env:S,hidden}", "passwd": "${oc.env:S,null}"},
+    }
+    assert list(secrets_in(config)) == ["a.api_key", "uri", "b.secret"]
+    words = [
+        "+encoder.hub_token=x,y",
+        "++a.secret='${oc.env:S}'",
+        "a.b=3",
+        "tracking.uri=http://me:hidden@host",
+        "~a.token",
+    ]
+    assert list(secrets_in_overrides(words)) == ["encoder.hub_token", "tracking.uri"]
+
+
+@pytest.mark.parametrize(
+    ("override", "name"),
+    [("tracking.uri=http://me:hidden@host:5000", "tracking.uri"), ("+encoder.api_key=hidden,other", "encoder.api_key")],
+)
+def test_a_command_line_with_a_secret_leaves_nothing_on_disk(override: str, name: str, tmp_path: Path) -> None:
+    own = [f"store={tmp_path}/store", f"outputs={tmp_path}/outputs", f"tracking.folder={tmp_path}/mlruns"]
+    sweep = ["multirun"] if "," in override else []
+    run = [sys.executable, str(paths.root() / "src" / "run.py"), override, *own, *sweep]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"vlmatch: {name} looks like a secret")
+    assert "'${oc.env:NAME}'" in line
+    assert "hidden" not in done.stdout + done.stderr
+    assert not list(tmp_path.iterdir())
