@@ -1,13 +1,18 @@
 """Ranking: the order, the controls, the pick and the agreement."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from made_rows import header, row
+from vlmatch.encoders.catalogue import catalogue
 from vlmatch.outcomes import NOT_HERE, Outcome
+from vlmatch.published import standings
+from vlmatch.report.about import SizeClasses
 from vlmatch.report.ranking import rank
 from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import number, show
@@ -119,3 +124,30 @@ def test_the_table_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> Non
 )
 def test_numbers_are_short(value: float, shown: str) -> None:
     assert number(value) == shown
+
+
+def test_size_classes_are_the_papers_where_an_encoder_reaches_them_else_the_pools_median() -> None:
+    sizes = {"a": 2_000_000, "b": 4_000_000, "c": 9_000_000}
+    headers = {name: replace(header("encoder", name), n_parameters=size) for name, size in sizes.items()}
+    control = header("encoder", "noise", control=True)
+    small = SizeClasses.of([*headers.values(), control])
+    assert [small.name(headers[name]) for name in sizes] == ["small", "large", "large"]
+    assert str(small) == "large from 4.0M parameters (the pool's median)"
+    assert small.name(control) == ""
+    giant = replace(headers["c"], n_parameters=600_000_000)
+    papers = SizeClasses.of([headers["a"], giant])
+    assert [papers.name(headers["a"]), papers.name(giant)] == ["small", "large"]
+    assert str(papers) == "large from 500.0M parameters (the paper's border)"
+
+
+def test_what_is_published_of_an_encoder_stands_in_terminal_and_table(tmp_path: Path) -> None:
+    rankings = rank([row("siglip", gw=0.3), row("pixels", control=True, gw=0.4)], SELECTION)
+    console = Console(file=io.StringIO(), width=200)
+    show(rankings, console=console)
+    printed = console.file.getvalue()
+    line = str(standings("siglip")[0])
+    assert f"published, siglip: {line}" in printed
+    assert "published, pixels" not in printed
+    table = pd.read_csv(write_table(tmp_path / "ranking.csv", rankings))
+    assert table.set_index("encoder").published["siglip"].startswith(line)
+    assert table.set_index("encoder").pretraining["siglip"] == catalogue()["siglip"].pretraining
