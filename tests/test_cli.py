@@ -1,11 +1,13 @@
 """The command line: the bare word, help, and one-line errors with exit code 2."""
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import SafetensorError
 
 from vlmatch import paths
 from vlmatch.cli import arguments_for_hydra, main
@@ -77,6 +79,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported_for_it() -> None:
         (["experiment=embeded", "multirun"], ["experiment='embeded' is unknown", "did you mean embedded"]),
         (["encoder=a,b"], ["multirun"]),
         (["pool=shop"], ["pool='shop' is unknown"]),
+        (["task._target_=os.system"], ["_target_='os.system' is not of vlmatch", "targets=[os.]"]),
         (["probe=folder"], ["probe.path"]),
         (["probe=folder", "probe.path=/nowhere"], ["/nowhere"]),
     ],
@@ -113,7 +116,7 @@ def captions(text: str):
     [
         (lambda folder: (folder / "red_ellipse.png").unlink(), "red_ellipse.png"),
         (lambda folder: (folder / "red_ellipse.png").write_bytes(b"no image"), "red_ellipse.png"),
-        (captions("image,caption\nred_ellipse.png,\nblue_ellipse.png,Blue.\n"), "has no 'caption'"),
+        (captions("image,caption\nred_ellipse.png,\nblue_ellipse.png,Blue.\n"), "the caption of 'red_ellipse.png' is empty"),
         (captions("image,caption\nred_ellipse.png,A red one.\n"), "1 pair left"),
         (captions("id,image,caption\n1,red_ellipse.png,Red.\n1,blue_ellipse.png,Blue.\n"), "id '1' appears twice"),
     ],
@@ -164,6 +167,16 @@ def test_a_disk_that_refuses_is_one_line(number: int, part: str) -> None:
     assert line is not None
     assert line.startswith("/cache/x: ")
     assert part in line
+
+
+def test_a_full_disk_is_one_line_where_the_library_gives_no_number(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "small.db")
+    database.execute("pragma max_page_count = 2")
+    with pytest.raises(sqlite3.OperationalError) as full:
+        database.executescript("create table a (x); create table b (x); create table c (x)")
+    for error in (full.value, SafetensorError("Error while serializing: No space left on device (os error 28)")):
+        assert "disk is full; free some space" in str(complaint(error))
+    assert complaint(SafetensorError("header too large")) is None
 
 
 def test_a_store_that_cannot_be_written_is_one_line(cli, picture_folder: Path, tmp_path: Path) -> None:

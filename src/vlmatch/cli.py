@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from vlmatch import paths
 from vlmatch.complaints import DEBUG, complaint
 from vlmatch.configs import fused_name, named_configs
+from vlmatch.objects import found
 
 # Here and not in main(): a sweep's workers import this module to find `run_task`, and compose nothing themselves.
 OmegaConf.register_new_resolver("vlmatch.root", lambda: str(paths.root()), replace=True)
@@ -55,9 +56,7 @@ def arguments_for_hydra(arguments: list[str]) -> list[str]:
 
 def run_task(config: Any) -> Any:
     """Run the task that the config names; a sweep calls this once a job, here or on another machine."""
-    from hydra.utils import get_method
-
-    return get_method(config.task._target_)(config)
+    return found(config.task._target_, tuple(config.targets))(config)
 
 
 def _application() -> Any:

@@ -15,7 +15,7 @@ def build(config: Mapping[str, Any], *, allowed: tuple[str, ...] = ()) -> Any:
     from hydra.utils import instantiate
 
     for target in _targets(config):
-        _found(target, allowed)
+        found(target, allowed)
     try:
         return instantiate(dict(config))
     except InstantiationException as error:
@@ -31,34 +31,34 @@ def version_of(config: Mapping[str, Any], *, allowed: tuple[str, ...] = ()) -> i
 
     An author raises one when equal settings give other numbers; what has none (a function, say) counts as 0.
     """
-    return sum(int(getattr(_found(target, allowed), "version", 0)) for target in _targets(config))
+    return sum(int(getattr(found(target, allowed), "version", 0)) for target in _targets(config))
+
+
+def found(target: str, allowed: tuple[str, ...]) -> Any:
+    """The class or function of a target; refused where its name, or the module it was defined in, is a stranger's.
+
+    The module counts too: `vlmatch.packages.subprocess.run` has a familiar name. Raises VlmatchError on a refusal.
+    """
+    from hydra.utils import get_object
+
+    prefixes = ("vlmatch.", *allowed)
+    if target.startswith(prefixes):
+        named = get_object(target)
+        if str(getattr(named, "__module__", "")).startswith(tuple(prefix.rstrip(".") for prefix in prefixes)):
+            return named
+    module = target.partition(".")[0]
+    raise VlmatchError(f"_target_='{target}' is not of vlmatch; allow it by name: targets=[{module}.]")
 
 
 def plain(node: Any) -> dict[str, Any]:
     """A node of the config as plain values, resolved; raises VlmatchError where a value has still to be given."""
     from omegaconf import OmegaConf
 
-    missing = sorted(f"{node._key()}.{key}" for key in OmegaConf.missing_keys(node))
+    missing = sorted(OmegaConf.missing_keys(node))
     if missing:
         given = " ".join(f"{key}=..." for key in missing)
         raise VlmatchError(f"{missing[0]} has no value and no default; give it: {given}")
     return dict(OmegaConf.to_container(node, resolve=True))  # type: ignore[arg-type]
-
-
-def _found(target: str, allowed: tuple[str, ...]) -> Any:
-    """The class or function of a target; refused where its name, or the module it was defined in, is a stranger's.
-
-    The module counts too: `vlmatch.packages.subprocess.run` has a familiar name.
-    """
-    from hydra.utils import get_object
-
-    prefixes = ("vlmatch.", *allowed)
-    if target.startswith(prefixes):
-        found = get_object(target)
-        if str(getattr(found, "__module__", "")).startswith(tuple(prefix.rstrip(".") for prefix in prefixes)):
-            return found
-    module = target.partition(".")[0]
-    raise VlmatchError(f"_target_='{target}' is not of vlmatch; allow it by name: targets=[{module}.]")
 
 
 def _targets(node: Any) -> Iterator[str]:

@@ -4,6 +4,7 @@ import atexit
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,16 @@ class SweepCallback(Callback):
     """Hydra calls this before, during and after the jobs; heavy imports wait until then, for `--help`'s sake."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Create the parent run, and give its id to every job as an override, which any launcher carries along."""
+        """Look through the sweep; create the parent run, and give its id to every job as an override.
+
+        Any launcher carries overrides along.
+        """
         if launched():
             print("vlmatch: LOCAL_RANK is set: this process is one of several, and none of those starts a sweep; "
                   "launch each job by torchrun, or use trainer=ddp without a launcher", file=sys.stderr)  # fmt: skip
             sys.exit(2)
+        if _embeds(config):
+            _look_ahead(config)
         if not _ranks(config):
             return
         from vlmatch.tracking import Tracker
@@ -88,6 +94,27 @@ def _leave_on_bad_input(job_return: JobReturn) -> None:
         if line is not None:
             print(f"vlmatch: {line}", file=sys.stderr)
             sys.exit(2)
+
+
+def _look_ahead(config: DictConfig) -> None:
+    """Leave before anything expensive starts if the sweep can't be run; say of which models it will have no row."""
+    from vlmatch.validation import validate
+
+    try:
+        for note in validate(config):
+            print(f"note: {note}", flush=True)
+    except Exception as error:
+        # Hydra would turn it into a warning and go on.
+        line = complaint(error, config.hydra.overrides.task)
+        if line is None or os.environ.get(DEBUG):
+            traceback.print_exception(error)
+        print(f"vlmatch: {line or 'the sweep is not started'}", file=sys.stderr)
+        sys.exit(1 if line is None else 2)
+
+
+def _embeds(config: DictConfig) -> bool:
+    """Whether the sweep's jobs embed, so that models and probe matter to it."""
+    return _ranks(config) or bool(OmegaConf.select(config, "task._target_") == "vlmatch.tasks.embed.embed")
 
 
 def _ranks(config: DictConfig) -> bool:

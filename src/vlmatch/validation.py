@@ -1,0 +1,117 @@
+"""A sweep looked through before its first job: wrong names and unreadable data end it, absent models are noted."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import yaml
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from vlmatch.complaints import choices, complaint, unknown_choice
+from vlmatch.errors import NotHereError, VlmatchError
+from vlmatch.network import is_forbidden
+from vlmatch.tasks.roster import KINDS, Model, model
+from vlmatch.tasks.whereabouts import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
+
+OFFLINE = "offline=true"
+
+
+def validate(config: DictConfig) -> list[str]:
+    """Notes on what a sweep of `config` will have to fetch, and on what can't be had; nothing is fetched or loaded.
+
+    Raises VlmatchError on the first choice of encoder, LLM or probe that has no yaml, and where a probe can't be
+    read. Hydra itself composes every job before it starts the first.
+    """
+    axes = axes_of(config)
+    for group in (*KINDS, "probe"):
+        for name in axes.get(group, ()):
+            if name not in choices(group):
+                raise VlmatchError(unknown_choice(group, name))
+    _read_probes(config, axes)
+    side = config.task.get("side")  # of task=embed
+    found = [each for kind in KINDS if side in (kind, "both", None) for each in _models(config, kind, axes)]
+    return list(_notes(found))
+
+
+def axes_of(config: DictConfig) -> dict[str, list[str]]:
+    """The values that each override of a sweep takes, as text, in their order; those of the command line win.
+
+    Ranges that a sweeper draws from have no such values, and are left out.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    of_experiment = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    axes = {}
+    for override in parser.parse_overrides([*of_experiment, *config.hydra.overrides.task]):
+        if override.is_discrete_sweep():
+            axes[override.get_key_element()] = list(override.sweep_string_iterator())
+        elif not override.is_sweep_override():
+            axes[override.get_key_element()] = [override.get_value_element_as_str()]
+    return axes
+
+
+def _read_probes(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> None:
+    """Build every probe once; each job would stumble over one that can't be read."""
+    from hydra import compose
+
+    from vlmatch.objects import build, plain
+
+    probes = axes.get("probe", ())
+    for name in probes if len(probes) > 1 else (None,):
+        composed = config if name is None else compose("config", [*_single(axes, "probe"), f"probe={name}"])
+        build(plain(composed.probe), allowed=tuple(config.targets))
+
+
+def _single(axes: Mapping[str, Sequence[str]], but: str) -> list[str]:
+    """The first value of every other axis, as overrides."""
+    return [f"{key}={values[0]}" for key, values in axes.items() if key != but]
+
+
+def _models(config: DictConfig, kind: str, axes: Mapping[str, Sequence[str]]) -> Iterator[Model | str]:
+    """Every model of an axis, as its jobs will have it, or why its config can't be resolved."""
+    names = axes.get(kind, ())
+    own = {key.lstrip("+").removeprefix(f"{kind}."): values[0] for key, values in axes.items() if f"{kind}." in key}
+    overrides = {key: yaml.safe_load(value) for key, value in own.items()}
+    root = config.copy()
+    for name in names if len(names) > 1 else [str(config.hydra.runtime.choices[kind])]:
+        try:
+            yield model(root, kind, name, overrides) if len(names) > 1 else Model.of(kind, name, config[kind])
+        except (VlmatchError, OmegaConfBaseException) as error:
+            yield f"{name}: {complaint(error)}"
+
+
+def _notes(found: Sequence[Model | str]) -> Iterator[str]:
+    """A line for the models of each status that something has to be done for, and for each that can't be composed."""
+    named = {
+        status: [each for each in found if isinstance(each, Model) and each.where.status == status]
+        for status in (PACKAGED, HUB, LOGIN, MISSING, UNNAMED)
+    }
+    no_hub = _no_hub() if named[HUB] or named[LOGIN] else None
+    comes = "comes at first use"
+    what = {
+        PACKAGED: f"not here: the package, and {OFFLINE}" if is_forbidden() else f"{comes}, from a package",
+        HUB: f"not here: {no_hub}" if no_hub else f"{comes}, from the hub",
+        LOGIN: f"not here: {no_hub}" if no_hub else f"{comes}, from the hub, where you are logged in and have access",
+        MISSING: "not here: the file that the yaml names is missing",
+    }
+    for status, text in what.items():
+        if named[status]:
+            yield f"{', '.join(each.name for each in named[status])}: {text}"
+    yield from (f"{each.name}: not here: yours to name, {each.where.weights}" for each in named[UNNAMED])
+    yield from (each for each in found if isinstance(each, str))
+
+
+def _no_hub() -> str | None:
+    """Why the hub gives nothing now, after one quick attempt to reach it; None where it does."""
+    from huggingface_hub import is_offline_mode
+
+    from vlmatch.encoders.hub import require_hub
+
+    try:
+        require_hub("", "")
+    except NotHereError:
+        return (
+            OFFLINE if is_forbidden() else "HF_HUB_OFFLINE is set" if is_offline_mode() else "the hub can't be reached"
+        )
+    return None
