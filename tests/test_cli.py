@@ -116,7 +116,10 @@ def captions(text: str):
     [
         (lambda folder: (folder / "red_ellipse.png").unlink(), "red_ellipse.png"),
         (lambda folder: (folder / "red_ellipse.png").write_bytes(b"no image"), "red_ellipse.png"),
-        (captions("image,caption\nred_ellipse.png,\nblue_ellipse.png,Blue.\n"), "the caption of 'red_ellipse.png' is empty"),
+        (
+            captions("image,caption\nred_ellipse.png,\nblue_ellipse.png,Blue.\n"),
+            "the caption of 'red_ellipse.png' is empty",
+        ),
         (captions("image,caption\nred_ellipse.png,A red one.\n"), "1 pair left"),
         (captions("id,image,caption\n1,red_ellipse.png,Red.\n1,blue_ellipse.png,Blue.\n"), "id '1' appears twice"),
     ],
