@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from vlmatch.encoders.about import About
 from vlmatch.encoders.base import Encoder
-from vlmatch.encoders.weights import local_path, read_state_dict
+from vlmatch.encoders.weights import checked_sha256, local_path, read_state_dict
 from vlmatch.errors import VlmatchError
-from vlmatch.files import sha256_of_file
 
 
 class DerivedEncoder(Encoder):
@@ -231,9 +230,7 @@ class HeadEncoder(DerivedEncoder):
 def _head(name: str, checkpoint: str, sha256: str) -> tuple[nn.Sequential, Tensor, Tensor]:
     """Layers, mean and std of a head's file; VlmatchError where it is another file, or no such head."""
     path = local_path(name, checkpoint)
-    digest = sha256_of_file(path)
-    if digest != sha256:
-        raise VlmatchError(f"encoder '{name}': SHA-256 expected {sha256}, got {digest} from '{path}'; it is not used")
+    checked_sha256(name, path, sha256)
     state = {key: value.float() for key, value in read_state_dict(name, path).items()}
     depth = sum(key.endswith(".weight") for key in state)
     names = [f"layers.{i}.{what}" for i in range(depth) for what in ("weight", "bias")] + ["mean", "std"]

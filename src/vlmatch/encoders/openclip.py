@@ -12,7 +12,7 @@ from vlmatch.encoders import timm_models
 from vlmatch.encoders.base import Encoder
 from vlmatch.encoders.hub import hub_file, not_here
 from vlmatch.encoders.preprocessing import plain
-from vlmatch.encoders.weights import UNREADABLE, local_path, sha256_of
+from vlmatch.encoders.weights import UNREADABLE, checked_sha256, local_path, sha256_of
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.pickles import refuse_code
 
@@ -38,6 +38,7 @@ class OpenClipEncoder(Encoder):
     preprocessing and activation (QuickGELU), wherever the weights come from.
     checkpoint: the weights' place, a file or a folder, where the hub is not to be asked. With architecture
     and pretrained null it is a folder with an `open_clip_config.json`, which then fixes everything.
+    sha256: that of the weight file, checked where it is given.
     image_size: pixels of the square input where it is not the tag's.
     """
 
@@ -48,6 +49,7 @@ class OpenClipEncoder(Encoder):
         pretrained: str | None,
         *,
         checkpoint: str | None = None,
+        sha256: str | None = None,
         image_size: int | None = None,
         feature: str = "paper",
         licence: Mapping[str, str] | None = None,
@@ -64,6 +66,8 @@ class OpenClipEncoder(Encoder):
                 f"encoder '{name}': architecture='{architecture}', pretrained='{pretrained}'; give both (the tag fixes "
                 "preprocessing and activation), or neither and a checkpoint folder with open_clip_config.json"
             )
+        if sha256 is not None:
+            checked_sha256(name, path, sha256)
         self.visual: Any = model.visual
         self._preprocess_config = dict(model.visual.preprocess_cfg)
         self._transform = image_transform_v2(PreprocessCfg(**self._preprocess_config), is_train=False)

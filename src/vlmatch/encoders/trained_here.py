@@ -6,9 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from vlmatch.encoders.convnets import FeatureMapEncoder
-from vlmatch.encoders.weights import load_strictly, local_path, read_state_dict
+from vlmatch.encoders.weights import checked_sha256, load_strictly, local_path, read_state_dict
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.files import sha256_of_file
 
 
 class TrainedConvnet(FeatureMapEncoder):
@@ -33,15 +32,9 @@ class TrainedConvnet(FeatureMapEncoder):
     ) -> None:
         super().__init__(name, preprocessing, feature=feature, licence=licence)
         path = local_path(name, checkpoint)
-        digest = sha256_of_file(path)
-        if digest != sha256:
-            raise VlmatchError(
-                f"encoder '{name}': SHA-256 expected {sha256}, got {digest} from '{path}'; it is not used. "
-                "After a training of your own, put the new one into the encoder's yaml"
-            )
+        self.weights_sha256 = checked_sha256(name, path, sha256)
         self.trunk = timm_convnet(name, architecture, options or {})
         load_strictly(name, self.trunk, read_state_dict(name, path), path)
-        self.weights_sha256 = digest
         self.eval()
 
     def feature_map(self, images: Tensor) -> Tensor:

@@ -89,6 +89,17 @@ def sha256_of(files: Sequence[Path]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+def checked_sha256(name: str, path: Path, expected: str) -> str:
+    """SHA-256 of one weight file; VlmatchError where it is not the expected one."""
+    digest = sha256_of_file(path)
+    if digest != expected:
+        raise VlmatchError(
+            f"encoder '{name}': SHA-256 expected {expected}, got {digest} from '{path}'; it is not "
+            "used. After a training of your own, put the new one into the encoder's yaml"
+        )
+    return digest
+
+
 def sha256_of_tensors(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over names and bytes of tensors in memory, for weights that lie in no file."""
     digest = hashlib.sha256()
