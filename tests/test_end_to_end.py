@@ -86,7 +86,11 @@ def test_mlflow_has_one_parent_and_a_child_a_pair_with_its_own_tags(
     assert {"gw", "gw_paired", "rsa", "cca", "mutual_nn", "cka", "ridge_r2", "parameters"} <= set(done.data.metrics)
     assert done.data.params["encoder.rule"] == "global average"
     assert done.inputs.dataset_inputs[0].dataset.name.startswith("stamps-")
-    assert {item.path for item in client.list_artifacts(done.info.run_id)} == {"config.yaml", "scores.json"}
+    assert {item.path for item in client.list_artifacts(done.info.run_id)} == {
+        "config.yaml",
+        "probe.json",
+        "scores.json",
+    }
     assert [item.path for item in client.list_artifacts(parent.info.run_id)] == ["report.html"]
     failed = next(run for run in children if run.data.tags["encoder"] == "siglip")
     assert "not here" in failed.data.tags["error"]
