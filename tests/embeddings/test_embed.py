@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from misbehaving import ALLOWED, THUMBNAIL, TRAINER, compute, compute_elsewhere
+from vlmatch import paths
 from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.header import Recipe
 from vlmatch.embeddings.store import FILE, Store
@@ -97,6 +99,13 @@ def test_editing_a_local_checkpoint_makes_it_stale(pictures: ProbeSet, tmp_path:
     checkpoint.unlink()
     with pytest.raises(VlmatchError, match="does not exist"):
         Recipe.of("encoder", config, pictures, "32-true", ALLOWED)
+
+
+@pytest.mark.parametrize("path", sorted((paths.conf() / "encoder").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_encoders_yaml_makes_a_recipe_with_nothing_here(pictures: ProbeSet, path: Path) -> None:
+    config = yaml.safe_load(path.read_text())  # an ONNX node's name may look like an absolute path
+    recipe = Recipe.of("encoder", {**config, "name": path.stem}, pictures, "32-true")
+    assert (recipe.model, recipe.slug) == (path.stem, "paper")
 
 
 def test_an_output_that_is_not_n_by_d_is_one_line(pictures: ProbeSet, tmp_path: Path) -> None:

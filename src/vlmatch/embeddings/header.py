@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from vlmatch.encoders.about import About
-from vlmatch.errors import VlmatchError
 from vlmatch.files import sha256_of_file
 from vlmatch.objects import version_of
 from vlmatch.probes.pairs import ProbeSet
@@ -115,9 +114,7 @@ def _settled(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_settled(item) for item in value]
     if isinstance(value, str) and ("/" in value or value.startswith((".", "~"))):
-        path = Path(value).expanduser()
-        if path.is_absolute() and not path.exists():
-            raise VlmatchError(f"'{value}' does not exist; give the path of a file or folder that does")
+        path = Path(value).expanduser()  # or the name of something: what is not there is the loader's to complain of
         if path.is_file():
             return _stamp(path)
         if path.is_dir():
