@@ -211,13 +211,15 @@ def test_a_packaged_encoder_is_described_from_the_catalogue(cli, picture_folder:
     assert code == 0
     for part in ["1280 numbers, 1280 of them finite", "49 of 1280", "global average", "pretraining: supervised", "MIT"]:
         assert part in out
+    agreement = re.search(r"on 12 items: Kendall's tau (\S+)", " ".join(out.split()))
+    assert 0.8 < float(agreement[1]) <= 1
 
 
 def test_published_places_are_shown(composed, picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vlmatch.tasks import trial
 
     monkeypatch.setattr(trial, "standings", lambda name: [f"Table, recipe: 51.2, 3rd of 18 for {name}"])
-    config = composed("encoder=pixels16", "probe=folder", f"probe.path={picture_folder}")
+    config = composed("task=check", "encoder=pixels16", "probe=folder", f"probe.path={picture_folder}")
     out = io.StringIO()
     try_model("encoder", config, Console(file=out, width=100))
     assert "Table, recipe: 51.2, 3rd of 18 for pixels16" in out.getvalue()
@@ -247,7 +249,7 @@ def test_a_feature_that_is_not_finite_is_an_error(composed, picture_folder: Path
     from vlmatch.encoders.controls import Pixels
 
     monkeypatch.setattr(Pixels, "paper_feature", lambda self, images: torch.full((len(images), 4), torch.nan))
-    config = composed("encoder=pixels16", "probe=folder", f"probe.path={picture_folder}")
+    config = composed("task=check", "encoder=pixels16", "probe=folder", f"probe.path={picture_folder}")
     out = io.StringIO()
     with pytest.raises(VlmatchError, match="encoder 'pixels16': its feature is not finite"):
         try_model("encoder", config, Console(file=out))

@@ -19,6 +19,7 @@ from vlmatch.tasks.roster import commercial_use, stated_licence
 from vlmatch.tasks.whereabouts import whereabouts
 
 CAPTION = "A red circle on white."
+COMPARABLE = 3  # fewer items have no two distances to order
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def try_model(kind: str, config: DictConfig, console: Console) -> None:
         ("tokens", tried.tokens),
         ("parameters", f"{tried.model.n_parameters() / 1e6:,.1f}M"),
         ("took", f"{tried.seconds_to_load:.1f} s to load, {tried.seconds_to_run:.2f} s to run"),
+        *_in_half_precision(tried.model, kind, config),
         *_preprocessing(tried.model.preprocessing),
         ("licence", f"{licence.name} ({licence.how}{f': {licence.source}' if licence.source else ''})"),
         ("commercial use", commercial_use(kind, name, licence.name)),
@@ -113,6 +115,22 @@ def drawn() -> Image.Image:
     picture = Image.new("RGB", (320, 240), "white")
     ImageDraw.Draw(picture).ellipse((80, 40, 240, 200), fill="red")
     return picture
+
+
+def _in_half_precision(model: Any, kind: str, config: DictConfig) -> Iterator[tuple[str, str]]:
+    """How well bf16 keeps the order of distances on the probe's first `task.compare` items, where they are here."""
+    from vlmatch.embeddings.agreement import precision_agreement
+
+    if config.task.compare < COMPARABLE:
+        return
+    try:
+        probe = build(plain(config.probe), allowed=tuple(config.targets))
+    except VlmatchError:
+        return
+    rows = range(min(int(config.task.compare), len(probe)))
+    items = [probe.image(row) if kind == "encoder" else probe.captions[row] for row in rows]
+    agreement = precision_agreement(model, model.collate([model.prepare(item) for item in items]))
+    yield "bf16", f"orders distances as single precision does, on {len(items)} items: Kendall's tau {agreement:.3f}"
 
 
 def _preprocessing(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
