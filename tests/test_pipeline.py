@@ -21,18 +21,31 @@ def pipeline() -> dict:
     return yaml.safe_load((ROOT / "dvc.yaml").read_text())
 
 
-@pytest.fixture(scope="module")
-def axes() -> dict[str, list[str]]:
-    """The embedded pool's encoders and LLMs."""
-    params = yaml.safe_load((ROOT / "conf/experiment/embedded.yaml").read_text())["hydra"]["sweeper"]["params"]
+def axes(experiment: str) -> dict[str, list[str]]:
+    """An experiment's encoders and LLMs."""
+    params = yaml.safe_load((ROOT / f"conf/experiment/{experiment}.yaml").read_text())["hydra"]["sweeper"]["params"]
     return {group: names.split(",") for group, names in params.items()}
 
 
-def test_the_matrix_is_the_embedded_pool(pipeline: dict, axes: dict[str, list[str]]) -> None:
-    assert pipeline["stages"]["embed_images"]["matrix"]["encoder"] == axes["encoder"]
-    assert pipeline["stages"]["embed_captions"]["matrix"]["llm"] == axes["llm"]
-    for name in axes["encoder"] + axes["llm"]:
-        assert any(f"/{name}/" in dep for dep in pipeline["stages"]["rank"]["deps"])
+def test_the_pipeline_embeds_both_pools_and_ranks_each_on_its_own(pipeline: dict) -> None:
+    stages = pipeline["stages"]
+    embedded = [
+        *stages["embed_images"]["matrix"]["encoder"],
+        *stages["embed_trained"]["matrix"]["encoder"],
+        *stages["embed_heads"]["foreach"],
+    ]
+    assert sorted(embedded) == sorted(axes("embedded_all")["encoder"])
+    for experiment, stage in (("embedded", "rank"), ("embedded_all", "rank_all")):
+        pool = axes(experiment)
+        assert stages["embed_captions"]["matrix"]["llm"] == pool["llm"]
+        ranked = [dep.split("/")[3] for dep in stages[stage]["deps"] if dep.startswith("cache/embeddings/")]
+        assert sorted(ranked) == sorted(pool["encoder"] + pool["llm"])
+
+
+def test_heads_wait_for_their_backbones(pipeline: dict) -> None:
+    for head, item in pipeline["stages"]["embed_heads"]["foreach"].items():
+        parts = yaml.safe_load((ROOT / f"conf/encoder/{head}.yaml").read_text())["parts"]
+        assert parts == f"${{vlmatch.configs:encoder,[{item['backbone']}]}}"
 
 
 def test_probe_and_recipes_are_those_that_the_configuration_gives(pipeline: dict) -> None:
