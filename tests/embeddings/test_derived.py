@@ -86,7 +86,7 @@ def test_a_head_is_its_backbone_then_the_layers(pictures: ProbeSet, tmp_path: Pa
     backbone, nothing = compute(THUMBNAIL, pictures, Store(tmp_path))
     assert nothing.items == 0, "the backbone's own embeddings are stored on the way"
     np.testing.assert_allclose(found.array, through_head(head, backbone.array), rtol=1e-4, atol=1e-4)
-    assert found.header.rule == "pixels, then a trained head"
+    assert found.header.rule == "pixels, head"
     assert found.header.n_parameters == 48 * 10 + 10 + 10 * 6 + 6
     assert found.header.weights_sha256 is not None
 

@@ -151,3 +151,15 @@ def test_what_is_published_of_an_encoder_stands_in_terminal_and_table(tmp_path: 
     table = pd.read_csv(write_table(tmp_path / "ranking.csv", rankings))
     assert table.set_index("encoder").published["siglip"].startswith(line)
     assert table.set_index("encoder").pretraining["siglip"] == catalogue()["siglip"].pretraining
+
+
+@pytest.mark.parametrize(("width", "described"), [(200, True), (70, False)])
+def test_a_narrow_terminal_leaves_out_what_encoders_are_and_cuts_no_score(width: int, described: bool) -> None:
+    rankings = rank([row("siglip_vit_emoji", gw=0.3456), row("pixels16", control=True, gw=0.4567)], SELECTION)
+    console = Console(file=io.StringIO(), width=width)
+    show(rankings, console=console)
+    printed = console.file.getvalue()
+    assert ".3456  1" in printed
+    assert "siglip_vit_emoji t" in printed
+    assert ("pretraining" in printed) == described
+    assert "…" not in printed

@@ -211,7 +211,7 @@ class HeadEncoder(DerivedEncoder):
         own = sum(parameter.numel() for parameter in self.layers.parameters())
         return About(
             self.name,
-            f"{backbone.rule}, then a trained head",
+            f"{backbone.rule}, head",
             backbone.control,
             backbone.n_parameters + own,
             _joint_sha256([backbone.weights_sha256, self._head_sha256]),

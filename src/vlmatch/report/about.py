@@ -9,7 +9,6 @@ from vlmatch.encoders.catalogue import catalogue
 from vlmatch.published import standings
 
 LARGE = 500_000_000  # parameters; the paper's border between its small and large encoders
-TRAINED_HERE = "trained here"
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,15 @@ class SizeClasses:
 
 
 def pretraining(encoder: str) -> str:
-    """How the catalogue says an encoder was pretrained, and if by this project on its own split; '' if unlisted."""
+    """How the catalogue says an encoder was pretrained; '' if unlisted."""
     entry = catalogue().get(encoder)
-    if entry is None or entry.pretraining == "none":
-        return ""
-    return f"{entry.pretraining}, {TRAINED_HERE}" if entry.trained_on_domain else entry.pretraining
+    return "" if entry is None or entry.pretraining == "none" else entry.pretraining
+
+
+def trained_here(encoder: str) -> bool:
+    """Whether this project trained the encoder, on pictures like the probe's: that alone may favour it."""
+    entry = catalogue().get(encoder)
+    return entry is not None and entry.trained_on_domain
 
 
 def published(encoder: str) -> list[str]:

@@ -12,7 +12,7 @@ from vlmatch.embeddings.store import Store
 from vlmatch.files import renamed
 from vlmatch.geometry import PairedGeometry
 from vlmatch.outcomes import Outcome
-from vlmatch.report.about import SizeClasses, pretraining, published
+from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
 from vlmatch.report.plots import heat_maps, score_bars
 from vlmatch.report.ranking import LlmRanking, Ranking, Standing
 from vlmatch.report.table import agreement_line, number, relative, settled_line
@@ -29,6 +29,7 @@ def write_report(path: Path, rankings: Sequence[Ranking], store: Store, failures
     )
     environment.filters.update(number=number, agreement=agreement_line, settled=settled_line)
     environment.filters.update(pretraining=pretraining, published=published)
+    environment.tests["trained_here"] = trained_here
     environment.tests["published"] = lambda encoder: bool(published(encoder))
     page = environment.get_template("page.html.j2").render(
         rankings=rankings,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from vlmatch.report.about import SizeClasses, pretraining, published
+from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
 from vlmatch.report.ranking import LlmRanking, Ranking, Standing
 
 
@@ -32,6 +32,7 @@ def _line(ranking: Ranking, llm: LlmRanking, standing: Standing) -> dict[str, ob
         "n_parameters": row.image.n_parameters,
         "size_class": classes.name(row.image),
         "pretraining": pretraining(row.encoder),
+        "trained_here": trained_here(row.encoder),
         "published": "; ".join(published(row.encoder)),
         "dimension": row.image.dimension,
         "rule": row.image.rule,

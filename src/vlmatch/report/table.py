@@ -9,11 +9,12 @@ from rich.text import Text
 
 from vlmatch.embeddings.embed import Cost
 from vlmatch.outcomes import Outcome
-from vlmatch.report.about import SizeClasses, pretraining, published
+from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
 from vlmatch.report.ranking import Agreement, LlmRanking, Ranking, Settled, Standing
 from vlmatch.scores.rows import Row, Scored
 
-MINIMUM_WIDTH = 180
+MINIMUM_WIDTH = 200
+UNLIMITED = 10_000  # columns of text
 
 
 def show(rankings: Sequence[Ranking], failures: Sequence[Outcome] = (), console: Console | None = None) -> None:
@@ -23,7 +24,10 @@ def show(rankings: Sequence[Ranking], failures: Sequence[Outcome] = (), console:
         recipes = f"features '{ranking.image_recipe}', captions '{ranking.text_recipe}'"
         console.print(f"\n[bold]{ranking.probe}[/]: {ranking.n_pairs} pairs, {recipes}")
         for llm in ranking.llms:
-            console.print(_table(llm))
+            described = _table(llm, described=True)
+            wanted = console.measure(described, options=console.options.update(max_width=UNLIMITED)).maximum
+            fits = wanted <= console.width
+            console.print(described if fits else _table(llm, described=False))
             for line in verdict(llm):
                 console.print(line)
             if llm.settled is not None:
@@ -89,15 +93,16 @@ def relative(scored: Scored | None) -> str:
     return number(float(scored.details["gw_relative"])) if scored is not None else "-"
 
 
-def _table(llm: LlmRanking) -> Table:
+def _table(llm: LlmRanking, *, described: bool) -> Table:
+    """The standings; `described` adds what the encoders are, which a narrow terminal has no room for."""
     first = llm.standings[0]
     classes = SizeClasses.of([standing.row.image for standing in llm.standings])
     table = Table(
         title=f"for {llm.llm}",
         title_justify="left",
         title_style="bold",
-        caption="each score with its rank; c = control; GW rel. = sqrt(E / median caption angle), descriptive; "
-        f"{classes}",
+        caption="each score with its rank; c = control, t = trained here, on pictures like these; GW rel. = "
+        f"sqrt(E / median caption angle), descriptive; {classes}",
         caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -108,10 +113,10 @@ def _table(llm: LlmRanking) -> Table:
         if name in first.ranks:
             table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right", no_wrap=True)
     table.add_column("GW rel.", justify="right", no_wrap=True)
-    for head in ("feature", "size", "pretraining"):
+    for head in ("feature", "size", "pretraining") if described else ():
         table.add_column(head, no_wrap=True)
     for place, standing in enumerate(llm.standings, 1):
-        table.add_row(*_cells(place, standing, llm, classes))
+        table.add_row(*_cells(place, standing, llm, classes)[: len(table.columns)])
     return table
 
 
@@ -122,7 +127,7 @@ def _cells(place: int, standing: Standing, llm: LlmRanking, classes: SizeClasses
     scores = [f"{number(row.scores[name].value)} {rank:>2}" for name, rank in standing.ranks.items()]
     cells = [
         str(place),
-        row.encoder + (" c" if control else ""),
+        row.encoder + (" c" if control else " t" if trained_here(row.encoder) else ""),
         *scores,
         relative(row.scores.get("gw")),
         row.image.rule,
