@@ -98,6 +98,12 @@ def test_a_package_that_the_registry_lacks_is_not_here(registry: Path, tmp_path:
     assert "\n" not in str(caught.value)
 
 
+def test_without_npm_and_an_address_it_says_so(registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("npm_config_registry")
+    with pytest.raises(NotHereError, match=r"npm package 'tiny' 1 can't be had \(npm is not installed\).*install npm"):
+        npm_tarball("tiny", "1", "0" * 64, tmp_path / "downloads")
+
+
 def test_a_registry_without_encryption_is_not_asked(
     registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

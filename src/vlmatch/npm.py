@@ -16,7 +16,6 @@ from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
 from vlmatch.network import require_network
 
-REGISTRY = "https://registry.npmjs.org"
 MAX_UNPACKED_BYTES = 4 * 2**30
 SECONDS = 600  # longest wait for one download
 
@@ -24,9 +23,9 @@ _ALL = re.compile(r".+", re.DOTALL)
 
 
 def npm_tarball(name: str, version: str, sha256: str, folder: Path) -> Path:
-    """Download the archive of one release into `folder`: by npm where it is installed, else from its registry.
+    """Download the archive of one release into `folder`: by npm, else from the registry at npm_config_registry.
 
-    The environment variable npm_config_registry names another registry. Nothing is installed, no script runs.
+    That environment variable is npm's own. Nothing is installed, no script runs.
     Raises NotHereError where it can't be had or offline=true forbids to, VlmatchError where its SHA-256 is not
     `sha256`, OSError on a full disk.
     """
@@ -82,7 +81,9 @@ def _by_npm(name: str, version: str, folder: Path) -> Path:
 
 
 def _by_address(name: str, version: str, folder: Path) -> Path:
-    registry = os.environ.get("npm_config_registry", REGISTRY).rstrip("/")  # noqa: SIM112 - npm's own spelling
+    registry = os.environ.get("npm_config_registry", "").rstrip("/")  # noqa: SIM112 - npm's own spelling
+    if not registry:
+        raise _not_here(name, version, "npm is not installed")
     if not registry.startswith("https://"):
         raise _not_here(name, version, f"npm_config_registry={registry} is no https address")
     archive = folder / f"{name.rpartition('/')[2]}-{version}.tgz"
@@ -99,6 +100,6 @@ def _by_address(name: str, version: str, folder: Path) -> Path:
 
 def _not_here(name: str, version: str, why: str) -> NotHereError:
     return NotHereError(
-        f"npm package '{name}' {version} can't be had ({why}); check the network, or set npm_config_registry "
-        "to a registry that has it"
+        f"npm package '{name}' {version} can't be had ({why}); check the network, install npm, or set "
+        "npm_config_registry to the address of a registry that has it"
     )
