@@ -15,7 +15,12 @@ RECOUNTED = ["clip_b32", "siglip2_b16_256", "mae_b", "swin_b_in22k", "sam_b", "m
 
 
 def test_every_yaml_has_a_row_and_every_row_a_yaml():
-    assert sorted(catalogue()) == sorted(encoder_configs())
+    assert sorted(catalogue()) == sorted(set(encoder_configs()) - {"fused"})  # which is whatever its user fuses
+
+
+def test_what_was_trained_here_is_marked_and_nothing_else():
+    kept = {path.name for path in (paths.root() / "weights").iterdir() if path.is_dir()}
+    assert {name for name, entry in catalogue().items() if entry.trained_on_domain} == kept
 
 
 @pytest.mark.parametrize("name", RECOUNTED)
