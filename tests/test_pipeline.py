@@ -31,7 +31,7 @@ def test_the_pipeline_embeds_both_pools_and_ranks_each_on_its_own(pipeline: dict
     stages = pipeline["stages"]
     embedded = [
         *stages["embed_images"]["matrix"]["encoder"],
-        *stages["embed_trained"]["matrix"]["encoder"],
+        *stages["embed_trained"]["foreach"],
         *stages["embed_heads"]["foreach"],
     ]
     assert sorted(embedded) == sorted(axes("embedded_all")["encoder"])
@@ -40,6 +40,15 @@ def test_the_pipeline_embeds_both_pools_and_ranks_each_on_its_own(pipeline: dict
         assert stages["embed_captions"]["matrix"]["llm"] == pool["llm"]
         ranked = [dep.split("/")[3] for dep in stages[stage]["deps"] if dep.startswith("cache/embeddings/")]
         assert sorted(ranked) == sorted(pool["encoder"] + pool["llm"])
+
+
+def test_no_stage_of_training_stands_before_one_of_the_root(pipeline: dict) -> None:
+    training = yaml.safe_load((ROOT / "training/dvc.yaml").read_text())["stages"]
+    made = {path.removeprefix("../") for stage in training.values() for out in stage["outs"] for path in out}
+    assert made == {"weights/${item.name}/card.json"}
+    needed = [dep for stage in pipeline["stages"].values() for dep in stage.get("do", stage)["deps"]]
+    assert [dep for dep in needed if dep.startswith("weights/")]
+    assert not [dep for dep in needed if dep.endswith("card.json") or dep == "weights"]
 
 
 def test_heads_wait_for_their_backbones(pipeline: dict) -> None:
