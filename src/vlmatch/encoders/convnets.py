@@ -11,31 +11,15 @@ from torch import Tensor, nn
 from vlmatch.encoders.base import Encoder
 from vlmatch.encoders.preprocessing import Preprocessing
 from vlmatch.encoders.weights import load_strictly, read_state_dict, sha256_of, weight_file
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, one_line
 
 
-class FeatureMapEncoder(Encoder):
+class MapEncoder(Encoder):
     """An encoder that ends in a map (n, d, h, w): its cells are the tokens, their global average is the feature."""
-
-    def __init__(
-        self,
-        name: str,
-        preprocessing: Mapping[str, Any],
-        *,
-        feature: str = "paper",
-        control: bool = False,
-        licence: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(name, feature=feature, control=control, licence=licence)
-        self._preprocess = Preprocessing.of(name, preprocessing)
 
     @abstractmethod
     def feature_map(self, images: Tensor) -> Tensor:
         """The last feature map of (n, 3, size, size) prepared images: (n, d, h, w)."""
-
-    def prepare(self, image: Image.Image) -> Tensor:
-        """One RGB image as the model's input: (3, h, w)."""
-        return self._preprocess(image)
 
     def tokens(self, images: Tensor) -> Tensor:
         """The cells of the last map: (n, h w, d)."""
@@ -49,6 +33,26 @@ class FeatureMapEncoder(Encoder):
     def paper_rule(self) -> str:
         """The feature rule in words."""
         return "global average"
+
+
+class FeatureMapEncoder(MapEncoder):
+    """A `MapEncoder` whose package ships no transform: its yaml describes the preprocessing."""
+
+    def __init__(
+        self,
+        name: str,
+        preprocessing: Mapping[str, Any],
+        *,
+        feature: str = "paper",
+        control: bool = False,
+        licence: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, feature=feature, control=control, licence=licence)
+        self._preprocess = Preprocessing.of(name, preprocessing)
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """One RGB image as the model's input: (3, h, w)."""
+        return self._preprocess(image)
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -93,7 +97,18 @@ class TorchvisionEncoder(FeatureMapEncoder):
         return features
 
 
-class EfficientNetLite(FeatureMapEncoder):
+class TimmMapEncoder(FeatureMapEncoder):
+    """A `FeatureMapEncoder` whose `trunk` is a timm model without classifier (`timm_convnet`)."""
+
+    trunk: Any
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """The last feature map: (n, d, h, w)."""
+        features: Tensor = self.trunk.forward_features(images)
+        return features
+
+
+class EfficientNetLite(TimmMapEncoder):
     """EfficientNet-Lite (Google, 2020) as timm builds it, with weights in the names of `efficientnet_lite_pytorch`.
 
     architecture: timm's 'tf_efficientnet_lite0' to '4': TensorFlow's 'same' padding and batch norm epsilon
@@ -112,11 +127,9 @@ class EfficientNetLite(FeatureMapEncoder):
         feature: str = "paper",
         licence: Mapping[str, str] | None = None,
     ) -> None:
-        import timm
-
         super().__init__(name, preprocessing, feature=feature, licence=licence)
         path = weight_file(name, package, file, checkpoint)
-        self.trunk = timm.create_model(architecture, pretrained=False, num_classes=0)
+        self.trunk = timm_convnet(name, architecture, {})
         blocks = [(stage, block) for stage, stages in enumerate(self.trunk.blocks) for block in range(len(stages))]
         state = {
             efficientnet_key(key, blocks): value
@@ -126,11 +139,6 @@ class EfficientNetLite(FeatureMapEncoder):
         load_strictly(name, self.trunk, state, path)
         self.weights_sha256 = sha256_of([path])
         self.eval()
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        """The last feature map: (n, d, h, w)."""
-        features: Tensor = self.trunk.forward_features(images)
-        return features
 
 
 def torchvision_trunk(name: str, architecture: str, node: str) -> nn.Module:
@@ -146,6 +154,23 @@ def torchvision_trunk(name: str, architecture: str, node: str) -> nn.Module:
         raise VlmatchError(f"encoder '{name}': node='{node}' is no module of {architecture}; its parts: {children}")
     trunk: nn.Module = create_feature_extractor(model, {node: "map"})
     return trunk
+
+
+def timm_convnet(name: str, architecture: str, options: Mapping[str, Any]) -> Any:
+    """An untrained timm model without classifier; VlmatchError on a name or option that it does not know."""
+    import timm
+
+    if not timm.is_model(architecture):
+        raise VlmatchError(
+            f"encoder '{name}': architecture='{architecture}' is unknown to timm; see timm.list_models()"
+        )
+    given = {key: value if isinstance(value, str | int | float) else list(value) for key, value in options.items()}
+    try:
+        return timm.create_model(architecture, pretrained=False, num_classes=0, **given)
+    except TypeError as error:
+        raise VlmatchError(
+            f"encoder '{name}': timm's {architecture} does not take options={given} ({one_line(error)[:120]})"
+        ) from error
 
 
 def renamed(state: Mapping[str, Tensor], rename: Iterable[Sequence[str]]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlmatch.encoders.convnets import FeatureMapEncoder, renamed
+from vlmatch.encoders.convnets import TimmMapEncoder, renamed, timm_convnet
 from vlmatch.encoders.keras_weights import read_keras, shards
 from vlmatch.encoders.weights import load_strictly, sha256_of, weight_file
 from vlmatch.errors import VlmatchError
@@ -14,7 +14,7 @@ from vlmatch.errors import VlmatchError
 EPSILON = 1e-3  # Keras' default in batch norms
 
 
-class KerasConvnet(FeatureMapEncoder):
+class KerasConvnet(TimmMapEncoder):
     """A timm convnet with the weights of a Keras model, whose layers are matched in the order of their making.
 
     architecture, options: timm's name, and what makes it compute as TensorFlow does, e.g. {pad_type: same}.
@@ -39,21 +39,14 @@ class KerasConvnet(FeatureMapEncoder):
         feature: str = "paper",
         licence: Mapping[str, str] | None = None,
     ) -> None:
-        import timm
-
         super().__init__(name, preprocessing, feature=feature, licence=licence)
         path = weight_file(name, package, file, checkpoint)
-        self.trunk = timm.create_model(architecture, pretrained=False, num_classes=0, **(options or {}))
+        self.trunk = timm_convnet(name, architecture, options or {})
         state = in_order(name, renamed(read_keras(name, path), order), self.trunk)
         load_strictly(name, self.trunk, state, path)
         leave_out_padding(self.trunk)
         self.weights_sha256 = sha256_of([path, *shards(name, path)])
         self.eval()
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        """The last feature map: (n, d, h, w)."""
-        features: Tensor = self.trunk.forward_features(images)
-        return features
 
 
 def in_order(name: str, parts: Mapping[str, Tensor], trunk: nn.Module) -> dict[str, Tensor]:

@@ -66,13 +66,11 @@ class OpenClipEncoder(Encoder):
                 f"encoder '{name}': architecture='{architecture}', pretrained='{pretrained}'; give both (the tag fixes "
                 "preprocessing and activation), or neither and a checkpoint folder with open_clip_config.json"
             )
-        if sha256 is not None:
-            checked_sha256(name, path, sha256)
+        self.weights_sha256 = sha256_of([path]) if sha256 is None else checked_sha256(name, path, sha256)
         self.visual: Any = model.visual
         self._preprocess_config = dict(model.visual.preprocess_cfg)
         self._transform = image_transform_v2(PreprocessCfg(**self._preprocess_config), is_train=False)
         self._rule = drop_projection(name, self.visual)
-        self.weights_sha256 = sha256_of([path])
         self.eval()
 
     def prepare(self, image: Image.Image) -> Tensor:

@@ -9,8 +9,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from vlmatch.encoders.base import Encoder
-from vlmatch.encoders.convnets import torchvision_trunk
+from vlmatch.encoders.convnets import MapEncoder, torchvision_trunk
 from vlmatch.encoders.hub import FILE, SECONDS_TO_ANSWER, not_here
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.weights import load_strictly, local_path, read_state_dict, sha256_of
@@ -18,7 +17,7 @@ from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.network import require_network
 
 
-class TorchvisionHubEncoder(Encoder):
+class TorchvisionHubEncoder(MapEncoder):
     """A torchvision architecture up to the node that gives its last map, with torchvision's weights and transform.
 
     architecture: a name of `torchvision.models.list_models()`.
@@ -58,19 +57,6 @@ class TorchvisionHubEncoder(Encoder):
         """The last feature map of (n, 3, h, w) prepared images: (n, d, h', w')."""
         features: Tensor = self.trunk(images)["map"]
         return features
-
-    def tokens(self, images: Tensor) -> Tensor:
-        """The cells of the last map: (n, t, d)."""
-        return self.feature_map(images).flatten(2).transpose(1, 2)
-
-    def paper_feature(self, images: Tensor) -> Tensor:
-        """The global average of the last map: (n, d)."""
-        return self.feature_map(images).mean(dim=(2, 3))
-
-    @property
-    def paper_rule(self) -> str:
-        """The feature rule in words."""
-        return "global average"
 
     @property
     def preprocessing(self) -> dict[str, Any]:

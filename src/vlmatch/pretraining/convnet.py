@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlmatch.encoders.trained_here import timm_convnet
+from vlmatch.encoders.convnets import timm_convnet
 from vlmatch.pretraining.augmentation import normalised
 from vlmatch.pretraining.kept import WEIGHTS, write_halves
 from vlmatch.pretraining.material import Material

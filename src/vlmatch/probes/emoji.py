@@ -85,9 +85,7 @@ class GoogleEmoji:
 
     def candidates(self) -> list[Candidate]:
         """Each emoji with Unicode's name for it."""
-        rows = [
-            row for row in _json(_here(self.path, "emoji.json")) if row["has_img_google"] and not _part(row["category"])
-        ]
+        rows = [row for row in _json(_here(self.path, "emoji.json")) if row["has_img_google"]]
         found = [
             Candidate(
                 row["image"].removesuffix(".png"),

@@ -11,15 +11,19 @@ from vlmatch.report.ranking import LlmRanking, Ranking, Standing
 
 def write_table(path: Path, rankings: Sequence[Ranking]) -> Path:
     """Write every standing of every ranking, best first within an LLM; the same rankings are the same bytes."""
-    lines = [_line(ranking, llm, s) for ranking in rankings for llm in ranking.llms for s in llm.standings]
+    lines = [line for ranking in rankings for llm in ranking.llms for line in _lines(ranking, llm)]
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(lines).to_csv(path, index=False, float_format="%.8g", lineterminator="\n")
     return path
 
 
-def _line(ranking: Ranking, llm: LlmRanking, standing: Standing) -> dict[str, object]:
+def _lines(ranking: Ranking, llm: LlmRanking) -> list[dict[str, object]]:
+    classes = SizeClasses.of([standing.row.image for standing in llm.standings])
+    return [_line(ranking, llm, standing, classes) for standing in llm.standings]
+
+
+def _line(ranking: Ranking, llm: LlmRanking, standing: Standing, classes: SizeClasses) -> dict[str, object]:
     row = standing.row
-    classes = SizeClasses.of([other.row.image for other in llm.standings])
     about = {
         "probe": ranking.probe,
         "n_pairs": ranking.n_pairs,
