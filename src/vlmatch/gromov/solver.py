@@ -1,6 +1,5 @@
 """Gromov-Wasserstein between two distance matrices: the coupling reached from a start, or the best of several."""
 
-import math
 import time
 from dataclasses import dataclass
 
@@ -53,7 +52,7 @@ class GromovWasserstein:
     @property
     def distance(self) -> float:
         """E^(1/2): for l1 the number that the paper calls GW."""
-        return math.sqrt(self.energy)
+        return self.energy**0.5
 
     @property
     def iterations(self) -> int:
@@ -118,7 +117,7 @@ def gromov_wasserstein(
     at = ended[best.start]
     bound = None
     if lower_bound is not None:  # rounding can lift a bound that is reached above what reached it
-        bound = math.sqrt(min(best.energy, lower_bound_named(lower_bound, workers)(x, y, loss=loss)))
+        bound = min(best.energy, lower_bound_named(lower_bound, workers)(x, y, loss=loss)) ** 0.5
     return GromovWasserstein(
         at.coupling,
         best.energy,
