@@ -15,6 +15,7 @@ from vlmatch.objects import found
 # Here and not in main(): a sweep's workers import this module to find `run_task`, and compose nothing themselves.
 OmegaConf.register_new_resolver("vlmatch.root", lambda: str(paths.root()), replace=True)
 OmegaConf.register_new_resolver("vlmatch.cache", lambda: str(paths.cache()), replace=True)
+OmegaConf.register_new_resolver("vlmatch.results", lambda: str(paths.results()), replace=True)
 OmegaConf.register_new_resolver("vlmatch.configs", named_configs, replace=True)
 OmegaConf.register_new_resolver("vlmatch.fused", fused_name, replace=True)
 

@@ -30,3 +30,8 @@ def cache() -> Path:
 def truth() -> Path:
     """The published results of others: the checkout's `truth/`, else the copy inside the wheel."""
     return _CHECKOUT / "truth" if in_checkout() else PACKAGE / "truth"
+
+
+def results() -> Path:
+    """The results of finished trainings: the checkout's `results/`, else the copy beside the wheel's published ones."""
+    return _CHECKOUT / "results" if in_checkout() else truth() / "results"

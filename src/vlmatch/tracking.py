@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import socket
+import statistics
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from vlmatch.embeddings.header import Header
 from vlmatch.errors import one_line
 from vlmatch.network import require_network
 from vlmatch.ranks import SWEEP
+from vlmatch.results import Result, rendered
 from vlmatch.scores.rows import Row
 from vlmatch.secrets import masked, masked_addresses
 
@@ -32,6 +34,7 @@ class Tracker:
     client: Any
     uri: str
     experiment_id: str
+    folder: Path
 
     @classmethod
     def of(cls, config: DictConfig) -> "Tracker":
@@ -56,7 +59,7 @@ class Tracker:
             experiment = (
                 found.experiment_id if found else client.create_experiment(config.tracking.experiment, location)
             )
-            tracker = cls(client, uri, experiment)
+            tracker = cls(client, uri, experiment, folder)
             tracker.close_orphans()
         return tracker
 
@@ -83,9 +86,11 @@ class Tracker:
         return str(self.client.create_run(self.experiment_id, tags={**own, **nesting, **tags}).info.run_id)
 
     @contextlib.contextmanager
-    def run(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> Iterator[str]:
-        """A run that ends as FINISHED, or as FAILED when the block raises."""
-        run_id = self.start(name, tags, parent)
+    def run(
+        self, name: str, tags: Mapping[str, str], parent: str | None = None, again: str | None = None
+    ) -> Iterator[str]:
+        """A run that ends as FINISHED, or as FAILED when the block raises; `again`: one to go on with."""
+        run_id = self._again(again) or self.start(name, tags, parent)
         try:
             yield run_id
         except BaseException as error:
@@ -93,6 +98,46 @@ class Tracker:
             self.client.set_terminated(run_id, "FAILED")
             raise
         self.client.set_terminated(run_id, "FINISHED")
+
+    def parent(self, name: str, tags: Mapping[str, str]) -> str:
+        """The run of this name over those of several seeds, created where there is none; it is always FINISHED."""
+        with FileLock(self.folder / ".lock"):
+            found = self.client.search_runs(
+                [self.experiment_id], f"attributes.run_name = '{name}' and tags.task = '{tags['task']}'", max_results=1
+            )
+            if found:
+                return str(found[0].info.run_id)
+            run_id = self.start(name, tags)
+            self.client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+    def lightning_logger(self, run_id: str) -> Any:
+        """A logger for Lightning's trainer that writes into this run."""
+        from pytorch_lightning.loggers import MLFlowLogger
+
+        return MLFlowLogger(
+            experiment_name=self.client.get_experiment(self.experiment_id).name, tracking_uri=self.uri, run_id=run_id
+        )
+
+    def log_result(self, run_id: str, result: Result) -> None:
+        """A trained VLM's truth: a metric a benchmark, group and source, the course as steps, and the whole as JSON."""
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        metrics = [Metric(name, value, now, result.steps or 0) for name, value in figures(result).items()]
+        metrics += [Metric("course/mean", moment.mean, now, moment.step) for moment in result.course]
+        self.client.log_batch(run_id, metrics=metrics)
+        self.client.log_text(run_id, rendered(result), "result.json")
+
+    def log_seeds(self, run_id: str, results: Sequence[Result]) -> None:
+        """Mean and standard deviation over seeds, in the run over theirs."""
+        for name in figures(results[0]):
+            values = [figures(result)[name] for result in results]
+            self.client.log_metric(run_id, name, statistics.fmean(values))
+            if len(values) > 1:
+                self.client.log_metric(run_id, f"{name}/deviation", statistics.stdev(values))
+        self.client.set_tag(run_id, "seeds", ",".join(str(result.seed) for result in results))
 
     def log_row(self, run_id: str, row: Row, costs: Mapping[str, float]) -> None:
         """One metric a score; parameters of both models; details and licences in tables."""
@@ -141,6 +186,23 @@ class Tracker:
         )
         return f"{page}/#/compare-runs?runs={runs}&experiments={experiments}"
 
+    def _again(self, run_id: str | None) -> str | None:
+        """Set an ended run of this experiment to running again; None where there is no such run."""
+        from mlflow.exceptions import MlflowException
+
+        if run_id is None:
+            return None
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException:
+            return None
+        if run.info.experiment_id != self.experiment_id or run.info.lifecycle_stage != "active":
+            return None
+        self.client.update_run(run_id, status="RUNNING")
+        for key, value in (("host", socket.gethostname()), ("pid", str(os.getpid()))):
+            self.client.set_tag(run_id, key, value)
+        return run_id
+
     def _log_probe(self, run_id: str, row: Row) -> None:
         from mlflow.data.code_dataset_source import CodeDatasetSource
         from mlflow.data.meta_dataset import MetaDataset
@@ -151,6 +213,13 @@ class Tracker:
         self.client.log_inputs(
             run_id, [DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "probe")])]
         )
+
+
+def figures(result: Result) -> dict[str, float]:
+    """What MLflow shows of a result, by the metric's name."""
+    benchmarks = {f"benchmark/{name}": found.score for name, found in result.benchmarks.items()}
+    groups = {f"group/{name}": found.score for name, found in result.groups.items()}
+    return {"mean": result.mean.score, "mean/standard_error": result.mean.standard_error, **groups, **benchmarks}
 
 
 def tags_of(config: DictConfig, **more: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 import vlmatch.cli
 from vlmatch import paths
 from vlmatch.objects import build, plain
-from vlmatch.probes.clipart import clipart
+from vlmatch.probes.shares import share_of
 from vlmatch.probes.images import MAX_PIXELS
 from vlmatch.probes.pairs import Entry
 from vlmatch.probes.reading import Reader
@@ -53,7 +53,7 @@ def test_shares_have_no_similar_pictures(real: Split) -> None:
 
 
 def test_the_clipart_probe_is_disjoint_from_all_else(real: Split) -> None:
-    probe = clipart(real, "probe_clipart")
+    probe = share_of(real, "probe_clipart", sources=("clipart",))
     others = {item.image for item in real.items if item.share != "probe_clipart"}
     assert not others & {pair.image for pair in probe.pairs}
     assert len(probe) > 150

@@ -1,5 +1,7 @@
 """What every vision encoder offers: its own preprocessing, its tokens, and one feature an image by a stated rule."""
 
+import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
 
-FEATURES = ("paper", "vlm_input")
+FEATURES = ("paper", "vlm_input", "gridK")
 
 
 class Encoder(nn.Module, ABC):
@@ -18,7 +20,8 @@ class Encoder(nn.Module, ABC):
 
     `feature="paper"` is the CLS token after the final norm and before any projection; where a model
     has none, its attention pool's output; else the global average of its last map; else the mean patch.
-    `feature="vlm_input"` is the mean of what a VLM's projector is fed: the tokens of `tokens()`.
+    `feature="vlm_input"` is the mean of what a VLM's projector is fed: the tokens of `tokens()`; `feature="grid2"`
+    (or another number) is their means over a 2 x 2 grid, row by row, in one vector.
     `rule` names in words which of these applied.
     """
 
@@ -34,7 +37,8 @@ class Encoder(nn.Module, ABC):
         licence: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        if feature not in FEATURES:
+        self.grid = int(feature[4:]) if re.fullmatch("grid[1-9]", feature) else None
+        if feature not in FEATURES[:2] and self.grid is None:
             raise VlmatchError(f"encoder '{name}': feature='{feature}' is unknown; choose one of {', '.join(FEATURES)}")
         self.name = name
         self.feature_choice = feature
@@ -67,10 +71,19 @@ class Encoder(nn.Module, ABC):
     @property
     def rule(self) -> str:
         """The feature rule in force, in words."""
+        if self.grid is not None:
+            return f"VLM tokens averaged over {self.grid} x {self.grid}"
         return self.paper_rule if self.feature_choice == "paper" else "mean VLM token"
+
+    @property
+    def features_per_image(self) -> int:
+        """How many feature vectors `feature` strings together: 1, or the cells of the grid."""
+        return 1 if self.grid is None else self.grid**2
 
     def feature(self, images: Tensor) -> Tensor:
         """One feature an image, (n, d) float, by the rule in force."""
+        if self.grid is not None:
+            return self._gridded(self.tokens(images), self.grid).flatten(1)
         return self.paper_feature(images) if self.feature_choice == "paper" else self.tokens(images).mean(dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -84,3 +97,14 @@ class Encoder(nn.Module, ABC):
     def n_parameters(self) -> int:
         """Parameters of the vision side, the ones a VLM would carry."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def _gridded(self, tokens: Tensor, side: int) -> Tensor:
+        """Means of (n, t, d) tokens of a square map over side x side cells: (n, side^2, d)."""
+        n, t, d = tokens.shape
+        width = math.isqrt(t)
+        if width**2 != t:
+            raise VlmatchError(
+                f"encoder '{self.name}': feature='{self.feature_choice}' wants a square map; its {t} tokens are none"
+            )
+        cells = nn.functional.adaptive_avg_pool2d(tokens.transpose(1, 2).reshape(n, d, width, width), side)
+        return cells.flatten(2).transpose(1, 2)

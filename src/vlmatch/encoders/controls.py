@@ -80,3 +80,33 @@ class Pixels(Encoder):
     def preprocessing(self) -> dict[str, Any]:
         """What `prepare` does, as plain values."""
         return {"size": self.size, "resize": "squash", "interpolation": "box", "value_range": 1}
+
+
+class Blind(Encoder):
+    """Sees nothing: its feature is a zero, so that a VLM over it answers from the text alone."""
+
+    def __init__(self, name: str, *, feature: str = "paper", licence: Mapping[str, str] | None = None) -> None:
+        super().__init__(name, feature=feature, control=True, licence=licence)
+        self.eval()
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """One zero, whatever the image."""
+        return torch.zeros(1, 1, 1)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """One token of one zero: (n, 1, 1)."""
+        return torch.zeros(len(images), 1, 1, device=images.device)
+
+    def paper_feature(self, images: Tensor) -> Tensor:
+        """(n, 1) zeros."""
+        return self.tokens(images)[:, 0]
+
+    @property
+    def paper_rule(self) -> str:
+        """The rule in words."""
+        return "nothing"
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """None: the image is not looked at."""
+        return {}

@@ -10,8 +10,7 @@ from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
 from vlmatch.licences import licence_of
-from vlmatch.probes.pairs import Entry, ProbeSet
-from vlmatch.probes.selection import Options, build
+from vlmatch.probes.shares import pairs_of
 from vlmatch.probes.split import Item
 
 PERMISSIVE = ("Apache-2.0", "MIT", "BSD", "BSD-2-Clause", "BSD-3-Clause")
@@ -30,12 +29,8 @@ def features_of(items: Sequence[Item], backbone: Mapping[str, Any], store: Store
         )
     rows: dict[str, Tensor] = {}
     for source in sorted({item.source for item in items}):
-        probe = _probe(source, [item for item in items if item.source == source])
+        of_source = [item for item in items if item.source == source]
+        probe = pairs_of(of_source, f"training_{source}", drop_duplicates=False)
         embeddings, _ = embed("encoder", backbone, probe, store, trainer)
         rows |= zip((pair.id for pair in probe.pairs), torch.from_numpy(embeddings.array), strict=True)
     return torch.stack([rows[item.id] for item in items])
-
-
-def _probe(source: str, items: Sequence[Item]) -> ProbeSet:
-    entries = [Entry(item.id, item.image, item.caption, item.category) for item in items]
-    return build(f"training_{source}", entries, Options(drop_duplicates=False))

@@ -13,13 +13,34 @@ from vlmatch.files import renamed
 from vlmatch.geometry import PairedGeometry
 from vlmatch.outcomes import Outcome
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
-from vlmatch.report.plots import heat_maps, score_bars
+from vlmatch.report.plots import heat_maps, score_bars, truth_panels
 from vlmatch.report.ranking import LlmRanking, Ranking, Standing
 from vlmatch.report.table import agreement_line, number, relative, settled_line
+from vlmatch.report.truth import (
+    Against,
+    bare,
+    course_points,
+    course_words,
+    interval,
+    n_seeds,
+    paper_line,
+    setting_line,
+    undecided,
+)
+from vlmatch.study.correlation import RESAMPLES, SUBSETS
 
 
-def write_report(path: Path, rankings: Sequence[Ranking], store: Store, failures: Sequence[Outcome] = ()) -> Path:
-    """Write the page for these rankings; the geometries of each pick are read from the store. Returns `path`."""
+def write_report(
+    path: Path,
+    rankings: Sequence[Ranking],
+    store: Store,
+    failures: Sequence[Outcome] = (),
+    truths: Sequence[Against] = (),
+) -> Path:
+    """Write the page for these rankings, and for what of `truths` they were held against.
+
+    The geometries of each pick are read from the store. Returns `path`.
+    """
     environment = Environment(
         loader=PackageLoader("vlmatch.report", "."),
         autoescape=True,
@@ -29,11 +50,16 @@ def write_report(path: Path, rankings: Sequence[Ranking], store: Store, failures
     )
     environment.filters.update(number=number, agreement=agreement_line, settled=settled_line)
     environment.filters.update(pretraining=pretraining, published=published)
+    environment.filters.update(bare=bare, interval=interval, n_seeds=n_seeds, course_words=course_words)
+    environment.filters.update(paper_line=paper_line, setting=setting_line, course_points=course_points)
     environment.tests["trained_here"] = trained_here
+    environment.tests["undecided"] = undecided
     environment.tests["published"] = lambda encoder: bool(published(encoder))
     page = environment.get_template("page.html.j2").render(
         rankings=rankings,
-        llms=[[_shown(llm, store) for llm in ranking.llms] for ranking in rankings],
+        llms=[[_shown(llm, store, truths) for llm in ranking.llms] for ranking in rankings],
+        subsets=list(SUBSETS),
+        resamples=RESAMPLES,
         failures=failures,
     )
     with renamed(path) as temporary:
@@ -41,7 +67,7 @@ def write_report(path: Path, rankings: Sequence[Ranking], store: Store, failures
     return path
 
 
-def _shown(llm: LlmRanking, store: Store) -> dict[str, Any]:
+def _shown(llm: LlmRanking, store: Store, truths: Sequence[Against]) -> dict[str, Any]:
     """What the template shows of one LLM's ranking."""
     first = llm.standings[0]
     return {
@@ -53,6 +79,19 @@ def _shown(llm: LlmRanking, store: Store) -> dict[str, Any]:
         ],
         "bars": [Markup(score_bars(llm, name)) for name in _plotted(llm)],
         "maps": _maps(llm, store),
+        "truths": [_held(against) for against in truths if against.llm is llm],
+    }
+
+
+def _held(against: Against) -> dict[str, Any]:
+    """What the template shows of a ranking held against the truths of one setting."""
+    comparison = against.comparison
+    best = max(comparison.pretrained, key=lambda truth: truth.mean, default=None)
+    return {
+        "against": against,
+        "panels": Markup(truth_panels(against.scores, comparison.blind)),
+        "best": best,
+        "tier": {truth.encoder for truth in comparison.best_tier},
     }
 
 

@@ -1,19 +1,25 @@
-"""Plots of the report: scores as bars, and the two geometries of a pick as heat maps in one common order."""
+"""Plots of the report: scores as bars, scores against truths, and a pick's two geometries as heat maps in one order."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
 from vlmatch.geometry import PairedGeometry
 from vlmatch.report.ranking import LlmRanking
+from vlmatch.report.truth import SPOKEN_OF, Foretold, bare
+from vlmatch.study.truths import Truth
 
 PRETRAINED, PICKED, CONTROL = "#4c78a8", "#2a9d5c", "#bdbdbd"
+TRAINED_HERE = "#e08a2e"
+PANELS = 4  # in a row
 Distances = NDArray[np.float64]
 
 
@@ -67,6 +73,60 @@ def heat_maps(pair: PairedGeometry, encoder: str, llm: str) -> bytes:
         axes.set_yticks([])
     figure.colorbar(shown, ax=panels, label="angle (radians)", shrink=0.85)
     return _drawn(lambda file: figure.savefig(file, format="png", dpi=110, metadata={"Software": None}))
+
+
+def truth_panels(scores: Sequence[Foretold], blind: Truth | None) -> str:
+    """Truth over score, one panel a score, as an SVG; right is better in all, the blind model is a dashed line.
+
+    Bars are one standard error of the truth to each side; the encoder that the score puts first is named.
+    """
+    kinds: tuple[tuple[str, str, str, Callable[[Truth], bool]], ...] = (
+        ("packaged", PRETRAINED, "o", lambda truth: truth.packaged),
+        ("trained here", TRAINED_HERE, "s", lambda truth: truth.trained_here),
+        ("control", "#8a94a3", "x", lambda truth: truth.control),
+    )
+    rows = -(-len(scores) // PANELS)
+    figure = Figure(figsize=(14, 3.4 * rows + 0.4), layout=ConstrainedLayoutEngine(hspace=0.06))
+    panels = figure.subplots(rows, PANELS, sharey=True, squeeze=False).ravel()
+    for axes, score in zip(panels, scores, strict=False):
+        for label, colour, marker, member in kinds:
+            points = [point for point in score.points if member(point.truth)]
+            axes.errorbar(
+                [point.score for point in points],
+                [point.truth.mean for point in points],
+                [point.truth.standard_error for point in points],
+                fmt=marker, color=colour, label=label, markersize=5, elinewidth=0.8, alpha=0.85,
+            )  # fmt: skip
+        if blind is not None:
+            axes.axhline(blind.mean, color="#8a94a3", linestyle="--", linewidth=0.8, label="blind model")
+        _name_first(axes, score)
+        correlation = score.correlations[SPOKEN_OF]
+        axes.set_title(f"{score.title}: Spearman {bare(correlation.spearman)}", fontsize=10, loc="left")
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(scores) :]:
+        axes.set_visible(False)
+    for axes in panels[::PANELS]:
+        axes.set_ylabel("truth", fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=4, fontsize=9, frameon=False)
+    return _svg(figure)
+
+
+def _name_first(axes: Any, score: Foretold) -> None:
+    """Name the encoder that the score puts first, and turn the axis of a score that is better when lower."""
+    axes.margins(x=0.08, y=0.12)
+    if not score.points:
+        return
+    first = (max if score.higher_is_better else min)(score.points, key=lambda point: point.score)
+    if not score.higher_is_better:
+        axes.invert_xaxis()
+    axes.annotate(
+        first.truth.encoder, (first.score, first.truth.mean), xytext=(0, 7), textcoords="offset points",
+        ha="right", fontsize=7.5, zorder=1,
+    )  # fmt: skip
+    if max(abs(point.score) for point in score.points) >= 1e4:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlabel(f"{score.title} ({'higher' if score.higher_is_better else 'lower'} is better)", fontsize=8)
 
 
 def _svg(figure: Figure) -> str:

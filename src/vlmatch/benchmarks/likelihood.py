@@ -1,0 +1,145 @@
+"""Log-likelihoods of many candidate answers for each picture: what they share is computed once, the rest in one row."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlmatch.errors import VlmatchError
+from vlmatch.vlm.model import VLM
+from vlmatch.vlm.tokens import IMAGE
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """A question as the LLM reads it: `shared` begins with the picture's tokens; what is in front of it is cached."""
+
+    cache: Any
+    cached: int
+    shared: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """Candidates of b pictures, a row each, without their last tokens, which predict nothing that is asked.
+
+    tokens, owners, depths (b, m): a token, the candidate that it belongs to (-1: padding), its place in there.
+    rows, places, answers (r,): which row's logits, at which place behind the shared part's last token (0: at it),
+    predict which token. candidates (r,): the candidate that it is of, counted over all rows.
+    """
+
+    tokens: Tensor
+    owners: Tensor
+    depths: Tensor
+    rows: Tensor
+    places: Tensor
+    answers: Tensor
+    candidates: Tensor
+
+
+def log_likelihoods(
+    vlm: VLM, visual: Tensor, prompt: Sequence[int], candidates: Sequence[Sequence[Sequence[int]]], batch_size: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Log-likelihoods in nats of the candidates of each picture, as (number of the picture, (c,) float64 on the CPU).
+
+    visual: n pictures, as `VLM.visual_tokens` wants them. prompt: token ids with `IMAGE` once. candidates: c token
+    sequences for each picture; each follows the prompt, and no end-of-text token is scored. Pictures come in the order
+    of their lengths. The model has to be in evaluation mode.
+
+    A row is: prompt | candidate | candidate ... Each candidate sees the prompt and itself, by a 4-D mask, and its
+    positions count on from the prompt, so its likelihood is that of the prompt with this candidate alone.
+
+    Raises VlmatchError where an LLM with a sliding window does not see a whole row of prompt and candidate.
+    """
+    device = vlm.causal_lm.get_input_embeddings().weight.device
+    read = _read(vlm, prompt, device)
+    _check_window(vlm, read, max(len(ids) for found in candidates for ids in found))
+    lengths = [sum(len(ids) - 1 for ids in found) for found in candidates]
+    order = sorted(range(len(candidates)), key=lambda number: lengths[number])
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        counts = [len(candidates[number]) for number in chosen]
+        packed = _pack([candidates[number] for number in chosen], device)
+        found = _scored(vlm, read, packed, visual[chosen].to(device), sum(counts))
+        yield from zip(chosen, torch.split(found.cpu(), counts), strict=True)
+
+
+@torch.inference_mode()
+def _read(vlm: VLM, prompt: Sequence[int], device: torch.device) -> _Prompt:
+    """Cut the prompt at its picture, and compute keys and values of what is in front of it."""
+    at = list(prompt).index(IMAGE)
+    shared = (*[IMAGE] * vlm.tokens_per_image, *prompt[at + 1 :])
+    if at == 0:
+        return _Prompt(None, 0, shared)
+    output = vlm.causal_lm.base_model(input_ids=torch.tensor([prompt[:at]], device=device), use_cache=True)
+    return _Prompt(output.past_key_values, at, shared)
+
+
+def _pack(candidates: Sequence[Sequence[Sequence[int]]], device: torch.device) -> _Packed:
+    """Lay the candidates of each picture side by side."""
+    fed: list[list[tuple[int, int, int]]] = []
+    read: list[tuple[int, int, int, int]] = []
+    total = 0
+    for row, found in enumerate(candidates):
+        line: list[tuple[int, int, int]] = []
+        for owner, ids in enumerate(found):
+            places = [0, *range(len(line) + 1, len(line) + len(ids))]
+            read += [(row, place, answer, total + owner) for place, answer in zip(places, ids, strict=True)]
+            line += [(token, owner, depth) for depth, token in enumerate(ids[:-1])]
+        total += len(found)
+        fed.append(line)
+    longest = max(map(len, fed))
+    padded = [[*line, *[(0, -1, 0)] * (longest - len(line))] for line in fed]
+    tokens, owners, depths = torch.tensor(padded, dtype=torch.long, device=device).view(len(fed), longest, 3).unbind(2)
+    rows, places_, answers, numbers = torch.tensor(read, device=device).unbind(1)
+    return _Packed(tokens, owners, depths, rows, places_, answers, numbers)
+
+
+@torch.inference_mode()
+def _scored(vlm: VLM, prompt: _Prompt, packed: _Packed, visual: Tensor, n_candidates: int) -> Tensor:
+    """The log-likelihood of each candidate of a batch, (n_candidates,) float64."""
+    b, m = packed.tokens.shape
+    s = len(prompt.shared)
+    shared = torch.tensor(prompt.shared, device=visual.device)
+    embedded = vlm.embed(torch.cat([shared.expand(b, s), packed.tokens], dim=1), visual)
+    steps = torch.arange(s, device=visual.device).expand(b, s)
+    cache = copy.deepcopy(prompt.cache)  # the LLM appends to the one that it is given
+    if cache is not None:
+        cache.batch_repeat_interleave(b)
+    output = vlm.causal_lm(
+        inputs_embeds=embedded,
+        attention_mask=_mask(packed.owners, prompt, embedded.dtype),
+        position_ids=prompt.cached + torch.cat([steps, s + packed.depths], dim=1),
+        past_key_values=cache,
+        use_cache=cache is not None,
+        logits_to_keep=m + 1,
+    )
+    logits = output.logits.float()
+    normalisers = logits.logsumexp(dim=2)
+    rows, places = packed.rows, packed.places
+    values = (logits[rows, places, packed.answers] - normalisers[rows, places]).double()
+    return values.new_zeros(n_candidates).index_add_(0, packed.candidates, values)
+
+
+def _mask(owners: Tensor, prompt: _Prompt, dtype: torch.dtype) -> Tensor:
+    """What each token sees, as what is added to attention: (b, 1, s + m, cached + s + m), 0 or the least number."""
+    b, m = owners.shape
+    s, cached = len(prompt.shared), prompt.cached
+    unseen = torch.ones(s + m, s + m, dtype=torch.bool, device=owners.device).triu(1).repeat(b, 1, 1)
+    unseen[:, s:, s:] |= owners[:, :, None] != owners[:, None, :]
+    mask = torch.zeros(b, 1, s + m, cached + s + m, dtype=dtype, device=owners.device)
+    mask[:, 0, :, cached:].masked_fill_(unseen, torch.finfo(dtype).min)
+    return mask
+
+
+def _check_window(vlm: VLM, prompt: _Prompt, longest: int) -> None:
+    window = getattr(vlm.causal_lm.config.get_text_config(), "sliding_window", None)
+    length = prompt.cached + len(prompt.shared) + longest
+    if window is not None and length > window:
+        raise VlmatchError(
+            f"llm '{vlm.llm.name}': prompt, picture and answer have {length} tokens, and it sees {window} back "
+            "(sliding_window); give a recipe with fewer visual tokens, or another LLM"
+        )

@@ -1,0 +1,98 @@
+"""Public benchmarks by lmms-eval, in this process, with a VLM in memory."""
+
+import json
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.files import renamed
+from vlmatch.network import require_network
+from vlmatch.vlm.model import VLM
+
+DATA = "task.tasks: the data of public benchmarks are"
+INSTEAD = "choose tasks that are in Hugging Face's cache, with HF_HUB_OFFLINE=1 and offline=false"
+
+
+def evaluate_public(
+    vlm: VLM,
+    tasks: Sequence[str],
+    *,
+    about: Mapping[str, Any],
+    template: str,
+    pad: Sequence[int] | None = None,
+    folder: Path,
+    limit: int | None = None,
+    batch_size: int = 1,
+    max_new_tokens: int = 128,
+    own_tasks: Path | None = None,
+) -> dict[str, Any]:
+    """Ask `tasks` of lmms-eval and return its results, the plain values that `write` writes.
+
+    about: what tells this VLM apart; it stands in the results as the model's arguments. template, pad: of the
+    conversations and pictures that it was trained on. folder: for what tasks write themselves. limit: items a task;
+    None: all. own_tasks: a folder with yamls of other tasks, from which alone they are then taken, without network.
+
+    Raises VlmatchError on a wrong argument, NotHereError where lmms-eval or a task's data can't be had.
+    """
+    _check(limit, batch_size, max_new_tokens)
+    require_lmms_eval()
+    from lmms_eval.evaluator import simple_evaluate
+    from lmms_eval.tasks import TaskManager
+    from loguru import logger
+
+    from vlmatch.benchmarks.lmms_model import VlmatchModel
+
+    logger.disable("lmms_eval")  # a line for each of some thousand tasks
+    model = VlmatchModel(vlm, template=template, pad=pad, batch_size=batch_size, max_new_tokens=max_new_tokens)
+    manager = TaskManager(
+        include_path=None if own_tasks is None else str(own_tasks),
+        include_defaults=own_tasks is None,
+        model_name="vlmatch",
+    )
+    if unknown := [task for task in tasks if task not in manager.all_tasks]:
+        raise VlmatchError(f"task.tasks: '{unknown[0]}' is no task of lmms-eval; `lmms-eval tasks` lists them")
+    if own_tasks is None:
+        require_network(DATA, INSTEAD)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        found = simple_evaluate(
+            model,
+            model_args=dict(about),
+            tasks=list(tasks),
+            task_manager=manager,
+            batch_size=batch_size,
+            limit=limit,
+            log_samples=False,
+            cli_args=Namespace(output_path=str(folder), process_with_media=False),
+        )
+    except OSError as error:  # datasets and the hub raise kinds of it
+        raise NotHereError(f"task.tasks={','.join(tasks)}: {one_line(error)[:300]}") from error
+    return dict(found)
+
+
+def write(results: Mapping[str, Any], path: Path) -> None:
+    """Write results as lmms-eval writes them, in one step; `task=import` reads them."""
+    from lmms_eval.utils import handle_non_serializable
+
+    with renamed(path) as temporary:
+        temporary.write_text(json.dumps(results, indent=2, default=handle_non_serializable, ensure_ascii=False))
+
+
+def require_lmms_eval() -> None:
+    """Raise NotHereError unless lmms-eval is installed; it has a lock of its own, beside the project's."""
+    if find_spec("lmms_eval") is None:
+        raise NotHereError("lmms-eval is not installed here; `make test-lmms` sets up .venv-lmms with it")
+
+
+def _check(limit: object, batch_size: int, max_new_tokens: int) -> None:
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise VlmatchError(
+            f"task.limit={limit}; wanted a whole number of items a task, or null for all. Of a share, lmms-eval takes "
+            "what it is of the first task for all others too"
+        )
+    for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
+        if value < 1:
+            raise VlmatchError(f"task.{name}={value}; wanted 1 or more")

@@ -1,0 +1,163 @@
+"""A VLM as a model of lmms-eval, in this process: any encoder and any projector, asked in batches."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from lmms_eval.api.instance import GenerationResult
+from lmms_eval.api.model import lmms
+from PIL import Image
+from torch import Tensor, nn
+
+from vlmatch.errors import VlmatchError
+from vlmatch.vlm.batches import Collate
+from vlmatch.vlm.conversations import ASSISTANT, USER, Conversations, Turn
+from vlmatch.vlm.llava_json import on_square
+from vlmatch.vlm.material import Sample
+from vlmatch.vlm.model import VLM
+from vlmatch.vlm.tokens import IGNORED, PLACE, Tokenised, expanded
+
+TEMPLATES = ("vicuna_v1", "chat")  # 'plain' has no place for a question
+OWN = ("until", "image_aspect_ratio")  # generation options that are not transformers'; encoders do their own resizing
+
+
+class VlmatchModel(lmms):
+    """Answers lmms-eval's requests with a VLM that has its encoder.
+
+    template, pad: of the conversations and pictures that the VLM was trained on (`LlavaJson`). max_new_tokens: where a
+    task doesn't say.
+    Raises VlmatchError where the VLM can't see, or the template can't ask.
+    """
+
+    def __init__(
+        self, vlm: VLM, *, template: str, pad: Sequence[int] | None, batch_size: int, max_new_tokens: int
+    ) -> None:
+        super().__init__()
+        if vlm.visual is None:
+            raise VlmatchError("this VLM is fed cached features and can't see new pictures; give it its encoder")
+        if template not in TEMPLATES:
+            raise VlmatchError(f"template='{template}' can't ask questions; choose one of {', '.join(TEMPLATES)}")
+        self.vlm = vlm.eval()
+        self.encoder = vlm.visual.encoder
+        self.conversations = Conversations(template, vlm.tokenizer)
+        self.pad = tuple(pad) if pad else None
+        self.batch_size = batch_size
+        self.max_new_tokens = max_new_tokens
+
+    def generate_until(self, requests: Sequence[Any]) -> list[str]:
+        """Answers to (question, generation options, pictures of a document, its number, task, split), in their order.
+
+        Greedy, unless the options say `do_sample: true` or, saying nothing of it, a temperature above 0.
+        """
+        answers = [""] * len(requests)
+        for numbers in self._batches(requests):
+            options = dict(requests[numbers[0]].args[1])
+            asked = [self._asked(requests[n].args[0], *requests[n].args[2:]) for n in numbers]
+            prompts = [self.conversations.prompt([Turn(USER, text)]) for text, _ in asked]
+            found = self.vlm.generate(
+                self._visual([picture for _, pictures in asked for picture in pictures]),
+                [self._expanded(prompt) for prompt in prompts],
+                int(options.pop("max_new_tokens", self.max_new_tokens)),
+                **sampling(options),
+            )
+            for number, text in zip(numbers, found, strict=True):
+                answers[number] = until(text, options.get("until"))
+        return answers
+
+    @torch.inference_mode()
+    def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
+        """Of (question, answer, pictures of a document, its number, task, split): loss, and whether greedy gives it.
+
+        The loss is the negative log-likelihood, in nats, summed over the answer and the token that ends it. lmms-eval
+        calls it a likelihood and takes the smallest for the model's choice. Each pair comes in a `GenerationResult`,
+        since lmms-eval 0.7 makes a string of anything else.
+        """
+        found: list[Any] = [None] * len(requests)
+        for numbers in self._batches(requests):
+            losses, greedy = self._likelihood([requests[n].args for n in numbers])
+            for number, loss, same in zip(numbers, losses.tolist(), greedy.tolist(), strict=True):
+                found[number] = GenerationResult((loss, same))
+        return found
+
+    def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
+        """Always raises: a task of several rounds is none of those that this is for."""
+        raise VlmatchError(
+            f"task '{requests[0].task_name}' asks in several rounds, which vlmatch doesn't; leave it out"
+        )
+
+    def _likelihood(self, asked: Sequence[tuple[Any, ...]]) -> tuple[Tensor, Tensor]:
+        samples = []
+        for question, answer, to_visual, document, task, split in asked:
+            text, pictures = self._asked(question, to_visual, document, task, split)
+            wanted = answer(self.task_dict[task][split][document]) if callable(answer) else answer
+            tokens = self.conversations.tokenised([Turn(USER, text), Turn(ASSISTANT, str(wanted))])
+            samples.append((Sample(task, tokens, ()), [self._prepared(picture) for picture in pictures]))
+        batch = Collate(self.vlm.tokens_per_image)(samples).to(self._device)
+        logits, targets = self.vlm(batch)
+        losses = nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none"
+        )
+        greedy = ((logits.argmax(dim=-1) == targets) | (targets == IGNORED)).all(dim=1)
+        return losses.reshape(targets.shape).sum(dim=1), greedy
+
+    def _batches(self, requests: Sequence[Any]) -> Iterator[list[int]]:
+        """Numbers of requests with equal options, the longest first, so that too large a batch shows at once."""
+        from rich.progress import Progress
+
+        def options(number: int) -> str:
+            given = requests[number].args[1]
+            return repr(given) if isinstance(given, Mapping) else ""
+
+        order = sorted(range(len(requests)), key=lambda n: (options(n), -len(requests[n].args[0])))
+        with Progress(transient=True) as progress:
+            bar = progress.add_task("asking", total=len(requests))
+            for _, group in groupby(order, key=options):
+                same = list(group)
+                for start in range(0, len(same), self.batch_size):
+                    numbers = same[start : start + self.batch_size]
+                    yield numbers
+                    progress.advance(bar, len(numbers))
+
+    def _asked(self, question: str, to_visual: Any, document: int, task: str, split: str) -> tuple[str, list[Any]]:
+        """The question with a place for each of its pictures, and these."""
+        pictures = list(to_visual(self.task_dict[task][split][document]) or [])
+        for picture in pictures:
+            if not isinstance(picture, Image.Image):
+                raise VlmatchError(f"task '{task}', item {document}: {type(picture).__name__}, wanted pictures alone")
+        places = question.count(PLACE)
+        if places not in (0, len(pictures)):
+            raise VlmatchError(f"task '{task}', item {document}: {places} x '{PLACE}' for {len(pictures)} pictures")
+        in_front = "" if places else " ".join([PLACE] * len(pictures)) + "\n"
+        return (in_front + question).strip(), pictures
+
+    def _expanded(self, prompt: list[int]) -> tuple[int, ...]:
+        return expanded(Tokenised(tuple(prompt), tuple(prompt)), self.vlm.tokens_per_image).ids
+
+    def _prepared(self, picture: Image.Image) -> Tensor:
+        image = picture.convert("RGB")
+        return self.encoder.prepare(image if self.pad is None else on_square(image, self.pad))
+
+    def _visual(self, pictures: Sequence[Image.Image]) -> Tensor | None:
+        if not pictures:
+            return None
+        return self.encoder.collate([self._prepared(picture) for picture in pictures]).to(self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = self.vlm.causal_lm.get_input_embeddings().weight.device
+        return device
+
+
+def sampling(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's generation options as transformers' generate takes them; one that it doesn't know, it refuses."""
+    known = {key: value for key, value in options.items() if key not in OWN and value is not None}
+    if not known.get("do_sample", known.get("temperature", 0) > 0):
+        return {key: value for key, value in known.items() if key not in ("do_sample", "temperature", "top_p", "top_k")}
+    return {**known, "do_sample": True}
+
+
+def until(text: str, stops: str | Sequence[str] | None) -> str:
+    """A text up to the first of the stops in it."""
+    wanted = [stops] if isinstance(stops, str) else stops or []
+    return text[: min((text.index(stop) for stop in wanted if stop and stop in text), default=len(text))]

@@ -1,0 +1,155 @@
+"""Result files of lmms-eval: the public benchmarks in them, as scores from 0 to 1."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vlmatch.errors import VlmatchError, one_line
+from vlmatch.results import Benchmark
+
+TABLE = Path(__file__).with_name("lmms_tasks.csv")
+VERSION = 1  # of the table: raise it with any change that gives other scores of the same file
+
+
+@dataclass(frozen=True)
+class PublicTask:
+    """How lmms-eval names a benchmark, and what of its figures is the score.
+
+    metric: with the filter, as in the file. perfect: the figure of a model that is always right. chance: of a score
+    from 0 to 1, what guessing gives. items: independent answers that the metric is of, when all are asked.
+    whole: whether the metric is only defined over all of them.
+    """
+
+    benchmark: str
+    task: str
+    metric: str
+    perfect: float
+    chance: float
+    items: int
+    whole: bool
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """What one file says. limit: items a task, None: all. model: its arguments. skipped: tasks without a benchmark."""
+
+    path: Path
+    benchmarks: Mapping[str, Benchmark]
+    skipped: tuple[str, ...]
+    limit: int | None
+    model: str | Mapping[str, Any]
+    version: str
+
+
+@cache
+def public_tasks() -> dict[str, PublicTask]:
+    """The table of benchmarks, by lmms-eval's names of their tasks."""
+    with TABLE.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        row["task"]: PublicTask(
+            row["benchmark"],
+            row["task"],
+            row["metric"],
+            float(row["perfect"]),
+            float(row["chance"]),
+            int(row["items"]),
+            row["whole"] == "yes",
+        )
+        for row in rows
+    }
+
+
+def read_result_file(path: Path) -> ResultFile:
+    """Read a file that lmms-eval 0.5 to 0.7 wrote.
+
+    Raises VlmatchError on one that is none, has no public benchmark, lacks a benchmark's metric, or has a limit where
+    there can be none.
+    """
+    plain = _plain(path)
+    config = plain["config"]
+    limit = _limit(path, config.get("limit"))
+    known = {task: public_tasks()[task] for task in plain["results"] if task in public_tasks()}
+    skipped = tuple(sorted(set(plain["results"]) - set(known)))
+    if not known:
+        raise VlmatchError(
+            f"'{path}' has none of the public benchmarks, but {', '.join(skipped) or 'nothing'}; wanted one or more of "
+            f"{', '.join(public_tasks())}"
+        )
+    return ResultFile(
+        path,
+        {task.benchmark: _benchmark(path, task, plain) for task in known.values()},
+        skipped,
+        limit,
+        config.get("model_args") or "",
+        str(plain.get("lmms_eval_version")),
+    )
+
+
+def standard_error(score: float, items: int) -> float:
+    """The largest standard error that a mean of n scores between 0 and 1 can have: sqrt(p (1 - p) / n).
+
+    It is the binomial one where each item is right or wrong (Bhatia and Davis, 2000, for scores between).
+    """
+    return math.sqrt(score * (1 - score) / items)
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VlmatchError(f"'{path}' can't be read: {one_line(error)}; wanted a result file of lmms-eval") from error
+    wanted = ("results", "config", "n-samples")
+    if not isinstance(plain, dict) or any(not isinstance(plain.get(key), dict) for key in wanted):
+        raise VlmatchError(
+            f"'{path}' is no result file of lmms-eval, which has {', '.join(wanted)}; its *_results.json is one, its "
+            "*_samples_*.jsonl are not"
+        )
+    return plain
+
+
+def _limit(path: Path, limit: Any) -> int | None:
+    if limit in (None, -1):
+        return None
+    if isinstance(limit, float) and limit.is_integer():
+        limit = int(limit)
+    if not isinstance(limit, int) or limit < 1:
+        raise VlmatchError(
+            f"'{path}' has limit={limit}; wanted a whole number of items: of a share, lmms-eval takes what it is "
+            "of the first task for all others too"
+        )
+    return limit
+
+
+def _benchmark(path: Path, task: PublicTask, plain: Mapping[str, Any]) -> Benchmark:
+    figures = plain["results"][task.task]
+    value = figures.get(task.metric)
+    if not _is_number(value):
+        there = ", ".join(sorted(key for key in figures if "," in key and "_stderr" not in key))
+        raise VlmatchError(f"'{path}': task '{task.task}' has no number as {task.metric}; there are {there or 'none'}")
+    score = value / task.perfect
+    if not 0 <= score <= 1:
+        raise VlmatchError(f"'{path}': task '{task.task}' has {task.metric}={value}, wanted 0 to {task.perfect:g}")
+    items = plain["n-samples"].get(task.task, {})
+    asked, there_are = items.get("effective"), items.get("original")
+    if not _is_number(asked) or not _is_number(there_are) or asked < 1:
+        raise VlmatchError(f"'{path}' doesn't say how many items of '{task.task}' were asked (n-samples)")
+    if task.whole and asked < there_are:
+        raise VlmatchError(
+            f"'{path}': {asked} of {there_are} items of '{task.task}' were asked, and its score is only defined over "
+            "all; evaluate it without --limit"
+        )
+    n = min(int(asked), task.items)
+    metric, _, filter_name = task.metric.partition(",")
+    stated = figures.get(f"{metric}_stderr,{filter_name}")
+    error = stated / task.perfect if _is_number(stated) else standard_error(score, n)
+    return Benchmark(score, error, task.chance, None, n, {})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

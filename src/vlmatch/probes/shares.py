@@ -1,0 +1,32 @@
+"""A share of the split as a probe set: the second probe, and the pictures that VLMs are trained and measured on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.selection import Options, build
+from vlmatch.probes.split import Item, Split
+
+
+def share_of(
+    split: Split,
+    share: str,
+    name: str | None = None,
+    sources: Sequence[str] | None = None,
+    source: str = "",
+    licence: str = "none stated",
+    **options: Any,
+) -> ProbeSet:
+    """The items of one share of the split, of all `sources` or of some; `options` are those of `selection.Options`.
+
+    Raises VlmatchError where the split has no such share, or as `selection.build` does.
+    """
+    return pairs_of(split.share(share, sources), name or share, source, licence, **options)
+
+
+def pairs_of(
+    items: Sequence[Item], name: str, source: str = "", licence: str = "none stated", **options: Any
+) -> ProbeSet:
+    """Items of the split as a probe set, with their categories as labels."""
+    entries = [Entry(item.id, item.image, item.caption, item.category) for item in items]
+    return build(name, entries, Options(**options), source=source, licence=licence)

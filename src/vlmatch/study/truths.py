@@ -1,0 +1,227 @@
+"""The truth about each encoder: the mean over seeds of runs that nothing but encoder and seed sets apart."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import sqrt
+from statistics import fmean, stdev
+
+from vlmatch.encoders.catalogue import catalogue
+from vlmatch.errors import VlmatchError
+from vlmatch.results import BLIND, Benchmark, Recipe, Result, Score, Suite
+
+RANDOM = "random_resnet18"  # the control that has an architecture and no training
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One encoder's runs, one a seed, in the order of seeds."""
+
+    encoder: str
+    runs: tuple[Result, ...]
+
+    @property
+    def control(self) -> bool:
+        """Whether the encoder is a control."""
+        return self.runs[0].control
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether this project trained the encoder; one that the catalogue does not know is other people's making."""
+        entry = catalogue().get(self.encoder)
+        return entry is not None and entry.trained_on_domain
+
+    @property
+    def packaged(self) -> bool:
+        """Whether other people pretrained it."""
+        return not self.control and not self.trained_here
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """The encoder's weights; None of one that has none."""
+        return self.runs[0].visual.weights_sha256
+
+    @property
+    def mean(self) -> float:
+        """The mean over seeds of the mean over groups; 0 is chance, 1 is perfect."""
+        return fmean(run.mean.score for run in self.runs)
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation between seeds (n - 1); None of one seed."""
+        return stdev(run.mean.score for run in self.runs) if len(self.runs) > 1 else None
+
+    @property
+    def standard_error(self) -> float:
+        """Of `mean`: sqrt(mean of the runs' squared standard errors + deviation^2 / seeds).
+
+        All seeds answer the same items, so their number divides what the seeds add and not what the items do. With
+        one seed it is the items' alone, which is too little.
+        """
+        items = fmean(run.mean.standard_error**2 for run in self.runs)
+        return sqrt(items + (self.deviation or 0.0) ** 2 / len(self.runs))
+
+    def group(self, name: str) -> Score:
+        """The mean over seeds of one group's score, and the root mean square of its standard errors."""
+        return _over([run.groups[name] for run in self.runs])
+
+    def benchmark(self, name: str) -> Score:
+        """The mean over seeds of one benchmark's score, as it is, and the root mean square of its standard errors."""
+        return _over([run.benchmarks[name] for run in self.runs])
+
+    def source(self, name: str) -> float | None:
+        """The mean over groups, above chance, of the items of one source of pictures; None where there are none."""
+        found = [mean for run in self.runs for mean in [_of_source(run, name)] if mean is not None]
+        return fmean(found) if found else None
+
+    @property
+    def course(self) -> tuple[tuple[int, float], ...]:
+        """Steps on the way and the mean over seeds there; the end is `mean`. Empty where seeds differ in the steps."""
+        steps = {tuple(moment.step for moment in run.course) for run in self.runs}
+        if len(steps) > 1:
+            return ()
+        moments = zip(*(run.course for run in self.runs), strict=True)
+        return tuple((each[0].step, fmean(moment.mean for moment in each)) for each in moments)
+
+    def errors_above(self, other: "Truth") -> float:
+        """By how many standard errors of the difference this one is above `other`, as if their errors were independent.
+
+        They answer the same items, so that the difference is known better than this says.
+        """
+        return (self.mean - other.mean) / sqrt(self.standard_error**2 + other.standard_error**2)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that runs must share to be compared."""
+
+    llm: str
+    data: str
+    recipe: Recipe
+    suite: Suite
+    split: str
+
+    @classmethod
+    def of(cls, run: Result) -> "Setting":
+        """The setting of a run."""
+        return cls(run.llm, run.data, run.recipe, run.suite, run.split)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The truths of one setting, best first, the blind model among them."""
+
+    setting: Setting
+    truths: tuple[Truth, ...]
+
+    @cached_property
+    def by_encoder(self) -> dict[str, Truth]:
+        """The truths by the encoders' names."""
+        return {truth.encoder: truth for truth in self.truths}
+
+    @property
+    def blind(self) -> Truth | None:
+        """The model that sees nothing."""
+        return self.by_encoder.get(BLIND)
+
+    @property
+    def random(self) -> Truth | None:
+        """The network of random weights."""
+        return self.by_encoder.get(RANDOM)
+
+    @property
+    def pretrained(self) -> tuple[Truth, ...]:
+        """All but controls, best first."""
+        return tuple(truth for truth in self.truths if not truth.control)
+
+    @property
+    def best_tier(self) -> tuple[Truth, ...]:
+        """The better half, by truth, of the packaged encoders; the middle one of an odd number is in."""
+        packaged = [truth for truth in self.truths if truth.packaged]
+        return tuple(packaged[: (len(packaged) + 1) // 2])
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the groups."""
+        return tuple(self.truths[0].runs[0].groups)
+
+    @property
+    def benchmarks(self) -> dict[str, Benchmark]:
+        """The benchmarks, as the first run has them: chance and items are the same for all."""
+        return dict(self.truths[0].runs[0].benchmarks)
+
+    def group_of(self, benchmark: str) -> str | None:
+        """The group that a benchmark counts in; None of one that is reported and counts in none."""
+        groups = self.truths[0].runs[0].groups
+        return next((name for name, group in groups.items() if benchmark in group.of), None)
+
+    @property
+    def steps(self) -> int | None:
+        """The optimiser's steps of a run, the same for all; None where runs differ or it is not known."""
+        found = {run.steps for truth in self.truths for run in truth.runs}
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of pictures that the groups' benchmarks have items of."""
+        run = self.truths[0].runs[0]
+        asked = [name for group in run.groups.values() for name in group.of]
+        return tuple(dict.fromkeys(source for name in asked for source in run.benchmarks[name].by_source))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds that some encoder was trained with."""
+        return tuple(sorted({run.seed for truth in self.truths for run in truth.runs}))
+
+
+def comparisons(results: Iterable[Result]) -> list[Comparison]:
+    """One Comparison a setting: runs of another LLM, data, recipe or suite version, or split never mix.
+
+    Raises VlmatchError where an encoder's seeds were trained on different features, or asked different benchmarks.
+    """
+    settings: dict[Setting, dict[str, list[Result]]] = {}
+    for run in results:
+        settings.setdefault(Setting.of(run), {}).setdefault(run.encoder, []).append(run)
+    found = [_comparison(setting, by_encoder) for setting, by_encoder in settings.items()]
+    return sorted(found, key=lambda comparison: repr(comparison.setting))
+
+
+def _comparison(setting: Setting, by_encoder: dict[str, list[Result]]) -> Comparison:
+    for runs in by_encoder.values():
+        _require_same(runs, "visual", lambda run: run.visual)
+    _require_same([run for runs in by_encoder.values() for run in runs], "benchmarks", _asked)
+    truths = [Truth(name, tuple(sorted(runs, key=lambda run: run.seed))) for name, runs in by_encoder.items()]
+    return Comparison(setting, tuple(sorted(truths, key=lambda truth: (-truth.mean, truth.encoder))))
+
+
+def _asked(run: Result) -> object:
+    """Which benchmarks a run was asked, over how many items, and how they are grouped."""
+    return {name: (each.n, each.chance) for name, each in run.benchmarks.items()}, {
+        name: group.of for name, group in run.groups.items()
+    }
+
+
+def _require_same(runs: Sequence[Result], field: str, value: Callable[[Result], object]) -> None:
+    for run in runs[1:]:
+        if value(run) != value(runs[0]):
+            raise VlmatchError(
+                f"results '{runs[0].run}' and '{run.run}' differ in {field} and in no version; "
+                "raise the version of what changed, or train the older one again"
+            )
+
+
+def _over(scores: Sequence[Score]) -> Score:
+    return Score(fmean(each.score for each in scores), sqrt(fmean(each.standard_error**2 for each in scores)))
+
+
+def _of_source(run: Result, source: str) -> float | None:
+    groups = []
+    for group in run.groups.values():
+        asked = [run.benchmarks[name] for name in group.of if source in run.benchmarks[name].by_source]
+        gains = [_above_chance(each.by_source[source].score, each.chance) for each in asked if each.chance is not None]
+        groups += [fmean(gains)] if gains else []
+    return fmean(groups) if groups else None
+
+
+def _above_chance(score: float, chance: float) -> float:
+    return (score - chance) / (1 - chance)

@@ -1,0 +1,75 @@
+"""Collect: put the result of every finished training into `results/`, which git keeps, and show what is new."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from vlmatch.errors import VlmatchError
+from vlmatch.report.table import terminal
+from vlmatch.report.truth import bare
+from vlmatch.results import Result, read, read_file, rendered, write
+from vlmatch.tasks.answer import results_folder
+
+FILE = "result.json"
+NEW, KEPT, REPLACED = "new", "as before", "replaced"
+
+
+def collect(config: DictConfig) -> None:
+    """Copy the result.json of every run below `task.runs` to its place in `results`: all, or none where one is refused.
+
+    Raises VlmatchError where no run is finished, where two runs are the same one with other results, and where a
+    result differs from the one that `results` holds for the same run, unless `task.replace` is true.
+    """
+    runs, folder = Path(config.task.runs), results_folder(config)
+    found = _finished(runs)
+    before = {result.run: result for result in read(folder)}
+    statuses = {run: _status(result, before.get(run)) for run, result in found.items()}
+    differing = [run for run, status in statuses.items() if status == REPLACED]
+    if differing and not config.task.replace:
+        raise VlmatchError(
+            f"{len(differing)} of {len(found)} runs in '{runs}' differ from '{folder}', {differing[0]} for one; "
+            "nothing is written: replace them by task.replace=true, or remove the runs"
+        )
+    for run, status in statuses.items():
+        if status != KEPT:
+            write(folder, found[run])
+    _show(found, statuses, folder)
+
+
+def _finished(runs: Path) -> dict[Path, Result]:
+    """Every finished run's result by its place below `results/`, in the order of places."""
+    found: dict[Path, tuple[Path, Result]] = {}
+    for path in sorted(runs.rglob(FILE)):
+        result = read_file(path)
+        other = found.get(result.run)
+        if other is not None and rendered(other[1]) != rendered(result):
+            raise VlmatchError(f"'{other[0]}' and '{path}' are both the run {result.run}, and differ; remove one")
+        found[result.run] = path, result
+    if not found:
+        raise VlmatchError(f"task.runs='{runs}': no run below it is finished (RUN/{FILE}); run task=train first")
+    return {run: found[run][1] for run in sorted(found)}
+
+
+def _status(result: Result, before: Result | None) -> str:
+    if before is None:
+        return NEW
+    return KEPT if rendered(result) == rendered(before) else REPLACED
+
+
+def _show(found: dict[Path, Result], statuses: dict[Path, str], folder: Path) -> None:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for head in ("recipe", "llm", "data", "encoder"):
+        table.add_column(head, no_wrap=True)
+    for head in ("seed", "truth", "std. error"):
+        table.add_column(head, justify="right")
+    table.add_column("")
+    for run, result in found.items():
+        names = f"{result.recipe.name} {result.recipe.version}", result.llm, result.data, result.encoder
+        figures = str(result.seed), bare(result.mean.score, 3), bare(result.mean.standard_error, 3)
+        table.add_row(*names, *figures, statuses[run], style="dim" if statuses[run] == KEPT else "")
+    console = terminal()
+    console.print(table)
+    counts = ", ".join(f"{list(statuses.values()).count(status)} {status}" for status in (NEW, REPLACED, KEPT))
+    console.print(f"{len(found)} runs: {counts}; {folder}", soft_wrap=True, highlight=False)

@@ -1,0 +1,146 @@
+"""Import: result files of lmms-eval become one truth among those of `results/`, and a run in MLflow."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from omegaconf import DictConfig
+
+from vlmatch.benchmarks.lmms_results import VERSION, ResultFile, read_result_file
+from vlmatch.errors import VlmatchError
+from vlmatch.objects import plain
+from vlmatch.results import (
+    Benchmark,
+    Group,
+    Recipe,
+    Result,
+    Score,
+    Seconds,
+    Suite,
+    Visual,
+    read_file,
+    write,
+)
+from vlmatch.tracking import Tracker
+
+SUITE = "public"
+IMPORTED = "imported: "
+NEEDED = ("encoder", "llm", "data", "recipe")
+ASSUMED = {"seed": 0, "version": 1, "control": False, "fingerprint": "unknown", "visual": None}
+
+
+def import_results(config: DictConfig) -> None:
+    """Read the files of `task.file`, write their result and log it; what was left out is printed."""
+    task = plain(config.task)
+    files = [read_result_file(path) for path in _paths(task["file"])]
+    result = result_of(files, {key: task[key] for key in (*NEEDED, "seed", "version", "control")})
+    folder = Path(task["results"])
+    _require_free(folder / result.run)
+    for file in files:
+        for name in file.skipped:
+            print(f"{file.path.name}: task '{name}' is none of the public benchmarks; left out")
+    path = write(folder, result)
+    recipe = f"{result.recipe.name} v{result.recipe.version}"
+    told = {"encoder": result.encoder, "llm": result.llm, "data": result.data, "recipe": recipe}
+    tracker = Tracker.of(config)
+    with tracker.run(str(result.run.with_suffix("")), {"task": "import", "seed": str(result.seed), **told}) as run_id:
+        tracker.log_config(run_id, config)
+        tracker.log_result(run_id, result)
+        for file in files:
+            tracker.log_file(run_id, file.path)
+    print(f"{path}: " + ", ".join(f"{name} {100 * each.score:.1f}" for name, each in result.benchmarks.items()))
+
+
+def result_of(files: Sequence[ResultFile], told: Mapping[str, Any]) -> Result:
+    """One result of files about one VLM; `told`: what the command line says of it, None where it says nothing.
+
+    Raises VlmatchError where the files differ in the model, the limit or lmms-eval's version, have a benchmark twice,
+    or neither they nor `told` name what was trained.
+    """
+    for field in ("limit", "version", "model"):
+        _require_same(files, field)
+    named = _named(files[0], told)
+    benchmarks: dict[str, Benchmark] = {}
+    for file in files:
+        if twice := sorted(set(benchmarks) & set(file.benchmarks)):
+            raise VlmatchError(f"'{file.path}' has {twice[0]}, and so has another of task.file; give one of them")
+        benchmarks |= file.benchmarks
+    group = group_of(benchmarks)
+    return Result(
+        encoder=str(named["encoder"]),
+        llm=str(named["llm"]),
+        data=str(named["data"]),
+        seed=int(named["seed"]),
+        control=bool(named["control"]),
+        recipe=Recipe(str(named["recipe"]), int(named["version"]), str(named["fingerprint"])),
+        visual=Visual(
+            **(named["visual"] or dict.fromkeys(("dimension", "tokens", "weights_sha256")) | {"rule": "unknown"})
+        ),
+        split="none",
+        suite=Suite(SUITE, VERSION, sum(each.n for each in benchmarks.values())),
+        benchmarks=benchmarks,
+        groups={SUITE: group},
+        mean=Score(group.score, group.standard_error),
+        course=(),
+        steps=None,
+        loss=None,
+        seconds=Seconds(None, None),
+        peak_bytes=None,
+        config={"limit": files[0].limit},
+        machine="unknown",
+        libraries={"lmms-eval": str(named.get("lmms_eval", files[0].version))},
+        source=IMPORTED + ", ".join(sorted(file.path.name for file in files)),
+    )
+
+
+def group_of(benchmarks: Mapping[str, Benchmark]) -> Group:
+    """All of them as one group, so that each counts alike, as in the papers' means."""
+    names = tuple(sorted(benchmarks))
+    scale = {name: 1 - (benchmarks[name].chance or 0.0) for name in names}
+    gains = [(benchmarks[name].score - (benchmarks[name].chance or 0.0)) / scale[name] for name in names]
+    squares = [(benchmarks[name].standard_error / scale[name]) ** 2 for name in names]
+    return Group(fmean(gains), math.sqrt(sum(squares)) / len(names), names)
+
+
+def _paths(given: Any) -> list[Path]:
+    """The files of `task.file`: one, a list, or all *results.json of a folder."""
+    if not given:
+        raise VlmatchError("task=import wants result files of lmms-eval; give task.file=FILE, [FILE,FILE] or FOLDER")
+    found = []
+    for path in map(Path, given if isinstance(given, list) else [given]):
+        inside = sorted(path.rglob("*results.json")) if path.is_dir() else [path]
+        if not inside:
+            raise VlmatchError(f"task.file='{path}': no *results.json in this folder")
+        found += inside
+    return found
+
+
+def _named(file: ResultFile, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Which VLM it is: what the file says (those of task=public do), what was told, else what is assumed."""
+    said = dict(file.model) if isinstance(file.model, Mapping) else {}
+    given = {key: value for key, value in told.items() if value is not None}
+    for key in given.keys() & said.keys():
+        if given[key] != said[key]:
+            raise VlmatchError(f"task.{key}={given[key]}, but '{file.path}' says {said[key]}; leave task.{key} out")
+    named = {**ASSUMED, **said, **given}
+    if missing := [key for key in NEEDED if key not in named]:
+        wanted = " ".join(f"task.{key}=NAME" for key in missing)
+        raise VlmatchError(f"'{file.path}' doesn't say which {missing[0]} it is of; give {wanted}")
+    return named
+
+
+def _require_same(files: Sequence[ResultFile], field: str) -> None:
+    first = getattr(files[0], field)
+    for file in files[1:]:
+        if getattr(file, field) != first:
+            raise VlmatchError(
+                f"task.file: '{files[0].path}' has {field} {first} and '{file.path}' {getattr(file, field)}; "
+                "they can't be one result: import them apart, under another task.recipe"
+            )
+
+
+def _require_free(path: Path) -> None:
+    if path.is_file() and not read_file(path).source.startswith(IMPORTED):
+        raise VlmatchError(f"'{path}' holds the result of a training here; import under another name: task.recipe=...")

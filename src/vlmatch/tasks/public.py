@@ -1,0 +1,94 @@
+"""Public: ask a trained VLM public benchmarks by lmms-eval, and write the file that task=import reads."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from vlmatch.benchmarks.lmms import evaluate_public, require_lmms_eval, write
+from vlmatch.errors import VlmatchError
+from vlmatch.objects import build, plain
+from vlmatch.vlm.model import VLM
+from vlmatch.vlm.runs import Run
+from vlmatch.vlm.saved import description, load
+from vlmatch.vlm.visual import VisualInput
+
+
+def public(config: DictConfig) -> None:
+    """Evaluate the VLM in `task.run` and write `task.to`/RECIPE/LLM-DATA/ENCODER-SEED_results.json."""
+    task = plain(config.task)
+    if not task["run"]:
+        raise VlmatchError(
+            "task=public wants the folder of a trained VLM, in which vlm.json lies; give task.run=FOLDER"
+        )
+    require_lmms_eval()
+    described = description(Path(task["run"]))
+    run = Run(described["encoder"], described["llm"], described["recipe"])
+    template, pad = trained_with(run.recipe, task["template"])
+    vlm = seeing(Path(task["run"]), described, tuple(config.targets))
+    to = Path(task["to"]) / f"{run.name}_results.json"
+    found = evaluate_public(
+        vlm,
+        task["tasks"],
+        about=about(run, vlm, described["shape"][1]),
+        template=template,
+        pad=pad,
+        folder=to.parent,
+        limit=task["limit"],
+        batch_size=task["batch_size"],
+        max_new_tokens=task["max_new_tokens"],
+        own_tasks=None if task["own_tasks"] is None else Path(task["own_tasks"]),
+    )
+    write(found, to)
+    print(f"{to}: {', '.join(task['tasks'])}; task=import task.file={to} makes it a truth")
+
+
+def trained_with(recipe: Mapping[str, Any], template: str | None) -> tuple[str, list[int] | None]:
+    """The template of conversations and the colour that pictures are padded with, of the recipe's last stage.
+
+    template: another one, for recipes that have no conversations.
+    """
+    data = recipe["stages"][-1]["data"]
+    found = template or data.get("template")
+    if found is None:
+        raise VlmatchError(
+            f"recipe '{recipe['name']}' trains on no conversations, so its VLM has not learnt to answer questions; "
+            "give task.template=vicuna_v1 or chat to ask it all the same"
+        )
+    return found, data.get("pad")
+
+
+def seeing(folder: Path, described: dict[str, Any], allowed: tuple[str, ...]) -> VLM:
+    """The VLM with its encoder, also where it was trained on cached features, on the GPU where there is one."""
+    import torch
+
+    vlm = load(folder, allowed=allowed)
+    if vlm.visual is None:
+        vlm.visual = VisualInput(build(described["encoder"], allowed=allowed), described["recipe"]["visual"]["what"])
+    return vlm.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
+
+
+def about(run: Run, vlm: VLM, width: int) -> dict[str, Any]:
+    """What task=import needs to know of the VLM."""
+    from importlib.metadata import version
+
+    visual = vlm.visual
+    assert visual is not None  # noqa: S101 (for mypy)
+    return {
+        "encoder": run.encoder["name"],
+        "llm": run.llm["name"],
+        "data": run.recipe["data"],
+        "seed": run.recipe["seed"],
+        "control": bool(getattr(visual.encoder, "control", False)),
+        "recipe": run.recipe["name"],
+        "version": run.recipe["version"],
+        "fingerprint": run.recipe_fingerprint,
+        "visual": {
+            "rule": visual.encoder.rule if visual.what == "feature" else "patches",
+            "dimension": width,
+            "tokens": vlm.tokens_per_image,
+            "weights_sha256": visual.encoder.weights_sha256,
+        },
+        "lmms_eval": version("lmms-eval"),
+    }

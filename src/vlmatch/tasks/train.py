@@ -1,0 +1,73 @@
+"""Train: a VLM of one encoder, one LLM and one recipe, or what is left of its training, and measure it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import Tensor
+
+from vlmatch.embeddings.store import Store
+from vlmatch.encoders.base import Encoder
+from vlmatch.objects import build, plain
+from vlmatch.probes.split import Item
+from vlmatch.ranks import rank as process_rank
+from vlmatch.results import BLIND
+from vlmatch.tasks.evaluate import measurable, measure
+from vlmatch.tracking import Tracker
+from vlmatch.vlm.building import build_vlm, feature_shape
+from vlmatch.vlm.course import Fitted
+from vlmatch.vlm.features import features_of
+from vlmatch.vlm.fit import Training
+from vlmatch.vlm.material import Context
+from vlmatch.vlm.model import VLM
+from vlmatch.vlm.runs import RESULT, TRACKED, VLM_FOLDER, Run, finished, tracked
+
+
+def train(config: DictConfig) -> None:
+    """Train and measure what `encoder`, `llm` and `recipe` say; before it, the blind model where there is none.
+
+    What has finished is not done again, and a training that was killed goes on.
+    """
+    run = Run(plain(config.encoder), plain(config.llm), plain(config.recipe))
+    if config.task.blind is not None and run.encoder["name"] != BLIND and measurable(run):
+        _train(config, Run(plain(config.task.blind), run.llm, run.recipe))
+    _train(config, run)
+
+
+def _train(config: DictConfig, run: Run) -> None:
+    folder = run.claim(Path(config.task.runs))
+    measured = (folder / RESULT).is_file() or not (config.task.measure and measurable(run))
+    if finished(folder) and measured:
+        print(f"{run.name}: done before")
+        return
+    if process_rank() > 0:  # one of several processes: no run of its own in MLflow, no measurement
+        _fit(config, run, folder, logger=False)
+        return
+    tracker = Tracker.of(config)
+    parent = tracker.parent(run.parent, run.parent_tags)
+    with tracker.run(run.name, run.tags, parent, again=tracked(folder)) as run_id:
+        (folder / TRACKED).write_text(run_id)
+        tracker.log_config(run_id, config)
+        fitted = finished(folder) or _fit(config, run, folder, logger=tracker.lightning_logger(run_id))
+        print(f"{run.name}: {fitted.steps} steps in {fitted.seconds:.0f} s, loss {fitted.loss_at(fitted.steps):.3f}")
+        if config.task.measure and measurable(run):
+            measure(config, run, folder, fitted, tracker, run_id)
+
+
+def _fit(config: DictConfig, run: Run, folder: Path, logger: Any) -> Fitted:
+    """Build the VLM and its data, and train."""
+    allowed, trainer, cached = tuple(config.targets), plain(config.trainer), run.recipe["visual"]["cached"]
+    store = Store(config.store)
+    llm = build(run.llm, allowed=allowed)
+    encoder: Encoder | None = None if cached else build(run.encoder, allowed=allowed)
+
+    def features(items: Sequence[Item]) -> Tensor:
+        return features_of(items, run.encoder, store, trainer, allowed)[0]
+
+    context = Context(llm.tokenizer, encoder, features)
+    materials = [build(stage["data"], allowed=allowed).material(context) for stage in run.recipe["stages"]]
+    first = materials[0].pictures[0]
+    shape = tuple(first.shape) if encoder is None else feature_shape(encoder, run.recipe["visual"]["what"])
+    vlm: VLM = build_vlm(run.recipe, llm, encoder, shape)
+    return Training(vlm, {**run.about, "shape": list(shape)}, folder / VLM_FOLDER, trainer, logger).fit(materials)

@@ -1,0 +1,1 @@
+"""Vision-language models: encoder, projector and LLM, trained in stages as a recipe says."""

@@ -1,0 +1,96 @@
+"""The loader: each batch follows from its number, so that a resumed run reads what it would have read."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vlmatch.vlm.material import Material, Numbered, Sample
+from vlmatch.vlm.model import Batch
+from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised, expanded
+
+
+class Collate:
+    """Samples with their pictures to one `Batch`.
+
+    visual_tokens: what one picture becomes. prefixes: texts that the model has cached, and that samples go without.
+    """
+
+    def __init__(self, visual_tokens: int, prefixes: Sequence[tuple[int, ...]] = ()) -> None:
+        self.visual_tokens = visual_tokens
+        self.prefixes = {text: number for number, text in enumerate(prefixes)}
+
+    def __call__(self, items: Sequence[tuple[Sample, Sequence[Tensor]]]) -> Batch:
+        """Pad on the right; the pictures of all samples stand in one row."""
+        cut = [self._cut(sample.tokens) for sample, _ in items]
+        tokens = [expanded(sample, self.visual_tokens) for sample, _ in cut]
+        longest = max(map(len, tokens))
+        pictures = [picture for _, found in items for picture in found]
+        return Batch(
+            ids=torch.tensor([[*t.ids, *[0] * (longest - len(t))] for t in tokens]),
+            mask=torch.tensor([[True] * len(t) + [False] * (longest - len(t)) for t in tokens]),
+            labels=torch.tensor([[*t.labels, *[IGNORED] * (longest - len(t))] for t in tokens]),
+            visual=torch.stack(pictures) if pictures else None,
+            prefix=torch.tensor([number for _, number in cut]) if self.prefixes else None,
+            names=tuple(sample.name for sample, _ in items),
+        )
+
+    def _cut(self, tokens: Tokenised) -> tuple[Tokenised, int]:
+        """The sample without its prefix, and the number of that."""
+        if not self.prefixes:
+            return tokens, 0
+        at = tokens.ids.index(IMAGE)
+        return Tokenised(tokens.ids[at:], tokens.labels[at:]), self.prefixes[tokens.ids[:at]]
+
+
+class _Read(Dataset[tuple[Sample, list[Tensor]]]):
+    def __init__(self, material: Material) -> None:
+        self.material = material
+
+    def __getitem__(self, numbered: Numbered) -> tuple[Sample, list[Tensor]]:
+        part, number = numbered
+        sample = self.material.parts[part][1][number]
+        return sample, [self.material.pictures[i] for i in sample.images]
+
+
+class Batches:
+    """All batches of a stage in their order, or, once a checkpoint has been loaded, those that are left.
+
+    batches: the samples of each; a process of several gets its own share of every batch. workers: processes that
+    read and preprocess pictures.
+    """
+
+    def __init__(
+        self, material: Material, batches: Sequence[Sequence[Numbered]], collate: Collate, workers: int = 0
+    ) -> None:
+        self.material, self.batches, self.collate, self.workers = material, batches, collate, workers
+        self.done = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        loader = DataLoader(
+            _Read(self.material),
+            batch_sampler=self.batches[self.done :],  # type: ignore[arg-type]
+            collate_fn=self.collate,
+            num_workers=self.workers,
+        )
+        for batch in loader:
+            self.done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches have been given out; Lightning keeps it in checkpoints."""
+        return {"done": self.done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on behind the batches of the checkpoint."""
+        self.done = int(state["done"])
+
+
+def shared(batch: Sequence[Numbered], parts: int, rank: int, world: int) -> list[list[Numbered]]:
+    """The micro-batches of one process: `parts` of them, out of a batch cut for `world` processes."""
+    return [list(batch[part * world + rank :: parts * world]) for part in range(parts)]

@@ -1,0 +1,147 @@
+"""What a stage takes of a device's memory, reckoned before it starts: too wide an encoder is refused in time."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlmatch.errors import VlmatchError
+from vlmatch.vlm.model import VLM
+from vlmatch.vlm.stage import parameters_of
+
+GIB = 2**30
+TRIED = 8  # tokens that an LLM is tried with: what it keeps for the backward pass is proportional to them
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes on each device. AdamW keeps two numbers for each that learns; activations are what backward needs."""
+
+    weights: float
+    gradients: float
+    optimiser: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.weights + self.gradients + self.optimiser + self.activations
+
+
+def require_memory(
+    vlm: VLM,
+    recipe: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+    longest: Sequence[int],
+    picture: Tensor,
+    available: int | None = None,
+) -> list[Budget]:
+    """What each stage takes; VlmatchError, naming what to change, where that is more than a device has.
+
+    longest: the tokens of each stage's longest sample. picture: one as the data give it, (c, h, w) or (t, d).
+    available: bytes of a device; by default those of the GPU, or of this machine shared by its processes.
+    """
+    processes = processes_of(trainer)
+    if available is None:
+        gpu = trainer["accelerator"] == "gpu" and torch.cuda.is_available()
+        available = torch.cuda.mem_get_info()[1] if gpu else physical_memory() // processes
+    budgets = []
+    for number, (stage, length) in enumerate(zip(recipe["stages"], longest, strict=True)):
+        budget = budget_of(vlm, stage, trainer, length, picture, processes)
+        at_once = max(1, stage["batch_size"] // stage["accumulate"] // processes)
+        if budget.total > available:
+            parts = ", ".join(f"{name} {value / GIB:.3g}" for name, value in vars(budget).items())
+            raise VlmatchError(
+                f"recipe.stages.{number} ({stage['name']}) needs about {budget.total / GIB:.3g} GiB on each device, "
+                f"which has {available / GIB:.3g} ({parts}); give a larger recipe.stages.{number}.accumulate "
+                f"(now {at_once} samples at once), recipe.stages.{number}.gradient_checkpointing=true, trainer=fsdp on "
+                "more GPUs, or a narrower encoder"
+            )
+        budgets.append(budget)
+    return budgets
+
+
+def budget_of(
+    vlm: VLM, stage: Mapping[str, Any], trainer: Mapping[str, Any], length: int, picture: Tensor, processes: int
+) -> Budget:
+    """What one stage takes on each device, with samples of `length` tokens and one picture each.
+
+    FSDP shares out weights, gradients and optimiser states, ZeRO-2 the last two. Of an LLM with gradient checkpointing
+    the inputs of its layers are kept, and all of one layer at a time. Logits stand at half of the text's places.
+    """
+    strategy = str(trainer["strategy"])
+    of_states = processes if strategy.startswith(("fsdp", "deepspeed")) else 1
+    of_weights = processes if strategy.startswith("fsdp") else 1
+    learning = [p for part in stage["trains"] for _, p in parameters_of(vlm, part)]
+    learnt = sum(p.nbytes for p in learning)
+    half = str(trainer["precision"]).startswith(("bf16", "16"))
+    dtype = torch.bfloat16 if half else vlm.causal_lm.get_input_embeddings().weight.dtype
+    at_once = max(1, stage["batch_size"] // stage["accumulate"] // processes)
+    kept = length * kept_by_llm(vlm, dtype, "llm" in stage["trains"], stage["gradient_checkpointing"])
+    if vlm.visual is not None and "encoder" in stage["trains"]:
+        kept += kept_by(vlm.visual, (picture[None],), torch.bfloat16 if half else torch.float32, trained=True)
+    vocabulary = vlm.causal_lm.get_output_embeddings().weight.shape[0]
+    kept += (
+        (length - vlm.tokens_per_image) / 2 * vocabulary * (dtype.itemsize + 4 + 4)
+    )  # as such, as float, its gradient
+    return Budget(
+        weights=sum(p.nbytes for p in vlm.parameters()) / of_weights,
+        gradients=learnt / of_states,
+        optimiser=2 * learnt / of_states,
+        activations=at_once * max(0.0, kept),
+    )
+
+
+def kept_by_llm(vlm: VLM, dtype: torch.dtype, trained: bool, checkpointed: bool) -> float:
+    """Bytes that the LLM keeps of each token for the backward pass, which leads through it to the projector."""
+    config = vlm.causal_lm.config.get_text_config()
+    tokens = {
+        "inputs_embeds": torch.zeros(1, TRIED, config.hidden_size, requires_grad=True),
+        "attention_mask": torch.zeros(1, 1, TRIED, TRIED),  # as a whole, so that no mask is made from its numbers
+    }
+    kept = kept_by(vlm.causal_lm.base_model, (), dtype, trained, **tokens, use_cache=False) / TRIED
+    if not checkpointed:
+        return kept
+    return kept / config.num_hidden_layers + config.num_hidden_layers * config.hidden_size * dtype.itemsize
+
+
+def kept_by(module: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype, trained: bool, **options: Any) -> int:
+    """Bytes that a module keeps of its inputs for the backward pass, weights aside; nothing is computed.
+
+    It runs on PyTorch's meta device, where tensors have shapes and no numbers.
+    """
+
+    def empty(tensor: Tensor) -> Tensor:
+        found = tensor.detach().to("meta", dtype if tensor.is_floating_point() else None)
+        return found.requires_grad_(tensor.requires_grad)
+
+    state = {name: empty(value) for name, value in [*module.named_parameters(), *module.named_buffers()]}
+    for name, _ in module.named_parameters():
+        state[name].requires_grad_(trained)
+    weights = {value.untyped_storage()._cdata for value in state.values()}
+    kept: dict[int, tuple[int, Any]] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = (storage.nbytes(), storage)  # held, so that its address is not used again
+        return tensor
+
+    moved = {key: empty(value) if isinstance(value, Tensor) else value for key, value in options.items()}
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        torch.func.functional_call(module, state, tuple(empty(each) for each in inputs), moved)
+    return sum(size for size, _ in kept.values())
+
+
+def processes_of(trainer: Mapping[str, Any]) -> int:
+    """How many processes a trainer's config starts; -1 devices are all GPUs."""
+    devices = int(trainer["devices"])
+    return devices if devices > 0 else max(1, torch.cuda.device_count())
+
+
+def physical_memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,55 @@
+"""A VLM as a recipe describes it, with a fresh projector, drawn from the seed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from vlmatch.encoders.base import Encoder
+from vlmatch.errors import VlmatchError
+from vlmatch.llms.language_model import LanguageModel
+from vlmatch.vlm.model import VLM
+from vlmatch.vlm.projector import Projector
+from vlmatch.vlm.visual import VisualInput
+
+WHAT = ("feature", "patches")
+
+
+def build_vlm(recipe: Mapping[str, Any], llm: LanguageModel, encoder: Encoder | None, shape: tuple[int, int]) -> VLM:
+    """The VLM of a recipe before its training. `shape`: how many features an image has, and how wide they are.
+
+    encoder: None where its features are cached. Raises VlmatchError on a wrong choice in the recipe.
+    """
+    what = recipe["visual"]["what"]
+    if what not in WHAT:
+        raise VlmatchError(f"recipe.visual.what='{what}' is unknown; choose one of {', '.join(WHAT)}")
+    # On a CPU, the fused attention's backward takes half of a step at such sizes; on a GPU it is the faster one.
+    if not torch.cuda.is_available():
+        llm.causal_lm.set_attn_implementation("eager")
+    torch.manual_seed(recipe["seed"])
+    projector = Projector(
+        shape[1],
+        llm.causal_lm.get_input_embeddings().weight.shape[1],
+        scale=embedding_scale(llm),
+        **recipe["projector"],
+    )
+    return VLM(llm, projector, None if encoder is None else VisualInput(encoder, what), shape[0])
+
+
+def feature_shape(encoder: Encoder, what: str) -> tuple[int, int]:
+    """How many features of which width an encoder gives of one image, by running it on a grey one."""
+    from PIL import Image
+
+    prepared = encoder.prepare(Image.new("RGB", (336, 336), "grey"))
+    with torch.inference_mode():
+        found = VisualInput(encoder, what)(encoder.collate([prepared]))
+    return int(found.shape[1]), int(found.shape[2])
+
+
+@torch.inference_mode()
+def embedding_scale(llm: LanguageModel) -> float:
+    """The standard deviation of the LLM's token embeddings as it reads them, over some thousand tokens."""
+    table = llm.causal_lm.get_input_embeddings()
+    vocabulary = int(table.weight.shape[0])
+    ids = torch.arange(0, vocabulary, max(1, vocabulary // 4096), device=table.weight.device)
+    return float(table(ids).float().std())

@@ -1,0 +1,209 @@
+"""Chat templates: how a conversation becomes the tokens that an LLM reads, and which of them are learnt."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vlmatch.errors import VlmatchError, one_line
+from vlmatch.llms.templates import DAY
+from vlmatch.vlm.tokens import IGNORED, IMAGE, PLACE, Tokenised
+
+TEMPLATES = ("plain", "vicuna_v1", "chat")
+SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
+VICUNA_SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+
+_MARK = "\ue000{}\ue001"  # private-use characters, which no template treats as anything but text
+_MARKS = re.compile("\ue000[0-9]+\ue001")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What 'system', 'user' or 'assistant' says; a user's text has '<image>' where a picture goes."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A conversation as one text, and where in it (start, end) stands what is learnt."""
+
+    text: str
+    learnt: tuple[tuple[int, int], ...] = ()
+
+
+class Conversations:
+    """Conversations in one template, for one tokenizer.
+
+    template: 'plain', picture and caption, nothing between (LLaVA's first stage); 'vicuna_v1', a system prompt, then
+    'USER:' and 'ASSISTANT:' in turn, each answer ended by the tokenizer's end token (Vicuna 1.1; LLaVA-1.5, Liu et
+    al., 2024); 'chat', the tokenizer's own. Learnt are the answers and the token that ends each.
+    A question's one picture goes in front of its text, on a line of its own; several stay where they are.
+
+    Raises VlmatchError on an unknown template, or a tokenizer that can't serve it.
+    """
+
+    def __init__(self, template: str, tokenizer: Any) -> None:
+        if template not in TEMPLATES:
+            raise VlmatchError(f"template='{template}' is unknown; choose one of {', '.join(TEMPLATES)}")
+        if not tokenizer.is_fast:
+            raise VlmatchError(
+                f"template='{template}': {type(tokenizer).__name__} can't say where in a text its tokens stand; give a "
+                "folder with a tokenizer.json"
+            )
+        if template == "vicuna_v1" and tokenizer.eos_token is None:
+            raise VlmatchError("template='vicuna_v1': the LLM's tokenizer has no end token; choose template: chat")
+        self.template = template
+        self.tokenizer = tokenizer
+        self._special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()} - {""}
+        self._known: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
+        if template == "chat":
+            self._pieces((USER, ASSISTANT), answer_next=False)
+
+    def tokenised(self, turns: Sequence[Turn]) -> Tokenised:
+        """Token ids of a conversation that ends with an answer, and labels on its answers alone."""
+        return self.tokens_of(self.written(turns))
+
+    def prompt(self, turns: Sequence[Turn]) -> list[int]:
+        """Token ids of a conversation that ends with a question, up to where its answer starts."""
+        check_turns(turns, answered=False)
+        return list(self.tokens_of(self._written(_prepared(turns), answer_next=True)).ids)
+
+    def written(self, turns: Sequence[Turn]) -> Written:
+        """The text of a conversation that ends with an answer; VlmatchError where it is none, or can't be written."""
+        check_turns(turns)
+        return self._written(_prepared(turns), answer_next=False)
+
+    def tokens_of(self, written: Written) -> Tokenised:
+        """Token ids of a text; a token that has any part in what is learnt has a label."""
+        bos = self.tokenizer.bos_token_id
+        ids: list[int] = [] if bos is None or self.template == "chat" else [bos]  # a chat template writes its own
+        labels = [IGNORED] * len(ids)
+        offset = 0
+        for part in re.split(f"({PLACE})", written.text):
+            if part == PLACE:
+                ids.append(IMAGE)
+                labels.append(IGNORED)
+            elif part:
+                found = self.tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)
+                for token, (start, end) in zip(found["input_ids"], found["offset_mapping"], strict=True):
+                    learnt = any(
+                        offset + start < last and offset + max(end, start + 1) > first for first, last in written.learnt
+                    )
+                    ids.append(token)
+                    labels.append(token if learnt else IGNORED)
+            offset += len(part)
+        return Tokenised(tuple(ids), tuple(labels))
+
+    def _written(self, turns: Sequence[Turn], *, answer_next: bool) -> Written:
+        if self.template == "plain":
+            return _plain(turns)
+        if self.template == "vicuna_v1":
+            return _vicuna(turns, self.tokenizer.eos_token)
+        return self._chat(turns, answer_next)
+
+    def _chat(self, turns: Sequence[Turn], answer_next: bool) -> Written:
+        """What the template puts around and between the turns is found once for each order of roles."""
+        pieces = self._pieces(tuple(turn.role for turn in turns), answer_next)
+        text = pieces[0]
+        learnt = []
+        for turn, behind in zip(turns, pieces[1:], strict=True):
+            if turn.role == ASSISTANT:
+                learnt.append((len(text), len(text) + len(turn.text) + len(self._end_token(behind))))
+            text += turn.text + behind
+        if text != self._rendered(turns, answer_next):
+            raise VlmatchError("the tokenizer's chat template changes what is said in this conversation; leave it out")
+        return Written(text, tuple(learnt))
+
+    def _pieces(self, roles: tuple[str, ...], answer_next: bool) -> list[str]:
+        """The template's text in front of, between and behind turns of these roles; asked for once."""
+        if (answer_next, roles) not in self._known:
+            self._known[answer_next, roles] = self._asked_pieces(roles, answer_next)
+        return self._known[answer_next, roles]
+
+    def _asked_pieces(self, roles: tuple[str, ...], answer_next: bool) -> list[str]:
+        marks = [_MARK.format(number) for number in range(len(roles))]
+        text = self._rendered([Turn(role, mark) for role, mark in zip(roles, marks, strict=True)], answer_next)
+        if _MARKS.findall(text) != marks:
+            raise VlmatchError(
+                f"template='chat': the tokenizer's chat template does not say each of the turns {', '.join(roles)} "
+                "once and in order; choose template: vicuna_v1"
+            )
+        return _MARKS.split(text)
+
+    def _rendered(self, turns: Sequence[Turn], answer_next: bool) -> str:
+        from jinja2 import TemplateError
+
+        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=answer_next, date_string=DAY
+                )
+            )
+        except (ValueError, TypeError, TemplateError) as error:
+            raise VlmatchError(
+                f"template='chat': the tokenizer's chat template can't be used ({one_line(error)[:160]}); "
+                "choose template: vicuna_v1"
+            ) from error
+
+    def _end_token(self, text: str) -> str:
+        """The special token that a text starts with, or ''."""
+        return max((token for token in self._special if text.startswith(token)), key=len, default="")
+
+
+def check_turns(turns: Sequence[Turn], *, answered: bool = True) -> None:
+    """Raise VlmatchError unless user and assistant take turns, after the system if it speaks, and all say something.
+
+    answered: whether the assistant has the last word.
+    """
+    spoken = turns[1:] if turns and turns[0].role == SYSTEM else turns
+    if not spoken:
+        raise VlmatchError("the conversation is empty")
+    if any(PLACE in turn.text for turn in turns if turn.role != USER):
+        raise VlmatchError(f"'{PLACE}' stands in an answer or the system's turn; only questions have pictures")
+    for number, turn in enumerate(spoken):
+        wanted = (USER, ASSISTANT)[number % 2]
+        if turn.role != wanted:
+            raise VlmatchError(f"roles out of order: turn {number + 1} is the {turn.role}'s; wanted the {wanted}'s")
+        if not turn.text.strip():
+            raise VlmatchError(f"turn {number + 1}, the {turn.role}'s, is empty")
+    if (spoken[-1].role == ASSISTANT) != answered:
+        raise VlmatchError(f"the conversation ends with the {spoken[-1].role}'s turn")
+
+
+def _prepared(turns: Sequence[Turn]) -> list[Turn]:
+    return [Turn(turn.role, _picture_first(turn.text) if turn.role == USER else turn.text.strip()) for turn in turns]
+
+
+def _picture_first(question: str) -> str:
+    if question.count(PLACE) != 1:
+        return question.strip()
+    return f"{PLACE}\n{question.replace(PLACE, '').strip()}".strip()
+
+
+def _plain(turns: Sequence[Turn]) -> Written:
+    if len(turns) > 2 or turns[0].text.count(PLACE) != 1:
+        raise VlmatchError(
+            f"template='plain' wants one question with one '{PLACE}' and one answer; choose template: vicuna_v1 or chat"
+        )
+    text = "".join(f"{turn.text}\n" for turn in turns[1:])
+    return Written(PLACE + text, ((len(PLACE), len(PLACE + text)),))
+
+
+def _vicuna(turns: Sequence[Turn], end: str) -> Written:
+    text = f"{VICUNA_SYSTEM} "
+    learnt = []
+    for turn in turns:
+        if turn.role == SYSTEM:
+            text = f"{turn.text} "
+        elif turn.role == USER:
+            text += f"USER: {turn.text} ASSISTANT:"
+        else:
+            learnt.append((len(text), len(text) + len(f" {turn.text}{end}")))
+            text += f" {turn.text}{end}"
+    return Written(text, tuple(learnt))

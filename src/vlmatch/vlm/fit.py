@@ -1,0 +1,150 @@
+"""The training of a VLM: a recipe's stages one after the other by Lightning, from where a killed run stopped."""
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+
+from vlmatch.errors import VlmatchError
+from vlmatch.vlm.batches import Batches, Collate, shared
+from vlmatch.vlm.course import Course, Fitted
+from vlmatch.vlm.lora import add_lora
+from vlmatch.vlm.material import Material, schedule, steps_of
+from vlmatch.vlm.model import VLM
+from vlmatch.vlm.saved import restore, save
+from vlmatch.vlm.stage import Optimisation, Stage, used_memory
+
+FINAL, COURSE, DONE = "final", "course", "training.json"
+CHECKPOINTS = 8  # of a stage, but one every `MOST_STEPS` steps at least
+MOST_STEPS = 500
+
+
+@dataclass(frozen=True)
+class Training:
+    """A VLM in training: all of it lies in `folder`.
+
+    `about` describes the VLM, for `saved.save`; it holds the recipe. `trainer` is the config of Lightning's trainer.
+    `logger` is Lightning's, or False.
+    """
+
+    vlm: VLM
+    about: Mapping[str, Any]
+    folder: Path
+    trainer: Mapping[str, Any]
+    logger: Any = False
+
+    def fit(self, materials: Sequence[Material]) -> Fitted:
+        """Train by the recipe's stages, each on its material, or do what is left of that.
+
+        The finished VLM comes to lie in `final/`, those at 1/8, 1/4 and 1/2 of the steps in `course/STEP/`.
+        Raises SystemExit(143) where SIGTERM ended it, VlmatchError on a loss that is no number and on a full disk;
+        the last checkpoint is kept.
+        """
+        recipe = self.about["recipe"]
+        plan = [
+            steps_of(material, stage["steps"], stage["epochs"], stage["batch_size"])
+            for material, stage in zip(materials, recipe["stages"], strict=True)
+        ]
+        if recipe["projector"].get("standardised"):
+            pictures = materials[0].pictures
+            self.vlm.projector.standardise(torch.stack([pictures[i] for i in range(len(pictures))]))
+        fitted = Fitted((), 0.0, 0)
+        try:
+            for number, (material, steps) in enumerate(zip(materials, plan, strict=True)):
+                fitted += self._stage(number, material, steps, sum(plan[:number]), sum(plan))
+            save(self.vlm, self.folder / FINAL, self.about)
+        except RuntimeError as error:
+            raise _explained(error) from error
+        fitted.write(self.folder / DONE)
+        return fitted
+
+    def _stage(self, number: int, material: Material, steps: int, before: int, in_all: int) -> Fitted:
+        """One stage, unless it has been finished before."""
+        settings = self.about["recipe"]["stages"][number]
+        folder = self.folder / "stages" / f"{number + 1}-{settings['name']}"
+        if "lora" in settings["trains"]:
+            torch.manual_seed(self.about["recipe"]["seed"])
+            add_lora(self.vlm.causal_lm, self.about["recipe"]["lora"])
+        done = Fitted.read(folder / DONE)
+        if done is not None:
+            restore(self.vlm, folder)
+            return done
+        stage = Stage(self.vlm, self._optimisation(settings, steps))
+        every = min(MOST_STEPS, max(1, steps // CHECKPOINTS))
+        course = Course(self.vlm, in_all, before, self.folder / COURSE, self.about)
+        trainer = self._trainer(settings, steps, [_checkpoints(folder, every), course])
+        batches = self._batches(settings, material, steps, trainer)
+        last = folder / "last.ckpt"
+        trainer.fit(stage, batches, ckpt_path=last if last.is_file() else None, weights_only=True)
+        if trainer.global_step < steps:
+            raise SystemExit(143)
+        done = Fitted(tuple(stage.losses), stage.seconds, used_memory())
+        save(self.vlm, folder, self.about)
+        done.write(folder / DONE)
+        last.unlink(missing_ok=True)
+        return done
+
+    def _optimisation(self, settings: Mapping[str, Any], steps: int) -> Optimisation:
+        return Optimisation(
+            settings["trains"], steps, settings["warm_up"], settings["weight_decay"], self.about["recipe"]["seed"]
+        )
+
+    def _batches(self, settings: Mapping[str, Any], material: Material, steps: int, trainer: Trainer) -> Batches:
+        """The micro-batches of this process, without the prefixes that are constant while the LLM is frozen."""
+        frozen = not {"llm", "lora"} & set(settings["trains"]) and not settings["gradient_checkpointing"]
+        prefixes = material.prefixes() if frozen and not self.about["recipe"]["lora"] else ()
+        prefixes = prefixes if self.vlm.cacheable(prefixes) else ()
+        if prefixes:
+            self.vlm.cache_prefixes(prefixes)
+        if settings["gradient_checkpointing"]:
+            self.vlm.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+        return Batches(
+            material,
+            [
+                part
+                for batch in schedule(material, steps, settings["batch_size"], self.about["recipe"]["seed"])
+                for part in shared(batch, settings["accumulate"], trainer.global_rank, trainer.world_size)
+            ],
+            Collate(self.vlm.tokens_per_image, prefixes),
+            settings["workers"],
+        )
+
+    def _trainer(self, settings: Mapping[str, Any], steps: int, callbacks: list[Callback]) -> Trainer:
+        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        return Trainer(
+            max_steps=steps,
+            accumulate_grad_batches=settings["accumulate"],
+            gradient_clip_val=settings["clip"],
+            accelerator=self.trainer["accelerator"],
+            devices=self.trainer["devices"],
+            strategy=self.trainer["strategy"],
+            precision=self.trainer["precision"],
+            logger=self.logger,
+            log_every_n_steps=max(1, min(10, steps // 50)),
+            deterministic="warn",
+            use_distributed_sampler=False,
+            enable_model_summary=False,
+            callbacks=[*callbacks, RichProgressBar(leave=True)],
+        )
+
+
+def _checkpoints(folder: Path, every: int) -> ModelCheckpoint:
+    return ModelCheckpoint(folder, filename="last", every_n_train_steps=every, enable_version_counter=False)
+
+
+def _explained(error: Exception) -> Exception:
+    """A memory that is too small in one line; anything else as it is."""
+    text = str(error).lower()
+    if "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text:
+        return VlmatchError(
+            "the training does not fit into memory; a smaller recipe.stages.N.batch_size with more `accumulate` gives "
+            "the same steps, gradient_checkpointing=true takes less"
+        )
+    return error

@@ -1,0 +1,253 @@
+"""Training data in LLaVA's json: conversations about pictures, checked before a training, tokenised when wanted."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+from torch import Tensor
+
+from vlmatch.encoders.base import Encoder
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.images import MAX_PIXELS, ImageError, image_size, open_image
+from vlmatch.vlm.building import feature_shape
+from vlmatch.vlm.conversations import Conversations
+from vlmatch.vlm.entries import Entry, chosen, entry_of, read_items
+from vlmatch.vlm.material import Context, Material, Sample
+from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised
+
+BYTES_PER_TOKEN = 4  # of English text, roughly: lengths are for grouping alone
+CHOICES = {
+    "bad_images": ("error", "skip"),
+    "bad_conversations": ("error", "skip"),
+    "too_long": ("error", "skip", "cut"),
+}
+
+_READERS = 8  # threads that look at images
+
+log = logging.getLogger(__name__)
+
+
+class LlavaJson:
+    """A recipe's data in LLaVA's format (Liu et al., 2023): LCS-558K, CC3M-595K, the mixture of 665K, or one's own.
+
+    path: a json list, or lines of json (.jsonl), of {image, conversations: [{from, value}, ...]}; `image` is a path, a
+    list of them, or absent; ShareGPT's {messages: [{role, content}, ...]} is read too. images: the folder that these
+    paths start from; nothing outside of it is opened, though links in it are followed.
+    template: one of `conversations.TEMPLATES`. max_length: the most tokens of a sample, those of its pictures included.
+    what, tokens: the recipe's visual.what and projector.tokens, which decide how many those are.
+    limit: only the first so many entries; sample: so many, drawn by `seed`; a larger sample holds the smaller one.
+    bad_images: 'error' where one is missing, no image or larger than `max_pixels`, as its header says, and what can't
+    be decoded when its turn comes; 'skip' decodes all beforehand, and leaves out the bad ones' entries.
+    bad_conversations: 'error', or 'skip' those that are empty or whose roles are out of order.
+    too_long: 'error', 'skip' samples with more tokens, or 'cut' their end off. What is skipped is counted and logged.
+    pad: the colour (RGB, 0 to 255) of the square that a picture is put on before it is prepared, so that no encoder
+    crops it, as LLaVA-1.5 does in its second stage; None: prepared as it is.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        images: str | Path,
+        *,
+        template: str,
+        max_length: int,
+        what: str,
+        tokens: int,
+        limit: int | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        bad_images: str = "error",
+        bad_conversations: str = "error",
+        too_long: str = "error",
+        max_pixels: int = MAX_PIXELS,
+        pad: Sequence[int] | None = None,
+    ) -> None:
+        self.choices = {"bad_images": bad_images, "bad_conversations": bad_conversations, "too_long": too_long}
+        for key, value in self.choices.items():
+            if value not in CHOICES[key]:
+                raise VlmatchError(f"data.{key}='{value}' is unknown; choose one of {', '.join(CHOICES[key])}")
+        if limit is not None and sample is not None:
+            raise VlmatchError(f"data.limit={limit} and data.sample={sample}: the first so many, or a sample? Give one")
+        self.file, self.folder = Path(path).expanduser(), Path(images).expanduser()
+        self.template, self.max_length, self.what, self.tokens = template, max_length, what, tokens
+        self.limit, self.sample, self.seed = limit, sample, seed
+        self.max_pixels, self.pad = max_pixels, tuple(pad) if pad else None
+
+    def material(self, context: Context) -> Material:
+        """The samples that can be used, and their pictures; every entry and every image is checked first.
+
+        Raises VlmatchError naming file and entry of the first that can't be used, unless such are skipped.
+        """
+        if context.encoder is None:
+            raise VlmatchError("recipe.visual.cached=true, but a json's pictures go through the encoder; make it false")
+        conversations = Conversations(self.template, context.tokenizer)
+        tokens_per_image = feature_shape(context.encoder, self.what)[0] * self.tokens
+        skipped = Skipped(self.file, self.choices)
+        entries = self._with_images(list(self._read(skipped)), skipped)
+        kept = [entry for entry in entries if self._fits(entry, conversations, tokens_per_image, skipped)]
+        skipped.tell(len(kept))
+        paths = sorted({image for entry in kept for image in entry.images})
+        samples = LazySamples(kept, paths, conversations, self.file.name, self.max_length, tokens_per_image)
+        pictures = ImageFiles(self.folder, paths, context.encoder, self.max_pixels, self.pad)
+        return Material({self.file.stem: (1.0, samples)}, pictures)
+
+    def _read(self, skipped: "Skipped") -> Iterator[Entry]:
+        """The chosen entries that hold what they must."""
+        for number, item in chosen(read_items(self.file), self.limit, self.sample, self.seed):
+            try:
+                yield entry_of(number, item)
+            except VlmatchError as error:
+                skipped.add("bad_conversations", number, str(error))
+
+    def _with_images(self, entries: Sequence[Entry], skipped: "Skipped") -> list[Entry]:
+        """The entries whose images can be used."""
+        images = list(dict.fromkeys(image for entry in entries for image in entry.images))
+        with ThreadPoolExecutor(max_workers=_READERS) as readers:
+            found = readers.map(self._problem, images)
+            problems = {image: problem for image, problem in zip(images, found, strict=True) if problem}
+        bad = {entry.number: image for entry in entries for image in reversed(entry.images) if image in problems}
+        for number, image in bad.items():
+            skipped.add(
+                "bad_images", number, f"{problems[image]}; {len(bad)} of {len(entries)} entries have bad images"
+            )
+        return [entry for entry in entries if entry.number not in bad]
+
+    def _problem(self, image: str) -> str | None:
+        """Why an image can't be used."""
+        path = PurePosixPath(image.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            return f"image '{image}' lies outside of data.images={self.folder}"
+        try:
+            if self.choices["bad_images"] == "skip":
+                open_image(self.folder / image, self.max_pixels)
+                return None
+            size = image_size(self.folder / image)
+        except ImageError as error:
+            return str(error).rsplit(";", 1)[0]
+        if size is not None and size[0] * size[1] > self.max_pixels:
+            return f"image '{image}' has {size[0]} x {size[1]} pixels; the limit is {self.max_pixels:,}"
+        return None
+
+    def _fits(self, entry: Entry, conversations: Conversations, tokens_per_image: int, skipped: "Skipped") -> bool:
+        """Whether a conversation can be written, and is short enough or can be cut to be; counts it where not.
+
+        No token is shorter than a byte, so that most conversations need not be tokenised.
+        """
+        try:
+            written = conversations.written(entry.turns)
+        except VlmatchError as error:
+            skipped.add("bad_conversations", entry.number, str(error))
+            return False
+        visual = len(entry.images) * tokens_per_image
+        if len(written.text.encode()) + visual < self.max_length:
+            return True
+        tokens = conversations.tokens_of(written)
+        length = len(tokens) - len(entry.images) + visual
+        if length <= self.max_length:
+            return True
+        said = f"{length} tokens, of which {visual} are pictures'; max_length is {self.max_length}"
+        if self.choices["too_long"] == "cut":
+            if any(label != IGNORED for label in cut(tokens, self.max_length, tokens_per_image).labels):
+                return True
+            raise VlmatchError(
+                f"{self.file}: entry {entry.number}: {said}: cut, it has no answer left; give a larger one"
+            )
+        skipped.add("too_long", entry.number, said)
+        return False
+
+
+class Skipped:
+    """What was left out so far, by the key of the recipe that decides so; where none does, the first is an error."""
+
+    def __init__(self, file: Path, choices: Mapping[str, str]) -> None:
+        self.file, self.choices = file, choices
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, str] = {}
+
+    def add(self, key: str, number: int, message: str) -> None:
+        """Count an entry; raises VlmatchError unless such are skipped."""
+        if self.choices[key] == "error":
+            ways = " or ".join(CHOICES[key][1:])
+            raise VlmatchError(f"{self.file}: entry {number}: {message}; mend it, or give recipe.stages.N.data.{key}={ways}")
+        self.counts[key] += 1
+        self.first.setdefault(key, f"entry {number}: {message}")
+
+    def tell(self, kept: int) -> None:
+        """Log what was skipped; VlmatchError where nothing is left."""
+        entries = kept + self.counts.total()
+        for key, count in self.counts.items():
+            log.warning("%s: %d of %d entries skipped (%s); %s", self.file, count, entries, key, self.first[key])
+        if not kept:
+            raise VlmatchError(f"{self.file}: no entry can be used; {next(iter(self.first.values()), 'there is none')}")
+
+
+class LazySamples:
+    """Entries as samples, tokenised each time that one is asked for; pictures are numbered by `paths`."""
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        paths: Sequence[str],
+        conversations: Conversations,
+        name: str,
+        max_length: int,
+        tokens_per_image: int,
+    ) -> None:
+        self.entries, self.conversations, self.name = entries, conversations, name
+        self.max_length, self.tokens_per_image = max_length, tokens_per_image
+        self.numbers = {path: number for number, path in enumerate(paths)}
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """How long each sample is, in tokens: its pictures' are counted, its text's estimated."""
+        return [
+            len(entry.images) * self.tokens_per_image + sum(len(turn.text) for turn in entry.turns) // BYTES_PER_TOKEN
+            for entry in self.entries
+        ]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, number: int) -> Sample:
+        entry = self.entries[number]
+        tokens = cut(self.conversations.tokenised(entry.turns), self.max_length, self.tokens_per_image)
+        images = tuple(self.numbers[image] for image in entry.images)
+        return Sample(f"{self.name} entry {entry.number}", tokens, images[: tokens.images])
+
+
+class ImageFiles:
+    """Images of a folder by number, opened and prepared for the encoder each time that one is asked for."""
+
+    def __init__(
+        self, folder: Path, paths: Sequence[str], encoder: Encoder, max_pixels: int, pad: tuple[int, ...] | None
+    ) -> None:
+        self.folder, self.paths, self.encoder = folder, paths, encoder
+        self.max_pixels, self.pad = max_pixels, pad
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: int) -> Tensor:
+        image = open_image(self.folder / self.paths[number], self.max_pixels)
+        return self.encoder.prepare(image if self.pad is None else on_square(image, self.pad))
+
+
+def cut(tokens: Tokenised, max_length: int, tokens_per_image: int) -> Tokenised:
+    """The first tokens, as many as fit into `max_length` when each picture takes `tokens_per_image`."""
+    length = 0
+    for place, token in enumerate(tokens.ids):
+        length += tokens_per_image if token == IMAGE else 1
+        if length > max_length:
+            return Tokenised(tokens.ids[:place], tokens.labels[:place])
+    return tokens
+
+
+def on_square(image: Image.Image, colour: tuple[int, ...]) -> Image.Image:
+    """The image in the middle of a square of its longer side."""
+    side = max(image.size)
+    square = Image.new("RGB", (side, side), (colour[0], colour[1], colour[2]))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square

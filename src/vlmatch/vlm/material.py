@@ -1,0 +1,151 @@
+"""What a stage trains on: samples in weighted parts, their pictures, and the order that follows from the seed."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from vlmatch.encoders.base import Encoder
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.split import Item
+from vlmatch.vlm.tokens import IMAGE, Tokenised
+
+BUCKET = 8  # batches among which samples are sorted by length
+MOST_PREFIXES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One training sample and the numbers of its pictures."""
+
+    name: str
+    tokens: Tokenised
+    images: tuple[int, ...]
+
+
+class Samples(Protocol):
+    """Samples by number; `lengths`, in tokens, may be an estimate where they are tokenised on demand."""
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """How long each sample is."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> Sample: ...
+
+
+class Pictures(Protocol):
+    """Pictures by number: features (t, d), or (c, h, w) prepared images."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> Tensor: ...
+
+
+class Listed(list[Sample]):
+    """Samples that are all in memory."""
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """How many ids each has."""
+        return [len(sample.tokens) for sample in self]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Parts by name, each with its weight in the mixture, and the pictures that their samples number."""
+
+    parts: Mapping[str, tuple[float, Samples]]
+    pictures: Pictures
+
+    @property
+    def size(self) -> int:
+        """How many samples there are."""
+        return sum(len(samples) for _, samples in self.parts.values())
+
+    def prefixes(self) -> tuple[tuple[int, ...], ...]:
+        """The texts in front of the pictures, if a few are in front of all; else none.
+
+        Where the LLM is frozen, their keys and values are constant. Samples that are tokenised on demand have none.
+        """
+        found: set[tuple[int, ...]] = set()
+        for _, samples in self.parts.values():
+            if not isinstance(samples, Listed):
+                return ()
+            for sample in samples:
+                ids = sample.tokens.ids
+                if IMAGE not in ids[1:]:  # nothing, not even a BOS, in front
+                    return ()
+                found.add(ids[: ids.index(IMAGE)])
+            if len(found) > MOST_PREFIXES:
+                return ()
+        return tuple(sorted(found))
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a recipe's data are made with: the LLM's tokenizer, the encoder that images are prepared for (None: its
+    features are cached), and what gives the features of the split's items, (n, t, d)."""
+
+    tokenizer: Any
+    encoder: Encoder | None
+    features: Callable[[Sequence[Item]], Tensor]
+
+
+class Data(Protocol):
+    """A recipe's `data`: an object that a yaml names by `_target_`."""
+
+    def material(self, context: Context) -> Material:
+        """Samples and pictures, checked before anything expensive starts."""
+
+
+Numbered = tuple[str, int]
+"""A sample: its part and its number in there."""
+
+
+def schedule(material: Material, steps: int, batch_size: int, seed: int) -> list[list[Numbered]]:
+    """The samples of each of `steps` batches; all of it follows from the seed.
+
+    Each part is gone through in a random order, and again in another one, as often as its weight asks. Samples of
+    about one length come into one batch: they are sorted within `BUCKET` batches, whose order is drawn again.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    streams = {name: _stream(len(samples), generator) for name, (_, samples) in material.parts.items()}
+    lengths = {name: samples.lengths for name, (_, samples) in material.parts.items()}
+    total = sum(weight for weight, _ in material.parts.values())
+    owed = dict.fromkeys(streams, 0.0)
+    batches: list[list[Numbered]] = []
+    while len(batches) < steps:
+        drawn: list[Numbered] = []
+        n = min(BUCKET, steps - len(batches))
+        for _ in range(n * batch_size):
+            for name, (weight, _) in material.parts.items():
+                owed[name] += weight / total
+            part = max(owed, key=lambda name: owed[name])
+            owed[part] -= 1
+            drawn.append((part, next(streams[part])))
+        drawn.sort(key=lambda numbered: lengths[numbered[0]][numbered[1]])
+        cut = [drawn[i * batch_size : (i + 1) * batch_size] for i in range(n)]
+        batches += [cut[i] for i in torch.randperm(n, generator=generator).tolist()]
+    return batches
+
+
+def steps_of(material: Material, steps: int | None, epochs: float | None, batch_size: int) -> int:
+    """The number of steps that a recipe asks for; what does not fill a batch at the end of the data is left out.
+
+    Raises VlmatchError unless one of both is given, and where the data don't fill one batch.
+    """
+    if (steps is None) == (epochs is None):
+        raise VlmatchError(f"recipe.stages: steps={steps}, epochs={epochs}; give one of them and null for the other")
+    found = steps if steps is not None else int(material.size * (epochs or 0) // batch_size)
+    if found < 1:
+        raise VlmatchError(f"recipe.stages: {material.size} samples don't fill one batch of {batch_size}")
+    return found
+
+
+def _stream(n: int, generator: torch.Generator) -> Iterator[int]:
+    while True:
+        yield from torch.randperm(n, generator=generator).tolist()

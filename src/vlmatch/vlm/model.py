@@ -1,0 +1,174 @@
+"""A vision-language model: visual features, projected, take the place of `<image>` in what a causal LM reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlmatch.llms.language_model import LanguageModel
+from vlmatch.vlm.projector import Projector
+from vlmatch.vlm.tokens import IGNORED, IMAGE
+from vlmatch.vlm.visual import VisualInput
+
+
+@dataclass(frozen=True)
+class Batch:
+    """b samples, padded on the right.
+
+    ids (b, t) hold `IMAGE` once for each visual token; mask (b, t) is False on padding; labels (b, t), not shifted.
+    visual: the pictures in the order of their placeholders: (n, c, h, w) prepared images, or (n, t', d) features
+    where the model has no encoder; None without any. prefix (b,): which of the model's cached prefixes stands in
+    front of each sample; None: the ids are all there is. names: the samples, for people.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    labels: Tensor
+    visual: Tensor | None
+    prefix: Tensor | None = None
+    names: tuple[str, ...] = ()
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device; Lightning calls it."""
+        tensors = {key: value for key, value in vars(self).items() if isinstance(value, Tensor)}
+        moved: dict[str, Any] = {key: value.to(device, non_blocking=True) for key, value in tensors.items()}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """Constant texts in front of samples: keys and values a layer, (p, heads, s, d) each, padded on the left."""
+
+    states: list[tuple[Tensor, Tensor]]
+    mask: Tensor
+    lengths: Tensor
+
+
+class VLM(nn.Module):
+    """An encoder's features, a projector, and a causal LM of transformers; without encoder it is fed features.
+
+    The LLM's own forward computes everything behind the embeddings, so any architecture that transformers knows works.
+    features: how many the projector is given of each image.
+    """
+
+    def __init__(
+        self, llm: LanguageModel, projector: Projector, visual: VisualInput | None = None, features: int = 1
+    ) -> None:
+        super().__init__()
+        self.llm = llm
+        self.projector = projector
+        self.visual = visual
+        self.tokens_per_image = features * projector.tokens
+        self._prefixes: Prefixes | None = None
+
+    @property
+    def causal_lm(self) -> Any:
+        """The LLM as transformers has it."""
+        return self.llm.causal_lm
+
+    @property
+    def tokenizer(self) -> Any:
+        """The LLM's tokenizer."""
+        return self.llm.tokenizer
+
+    def visual_tokens(self, visual: Tensor) -> Tensor:
+        """Images (n, c, h, w), or features (n, t, d) where there is no encoder, as (n, k, D) embeddings of the LLM."""
+        features = visual if self.visual is None else self.visual(visual)
+        return self.projector(features)
+
+    def embed(self, ids: Tensor, visual: Tensor | None) -> Tensor:
+        """Embeddings of (b, t) ids, (b, t, D), with the pictures' tokens at their places."""
+        table = self.causal_lm.get_input_embeddings()
+        embedded = table(ids.clamp(min=0))
+        if visual is None:
+            return embedded
+        tokens = self.visual_tokens(visual).to(embedded.dtype)
+        return embedded.masked_scatter((ids == IMAGE)[:, :, None], tokens)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits (b, s, V) at the s positions that predict a label of some sample, and the labels there (b, s).
+
+        A label that is `IGNORED` in one sample stays so where another sample has one at its position.
+        """
+        mask, positions, cache = self._context(batch)
+        targets = nn.functional.pad(batch.labels[:, 1:], (0, 1), value=IGNORED)
+        wanted = (targets != IGNORED).any(dim=0).nonzero()[:, 0]
+        output = self.causal_lm(
+            inputs_embeds=self.embed(batch.ids, batch.visual),
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=wanted,
+        )
+        return output.logits, targets[:, wanted]
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean cross entropy over the batch's answer tokens, in nats."""
+        logits, targets = self(batch)
+        return nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)
+
+    def cacheable(self, prefixes: Sequence[Sequence[int]]) -> bool:
+        """Whether their keys and values can be kept: a layer that looks back over a window forgets the rest."""
+        window = getattr(self.causal_lm.config.get_text_config(), "sliding_window", None)
+        return bool(prefixes) and (window is None or max(map(len, prefixes)) < window)
+
+    @torch.no_grad()
+    def cache_prefixes(self, prefixes: Sequence[Sequence[int]]) -> None:
+        """Compute once the keys and values of texts in front of samples; they go stale as soon as the LLM changes."""
+        longest = max(map(len, prefixes))
+        device = self.causal_lm.get_input_embeddings().weight.device
+        ids = torch.tensor([[0] * (longest - len(text)) + list(text) for text in prefixes], device=device)
+        lengths = torch.tensor([len(text) for text in prefixes], device=device)
+        mask = torch.arange(longest, device=device) >= longest - lengths[:, None]
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        output = self.causal_lm.base_model(
+            input_ids=ids, attention_mask=mask.long(), position_ids=positions, use_cache=True
+        )
+        states = [(layer.keys.clone(), layer.values.clone()) for layer in output.past_key_values.layers]
+        self._prefixes = Prefixes(states, mask, lengths)
+
+    @torch.inference_mode()
+    def generate(
+        self, visual: Tensor | None, prompts: Sequence[Sequence[int]], max_new_tokens: int, **options: Any
+    ) -> list[str]:
+        """Continue prompts (ids, `IMAGE` once a visual token); greedy unless transformers' `options` differ."""
+        longest = max(map(len, prompts))
+        device = self.causal_lm.get_input_embeddings().weight.device
+        ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
+        found = self.causal_lm.generate(
+            inputs_embeds=self.embed(ids, visual),
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=self.tokenizer.pad_token_id,
+            **{"do_sample": False, "repetition_penalty": 1.0, **options},
+        )
+        return [str(text) for text in self.tokenizer.batch_decode(found, skip_special_tokens=True)]
+
+    def _context(self, batch: Batch) -> tuple[Tensor, Tensor, Any]:
+        """The attention mask over prefix and sample, the samples' positions, and the prefix's keys and values."""
+        mask = batch.mask.long()
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        if batch.prefix is None:
+            return mask, positions, None
+        if self._prefixes is None:
+            raise RuntimeError("cache_prefixes comes first")
+        chosen = batch.prefix
+        return (
+            torch.cat([self._prefixes.mask[chosen].long(), mask], dim=1),
+            positions + self._prefixes.lengths[chosen][:, None],
+            self._cache(chosen),
+        )
+
+    def _cache(self, chosen: Tensor) -> Any:
+        """A fresh cache with the chosen prefixes, since the LLM appends to the one it is given."""
+        from transformers import DynamicCache
+
+        assert self._prefixes is not None  # noqa: S101 (for mypy)
+        cache = DynamicCache(config=self.causal_lm.config)
+        for layer, (keys, values) in enumerate(self._prefixes.states):
+            cache.update(keys[chosen], values[chosen], layer)
+        return cache

@@ -1,0 +1,59 @@
+"""The projector: what turns visual features into tokens that the LLM reads."""
+
+import torch
+from torch import Tensor, nn
+
+from vlmatch.errors import VlmatchError
+
+KINDS = ("linear", "mlp2x_gelu", "mlp2x_gelu_normalised")
+CLAMP = 6.0
+
+
+class Projector(nn.Module):
+    """Maps (n, t, d) visual features to (n, t * tokens, D) embeddings of the LLM.
+
+    kind: 'linear'; 'mlp2x_gelu', two linear layers with GELU between (LLaVA-1.5, Liu et al., 2024); or
+    'mlp2x_gelu_normalised', the same, each token then normalised to the scale of the LLM's own embeddings, with a
+    learned position: a few hundred steps of training don't have to find the scale.
+    tokens: visual tokens out of each feature. scale: standard deviation of the LLM's token embeddings.
+    standardised: inputs are standardised by the mean and standard deviation that `standardise` took, and clamped to
+    6 of them either way, for features whose scales differ between encoders by orders of magnitude.
+    """
+
+    def __init__(
+        self, width: int, llm_width: int, *, kind: str, tokens: int, scale: float, standardised: bool = False
+    ) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise VlmatchError(f"recipe.projector.kind='{kind}' is unknown; choose one of {', '.join(KINDS)}")
+        self.tokens = tokens
+        self.standardised = standardised
+        out = tokens * llm_width
+        self.layers: nn.Module = (
+            nn.Linear(width, out)
+            if kind == "linear"
+            else nn.Sequential(nn.Linear(width, llm_width), nn.GELU(), nn.Linear(llm_width, out))
+        )
+        self.norm = nn.LayerNorm(llm_width) if kind == "mlp2x_gelu_normalised" else None
+        self.position = nn.Parameter(torch.zeros(tokens, llm_width)) if self.norm is not None else None
+        if self.norm is not None:
+            nn.init.constant_(self.norm.weight, scale)
+        if standardised:
+            self.register_buffer("mean", torch.zeros(width))
+            self.register_buffer("std", torch.ones(width))
+
+    def standardise(self, features: Tensor) -> None:
+        """Take mean and standard deviation from training features (n, t, d); one that never varies is left as it is."""
+        values = features.reshape(-1, features.shape[-1]).float()
+        std = values.std(dim=0)
+        self.mean, self.std = values.mean(dim=0), torch.where(std > 0, std, torch.ones_like(std))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Project (n, t, d) features to (n, t * tokens, D) visual tokens; computed in the projector's own dtype."""
+        values = features.to(next(self.parameters()).dtype)
+        if self.standardised:
+            values = ((values - self.mean) / self.std).clamp(-CLAMP, CLAMP)
+        found = self.layers(values).unflatten(-1, (self.tokens, -1))
+        if self.norm is not None:
+            found = self.norm(found) + self.position
+        return found.flatten(1, 2)

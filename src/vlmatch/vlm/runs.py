@@ -1,0 +1,128 @@
+"""One training among many: its name, its folder, and what it must agree with to be gone on with."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlmatch.errors import VlmatchError
+from vlmatch.files import renamed
+from vlmatch.vlm.course import Fitted
+from vlmatch.vlm.fit import DONE
+
+IDENTITY, RESULT = "run.json", "result.json"
+VLM_FOLDER = "vlm"  # what the training itself keeps
+TRACKED = "mlflow_run"  # the id of its run in MLflow
+
+
+@dataclass(frozen=True)
+class Run:
+    """The plain configs of what is trained by which recipe; the recipe holds data and seed."""
+
+    encoder: Mapping[str, Any]
+    llm: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+
+    @property
+    def group(self) -> str:
+        """What runs share whose encoders can be compared: recipe, LLM and data."""
+        return f"{self.recipe['name']}/{self.llm['name']}-{self.recipe['data']}"
+
+    @property
+    def name(self) -> str:
+        """The run's folder below that of all runs: the group's, encoder and seed."""
+        return f"{self.group}/{self.encoder['name']}-{self.recipe['seed']}"
+
+    @property
+    def parent(self) -> str:
+        """The name of the run over those of all seeds."""
+        return f"{self.group}/{self.encoder['name']}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What MLflow's runs of it are found by."""
+        return {**self.parent_tags, "task": "train", "seed": str(self.recipe["seed"])}
+
+    @property
+    def parent_tags(self) -> dict[str, str]:
+        """What all seeds have in common."""
+        return {
+            "task": "train seeds",
+            "encoder": str(self.encoder["name"]),
+            "llm": str(self.llm["name"]),
+            "data": str(self.recipe["data"]),
+            "recipe": f"{self.recipe['name']} v{self.recipe['version']}",
+        }
+
+    def results_of_all_seeds(self, runs: Path) -> list[Path]:
+        """The results of this run and of those that differ from it by the seed alone."""
+        return sorted(path for path in (runs / self.group).glob(f"{self.encoder['name']}-*/{RESULT}"))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all three configs."""
+        return _sha256(self.about)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """All three configs as plain values, without places on this machine: what is kept with the run."""
+        recipe = {**self.fixed_recipe, "data": self.recipe["data"], "seed": self.recipe["seed"]}
+        return {"encoder": dict(self.encoder), "llm": dict(self.llm), "recipe": recipe}
+
+    @property
+    def fixed_recipe(self) -> dict[str, Any]:
+        """The recipe without data and seed, and without what the split is made of, which has a fingerprint."""
+        fixed = {key: value for key, value in self.recipe.items() if key not in ("data", "seed")}
+        own = ("split", "share")  # share is the data's
+        stages = [
+            {**stage, "data": {k: v for k, v in stage["data"].items() if k not in own}} for stage in fixed["stages"]
+        ]
+        return {**fixed, "stages": stages}
+
+    @property
+    def recipe_fingerprint(self) -> str:
+        """SHA-256 over the fixed recipe."""
+        return _sha256(self.fixed_recipe)
+
+    def claim(self, runs: Path) -> Path:
+        """The run's folder, which it makes its own; VlmatchError if it holds a run with other settings."""
+        folder = runs / self.name
+        path = folder / IDENTITY
+        if path.is_file():
+            found = json.loads(path.read_text())
+            if found["fingerprint"] != self.fingerprint:
+                raise VlmatchError(
+                    f"'{folder}' holds a run with other settings ({_difference(found, self)}): a checkpoint "
+                    "goes on only under the recipe that made it. Remove the folder, or give another: task.runs=..."
+                )
+            return folder
+        with renamed(path) as temporary:
+            temporary.write_text(json.dumps({"fingerprint": self.fingerprint, **self.about}, indent=1))
+        return folder
+
+
+def finished(folder: Path) -> Fitted | None:
+    """What the training in `folder` came to; None where it has not finished."""
+    return Fitted.read(folder / VLM_FOLDER / DONE)
+
+
+def tracked(folder: Path) -> str | None:
+    """The id of MLflow's run of the training in `folder`, if one has begun."""
+    path = folder / TRACKED
+    return path.read_text().strip() if path.is_file() else None
+
+
+def _sha256(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _difference(found: Mapping[str, Any], run: Run) -> str:
+    """The first settings that differ, for people."""
+    for part in ("recipe", "encoder", "llm"):
+        old, new = found[part], run.about[part]
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                return f"{part}.{key}: {json.dumps(old.get(key))[:60]} there, {json.dumps(new.get(key))[:60]} asked for"
+    return "their configs differ"

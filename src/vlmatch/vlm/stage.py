@@ -1,0 +1,159 @@
+"""One stage of a training: which parts learn, how fast, and what is logged of every step."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from vlmatch.errors import VlmatchError
+from vlmatch.vlm.model import VLM, Batch
+
+PARTS = ("projector", "encoder", "llm", "lora")
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How a stage learns: `trains` is the highest learning rate of each part that learns, the others are frozen.
+
+    AdamW; the rates rise over the first `warm_up` of `steps` and fall to 0 by a cosine. Norms, biases and positions
+    have no weight decay.
+    """
+
+    trains: Mapping[str, float]
+    steps: int
+    warm_up: float
+    weight_decay: float
+    seed: int
+
+    def factor(self, step: int) -> float:
+        """What the learning rates are multiplied by at a step, counted from 0."""
+        rising = math.ceil(self.warm_up * self.steps)
+        if step < rising:
+            return (step + 1) / rising
+        return (1 + math.cos(math.pi * (step - rising) / max(1, self.steps - rising))) / 2
+
+
+class Stage(LightningModule):
+    """A VLM in one stage of its training.
+
+    Checkpoints hold what learns, and plain values. Random numbers (dropout) follow from seed and step.
+    """
+
+    def __init__(self, vlm: VLM, optimisation: Optimisation) -> None:
+        super().__init__()
+        if unknown := sorted(set(optimisation.trains) - set(PARTS)):
+            raise VlmatchError(f"recipe.stages: trains has '{unknown[0]}'; choose of {', '.join(PARTS)}")
+        self.vlm = vlm
+        self.optimisation = optimisation
+        self.strict_loading = False  # what is frozen is not in a checkpoint
+        self.losses: list[float] = []
+        self.seconds = 0.0
+        self._spent, self._tokens, self._summed = time.perf_counter(), 0, 0.0
+        for parameter in self.vlm.parameters():
+            parameter.requires_grad_(False)
+        for part in optimisation.trains:
+            for _, parameter in parameters_of(vlm, part):
+                parameter.requires_grad_(True)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The mean cross entropy over the answers' tokens."""
+        torch.manual_seed((self.optimisation.seed * 100_003 + batch_idx) * 1009 + self.global_rank)
+        loss = self.vlm.loss(batch)
+        if not torch.isfinite(loss):
+            raise DivergedError(float(loss), self.global_step, batch)
+        self._tokens += int(batch.mask.sum())
+        self._summed += float(loss.detach()) / self.trainer.accumulate_grad_batches
+        self.log("loss", loss, prog_bar=True, batch_size=len(batch.ids))
+        return loss
+
+    def on_train_start(self) -> None:
+        """Look at the clock; what is frozen, and every encoder's batch statistics, stays as in use."""
+        self.vlm.eval()
+        self.vlm.projector.train()
+        if {"llm", "lora"} & set(self.optimisation.trains):
+            self.vlm.causal_lm.train()
+        self._spent = time.perf_counter()
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Log what a step took, before its gradient is clipped."""
+        now = time.perf_counter()
+        gradients = [p.grad for p in self.vlm.parameters() if p.grad is not None]
+        measured = {
+            "gradient_norm": float(nn.utils.get_total_norm(gradients)),
+            "learning_rate": optimizer.param_groups[0]["lr"],
+            "tokens_per_second": self._tokens / (now - self._spent),
+            "memory_gib": used_memory() / 2**30,
+        }
+        self.log_dict(measured)
+        self.losses.append(self._summed)
+        self.seconds += now - self._spent
+        self._spent, self._tokens, self._summed = now, 0, 0.0
+
+    def configure_optimizers(self) -> Any:
+        """AdamW over a group for each part, with and without weight decay."""
+        optimisation = self.optimisation
+        groups = [
+            {"params": parameters, "lr": rate, "weight_decay": optimisation.weight_decay if decays else 0.0}
+            for part, rate in optimisation.trains.items()
+            for decays in (True, False)
+            if (parameters := [p for name, p in parameters_of(self.vlm, part) if _decays(name, p) == decays])
+        ]
+        optimiser = torch.optim.AdamW(groups)
+        cycle = torch.optim.lr_scheduler.LambdaLR(optimiser, optimisation.factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what is frozen."""
+        kept = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        kept |= {f"vlm.projector.{name}" for name, _ in self.vlm.projector.named_buffers()}
+        checkpoint["state_dict"] = {key: value for key, value in checkpoint["state_dict"].items() if key in kept}
+        checkpoint["losses"], checkpoint["seconds"] = self.losses, self.seconds
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with losses and seconds."""
+        self.losses, self.seconds = list(checkpoint["losses"]), checkpoint["seconds"]
+
+
+class DivergedError(VlmatchError):
+    """The loss is no number any more."""
+
+    def __init__(self, loss: float, step: int, batch: Batch) -> None:
+        super().__init__(
+            f"the loss is {loss} at step {step + 1}, in a batch with {', '.join(batch.names[:4])} and others; the last "
+            "checkpoint is kept. Give a lower learning rate (recipe.stages), or look at these samples"
+        )
+
+
+def parameters_of(vlm: VLM, part: str) -> Iterator[tuple[str, nn.Parameter]]:
+    """The named parameters of a part: LoRA's are those that peft put into the LLM, and 'llm' is all others of it."""
+    if part == "projector":
+        yield from vlm.projector.named_parameters()
+    elif part == "encoder":
+        if vlm.visual is None:
+            raise VlmatchError(
+                "recipe.stages: trains the encoder, of which there are only cached features; give "
+                "recipe.visual.cached=false"
+            )
+        yield from vlm.visual.named_parameters()
+    else:
+        for name, parameter in vlm.causal_lm.named_parameters():
+            if ("lora_" in name) == (part == "lora"):
+                yield name, parameter
+
+
+def used_memory() -> int:
+    """The most memory in use so far, in bytes: the GPU's where there is one, else this process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.ndim > 1 and not name.endswith("position")

@@ -1,0 +1,57 @@
+"""Made-up items without pictures, and small suites."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlmatch.benchmarks.suite import Suite
+from vlmatch.probes.split import Item, Split
+
+WORDS = ("cat", "hammer", "fox", "red axe", "dog", "old saw", "bee", "drill", "hen", "rope", "ape", "nail")
+CATEGORIES = ("animals", "tools")
+
+
+@pytest.fixture
+def items() -> tuple[Item, ...]:
+    """Twelve items of each of two sources, of two categories in turn; concepts and captions differ between all."""
+    return tuple(
+        Item(f"{source}/{i}", Path(f"{i}.png"), caption, caption, source, CATEGORIES[i % 2], "benchmarks")
+        for source in ("clipart", "openmoji")
+        for i, word in enumerate(WORDS)
+        if (caption := f"{source[0]} {word}")
+    )
+
+
+@pytest.fixture
+def split(items: tuple[Item, ...]) -> Split:
+    """A split with nothing but benchmarks."""
+    return Split(items)
+
+
+@pytest.fixture
+def make_suite() -> Callable[..., Suite]:
+    """Suites of 8 pictures of each source, in groups of 4, and of 2 of one category."""
+
+    def make(**options: Any) -> Suite:
+        each = {"items": 8, "of_category": 5}
+        settings: dict[str, Any] = {
+            "name": "tiny",
+            "version": 3,
+            "share": "benchmarks",
+            "sources": {"clipart": each, "openmoji": each},
+            "group": 4,
+            "hard_group": 2,
+            "seed": 0,
+            "groups": {
+                "naming": ["caption_choice", "retrieval"],
+                "detail": ["caption_choice_hard"],
+                "category": ["category"],
+            },
+            "batch_size": 5,
+            "course": 0.5,
+        }
+        return Suite(**{**settings, **options})
+
+    return make

@@ -1,0 +1,111 @@
+"""Tiny VLMs over random LLMs of real architectures, and data for them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from vlmatch.llms.language_model import LanguageModel
+from vlmatch.vlm.building import build_vlm
+from vlmatch.vlm.material import Listed, Material, Sample
+from vlmatch.vlm.model import VLM
+from vlmatch.vlm.tokens import IMAGE, answered, encode
+
+SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "initializer_range": 0.3}
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
+CONFIGS = {
+    "llama": (transformers.LlamaConfig, {**SIZES, **HEADS}),
+    "qwen2": (transformers.Qwen2Config, {**SIZES, **HEADS, "tie_word_embeddings": True}),
+    "gemma3": (transformers.Gemma3TextConfig, {**SIZES, **HEADS, "head_dim": 8, "sliding_window": 16}),
+}
+PROMPTS = ("caption:<image>", "its kind:<image>")
+
+
+def tiny_llm(folder: Path, family: str = "llama") -> LanguageModel:
+    """A random LLM with a byte-level tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    torch.manual_seed(1)
+    config_class, values = CONFIGS[family]
+    transformers.AutoModelForCausalLM.from_config(config_class(vocab_size=259, **values)).save_pretrained(folder)
+    symbols = ["<s>", "</s>", "<pad>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(symbols)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    ).save_pretrained(folder)
+    return LanguageModel(family, repository=str(folder))
+
+
+def recipe(**changes: Any) -> dict[str, Any]:
+    """A recipe of one stage over cached features."""
+    stage = {
+        "name": "align",
+        "data": {"_target_": "none"},
+        "trains": {"projector": 1e-2},
+        "steps": 12,
+        "epochs": None,
+        "batch_size": 4,
+        "accumulate": 1,
+        "warm_up": 0.1,
+        "weight_decay": 0.0,
+        "clip": 1.0,
+        "gradient_checkpointing": False,
+        "workers": 0,
+    }
+    whole = {
+        "name": "tiny",
+        "version": 1,
+        "data": "made",
+        "seed": 0,
+        "visual": {"what": "feature", "cached": True},
+        "projector": {"kind": "mlp2x_gelu_normalised", "tokens": 2, "standardised": True},
+        "lora": None,
+        "prompts": {},
+        "stages": [stage],
+    }
+    return {**whole, **changes}
+
+
+def stage(**changes: Any) -> dict[str, Any]:
+    """The recipe's stage, with other settings."""
+    return {**recipe()["stages"][0], **changes}
+
+
+def tiny_vlm(folder: Path, family: str = "llama", **changes: Any) -> VLM:
+    """A VLM over cached features of width 6."""
+    return build_vlm(recipe(**changes), tiny_llm(folder, family), None, (1, 6))
+
+
+def material(vlm: VLM, n: int = 20, seed: int = 0) -> Material:
+    """n pictures, each with a caption and a kind of different lengths, in two parts."""
+    generator = torch.Generator().manual_seed(seed)
+    pictures = torch.randn(n, 1, 6, generator=generator)
+    tokenizer = vlm.tokenizer
+    parts = {}
+    for weight, prompt, answers in (
+        (0.75, PROMPTS[0], [f"no {i * 37}" for i in range(n)]),
+        (0.25, PROMPTS[1], ["x"] * n),
+    ):
+        ids = encode(tokenizer, prompt, special=True)
+        parts[prompt] = (
+            weight,
+            Listed(
+                Sample(f"{i}", answered(ids, [*encode(tokenizer, answer, special=False), 1]), (i,))
+                for i, answer in enumerate(answers)
+            ),
+        )
+    return Material(parts, pictures)
+
+
+def expanded_prompt(vlm: VLM) -> list[int]:
+    """A prompt with the places of one picture's tokens."""
+    ids = encode(vlm.tokenizer, PROMPTS[0], special=True)
+    return [i for i in ids for _ in range(vlm.tokens_per_image if i == IMAGE else 1)]
+
+
+def about(**changes: Any) -> dict[str, Any]:
+    """What is kept beside the weights."""
+    return {"encoder": {"name": "e"}, "llm": {"name": "l"}, "recipe": recipe(**changes), "shape": [1, 6]}

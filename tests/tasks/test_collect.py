@@ -1,0 +1,85 @@
+"""task=collect: finished runs come into results/, twice is once, and nothing is overwritten unasked."""
+
+from pathlib import Path
+
+import pytest
+
+from made_results import result
+from vlmatch.results import Result, read, rendered, write, write_file
+
+
+@pytest.fixture
+def collect(cli, tmp_path: Path):
+    """Run the task over folders of its own."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        return cli("task=collect", f"task.runs={tmp_path}/runs", f"++results={tmp_path}/results", *arguments)
+
+    return run
+
+
+def finished(tmp_path: Path, *runs: Result, name: str = "") -> None:
+    for run in runs:
+        write_file(tmp_path / "runs" / name / run.run.with_suffix("") / "result.json", run)
+
+
+def test_new_runs_are_written_to_their_places_and_shown(collect, tmp_path: Path) -> None:
+    runs = [result("a", 0.345), result("a", 0.355, 1), result("blind", 0.0, control=True)]
+    finished(tmp_path, *runs)
+    (tmp_path / "runs" / "unfinished").mkdir()
+    code, out, err = collect()
+    assert code == 0, err
+    assert [rendered(run) for run in read(tmp_path / "results")] == [rendered(run) for run in runs]
+    assert ".345" in out
+    assert "3 runs: 3 new, 0 replaced, 0 as before" in out
+
+
+def test_collecting_again_changes_nothing_and_says_what_is_new(collect, tmp_path: Path) -> None:
+    finished(tmp_path, result("a", 0.3))
+    collect()
+    (path,) = (tmp_path / "results").rglob("*.json")
+    before = path.stat().st_mtime_ns
+    finished(tmp_path, result("b", 0.4))
+    code, out, _ = collect()
+    assert code == 0
+    assert "2 runs: 1 new, 0 replaced, 1 as before" in out
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_run_with_another_result_is_refused_and_nothing_is_written(collect, tmp_path: Path) -> None:
+    write(tmp_path / "results", result("a", 0.3))
+    finished(tmp_path, result("a", 0.5), result("b", 0.4))
+    code, _, err = collect()
+    assert code == 2
+    assert "1 of 2 runs in" in err
+    assert "embedded/llm-vlm_a/a-0.json for one; nothing is written: replace them by task.replace=true" in err
+    assert err.count("\n") == 1
+    assert [run.mean.score for run in read(tmp_path / "results")] == [0.3]
+    code, out, _ = collect("task.replace=true")
+    assert code == 0
+    assert "1 new, 1 replaced, 0 as before" in out
+    assert [run.mean.score for run in read(tmp_path / "results")] == [0.5, 0.4]
+
+
+def test_two_folders_of_one_run_must_agree(collect, tmp_path: Path) -> None:
+    finished(tmp_path, result("a", 0.3))
+    finished(tmp_path, result("a", 0.3), name="again")
+    assert collect()[0] == 0
+    finished(tmp_path, result("a", 0.4), name="again")
+    code, _, err = collect()
+    assert code == 2
+    assert "are both the run embedded/llm-vlm_a/a-0.json, and differ" in err
+
+
+def test_no_finished_run_is_an_error(collect, tmp_path: Path) -> None:
+    code, _, err = collect()
+    assert code == 2
+    assert "no run below it is finished (RUN/result.json)" in err
+
+
+def test_a_damaged_result_of_a_run_is_named(collect, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "a-0").mkdir(parents=True)
+    (tmp_path / "runs" / "a-0" / "result.json").write_text('{"format": 1}')
+    code, _, err = collect()
+    assert code == 2
+    assert "a-0/result.json' is damaged at 'encoder': Field required" in err

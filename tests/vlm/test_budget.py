@@ -1,0 +1,124 @@
+"""What a stage is reckoned to take of memory, against closed forms, and the refusal of what does not fit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+import made_vlms
+from vlmatch.encoders.controls import Pixels
+from vlmatch.errors import VlmatchError
+from vlmatch.vlm.budget import GIB, budget_of, kept_by, kept_by_llm, processes_of, require_memory
+from vlmatch.vlm.building import build_vlm
+from vlmatch.vlm.model import VLM
+
+CPU = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true"}
+PICTURE = torch.zeros(1, 6)
+
+
+@pytest.fixture(scope="module")
+def vlm(tmp_path_factory: pytest.TempPathFactory) -> VLM:
+    return made_vlms.tiny_vlm(tmp_path_factory.mktemp("llm"))
+
+
+def test_what_a_perceptron_keeps_is_its_input_and_what_stands_on_either_side_of_gelu() -> None:
+    layers = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2))
+    images = torch.zeros(3, 4)
+    assert kept_by(layers, (images,), torch.float32, trained=True) == 3 * (4 + 8 + 8) * 4
+    assert kept_by(layers, (images,), torch.bfloat16, trained=True) == 3 * (4 + 8 + 8) * 2
+    assert kept_by(layers, (images,), torch.float32, trained=False) == 0
+    assert kept_by(layers, (images.requires_grad_(),), torch.float32, trained=False) == 3 * 8 * 4
+    assert all(not parameter.is_meta and parameter.requires_grad for parameter in layers.parameters())
+
+
+def test_a_llama_keeps_what_korthikanti_et_al_reckon() -> None:
+    """34 bytes a layer, token and width, without scores ("Reducing Activation Recomputation", 2023, section 4.1).
+
+    transformers' norms, two a layer, work in float32: they keep up to 10 bytes more each.
+    """
+    config = transformers.LlamaConfig(vocab_size=32)  # of the size of Llama 7B, on no device
+    with torch.device("meta"):
+        causal_lm = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+    model: Any = type("Model", (), {"causal_lm": causal_lm})
+    kept = kept_by_llm(model, torch.bfloat16, trained=True, checkpointed=False)
+    assert 34 <= kept / (config.hidden_size * config.num_hidden_layers) <= 34 + 2 * 10
+    assert kept_by_llm(model, torch.bfloat16, trained=False, checkpointed=False) < kept
+    inputs = config.num_hidden_layers * config.hidden_size * 2
+    checkpointed = kept_by_llm(model, torch.bfloat16, trained=True, checkpointed=True)
+    assert checkpointed == pytest.approx(inputs + kept / config.num_hidden_layers)
+
+
+def test_weights_gradients_and_both_moments_of_adam_are_counted(vlm: VLM) -> None:
+    llm = sum(parameter.numel() for parameter in vlm.causal_lm.parameters())
+    projector = sum(parameter.numel() for parameter in vlm.projector.parameters())
+    stage = made_vlms.stage(trains={"projector": 1e-3, "llm": 1e-3})
+    one = budget_of(vlm, stage, CPU, 20, PICTURE, 1)
+    assert (one.weights, one.gradients, one.optimiser) == tuple(n * 4 * (llm + projector) for n in (1, 1, 2))
+    assert one.total == one.weights + one.gradients + one.optimiser + one.activations
+    frozen = budget_of(vlm, made_vlms.stage(), CPU, 20, PICTURE, 1)
+    assert (frozen.gradients, frozen.optimiser) == (4 * projector, 8 * projector)
+    assert frozen.activations < one.activations
+    fsdp = budget_of(vlm, stage, {**CPU, "strategy": "fsdp"}, 20, PICTURE, 4)
+    assert (fsdp.weights, fsdp.gradients, fsdp.optimiser) == (one.weights / 4, one.gradients / 4, one.optimiser / 4)
+    assert fsdp.activations == one.activations / 4  # 4 samples a batch, and as many processes
+    zero = budget_of(vlm, stage, {**CPU, "strategy": "deepspeed_stage_2"}, 20, PICTURE, 4)
+    assert (zero.weights, zero.gradients, zero.optimiser) == (one.weights, one.gradients / 4, one.optimiser / 4)
+
+
+def test_smaller_batches_and_checkpointing_take_less(vlm: VLM) -> None:
+    def activations(**changes: Any) -> float:
+        return budget_of(vlm, made_vlms.stage(**changes), CPU, 20, PICTURE, 1).activations
+
+    assert activations(accumulate=4) == activations() / 4
+    assert activations(gradient_checkpointing=True) < activations()
+    assert (
+        budget_of(vlm, made_vlms.stage(), {**CPU, "precision": "bf16-mixed"}, 20, PICTURE, 1).activations
+        < activations()
+    )
+
+
+def test_a_tower_that_is_trained_keeps_its_activations(tmp_path: Path) -> None:
+    class Wide(Pixels):
+        def __init__(self) -> None:
+            super().__init__("wide", 4)
+            self.layer = nn.Linear(3, 1000)
+
+        def tokens(self, images: torch.Tensor) -> torch.Tensor:
+            return self.layer(super().tokens(images))
+
+    recipe = made_vlms.recipe(visual={"what": "patches", "cached": False}, projector={"kind": "linear", "tokens": 1})
+    vlm = build_vlm(recipe, made_vlms.tiny_llm(tmp_path), Wide(), (16, 1000))
+    picture = torch.zeros(3, 4, 4)
+    trained = made_vlms.stage(trains={"projector": 1e-3, "encoder": 1e-3})
+    frozen = budget_of(vlm, made_vlms.stage(), CPU, 30, picture, 1)
+    found = budget_of(vlm, trained, CPU, 30, picture, 1)
+    assert found.activations - frozen.activations == 4 * 16 * 3 * 4  # the input of its one layer, for 4 samples
+    assert found.gradients - frozen.gradients == 4 * (3 * 1000 + 1000)
+
+
+def test_what_does_not_fit_is_refused_in_one_line(vlm: VLM) -> None:
+    recipe = made_vlms.recipe()
+    (budget,) = require_memory(vlm, recipe, CPU, [20], PICTURE)
+    require_memory(vlm, recipe, CPU, [20], PICTURE, available=int(budget.total) + 1)
+    with pytest.raises(VlmatchError) as caught:
+        require_memory(vlm, recipe, CPU, [20], PICTURE, available=int(budget.total) - 1)
+    said = str(caught.value)
+    assert said.startswith(
+        f"recipe.stages.0 (align) needs about {budget.total / GIB:.3g} GiB on each device, which has"
+    )
+    for way in (
+        "recipe.stages.0.accumulate (now 4 samples at once)",
+        "gradient_checkpointing=true",
+        "trainer=fsdp",
+        "narrower encoder",
+    ):
+        assert way in said
+    assert "\n" not in said
+
+
+def test_processes_are_those_of_the_trainer() -> None:
+    assert processes_of({"devices": 2}) == 2
+    assert processes_of({"devices": -1}) == max(1, torch.cuda.device_count())

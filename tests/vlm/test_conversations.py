@@ -1,0 +1,329 @@
+"""What a conversation becomes in each template, and which of its tokens are learnt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlmatch.errors import VlmatchError
+from vlmatch.vlm.conversations import ASSISTANT, SYSTEM, USER, VICUNA_SYSTEM, Conversations, Turn
+from vlmatch.vlm.tokens import IGNORED, IMAGE, expanded
+
+# The chat formats of four families, written for this test; ⟦ and ⟧ stand around what is learnt.
+CHATML = (
+    "{% if messages[0].role != 'system' %}<|im_start|>system\nDEFAULT<|im_end|>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% if message.role == 'assistant' %}"
+    "⟦{{ message.content }}<|im_end|>⟧{% else %}{{ message.content }}<|im_end|>{% endif %}{{ '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LLAMA = (
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{% set said = messages[0].content | trim %}"
+    "{% set rest = messages[1:] %}{% else %}{% set said = '' %}{% set rest = messages %}{% endif %}"
+    "<|start_header_id|>system<|end_header_id|>\n\nToday Date: {{ date_string }}\n\n{{ said }}<|eot_id|>"
+    "{% for message in rest %}<|start_header_id|>{{ message.role }}<|end_header_id|>\n\n"
+    "{% if message.role == 'assistant' %}⟦{{ message.content | trim }}<|eot_id|>⟧"
+    "{% else %}{{ message.content | trim }}<|eot_id|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
+GEMMA = (
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for message in messages %}{% if (message.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Roles must alternate') }}{% endif %}"
+    "<start_of_turn>{{ 'model' if message.role == 'assistant' else 'user' }}\n{% if message.role == 'assistant' %}"
+    "⟦{{ message.content | trim }}<end_of_turn>⟧{% else %}{{ message.content | trim }}<end_of_turn>{% endif %}"
+    "{{ '\n' }}{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+FAMILIES = {  # template, special tokens of it, BOS
+    "qwen2.5": (CHATML.replace("DEFAULT", "You are Qwen."), ("<|im_start|>", "<|im_end|>"), None),
+    "smollm2": (
+        CHATML.replace("DEFAULT", "You are a helpful AI assistant named SmolLM."),
+        ("<|im_start|>", "<|im_end|>"),
+        None,
+    ),
+    "llama3.1": (LLAMA, ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "<|begin_of_text|>"),
+    "gemma": (GEMMA, ("<start_of_turn>", "<end_of_turn>"), "<bos>"),
+}
+TWO_TURNS = [
+    Turn(USER, "What is it?"),
+    Turn(ASSISTANT, "A cat, 5 years old."),
+    Turn(USER, "And here?"),
+    Turn(ASSISTANT, "Two."),
+]
+
+
+def tokenizer_of(special: Sequence[str], template: str | None, bos: str | None, eos: str | None = None) -> Any:
+    """Byte-level BPE with a few merges, so that tokens are longer than bytes."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    names = [*special, *([bos] if bos else []), *([eos] if eos else [])]
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=names, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(["the user and the assistant are talking of a cat"] * 3, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=bos,
+        eos_token=eos or special[-1],
+        chat_template=template,
+        additional_special_tokens=list(special),
+    )
+
+
+def family(name: str, marked: bool = False) -> Any:
+    template, special, bos = FAMILIES[name]
+    return tokenizer_of(special, marked_up(template) if marked else unmarked(template), bos)
+
+
+def unmarked(template: str) -> str:
+    return template.replace("⟦", "").replace("⟧", "")
+
+
+def marked_up(template: str) -> str:
+    return template.replace("⟦", "{% generation %}").replace("⟧", "{% endgeneration %}")
+
+
+@pytest.fixture(scope="module")
+def metaspace() -> Any:
+    """A tokenizer as Llama 2 and Vicuna have: a space in front of a word belongs to it, BOS and EOS."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    alphabet = sorted({*VICUNA_SYSTEM, *"".join(t.text for t in TWO_TURNS), *"USERASSISTANT:\n▁"})
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<unk>", "<s>", "</s>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([VICUNA_SYSTEM, "USER: ASSISTANT: A cat. Two."] * 3, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+def learnt(tokenizer: Any, tokens: Any) -> list[str]:
+    """What is learnt, run by run."""
+    runs: list[list[int]] = [[]]
+    for label in tokens.labels:
+        if label != IGNORED:
+            runs[-1].append(label)
+        elif runs[-1]:
+            runs.append([])
+    return [tokenizer.decode(run) for run in runs if run]
+
+
+def read(tokenizer: Any, tokens: Any) -> str:
+    """All that the LLM reads, '#' for a picture."""
+    parts: list[list[int]] = [[]]
+    for token in tokens.ids:
+        if token == IMAGE:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return "#".join(tokenizer.decode(part) for part in parts)
+
+
+def test_plain_is_picture_and_caption_and_drops_the_question() -> None:
+    tokenizer = tokenizer_of(("<s>", "</s>"), None, "<s>", "</s>")
+    conversations = Conversations("plain", tokenizer)
+    tokens = conversations.tokenised([Turn(USER, "Describe it briefly.\n<image>"), Turn(ASSISTANT, " a cat ")])
+    caption = tokenizer("a cat\n", add_special_tokens=False)["input_ids"]
+    assert tokens.ids == (tokenizer.bos_token_id, IMAGE, *caption)
+    assert tokens.labels == (IGNORED, IGNORED, *caption)
+    assert conversations.prompt([Turn(USER, "Describe it.<image>")]) == [tokenizer.bos_token_id, IMAGE]
+
+
+def test_vicuna_ends_each_answer_and_learns_no_more() -> None:
+    tokenizer = tokenizer_of(("<s>", "</s>"), None, "<s>", "</s>")
+    turns = [Turn(USER, "What is it?\n<image>"), *TWO_TURNS[1:]]
+    tokens = Conversations("vicuna_v1", tokenizer).tokenised(turns)
+    assert read(tokenizer, tokens) == (
+        f"<s>{VICUNA_SYSTEM} USER: #\nWhat is it? ASSISTANT: A cat, 5 years old.</s>USER: And here? ASSISTANT: Two.</s>"
+    )
+    assert learnt(tokenizer, tokens) == [" A cat, 5 years old.</s>", " Two.</s>"]
+
+
+def test_vicuna_with_a_tokenizer_whose_words_hold_the_space_in_front(metaspace: Any) -> None:
+    conversations = Conversations("vicuna_v1", metaspace)
+    tokens = conversations.tokenised(TWO_TURNS)
+    assert [text.strip() for text in learnt(metaspace, tokens)] == ["A cat, 5 years old.</s>", "Two.</s>"]
+    prompt = conversations.prompt(TWO_TURNS[:1])
+    assert list(tokens.ids[: len(prompt)]) == prompt  # what is learnt follows at once on what a prompt ends with
+    assert tokens.labels[len(prompt) - 1] == IGNORED
+    assert tokens.labels[len(prompt)] != IGNORED
+
+
+def test_vicunas_system_prompt_gives_way_to_ones_own() -> None:
+    tokenizer = tokenizer_of(("<s>", "</s>"), None, "<s>", "</s>")
+    tokens = Conversations("vicuna_v1", tokenizer).tokenised([Turn(SYSTEM, "Be brief."), *TWO_TURNS[:2]])
+    assert read(tokenizer, tokens) == "<s>Be brief. USER: What is it? ASSISTANT: A cat, 5 years old.</s>"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "answers"),
+    [
+        (
+            "qwen2.5",
+            "<|im_start|>system\nYou are Qwen.<|im_end|>\n<|im_start|>user\n#\nWhat is it?<|im_end|>\n"
+            "<|im_start|>assistant\nA cat.<|im_end|>\n",
+            ["A cat.<|im_end|>"],
+        ),
+        (
+            "llama3.1",
+            "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nToday Date: 26 Jul 2024\n\n<|eot_id|>"
+            "<|start_header_id|>user<|end_header_id|>\n\n#\nWhat is it?<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\nA cat.<|eot_id|>",
+            ["A cat.<|eot_id|>"],
+        ),
+        (
+            "gemma",
+            "<bos><start_of_turn>user\n#\nWhat is it?<end_of_turn>\n<start_of_turn>model\nA cat.<end_of_turn>\n",
+            ["A cat.<end_of_turn>"],
+        ),
+    ],
+)
+def test_chat_is_the_tokenizers_own_template(name: str, text: str, answers: list[str]) -> None:
+    tokenizer = family(name)
+    tokens = Conversations("chat", tokenizer).tokenised([Turn(USER, "<image>\nWhat is it?"), Turn(ASSISTANT, "A cat.")])
+    assert read(tokenizer, tokens) == text
+    assert learnt(tokenizer, tokens) == answers
+
+
+WORDS = st.text(alphabet="aé 5.\n:<|user", min_size=1, max_size=12).filter(lambda text: text.strip())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@settings(deadline=None, max_examples=25)
+@given(said=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=3), system=st.none() | WORDS)
+def test_chat_labels_are_those_of_transformers_mask_and_of_growing_conversations(
+    name: str, said: list[tuple[str, str]], system: str | None
+) -> None:
+    turns = [Turn(role, text) for pair in said for role, text in zip((USER, ASSISTANT), pair, strict=True)]
+    if system is not None and name != "gemma":
+        turns.insert(0, Turn(SYSTEM, system.strip()))
+    tokens = Conversations("chat", TOKENIZERS[name]).tokenised(turns)
+    messages = [{"role": turn.role, "content": turn.text.strip()} for turn in turns]
+
+    masked = MARKED[name].apply_chat_template(
+        messages, return_dict=True, return_assistant_tokens_mask=True, date_string="26 Jul 2024"
+    )
+    assert list(tokens.ids) == masked["input_ids"]
+    assert [label != IGNORED for label in tokens.labels] == [bool(each) for each in masked["assistant_masks"]]
+
+    grown = [IGNORED] * len(tokens)
+    for number, turn in enumerate(turns):
+        if turn.role == ASSISTANT:
+            before = rendered(name, messages[:number], add_generation_prompt=True)
+            until = rendered(name, messages[: number + 1]).rstrip()
+            start, end = (len(ids(name, text)) for text in (before, until))
+            grown[start:end] = ids(name, until)[start:end]
+    assert list(tokens.labels) == grown
+
+
+TOKENIZERS = {name: family(name) for name in FAMILIES}
+MARKED = {name: family(name, marked=True) for name in FAMILIES}
+
+
+def rendered(name: str, messages: list[dict[str, str]], **options: Any) -> str:
+    return str(TOKENIZERS[name].apply_chat_template(messages, tokenize=False, date_string="26 Jul 2024", **options))
+
+
+def ids(name: str, text: str) -> list[int]:
+    return list(TOKENIZERS[name](text, add_special_tokens=False)["input_ids"])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_prompt_is_what_stands_in_front_of_the_answer(name: str) -> None:
+    conversations = Conversations("chat", TOKENIZERS[name])
+    tokens = conversations.tokenised(TWO_TURNS)
+    prompt = conversations.prompt(TWO_TURNS[:3])
+    assert list(tokens.ids[: len(prompt)]) == prompt
+    assert learnt(TOKENIZERS[name], tokens)[1].startswith("Two.")
+    assert tokens.labels[len(prompt)] == tokens.ids[len(prompt)]
+
+
+def test_an_answer_that_repeats_the_templates_own_words_is_found() -> None:
+    """Where one searches for answers in the text, 'a' is found in 'assistant'."""
+    tokens = Conversations("chat", TOKENIZERS["qwen2.5"]).tokenised([Turn(USER, "user"), Turn(ASSISTANT, "a")])
+    assert learnt(TOKENIZERS["qwen2.5"], tokens) == ["a<|im_end|>"]
+
+
+def test_a_template_that_adds_to_the_last_turn_alone_is_followed() -> None:
+    """As Qwen3's, which puts an empty thought in front of the last answer."""
+    thinking = unmarked(CHATML.replace("⟦", "{% if loop.last %}<think></think>{% endif %}"))
+    tokenizer = tokenizer_of(("<|im_start|>", "<|im_end|>"), thinking, None)
+    assert learnt(tokenizer, Conversations("chat", tokenizer).tokenised(TWO_TURNS)) == [
+        "A cat, 5 years old.<|im_end|>",
+        "Two.<|im_end|>",
+    ]
+
+
+def test_one_picture_goes_in_front_and_several_stay_where_they_are() -> None:
+    tokenizer = TOKENIZERS["gemma"]
+    conversations = Conversations("chat", tokenizer)
+    one = conversations.tokenised([Turn(USER, "What <image> is it?"), Turn(ASSISTANT, "A cat.")])
+    two = conversations.tokenised([Turn(USER, "Is <image> like <image>?"), Turn(ASSISTANT, "No.")])
+    assert "user\n#\nWhat  is it?" in read(tokenizer, one)
+    assert "user\nIs # like #?" in read(tokenizer, two)
+    assert (one.images, two.images) == (1, 2)
+    assert len(expanded(two, 5)) == len(two) + 8
+
+
+@pytest.mark.parametrize(
+    ("turns", "message"),
+    [
+        ([], "the conversation is empty"),
+        ([Turn(SYSTEM, "Be brief.")], "the conversation is empty"),
+        ([Turn(ASSISTANT, "A cat.")], "turn 1 is the assistant's; wanted the user's"),
+        ([*TWO_TURNS[:2], Turn(ASSISTANT, "A dog.")], "turn 3 is the assistant's; wanted the user's"),
+        ([Turn(USER, "What?"), Turn(SYSTEM, "No.")], "turn 2 is the system's; wanted the assistant's"),
+        ([Turn(USER, "What?"), Turn(ASSISTANT, " ")], "turn 2, the assistant's, is empty"),
+        (TWO_TURNS[:3], "the conversation ends with the user's turn"),
+        ([Turn(USER, "What?"), Turn(ASSISTANT, "<image>")], "only questions have pictures"),
+    ],
+)
+def test_what_is_no_conversation_is_said_in_one_line(turns: list[Turn], message: str) -> None:
+    with pytest.raises(VlmatchError, match=message) as caught:
+        Conversations("vicuna_v1", TOKENIZERS["gemma"]).tokenised(turns)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "chat", "turns", "message"),
+    [
+        ("vicuna", None, TWO_TURNS, "template='vicuna' is unknown; choose one of plain, vicuna_v1, chat"),
+        ("plain", None, TWO_TURNS, "wants one question with one '<image>' and one answer"),
+        ("chat", None, TWO_TURNS, "chat template can't be used .*choose template: vicuna_v1"),
+        ("chat", "{{ messages[0].content }}", TWO_TURNS, "does not say each of the turns user, assistant once"),
+        ("chat", unmarked(GEMMA), [Turn(SYSTEM, "Hi."), *TWO_TURNS], "System role not"),
+        (
+            "chat",
+            "{% for m in messages %}{{ m.content | replace('cat', 'dog') }}\n{% endfor %}",
+            TWO_TURNS,
+            "changes what is said",
+        ),
+    ],
+)
+def test_what_a_template_or_tokenizer_cannot_do_is_an_error(
+    template: str, chat: str | None, turns: list[Turn], message: str
+) -> None:
+    tokenizer = tokenizer_of(("<start_of_turn>", "<end_of_turn>"), chat, "<bos>")
+    with pytest.raises(VlmatchError, match=message):
+        Conversations(template, tokenizer).tokenised(turns)
+
+
+def test_vicuna_needs_an_end_token_and_offsets() -> None:
+    tokenizer = tokenizer_of(("<s>", "</s>"), None, "<s>", "</s>")
+    tokenizer.eos_token = None
+    with pytest.raises(VlmatchError, match="has no end token; choose template: chat"):
+        Conversations("vicuna_v1", tokenizer)
+
+    class Slow:
+        is_fast = False
+
+    with pytest.raises(VlmatchError, match="Slow can't say where in a text its tokens stand"):
+        Conversations("plain", Slow())

@@ -1,0 +1,296 @@
+"""LLaVA's json as training data: what is read, what is refused or skipped beforehand, and what a sample holds."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vlmatch.encoders.controls import Pixels
+from vlmatch.errors import VlmatchError
+from vlmatch.vlm.batches import Batches, Collate
+from vlmatch.vlm.llava_json import LlavaJson, cut, on_square
+from vlmatch.vlm.material import Context, Material, schedule
+from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised
+
+TOKENS_PER_IMAGE = 4  # of 2 x 2 pixels
+
+
+def said(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+
+
+ENTRIES = [
+    {"id": "a", "image": "a.png", "conversations": said("What is it?\n<image>", "A cat.")},
+    {"id": "b", "conversations": said("Who are you?", "A model.") + said("And now?", "Still a model.")},
+    {"id": "c", "image": ["sub/b.png", "a.png"], "conversations": said("Is <image> like <image>?", "No.")},
+    {
+        "id": "d",
+        "image": "sub/b.png",
+        "messages": [{"role": "user", "content": "<image>"}, {"role": "assistant", "content": "A dog."}],
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    """A token for each byte, BOS and EOS."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {token: n for n, token in enumerate(["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Two pictures, one of them in a folder of its own."""
+    folder = tmp_path / "images"
+    (folder / "sub").mkdir(parents=True)
+    Image.new("RGB", (8, 4), "red").save(folder / "a.png")
+    Image.new("RGB", (4, 4), "blue").save(folder / "sub" / "b.png")
+    return folder
+
+
+@pytest.fixture
+def material(tmp_path: Path, images: Path, tokenizer: Any) -> Callable[..., Material]:
+    """Writes entries to a json and makes a stage's material of it."""
+
+    def make(entries: Any, suffix: str = "json", **options: Any) -> Material:
+        file = tmp_path / f"data.{suffix}"
+        text = "\n".join(map(json.dumps, entries)) if suffix == "jsonl" else json.dumps(entries)
+        file.write_text(entries if isinstance(entries, str) else text)
+        values = {"template": "vicuna_v1", "max_length": 400, "what": "patches", "tokens": 1, **options}
+        data = LlavaJson(file, images, **values)
+        return data.material(Context(tokenizer, Pixels("pixels", 2), features=pytest.fail))
+
+    return make
+
+
+def texts(material: Material, tokenizer: Any) -> list[str]:
+    """The last answer of each sample."""
+    ((_, samples),) = material.parts.values()
+    found = []
+    for number in range(len(samples)):
+        tokens = samples[number].tokens
+        answer = [label for label in tokens.labels if label != IGNORED]
+        found.append(tokenizer.decode(answer).strip().removesuffix("</s>").rpartition("</s>")[2].strip())
+    return found
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_each_entry_is_a_sample_with_its_pictures(
+    material: Callable[..., Material], tokenizer: Any, suffix: str
+) -> None:
+    found = material(ENTRIES, suffix)
+    ((weight, samples),) = found.parts.values()
+    assert (weight, len(samples), len(found.pictures)) == (1.0, 4, 2)
+    assert texts(found, tokenizer) == ["A cat.", "Still a model.", "No.", "A dog."]
+    assert [samples[n].images for n in range(4)] == [(0,), (), (1, 0), (1,)]
+    assert [samples[n].tokens.images for n in range(4)] == [1, 0, 2, 1]
+    assert samples[2].name == f"data.{suffix} entry 2"
+    red = Pixels("pixels", 2).prepare(Image.new("RGB", (2, 2), "red"))
+    torch.testing.assert_close(found.pictures[0], red)
+
+
+def test_samples_with_and_without_pictures_come_into_batches(material: Callable[..., Material]) -> None:
+    found = material(ENTRIES)
+    batch = next(iter(Batches(found, schedule(found, 1, 4, seed=0), Collate(TOKENS_PER_IMAGE))))
+    assert batch.visual is not None
+    assert batch.visual.shape == (4, 3, 2, 2)
+    assert int((batch.ids == IMAGE).sum()) == 4 * TOKENS_PER_IMAGE
+    assert bool((batch.labels[batch.ids == IMAGE] == IGNORED).all())
+
+
+def test_lengths_count_pictures_and_follow_the_text(material: Callable[..., Material]) -> None:
+    long = {"conversations": said("Tell me a story.", "Once there was a king. " * 20)}
+    ((_, samples),) = material([*ENTRIES, long], max_length=1000).parts.values()
+    exact = [len(samples[n].tokens) + (TOKENS_PER_IMAGE - 1) * samples[n].tokens.images for n in range(5)]
+    assert int(np.argmax(samples.lengths)) == int(np.argmax(exact)) == 4
+    assert samples.lengths[2] - 2 * TOKENS_PER_IMAGE == len("Is <image> like <image>?No.") // 4
+
+
+def test_a_sample_of_the_file_is_the_same_every_time_and_part_of_a_larger_one(
+    material: Callable[..., Material], tokenizer: Any
+) -> None:
+    entries = [{"conversations": said("Which?", f"Number {number}.")} for number in range(40)]
+    draws = {size: texts(material(entries, sample=size, seed=3), tokenizer) for size in (5, 12, 40)}
+    assert draws[5] == texts(material(entries, sample=5, seed=3), tokenizer)
+    assert set(draws[5]) < set(draws[12])
+    assert draws[40] == [f"Number {number}." for number in range(40)]
+    assert texts(material(entries, sample=12, seed=4), tokenizer) != draws[12]
+    assert texts(material(entries, limit=3), tokenizer) == ["Number 0.", "Number 1.", "Number 2."]
+
+
+def test_missing_images_are_counted_before_the_training(
+    material: Callable[..., Material], tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = [{"image": f"{n}.png", "conversations": said("<image>", "Gone.")} for n in range(3)]
+    with pytest.raises(
+        VlmatchError, match=r"data.json: entry 4: image '.*0.png' is not there; 3 of 7 entries have bad"
+    ):
+        material([*ENTRIES, *gone])
+    with caplog.at_level(logging.WARNING):
+        assert texts(material([*gone, *ENTRIES], bad_images="skip"), tokenizer)[0] == "A cat."
+    assert "3 of 7 entries skipped (bad_images); entry 0: image" in caplog.text
+
+
+def test_an_image_that_cannot_be_decoded_is_skipped_beforehand_or_named_in_its_turn(
+    material: Callable[..., Material], images: Path, tokenizer: Any
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(images / "whole.png")
+    (images / "half.png").write_bytes((images / "whole.png").read_bytes()[:3000])
+    entries = [{"image": "half.png", "conversations": said("<image>", "Half.")}, *ENTRIES]
+    assert "Half." not in texts(material(entries, bad_images="skip"), tokenizer)
+    found = material(entries)
+    with pytest.raises(VlmatchError, match=r"half\.png' can't be decoded"):
+        [found.pictures[n] for n in range(len(found.pictures))]
+
+
+@pytest.mark.parametrize("image", ["../secret.png", "/etc/secret.png", "sub/../../secret.png", "..\\secret.png"])
+def test_nothing_outside_of_the_folder_is_opened(material: Callable[..., Material], tmp_path: Path, image: str) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    with pytest.raises(VlmatchError, match=r"entry 0: image '.*secret\.png' lies outside of data\.images="):
+        material([{"image": image, "conversations": said("<image>", "A secret.")}])
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"conversations": []}, "the conversation is empty"),
+        ({"id": "x"}, "the conversation is empty"),
+        ("text", "it is no JSON object with 'conversations'"),
+        ({"conversations": said("Hi.", "Hello.")[::-1]}, "roles out of order: turn 1 is the assistant's"),
+        ({"conversations": said("Hi.", "Hello.")[:1]}, "the conversation ends with the user's turn"),
+        ({"conversations": said("Hi.", " ")}, "turn 2, the assistant's, is empty"),
+        (
+            {"conversations": [{"from": "cat", "value": "Mew."}]},
+            "a turn is from 'cat' and holds str; wanted one of human",
+        ),
+        ({"conversations": ["Hi."]}, "a turn is from None"),
+        ({"conversations": [{"from": ["human"], "value": "Hi."}]}, "a turn is from ['human']"),
+        ({"conversations": said("Hi.", ["Hello."])}, "a turn is from 'gpt' and holds list"),  # type: ignore[arg-type]
+        ({"image": 5, "conversations": said("<image>", "A cat.")}, "image=5; wanted a path, or a list of paths"),
+        ({"image": "a.png", "conversations": said("What?", "A cat.")}, "it names 1 images, and has 0 times '<image>'"),
+        ({"conversations": said("What?<image>", "A cat.")}, "it names 0 images, and has 1 times '<image>'"),
+    ],
+)
+def test_a_bad_entry_is_named_or_skipped(
+    material: Callable[..., Material], tokenizer: Any, entry: Any, message: str
+) -> None:
+    with pytest.raises(VlmatchError) as caught:
+        material([*ENTRIES, entry])
+    assert f"data.json: entry 4: {message}" in str(caught.value)
+    assert str(caught.value).endswith("data.bad_conversations=skip")
+    assert "\n" not in str(caught.value)
+    assert len(texts(material([*ENTRIES, entry], bad_conversations="skip"), tokenizer)) == 4
+
+
+LONG = {"image": "a.png", "conversations": said("Say more.<image>", "word " * 60) + said("More.", "word " * 60)}
+
+
+def test_an_answer_longer_than_the_context_is_an_error_skipped_or_cut(
+    material: Callable[..., Material], tokenizer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(
+        VlmatchError, match=r"entry 4: \d+ tokens, of which 4 are pictures'; max_length is 500; .*skip or cut$"
+    ):
+        material([*ENTRIES, LONG], max_length=500)
+    with caplog.at_level(logging.WARNING):
+        assert len(texts(material([*ENTRIES, LONG], max_length=500, too_long="skip"), tokenizer)) == 4
+    assert "1 of 5 entries skipped (too_long)" in caplog.text
+    ((_, samples),) = material([*ENTRIES, LONG], max_length=500, too_long="cut").parts.values()
+    whole = material([*ENTRIES, LONG], max_length=5000).parts["data"][1][4].tokens
+    found = samples[4].tokens
+    assert len(found) + TOKENS_PER_IMAGE - 1 == 500
+    assert found.ids == whole.ids[: len(found)]
+    assert found.labels == whole.labels[: len(found)]
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_sample_may_have_exactly_max_length_tokens(material: Callable[..., Material], more: int) -> None:
+    tokens = material(ENTRIES[:1]).parts["data"][1][0].tokens
+    length = len(tokens) + TOKENS_PER_IMAGE - 1
+    assert material(ENTRIES[:1], max_length=length + more).size == 1
+    with pytest.raises(VlmatchError, match=f"entry 0: {length} tokens"):
+        material(ENTRIES[:1], max_length=length - 1)
+
+
+def test_what_has_no_answer_left_when_cut_is_an_error(material: Callable[..., Material]) -> None:
+    with pytest.raises(VlmatchError, match=r"entry 0: \d+ tokens.*: cut, it has no answer left; give a larger one"):
+        material([LONG], max_length=100, too_long="cut")
+
+
+def test_a_picture_that_is_cut_off_is_not_opened_either(material: Callable[..., Material]) -> None:
+    entry = {
+        "image": ["a.png", "sub/b.png"],
+        "conversations": said("<image>", "A cat. " * 60) + said("<image>", "A dog."),
+    }
+    ((_, samples),) = material([entry], max_length=300, too_long="cut").parts.values()
+    assert samples[0].images == (0,)
+    assert samples[0].tokens.images == 1
+
+
+def test_cut_keeps_a_picture_whole_or_drops_it() -> None:
+    tokens = Tokenised((1, 2, IMAGE, 3), (IGNORED, 2, IGNORED, 3))
+    assert cut(tokens, 6, 4) == Tokenised((1, 2, IMAGE), (IGNORED, 2, IGNORED))
+    assert cut(tokens, 5, 4) == Tokenised((1, 2), (IGNORED, 2))
+    assert cut(tokens, 7, 4) == tokens
+
+
+def test_pad_puts_the_picture_on_a_square_of_the_colour(material: Callable[..., Material]) -> None:
+    square = np.asarray(on_square(Image.new("RGB", (8, 4), "red"), (1, 2, 3)))
+    assert square.shape == (8, 8, 3)
+    assert (square[2:6] == (255, 0, 0)).all()
+    assert (square[[0, 1, 6, 7]] == (1, 2, 3)).all()
+    padded = material(ENTRIES, pad=[0, 0, 0]).pictures[0]
+    torch.testing.assert_close(padded[0], torch.full((2, 2), (127.5 + 1) / 256), atol=1 / 256, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix", "message"),
+    [
+        ('[{"id": ', "json", r"data.json is no JSON \(Expecting value.*\); give LLaVA's json"),
+        ('{"id": 1}', "json", "data.json is no JSON list of conversations"),
+        ('{"conversations": []}\n{"id', "jsonl", "data.jsonl: line 2 is no JSON"),
+        ("[" * 100_000, "json", "data.json is no JSON"),
+        ("[]", "json", "no entry can be used; there is none"),
+    ],
+)
+def test_a_malformed_file_is_one_line(
+    material: Callable[..., Material], content: str, suffix: str, message: str
+) -> None:
+    with pytest.raises(VlmatchError, match=message) as caught:
+        material(content, suffix, bad_conversations="skip")
+    assert "\n" not in str(caught.value)
+
+
+def test_options_and_files_that_are_wrong_are_named(
+    material: Callable[..., Material], images: Path, tokenizer: Any
+) -> None:
+    for key in ("bad_images", "bad_conversations", "too_long"):
+        with pytest.raises(VlmatchError, match=rf"data\.{key}='drop' is unknown; choose one of error, skip"):
+            material(ENTRIES, **{key: "drop"})
+    with pytest.raises(VlmatchError, match=r"data\.limit=2 and data\.sample=3"):
+        material(ENTRIES, limit=2, sample=3)
+    gone = LlavaJson("gone.json", images, template="plain", max_length=9, what="patches", tokens=1)
+    with pytest.raises(VlmatchError, match=r"data\.path=gone\.json can't be read"):
+        gone.material(Context(tokenizer, Pixels("pixels", 2), features=pytest.fail))
+    with pytest.raises(
+        VlmatchError, match=r"recipe\.visual\.cached=true, but a json's pictures go through the encoder"
+    ):
+        gone.material(Context(tokenizer, None, features=pytest.fail))
+
+
+def test_everything_bad_leaves_nothing_and_says_so(material: Callable[..., Material]) -> None:
+    with pytest.raises(VlmatchError, match="no entry can be used; entry 0: the conversation is empty"):
+        material([{"conversations": []}], bad_conversations="skip")
