@@ -2,20 +2,34 @@
 # by uv where it is, else by pip.
 PYTHON ?= python3
 BIN := .venv/bin
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint ui report clean
+.PHONY: help run train collect test test-lmms lint ui report clean
 
 help: ## show this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: .venv/.ready ## rank the embedded pool on real images; writes outputs/report.html
 	$(BIN)/python src/run.py task=fetch
 	$(BIN)/python src/run.py multirun
 
+# One one-thread process a core: two processes of two threads each on two cores are many times slower.
+train: .venv/.ready ## train and measure the VLMs that training/dvc.yaml lists, those that are missing (hours), then collect
+	$(BIN)/python src/run.py task=fetch task.what=split
+	@code=0; $(BIN)/dvc stage list training/dvc.yaml --name-only | grep ':evaluate@' | \
+	  OMP_NUM_THREADS=1 xargs -P $(CORES) -I{} $(BIN)/dvc --wait-for-lock repro {} || code=$$? ; \
+	$(BIN)/python src/run.py task=collect && exit $$code
+
+collect: .venv/.ready ## put the results of finished trainings into results/
+	$(BIN)/python src/run.py task=collect
+
 test: .venv/.ready ## run the tests
 	$(BIN)/python -m pytest
+
+test-lmms: .venv-lmms/.ready ## run the tests that need lmms-eval, in an environment of its own
+	.venv-lmms/bin/python -m pytest tests/benchmarks/test_lmms.py tests/tasks/test_public.py
 
 lint: .venv/.ready ## format check, lint, types, one-way imports
 	$(BIN)/ruff format --check .
@@ -34,13 +48,16 @@ clean: ## remove outputs and computed caches; downloads, data and MLflow's runs 
 	rm -rf outputs cache/embeddings cache/scores dist
 
 .venv/.ready: requirements.lock pyproject.toml
+.venv-lmms/.ready: requirements-lmms.lock pyproject.toml
+
+.venv/.ready .venv-lmms/.ready:
 	@if command -v uv >/dev/null; then \
-	  uv venv --quiet --seed --clear --python $(PYTHON) .venv && \
-	  uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock && \
-	  uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . ; \
+	  uv venv --quiet --seed --clear --python $(PYTHON) $(@D) && \
+	  uv pip install --quiet --python $(@D)/bin/python --require-hashes -r $< && \
+	  uv pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation --editable . ; \
 	else \
-	  $(PYTHON) -m venv --clear .venv && $(BIN)/python -m pip install --quiet --upgrade pip && \
-	  $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock && \
-	  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . ; \
+	  $(PYTHON) -m venv --clear $(@D) && $(@D)/bin/python -m pip install --quiet --upgrade pip && \
+	  $(@D)/bin/python -m pip install --quiet --require-hashes -r $< && \
+	  $(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable . ; \
 	fi
 	@touch $@

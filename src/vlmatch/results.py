@@ -179,14 +179,6 @@ def read_file(path: Path) -> Result:
         ) from error
 
 
-def parsed(plain: Mapping[str, Any]) -> Result:
-    """A result of plain values, as its file would hold them; VlmatchError where one is not as wanted."""
-    try:
-        return _adapter().validate_json(json.dumps({"format": FORMAT, **plain}), strict=True, extra="forbid")
-    except (ValueError, ValidationError) as error:
-        raise VlmatchError(f"result: {one_line(error)[:300]}") from error
-
-
 def write(folder: Path, result: Result) -> Path:
     """Write a result to its run's place below `folder`, in one step; returns the path."""
     path = folder / result.run

@@ -183,6 +183,42 @@ def test_a_video_and_a_place_too_many_are_errors(vlm: VLM) -> None:
 
 
 @installed
+@pytest.mark.parametrize(
+    ("raised", "seen", "message"),
+    [
+        (
+            ConnectionError("no hub"),
+            NotHereError,
+            r"task.tasks=gqa: the data can't be had \(no hub\); lmms-eval fetches",
+        ),
+        (KeyError("a bug"), KeyError, "a bug"),
+    ],
+)
+def test_only_what_keeps_data_away_is_called_so(
+    vlm: VLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, seen: type, message: str
+) -> None:
+    import lmms_eval.evaluator
+    import lmms_eval.tasks
+    from tenacity import retry, stop_after_attempt
+
+    @retry(stop=stop_after_attempt(2))
+    def failing(*arguments: Any, **settings: Any) -> None:
+        raise raised
+
+    monkeypatch.setattr(lmms_eval.evaluator, "simple_evaluate", failing)
+    monkeypatch.setattr(lmms_eval.tasks.TaskManager, "all_tasks", ["gqa"])
+    with pytest.raises(seen, match=message):
+        asked(vlm, tmp_path, tmp_path, ["gqa"])
+
+
+@installed
+def test_offline_public_tasks_are_refused_at_once(vlm: VLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMATCH_OFFLINE", "1")
+    with pytest.raises(NotHereError, match="the data of public benchmarks are not here, and offline=true forbids"):
+        lmms.evaluate_public(vlm, ["gqa"], about=ABOUT, template="vicuna_v1", folder=tmp_path)
+
+
+@installed
 def test_options_and_stops() -> None:
     from vlmatch.benchmarks.lmms_model import sampling, until
 

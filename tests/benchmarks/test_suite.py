@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from made_vlms import tiny_vlm
-from vlmatch.benchmarks.suite import CHOICES, Suite
+from vlmatch.benchmarks.suite import CHOICES, Suite, evaluating
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.split import Item, Split
 from vlmatch.vlm.captions import answer_ids
@@ -105,6 +105,8 @@ def test_the_model_goes_on_in_the_mode_it_was_in(
     assert {name: module.training for name, module in vlm.named_modules()} == before
     assert before["projector"]
     assert not before["llm"]
+    with evaluating(vlm):
+        assert not any(module.training for module in vlm.modules())
 
 
 @pytest.mark.parametrize(

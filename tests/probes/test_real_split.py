@@ -9,10 +9,10 @@ from hydra import compose, initialize_config_dir
 import vlmatch.cli
 from vlmatch import paths
 from vlmatch.objects import build, plain
-from vlmatch.probes.shares import share_of
 from vlmatch.probes.images import MAX_PIXELS
 from vlmatch.probes.pairs import Entry
 from vlmatch.probes.reading import Reader
+from vlmatch.probes.shares import share_of
 from vlmatch.probes.split import Split
 
 assert vlmatch.cli  # registers the resolvers

@@ -75,7 +75,13 @@ def arguments(home: Path, recipe: str, llm: str) -> list[str]:
 @pytest.fixture(scope="module")
 def trained(home: Path) -> Path:
     """Both recipes by two processes, started as torchrun does; one after the other, since imports take longest."""
-    commands = json.dumps([arguments(home, "paper", "qwen2"), arguments(home, "llava15", "llama")])
+    commands = json.dumps(
+        [
+            arguments(home, "paper", "qwen2"),
+            arguments(home, "llava15", "llama"),
+            [*arguments(home, "paper", "qwen2"), "trainer.strategy=fsdp", f"task.runs={home}/fsdp"],
+        ]
+    )
     script = (
         "import json, sys\nfrom vlmatch.cli import main\nfor command in json.loads(sys.argv[1]):\n    main(command)"
     )
@@ -97,6 +103,12 @@ def trained(home: Path) -> Path:
     return home
 
 
+def finished(run: Path) -> Path:
+    """The folder of the only finished training of a run."""
+    (final,) = run.rglob("final")
+    return final.parent
+
+
 @pytest.mark.parametrize(
     ("recipe", "llm", "data", "learnt"),
     [
@@ -105,7 +117,7 @@ def trained(home: Path) -> Path:
     ],
 )
 def test_ten_steps_a_stage_by_two_processes(trained: Path, recipe: str, llm: str, data: str, learnt: set[str]) -> None:
-    folder = trained / "runs" / recipe / f"{llm}-{data}" / "tiny_clip-0"
+    folder = finished(trained / "runs" / recipe / f"{llm}-{data}" / "tiny_clip-0")
     losses = json.loads((folder / "training.json").read_text())["losses"]
     assert len(losses) == 20
     assert np.isfinite(losses).all()
@@ -115,8 +127,19 @@ def test_ten_steps_a_stage_by_two_processes(trained: Path, recipe: str, llm: str
     assert {file.stem for file in (folder / "final").glob("*.safetensors")} == learnt
 
 
+def test_fsdp_gives_the_losses_and_weights_of_ddp(trained: Path) -> None:
+    ddp, fsdp = (finished(trained / runs / "paper") for runs in ("runs", "fsdp"))
+    losses = [json.loads((folder / "training.json").read_text())["losses"] for folder in (ddp, fsdp)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    for part in ("projector", "llm", "encoder"):
+        one, other = (load_file(folder / "final" / f"{part}.safetensors") for folder in (ddp, fsdp))
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            torch.testing.assert_close(other[name], value, atol=1e-4, rtol=1e-3)
+
+
 def test_the_second_process_starts_no_run(trained: Path) -> None:
     client = MlflowClient(f"sqlite:///{trained}/mlruns/mlflow.db")
     (experiment,) = client.search_experiments(filter_string="name = 'vlmatch'")
     runs = [run for run in client.search_runs([experiment.experiment_id]) if "loss" in run.data.metrics]
-    assert sorted(run.data.tags["recipe"] for run in runs) == ["llava15 v1", "paper v1"]
+    assert sorted(run.data.tags["recipe"] for run in runs) == ["llava15 v1", "paper v1", "paper v1"]

@@ -152,8 +152,9 @@ def test_an_image_that_cannot_be_decoded_is_skipped_beforehand_or_named_in_its_t
     entries = [{"image": "half.png", "conversations": said("<image>", "Half.")}, *ENTRIES]
     assert "Half." not in texts(material(entries, bad_images="skip"), tokenizer)
     found = material(entries)
-    with pytest.raises(VlmatchError, match=r"half\.png' can't be decoded"):
+    with pytest.raises(VlmatchError, match=r"half\.png' can't be decoded") as caught:
         [found.pictures[n] for n in range(len(found.pictures))]
+    assert type(caught.value) is VlmatchError  # which a worker process can hand on: it is made of its message
 
 
 @pytest.mark.parametrize("image", ["../secret.png", "/etc/secret.png", "sub/../../secret.png", "..\\secret.png"])

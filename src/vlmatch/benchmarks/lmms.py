@@ -12,9 +12,6 @@ from vlmatch.files import renamed
 from vlmatch.network import require_network
 from vlmatch.vlm.model import VLM
 
-DATA = "task.tasks: the data of public benchmarks are"
-INSTEAD = "choose tasks that are in Hugging Face's cache, with HF_HUB_OFFLINE=1 and offline=false"
-
 
 def evaluate_public(
     vlm: VLM,
@@ -39,9 +36,12 @@ def evaluate_public(
     """
     _check(limit, batch_size, max_new_tokens)
     require_lmms_eval()
+    if own_tasks is None:
+        require_network("task.tasks: the data of public benchmarks are", "give tasks of your own by task.own_tasks")
     from lmms_eval.evaluator import simple_evaluate
     from lmms_eval.tasks import TaskManager
     from loguru import logger
+    from tenacity import RetryError
 
     from vlmatch.benchmarks.lmms_model import VlmatchModel
 
@@ -54,8 +54,6 @@ def evaluate_public(
     )
     if unknown := [task for task in tasks if task not in manager.all_tasks]:
         raise VlmatchError(f"task.tasks: '{unknown[0]}' is no task of lmms-eval; `lmms-eval tasks` lists them")
-    if own_tasks is None:
-        require_network(DATA, INSTEAD)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         found = simple_evaluate(
@@ -68,8 +66,8 @@ def evaluate_public(
             log_samples=False,
             cli_args=Namespace(output_path=str(folder), process_with_media=False),
         )
-    except OSError as error:  # datasets and the hub raise kinds of it
-        raise NotHereError(f"task.tasks={','.join(tasks)}: {one_line(error)[:300]}") from error
+    except (OSError, RetryError) as error:
+        raise _not_here(tasks, error) from error
     return dict(found)
 
 
@@ -85,6 +83,17 @@ def require_lmms_eval() -> None:
     """Raise NotHereError unless lmms-eval is installed; it has a lock of its own, beside the project's."""
     if find_spec("lmms_eval") is None:
         raise NotHereError("lmms-eval is not installed here; `make test-lmms` sets up .venv-lmms with it")
+
+
+def _not_here(tasks: Sequence[str], error: Any) -> BaseException:
+    """What a failure to get data, tried several times, means to a user; any other failure stays what it was."""
+    cause: BaseException = error if isinstance(error, OSError) else error.last_attempt.exception()
+    if not isinstance(cause, OSError):  # as the hub's errors and those of datasets are
+        return cause
+    return NotHereError(
+        f"task.tasks={','.join(tasks)}: the data can't be had ({one_line(cause)[:200]}); lmms-eval fetches them from "
+        "the Hugging Face hub, logged in (HF_TOKEN)"
+    )
 
 
 def _check(limit: object, batch_size: int, max_new_tokens: int) -> None:

@@ -18,7 +18,7 @@ from vlmatch.benchmarks.measured import Array, Measured, Outcome
 from vlmatch.benchmarks.selection import groups_of, same_category, selected
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.split import Item, Split
-from vlmatch.vlm.captions import answer_ids, prompt_of
+from vlmatch.vlm.captions import answer_ids, answer_of, prompt_of
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.tokens import encode
 
@@ -133,7 +133,7 @@ class Suite:
         if len(features) != len(items):
             raise VlmatchError(f"benchmarks: features of {len(features)} pictures for {len(items)} items")
         plan = self.plan(items, categories, fraction)
-        captions = [answer_ids(vlm.tokenizer, item.caption.lower(), ends=False) for item in items]
+        captions = [answer_ids(vlm.tokenizer, str(answer_of(item, "caption")), ends=False) for item in items]
         names = [answer_ids(vlm.tokenizer, name, ends=False) for name in plan.categories]
         with evaluating(vlm):
             captioned = _matrix(vlm, features, prompts, "caption", captions, plan.captions, self.batch_size)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from torch import Tensor
@@ -19,7 +18,7 @@ from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
 from vlmatch.probes.split import Item, Split
-from vlmatch.results import Result, parsed, read_file, write_file
+from vlmatch.results import Moment, Recipe, Result, Seconds, Visual, read_file, write_file
 from vlmatch.tracking import Tracker
 from vlmatch.vlm.course import Fitted, milestones
 from vlmatch.vlm.features import features_of
@@ -27,7 +26,6 @@ from vlmatch.vlm.fit import COURSE, FINAL
 from vlmatch.vlm.runs import RESULT, VLM_FOLDER, Run, finished, tracked
 from vlmatch.vlm.saved import load
 
-PART = 0.25  # of the items, for the milestones of a training
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "peft")
 
 
@@ -55,7 +53,7 @@ def measurable(run: Run) -> bool:
 
 def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker: Tracker, run_id: str) -> None:
     """Measure the VLM in `folder` on the suite of this config, write result.json there, log it, and say how it went."""
-    started = time.perf_counter()
+    started, saved = time.perf_counter(), folder / VLM_FOLDER
     questions = _Questions.of(config, run)
     allowed = tuple(config.targets)
     llm = None if run.recipe["lora"] else build(run.llm, allowed=allowed)  # adapters are put into the LLM itself
@@ -65,12 +63,11 @@ def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker:
         suite, asked = questions.suite, (questions.features, questions.items, questions.categories)
         return suite.evaluate(vlm, *asked, run.recipe["prompts"], part)
 
-    on_the_way = {step: folder / VLM_FOLDER / COURSE / str(step) for step in milestones(fitted.steps)}
-    course = [
-        {"step": step, "loss": fitted.loss_at(step), "mean": measured(path, PART).mean}
-        for step, path in on_the_way.items()
-    ]
-    final = measured(folder / VLM_FOLDER / FINAL, 1.0)
+    course = tuple(
+        Moment(step, fitted.loss_at(step), measured(saved / COURSE / str(step), questions.suite.course).mean.score)
+        for step in milestones(fitted.steps)
+    )
+    final = measured(saved / FINAL, 1.0)
     result = _result(run, fitted, questions, course, final, time.perf_counter() - started)
     write_file(folder / RESULT, result)
     tracker.log_result(run_id, result)
@@ -105,42 +102,32 @@ class _Questions:
 
 
 def _result(
-    run: Run, fitted: Fitted, questions: _Questions, course: list[dict[str, Any]], final: Measured, seconds: float
+    run: Run, fitted: Fitted, questions: _Questions, course: tuple[Moment, ...], final: Measured, seconds: float
 ) -> Result:
     header, (_, cells, width) = questions.header, questions.features.shape
-    figures = final.to_json()
-    loss = fitted.loss_at(fitted.steps)
-    last = {"step": fitted.steps, "loss": loss, "mean": figures["mean"]["score"]}
-    return parsed(
-        {
-            "encoder": header.recipe.model,
-            "llm": run.llm["name"],
-            "data": run.recipe["data"],
-            "seed": run.recipe["seed"],
-            "control": header.control,
-            "recipe": {
-                "name": run.recipe["name"],
-                "version": run.recipe["version"],
-                "fingerprint": run.recipe_fingerprint,
-            },
-            "visual": {
-                "rule": header.rule,
-                "dimension": width,
-                "tokens": cells * run.recipe["projector"]["tokens"],
-                "weights_sha256": header.weights_sha256,
-            },
-            "split": questions.split,
-            **figures,
-            "course": [*course, last],
-            "steps": fitted.steps,
-            "loss": loss,
-            "seconds": {"train": fitted.seconds, "evaluate": seconds},
-            "peak_bytes": fitted.peak_bytes,
-            "config": run.fixed_recipe,
-            "machine": _machine(),
-            "libraries": {library: version(library) for library in LIBRARIES},
-            "source": "trained here",
-        }
+    recipe, loss = run.recipe, fitted.loss_at(fitted.steps)
+    return Result(
+        encoder=header.recipe.model,
+        llm=run.llm["name"],
+        data=recipe["data"],
+        seed=recipe["seed"],
+        control=header.control,
+        recipe=Recipe(recipe["name"], recipe["version"], run.recipe_fingerprint),
+        visual=Visual(header.rule, width, cells * recipe["projector"]["tokens"], header.weights_sha256),
+        split=questions.split,
+        suite=final.suite,
+        benchmarks=final.benchmarks,
+        groups=final.groups,
+        mean=final.mean,
+        course=(*course, Moment(fitted.steps, loss, final.mean.score)),
+        steps=fitted.steps,
+        loss=loss,
+        seconds=Seconds(fitted.seconds, seconds),
+        peak_bytes=fitted.peak_bytes,
+        config=run.fixed_recipe,
+        machine=_machine(),
+        libraries={library: version(library) for library in LIBRARIES},
+        source="trained here",
     )
 
 

@@ -16,10 +16,15 @@ class Collate:
     """Samples with their pictures to one `Batch`.
 
     visual_tokens: what one picture becomes. prefixes: texts that the model has cached, and that samples go without.
+    blank: a picture for batches without any, of which the model uses nothing: processes that exchange gradients must
+    all run the same parts of it.
     """
 
-    def __init__(self, visual_tokens: int, prefixes: Sequence[tuple[int, ...]] = ()) -> None:
+    def __init__(
+        self, visual_tokens: int, prefixes: Sequence[tuple[int, ...]] = (), blank: Tensor | None = None
+    ) -> None:
         self.visual_tokens = visual_tokens
+        self.blank = [] if blank is None else [blank]
         self.prefixes = {text: number for number, text in enumerate(prefixes)}
 
     def __call__(self, items: Sequence[tuple[Sample, Sequence[Tensor]]]) -> Batch:
@@ -27,7 +32,7 @@ class Collate:
         cut = [self._cut(sample.tokens) for sample, _ in items]
         tokens = [expanded(sample, self.visual_tokens) for sample, _ in cut]
         longest = max(map(len, tokens))
-        pictures = [picture for _, found in items for picture in found]
+        pictures = [picture for _, found in items for picture in found] or self.blank
         return Batch(
             ids=torch.tensor([[*t.ids, *[0] * (longest - len(t))] for t in tokens]),
             mask=torch.tensor([[True] * len(t) + [False] * (longest - len(t)) for t in tokens]),

@@ -40,7 +40,7 @@ class SplitData:
         return Listed(
             Sample(f"{item.id} ({question})", answered(prompt, answer_ids(tokenizer, text, ends=True)), (number,))
             for number, item in enumerate(self.items)
-            if (text := _answer(item, question))
+            if (text := answer_of(item, question))
         )
 
 
@@ -58,7 +58,8 @@ def answer_ids(tokenizer: Any, text: str, *, ends: bool) -> list[int]:
     return [*ids, tokenizer.eos_token_id] if ends else list(ids)
 
 
-def _answer(item: Item, question: str) -> str | None:
+def answer_of(item: Item, question: str) -> str | None:
+    """The answer to a question about an item; None where it has none. VlmatchError on an unknown question."""
     answers = {"caption": item.caption.lower(), "category": item.category}
     if question not in answers:
         raise VlmatchError(f"recipe.weights has '{question}'; choose of {', '.join(answers)}")

@@ -66,5 +66,5 @@ class Course(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save after a milestone's step."""
         step = self.before + trainer.global_step
-        if step in self.milestones and trainer.is_global_zero:
+        if step in self.milestones:  # by all processes: each may hold a part of the weights
             save(self.vlm, self.folder / str(step), self.about)

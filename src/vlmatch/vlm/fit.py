@@ -12,12 +12,15 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 
 from vlmatch.errors import VlmatchError
+from vlmatch.ranks import rank
 from vlmatch.vlm.batches import Batches, Collate, shared
+from vlmatch.vlm.budget import processes_of, require_memory
 from vlmatch.vlm.course import Course, Fitted
 from vlmatch.vlm.lora import add_lora
 from vlmatch.vlm.material import Material, schedule, steps_of
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.saved import restore, save
+from vlmatch.vlm.sharding import strategy_of
 from vlmatch.vlm.stage import Optimisation, Stage, used_memory
 
 FINAL, COURSE, DONE = "final", "course", "training.json"
@@ -51,6 +54,11 @@ class Training:
             steps_of(material, stage["steps"], stage["epochs"], stage["batch_size"])
             for material, stage in zip(materials, recipe["stages"], strict=True)
         ]
+        longest = [
+            max(max(samples.lengths) for _, samples in each.parts.values()) + self.vlm.tokens_per_image
+            for each in materials
+        ]
+        require_memory(self.vlm, recipe, self.trainer, longest, materials[0].pictures[0])
         if recipe["projector"].get("standardised"):
             pictures = materials[0].pictures
             self.vlm.projector.standardise(torch.stack([pictures[i] for i in range(len(pictures))]))
@@ -61,7 +69,8 @@ class Training:
             save(self.vlm, self.folder / FINAL, self.about)
         except RuntimeError as error:
             raise _explained(error) from error
-        fitted.write(self.folder / DONE)
+        if rank() == 0:
+            fitted.write(self.folder / DONE)
         return fitted
 
     def _stage(self, number: int, material: Material, steps: int, before: int, in_all: int) -> Fitted:
@@ -86,8 +95,10 @@ class Training:
             raise SystemExit(143)
         done = Fitted(tuple(stage.losses), stage.seconds, used_memory())
         save(self.vlm, folder, self.about)
-        done.write(folder / DONE)
-        last.unlink(missing_ok=True)
+        if trainer.is_global_zero:
+            done.write(folder / DONE)
+            last.unlink(missing_ok=True)
+        trainer.strategy.barrier()
         return done
 
     def _optimisation(self, settings: Mapping[str, Any], steps: int) -> Optimisation:
@@ -98,12 +109,14 @@ class Training:
     def _batches(self, settings: Mapping[str, Any], material: Material, steps: int, trainer: Trainer) -> Batches:
         """The micro-batches of this process, without the prefixes that are constant while the LLM is frozen."""
         frozen = not {"llm", "lora"} & set(settings["trains"]) and not settings["gradient_checkpointing"]
-        prefixes = material.prefixes() if frozen and not self.about["recipe"]["lora"] else ()
+        prefixes = material.prefixes() if frozen else ()
         prefixes = prefixes if self.vlm.cacheable(prefixes) else ()
         if prefixes:
             self.vlm.cache_prefixes(prefixes)
         if settings["gradient_checkpointing"]:
             self.vlm.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+        several = trainer.world_size > 1 and len(material.pictures) > 0
+        blank = torch.zeros_like(material.pictures[0]) if several else None
         return Batches(
             material,
             [
@@ -111,7 +124,7 @@ class Training:
                 for batch in schedule(material, steps, settings["batch_size"], self.about["recipe"]["seed"])
                 for part in shared(batch, settings["accumulate"], trainer.global_rank, trainer.world_size)
             ],
-            Collate(self.vlm.tokens_per_image, prefixes),
+            Collate(self.vlm.tokens_per_image, prefixes, blank),
             settings["workers"],
         )
 
@@ -124,7 +137,7 @@ class Training:
             gradient_clip_val=settings["clip"],
             accelerator=self.trainer["accelerator"],
             devices=self.trainer["devices"],
-            strategy=self.trainer["strategy"],
+            strategy=strategy_of(self.trainer["strategy"], processes_of(self.trainer)),
             precision=self.trainer["precision"],
             logger=self.logger,
             log_every_n_steps=max(1, min(10, steps // 50)),

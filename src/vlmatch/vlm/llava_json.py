@@ -134,7 +134,8 @@ class LlavaJson:
     def _fits(self, entry: Entry, conversations: Conversations, tokens_per_image: int, skipped: "Skipped") -> bool:
         """Whether a conversation can be written, and is short enough or can be cut to be; counts it where not.
 
-        No token is shorter than a byte, so that most conversations need not be tokenised.
+        No token is shorter than a byte, so that most conversations need not be tokenised; what may be cut only has to
+        get as far as its first answer.
         """
         try:
             written = conversations.written(entry.turns)
@@ -142,7 +143,8 @@ class LlavaJson:
             skipped.add("bad_conversations", entry.number, str(error))
             return False
         visual = len(entry.images) * tokens_per_image
-        if len(written.text.encode()) + visual < self.max_length:
+        wanted = written.text[: written.learnt[0][0] + 1] if self.choices["too_long"] == "cut" else written.text
+        if len(wanted.encode()) + visual < self.max_length:
             return True
         tokens = conversations.tokens_of(written)
         length = len(tokens) - len(entry.images) + visual
@@ -171,7 +173,9 @@ class Skipped:
         """Count an entry; raises VlmatchError unless such are skipped."""
         if self.choices[key] == "error":
             ways = " or ".join(CHOICES[key][1:])
-            raise VlmatchError(f"{self.file}: entry {number}: {message}; mend it, or give recipe.stages.N.data.{key}={ways}")
+            raise VlmatchError(
+                f"{self.file}: entry {number}: {message}; mend it, or give recipe.stages.N.data.{key}={ways}"
+            )
         self.counts[key] += 1
         self.first.setdefault(key, f"entry {number}: {message}")
 
@@ -204,7 +208,11 @@ class LazySamples:
     def lengths(self) -> Sequence[int]:
         """How long each sample is, in tokens: its pictures' are counted, its text's estimated."""
         return [
-            len(entry.images) * self.tokens_per_image + sum(len(turn.text) for turn in entry.turns) // BYTES_PER_TOKEN
+            min(
+                self.max_length,
+                len(entry.images) * self.tokens_per_image
+                + sum(len(turn.text) for turn in entry.turns) // BYTES_PER_TOKEN,
+            )
             for entry in self.entries
         ]
 
@@ -231,7 +239,10 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, number: int) -> Tensor:
-        image = open_image(self.folder / self.paths[number], self.max_pixels)
+        try:
+            image = open_image(self.folder / self.paths[number], self.max_pixels)
+        except ImageError as error:  # which a worker process could not hand on: it takes more than a message
+            raise VlmatchError(str(error)) from error
         return self.encoder.prepare(image if self.pad is None else on_square(image, self.pad))
 
 

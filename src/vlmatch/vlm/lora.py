@@ -11,7 +11,8 @@ from vlmatch.errors import VlmatchError
 def add_lora(causal_lm: Any, settings: Mapping[str, Any]) -> None:
     """Add low-rank adapters (Hu et al., 2022): `settings` has r, alpha, dropout, and targets, names of linear layers.
 
-    The second matrix of each starts at zero, so the LLM answers as before. Raises VlmatchError if no layer is named so.
+    The second matrix of each starts at zero, so the LLM answers as before. They are float32 whatever the LLM is: AdamW
+    loses small steps in bfloat16. Raises VlmatchError if no layer is named so.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -29,6 +30,9 @@ def add_lora(causal_lm: Any, settings: Mapping[str, Any]) -> None:
             f"recipe.lora.targets={list(settings['targets'])}: no layer of {type(causal_lm).__name__} is named so; "
             "common names are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
         ) from error
+    for name, parameter in causal_lm.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.float()
 
 
 def lora_state(causal_lm: Any) -> dict[str, Tensor]:

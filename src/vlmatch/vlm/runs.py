@@ -73,11 +73,16 @@ class Run:
 
     @property
     def fixed_recipe(self) -> dict[str, Any]:
-        """The recipe without data and seed, and without what the split is made of, which has a fingerprint."""
-        fixed = {key: value for key, value in self.recipe.items() if key not in ("data", "seed")}
-        own = ("split", "share")  # share is the data's
+        """What makes the recipe: all but data and seed, what it came to, and where on this machine its data lie."""
+        fixed = {
+            key: value
+            for key, value in self.recipe.items()
+            if key not in ("data", "seed", "outcome") and not key.endswith(("_json", "_images"))
+        }
+        places = ("split", "share", "path", "images")
         stages = [
-            {**stage, "data": {k: v for k, v in stage["data"].items() if k not in own}} for stage in fixed["stages"]
+            {**stage, "data": {key: value for key, value in stage["data"].items() if key not in places}}
+            for stage in fixed["stages"]
         ]
         return {**fixed, "stages": stages}
 

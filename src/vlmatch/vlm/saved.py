@@ -13,9 +13,11 @@ from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 from vlmatch.llms.language_model import LanguageModel
 from vlmatch.objects import build
+from vlmatch.ranks import rank
 from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.lora import add_lora, lora_state
 from vlmatch.vlm.model import VLM
+from vlmatch.vlm.sharding import gathered
 
 DESCRIPTION = "vlm.json"
 
@@ -27,8 +29,12 @@ def save(vlm: VLM, folder: Path, about: Mapping[str, Any]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for part, state in _states(vlm, about["recipe"]).items():
-        with renamed(folder / f"{part}.safetensors") as temporary:
-            save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, temporary)
+        whole = {key: gathered(value.detach()).cpu().contiguous() for key, value in state.items()}  # by all processes
+        if rank() == 0:
+            with renamed(folder / f"{part}.safetensors") as temporary:
+                save_file(whole, temporary)
+    if rank() > 0:
+        return
     with renamed(folder / DESCRIPTION) as temporary:
         temporary.write_text(json.dumps({"format": 1, **about}, indent=1))
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
 from vlmatch.vlm.model import VLM, Batch
+from vlmatch.vlm.sharding import gathered, is_shared, shard
 
 PARTS = ("projector", "encoder", "llm", "lora")
 
@@ -60,6 +62,12 @@ class Stage(LightningModule):
             for _, parameter in parameters_of(vlm, part):
                 parameter.requires_grad_(True)
 
+    def configure_model(self) -> None:
+        """Share out the model among the processes, where the trainer says so and an earlier stage has not."""
+        if isinstance(self.trainer.strategy, ModelParallelStrategy) and not is_shared(self.vlm):
+            half = str(self.trainer.precision).startswith("bf16")
+            shard(self.vlm, self.device_mesh["data_parallel"], half)  # type: ignore[index]
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean cross entropy over the answers' tokens."""
         torch.manual_seed((self.optimisation.seed * 100_003 + batch_idx) * 1009 + self.global_rank)
@@ -75,8 +83,8 @@ class Stage(LightningModule):
         """Look at the clock; what is frozen, and every encoder's batch statistics, stays as in use."""
         self.vlm.eval()
         self.vlm.projector.train()
-        if {"llm", "lora"} & set(self.optimisation.trains):
-            self.vlm.causal_lm.train()
+        if {"llm", "lora"} & set(self.optimisation.trains) or self.vlm.causal_lm.is_gradient_checkpointing:
+            self.vlm.causal_lm.train()  # transformers recomputes nothing in evaluation mode
         self._spent = time.perf_counter()
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
@@ -84,7 +92,7 @@ class Stage(LightningModule):
         now = time.perf_counter()
         gradients = [p.grad for p in self.vlm.parameters() if p.grad is not None]
         measured = {
-            "gradient_norm": float(nn.utils.get_total_norm(gradients)),
+            "gradient_norm": float(gathered(nn.utils.get_total_norm(gradients))),
             "learning_rate": optimizer.param_groups[0]["lr"],
             "tokens_per_second": self._tokens / (now - self._spent),
             "memory_gib": used_memory() / 2**30,

@@ -1,0 +1,135 @@
+"""`task=train`, `task=evaluate` and `task=collect` from a config to a result, with a tiny LLM."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from mlflow import MlflowClient
+from omegaconf import DictConfig
+
+import made_vlms
+import vlmatch.cli  # noqa: F401, it registers the resolvers of the config
+from vlmatch import paths, results
+from vlmatch.errors import VlmatchError
+from vlmatch.tasks.collect import collect
+from vlmatch.tasks.evaluate import evaluate
+from vlmatch.tasks.train import train
+from vlmatch.vlm.stage import Stage
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    made_vlms.tiny_llm(folder / "llm")
+    (folder / "drawn").mkdir()
+    return folder
+
+
+def config(home: Path, task: str, *overrides: str) -> DictConfig:
+    """Everything small, and below `home`."""
+    settings = [
+        f"task={task}",
+        "encoder=pixels16",
+        "llm.name=tiny",
+        f"llm.repository={home / 'llm'}",
+        f"store={home / 'store'}",
+        f"results={home / 'results'}",
+        f"tracking.folder={home / 'mlruns'}",
+        f"task.runs={home / 'runs'}",
+        "targets=[vlm.]",
+        "~split",
+        f"+split={{_target_: vlm.made_split.made_split, folder: {home / 'drawn'}}}",
+        "benchmark.group=3",
+        "benchmark.hard_group=2",
+        "benchmark.course=0.5",
+        "~benchmark.sources",
+        "+benchmark.sources={made: {items: 24, of_category: 12}}",
+        *overrides,
+    ]
+    if task in ("train", "evaluate"):
+        settings += ["recipe.stages.0.steps=16", "recipe.stages.0.batch_size=4"]
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
+        return compose("config", overrides=settings)
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path) -> Path:
+    """Two seeds, and the blind model of each."""
+    for seed in (0, 1):
+        train(config(home, "train", f"recipe.seed={seed}"))
+    return home
+
+
+GROUP = Path("embedded", "tiny-vlm_a")
+
+
+def test_a_training_ends_in_a_result_beside_its_blind_model(trained: Path) -> None:
+    found = {path.parent.name: results.read_file(path) for path in (trained / "runs" / GROUP).glob("*/result.json")}
+    assert found.keys() == {"pixels16-0", "pixels16-1", "blind-0", "blind-1"}
+    seeing = found["pixels16-0"]
+    assert seeing.control
+    assert seeing.visual.dimension == 768
+    assert seeing.visual.tokens == 2
+    assert [moment.step for moment in seeing.course] == [2, 4, 8, 16]
+    assert seeing.course[-1].mean == seeing.mean.score
+    assert seeing.steps == 16
+    assert seeing.libraries["torch"]
+    assert "drawn" not in json.dumps(seeing.config)  # no place on this machine
+    blind = found["blind-0"]
+    assert blind.mean.score == pytest.approx(0, abs=1e-4)
+    assert blind.benchmarks["caption_choice"].score == pytest.approx(1 / 3, abs=1e-4)
+
+
+def test_curves_and_bars_are_in_mlflow_and_seeds_under_one_run(trained: Path) -> None:
+    client = MlflowClient(f"sqlite:///{trained / 'mlruns' / 'mlflow.db'}")
+    (experiment,) = [found for found in client.search_experiments() if found.name == "vlmatch"]
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert runs.keys() == {
+        f"{GROUP}/{name}" for name in ("pixels16-0", "pixels16-1", "pixels16", "blind-0", "blind-1", "blind")
+    }
+    seed, parent = runs[f"{GROUP}/pixels16-0"], runs[f"{GROUP}/pixels16"]
+    assert seed.info.status == "FINISHED"
+    assert seed.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    curve = client.get_metric_history(seed.info.run_id, "loss")
+    assert [point.step for point in curve] == list(range(16))
+    assert {"learning_rate", "tokens_per_second", "gradient_norm", "memory_gib", "benchmark/retrieval"} <= set(
+        seed.data.metrics
+    )
+    both = [results.read_file(trained / "runs" / GROUP / f"pixels16-{n}" / "result.json").mean.score for n in (0, 1)]
+    assert parent.data.metrics["mean"] == pytest.approx(sum(both) / 2)
+    assert parent.data.metrics["mean/deviation"] == pytest.approx(abs(both[0] - both[1]) / 2**0.5)
+
+
+def test_what_has_finished_is_not_done_again(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Stage, "training_step", None)
+    train(config(trained, "train"))
+    assert "embedded/tiny-vlm_a/pixels16-0: done before" in capsys.readouterr().out
+
+
+def test_measuring_again_gives_the_same_scores_in_the_same_run(trained: Path) -> None:
+    path = trained / "runs" / GROUP / "pixels16-0" / "result.json"
+    before, run_id = results.read_file(path), (path.parent / "mlflow_run").read_text()
+    path.unlink()
+    evaluate(config(trained, "evaluate"))
+    after = results.read_file(path)
+    assert after.benchmarks == before.benchmarks
+    assert (after.mean, after.course) == (before.mean, before.course)
+    assert (path.parent / "mlflow_run").read_text() == run_id
+
+
+def test_results_are_collected(trained: Path) -> None:
+    collect(config(trained, "collect"))
+    assert len(results.read(trained / "results")) == 4
+
+
+def test_what_was_not_trained_is_not_measured(trained: Path) -> None:
+    with pytest.raises(VlmatchError, match=r"mean_colour-0: no finished training .* run task=train"):
+        evaluate(config(trained, "evaluate", "encoder=mean_colour"))
+
+
+def test_another_recipe_does_not_go_on_with_the_run(trained: Path) -> None:
+    with pytest.raises(VlmatchError, match=r"holds a run with other settings \(recipe\.projector: "):
+        train(config(trained, "train", "recipe.projector.tokens=3"))
