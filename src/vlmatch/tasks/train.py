@@ -31,7 +31,7 @@ def train(config: DictConfig) -> None:
     """
     run = Run(plain(config.encoder), plain(config.llm), plain(config.recipe))
     if config.task.blind is not None and run.encoder["name"] != BLIND and measurable(run):
-        _train(config, Run(plain(config.task.blind), run.llm, run.recipe))
+        _train(config, Run(plain(config.task.blind), run.llm, {**run.recipe, "seed": 0}))
     _train(config, run)
 
 

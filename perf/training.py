@@ -1,0 +1,131 @@
+"""Time a training step beside its LLM's bare forward and backward, in one run: `python perf/training.py [llm ...]`.
+
+See perf/README.md for what its columns mean.
+"""
+
+import argparse
+import statistics
+import time
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+import torch
+from gromov_report import machine
+from hydra import compose, initialize_config_dir
+
+import vlmatch.cli
+from vlmatch import paths
+from vlmatch.objects import build, plain
+from vlmatch.vlm.building import build_vlm
+from vlmatch.vlm.fit import Training
+from vlmatch.vlm.material import Context
+from vlmatch.vlm.model import VLM, Batch
+from vlmatch.vlm.stage import Stage
+from vlmatch.vlm.tokens import IGNORED
+
+assert vlmatch.cli  # registers the resolvers
+AT_MOST = 1.10
+WIDTH = 1280
+
+
+def main() -> None:
+    """Measure each LLM; rows go to perf/training.csv."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("llms", nargs="*", default=["smollm2"])
+    parser.add_argument("--steps", type=int, default=16, help="of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    options = parser.parse_args()
+    where = machine()
+    print(where, flush=True)
+    rows = []
+    for llm in options.llms:
+        rows.append(measure(llm, options.steps, options.rounds) | {"machine": where})
+        print({key: value for key, value in rows[-1].items() if key != "machine"}, flush=True)
+        pd.DataFrame(rows).to_csv(options.out / "training.csv", index=False, float_format="%.4g")
+
+
+def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
+    """Rounds of whole steps and of bare ones over the same batches, in turn; medians over all steps."""
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
+        overrides = ["recipe=embedded", f"llm={llm}", f"recipe.stages.0.steps={steps}"]
+        config = compose("config", [*overrides, "recipe.stages.0.data.share=vlm_a"])
+    recipe = plain(config.recipe)
+    model = build(plain(config.llm))
+    random = torch.Generator().manual_seed(0)
+    # The features' values change no time, so no encoder is run.
+    context = Context(model.tokenizer, None, lambda items: torch.randn(len(items), 1, WIDTH, generator=random))
+    materials = [build(stage["data"]).material(context) for stage in recipe["stages"]]
+    whole: list[float] = []
+    bare: list[float] = []
+    tokens = answers = 0
+    for _ in range(rounds):
+        vlm = build_vlm(recipe, model, None, (1, WIDTH))
+        batches: list[Batch] = []
+        whole += _whole(vlm, recipe, materials, plain(config.trainer), batches)
+        bare += [_bare(vlm, batch) for batch in batches][2:]
+        tokens = sum(int(batch.mask.sum()) for batch in batches)
+        answers = sum(int((batch.labels != IGNORED).sum()) for batch in batches)
+    step, alone = statistics.median(whole), statistics.median(bare)
+    return {
+        "llm": llm,
+        "threads": torch.get_num_threads(),
+        "steps": steps,
+        "rounds": rounds,
+        "batch_size": recipe["stages"][0]["batch_size"],
+        "tokens_a_step": tokens / steps,
+        "answer_tokens_a_step": answers / steps,
+        "step_seconds": step,
+        "bare_seconds": alone,
+        "step_to_bare": step / alone,
+        "missed": "" if step / alone <= AT_MOST else "step_to_bare",
+    }
+
+
+def _whole(vlm: VLM, recipe: dict, materials: list, trainer: dict, seen: list[Batch]) -> list[float]:
+    """Seconds of each step but the first two as Lightning runs it: loader, projector, LLM, optimiser, logging."""
+    times = [time.perf_counter()]
+    original = Stage.on_train_batch_start
+
+    def note(self: Stage, batch: Batch, batch_idx: int) -> None:
+        seen.append(batch)
+        times.append(time.perf_counter())
+
+    Stage.on_train_batch_start = note
+    try:
+        with TemporaryDirectory() as folder:
+            Training(vlm, {"encoder": {}, "llm": {}, "recipe": recipe, "shape": [1, WIDTH]}, Path(folder), trainer).fit(
+                materials
+            )
+    finally:
+        Stage.on_train_batch_start = original
+    return [after - before for before, after in pairwise(times[3:])]
+
+
+def _bare(vlm: VLM, batch: Batch) -> float:
+    """Seconds of the LLM's forward and backward alone, from embeddings to their gradient."""
+    with torch.no_grad():
+        embedded = vlm.embed(batch.ids, batch.visual)
+        mask, positions, cache = vlm._context(batch)
+    embedded.requires_grad_(True)
+    targets = torch.nn.functional.pad(batch.labels[:, 1:], (0, 1), value=IGNORED)
+    wanted = (targets != IGNORED).any(dim=0).nonzero()[:, 0]
+    started = time.perf_counter()
+    logits = vlm.causal_lm(
+        inputs_embeds=embedded,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=wanted,
+    ).logits
+    labels = targets[:, wanted].flatten()
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels, ignore_index=IGNORED).backward()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
