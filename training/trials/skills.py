@@ -44,7 +44,7 @@ GRIDS = {"feature": 1, "grid2": 2}
 
 
 def main() -> None:
-    """Train and ask each encoder; the table of all that is there is written after each."""
+    """Train and ask each encoder, and write the table of all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("encoders", nargs="+")
     parser.add_argument("--variants", nargs="+", default=list(GRIDS), choices=list(GRIDS))
@@ -57,12 +57,12 @@ def main() -> None:
     split = build(plain(config.split))
     taught, asked = lessons(split, SEED), questions(split, SEED)
     trial = Trial(config, taught, asked, options.steps, options.kept)
+    found = []
     for name in options.encoders:
         for variant in options.variants if name != BLIND else ["feature"]:
-            trial.run(name, variant)
-            table = with_blind(pd.concat(pd.read_json(path) for path in sorted(options.kept.glob("*/skills.json"))))
-            table.to_csv(options.out, index=False, float_format="%.4f")
-            print(table[(table.encoder == name) & (table.variant == variant)].to_string(), flush=True)
+            found.append(trial.run(name, variant))
+            print(found[-1].to_string(), flush=True)
+    with_blind(pd.concat(found)).to_csv(options.out, index=False, float_format="%.4f")
 
 
 class Trial:
@@ -78,19 +78,20 @@ class Trial:
     ) -> None:
         self.config, self.taught, self.asked, self.steps, self.kept = config, taught, asked, steps, kept
 
-    def run(self, name: str, variant: str) -> None:
-        """Train one encoder's VLM and ask it, unless that has been done."""
+    def run(self, name: str, variant: str) -> pd.DataFrame:
+        """Train one encoder's VLM and ask it, unless that has been done; a row for each skill."""
         folder = self.kept / f"{name}-{variant}-{self.steps}"
-        if (folder / "skills.json").is_file():
-            return
-        train, test = (self._features(name, part)[str(GRIDS[variant])] for part in ("train", "test"))
-        vlm = self._trained(name, folder, train)
-        with evaluating(vlm):
-            answers = asked_of(vlm, test, self.asked[1])
-        torch.save(answers, folder / "answers.pt")
-        rows = pd.DataFrame(scored(self.asked[1], answers)).assign(encoder=name, variant=variant, steps=self.steps)
-        with renamed(folder / "skills.json") as temporary:
-            rows.to_json(temporary, orient="records")
+        path = folder / "answers.safetensors"
+        if not path.is_file():
+            train, test = (self._features(name, part)[str(GRIDS[variant])] for part in ("train", "test"))
+            vlm = self._trained(name, folder, train)
+            with evaluating(vlm):
+                answers = asked_of(vlm, test, self.asked[1])
+            with renamed(path) as temporary:
+                save_file({str(number): found for number, found in enumerate(answers)}, temporary)
+        kept = load_file(path)
+        rows = scored(self.asked[1], [kept[str(number)] for number in range(len(kept))])
+        return pd.DataFrame(rows).assign(encoder=name, variant=variant, steps=self.steps)
 
     def _features(self, name: str, part: str) -> dict[str, Tensor]:
         """Features (n, cells, d) of an album's pictures, by the grid's side: its one pass serves all variants."""
@@ -102,7 +103,7 @@ class Trial:
             album = self.taught[0] if part == "train" else self.asked[0]
             with renamed(path) as temporary:
                 save_file(embedded(encoder, album), temporary)
-        return load_file(path)
+        return dict(load_file(path))
 
     def _trained(self, name: str, folder: Path, features: Tensor) -> VLM:
         llm = build(plain(self.config.llm))
@@ -112,8 +113,8 @@ class Trial:
         recipe.update(name="skills", prompts=PROMPTS)
         recipe["stages"][0].update(steps=self.steps, data=WEIGHTS)
         vlm = build_vlm(recipe, llm, None, (features.shape[1], features.shape[2]))
-        about = {"encoder": {"name": name}, "llm": plain(self.config.llm), "recipe": recipe}
-        about["shape"] = list(features.shape[1:])
+        models = {"encoder": {"name": name}, "llm": plain(self.config.llm)}
+        about = {**models, "recipe": recipe, "shape": list(features.shape[1:])}
         material = material_of(vlm.tokenizer, self.taught[1], features)
         fitted = Training(vlm, about, folder, plain(self.config.trainer)).fit([material])
         print(f"{folder.name}: {fitted.seconds:.0f} s, loss {fitted.loss_at(fitted.steps):.3f}", flush=True)
@@ -130,7 +131,7 @@ def embedded(encoder: Encoder, album: Album) -> dict[str, Tensor]:
         tokens = encoder.tokens(encoder.collate(images)).float().transpose(1, 2)
         side = round(tokens.shape[2] ** 0.5)
         for key, cells in found.items():
-            pooled = nn.functional.adaptive_avg_pool2d(tokens.unflatten(2, (side, side)), int(key))
+            pooled = nn.functional.adaptive_avg_pool2d(tokens.reshape(*tokens.shape[:2], side, side), int(key))
             cells.append(pooled.flatten(2).transpose(1, 2))
     return {key: torch.cat(cells).contiguous() for key, cells in found.items()}
 
@@ -169,9 +170,8 @@ def scored(asked: Sequence[Question], answers: Sequence[Tensor]) -> list[dict[st
     rows = []
     for skill, parts in skills.items():
         if skill.startswith("presence"):
-            rows += [
-                row_of(f"{skill}, {rule}", *presence(parts, rule), chance=0.5) for rule in ("ranking", "prior", "raw")
-            ]
+            rules = ("ranking", "prior", "raw")
+            rows += [row_of(f"{skill}, {rule}", *presence(parts, rule), chance=0.5) for rule in rules]
         else:
             rows.append(chosen(skill, parts))
     return rows
@@ -185,23 +185,23 @@ def chosen(skill: str, parts: Sequence[tuple[Question, Array]]) -> dict[str, Any
     return row_of(skill, credit, clusters, strata, chance=1 / len(parts[0][0].answers))
 
 
-def presence(parts: Sequence[tuple[Question, Array]], rule: str) -> tuple[Array, list[str], list[str]]:
-    """The credit of each picture whose answer is yes, its cluster and its question's stratum.
+def presence(parts: Sequence[tuple[Question, Array]], rule: str) -> tuple[Array, list[str]]:
+    """The credit of each question over the pictures that answer it by yes and by no, half each, and its cluster.
 
-    ranking: the part of the other pictures that give the question smaller odds of yes. prior: whether the odds are
-    above their mean under the others, and likewise below for the pictures of no, half each. raw: above 1.
-    Chance is .5 in all; ties get half.
+    ranking: the part of the pairs of one of yes and one of no where the first gives greater odds of yes. prior:
+    whether the odds are above their mean under the other pictures. raw: whether they are above 1. Chance is .5 in all;
+    ties get half. Pictures of one category are alike, so a category's question is one credit, however many it has.
     """
-    credits, clusters, strata = [], [], []
+    credits, clusters = [], []
     for question, found in parts:
         odds, yes = found[:, 0] - found[:, 1], np.array(question.own) == 0
-        above = sign(odds if rule == "raw" else above_prior(odds[:, None])[:, 0])
-        for row in np.flatnonzero(yes):
-            ranked = sign(odds[row] - odds[~yes]).mean()
-            credits.append(ranked if rule == "ranking" else (above[row] + (1 - above[~yes]).mean()) / 2)
-            clusters.append(question.clusters[row])
-            strata.append(question.prompt if question.skill == "presence_category" else "")
-    return np.array(credits), clusters, strata
+        if rule == "ranking":
+            credits.append(sign(odds[yes][:, None] - odds[~yes]).mean())
+        else:
+            above = sign(odds if rule == "raw" else above_prior(odds[:, None])[:, 0])
+            credits.append((above[yes].mean() + 1 - above[~yes].mean()) / 2)
+        clusters.append(question.clusters[0] if question.skill == "presence_caption" else question.prompt)
+    return np.array(credits), clusters
 
 
 def sign(values: Array) -> Array:
@@ -209,9 +209,11 @@ def sign(values: Array) -> Array:
     return np.where(np.abs(values) <= TIE, 0.5, (values > 0).astype(float))
 
 
-def row_of(skill: str, credit: Array, clusters: list[str], strata: list[str], chance: float) -> dict[str, Any]:
-    """The score with its standard error over clusters; it is the mean over strata."""
-    names = np.array(strata)
+def row_of(
+    skill: str, credit: Array, clusters: list[str], strata: Sequence[str] | None = None, *, chance: float
+) -> dict[str, Any]:
+    """The score with its standard error over clusters; it is the mean over strata, if there are any."""
+    names = np.array(strata or [""] * len(credit))
     items = np.arange(len(credit))
     outcome = Outcome(items, credit, credit, np.array(clusters), names, names, chance, balanced=True)
     return {
@@ -227,7 +229,7 @@ def with_blind(table: pd.DataFrame) -> pd.DataFrame:
     """The table with the blind model's score beside each, where that has been asked."""
     blind = table[table.encoder == BLIND].set_index("skill").score
     columns = ["skill", "encoder", "variant", "steps", "score", "standard_error", "chance", "blind", "n"]
-    return table.assign(blind=table.skill.map(blind))[columns].sort_values(["encoder", "variant"], kind="stable")
+    return table.assign(blind=table.skill.map(blind))[columns]
 
 
 if __name__ == "__main__":
