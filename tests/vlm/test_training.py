@@ -10,6 +10,7 @@ import torch
 import made_vlms
 from vlmatch.errors import VlmatchError
 from vlmatch.vlm import fit
+from vlmatch.vlm.batches import Batches, Collate
 from vlmatch.vlm.course import Fitted, milestones
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.material import Listed, Material, schedule, steps_of
@@ -204,6 +205,34 @@ def test_unknown_parts_and_encoders_that_are_not_there_are_refused(tmp_path: Pat
         run(tmp_path, lora={**LORA, "targets": ["nowhere"]}, stages=[made_vlms.stage(trains={"lora": 1e-3})])
     with pytest.raises(VlmatchError, match=r"recipe\.projector\.kind='deep' is unknown"):
         made_vlms.tiny_vlm(tmp_path / "other", projector={"kind": "deep", "tokens": 1})
+
+
+def test_a_sample_longer_than_the_context_is_refused(tmp_path: Path) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    vlm.causal_lm.config.max_position_embeddings = 15
+    with pytest.raises(VlmatchError, match=r"longest sample has \d+ tokens, .* llm 'llama' reads 15; give a smaller"):
+        Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER).fit([made_vlms.material(vlm)])
+
+
+class Broken:
+    """Pictures of which one can't be read."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        if number == 7:
+            raise VlmatchError("picture 7 is broken; mend it")
+        return torch.zeros(1, 6)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_a_worker_can_not_read_is_one_line(tmp_path: Path, workers: int) -> None:
+    material = Material(made_vlms.material(made_vlms.tiny_vlm(tmp_path / "llm")).parts, Broken())
+    batches = Batches(material, schedule(material, 20, 4, 0), Collate(2), workers)
+    with pytest.raises(VlmatchError) as raised:
+        list(batches)
+    assert str(raised.value) == "picture 7 is broken; mend it"
 
 
 def test_a_folder_without_a_vlm_is_refused(tmp_path: Path) -> None:

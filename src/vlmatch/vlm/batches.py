@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from vlmatch.errors import VlmatchError
 from vlmatch.vlm.material import Material, Numbered, Sample
 from vlmatch.vlm.model import Batch
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised, expanded
@@ -83,9 +84,12 @@ class Batches:
             collate_fn=self.collate,
             num_workers=self.workers,
         )
-        for batch in loader:
-            self.done += 1
-            yield batch
+        try:
+            for batch in loader:
+                self.done += 1
+                yield batch
+        except VlmatchError as error:  # a worker process puts its traceback in front
+            raise VlmatchError(str(error).rpartition("VlmatchError: ")[2].strip()) from error
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches have been given out; Lightning keeps it in checkpoints."""

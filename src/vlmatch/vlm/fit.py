@@ -58,6 +58,7 @@ class Training:
             max(max(samples.lengths) for _, samples in each.parts.values()) + self.vlm.tokens_per_image
             for each in materials
         ]
+        self._require_context(max(longest))
         require_memory(self.vlm, recipe, self.trainer, longest, materials[0].pictures[0])
         if recipe["projector"].get("standardised"):
             pictures = materials[0].pictures
@@ -100,6 +101,15 @@ class Training:
             last.unlink(missing_ok=True)
         trainer.strategy.barrier()
         return done
+
+    def _require_context(self, longest: int) -> None:
+        """Refuse samples that the LLM can't read to their end."""
+        context = getattr(self.vlm.causal_lm.config.get_text_config(), "max_position_embeddings", None)
+        if context is not None and longest > context:
+            raise VlmatchError(
+                f"the longest sample has {longest} tokens, its pictures' included, and llm '{self.vlm.llm.name}' reads "
+                f"{context}; give a smaller max_length in recipe.stages.N.data, fewer visual tokens, or another LLM"
+            )
 
     def _optimisation(self, settings: Mapping[str, Any], steps: int) -> Optimisation:
         return Optimisation(

@@ -83,7 +83,7 @@ class Stage(LightningModule):
         """Look at the clock; what is frozen, and every encoder's batch statistics, stays as in use."""
         self.vlm.eval()
         self.vlm.projector.train()
-        if {"llm", "lora"} & set(self.optimisation.trains) or self.vlm.causal_lm.is_gradient_checkpointing:
+        if {"llm", "lora"} & set(self.optimisation.trains) or self.vlm.causal_lm.is_activation_checkpointing:
             self.vlm.causal_lm.train()  # transformers recomputes nothing in evaluation mode
         self._spent = time.perf_counter()
 
