@@ -108,22 +108,11 @@ def _whole(vlm: VLM, recipe: dict, materials: list, trainer: dict, seen: list[Ba
 def _bare(vlm: VLM, batch: Batch) -> float:
     """Seconds of the LLM's forward and backward alone, from embeddings to their gradient."""
     with torch.no_grad():
-        embedded = vlm.embed(batch.ids, batch.visual)
-        mask, positions, cache = vlm._context(batch)
-    embedded.requires_grad_(True)
-    targets = torch.nn.functional.pad(batch.labels[:, 1:], (0, 1), value=IGNORED)
-    wanted = (targets != IGNORED).any(dim=0).nonzero()[:, 0]
+        inputs, labels = vlm.inputs(batch)
+    inputs["inputs_embeds"].requires_grad_(True)
     started = time.perf_counter()
-    logits = vlm.causal_lm(
-        inputs_embeds=embedded,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=wanted,
-    ).logits
-    labels = targets[:, wanted].flatten()
-    torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels, ignore_index=IGNORED).backward()
+    logits = vlm.causal_lm(**inputs).logits
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED).backward()
     return time.perf_counter() - started
 
 

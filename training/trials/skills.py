@@ -170,7 +170,7 @@ def scored(asked: Sequence[Question], answers: Sequence[Tensor]) -> list[dict[st
     rows = []
     for skill, parts in skills.items():
         if skill.startswith("presence"):
-            rules = ("ranking", "prior", "raw")
+            rules = ("ranking", "both priors", "prior", "raw")
             rows += [row_of(f"{skill}, {rule}", *presence(parts, rule), chance=0.5) for rule in rules]
         else:
             rows.append(chosen(skill, parts))
@@ -188,14 +188,19 @@ def chosen(skill: str, parts: Sequence[tuple[Question, Array]]) -> dict[str, Any
 def presence(parts: Sequence[tuple[Question, Array]], rule: str) -> tuple[Array, list[str]]:
     """The credit of each question over the pictures that answer it by yes and by no, half each, and its cluster.
 
-    ranking: the part of the pairs of one of yes and one of no where the first gives greater odds of yes. prior:
-    whether the odds are above their mean under the other pictures. raw: whether they are above 1. Chance is .5 in all;
-    ties get half. Pictures of one category are alike, so a category's question is one credit, however many it has.
+    ranking: the part of the pairs of one of yes and one of no where the first gives greater odds of yes. both priors:
+    the same with each picture's odds above their mean under the other questions. prior: whether the odds are above
+    their mean under the other pictures. raw: whether they are above 1. Chance is .5 in all; ties get half. Pictures of
+    one category are alike, so a category's question is one credit, however many it has.
     """
     credits, clusters = [], []
-    for question, found in parts:
-        odds, yes = found[:, 0] - found[:, 1], np.array(question.own) == 0
-        if rule == "ranking":
+    odds_of = {question.prompt: found[:, 0] - found[:, 1] for question, found in parts}
+    for question, _ in parts:
+        odds, yes = odds_of[question.prompt], np.array(question.own) == 0
+        if rule == "both priors":
+            asked = [odds_of[other.prompt] for other, _ in parts if other.pictures == question.pictures]
+            odds = odds - (np.sum(asked, axis=0) - odds) / (len(asked) - 1)
+        if rule in ("ranking", "both priors"):
             credits.append(sign(odds[yes][:, None] - odds[~yes]).mean())
         else:
             above = sign(odds if rule == "raw" else above_prior(odds[:, None])[:, 0])

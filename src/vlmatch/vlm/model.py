@@ -92,18 +92,26 @@ class VLM(nn.Module):
 
         A label that is `IGNORED` in one sample stays so where another sample has one at its position.
         """
+        inputs, labels = self.inputs(batch)
+        return self.causal_lm(**inputs).logits, labels
+
+    def inputs(self, batch: Batch) -> tuple[dict[str, Any], Tensor]:
+        """What the LLM's own forward is given, and the labels (b, s) of the logits that it returns.
+
+        Each sample goes without its last token, which predicts nothing.
+        """
         mask, positions, cache = self._context(batch)
-        targets = nn.functional.pad(batch.labels[:, 1:], (0, 1), value=IGNORED)
+        targets = batch.labels[:, 1:]
         wanted = (targets != IGNORED).any(dim=0).nonzero()[:, 0]
-        output = self.causal_lm(
-            inputs_embeds=self.embed(batch.ids, batch.visual),
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            logits_to_keep=wanted,
-        )
-        return output.logits, targets[:, wanted]
+        inputs = {
+            "inputs_embeds": self.embed(batch.ids, batch.visual)[:, :-1],
+            "attention_mask": mask[:, :-1],
+            "position_ids": positions[:, :-1],
+            "past_key_values": cache,
+            "use_cache": cache is not None,
+            "logits_to_keep": wanted,
+        }
+        return inputs, targets[:, wanted]
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross entropy over the batch's answer tokens, in nats."""
