@@ -45,10 +45,24 @@ def test_the_pipeline_embeds_both_pools_and_ranks_each_on_its_own(pipeline: dict
 def test_no_stage_of_training_stands_before_one_of_the_root(pipeline: dict) -> None:
     training = yaml.safe_load((ROOT / "training/dvc.yaml").read_text())["stages"]
     made = {path.removeprefix("../") for stage in training.values() for out in stage["outs"] for path in out}
-    assert made == {"weights/${item.name}/card.json"}
+    assert {path for path in made if not path.startswith("runs/")} == {"weights/${item.name}/card.json"}
     needed = [dep for stage in pipeline["stages"].values() for dep in stage.get("do", stage)["deps"]]
     assert [dep for dep in needed if dep.startswith("weights/")]
-    assert not [dep for dep in needed if dep.endswith("card.json") or dep == "weights"]
+    assert not [dep for dep in needed if dep.endswith("card.json") or dep == "weights" or dep.startswith("training")]
+    assert "results" in needed
+
+
+def test_every_encoder_of_the_pool_and_the_blind_one_are_trained_into_vlms() -> None:
+    training = yaml.safe_load((ROOT / "training/dvc.yaml").read_text())
+    variables = {key: value for entry in training["vars"] for key, value in entry.items()}
+    assert sorted(variables["encoders"]) == sorted([*axes("embedded_all")["encoder"], "blind"])
+    assert len(variables["seeds"]) >= 2
+    stages = training["stages"]
+    assert stages["train"]["matrix"] == stages["evaluate"]["matrix"]
+    (out,) = stages["train"]["outs"]
+    ((folder, kept),) = out.items()
+    assert kept == {"cache": False, "persist": True}  # a killed run goes on where it was
+    assert folder in stages["evaluate"]["deps"]
 
 
 def test_heads_wait_for_their_backbones(pipeline: dict) -> None:
