@@ -39,3 +39,9 @@ def test_a_value_that_must_be_given_is_named() -> None:
     config = OmegaConf.create({"probe": {"path": "???"}})
     with pytest.raises(VlmatchError, match=r"probe\.path has no value"):
         plain(config.probe)
+
+
+def test_a_value_that_another_refers_to_is_named() -> None:
+    config = OmegaConf.create({"recipe": {"json": "???", "stages": [{"path": "${recipe.json}"}]}})
+    with pytest.raises(VlmatchError, match=r"recipe\.json has no value and no default; give it: recipe\.json=\.\.\."):
+        plain(config.recipe)

@@ -53,8 +53,12 @@ def found(target: str, allowed: tuple[str, ...]) -> Any:
 def plain(node: Any) -> dict[str, Any]:
     """A node of the config as plain values, resolved; raises VlmatchError where a value has still to be given."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationToMissingValueError
 
-    missing = sorted(OmegaConf.missing_keys(node))
+    try:
+        missing = sorted(OmegaConf.missing_keys(node))
+    except InterpolationToMissingValueError as error:  # what another value refers to
+        missing = [str(error).partition("Missing mandatory value: ")[2].split()[0]]
     if missing:
         given = " ".join(f"{key}=..." for key in missing)
         raise VlmatchError(f"{missing[0]} has no value and no default; give it: {given}")
