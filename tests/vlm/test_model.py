@@ -6,7 +6,6 @@ from torch.nn import functional
 
 import made_vlms
 from vlmatch.vlm.batches import Collate
-from vlmatch.vlm.building import embedding_scale
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised, answered, encode, expanded
 
@@ -110,12 +109,3 @@ def test_labels_shift_and_pictures_expand_together() -> None:
     sample = answered([0, IMAGE, 9], [4, 1])
     assert sample.images == 1
     assert expanded(sample, 3) == Tokenised((0, IMAGE, IMAGE, IMAGE, 9, 4, 1), (*[IGNORED] * 5, 4, 1))
-
-
-def test_visual_tokens_may_start_as_a_word(tmp_path_factory: pytest.TempPathFactory) -> None:
-    projector = {"kind": "mlp2x_gelu_normalised", "tokens": 2, "start": "no"}
-    started = made_vlms.tiny_vlm(tmp_path_factory.mktemp("llm"), "gemma3", projector=projector)
-    word = started.causal_lm.get_input_embeddings()(torch.tensor(started.tokenizer("n")["input_ids"]))[0]
-    deviation = started.visual_tokens(torch.randn(500, 1, 6)) - word
-    assert float(deviation.std()) == pytest.approx(embedding_scale(started.llm), rel=0.05)
-    torch.testing.assert_close(started.projector.position, word.expand(2, -1))

@@ -27,9 +27,12 @@ def build_vlm(recipe: Mapping[str, Any], llm: LanguageModel, encoder: Encoder | 
     if not torch.cuda.is_available():
         llm.causal_lm.set_attn_implementation("eager")
     torch.manual_seed(recipe["seed"])
-    llm_width = llm.causal_lm.get_input_embeddings().weight.shape[1]
-    settings = {**recipe["projector"], "start": _start(llm, recipe["projector"].get("start"))}
-    projector = Projector(shape[1], llm_width, scale=embedding_scale(llm), **settings)
+    projector = Projector(
+        shape[1],
+        llm.causal_lm.get_input_embeddings().weight.shape[1],
+        scale=embedding_scale(llm),
+        **recipe["projector"],
+    )
     return VLM(llm, projector, None if encoder is None else VisualInput(encoder, what), shape[0])
 
 
@@ -41,16 +44,6 @@ def feature_shape(encoder: Encoder, what: str) -> tuple[int, int]:
     with torch.inference_mode():
         found = VisualInput(encoder, what)(encoder.collate([prepared]))
     return int(found.shape[1]), int(found.shape[2])
-
-
-@torch.no_grad()
-def _start(llm: LanguageModel, text: str | None) -> torch.Tensor | None:
-    """The embedding of a text's first token as the LLM reads it, (D,); None without a text."""
-    if not text:
-        return None
-    table = llm.causal_lm.get_input_embeddings()
-    ids = llm.tokenizer(text, add_special_tokens=False)["input_ids"][:1]
-    return table(torch.tensor(ids, device=table.weight.device))[0]
 
 
 @torch.inference_mode()

@@ -15,23 +15,13 @@ class Projector(nn.Module):
     kind: 'linear'; 'mlp2x_gelu', two linear layers with GELU between (LLaVA-1.5, Liu et al., 2024); or
     'mlp2x_gelu_normalised', the same, each token then normalised to the scale of the LLM's own embeddings, with a
     learned position: a few hundred steps of training don't have to find the scale.
-    tokens: visual tokens out of each feature. scale: standard deviation of the LLM's token embeddings. start: (D,), the
-    embedding of a token, which the positions start from: what the LLM reads is a word at once, as in prompt tuning from
-    the vocabulary (Lester et al., 2021), and the picture comes in from there. None: zeros.
+    tokens: visual tokens out of each feature. scale: standard deviation of the LLM's token embeddings.
     standardised: inputs are standardised by the mean and standard deviation that `standardise` took, and clamped to
     6 of them either way, for features whose scales differ between encoders by orders of magnitude.
     """
 
     def __init__(
-        self,
-        width: int,
-        llm_width: int,
-        *,
-        kind: str,
-        tokens: int,
-        scale: float,
-        start: Tensor | None = None,
-        standardised: bool = False,
+        self, width: int, llm_width: int, *, kind: str, tokens: int, scale: float, standardised: bool = False
     ) -> None:
         super().__init__()
         if kind not in KINDS:
@@ -46,10 +36,8 @@ class Projector(nn.Module):
         )
         self.norm = nn.LayerNorm(llm_width) if kind == "mlp2x_gelu_normalised" else None
         self.position = nn.Parameter(torch.zeros(tokens, llm_width)) if self.norm is not None else None
-        if self.norm is not None and self.position is not None:
+        if self.norm is not None:
             nn.init.constant_(self.norm.weight, scale)
-            if start is not None:
-                self.position.data.copy_(start)
         if standardised:
             self.register_buffer("mean", torch.zeros(width))
             self.register_buffer("std", torch.ones(width))
