@@ -156,9 +156,10 @@ def test_on_a_new_machine_only_what_needs_no_package_is_here(composed, empty_cac
     found = list(models(composed()))
     assert {each.kind for each in found} == set(KINDS)
     here = {each.name for each in found if each.where.status == HERE}
-    assert {"pixels16", "mean_colour", "random_resnet18"} <= here
+    controls = {"pixels16", "mean_colour", "random_resnet18", "blind"}
+    assert controls <= here
     trained = {path.name for path in (paths.root() / "weights").glob("*")}
-    assert here - {"pixels16", "mean_colour", "random_resnet18"} <= trained
+    assert here - controls <= trained
     status = {each.name: each.where.status for each in found}
     assert status["mobilenetv2"] == status["smollm2"] == PACKAGED
     assert status["siglip"] == status["qwen2.5-7b"] == HUB

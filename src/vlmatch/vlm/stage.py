@@ -73,7 +73,7 @@ class Stage(LightningModule):
         torch.manual_seed((self.optimisation.seed * 100_003 + batch_idx) * 1009 + self.global_rank)
         loss = self.vlm.loss(batch)
         if not torch.isfinite(loss):
-            raise DivergedError(float(loss), self.global_step, batch)
+            raise DivergedError(float(loss.detach()), self.global_step, batch)
         self._tokens += int(batch.mask.sum())
         self._summed += float(loss.detach()) / self.trainer.accumulate_grad_batches
         self.log("loss", loss, prog_bar=True, batch_size=len(batch.ids))
