@@ -128,6 +128,7 @@ def _result(
         machine=_machine(),
         libraries={library: version(library) for library in LIBRARIES},
         source="trained here",
+        dtype=run.llm["dtype"],
     )
 
 
