@@ -56,10 +56,12 @@ def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker:
     started, saved = time.perf_counter(), folder / VLM_FOLDER
     questions = _Questions.of(config, run)
     allowed = tuple(config.targets)
-    llm = None if run.recipe["lora"] else build(run.llm, allowed=allowed)  # adapters are put into the LLM itself
+    # In bfloat16 a picture's likelihoods depend on its batch: the blind model would leave chance.
+    exact = {**run.llm, "dtype": "float32"}
+    shared = None if run.recipe["lora"] else build(exact, allowed=allowed)  # adapters are put into the LLM itself
 
     def measured(of: Path, part: float) -> Measured:
-        vlm = load(of, llm=llm, allowed=allowed)
+        vlm = load(of, llm=shared or build(exact, allowed=allowed), allowed=allowed)
         suite, asked = questions.suite, (questions.features, questions.items, questions.categories)
         return suite.evaluate(vlm, *asked, run.recipe["prompts"], part)
 
@@ -128,7 +130,7 @@ def _result(
         machine=_machine(),
         libraries={library: version(library) for library in LIBRARIES},
         source="trained here",
-        dtype=run.llm["dtype"],
+        dtype=run.llm.get("dtype"),
     )
 
 
