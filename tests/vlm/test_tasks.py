@@ -81,6 +81,14 @@ def test_a_training_ends_in_a_result_beside_its_blind_model(trained: Path) -> No
     assert blind.benchmarks["caption_choice"].score == pytest.approx(1 / 3, abs=1e-4)
 
 
+def test_a_model_trained_in_bfloat16_is_measured_in_float32_so_that_the_blind_one_is_at_chance(trained: Path) -> None:
+    runs = trained / "half" / "runs"
+    train(config(trained, "train", "encoder=blind", "llm.dtype=bfloat16", f"task.runs={runs}"))
+    blind = results.read_file(runs / GROUP / "blind-0" / "result.json")
+    assert blind.dtype == "bfloat16"
+    assert blind.mean.score == pytest.approx(0, abs=1e-6)
+
+
 def test_curves_and_bars_are_in_mlflow_and_seeds_under_one_run(trained: Path) -> None:
     client = MlflowClient(f"sqlite:///{trained / 'mlruns' / 'mlflow.db'}")
     (experiment,) = [found for found in client.search_experiments() if found.name == "vlmatch"]
