@@ -35,7 +35,7 @@ def main() -> None:
     """Measure each LLM; rows go to perf/training.csv."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("llms", nargs="*", default=["smollm2"])
-    parser.add_argument("--steps", type=int, default=16, help="of a round")
+    parser.add_argument("--steps", type=int, default=48, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
