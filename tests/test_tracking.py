@@ -66,7 +66,11 @@ def test_artifacts_lie_beside_the_database_and_hold_no_secret(config, tmp_path: 
     assert sorted(logged) == ["config.yaml", "probe.json"]
     assert json.loads(logged["probe.json"].read_text()) == sheet
     assert OmegaConf.load(logged["config.yaml"]) == {"hub": {"token": "***"}, "uri": "https://***@host", "a": 1}
-    assert Tracker(None, "https://me:hidden@host/", "1", tmp_path).comparison(["a"]).startswith("https://***@host/#/compare-runs")
+    assert (
+        Tracker(None, "https://me:hidden@host/", "1", tmp_path)
+        .comparison(["a"])
+        .startswith("https://***@host/#/compare-runs")
+    )
 
 
 def test_the_comparison_page_names_runs_and_experiment(tmp_path: Path) -> None:
