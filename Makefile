@@ -16,10 +16,13 @@ run: .venv/.ready ## rank the embedded pool on real images; writes outputs/repor
 	$(BIN)/python src/run.py multirun
 
 # One one-thread process a core: two processes of two threads each on two cores are many times slower.
-train: .venv/.ready ## train and measure the VLMs that training/dvc.yaml lists, those that are missing (hours), then collect
+train: .venv/.ready ## train and measure the VLMs of training/dvc.yaml that have no result in results/ (hours), then collect
 	$(BIN)/python src/run.py task=fetch task.what=split
-	@code=0; $(BIN)/dvc stage list training/dvc.yaml --name-only | grep ':evaluate@' | \
-	  OMP_NUM_THREADS=1 xargs -P $(CORES) -I{} $(BIN)/dvc --wait-for-lock repro {} || code=$$? ; \
+	@missing=$$($(BIN)/dvc stage list training/dvc.yaml --name-only | \
+	  sed -nE 's#.*:evaluate@([0-9]+)-([^-]+)-([^-]+)-(.+)#& results/embedded/\3-\2/\4-\1.json#p' | \
+	  while read -r stage result; do [ -e $$result ] || echo $$stage; done); \
+	if [ -z "$$missing" ]; then echo "every VLM of training/dvc.yaml has its result"; exit 0; fi; code=0; \
+	printf '%s\n' $$missing | OMP_NUM_THREADS=1 xargs -P $(CORES) -I{} $(BIN)/dvc --wait-for-lock repro {} || code=$$?; \
 	$(BIN)/python src/run.py task=collect && exit $$code
 
 collect: .venv/.ready ## put the results of finished trainings into results/
