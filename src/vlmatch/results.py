@@ -108,8 +108,8 @@ class Result:
 
     data: the training data's name. split: fingerprint of the split that they and the items are shares of. mean: over
     the groups, the truth that scores are held against. course: in the order of steps. config: the recipe, plain.
-    source: 'trained here' or 'imported: FILE'. dtype: of the LLM's weights in training; it is
-    measured in float32. None: not known of an imported result.
+    source: 'trained here' or 'imported: FILE'. dtype: of the LLM's weights in training; it is measured
+    in float32. None: not known of an imported result.
     """
 
     encoder: str
