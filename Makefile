@@ -19,7 +19,7 @@ run: .venv/.ready ## rank the embedded pool on real images; writes outputs/repor
 train: .venv/.ready ## train and measure the VLMs of training/dvc.yaml that have no result in results/ (hours), then collect
 	$(BIN)/python src/run.py task=fetch task.what=split
 	@missing=$$($(BIN)/dvc stage list training/dvc.yaml --name-only | \
-	  sed -nE 's#.*:evaluate@([0-9]+)-([^-]+)-([^-]+)-(.+)#& results/embedded/\3-\2/\4-\1.json#p' | \
+	  sed -nE 's#.*:evaluate@([0-9]+)-([^-]+)-(.+)-([^-]+)#& results/embedded/\3-\2/\4-\1.json#p' | \
 	  while read -r stage result; do [ -e $$result ] || echo $$stage; done); \
 	if [ -z "$$missing" ]; then echo "every VLM of training/dvc.yaml has its result"; exit 0; fi; code=0; \
 	printf '%s\n' $$missing | OMP_NUM_THREADS=1 xargs -P $(CORES) -I{} $(BIN)/dvc --wait-for-lock repro {} || code=$$?; \

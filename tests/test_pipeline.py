@@ -57,6 +57,9 @@ def test_every_encoder_of_the_pool_and_the_blind_one_are_trained_into_vlms() -> 
     variables = {key: value for entry in training["vars"] for key, value in entry.items()}
     assert sorted(variables["encoders"]) == sorted([*axes("embedded_all")["encoder"], "blind"])
     assert len(variables["seeds"]) >= 2
+    assert not [
+        name for name in (*variables["encoders"], *variables["data"]) if "-" in name
+    ]  # `make train` reads them so
     stages = training["stages"]
     assert stages["train"]["matrix"] == stages["evaluate"]["matrix"]
     (out,) = stages["train"]["outs"]

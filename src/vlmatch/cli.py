@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from vlmatch import paths
 from vlmatch.complaints import DEBUG, complaint
 from vlmatch.configs import fused_name, named_configs
+from vlmatch.llms.dtypes import fast_dtype
 from vlmatch.objects import found
 
 # Here and not in main(): a sweep's workers import this module to find `run_task`, and compose nothing themselves.
@@ -18,6 +19,7 @@ OmegaConf.register_new_resolver("vlmatch.cache", lambda: str(paths.cache()), rep
 OmegaConf.register_new_resolver("vlmatch.results", lambda: str(paths.results()), replace=True)
 OmegaConf.register_new_resolver("vlmatch.configs", named_configs, replace=True)
 OmegaConf.register_new_resolver("vlmatch.fused", fused_name, replace=True)
+OmegaConf.register_new_resolver("vlmatch.fast_dtype", fast_dtype, replace=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
