@@ -129,6 +129,15 @@ def test_the_page_shows_correlations_truths_seeds_and_courses(tmp_path: Path) ->
     assert text == page(tmp_path, rows(), runs(0, 1)), "the same results are the same bytes"
 
 
+def test_a_best_tier_too_small_for_a_correlation_is_said(tmp_path: Path) -> None:
+    few = [run for run in runs(0, 1) if run.encoder in ENCODERS[:4]]
+    text = page(tmp_path, rows()[:4], few)
+    assert (
+        "order the 4 pretrained encoders alike by Spearman 1.00; those of the best tier (2) are too few or tied."
+        in text
+    )
+
+
 def test_the_panels_name_each_scores_first_and_never_the_blind_model(tmp_path: Path) -> None:
     panels = page(tmp_path, rows(), runs(0)).partition('<div class="wide">')[2].partition("</div>")[0]
     assert "hed_vgg16" in panels
