@@ -1,4 +1,7 @@
-"""The result of each finished training as a small JSON in `results/`, written so that equal results are equal bytes."""
+"""The result of each finished training as a small JSON in `results/`, written so that equal results are equal bytes.
+
+Beside a training's result.json, and its JSON in `results/`, lies an .npz: the likelihoods that its scores follow from.
+"""
 
 import json
 import math
@@ -16,6 +19,7 @@ from vlmatch.files import renamed
 
 FORMAT = 1
 DIGITS = 5  # significant ones, of what was measured
+RESULT, LIKELIHOODS = "result.json", "likelihoods.npz"  # in a training's folder
 BLIND = "blind"  # the encoder that sees nothing
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 

@@ -20,7 +20,9 @@ def collect(cli, tmp_path: Path):
 
 def finished(tmp_path: Path, *runs: Result, name: str = "") -> None:
     for run in runs:
-        write_file(tmp_path / "runs" / name / run.run.with_suffix("") / "result.json", run)
+        folder = tmp_path / "runs" / name / run.run.with_suffix("")
+        write_file(folder / "result.json", run)
+        (folder / "likelihoods.npz").write_bytes(f"of {run.encoder} {run.seed} {run.mean.score}".encode())
 
 
 def test_new_runs_are_written_to_their_places_and_shown(collect, tmp_path: Path) -> None:
@@ -30,6 +32,8 @@ def test_new_runs_are_written_to_their_places_and_shown(collect, tmp_path: Path)
     code, out, err = collect()
     assert code == 0, err
     assert [rendered(run) for run in read(tmp_path / "results")] == [rendered(run) for run in runs]
+    likelihoods = {path.stem: path.read_text() for path in (tmp_path / "results").rglob("*.npz")}
+    assert likelihoods == {"a-0": "of a 0 0.345", "a-1": "of a 1 0.355", "blind-0": "of blind 0 0.0"}
     assert ".345" in out
     assert "3 runs: 3 new, 0 replaced, 0 as before" in out
 
@@ -59,6 +63,7 @@ def test_a_run_with_another_result_is_refused_and_nothing_is_written(collect, tm
     assert code == 0
     assert "1 new, 1 replaced, 0 as before" in out
     assert [run.mean.score for run in read(tmp_path / "results")] == [0.5, 0.4]
+    assert next((tmp_path / "results").rglob("a-0.npz")).read_text() == "of a 0 0.5"
 
 
 def test_two_folders_of_one_run_must_agree(collect, tmp_path: Path) -> None:
@@ -83,3 +88,12 @@ def test_a_damaged_result_of_a_run_is_named(collect, tmp_path: Path) -> None:
     code, _, err = collect()
     assert code == 2
     assert "a-0/result.json' is damaged at 'encoder': Field required" in err
+
+
+def test_a_result_without_its_likelihoods_is_refused(collect, tmp_path: Path) -> None:
+    finished(tmp_path, result("a", 0.3))
+    next((tmp_path / "runs").rglob("*.npz")).unlink()
+    code, _, err = collect()
+    assert code == 2
+    assert "a-0' has a result and no likelihoods.npz; measure it again by task=evaluate" in err
+    assert not read(tmp_path / "results")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -16,6 +17,7 @@ from vlmatch import paths, results
 from vlmatch.benchmarks.measured import Measured
 from vlmatch.benchmarks.suite import Suite
 from vlmatch.errors import VlmatchError
+from vlmatch.objects import build, plain
 from vlmatch.tasks.collect import collect
 from vlmatch.tasks.evaluate import evaluate
 from vlmatch.tasks.train import train
@@ -83,7 +85,19 @@ def test_a_training_ends_in_a_result_beside_its_blind_model(trained: Path) -> No
     assert "drawn" not in json.dumps(seeing.config)  # no place on this machine
     blind = found["blind-0"]
     assert blind.mean.score == pytest.approx(0, abs=1e-4)
-    assert blind.benchmarks["caption_choice"].score == pytest.approx(1 / 3, abs=1e-4)
+    assert blind.benchmarks["caption_choice"].score == pytest.approx(1 / 2, abs=1e-4)
+
+
+def test_scores_follow_from_the_likelihoods_that_are_kept(trained: Path) -> None:
+    made = config(trained, "evaluate", "encoder=pixels16")
+    suite, split = (build(plain(part), allowed=tuple(made.targets)) for part in (made.benchmark, made.split))
+    items = suite.items(split)
+    plan = suite.plan(items, sorted({item.category for item in split.share("vlm_a") if item.category}))
+    folder = trained / "runs" / GROUP / "pixels16-0"
+    with np.load(folder / "likelihoods.npz") as kept:
+        captions, categories = (kept[name].astype(float) for name in ("captions", "categories"))
+    again = suite.measured(items, plan, captions, np.ones(len(items)), categories)
+    assert again.mean.score == pytest.approx(results.read_file(folder / "result.json").mean.score, abs=1e-4)
 
 
 def test_a_model_trained_in_bfloat16_is_measured_in_float32(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

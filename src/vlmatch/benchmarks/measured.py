@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlmatch import results
+from vlmatch.files import renamed
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -91,11 +93,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a suite found of one VLM. composition: the benchmarks of each group of the mean."""
+    """What a suite found of one VLM.
+
+    composition: the benchmarks of each group of the mean. likelihoods: what all of it follows from, log-likelihoods in
+    nats of 'captions' (n, n) and of 'categories' (n, k) by picture, NaN where they were not asked.
+    """
 
     suite: results.Suite
     outcomes: Mapping[str, Outcome]
     composition: Mapping[str, Sequence[str]]
+    likelihoods: Mapping[str, Array]
 
     @cached_property
     def benchmarks(self) -> dict[str, results.Benchmark]:
@@ -117,6 +124,12 @@ class Measured:
         return self._combined(
             [(b / n, name) for parts in self.composition.values() for b, name in self._weighted(parts)]
         )
+
+    def keep(self, path: Path) -> None:
+        """Write the likelihoods to an .npz in one step, in float32."""
+        with renamed(path) as temporary, temporary.open("wb") as file:
+            captions, categories = (self.likelihoods[name].astype(np.float32) for name in ("captions", "categories"))
+            np.savez_compressed(file, captions=captions, categories=categories)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: suite, benchmarks, groups and mean."""

@@ -1,5 +1,6 @@
 """Collect: put the result of every finished training into `results/`, which git keeps, and show what is new."""
 
+import shutil
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -7,25 +8,25 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from vlmatch.errors import VlmatchError
+from vlmatch.files import renamed
 from vlmatch.report.table import terminal
 from vlmatch.report.truth import bare
-from vlmatch.results import Result, read, read_file, rendered, write
+from vlmatch.results import LIKELIHOODS, RESULT, Result, read, read_file, rendered, write
 from vlmatch.tasks.answer import results_folder
 
-FILE = "result.json"
 NEW, KEPT, REPLACED = "new", "as before", "replaced"
 
 
 def collect(config: DictConfig) -> None:
-    """Copy the result.json of every run below `task.runs` to its place in `results`: all, or none where one is refused.
+    """Copy result.json and likelihoods of every run below `task.runs` to `results`: all, or none where one is refused.
 
-    Raises VlmatchError where no run is finished, where two runs are the same one with other results, and where a
-    result differs from the one that `results` holds for the same run, unless `task.replace` is true.
+    Raises VlmatchError where no run is finished, where one lacks its likelihoods, where two runs are the same one with
+    other results, and where a result differs from the one that `results` holds, unless `task.replace` is true.
     """
     runs, folder = Path(config.task.runs), results_folder(config)
     found = _finished(runs)
     before = {result.run: result for result in read(folder)}
-    statuses = {run: _status(result, before.get(run)) for run, result in found.items()}
+    statuses = {run: _status(result, before.get(run)) for run, (_, result) in found.items()}
     differing = [run for run, status in statuses.items() if status == REPLACED]
     if differing and not config.task.replace:
         raise VlmatchError(
@@ -34,22 +35,27 @@ def collect(config: DictConfig) -> None:
         )
     for run, status in statuses.items():
         if status != KEPT:
-            write(folder, found[run])
-    _show(found, statuses, folder)
+            path, result = found[run]
+            with renamed((folder / run).with_suffix(".npz")) as temporary:
+                shutil.copyfile(path.with_name(LIKELIHOODS), temporary)
+            write(folder, result)
+    _show({run: result for run, (_, result) in found.items()}, statuses, folder)
 
 
-def _finished(runs: Path) -> dict[Path, Result]:
-    """Every finished run's result by its place below `results/`, in the order of places."""
+def _finished(runs: Path) -> dict[Path, tuple[Path, Result]]:
+    """Every finished run's file and result by its place below `results/`, in the order of places."""
     found: dict[Path, tuple[Path, Result]] = {}
-    for path in sorted(runs.rglob(FILE)):
+    for path in sorted(runs.rglob(RESULT)):
         result = read_file(path)
+        if not path.with_name(LIKELIHOODS).is_file():
+            raise VlmatchError(f"'{path.parent}' has a result and no {LIKELIHOODS}; measure it again by task=evaluate")
         other = found.get(result.run)
         if other is not None and rendered(other[1]) != rendered(result):
             raise VlmatchError(f"'{other[0]}' and '{path}' are both the run {result.run}, and differ; remove one")
         found[result.run] = path, result
     if not found:
-        raise VlmatchError(f"task.runs='{runs}': no run below it is finished (RUN/{FILE}); run task=train first")
-    return {run: found[run][1] for run in sorted(found)}
+        raise VlmatchError(f"task.runs='{runs}': no run below it is finished (RUN/{RESULT}); run task=train first")
+    return {run: found[run] for run in sorted(found)}
 
 
 def _status(result: Result, before: Result | None) -> str:

@@ -18,12 +18,22 @@ from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
 from vlmatch.probes.split import Item, Split
-from vlmatch.results import Moment, Recipe, Result, Seconds, Visual, read_file, write_file
+from vlmatch.results import (
+    LIKELIHOODS,
+    RESULT,
+    Moment,
+    Recipe,
+    Result,
+    Seconds,
+    Visual,
+    read_file,
+    write_file,
+)
 from vlmatch.tracking import Tracker
 from vlmatch.vlm.course import Fitted, milestones
 from vlmatch.vlm.features import features_of
 from vlmatch.vlm.fit import COURSE, FINAL
-from vlmatch.vlm.runs import RESULT, VLM_FOLDER, Run, finished, tracked
+from vlmatch.vlm.runs import VLM_FOLDER, Run, finished, tracked
 from vlmatch.vlm.saved import load
 
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "peft")
@@ -52,7 +62,7 @@ def measurable(run: Run) -> bool:
 
 
 def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker: Tracker, run_id: str) -> None:
-    """Measure the VLM in `folder` on the suite of this config, write result.json there, log it, and say how it went."""
+    """Measure the VLM in `folder` by this config's suite, write result and likelihoods there, log and print it."""
     started, saved = time.perf_counter(), folder / VLM_FOLDER
     questions = _Questions.of(config, run)
     allowed = tuple(config.targets)
@@ -71,6 +81,7 @@ def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker:
     )
     final = measured(saved / FINAL, 1.0)
     result = _result(run, fitted, questions, course, final, time.perf_counter() - started)
+    final.keep(folder / LIKELIHOODS)
     write_file(folder / RESULT, result)
     tracker.log_result(run_id, result)
     seeds = [read_file(path) for path in run.results_of_all_seeds(Path(config.task.runs))]

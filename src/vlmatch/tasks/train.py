@@ -12,7 +12,7 @@ from vlmatch.encoders.base import Encoder
 from vlmatch.objects import build, plain
 from vlmatch.probes.split import Item
 from vlmatch.ranks import rank as process_rank
-from vlmatch.results import BLIND
+from vlmatch.results import BLIND, RESULT
 from vlmatch.tasks.evaluate import measurable, measure
 from vlmatch.tracking import Tracker
 from vlmatch.vlm.building import build_vlm, feature_shape
@@ -21,7 +21,7 @@ from vlmatch.vlm.features import features_of
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.material import Context
 from vlmatch.vlm.model import VLM
-from vlmatch.vlm.runs import RESULT, TRACKED, VLM_FOLDER, Run, finished, tracked
+from vlmatch.vlm.runs import TRACKED, VLM_FOLDER, Run, finished, tracked
 
 
 def train(config: DictConfig) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
+from vlmatch.results import RESULT
 from vlmatch.vlm.course import Fitted
 from vlmatch.vlm.fit import DONE
 
-IDENTITY, RESULT = "run.json", "result.json"
+IDENTITY = "run.json"
 VLM_FOLDER = "vlm"  # what the training itself keeps
 TRACKED = "mlflow_run"  # the id of its run in MLflow
 
