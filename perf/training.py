@@ -68,9 +68,10 @@ def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
         vlm = build_vlm(recipe, model, None, (1, WIDTH))
         batches: list[Batch] = []
         whole += _whole(vlm, recipe, materials, plain(config.trainer), batches)
-        bare += [_bare(vlm, batch) for batch in batches][2:]
-        with patch.object(VLM, "packs", return_value=False):
-            padded += [_bare(vlm, batch) for batch in batches][2:]
+        for batch in batches[2:]:
+            bare.append(_bare(vlm, batch))
+            with patch.object(VLM, "packs", return_value=False):
+                padded.append(_bare(vlm, batch))
         tokens = sum(int(batch.mask.sum()) for batch in batches)
         answers = sum(int((batch.labels != IGNORED).sum()) for batch in batches)
     step, alone = statistics.median(whole), statistics.median(bare)

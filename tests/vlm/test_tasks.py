@@ -1,6 +1,7 @@
 """`task=train`, `task=evaluate` and `task=collect` from a config to a result, with a tiny LLM."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,23 @@ def test_curves_and_bars_are_in_mlflow_and_seeds_under_one_run(trained: Path) ->
     both = [results.read_file(trained / "runs" / GROUP / f"pixels16-{n}" / "result.json").mean.score for n in (0, 1)]
     assert parent.data.metrics["mean"] == pytest.approx(sum(both) / 2)
     assert parent.data.metrics["mean/deviation"] == pytest.approx(abs(both[0] - both[1]) / 2**0.5)
+
+
+def test_a_seed_that_another_suite_measured_is_not_averaged(trained: Path) -> None:
+    path = trained / "runs" / GROUP / "pixels16-1" / "result.json"
+    before = results.read_file(path)
+    older = {name: found for name, found in before.benchmarks.items() if name != "retrieval_hard"}
+    results.write_file(path, replace(before, suite=replace(before.suite, version=1), benchmarks=older))
+    try:
+        evaluate(config(trained, "evaluate"))
+        client = MlflowClient(f"sqlite:///{trained / 'mlruns' / 'mlflow.db'}")
+        (experiment,) = [found for found in client.search_experiments() if found.name == "vlmatch"]
+        (parent,) = client.search_runs([experiment.experiment_id], f"run_name = '{GROUP}/pixels16'")
+        own = results.read_file(path.parent.parent / "pixels16-0" / "result.json").mean.score
+        assert parent.data.tags["seeds"] == "0"
+        assert parent.data.metrics["mean"] == pytest.approx(own)
+    finally:
+        results.write_file(path, before)
 
 
 def test_what_has_finished_is_not_done_again(

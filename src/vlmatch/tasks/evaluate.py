@@ -29,6 +29,7 @@ from vlmatch.results import (
     read_file,
     write_file,
 )
+from vlmatch.study.truths import Setting
 from vlmatch.tracking import Tracker
 from vlmatch.vlm.course import Fitted, milestones
 from vlmatch.vlm.features import features_of
@@ -84,7 +85,8 @@ def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker:
     final.keep(folder / LIKELIHOODS)
     write_file(folder / RESULT, result)
     tracker.log_result(run_id, result)
-    seeds = [read_file(path) for path in run.results_of_all_seeds(Path(config.task.runs))]
+    every = [read_file(path) for path in run.results_of_all_seeds(Path(config.task.runs))]
+    seeds = [found for found in every if Setting.of(found) == Setting.of(result)]  # others await task=evaluate
     tracker.log_seeds(tracker.parent(run.parent, run.parent_tags), seeds)
     groups = ", ".join(f"{name} {group.score:.3f}" for name, group in result.groups.items())
     print(f"{run.name}: mean {result.mean.score:.3f} +- {result.mean.standard_error:.3f} ({groups})")
