@@ -46,7 +46,7 @@ def make_suite() -> Callable[..., Suite]:
             "seed": 0,
             "groups": {
                 "naming": ["caption_choice", "retrieval"],
-                "detail": ["caption_choice_hard", "retrieval_hard"],
+                "detail": ["caption_choice_hard"],
                 "category": ["category"],
             },
             "batch_size": 5,

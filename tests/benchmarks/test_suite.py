@@ -50,21 +50,19 @@ def test_scores_are_those_of_plain_loops(
     items = suite.items(split)
     found = suite.evaluate(vlm, features, items, [*KINDS, "unseen"], PROMPTS).to_json()["benchmarks"]
     vlm.eval()
-    chosen, found_again, gains, recalled = [], [], [], []
+    chosen, gains, recalled = [], [], []
     for start in range(0, 16, 4):
         group = range(start, start + 4)
         values = {(p, c): plain(vlm, features[p], "caption", items[c].caption) for p in group for c in group}
         for p in group:
             above = {c: values[p, c] - np.mean([values[q, c] for q in group if q != p]) for c in group}
-            chosen += [above[p] > above[c] for c in group if c != p]
-            found_again += [values[p, p] > values[q, p] for q in group if q != p]
+            chosen.append(max(above, key=lambda c: above[c]) == p)
             gains.append(above[p] / len(answer_ids(vlm.tokenizer, items[p].caption, ends=False)))
     kinds = np.array([[plain(vlm, feature, "category", kind) for kind in KINDS] for feature in features])
     for p, item in enumerate(items):
         above_kinds = kinds[p] - np.delete(kinds, p, axis=0).mean(axis=0)
-        recalled.append((item.category, KINDS[int(above_kinds.argmax())] == item.category))  # of two kinds
+        recalled.append((item.category, KINDS[int(above_kinds.argmax())] == item.category))
     assert found["caption_choice"]["score"] == pytest.approx(np.mean(chosen))
-    assert found["retrieval"]["score"] == pytest.approx(np.mean(found_again))
     assert found["caption_gain"]["score"] == pytest.approx(np.mean(gains), abs=1e-5)
     balanced = np.mean([np.mean([right for kind, right in recalled if kind == one]) for one in KINDS])
     assert found["category"]["score"] == pytest.approx(balanced)
@@ -89,7 +87,7 @@ def test_a_fraction_measures_the_first_groups(
     half = suite.evaluate(vlm, features, items, KINDS, PROMPTS, fraction=0.5)
     whole = suite.evaluate(vlm, features, items, KINDS, PROMPTS)
     assert half.suite.items < whole.suite.items == 16
-    for name in ("caption_choice", "caption_choice_hard", "retrieval", "retrieval_hard", "caption_gain"):
+    for name in ("caption_choice", "caption_choice_hard", "retrieval", "caption_gain"):
         few, all_ = half.outcomes[name], whole.outcomes[name]
         assert list(few.items) == list(all_.items[: len(few.items)])
         np.testing.assert_allclose(few.credit, all_.credit[: len(few.items)], atol=1e-4)

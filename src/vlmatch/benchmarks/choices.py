@@ -22,20 +22,19 @@ def above_prior(likelihoods: Array) -> Array:
 
 
 def choice(likelihoods: Array) -> Array:
-    """How often a text fits the picture better than another text does, each above its prior; a tie is half.
+    """Which text fits the picture: the greatest above its prior; ties share the credit.
 
-    Each row of credits has the mean 1/2, so that over all assignments of pictures to texts the chance is exactly 1/2.
-    All pairs count and not the best text alone: of the same likelihoods that tells encoders apart better (docs/log.md).
+    Each row of credits sums to 1, so over all assignments of pictures to texts the mean is exactly 1 / texts.
     """
-    return _beaten(above_prior(likelihoods))
+    return _shared(above_prior(likelihoods), axis=1)
 
 
 def retrieval(likelihoods: Array) -> Array:
-    """How often the picture gives the text a greater likelihood than another picture does; a tie is half.
+    """Which picture fits the text: the one that gives it the greatest likelihood; ties share the credit.
 
-    Each column of credits has the mean 1/2, which is the exact chance. A text's prior is the same for all pictures.
+    Each column of credits sums to 1, so the exact chance is 1 / pictures. A text's prior is the same for all.
     """
-    return _beaten(likelihoods.T).T
+    return _shared(likelihoods, axis=0)
 
 
 def gain(likelihoods: Array, tokens: Array) -> Array:
@@ -46,9 +45,6 @@ def gain(likelihoods: Array, tokens: Array) -> Array:
     return above_prior(likelihoods) / tokens
 
 
-def _beaten(scores: Array) -> Array:
-    """The part of the other scores in its row that each is greater than; a tie is half."""
-    ahead = scores[:, :, None] - scores[:, None, :]
-    wins = (ahead > TIE) + 0.5 * (np.abs(ahead) <= TIE)
-    credit: Array = (wins.sum(axis=2) - 0.5) / (scores.shape[1] - 1)  # without the tie with itself
-    return credit
+def _shared(scores: Array, axis: int) -> Array:
+    best: Array = (scores >= scores.max(axis=axis, keepdims=True) - TIE).astype(np.float64)
+    return best / best.sum(axis=axis, keepdims=True)

@@ -1,7 +1,7 @@
 """The suite of benchmarks that a VLM trained by the embedded recipe is measured with, on pictures it has not seen."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,9 +22,8 @@ from vlmatch.vlm.captions import answer_ids, answer_of, prompt_of
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.tokens import encode
 
-CHOICES = ("caption_choice", "caption_choice_hard", "category", "retrieval", "retrieval_hard")
-"""Benchmarks of two alternatives, whose chance is 1/2; caption_gain, in nats, is in no group."""
-CHANCE = 0.5
+CHOICES = ("caption_choice", "caption_choice_hard", "category", "retrieval")
+"""Benchmarks with a chance; caption_gain, in nats, is in no group."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +56,20 @@ class Plan:
 class Suite:
     """Benchmarks scored by the likelihood of answers, over groups of pictures of one source.
 
-    caption_choice: how often the picture's own caption fits it better than another of the group, priors subtracted.
-    retrieval: how often the caption's own picture gives it a greater likelihood than another of the group.
-    caption_choice_hard, retrieval_hard: the same among pictures of one category.
+    caption_choice: which of the group's captions fits the picture, the captions' priors subtracted.
+    caption_choice_hard: the same among pictures of one category.
+    retrieval: which of the group's pictures fits the caption.
     caption_gain: nats a token that a caption gains over its mean under the group's other pictures; chance is 0.
-    category: how often the picture's category fits it better than another of the training data's, each one's mean
-    under all other pictures subtracted. The score is the mean over categories. Categories of fewer than two of the
-    pictures are not asked.
+    category: which of the training data's categories the picture has, each one's mean under all other pictures
+    subtracted. The score is the mean over categories of the part that was recognised (balanced accuracy): with the
+    plain one, chance depends on how often a model gives which answer; with this it is exactly 1 / categories over all
+    assignments of pictures to categories. Categories of fewer than two of the pictures are not asked.
 
     Standard errors are over pictures as they were drawn: the items of a group are one cluster (of category, each is one
     of its own), and sources, or for category the categories, are strata (`measured.standard_error`).
 
     `shuffled` scores show each question with the next picture of its group. Where the group's pictures are also the
-    alternatives, a model that sees falls below chance there, to (group / 2 - score) / (group - 1) on average.
+    alternatives, a model that sees falls below chance there, to (1 - score) / (group - 1) on average.
 
     batch_size: pictures at a time. course: the part of the groups that is measured on the way of a training.
     """
@@ -146,14 +146,13 @@ class Suite:
 
         tokens (n,): how many each caption has. Only what the plan asks is looked at.
         """
-        groups, hard = ([captions[np.ix_(group, group)] for group in found] for found in (plan.groups, plan.hard))
-        gains = [gain(found, tokens[group]) for found, group in zip(groups, plan.groups, strict=True)]
         outcomes = {
-            "caption_choice": _in_groups(items, plan.groups, map(choice, groups)),
-            "caption_choice_hard": _in_groups(items, plan.hard, map(choice, hard)),
-            "retrieval": _in_groups(items, plan.groups, map(retrieval, groups)),
-            "retrieval_hard": _in_groups(items, plan.hard, map(retrieval, hard)),
-            "caption_gain": _in_groups(items, plan.groups, gains, chance=0.0),
+            "caption_choice": _in_groups(items, plan.groups, [choice(captions[np.ix_(g, g)]) for g in plan.groups]),
+            "caption_choice_hard": _in_groups(items, plan.hard, [choice(captions[np.ix_(g, g)]) for g in plan.hard]),
+            "retrieval": _in_groups(items, plan.groups, [retrieval(captions[np.ix_(g, g)]) for g in plan.groups]),
+            "caption_gain": _in_groups(
+                items, plan.groups, [gain(captions[np.ix_(g, g)], tokens[g]) for g in plan.groups], chance=0.0
+            ),
             "category": _category(items, plan, choice(category[plan.pictures])),
         }
         likelihoods = {"captions": captions, "categories": category}
@@ -196,19 +195,18 @@ def _matrix(
 
 
 def _in_groups(
-    items: Sequence[Item], groups: Sequence[Sequence[int]], credits: Iterable[Array], chance: float = CHANCE
+    items: Sequence[Item], groups: Sequence[Sequence[int]], credits: Sequence[Array], chance: float | None = None
 ) -> Outcome:
     """Own and shuffled credits of all groups; items of a group are one cluster."""
     sources = np.array([items[number].source for group in groups for number in group])
-    found = list(credits)
     return Outcome(
         items=np.array([number for group in groups for number in group]),
-        credit=np.concatenate([np.diag(each) for each in found]),
-        shuffled=np.concatenate([np.diag(np.roll(each, -1, axis=0)) for each in found]),
+        credit=np.concatenate([np.diag(found) for found in credits]),
+        shuffled=np.concatenate([np.diag(np.roll(found, -1, axis=0)) for found in credits]),
         clusters=np.repeat(np.arange(len(groups)), len(groups[0])),
         sources=sources,
         strata=sources,
-        chance=chance,
+        chance=1 / len(groups[0]) if chance is None else chance,
     )
 
 
@@ -225,6 +223,6 @@ def _category(items: Sequence[Item], plan: Plan, credit: Array) -> Outcome:
         clusters=numbers,
         sources=np.array([items[number].source for number in numbers]),
         strata=np.array([items[number].category for number in numbers]),
-        chance=CHANCE,
+        chance=1 / len(plan.categories),
         balanced=True,
     )
