@@ -120,12 +120,15 @@ class Tracker:
         )
 
     def log_result(self, run_id: str, result: Result) -> None:
-        """A trained VLM's truth: a metric a benchmark, group and source, the course as steps, and the whole as JSON."""
+        """A trained VLM's truth: a metric a benchmark, group and source, the course as steps, and the whole as JSON.
+
+        MLflow draws a metric at step 0 alone as a bar, and any other as a curve.
+        """
         from mlflow.entities import Metric
         from mlflow.utils.time import get_current_time_millis
 
         now = get_current_time_millis()
-        metrics = [Metric(name, value, now, result.steps or 0) for name, value in figures(result).items()]
+        metrics = [Metric(name, value, now, 0) for name, value in figures(result).items()]
         metrics += [Metric("course/mean", moment.mean, now, moment.step) for moment in result.course]
         self.client.log_batch(run_id, metrics=metrics)
         self.client.log_text(run_id, rendered(result), "result.json")

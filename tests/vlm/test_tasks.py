@@ -126,6 +126,8 @@ def test_curves_and_bars_are_in_mlflow_and_seeds_under_one_run(trained: Path) ->
     assert seed.data.tags["mlflow.parentRunId"] == parent.info.run_id
     curve = client.get_metric_history(seed.info.run_id, "loss")
     assert [point.step for point in curve] == list(range(16))
+    bar = client.get_metric_history(seed.info.run_id, "benchmark/retrieval")
+    assert [point.step for point in bar] == [0]  # any other step makes it a curve
     assert {"learning_rate", "tokens_per_second", "gradient_norm", "memory_gib", "benchmark/retrieval"} <= set(
         seed.data.metrics
     )
