@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
 
 import pandas as pd
 import torch
@@ -50,7 +49,7 @@ def main() -> None:
 
 
 def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
-    """Rounds of whole steps, of bare ones, and of bare ones on padded samples, in turn; medians over all steps."""
+    """Rounds of whole steps and of bare ones over the same batches, in turn; medians over all steps."""
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         overrides = ["recipe=embedded", f"llm={llm}", f"recipe.stages.0.steps={steps}"]
         config = compose("config", [*overrides, "recipe.stages.0.data.share=vlm_a"])
@@ -62,16 +61,12 @@ def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
     materials = [build(stage["data"]).material(context) for stage in recipe["stages"]]
     whole: list[float] = []
     bare: list[float] = []
-    padded: list[float] = []
     tokens = answers = 0
     for _ in range(rounds):
         vlm = build_vlm(recipe, model, None, (1, WIDTH))
         batches: list[Batch] = []
         whole += _whole(vlm, recipe, materials, plain(config.trainer), batches)
-        for batch in batches[2:]:
-            bare.append(_bare(vlm, batch))
-            with patch.object(VLM, "packs", return_value=False):
-                padded.append(_bare(vlm, batch))
+        bare += [_bare(vlm, batch) for batch in batches][2:]
         tokens = sum(int(batch.mask.sum()) for batch in batches)
         answers = sum(int((batch.labels != IGNORED).sum()) for batch in batches)
     step, alone = statistics.median(whole), statistics.median(bare)
@@ -85,7 +80,6 @@ def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
         "answer_tokens_a_step": answers / steps,
         "step_seconds": step,
         "bare_seconds": alone,
-        "bare_padded_seconds": statistics.median(padded),
         "step_to_bare": step / alone,
         "missed": "" if step / alone <= AT_MOST else "step_to_bare",
     }

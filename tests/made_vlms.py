@@ -18,7 +18,6 @@ CONFIGS = {
     "llama": (transformers.LlamaConfig, {**SIZES, **HEADS}),
     "qwen2": (transformers.Qwen2Config, {**SIZES, **HEADS, "tie_word_embeddings": True}),
     "gemma3": (transformers.Gemma3TextConfig, {**SIZES, **HEADS, "head_dim": 8, "sliding_window": 16}),
-    "gemma3_wide": (transformers.Gemma3TextConfig, {**SIZES, **HEADS, "head_dim": 8, "sliding_window": 44}),
 }
 PROMPTS = ("caption:<image>", "its kind:<image>")
 

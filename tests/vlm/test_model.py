@@ -7,22 +7,14 @@ from torch.nn import functional
 import made_vlms
 from vlmatch.vlm.batches import Collate
 from vlmatch.vlm.model import VLM
-from vlmatch.vlm.packing import Packing
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised, answered, encode, expanded
 
-FAMILIES = ("llama", "qwen2", "gemma3", "gemma3_wide")
+FAMILIES = ("llama", "qwen2", "gemma3")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def vlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> VLM:
     return made_vlms.tiny_vlm(tmp_path_factory.mktemp("llm"), request.param)
-
-
-@pytest.fixture(params=["one row", "padded"])
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How a batch is fed: as one row where the LLM can be, or padded."""
-    monkeypatch.setattr(Packing, "saves", lambda *_: request.param == "one row")
-    return request.param
 
 
 def batch_of(vlm: VLM, *, cached: bool):
@@ -53,7 +45,6 @@ def plain_losses(vlm: VLM, samples, material) -> list[float]:
     return found
 
 
-@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("cached", [True, False])
 def test_loss_equals_a_plain_forward(vlm: VLM, cached: bool) -> None:
     batch, samples, material = batch_of(vlm, cached=cached)
@@ -66,55 +57,15 @@ def test_loss_equals_a_plain_forward(vlm: VLM, cached: bool) -> None:
         assert float(vlm.loss(batch)) == pytest.approx(float(plain.mean()), abs=1e-5)
 
 
-def test_cached_prefixes_and_one_row_give_the_same_gradients(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_prefixes_give_the_same_gradients(vlm: VLM) -> None:
     gradients = []
-    for cached, packed in ((False, False), (True, False), (False, True), (True, True)):
-        monkeypatch.setattr(Packing, "saves", lambda *_, packed=packed: packed)
+    for cached in (True, False):
         batch, _, _ = batch_of(vlm, cached=cached)
         vlm.projector.zero_grad()
         vlm.loss(batch).backward()
         gradients.append([parameter.grad.clone() for parameter in vlm.projector.parameters()])
-    for found in gradients[1:]:
-        for one, other in zip(gradients[0], found, strict=True):
-            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
-
-
-def test_a_batch_is_one_row_unless_samples_outgrow_a_sliding_window(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Packing, "saves", lambda *_: True)
-    for cached in (True, False):
-        batch, samples, _ = batch_of(vlm, cached=cached)
-        inputs, labels = vlm.inputs(batch)
-        rows, length, _ = inputs["inputs_embeds"].shape
-        if vlm.llm.name == "gemma3":
-            assert (rows, length) == (len(samples), batch.ids.shape[1] - 1)
-        else:
-            assert (rows, length) == (1, int(batch.mask.sum()) - len(samples))
-            assert labels.shape == (1, int((batch.labels != IGNORED).sum()))
-        if vlm.llm.name == "gemma3_wide":
-            assert inputs["attention_mask"].shape[-1] > 44, "the row is longer than the window, no sample is"
-
-
-@pytest.mark.parametrize(
-    ("lengths", "width", "saves"),
-    [([9, 9, 9], 576, False), ([9, 3, 3], 576, True), ([700, 300] * 8, 576, False), ([700, 300] * 8, 576 * 16, True)],
-)
-def test_one_row_is_for_padding_that_costs_more_than_what_a_mask_throws_away(
-    lengths: list[int], width: int, saves: bool
-) -> None:
-    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    packing = Packing.of(mask)
-    assert int(packing.fed.sum()) == sum(lengths) - len(lengths)
-    assert packing.saves(width) is saves
-
-
-def test_fused_attention_is_given_padded_samples(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Packing, "saves", lambda *_: True)
-    batch, samples, _ = batch_of(vlm, cached=False)
-    vlm.causal_lm.set_attn_implementation("sdpa")
-    try:
-        assert len(vlm.inputs(batch)[0]["inputs_embeds"]) == len(samples)
-    finally:
-        vlm.causal_lm.set_attn_implementation("eager")
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
 def test_prefixes_beyond_a_sliding_window_are_not_cached(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -29,7 +29,7 @@ class LanguageModel(nn.Module):
     `device_map` is transformers' own: 'auto' spreads a model over all GPUs, and beyond them over the CPU's memory.
 
     Attributes: `causal_lm`, the transformers model; `tokenizer`; `weights_sha256`, of the GGUF or of the weight
-    files; `quantisation`, such as 'Q4_1', read from the GGUF, or None; `takes_positions`, whether it can be told them.
+    files; `quantisation`, such as 'Q4_1', read from the GGUF, or None.
 
     Raises NotHereError where the weights can't be had, VlmatchError on a wrong argument or damaged weights.
     """
@@ -76,7 +76,7 @@ class LanguageModel(nn.Module):
         n_states = int(self.causal_lm.config.get_text_config().num_hidden_layers) + 1
         if not -n_states <= layer < n_states:
             raise VlmatchError(f"llm '{name}': layer={layer}; it has {n_states} hidden states, 0 to {n_states - 1}")
-        self.takes_positions = "position_ids" in inspect.signature(self.causal_lm.base_model.forward).parameters
+        self._wants_positions = "position_ids" in inspect.signature(self.causal_lm.base_model.forward).parameters
         self.eval()
 
     @property
@@ -130,7 +130,7 @@ class LanguageModel(nn.Module):
         device = self._input_device()
         mask = batch["attention_mask"].to(device)
         inputs = {"input_ids": batch["input_ids"].to(device), "attention_mask": mask}
-        if self.takes_positions:  # counted from the first token, so that padding on the left shifts nothing
+        if self._wants_positions:  # counted from the first token, so that padding on the left shifts nothing
             inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
         output = self.causal_lm.base_model(**inputs, output_hidden_states=True, use_cache=False)
         states: tuple[Tensor, ...] = output.hidden_states

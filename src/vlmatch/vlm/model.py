@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from vlmatch.llms.language_model import LanguageModel
-from vlmatch.vlm.packing import Packing, joined
 from vlmatch.vlm.projector import Projector
 from vlmatch.vlm.tokens import IGNORED, IMAGE
 from vlmatch.vlm.visual import VisualInput
@@ -89,22 +88,18 @@ class VLM(nn.Module):
         return embedded.masked_scatter((ids == IMAGE)[:, :, None], tokens)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits (r, s, V) at the s positions of a row that predict a label, and the labels there (r, s).
+        """Logits (b, s, V) at the s positions that predict a label of some sample, and the labels there (b, s).
 
-        A row is a sample, or all of them side by side (`packs`). A label that is `IGNORED` in one row stays so where
-        another row has one at its position.
+        A label that is `IGNORED` in one sample stays so where another sample has one at its position.
         """
         inputs, labels = self.inputs(batch)
         return self.causal_lm(**inputs).logits, labels
 
     def inputs(self, batch: Batch) -> tuple[dict[str, Any], Tensor]:
-        """What the LLM's own forward is given, and the labels (r, s) of the logits that it returns.
+        """What the LLM's own forward is given, and the labels (b, s) of the logits that it returns.
 
         Each sample goes without its last token, which predicts nothing.
         """
-        packing = Packing.of(batch.mask)
-        if self.packs(batch, packing):
-            return self._packed(batch, packing)
         mask, positions, cache = self._context(batch)
         targets = batch.labels[:, 1:]
         wanted = (targets != IGNORED).any(dim=0).nonzero()[:, 0]
@@ -117,17 +112,6 @@ class VLM(nn.Module):
             "logits_to_keep": wanted,
         }
         return inputs, targets[:, wanted]
-
-    def packs(self, batch: Batch, packing: Packing) -> bool:
-        """Whether a batch goes as one row: where that is less work, and the LLM sees a mask and positions as given.
-
-        Fused attention is slow with a mask of one's own. A sliding window is none to samples that fit into it.
-        """
-        config = self.causal_lm.config.get_text_config()
-        window = getattr(config, "sliding_window", None)
-        length = batch.mask.shape[1] + (0 if batch.prefix is None else self._kept().mask.numel())
-        as_given = config._attn_implementation == "eager" and self.llm.takes_positions
-        return as_given and (window is None or length <= window) and packing.saves(config.hidden_size)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross entropy over the batch's answer tokens, in nats."""
@@ -172,49 +156,27 @@ class VLM(nn.Module):
         )
         return [str(text) for text in self.tokenizer.batch_decode(found, skip_special_tokens=True)]
 
-    def _packed(self, batch: Batch, packing: Packing) -> tuple[dict[str, Any], Tensor]:
-        """`inputs` with all samples in one row, behind all prefixes."""
-        embedded = self.embed(batch.ids, batch.visual)[packing.fed]
-        positions, prefixes, cache = packing.positions, None, None
-        if batch.prefix is not None:
-            kept = self._kept()
-            positions = positions + kept.lengths[batch.prefix][packing.owners]
-            prefixes, cache = kept.mask, self._cache([joined(states) for states in kept.states])
-        targets = batch.labels.roll(-1, dims=1)[packing.fed]
-        wanted = (targets != IGNORED).nonzero()[:, 0]
-        inputs = {
-            "inputs_embeds": embedded[None],
-            "attention_mask": packing.mask(batch.prefix, prefixes, embedded.dtype),
-            "position_ids": positions[None],
-            "past_key_values": cache,
-            "use_cache": cache is not None,
-            "logits_to_keep": wanted,
-        }
-        return inputs, targets[None, wanted]
-
     def _context(self, batch: Batch) -> tuple[Tensor, Tensor, Any]:
         """The attention mask over prefix and sample, the samples' positions, and the prefix's keys and values."""
         mask = batch.mask.long()
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
         if batch.prefix is None:
             return mask, positions, None
-        kept, chosen = self._kept(), batch.prefix
-        return (
-            torch.cat([kept.mask[chosen].long(), mask], dim=1),
-            positions + kept.lengths[chosen][:, None],
-            self._cache([(keys[chosen], values[chosen]) for keys, values in kept.states]),
-        )
-
-    def _kept(self) -> Prefixes:
         if self._prefixes is None:
             raise RuntimeError("cache_prefixes comes first")
-        return self._prefixes
+        chosen = batch.prefix
+        return (
+            torch.cat([self._prefixes.mask[chosen].long(), mask], dim=1),
+            positions + self._prefixes.lengths[chosen][:, None],
+            self._cache(chosen),
+        )
 
-    def _cache(self, states: Sequence[tuple[Tensor, Tensor]]) -> Any:
-        """A fresh cache of these keys and values, since the LLM appends to the one it is given."""
+    def _cache(self, chosen: Tensor) -> Any:
+        """A fresh cache with the chosen prefixes, since the LLM appends to the one it is given."""
         from transformers import DynamicCache
 
+        assert self._prefixes is not None  # noqa: S101 (for mypy)
         cache = DynamicCache(config=self.causal_lm.config)
-        for layer, (keys, values) in enumerate(states):
-            cache.update(keys, values, layer)
+        for layer, (keys, values) in enumerate(self._prefixes.states):
+            cache.update(keys[chosen], values[chosen], layer)
         return cache
