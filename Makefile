@@ -22,7 +22,8 @@ train: .venv/.ready ## train and measure the VLMs of training/dvc.yaml that have
 	  sed -nE 's#.*:evaluate@([0-9]+)-([^-]+)-(.+)-([^-]+)#& results/embedded/\3-\2/\4-\1.json#p' | \
 	  while read -r stage result; do [ -e $$result ] || echo $$stage; done); \
 	if [ -z "$$missing" ]; then echo "every VLM of training/dvc.yaml has its result"; exit 0; fi; code=0; \
-	printf '%s\n' $$missing | OMP_NUM_THREADS=1 xargs -P $(CORES) -I{} $(BIN)/dvc --wait-for-lock repro {} || code=$$?; \
+	printf '%s\n' $$missing | OMP_NUM_THREADS=1 xargs -P $(CORES) -I{} \
+	  sh -c '$(BIN)/dvc --wait-for-lock repro {} || exit 1' || code=1; \
 	$(BIN)/python src/run.py task=collect && exit $$code
 
 collect: .venv/.ready ## put the results of finished trainings into results/

@@ -182,6 +182,12 @@ def test_a_full_disk_is_one_line_where_the_library_gives_no_number(tmp_path: Pat
     assert complaint(SafetensorError("header too large")) is None
 
 
+def test_an_error_that_is_its_own_cause_ends() -> None:
+    error = RuntimeError("odd")
+    error.__cause__ = error
+    assert complaint(error) is None
+
+
 def test_a_store_that_cannot_be_written_is_one_line(cli, picture_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file, not a folder")
     code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", *EMBED)

@@ -13,7 +13,7 @@ from vlmatch.secrets import masked_addresses
 DEBUG = "VLMATCH_DEBUG"  # set by --debug: tracebacks instead of lines
 
 _DISK = {
-    errno.ENOSPC: "the disk is full; free some space, or point VLMATCH_CACHE to another disk",
+    errno.ENOSPC: "the disk is full; free some space, or point VLMATCH_CACHE (trainings: task.runs) to another disk",
     errno.EDQUOT: "the disk quota is used up; free some space, or point VLMATCH_CACHE to another disk",
     errno.EROFS: "this is a read-only file system; point VLMATCH_CACHE to a folder that can be written",
     errno.EACCES: "permission denied; make it writable, or point VLMATCH_CACHE to a folder that can be written",
@@ -50,10 +50,12 @@ def _line(error: BaseException, arguments: list[str]) -> str | None:
 
 def _causes(error: BaseException) -> Iterable[BaseException]:
     """The error, and what it was raised from: Hydra wraps what a constructor raises."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:  # one may be its own cause
+        yield cause
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
 
 
 def _about_config(error: BaseException, arguments: list[str]) -> str:

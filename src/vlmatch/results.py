@@ -45,7 +45,7 @@ class SourceScore(Score):
 class Benchmark(Score):
     """A benchmark over `n` items; chance: what guessing gives; shuffled: the score with other items' pictures.
 
-    None: not defined (chance of a likelihood gain), or not known of an imported result.
+    None: not known, of an imported result.
     """
 
     chance: Finite | None

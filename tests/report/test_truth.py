@@ -79,6 +79,14 @@ def test_a_truth_of_other_weights_is_left_out_and_told(tmp_path: Path) -> None:
     assert f"{ENCODERS[0]} is left out of the correlations" in page(tmp_path, rows(), [changed, *others])
 
 
+def test_an_imported_truth_that_does_not_know_its_weights_counts() -> None:
+    first, *others = rows()
+    known = replace(first, image=replace(first.image, weights_sha256="1" * 64))
+    _, (against,) = held([known, *others], runs(0))
+    assert against.other_weights == ()
+    assert against.scores[0].correlations["packaged"].n == len(ENCODERS)
+
+
 @pytest.mark.parametrize(
     ("order", "words"),
     [
@@ -176,7 +184,7 @@ def test_a_course_is_drawn_on_the_scale_of_all() -> None:
 
 @pytest.mark.parametrize(
     ("value", "digits", "shown"),
-    [(0.934, 2, ".93"), (-0.1, 2, "-.10"), (1.0, 2, "1.00"), (None, 2, "-"), (0.4681, 3, ".468")],
+    [(0.934, 2, ".93"), (-0.1, 2, "-.10"), (1.0, 2, "1.00"), (None, 2, "-"), (0.4681, 3, ".468"), (10.05, 2, "10.05")],
 )
 def test_numbers_lose_their_leading_zero(value: float | None, digits: int, shown: str) -> None:
     assert bare(value, digits) == shown

@@ -1,5 +1,6 @@
 """Truths: means over seeds within one setting, their errors, and what seeds alone do."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy import stats
 
 from made_results import SOURCES, result
 from vlmatch.errors import VlmatchError
-from vlmatch.results import Moment, Recipe, Suite, Visual
+from vlmatch.results import Moment, Recipe, Score, Suite, Visual
 from vlmatch.study.seeds import agreements, spread
 from vlmatch.study.truths import comparisons
 
@@ -90,6 +91,19 @@ def test_standard_errors_above_blind_and_random() -> None:
     assert truth.errors_above(comparison.blind) == pytest.approx(0.3 / (0.017 * 2**0.5))
     assert truth.errors_above(comparison.random) == pytest.approx(0.2 / (0.017 * 2**0.5))
     assert only([result("a", 0.3)]).blind is None
+
+
+def test_without_any_error_a_difference_is_beyond_all_errors() -> None:
+    exact = [replace(result(name, mean), mean=Score(mean, 0.0)) for name, mean in (("a", 0.1), ("b", 0.0), ("c", 0.0))]
+    (comparison,) = comparisons(exact)
+    a, b, c = comparison.truths
+    assert (a.errors_above(b), b.errors_above(a), b.errors_above(c)) == (math.inf, -math.inf, 0)
+
+
+def test_types_of_number_are_counted_by_runs() -> None:
+    runs = [result("a", 0.1, seed, dtype="bfloat16") for seed in (0, 1)]
+    (comparison,) = comparisons([*runs, result("b", 0.2, dtype="float32"), result("c", 0.3)])
+    assert comparison.dtypes == {"bfloat16": 2, "unknown": 1, "float32": 1}
 
 
 def test_seeds_of_other_weights_are_refused() -> None:

@@ -35,7 +35,7 @@ def test_new_runs_are_written_to_their_places_and_shown(collect, tmp_path: Path)
     likelihoods = {path.stem: path.read_text() for path in (tmp_path / "results").rglob("*.npz")}
     assert likelihoods == {"a-0": "of a 0 0.345", "a-1": "of a 1 0.355", "blind-0": "of blind 0 0.0"}
     assert ".345" in out
-    assert "3 runs: 3 new, 0 replaced, 0 as before" in out
+    assert "3 runs: 3 new, 0 replaced, 0 not taken, 0 as before" in out
 
 
 def test_collecting_again_changes_nothing_and_says_what_is_new(collect, tmp_path: Path) -> None:
@@ -46,22 +46,23 @@ def test_collecting_again_changes_nothing_and_says_what_is_new(collect, tmp_path
     finished(tmp_path, result("b", 0.4))
     code, out, _ = collect()
     assert code == 0
-    assert "2 runs: 1 new, 0 replaced, 1 as before" in out
+    assert "2 runs: 1 new, 0 replaced, 0 not taken, 1 as before" in out
     assert path.stat().st_mtime_ns == before
 
 
-def test_a_run_with_another_result_is_refused_and_nothing_is_written(collect, tmp_path: Path) -> None:
+def test_a_run_with_another_result_is_not_taken_and_the_others_are(collect, tmp_path: Path) -> None:
     write(tmp_path / "results", result("a", 0.3))
     finished(tmp_path, result("a", 0.5), result("b", 0.4))
-    code, _, err = collect()
+    code, out, err = collect()
     assert code == 2
+    assert "1 new, 0 replaced, 1 not taken, 0 as before" in out
     assert "1 of 2 runs in" in err
-    assert "embedded/llm-vlm_a/a-0.json for one; nothing is written: replace them by task.replace=true" in err
+    assert "are not taken, embedded/llm-vlm_a/a-0.json for one; replace those there by task.replace=true" in err
     assert err.count("\n") == 1
-    assert [run.mean.score for run in read(tmp_path / "results")] == [0.3]
+    assert [run.mean.score for run in read(tmp_path / "results")] == [0.3, 0.4]
     code, out, _ = collect("task.replace=true")
     assert code == 0
-    assert "1 new, 1 replaced, 0 as before" in out
+    assert "0 new, 1 replaced, 0 not taken, 1 as before" in out
     assert [run.mean.score for run in read(tmp_path / "results")] == [0.5, 0.4]
     assert next((tmp_path / "results").rglob("a-0.npz")).read_text() == "of a 0 0.5"
 

@@ -82,7 +82,7 @@ def test_the_command_imports_a_folder_into_results_and_mlflow(cli, changed: Chan
     changed(half(("gqa", "pope")), "a_results.json")
     folder = changed(half(("seedbench",)), "b_results.json").parent
     told = [f"task.{key}={value}" for key, value in TOLD.items()]
-    command = ["task=import", f"task.file={folder}", f"task.results={tmp_path}/results", *told]
+    command = ["task=import", f"task.file={folder}", f"++results={tmp_path}/results", *told]
     code, out, err = cli(*command)
     assert (code, err) == (0, "")
     assert "b_results.json: task 'chartqa' is none of the public benchmarks; left out" in out

@@ -43,7 +43,7 @@ def test_a_vlm_of_cached_features_is_given_its_encoder_and_asked(cli, trained: P
     path = tmp_path / "public" / "tiny" / "llama-made" / "pixels2-0_results.json"
     assert f"{path}: gqa, drawn_choice; task=import task.file={path} makes it a truth" in out
     assert json.loads(path.read_text())["config"]["limit"] == 6
-    code, out, _ = cli("task=import", f"task.file={path}", f"task.results={tmp_path}/results")
+    code, out, _ = cli("task=import", f"task.file={path}", f"++results={tmp_path}/results")
     assert code == 0
     assert "task 'drawn_choice' is none of the public benchmarks; left out" in out
     result = read_file(tmp_path / "results" / "tiny" / "llama-made" / "pixels2-0.json")

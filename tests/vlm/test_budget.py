@@ -11,7 +11,16 @@ from torch import nn
 import made_vlms
 from vlmatch.encoders.controls import Pixels
 from vlmatch.errors import VlmatchError
-from vlmatch.vlm.budget import GIB, budget_of, kept_by, kept_by_llm, processes_of, require_memory
+from vlmatch.vlm.budget import (
+    GIB,
+    budget_of,
+    kept_by,
+    kept_by_llm,
+    physical_memory,
+    processes_of,
+    require_memory,
+    require_projector,
+)
 from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.model import VLM
 
@@ -117,6 +126,24 @@ def test_what_does_not_fit_is_refused_in_one_line(vlm: VLM) -> None:
     ):
         assert way in said
     assert "\n" not in said
+
+
+def test_a_projector_too_wide_is_refused_before_it_is_allocated() -> None:
+    settings = {"kind": "mlp2x_gelu", "tokens": 2}
+    weights = 4 * (1000 * 32 + 32 + 32 * 64 + 64)
+    require_projector(1000, 32, settings, CPU, available=4 * weights)
+    with pytest.raises(VlmatchError, match=r"features of width 1,000 takes .* give a narrower encoder"):
+        require_projector(1000, 32, settings, CPU, available=4 * weights - 1)
+    with pytest.raises(VlmatchError, match="narrower encoder"):  # 40 TB, which nothing could allocate
+        require_projector(10**10, 256, settings, CPU)
+
+
+@pytest.mark.parametrize(("held", "expected"), [("max\n", None), ("1000\n", 1000), (f"{2**60}\n", None)])
+def test_a_container_may_hold_less_than_the_machine(tmp_path: Path, held: str, expected: int | None) -> None:
+    (tmp_path / "memory.max").write_text(held)
+    whole = physical_memory(tmp_path / "none")
+    assert whole > 2**28
+    assert physical_memory(tmp_path / "memory.max") == (expected or whole)
 
 
 def test_processes_are_those_of_the_trainer() -> None:

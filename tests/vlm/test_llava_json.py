@@ -226,8 +226,13 @@ def test_a_sample_may_have_exactly_max_length_tokens(material: Callable[..., Mat
         material(ENTRIES[:1], max_length=length - 1)
 
 
-def test_what_has_no_answer_left_when_cut_is_an_error(material: Callable[..., Material]) -> None:
-    with pytest.raises(VlmatchError, match=r"entry 0: \d+ tokens.*: cut, it has no answer left; give a larger one"):
+def test_what_has_no_answer_left_when_cut_is_skipped(material: Callable[..., Material]) -> None:
+    asked_at_length = {"image": "a.png", "conversations": said("<image>" + "word " * 200, "Yes.")}
+    ((_, samples),) = material([asked_at_length, ENTRIES[0]], max_length=400, too_long="cut").parts.values()
+    assert len(samples) == 1
+    with pytest.raises(
+        VlmatchError, match=r"no entry can be used; entry 0: \d+ tokens.*, where no answer of it has begun"
+    ):
         material([LONG], max_length=100, too_long="cut")
 
 

@@ -19,9 +19,12 @@ from vlmatch.benchmarks.measured import Measured
 from vlmatch.benchmarks.suite import Suite
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
+from vlmatch.probes.split import Split
 from vlmatch.tasks.collect import collect
 from vlmatch.tasks.evaluate import evaluate
 from vlmatch.tasks.train import train
+from vlmatch.vlm.captions import SplitData
+from vlmatch.vlm.material import Context
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.stage import Stage
 
@@ -180,6 +183,41 @@ def test_results_are_collected(trained: Path) -> None:
 def test_what_was_not_trained_is_not_measured(trained: Path) -> None:
     with pytest.raises(VlmatchError, match=r"mean_colour-0: no finished training .* run task=train"):
         evaluate(config(trained, "evaluate", "encoder=mean_colour"))
+
+
+def test_what_was_trained_on_another_split_is_not_measured_on_this_one(trained: Path) -> None:
+    path = trained / "runs" / GROUP / "pixels16-1" / "vlm" / "data.json"
+    before = path.read_text()
+    path.write_text(json.dumps(["f" * 64]))
+    try:
+        with pytest.raises(VlmatchError, match="was trained on another split than the one that it is to be asked"):
+            evaluate(config(trained, "evaluate", "recipe.seed=1"))
+    finally:
+        path.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("recipe.visual.cached=false", r"recipe\.visual\.cached=false, but the split's pictures .* make it true"),
+        ("recipe.visual.what=patches", "patches with cached=true: features alone are cached"),
+        ("~recipe.prompts.category", r"recipe\.prompts\.category='': wanted a text with one"),
+        ("trainer.strategy=ddp_spawn", r"strategy=ddp_spawn embeds, and can't train"),
+    ],
+)
+def test_a_recipe_that_can_not_be_trained_is_one_line(trained: Path, override: str, message: str) -> None:
+    with pytest.raises(VlmatchError, match=message):
+        train(config(trained, "train", "task.blind=null", f"task.runs={trained}/wrong", override))
+
+
+def test_a_question_that_nobody_can_answer_is_refused(trained: Path) -> None:
+    made = config(trained, "train")
+    split = build(plain(made.split), allowed=tuple(made.targets))
+    bare = Split(tuple(replace(item, category=None) for item in split.items))
+    data = SplitData(bare, "vlm_a", weights={"category": 1.0}, prompts=plain(made.recipe.prompts))
+    tokenizer = build(plain(made.llm), allowed=tuple(made.targets)).tokenizer
+    with pytest.raises(VlmatchError, match=r"no item of recipe\.data has one; leave it out"):
+        data.material(Context(tokenizer, None, lambda items: torch.zeros(len(items), 1, 6)))
 
 
 def test_another_recipe_does_not_go_on_with_the_run(trained: Path) -> None:

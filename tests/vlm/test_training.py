@@ -1,20 +1,25 @@
 """Training: what learns, in which order samples come, and that a killed run goes on as if nothing had been."""
 
+import errno
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import made_vlms
+from vlmatch.complaints import complaint
 from vlmatch.errors import VlmatchError
-from vlmatch.vlm import fit
-from vlmatch.vlm.batches import Batches, Collate
+from vlmatch.vlm import course, fit
+from vlmatch.vlm.batches import Batches, Collate, at_once
 from vlmatch.vlm.course import Fitted, milestones
 from vlmatch.vlm.fit import Training
+from vlmatch.vlm.lora import lora_state
 from vlmatch.vlm.material import Listed, Material, schedule, steps_of
-from vlmatch.vlm.model import VLM
+from vlmatch.vlm.model import VLM, Batch
 from vlmatch.vlm.runs import Run
 from vlmatch.vlm.saved import load, save
 from vlmatch.vlm.stage import Optimisation, Stage
@@ -23,6 +28,7 @@ TRAINER = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": 
 LORA = {"r": 2, "alpha": 4, "dropout": 0.2, "targets": ["q_proj", "v_proj"]}
 TWO_STAGES = {
     "lora": LORA,
+    "prompts": {"caption": "x"},  # of a recipe without any, no VLM is kept on the way
     "stages": [made_vlms.stage(), made_vlms.stage(name="tune", trains={"projector": 1e-3, "lora": 1e-2}, steps=9)],
 }
 
@@ -135,6 +141,75 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
 
 
+def test_a_gradient_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "CHECKPOINTS", 4)
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    loss, calls = VLM.loss, 0
+
+    def steep(self: VLM, batch: Batch) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        found = loss(self, batch)  # sqrt has an infinite slope at 0
+        return found if calls < 6 else found + (found * 0).sqrt()
+
+    monkeypatch.setattr(VLM, "loss", steep)
+    with pytest.raises(VlmatchError, match=r"gradient's norm is nan at step 6, .*last checkpoint is kept"):
+        Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER).fit([made_vlms.material(vlm)])
+    checkpoint = torch.load(tmp_path / "run" / "stages" / "1-align" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 3
+    assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "CHECKPOINTS", 4)
+    write, calls = torch.save, 0
+
+    def full(value: object, path: Path, *rest: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            Path(path).write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(value, path, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(OSError, match="No space left") as raised:
+            run(tmp_path)
+    assert "the disk is full; free some space" in str(complaint(raised.value))
+    folder = tmp_path / "run" / "stages" / "1-align"
+    assert [path.name for path in folder.iterdir()] == ["last.ckpt"]
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 3
+    assert run(tmp_path)[1].steps == 12
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(*_: object) -> None:
+        raise RuntimeError("sizes differ")
+
+    monkeypatch.setattr(VLM, "loss", odd)
+    with pytest.raises(RuntimeError, match="sizes differ") as raised:
+        run(tmp_path)
+    assert complaint(raised.value) is None
+
+
+def test_other_data_under_the_same_settings_are_refused(tmp_path: Path) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    training = Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER)
+    first = made_vlms.material(vlm)
+    training.fit([replace(first, fingerprint="one")])
+    training.fit([replace(first, fingerprint="one")])
+    with pytest.raises(VlmatchError, match="begun with other training data, though under the same settings"):
+        training.fit([replace(first, fingerprint="other")])
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
+def test_strategies_whose_processes_would_share_batches_are_refused(tmp_path: Path, strategy: str) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    with pytest.raises(VlmatchError, match=rf"trainer\.strategy={strategy} .* torchrun"):
+        Training(vlm, made_vlms.about(), tmp_path / "run", {**TRAINER, "strategy": strategy}).fit([])
+
+
 def test_learning_rates_warm_up_and_fall() -> None:
     optimisation = Optimisation({"projector": 1.0}, 100, 0.1, 0.0, 0)
     rates = [optimisation.factor(step) for step in range(101)]
@@ -168,8 +243,45 @@ def test_a_recipe_says_how_long(tmp_path: Path, steps: int | None, epochs: float
 
 
 def test_accumulated_micro_batches_are_one_step(tmp_path: Path) -> None:
-    _, fitted = run(tmp_path, stages=[made_vlms.stage(accumulate=2, batch_size=8)])
-    assert fitted.steps == 12
+    """Means over parts with as many answer tokens are the mean over the whole."""
+
+    def trained(folder: Path, accumulate: int) -> tuple[Fitted, VLM]:
+        stages = [made_vlms.stage(accumulate=accumulate, batch_size=8)]
+        vlm = made_vlms.tiny_vlm(folder / "llm", stages=stages)
+        found = made_vlms.material(vlm)
+        kinds = Material({"kind": found.parts[made_vlms.PROMPTS[1]]}, found.pictures)  # each of one token, and an end
+        about = made_vlms.about(stages=stages, prompts={"kind": "x"})
+        return Training(vlm, about, folder / "run", TRAINER).fit([kinds]), vlm
+
+    (whole, one), (parts, other) = trained(tmp_path / "whole", 1), trained(tmp_path / "parts", 4)
+    assert parts.steps == 12
+    torch.testing.assert_close(torch.tensor(parts.losses), torch.tensor(whole.losses), atol=1e-4, rtol=1e-4)
+    for a, b in zip(one.projector.parameters(), other.projector.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+
+
+def test_a_milestone_is_saved_once_however_many_parts_a_batch_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[str] = []
+    monkeypatch.setattr(course, "save", lambda _vlm, folder, _about: saved.append(folder.name))
+    run(tmp_path, stages=[made_vlms.stage(accumulate=4, batch_size=8)], prompts={"caption": "x"})
+    assert saved == ["2", "3", "6"]
+
+
+def test_a_batch_that_can_not_be_cut_evenly_is_refused(tmp_path: Path) -> None:
+    assert at_once(32, 4, 2) == 4
+    with pytest.raises(VlmatchError, match=r"batch_size=6 can't be cut into accumulate=4 times 1 processes"):
+        run(tmp_path, stages=[made_vlms.stage(accumulate=4, batch_size=6)])
+
+
+def test_a_second_stage_goes_on_with_the_adapters_of_the_first(tmp_path: Path) -> None:
+    tune = made_vlms.stage(name="tune", trains={"lora": 1e-2}, steps=3)
+    stages = [tune, made_vlms.stage(name="more", trains={"lora": 0.0}, steps=2)]
+    vlm, _ = run(tmp_path, lora=LORA, stages=stages)
+    first = load_file(tmp_path / "run" / "stages" / "1-tune" / "lora.safetensors")
+    for name, value in lora_state(vlm.causal_lm).items():
+        torch.testing.assert_close(value, first[name], atol=0, rtol=0)
 
 
 def test_a_folder_goes_on_only_under_its_own_settings(tmp_path: Path) -> None:
@@ -181,6 +293,13 @@ def test_a_folder_goes_on_only_under_its_own_settings(tmp_path: Path) -> None:
     assert folder == tmp_path / "tiny" / "l-made" / "e-0"
     assert made().claim(tmp_path) == folder
     assert made(seed=1).claim(tmp_path) != folder
+    for name in ("e-0", "e-1", "e-big-0"):  # of an encoder 'e-big' too
+        (folder.parent / name).mkdir(exist_ok=True)
+        (folder.parent / name / "result.json").touch()
+    assert [path.parent.name for path in made().results_of_all_seeds(tmp_path)] == ["e-0", "e-1"]
+    assert made(version=3).claim(tmp_path) == folder, "nothing has been trained there yet"
+    assert made().claim(tmp_path) == folder
+    (folder / "vlm").mkdir()
     with pytest.raises(VlmatchError, match=r"recipe\.version: 1 there, 2 asked for"):
         made(version=2).claim(tmp_path)
 
@@ -203,6 +322,13 @@ def test_unknown_parts_and_encoders_that_are_not_there_are_refused(tmp_path: Pat
         Stage(vlm, Optimisation({"encoder": 1.0}, 1, 0, 0, 0))
     with pytest.raises(VlmatchError, match="no layer of LlamaForCausalLM is named so"):
         run(tmp_path, lora={**LORA, "targets": ["nowhere"]}, stages=[made_vlms.stage(trains={"lora": 1e-3})])
+    for visual, said in (
+        ({"what": "patches", "cached": True}, "features alone are cached"),
+        ({"what": "feature", "cached": False}, r"standardised=true needs features, so recipe\.visual\.cached=true"),
+        ({"what": "all", "cached": True}, r"recipe\.visual\.what='all' is unknown"),
+    ):
+        with pytest.raises(VlmatchError, match=said):
+            made_vlms.tiny_vlm(tmp_path / "wrong", visual=visual)
     with pytest.raises(VlmatchError, match=r"recipe\.projector\.kind='deep' is unknown"):
         made_vlms.tiny_vlm(tmp_path / "other", projector={"kind": "deep", "tokens": 1})
 
@@ -210,7 +336,7 @@ def test_unknown_parts_and_encoders_that_are_not_there_are_refused(tmp_path: Pat
 def test_a_sample_longer_than_the_context_is_refused(tmp_path: Path) -> None:
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
     vlm.causal_lm.config.max_position_embeddings = 15
-    with pytest.raises(VlmatchError, match=r"longest sample has \d+ tokens, .* llm 'llama' reads 15; give a smaller"):
+    with pytest.raises(VlmatchError, match=r"samples have up to \d+ tokens, .* llm 'llama' reads 15; give a smaller"):
         Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER).fit([made_vlms.material(vlm)])
 
 

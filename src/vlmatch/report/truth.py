@@ -1,5 +1,6 @@
 """The scores of a ranking held against the truth that trainings gave, for the page and in a line for the terminal."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,8 @@ def against_truth(rankings: Sequence[Ranking], comparisons: Sequence[Comparison]
 def _against(probe: str, llm: LlmRanking, comparison: Comparison) -> Against:
     rows = {standing.row.encoder: standing.row for standing in llm.standings}
     shared = [truth for truth in comparison.truths if truth.encoder in rows]
-    same = [truth for truth in shared if truth.weights_sha256 == rows[truth.encoder].image.weights_sha256]
+    # An imported truth may not know its weights.
+    same = [t for t in shared if t.weights_sha256 in (None, rows[t.encoder].image.weights_sha256)]
     return Against(
         probe,
         llm,
@@ -87,8 +89,8 @@ def _foretold(name: str, rows: Mapping[str, Row], truths: Sequence[Truth], compa
 
 
 def bare(value: float | None, digits: int = 2) -> str:
-    """A number between -1 and 1 without its leading zero; '-' for None."""
-    return "-" if value is None else f"{value:.{digits}f}".replace("0.", ".", 1)
+    """A number, without its leading zero if it is between -1 and 1; '-' for None."""
+    return "-" if value is None else re.sub(r"^(-?)0\.", r"\1.", f"{value:.{digits}f}")
 
 
 def interval(correlation: Correlation) -> str:

@@ -1,9 +1,10 @@
 """The truth about each encoder: the mean over seeds of runs that nothing but encoder and seed sets apart."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
+from math import copysign, hypot, inf, sqrt
 from statistics import fmean, stdev
 
 from vlmatch.encoders.catalogue import catalogue
@@ -86,9 +87,11 @@ class Truth:
     def errors_above(self, other: "Truth") -> float:
         """By how many standard errors of the difference this one is above `other`, as if their errors were independent.
 
-        They answer the same items, so that the difference is known better than this says.
+        They answer the same items, so that the difference is known better than this says. Infinite where both are
+        without error, 0 if they are equal too.
         """
-        return (self.mean - other.mean) / sqrt(self.standard_error**2 + other.standard_error**2)
+        difference, error = self.mean - other.mean, hypot(self.standard_error, other.standard_error)
+        return difference / error if error else copysign(inf, difference) if difference else 0.0
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,11 @@ class Comparison:
         run = self.truths[0].runs[0]
         asked = [name for group in run.groups.values() for name in group.of]
         return tuple(dict.fromkeys(source for name in asked for source in run.benchmarks[name].by_source))
+
+    @property
+    def dtypes(self) -> dict[str, int]:
+        """How many runs trained through an LLM of each type of number, most first: no more than another seed does."""
+        return dict(Counter(run.dtype or "unknown" for truth in self.truths for run in truth.runs).most_common())
 
     @property
     def seeds(self) -> tuple[int, ...]:

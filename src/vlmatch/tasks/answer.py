@@ -31,11 +31,11 @@ def answer(config: DictConfig, rows: Sequence[Row], failures: Sequence[Outcome] 
     show(rankings, failures, console)
     if not rankings:
         return None
+    if config.answer.table is not None:
+        write_table(Path(config.answer.table), rankings)
     truths = against_truth(rankings, comparisons(read(results_folder(config))))
     for against in truths:
         console.print(terminal_line(against), soft_wrap=True, highlight=False, markup=False)
-    if config.answer.table is not None:
-        write_table(Path(config.answer.table), rankings)
     if config.answer.report is None:
         return None
     report = write_report(Path(config.answer.report), rankings, Store(config.store), failures, truths)

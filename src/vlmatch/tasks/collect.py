@@ -14,32 +14,33 @@ from vlmatch.report.truth import bare
 from vlmatch.results import LIKELIHOODS, RESULT, Result, read, read_file, rendered, write
 from vlmatch.tasks.answer import results_folder
 
-NEW, KEPT, REPLACED = "new", "as before", "replaced"
+NEW, KEPT, REPLACED, REFUSED = "new", "as before", "replaced", "not taken"
 
 
 def collect(config: DictConfig) -> None:
-    """Copy result.json and likelihoods of every run below `task.runs` to `results`: all, or none where one is refused.
+    """Copy result.json and likelihoods of every run below `task.runs` to `results`.
 
-    Raises VlmatchError where no run is finished, where one lacks its likelihoods, where two runs are the same one with
-    other results, and where a result differs from the one that `results` holds, unless `task.replace` is true.
+    Raises VlmatchError, having written nothing, where no run is finished, where one lacks its likelihoods, and where
+    two are the same one with other results; having written the others, where a result differs from the one that
+    `results` holds, unless `task.replace` is true.
     """
     runs, folder = Path(config.task.runs), results_folder(config)
     found = _finished(runs)
     before = {result.run: result for result in read(folder)}
-    statuses = {run: _status(result, before.get(run)) for run, (_, result) in found.items()}
-    differing = [run for run, status in statuses.items() if status == REPLACED]
-    if differing and not config.task.replace:
-        raise VlmatchError(
-            f"{len(differing)} of {len(found)} runs in '{runs}' differ from '{folder}', {differing[0]} for one; "
-            "nothing is written: replace them by task.replace=true, or remove the runs"
-        )
+    otherwise = REPLACED if config.task.replace else REFUSED
+    statuses = {run: _status(result, before.get(run), otherwise) for run, (_, result) in found.items()}
     for run, status in statuses.items():
-        if status != KEPT:
+        if status in (NEW, REPLACED):
             path, result = found[run]
             with renamed((folder / run).with_suffix(".npz")) as temporary:
                 shutil.copyfile(path.with_name(LIKELIHOODS), temporary)
             write(folder, result)
     _show({run: result for run, (_, result) in found.items()}, statuses, folder)
+    if refused := [run for run, status in statuses.items() if status == REFUSED]:
+        raise VlmatchError(
+            f"{len(refused)} of {len(found)} runs in '{runs}' differ from '{folder}' and are not taken, {refused[0]} "
+            "for one; replace those there by task.replace=true, or remove the runs"
+        )
 
 
 def _finished(runs: Path) -> dict[Path, tuple[Path, Result]]:
@@ -58,10 +59,10 @@ def _finished(runs: Path) -> dict[Path, tuple[Path, Result]]:
     return {run: found[run] for run in sorted(found)}
 
 
-def _status(result: Result, before: Result | None) -> str:
+def _status(result: Result, before: Result | None, otherwise: str) -> str:
     if before is None:
         return NEW
-    return KEPT if rendered(result) == rendered(before) else REPLACED
+    return KEPT if rendered(result) == rendered(before) else otherwise
 
 
 def _show(found: dict[Path, Result], statuses: dict[Path, str], folder: Path) -> None:
@@ -77,5 +78,5 @@ def _show(found: dict[Path, Result], statuses: dict[Path, str], folder: Path) ->
         table.add_row(*names, *figures, statuses[run], style="dim" if statuses[run] == KEPT else "")
     console = terminal()
     console.print(table)
-    counts = ", ".join(f"{list(statuses.values()).count(status)} {status}" for status in (NEW, REPLACED, KEPT))
+    counts = ", ".join(f"{list(statuses.values()).count(status)} {status}" for status in (NEW, REPLACED, REFUSED, KEPT))
     console.print(f"{len(found)} runs: {counts}; {folder}", soft_wrap=True, highlight=False)

@@ -33,7 +33,7 @@ from vlmatch.study.truths import Setting
 from vlmatch.tracking import Tracker
 from vlmatch.vlm.course import Fitted, milestones
 from vlmatch.vlm.features import features_of
-from vlmatch.vlm.fit import COURSE, FINAL
+from vlmatch.vlm.fit import COURSE, FINAL, data_of
 from vlmatch.vlm.runs import VLM_FOLDER, Run, finished, tracked
 from vlmatch.vlm.saved import load
 
@@ -66,6 +66,11 @@ def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker:
     """Measure the VLM in `folder` by this config's suite, write result and likelihoods there, log and print it."""
     started, saved = time.perf_counter(), folder / VLM_FOLDER
     questions = _Questions.of(config, run)
+    if questions.split not in data_of(saved, questions.split):
+        raise VlmatchError(
+            f"'{folder}' was trained on another split than the one that it is to be asked about, and may have seen its "
+            "pictures; remove the folder and train again, or give another: task.runs=..."
+        )
     allowed = tuple(config.targets)
     # In bfloat16 a picture's likelihoods depend on its batch: the blind model would leave chance.
     exact = {**run.llm, "dtype": "float32"}

@@ -23,6 +23,7 @@ from vlmatch.results import (
     read_file,
     write,
 )
+from vlmatch.tasks.answer import results_folder
 from vlmatch.tracking import Tracker
 
 SUITE = "public"
@@ -32,11 +33,11 @@ ASSUMED = {"seed": 0, "version": 1, "control": False, "fingerprint": "unknown", 
 
 
 def import_results(config: DictConfig) -> None:
-    """Read the files of `task.file`, write their result and log it; what was left out is printed."""
+    """Read the files of `task.file`, write their result to `results` and log it; what was left out is printed."""
     task = plain(config.task)
     files = [read_result_file(path) for path in _paths(task["file"])]
     result = result_of(files, {key: task[key] for key in (*NEEDED, "seed", "version", "control")})
-    folder = Path(task["results"])
+    folder = results_folder(config)
     _require_free(folder / result.run)
     for file in files:
         for name in file.skipped:

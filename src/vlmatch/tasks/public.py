@@ -28,9 +28,10 @@ def public(config: DictConfig) -> None:
     template, pad = trained_with(run.recipe, task["template"])
     vlm = seeing(Path(task["run"]), described, tuple(config.targets))
     to = Path(task["to"]) / f"{run.name}_results.json"
+    tasks = [task["tasks"]] if isinstance(task["tasks"], str) else task["tasks"]
     found = evaluate_public(
         vlm,
-        task["tasks"],
+        tasks,
         about=about(run, vlm, described["shape"][1]),
         template=template,
         pad=pad,
@@ -41,7 +42,7 @@ def public(config: DictConfig) -> None:
         own_tasks=None if task["own_tasks"] is None else Path(task["own_tasks"]),
     )
     write(found, to)
-    print(f"{to}: {', '.join(task['tasks'])}; task=import task.file={to} makes it a truth")
+    print(f"{to}: {', '.join(tasks)}; task=import task.file={to} makes it a truth")
 
 
 def trained_with(recipe: Mapping[str, Any], template: str | None) -> tuple[str, list[int] | None]:

@@ -15,11 +15,12 @@ from vlmatch.ranks import rank as process_rank
 from vlmatch.results import BLIND, RESULT
 from vlmatch.tasks.evaluate import measurable, measure
 from vlmatch.tracking import Tracker
+from vlmatch.vlm.budget import require_projector
 from vlmatch.vlm.building import build_vlm, feature_shape
 from vlmatch.vlm.course import Fitted
 from vlmatch.vlm.features import features_of
 from vlmatch.vlm.fit import Training
-from vlmatch.vlm.material import Context
+from vlmatch.vlm.material import Context, a_picture
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.runs import TRACKED, VLM_FOLDER, Run, finished, tracked
 
@@ -67,7 +68,12 @@ def _fit(config: DictConfig, run: Run, folder: Path, logger: Any) -> Fitted:
 
     context = Context(llm.tokenizer, encoder, features)
     materials = [build(stage["data"], allowed=allowed).material(context) for stage in run.recipe["stages"]]
-    first = materials[0].pictures[0]
-    shape = tuple(first.shape) if encoder is None else feature_shape(encoder, run.recipe["visual"]["what"])
+    picture = a_picture(materials)
+    shape = (
+        (picture.shape[0], picture.shape[1])
+        if encoder is None
+        else feature_shape(encoder, run.recipe["visual"]["what"])
+    )
+    require_projector(shape[1], llm.causal_lm.get_input_embeddings().weight.shape[1], run.recipe["projector"], trainer)
     vlm: VLM = build_vlm(run.recipe, llm, encoder, shape)
     return Training(vlm, {**run.about, "shape": list(shape)}, folder / VLM_FOLDER, trainer, logger).fit(materials)

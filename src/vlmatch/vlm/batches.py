@@ -100,6 +100,17 @@ class Batches:
         self.done = int(state["done"])
 
 
+def at_once(batch_size: int, accumulate: int, processes: int) -> int:
+    """How many samples a process is given at once; VlmatchError unless a batch can be cut into equal parts."""
+    parts = accumulate * processes
+    if batch_size % parts:
+        raise VlmatchError(
+            f"recipe.stages: batch_size={batch_size} can't be cut into accumulate={accumulate} times {processes} "
+            f"processes; give a batch_size that {parts} divides, or another accumulate"
+        )
+    return batch_size // parts
+
+
 def shared(batch: Sequence[Numbered], parts: int, rank: int, world: int) -> list[list[Numbered]]:
     """The micro-batches of one process: `parts` of them, out of a batch cut for `world` processes."""
     return [list(batch[part * world + rank :: parts * world]) for part in range(parts)]

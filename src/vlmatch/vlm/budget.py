@@ -3,13 +3,16 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
+from vlmatch.vlm.batches import at_once
 from vlmatch.vlm.model import VLM
+from vlmatch.vlm.projector import Projector
 from vlmatch.vlm.stage import parameters_of
 
 GIB = 2**30
@@ -45,23 +48,36 @@ def require_memory(
     available: bytes of a device; by default those of the GPU, or of this machine shared by its processes.
     """
     processes = processes_of(trainer)
-    if available is None:
-        gpu = trainer["accelerator"] == "gpu" and torch.cuda.is_available()
-        available = torch.cuda.mem_get_info()[1] if gpu else physical_memory() // processes
+    available = available or memory_of(trainer)
     budgets = []
     for number, (stage, length) in enumerate(zip(recipe["stages"], longest, strict=True)):
         budget = budget_of(vlm, stage, trainer, length, picture, processes)
-        at_once = max(1, stage["batch_size"] // stage["accumulate"] // processes)
         if budget.total > available:
+            samples = at_once(stage["batch_size"], stage["accumulate"], processes)
             parts = ", ".join(f"{name} {value / GIB:.3g}" for name, value in vars(budget).items())
             raise VlmatchError(
                 f"recipe.stages.{number} ({stage['name']}) needs about {budget.total / GIB:.3g} GiB on each device, "
                 f"which has {available / GIB:.3g} ({parts}); give a larger recipe.stages.{number}.accumulate "
-                f"(now {at_once} samples at once), recipe.stages.{number}.gradient_checkpointing=true, trainer=fsdp on "
+                f"(now {samples} samples at once), recipe.stages.{number}.gradient_checkpointing=true, trainer=fsdp on "
                 "more GPUs, or a narrower encoder"
             )
         budgets.append(budget)
     return budgets
+
+
+def require_projector(
+    width: int, llm_width: int, projector: Mapping[str, Any], trainer: Mapping[str, Any], available: int | None = None
+) -> None:
+    """VlmatchError where the recipe's projector alone is more than a device has, before any of it is allocated."""
+    available = available or memory_of(trainer)
+    with torch.device("meta"):
+        weights = sum(p.nbytes for p in Projector(width, llm_width, scale=1.0, **projector).parameters())
+    if 4 * weights > available:
+        raise VlmatchError(
+            f"a projector from features of width {width:,} takes {4 * weights / GIB:.3g} GiB with its gradients and "
+            f"AdamW's moments, and there are {available / GIB:.3g}; give a narrower encoder (encoder.feature=paper "
+            "pools), or fewer recipe.projector.tokens"
+        )
 
 
 def budget_of(
@@ -79,7 +95,6 @@ def budget_of(
     learnt = sum(p.nbytes for p in learning)
     half = str(trainer["precision"]).startswith(("bf16", "16"))
     dtype = torch.bfloat16 if half else vlm.causal_lm.get_input_embeddings().weight.dtype
-    at_once = max(1, stage["batch_size"] // stage["accumulate"] // processes)
     kept = length * kept_by_llm(vlm, dtype, "llm" in stage["trains"], stage["gradient_checkpointing"])
     if vlm.visual is not None and "encoder" in stage["trains"]:
         kept += kept_by(vlm.visual, (picture[None],), torch.bfloat16 if half else torch.float32, trained=True)
@@ -91,7 +106,7 @@ def budget_of(
         weights=sum(p.nbytes for p in vlm.parameters()) / of_weights,
         gradients=learnt / of_states,
         optimiser=2 * learnt / of_states,
-        activations=at_once * max(0.0, kept),
+        activations=at_once(stage["batch_size"], stage["accumulate"], processes) * max(0.0, kept),
     )
 
 
@@ -142,6 +157,15 @@ def processes_of(trainer: Mapping[str, Any]) -> int:
     return devices if devices > 0 else max(1, torch.cuda.device_count())
 
 
-def physical_memory() -> int:
-    """Bytes of this machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def memory_of(trainer: Mapping[str, Any]) -> int:
+    """Bytes of a device: of the GPU, or of this machine shared by the trainer's processes."""
+    if trainer["accelerator"] == "gpu" and torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[1])
+    return physical_memory() // processes_of(trainer)
+
+
+def physical_memory(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Bytes of this machine's memory, or those that a container is held to (`limit`: its file) where they are fewer."""
+    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    held = limit.read_text().strip() if limit.is_file() else "max"
+    return min(found, int(held)) if held.isdigit() else found

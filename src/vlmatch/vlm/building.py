@@ -20,9 +20,8 @@ def build_vlm(recipe: Mapping[str, Any], llm: LanguageModel, encoder: Encoder | 
 
     encoder: None where its features are cached. Raises VlmatchError on a wrong choice in the recipe.
     """
-    what = recipe["visual"]["what"]
-    if what not in WHAT:
-        raise VlmatchError(f"recipe.visual.what='{what}' is unknown; choose one of {', '.join(WHAT)}")
+    what, cached = recipe["visual"]["what"], recipe["visual"]["cached"]
+    require_visual(what, cached, recipe["projector"].get("standardised", False))
     # On a CPU, the fused attention's backward takes half of a step at such sizes; on a GPU it is the faster one.
     if not torch.cuda.is_available():
         llm.causal_lm.set_attn_implementation("eager")
@@ -34,6 +33,16 @@ def build_vlm(recipe: Mapping[str, Any], llm: LanguageModel, encoder: Encoder | 
         **recipe["projector"],
     )
     return VLM(llm, projector, None if encoder is None else VisualInput(encoder, what), shape[0])
+
+
+def require_visual(what: str, cached: bool, standardised: bool) -> None:
+    """VlmatchError where a recipe feeds its projector what there is not."""
+    if what not in WHAT:
+        raise VlmatchError(f"recipe.visual.what='{what}' is unknown; choose one of {', '.join(WHAT)}")
+    if cached and what != "feature":
+        raise VlmatchError(f"recipe.visual.what={what} with cached=true: features alone are cached; make it false")
+    if standardised and not cached:
+        raise VlmatchError("recipe.projector.standardised=true needs features, so recipe.visual.cached=true")
 
 
 def feature_shape(encoder: Encoder, what: str) -> tuple[int, int]:

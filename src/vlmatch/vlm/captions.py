@@ -17,31 +17,35 @@ class SplitData:
     """
 
     def __init__(self, split: Split, share: str, *, weights: Mapping[str, float], prompts: Mapping[str, str]) -> None:
-        self.items = split.share(share)
+        self.split, self.items = split, split.share(share)
         self.weights, self.prompts = weights, prompts
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """The categories that the items have, sorted."""
-        return tuple(sorted({item.category for item in self.items if item.category is not None}))
 
     def material(self, context: Context) -> Material:
         """The samples of all items; the picture of an item has the item's number.
 
-        Raises VlmatchError on a prompt without exactly one '<image>', and on an unknown question.
+        Raises VlmatchError on a prompt without exactly one '<image>', on a question that is unknown or that no item
+        answers, and where features are not cached.
         """
+        if context.encoder is not None:
+            raise VlmatchError(
+                "recipe.visual.cached=false, but the split's pictures are trained on by their cached features; make it "
+                "true, or give conversations about pictures (recipe=llava15)"
+            )
         parts = {
             question: (weight, self._part(question, context.tokenizer)) for question, weight in self.weights.items()
         }
-        return Material(parts, context.features(self.items))
+        return Material(parts, context.features(self.items), self.split.fingerprint)
 
     def _part(self, question: str, tokenizer: Any) -> Listed:
         prompt = encode(tokenizer, prompt_of(self.prompts, question), special=True)
-        return Listed(
+        found = Listed(
             Sample(f"{item.id} ({question})", answered(prompt, answer_ids(tokenizer, text, ends=True)), (number,))
             for number, item in enumerate(self.items)
             if (text := answer_of(item, question))
         )
+        if not found:
+            raise VlmatchError(f"recipe.weights has '{question}', and no item of recipe.data has one; leave it out")
+        return found
 
 
 def prompt_of(prompts: Mapping[str, str], question: str) -> str:

@@ -61,10 +61,11 @@ class Course(Callback):
 
     def __init__(self, vlm: VLM, steps: int, before: int, folder: Path, about: Mapping[str, Any]) -> None:
         self.vlm, self.before, self.folder, self.about = vlm, before, folder, about
-        self.milestones = milestones(steps)
+        self.missing = set(milestones(steps))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save after a milestone's step."""
         step = self.before + trainer.global_step
-        if step in self.milestones:  # by all processes: each may hold a part of the weights
+        if step in self.missing:  # by all processes: each may hold a part of the weights
+            self.missing.remove(step)  # with accumulation, several batches end at one step
             save(self.vlm, self.folder / str(step), self.about)

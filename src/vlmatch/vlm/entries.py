@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,15 @@ def entry_of(number: int, item: Any) -> Entry:
     if places != len(images):
         raise VlmatchError(f"it names {len(images)} images, and has {places} times '{PLACE}' in its turns")
     return entry
+
+
+def fingerprint_of(entries: Iterable[Entry]) -> str:
+    """SHA-256 over what is said and the pictures' paths; what is in the pictures is not looked at."""
+    digest = hashlib.sha256()
+    for entry in entries:
+        said = [[turn.role, turn.text] for turn in entry.turns]
+        digest.update(json.dumps([entry.number, said, entry.images]).encode())
+    return digest.hexdigest()
 
 
 def _turn(item: Any) -> Turn:

@@ -1,6 +1,8 @@
 """The training of a VLM: a recipe's stages one after the other by Lightning, from where a killed run stopped."""
 
+import json
 import logging
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +12,22 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from vlmatch.errors import VlmatchError
+from vlmatch.files import renamed
 from vlmatch.ranks import rank
 from vlmatch.vlm.batches import Batches, Collate, shared
 from vlmatch.vlm.budget import processes_of, require_memory
 from vlmatch.vlm.course import Course, Fitted
-from vlmatch.vlm.lora import add_lora
-from vlmatch.vlm.material import Material, schedule, steps_of
+from vlmatch.vlm.lora import add_lora, lora_state
+from vlmatch.vlm.material import Material, a_picture, schedule, steps_of
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.saved import restore, save
-from vlmatch.vlm.sharding import strategy_of
+from vlmatch.vlm.sharding import require_joined, strategy_of
 from vlmatch.vlm.stage import Optimisation, Stage, used_memory
 
-FINAL, COURSE, DONE = "final", "course", "training.json"
+FINAL, COURSE, DONE, DATA = "final", "course", "training.json", "data.json"
 CHECKPOINTS = 8  # of a stage, but one every `MOST_STEPS` steps at least
 MOST_STEPS = 500
 
@@ -45,21 +49,21 @@ class Training:
     def fit(self, materials: Sequence[Material]) -> Fitted:
         """Train by the recipe's stages, each on its material, or do what is left of that.
 
-        The finished VLM comes to lie in `final/`, those at 1/8, 1/4 and 1/2 of the steps in `course/STEP/`.
-        Raises SystemExit(143) where SIGTERM ended it, VlmatchError on a loss that is no number and on a full disk;
-        the last checkpoint is kept.
+        The finished VLM comes to lie in `final/`, and of a recipe with prompts, which benchmarks can be asked with,
+        those at 1/8, 1/4 and 1/2 of the steps in `course/STEP/`.
+        Raises SystemExit(143) where SIGTERM ended it, VlmatchError on a loss or gradient that is no number and on data
+        that are not those it began with, OSError on a full disk; the last checkpoint is kept.
         """
         recipe = self.about["recipe"]
+        require_joined(self.trainer)
         plan = [
             steps_of(material, stage["steps"], stage["epochs"], stage["batch_size"])
             for material, stage in zip(materials, recipe["stages"], strict=True)
         ]
-        longest = [
-            max(max(samples.lengths) for _, samples in each.parts.values()) + self.vlm.tokens_per_image
-            for each in materials
-        ]
-        self._require_context(max(longest))
-        require_memory(self.vlm, recipe, self.trainer, longest, materials[0].pictures[0])
+        self._require_context(materials)
+        longest = [each.longest(self.vlm.tokens_per_image) for each in materials]
+        require_memory(self.vlm, recipe, self.trainer, longest, a_picture(materials))
+        self._require_same(materials)
         if recipe["projector"].get("standardised"):
             pictures = materials[0].pictures
             self.vlm.projector.standardise(torch.stack([pictures[i] for i in range(len(pictures))]))
@@ -69,7 +73,12 @@ class Training:
                 fitted += self._stage(number, material, steps, sum(plan[:number]), sum(plan))
             save(self.vlm, self.folder / FINAL, self.about)
         except RuntimeError as error:
-            raise _explained(error) from error
+            if not _no_memory(error):
+                raise
+            raise VlmatchError(
+                "the training does not fit into memory; give a larger recipe.stages.N.accumulate, which gives the same "
+                "steps in smaller parts, or recipe.stages.N.gradient_checkpointing=true"
+            ) from error
         if rank() == 0:
             fitted.write(self.folder / DONE)
         return fitted
@@ -78,18 +87,22 @@ class Training:
         """One stage, unless it has been finished before."""
         settings = self.about["recipe"]["stages"][number]
         folder = self.folder / "stages" / f"{number + 1}-{settings['name']}"
-        if "lora" in settings["trains"]:
+        if "lora" in settings["trains"] and not lora_state(self.vlm.causal_lm):
             torch.manual_seed(self.about["recipe"]["seed"])
             add_lora(self.vlm.causal_lm, self.about["recipe"]["lora"])
         done = Fitted.read(folder / DONE)
         if done is not None:
             restore(self.vlm, folder)
             return done
-        stage = Stage(self.vlm, self._optimisation(settings, steps))
-        every = min(MOST_STEPS, max(1, steps // CHECKPOINTS))
-        course = Course(self.vlm, in_all, before, self.folder / COURSE, self.about)
-        trainer = self._trainer(settings, steps, [_checkpoints(folder, every), course])
-        batches = self._batches(settings, material, steps, trainer)
+        prefixes = self._prefixes(settings, material)
+        stage = Stage(self.vlm, self._optimisation(settings, steps), prefixes)
+        callbacks: list[Callback] = [_checkpoints(folder, min(MOST_STEPS, max(1, steps // CHECKPOINTS)))]
+        if self.about["recipe"].get("prompts"):
+            callbacks.append(Course(self.vlm, in_all, before, self.folder / COURSE, self.about))
+        trainer = self._trainer(settings, steps, callbacks)
+        batches = self._batches(settings, material, steps, trainer, prefixes)
+        if settings["gradient_checkpointing"]:
+            self.vlm.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
         last = folder / "last.ckpt"
         trainer.fit(stage, batches, ckpt_path=last if last.is_file() else None, weights_only=True)
         if trainer.global_step < steps:
@@ -98,16 +111,29 @@ class Training:
         save(self.vlm, folder, self.about)
         if trainer.is_global_zero:
             done.write(folder / DONE)
-            last.unlink(missing_ok=True)
+            shutil.rmtree(last) if last.is_dir() else last.unlink(missing_ok=True)  # DeepSpeed's is a folder
         trainer.strategy.barrier()
         return done
 
-    def _require_context(self, longest: int) -> None:
+    def _require_same(self, materials: Sequence[Material]) -> None:
+        """Refuse to go on with data that a run was not begun with: the same settings may find others in a file."""
+        found = [each.fingerprint for each in materials]
+        if data_of(self.folder, *found) != found:
+            raise VlmatchError(
+                f"'{self.folder}' was begun with other training data, though under the same settings; give back those, "
+                "remove the folder, or give another: task.runs=..."
+            )
+        if rank() == 0:
+            with renamed(self.folder / DATA) as temporary:
+                temporary.write_text(json.dumps(found))
+
+    def _require_context(self, materials: Sequence[Material]) -> None:
         """Refuse samples that the LLM can't read to their end."""
+        longest = max(each.most(self.vlm.tokens_per_image) for each in materials)
         context = getattr(self.vlm.causal_lm.config.get_text_config(), "max_position_embeddings", None)
         if context is not None and longest > context:
             raise VlmatchError(
-                f"the longest sample has {longest} tokens, its pictures' included, and llm '{self.vlm.llm.name}' reads "
+                f"samples have up to {longest} tokens, their pictures' included, and llm '{self.vlm.llm.name}' reads "
                 f"{context}; give a smaller max_length in recipe.stages.N.data, fewer visual tokens, or another LLM"
             )
 
@@ -116,15 +142,21 @@ class Training:
             settings["trains"], steps, settings["warm_up"], settings["weight_decay"], self.about["recipe"]["seed"]
         )
 
-    def _batches(self, settings: Mapping[str, Any], material: Material, steps: int, trainer: Trainer) -> Batches:
-        """The micro-batches of this process, without the prefixes that are constant while the LLM is frozen."""
+    def _prefixes(self, settings: Mapping[str, Any], material: Material) -> tuple[tuple[int, ...], ...]:
+        """The texts in front of pictures whose keys and values can be kept, since the LLM is frozen."""
         frozen = not {"llm", "lora"} & set(settings["trains"]) and not settings["gradient_checkpointing"]
         prefixes = material.prefixes() if frozen else ()
-        prefixes = prefixes if self.vlm.cacheable(prefixes) else ()
-        if prefixes:
-            self.vlm.cache_prefixes(prefixes)
-        if settings["gradient_checkpointing"]:
-            self.vlm.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+        return prefixes if self.vlm.cacheable(prefixes) else ()
+
+    def _batches(
+        self,
+        settings: Mapping[str, Any],
+        material: Material,
+        steps: int,
+        trainer: Trainer,
+        prefixes: tuple[tuple[int, ...], ...],
+    ) -> Batches:
+        """The micro-batches of this process, whose samples go without the prefixes."""
         several = trainer.world_size > 1 and len(material.pictures) > 0
         blank = torch.zeros_like(material.pictures[0]) if several else None
         return Batches(
@@ -155,6 +187,7 @@ class Training:
             use_distributed_sampler=False,
             enable_model_summary=False,
             callbacks=[*callbacks, RichProgressBar(leave=True)],
+            plugins=[] if str(self.trainer["strategy"]).startswith("deepspeed") else [Renamed()],
         )
 
 
@@ -162,12 +195,21 @@ def _checkpoints(folder: Path, every: int) -> ModelCheckpoint:
     return ModelCheckpoint(folder, filename="last", every_n_train_steps=every, enable_version_counter=False)
 
 
-def _explained(error: Exception) -> Exception:
-    """A memory that is too small in one line; anything else as it is."""
+def data_of(folder: Path, *otherwise: str) -> list[str]:
+    """The fingerprints of the data that the stages of the VLM in `folder` were begun with, else `otherwise`."""
+    path = folder / DATA
+    return list(json.loads(path.read_text())) if path.is_file() else list(otherwise)
+
+
+class Renamed(TorchCheckpointIO):
+    """Checkpoints that are renamed when whole: on a full disk the one before stays as it is."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write it beside `path` first."""
+        with renamed(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def _no_memory(error: RuntimeError) -> bool:
     text = str(error).lower()
-    if "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text:
-        return VlmatchError(
-            "the training does not fit into memory; a smaller recipe.stages.N.batch_size with more `accumulate` gives "
-            "the same steps, gradient_checkpointing=true takes less"
-        )
-    return error
+    return any(said in text for said in ("out of memory", "can't allocate memory", "not enough memory"))

@@ -14,7 +14,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import MAX_PIXELS, ImageError, image_size, open_image
 from vlmatch.vlm.building import feature_shape
 from vlmatch.vlm.conversations import Conversations
-from vlmatch.vlm.entries import Entry, chosen, entry_of, read_items
+from vlmatch.vlm.entries import Entry, chosen, entry_of, fingerprint_of, read_items
 from vlmatch.vlm.material import Context, Material, Sample
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised
 
@@ -42,7 +42,8 @@ class LlavaJson:
     bad_images: 'error' where one is missing, no image or larger than `max_pixels`, as its header says, and what can't
     be decoded when its turn comes; 'skip' decodes all beforehand, and leaves out the bad ones' entries.
     bad_conversations: 'error', or 'skip' those that are empty or whose roles are out of order.
-    too_long: 'error', 'skip' samples with more tokens, or 'cut' their end off. What is skipped is counted and logged.
+    too_long: 'error', 'skip' samples with more tokens, or 'cut' their end off, and skip those whose first answer is
+    beyond it. What is skipped is counted and logged.
     pad: the colour (RGB, 0 to 255) of the square that a picture is put on before it is prepared, so that no encoder
     crops it, as LLaVA-1.5 does in its second stage; None: prepared as it is.
     """
@@ -92,7 +93,7 @@ class LlavaJson:
         paths = sorted({image for entry in kept for image in entry.images})
         samples = LazySamples(kept, paths, conversations, self.file.name, self.max_length, tokens_per_image)
         pictures = ImageFiles(self.folder, paths, context.encoder, self.max_pixels, self.pad)
-        return Material({self.file.stem: (1.0, samples)}, pictures)
+        return Material({self.file.stem: (1.0, samples)}, pictures, fingerprint_of(kept))
 
     def _read(self, skipped: "Skipped") -> Iterator[Entry]:
         """The chosen entries that hold what they must."""
@@ -154,9 +155,7 @@ class LlavaJson:
         if self.choices["too_long"] == "cut":
             if any(label != IGNORED for label in cut(tokens, self.max_length, tokens_per_image).labels):
                 return True
-            raise VlmatchError(
-                f"{self.file}: entry {entry.number}: {said}: cut, it has no answer left; give a larger one"
-            )
+            said += ", where no answer of it has begun"
         skipped.add("too_long", entry.number, said)
         return False
 
@@ -215,6 +214,14 @@ class LazySamples:
             )
             for entry in self.entries
         ]
+
+    def longest(self, tokens_per_image: int) -> int:
+        """The longest by estimate."""
+        return max(self.lengths)
+
+    def most(self, tokens_per_image: int) -> int:
+        """What samples are cut to."""
+        return self.max_length
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -26,11 +26,17 @@ class Sample:
 
 
 class Samples(Protocol):
-    """Samples by number; `lengths`, in tokens, may be an estimate where they are tokenised on demand."""
+    """Samples by number; lengths, in tokens, may be estimates where they are tokenised on demand."""
 
     @property
     def lengths(self) -> Sequence[int]:
-        """How long each sample is."""
+        """How long each sample is, to group them by."""
+
+    def longest(self, tokens_per_image: int) -> int:
+        """How long the longest is, its pictures' tokens included."""
+
+    def most(self, tokens_per_image: int) -> int:
+        """What no sample is longer than, its pictures' tokens included; never an estimate."""
 
     def __len__(self) -> int: ...
 
@@ -53,18 +59,36 @@ class Listed(list[Sample]):
         """How many ids each has."""
         return [len(sample.tokens) for sample in self]
 
+    def longest(self, tokens_per_image: int) -> int:
+        """The most tokens that a sample has."""
+        return max(len(s.tokens) + s.tokens.images * (tokens_per_image - 1) for s in self)
+
+    most = longest
+
 
 @dataclass(frozen=True)
 class Material:
-    """Parts by name, each with its weight in the mixture, and the pictures that their samples number."""
+    """Parts by name, each with its weight in the mixture, and the pictures that their samples number.
+
+    fingerprint: of what they were read from, so that a run does not go on with other data.
+    """
 
     parts: Mapping[str, tuple[float, Samples]]
     pictures: Pictures
+    fingerprint: str = ""
 
     @property
     def size(self) -> int:
         """How many samples there are."""
         return sum(len(samples) for _, samples in self.parts.values())
+
+    def longest(self, tokens_per_image: int) -> int:
+        """The tokens of the longest sample, perhaps estimated."""
+        return max(samples.longest(tokens_per_image) for _, samples in self.parts.values())
+
+    def most(self, tokens_per_image: int) -> int:
+        """What no sample is longer than."""
+        return max(samples.most(tokens_per_image) for _, samples in self.parts.values())
 
     def prefixes(self) -> tuple[tuple[int, ...], ...]:
         """The texts in front of the pictures, if a few are in front of all; else none.
@@ -131,6 +155,14 @@ def schedule(material: Material, steps: int, batch_size: int, seed: int) -> list
         cut = [drawn[i * batch_size : (i + 1) * batch_size] for i in range(n)]
         batches += [cut[i] for i in torch.randperm(n, generator=generator).tolist()]
     return batches
+
+
+def a_picture(materials: Sequence[Material]) -> Tensor:
+    """One picture of them; VlmatchError where there is none."""
+    for material in materials:
+        if len(material.pictures):
+            return material.pictures[0]
+    raise VlmatchError("recipe.stages: no sample of any stage has a picture; give data with 'image' in them")
 
 
 def steps_of(material: Material, steps: int | None, epochs: float | None, batch_size: int) -> int:

@@ -59,7 +59,9 @@ class Run:
 
     def results_of_all_seeds(self, runs: Path) -> list[Path]:
         """The results of this run and of those that differ from it by the seed alone."""
-        return sorted(path for path in (runs / self.group).glob(f"{self.encoder['name']}-*/{RESULT}"))
+        found = (runs / self.group).glob(f"{self.encoder['name']}-*/{RESULT}")
+        seed = len(f"{self.encoder['name']}-")  # another encoder's name may go on there
+        return sorted(path for path in found if path.parent.name[seed:].isdigit())
 
     @property
     def fingerprint(self) -> str:
@@ -68,7 +70,7 @@ class Run:
 
     @property
     def about(self) -> dict[str, Any]:
-        """All three configs as plain values, without places on this machine: what is kept with the run."""
+        """All three configs as plain values, without those of data on this machine: what is kept with the run."""
         recipe = {**self.fixed_recipe, "data": self.recipe["data"], "seed": self.recipe["seed"]}
         return {"encoder": dict(self.encoder), "llm": dict(self.llm), "recipe": recipe}
 
@@ -93,17 +95,18 @@ class Run:
         return _sha256(self.fixed_recipe)
 
     def claim(self, runs: Path) -> Path:
-        """The run's folder, which it makes its own; VlmatchError if it holds a run with other settings."""
+        """The run's folder, which it makes its own; VlmatchError if a run with other settings has begun there."""
         folder = runs / self.name
         path = folder / IDENTITY
-        if path.is_file():
-            found = json.loads(path.read_text())
-            if found["fingerprint"] != self.fingerprint:
-                raise VlmatchError(
-                    f"'{folder}' holds a run with other settings ({_difference(found, self)}): a checkpoint "
-                    "goes on only under the recipe that made it. Remove the folder, or give another: task.runs=..."
-                )
+        found = json.loads(path.read_text()) if path.is_file() else {"fingerprint": None}
+        if found["fingerprint"] == self.fingerprint:
             return folder
+        if (folder / VLM_FOLDER).exists() and found["fingerprint"] is not None:
+            raise VlmatchError(
+                f"'{folder}' holds a run with other settings ({_difference(found, self)}): a checkpoint "
+                "goes on only under the recipe that made it. Remove the folder, or give another: task.runs=..."
+            )
+        (folder / TRACKED).unlink(missing_ok=True)  # of settings that were refused before anything was trained
         with renamed(path) as temporary:
             temporary.write_text(json.dumps({"fingerprint": self.fingerprint, **self.about}, indent=1))
         return folder

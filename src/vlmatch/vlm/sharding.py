@@ -1,10 +1,12 @@
 """FSDP: weights, gradients and optimiser states of a VLM shared out among processes, by PyTorch's fully_shard."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vlmatch.errors import VlmatchError
 from vlmatch.vlm.model import VLM
 
 FSDP = "fsdp"
@@ -19,6 +21,16 @@ def strategy_of(name: str, processes: int) -> Any:
     return ModelParallelStrategy(
         data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False
     )
+
+
+def require_joined(trainer: Mapping[str, Any]) -> None:
+    """Refuse strategies that start their processes within this one: each of them would read the first one's batches."""
+    strategy = str(trainer["strategy"])
+    if "spawn" in strategy or "fork" in strategy or "notebook" in strategy:
+        raise VlmatchError(
+            f"trainer.strategy={strategy} embeds, and can't train; start one process a GPU: "
+            "torchrun --nproc-per-node GPUS src/run.py task=train trainer.strategy=ddp ..., or trainer=fsdp"
+        )
 
 
 def shard(vlm: VLM, mesh: Any, half: bool) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,18 +44,21 @@ class Stage(LightningModule):
     """A VLM in one stage of its training.
 
     Checkpoints hold what learns, and plain values. Random numbers (dropout) follow from seed and step.
+    prefixes: texts that stand in front of samples and are not in their batches.
     """
 
-    def __init__(self, vlm: VLM, optimisation: Optimisation) -> None:
+    def __init__(self, vlm: VLM, optimisation: Optimisation, prefixes: Sequence[Sequence[int]] = ()) -> None:
         super().__init__()
         if unknown := sorted(set(optimisation.trains) - set(PARTS)):
             raise VlmatchError(f"recipe.stages: trains has '{unknown[0]}'; choose of {', '.join(PARTS)}")
         self.vlm = vlm
         self.optimisation = optimisation
+        self.prefixes = prefixes
         self.strict_loading = False  # what is frozen is not in a checkpoint
         self.losses: list[float] = []
         self.seconds = 0.0
         self._spent, self._tokens, self._summed = time.perf_counter(), 0, 0.0
+        self._names: tuple[str, ...] = ()
         for parameter in self.vlm.parameters():
             parameter.requires_grad_(False)
         for part in optimisation.trains:
@@ -72,19 +75,21 @@ class Stage(LightningModule):
         """The mean cross entropy over the answers' tokens."""
         torch.manual_seed((self.optimisation.seed * 100_003 + batch_idx) * 1009 + self.global_rank)
         loss = self.vlm.loss(batch)
-        if not torch.isfinite(loss):
-            raise DivergedError(float(loss.detach()), self.global_step, batch)
+        self._names = batch.names
+        self._require_finite("loss", float(loss.detach()))
         self._tokens += int(batch.mask.sum())
         self._summed += float(loss.detach()) / self.trainer.accumulate_grad_batches
         self.log("loss", loss, prog_bar=True, batch_size=len(batch.ids))
         return loss
 
     def on_train_start(self) -> None:
-        """Look at the clock; what is frozen, and every encoder's batch statistics, stays as in use."""
+        """Cache the prefixes, where the LLM is now; what is frozen, encoders' batch statistics too, stays as in use."""
         self.vlm.eval()
         self.vlm.projector.train()
         if {"llm", "lora"} & set(self.optimisation.trains) or self.vlm.causal_lm.is_activation_checkpointing:
             self.vlm.causal_lm.train()  # transformers recomputes nothing in evaluation mode
+        if self.prefixes:
+            self.vlm.cache_prefixes(self.prefixes)
         self._spent = time.perf_counter()
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
@@ -97,10 +102,20 @@ class Stage(LightningModule):
             "tokens_per_second": self._tokens / (now - self._spent),
             "memory_gib": used_memory() / 2**30,
         }
+        if self.trainer.precision != "16-mixed":  # its scaler leaves such steps out
+            self._require_finite("gradient's norm", measured["gradient_norm"])
         self.log_dict(measured)
         self.losses.append(self._summed)
         self.seconds += now - self._spent
         self._spent, self._tokens, self._summed = now, 0, 0.0
+
+    def _require_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise VlmatchError(
+                f"the {what} is {value} at step {self.global_step + 1}, in a batch with {', '.join(self._names[:4])} "
+                "and others; the last checkpoint is kept. Give a lower learning rate (recipe.stages), or look at these "
+                "samples"
+            )
 
     def configure_optimizers(self) -> Any:
         """AdamW over a group for each part, with and without weight decay."""
@@ -125,16 +140,6 @@ class Stage(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with losses and seconds."""
         self.losses, self.seconds = list(checkpoint["losses"]), checkpoint["seconds"]
-
-
-class DivergedError(VlmatchError):
-    """The loss is no number any more."""
-
-    def __init__(self, loss: float, step: int, batch: Batch) -> None:
-        super().__init__(
-            f"the loss is {loss} at step {step + 1}, in a batch with {', '.join(batch.names[:4])} and others; the last "
-            "checkpoint is kept. Give a lower learning rate (recipe.stages), or look at these samples"
-        )
 
 
 def parameters_of(vlm: VLM, part: str) -> Iterator[tuple[str, nn.Parameter]]:
