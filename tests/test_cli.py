@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from safetensors import SafetensorError
 
+from vlmatch import cli as cli_module
 from vlmatch import paths
 from vlmatch.cli import arguments_for_hydra, main
 from vlmatch.complaints import complaint
@@ -180,6 +182,37 @@ def test_a_full_disk_is_one_line_where_the_library_gives_no_number(tmp_path: Pat
     for error in (full.value, SafetensorError("Error while serializing: No space left on device (os error 28)")):
         assert "disk is full; free some space" in str(complaint(error))
     assert complaint(SafetensorError("header too large")) is None
+
+
+def test_a_gpu_that_is_not_there_is_one_line() -> None:
+    from pytorch_lightning import Trainer
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(MisconfigurationException) as raised:
+        Trainer(accelerator="gpu", logger=False)
+    line = complaint(raised.value)
+    assert line is not None
+    assert line.startswith("trainer: ")
+    assert line.endswith("trainer=cpu")
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt, None])
+def test_an_interrupt_that_lightning_made_an_exit_of_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cause: type[BaseException] | None
+) -> None:
+    def interrupted() -> None:
+        try:
+            raise (cause or ValueError)
+        except (KeyboardInterrupt, ValueError):
+            sys.exit(1)
+
+    monkeypatch.setattr(cli_module, "_application", lambda: interrupted)
+    with pytest.raises(SystemExit) as left:
+        cli_module.main([])
+    assert left.value.code == (130 if cause else 1)
+    assert ("the same command goes on from there" in capsys.readouterr().err) is bool(cause)
 
 
 def test_an_error_that_is_its_own_cause_ends() -> None:

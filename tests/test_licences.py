@@ -50,7 +50,7 @@ def package(tmp_path, monkeypatch):
         (SHORT_APACHE, "Apache-2.0"),
         (AGPL, "AGPL-3.0"),
         (GPL, "GPL-3.0"),
-        (LGPL, "LGPL-2.0"),
+        (LGPL, "LGPL-2.1"),
         (GEMMA, "Gemma Terms of Use"),
         ("For non-commercial research only.", None),
     ],

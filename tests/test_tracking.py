@@ -33,6 +33,14 @@ def test_a_run_ends_as_finished_or_as_failed_with_its_error(config) -> None:
     assert tracker.client.get_run(bad).data.tags["error"] == "bad thing at https://***@host"
 
 
+def test_without_git_a_run_has_no_commit(config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    tracker = Tracker.of(config)
+    with tracker.run("r", {}) as run:
+        pass
+    assert "git_commit" not in tracker.client.get_run(run).data.tags
+
+
 def test_runs_orphaned_by_a_kill_are_closed_at_the_next_start(config) -> None:
     tracker = Tracker.of(config)
     gone = subprocess.Popen([sys.executable, "-c", ""])

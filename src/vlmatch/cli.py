@@ -40,7 +40,10 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"vlmatch: {line}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as left:
+        # Lightning makes a SystemExit of an interrupt.
+        if isinstance(left, SystemExit) and not isinstance(left.__context__, KeyboardInterrupt):
+            raise
         print("vlmatch: stopped; what was computed is kept, and the same command goes on from there", file=sys.stderr)
         sys.exit(130)
 

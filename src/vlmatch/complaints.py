@@ -19,6 +19,7 @@ _DISK = {
     errno.EACCES: "permission denied; make it writable, or point VLMATCH_CACHE to a folder that can be written",
     errno.EPERM: "permission denied; make it writable, or point VLMATCH_CACHE to a folder that can be written",
     errno.ENOTDIR: "a file stands where a folder is needed; move it away",
+    errno.EEXIST: "a file stands where a folder is needed; move it away",
 }
 _FULL = ("No space left on device", "database or disk is full")  # safetensors and sqlite say it without the number
 
@@ -41,6 +42,8 @@ def _line(error: BaseException, arguments: list[str]) -> str | None:
             return one_line(cause)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _about_config(error, arguments)
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's; its import takes seconds
+        return f"trainer: {one_line(error)} Choose another one: trainer=cpu"
     if isinstance(error, OSError) and error.errno in _DISK:
         return one_line(f"{error.filename or 'writing'}: {_DISK[error.errno]}")
     if any(words in str(cause) for cause in _causes(error) for words in _FULL):

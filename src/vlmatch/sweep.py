@@ -5,12 +5,15 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from vlmatch.complaints import DEBUG, complaint
 from vlmatch.errors import NotHereError, one_line
@@ -39,8 +42,9 @@ class SweepCallback(Callback):
         from vlmatch.tracking import Tracker
 
         name = Path(config.hydra.sweep.dir).name
-        tracker = Tracker.of(config)
-        parent = tracker.start(f"sweep {name}", {"sweep": name, "task": "sweep"})
+        with _leaving(config, "the sweep is not started"):
+            tracker = Tracker.of(config)
+            parent = tracker.start(f"sweep {name}", {"sweep": name, "task": "sweep"})
         atexit.register(tracker.close_if_running, parent)  # a sweep that never reaches its end, for whatever reason
         os.environ[PARENT], os.environ[SWEEP] = parent, name
         with open_dict(config):
@@ -62,29 +66,33 @@ class SweepCallback(Callback):
                 f"{outcome.status}: {outcome.encoder} x {outcome.llm}: {outcome.message}", file=sys.stderr, flush=True
             )
             job_return.status, job_return.return_value = JobStatus.COMPLETED, outcome
-        outcome = job_return.return_value
-        outcome.write(Path(config.hydra.runtime.output_dir))
+        with _leaving(config, "the sweep ends here"):
+            job_return.return_value.write(Path(config.hydra.runtime.output_dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Rank what the jobs scored among all that the store holds, close the parent run, exit with 2 on failures."""
-        if not _ranks(config):
-            return
-        from vlmatch.tasks.answer import answer, rows_of
-        from vlmatch.tracking import Tracker
+        if _ranks(config):
+            with _leaving(config, "no answer; make report ranks what is stored"):
+                _answer(config)
 
-        outcomes = read_outcomes(Path(config.hydra.sweep.dir))
-        failures = [outcome for outcome in outcomes if outcome.status != SCORED]
-        groups = {outcome.group for outcome in outcomes if outcome.group}
-        report = answer(config, rows_of(config, groups), failures)
-        tracker, parent = Tracker.of(config), os.environ[PARENT]
-        if report is not None:
-            tracker.log_file(parent, report)
-        tracker.client.set_terminated(parent, "FAILED" if failures else "FINISHED")
-        children = tracker.children(parent)
-        if children:
-            print(f"compare the {len(children)} runs in MLflow: make ui, then {tracker.comparison(children)}")
-        if failures:
-            sys.exit(2)
+
+def _answer(config: DictConfig) -> None:
+    from vlmatch.tasks.answer import answer, rows_of
+    from vlmatch.tracking import Tracker
+
+    outcomes = read_outcomes(Path(config.hydra.sweep.dir))
+    failures = [outcome for outcome in outcomes if outcome.status != SCORED]
+    groups = {outcome.group for outcome in outcomes if outcome.group}
+    report = answer(config, rows_of(config, groups), failures)
+    tracker, parent = Tracker.of(config), os.environ[PARENT]
+    if report is not None:
+        tracker.log_file(parent, report)
+    tracker.client.set_terminated(parent, "FAILED" if failures else "FINISHED")
+    children = tracker.children(parent)
+    if children:
+        print(f"compare the {len(children)} runs in MLflow: make ui, then {tracker.comparison(children)}")
+    if failures:
+        sys.exit(2)
 
 
 def _leave_on_bad_input(job_return: JobReturn) -> None:
@@ -100,15 +108,21 @@ def _look_ahead(config: DictConfig) -> None:
     """Leave before anything expensive starts if the sweep can't be run; say of which models it will have no row."""
     from vlmatch.validation import validate
 
-    try:
+    with _leaving(config, "the sweep is not started"):
         for note in validate(config):
             print(f"note: {note}", flush=True)
+
+
+@contextmanager
+def _leaving(config: DictConfig, otherwise: str) -> Iterator[None]:
+    """Leave on an error, in its line or with its traceback and `otherwise`; Hydra would warn and go on."""
+    try:
+        yield
     except Exception as error:
-        # Hydra would turn it into a warning and go on.
         line = complaint(error, config.hydra.overrides.task)
         if line is None or os.environ.get(DEBUG):
             traceback.print_exception(error)
-        print(f"vlmatch: {line or 'the sweep is not started'}", file=sys.stderr)
+        print(f"vlmatch: {line or otherwise}", file=sys.stderr)
         sys.exit(1 if line is None else 2)
 
 
@@ -128,4 +142,12 @@ def _failure(config: DictConfig, error: Any) -> Outcome:
         log.error("unexpected error", exc_info=error)
         line = f"unexpected {type(error).__name__}: {one_line(error)} (its traceback stands above)"
     status = NOT_HERE if isinstance(error, NotHereError) else FAILED
-    return Outcome(config.encoder.name, config.llm.name, status, line)
+    return Outcome(_name(config, "encoder"), _name(config, "llm"), status, line)
+
+
+def _name(config: DictConfig, kind: str) -> str:
+    """A model's name, or that of its yaml where it follows from what is missing."""
+    try:
+        return str(config[kind].name)
+    except OmegaConfBaseException:
+        return str(config.hydra.runtime.choices[kind])

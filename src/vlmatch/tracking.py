@@ -249,9 +249,12 @@ def _details(row: Row) -> dict[str, list[Any]]:
 
 
 def _commit() -> dict[str, str]:
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except OSError:  # no git
+        return {}
     return {"git_commit": done.stdout.strip()} if done.returncode == 0 else {}
 
 

@@ -13,6 +13,12 @@ from vlmatch.tasks.roster import KINDS, Model, model
 from vlmatch.tasks.whereabouts import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
 
 OFFLINE = "offline=true"
+# What of models and scores a sweep may go through.
+TOLD_APART = (
+    *((kind, "") for kind in KINDS),
+    *(("encoder", key) for key in ("feature", "members", "name")),
+    *(("llm", key) for key in ("layer", "pooling", "template", "name")),
+)
 
 
 def validate(config: DictConfig) -> list[str]:
@@ -22,6 +28,7 @@ def validate(config: DictConfig) -> list[str]:
     read. Hydra itself composes every job before it starts the first.
     """
     axes = axes_of(config)
+    _require_told_apart(axes)
     for group in (*KINDS, "probe"):
         for name in axes.get(group, ()):
             if name not in choices(group):
@@ -30,6 +37,19 @@ def validate(config: DictConfig) -> list[str]:
     side = config.task.get("side")  # of task=embed
     found = [each for kind in KINDS if side in (kind, "both", None) for each in _models(config, kind, axes)]
     return list(_notes(found))
+
+
+def _require_told_apart(axes: Mapping[str, Sequence[str]]) -> None:
+    """Refuse to sweep over what no answer shows: the second value would replace the first."""
+    for axis, values in axes.items():
+        group, _, key = axis.lstrip("+").partition(".")
+        told = group not in (*KINDS, "score") or (group, key) in TOLD_APART
+        if len(values) > 1 and not told:
+            can = ", ".join(f"{group}.{key}".rstrip(".") for group, key in TOLD_APART)
+            raise VlmatchError(
+                f"{axis}={','.join(values)}: a sweep's results are told apart by {can}, and not by this; give each "
+                "value a sweep of its own, under another store=... or, of models, another name (encoder.name=...)"
+            )
 
 
 def axes_of(config: DictConfig) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ import pytest
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes import deb as deb_module
-from vlmatch.probes.deb import unpack_stamps
+from vlmatch.probes.deb import Archive, unpack_stamps
 
 MakeDeb = Callable[..., Path]
 STAMPS = "./usr/share/tuxpaint/stamps/"
@@ -27,6 +27,15 @@ def unpacked(deb: Path, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
     unpack_stamps(deb, folder)
     return files_below(folder)
+
+
+@pytest.mark.parametrize(
+    ("package", "version"), [("-oAPT::x=y", "1"), ("../x", "1"), ("a/b", "1"), ("stamps", "1 b"), ("stamps", "")]
+)
+def test_options_and_paths_in_place_of_a_package_are_refused(package: str, version: str) -> None:
+    Archive("tuxpaint-stamps-default", "1:2022.06.04~dfsg1-1", "0" * 64)
+    with pytest.raises(VlmatchError, match="of Debian"):
+        Archive(package, version, "0" * 64)
 
 
 @pytest.mark.parametrize("compression", ["xz", "zst", "gz"])

@@ -1,11 +1,12 @@
 """Stored rows: only of the embeddings in the store, and of the score versions and settings asked for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from misbehaving import THUMBNAIL, compute
-from vlmatch.embeddings.store import Embeddings, Store
+from vlmatch.embeddings.store import FILE, Embeddings, Store, write_array
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.scores.mutual_nn import MutualNN
 from vlmatch.scores.rows import score_pair, stored_rows
@@ -33,6 +34,20 @@ def test_rows_of_another_version_or_setting_are_left_out(pair, pictures, tmp_pat
     assert stored_rows(store, pictures.key, CONFIGS) == []
     score_pair(*pair, CONFIGS, store)
     assert len(stored_rows(store, pictures.key, CONFIGS)) == 1
+
+
+def test_equal_embeddings_of_another_recipe_are_ranked_without_scoring_again(pair, pictures, tmp_path) -> None:
+    """As of a checkpoint that was copied: its time is another, its features are not."""
+    store = Store(tmp_path)
+    row = score_pair(*pair, CONFIGS, store)
+    images, captions = pair
+    recipe = replace(images.header.recipe, version=images.header.recipe.version + 1)
+    again = Embeddings(images.array, replace(images.header, recipe=recipe, fingerprint=recipe.fingerprint))
+    write_array(store.folder(recipe) / FILE, again.array, {"header": again.header.to_json()})
+    assert stored_rows(store, pictures.key, CONFIGS) == []
+    assert score_pair(again, captions, CONFIGS, store).scores == row.scores
+    (found,) = stored_rows(store, pictures.key, CONFIGS)
+    assert found.image == again.header
 
 
 def test_rows_whose_embeddings_are_gone_are_left_out(pair, pictures, tmp_path) -> None:

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import open_dict
 
 from vlmatch import sweep, validation
+from vlmatch.errors import VlmatchError
 from vlmatch.tasks.roster import Model
 from vlmatch.tasks.whereabouts import STATUSES, Whereabouts
 
@@ -80,6 +82,37 @@ def test_models_that_cannot_be_had_are_said_first_and_the_others_go_on(
         "note: fused: not here: yours to name, encoder.members=...",
     ]
     assert out.index("note: fused") < out.index("encoder 'pixels16': 12 x 768")
+
+
+@pytest.mark.parametrize(
+    "axis", ["llm.dtype=float32,bfloat16", "encoder.checkpoint=a,b", "score.mutual_nn.k=5,20", "score=[gw],[cka]"]
+)
+def test_what_an_answer_can_not_tell_apart_is_not_swept_over(
+    cli, untouched, folder_probe: list[str], axis: str
+) -> None:
+    code, _, err = cli(*folder_probe, "encoder=pixels16", axis, "multirun")
+    assert code == 2
+    assert f"{axis}: a sweep's results are told apart by encoder, llm, " in err
+    assert err.count("\n") == 1
+    untouched()
+
+
+def test_a_job_whose_model_has_no_name_fails_by_its_yamls(composed) -> None:
+    config = composed("encoder=fused", "llm=smollm2")
+    with open_dict(config):
+        config.hydra = {"runtime": {"choices": {"encoder": "fused", "llm": "smollm2"}}}
+    outcome = sweep._failure(config, VlmatchError("no members"))
+    assert (outcome.encoder, outcome.llm, outcome.message) == ("fused", "smollm2", "no members")
+
+
+def test_a_full_disk_at_the_end_of_a_sweep_is_its_exit_code(cli, folder_probe: list[str], tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("a file, not a folder")
+    code, _, err = cli(
+        *folder_probe, "encoder=pixels16", "llm=smollm2", "score=[parameters]", f"hydra.sweep.dir={tmp_path}/jobs",
+        "multirun",
+    )  # fmt: skip
+    assert code == 2
+    assert "a file stands where a folder is needed" in err
 
 
 def test_a_sweep_that_has_all_it_needs_says_nothing(cli, folder_probe: list[str]) -> None:

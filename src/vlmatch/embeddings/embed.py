@@ -66,6 +66,7 @@ def embed(
         if found is not None:
             return found, Cost()
         started = time.perf_counter()
+        _forget_gpu_bytes()
         model = build(config, allowed=allowed)
         items = _announce(recipe, shards)
         _fill(model, probe, shards, trainer)
@@ -155,6 +156,14 @@ def _header(recipe: Recipe, array: Array, about: About, licence: Mapping[str, st
 def _write(path: Path, array: Array, header: Header) -> Embeddings:
     write_array(path, array, {"header": header.to_json()})
     return Embeddings(array, header)
+
+
+def _forget_gpu_bytes() -> None:
+    """So that each model's most is its own: a sweep is one process."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
 
 
 def _gpu_bytes() -> int:

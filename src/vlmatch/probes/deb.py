@@ -20,6 +20,8 @@ _STAMP = re.compile(r"usr/share/tuxpaint/stamps/(.+\.(?:png|svg|txt))")
 _COPYRIGHT = re.compile(r"usr/share/doc/[^/]+/(copyright)")
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60  # bytes
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*")
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+:~-]*")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class Archive:
     version: str
     sha256: str
     deb: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what apt would take for an option or a path; VlmatchError."""
+        for key, grammar in (("package", _PACKAGE), ("version", _VERSION)):
+            if not grammar.fullmatch(str(getattr(self, key))):
+                raise VlmatchError(f"archive: {key}='{getattr(self, key)}' is no {key} of Debian")
 
 
 def unpack_stamps(deb: Path, destination: Path) -> None:

@@ -68,7 +68,10 @@ def _entries(folder: Path, split: str | None, columns: Columns) -> Iterator[Entr
     texts = opened.select_columns(columns.texts)
     for row, values in enumerate(texts):
         entry = columns.entry(DatasetCell(folder, split, columns.image, row), values, str(row))
-        yield replace(entry, label=feature.int2str(int(entry.label))) if named and entry.label else entry
+        if named and entry.label:
+            number = int(entry.label)
+            entry = replace(entry, label=feature.int2str(number) if number >= 0 else None)  # -1: not labelled
+        yield entry
 
 
 def _dataset(name: str, folder: Path, split: str | None) -> Any:

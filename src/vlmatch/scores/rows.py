@@ -70,14 +70,16 @@ def score_pair(
         known = dict(kept.scores) if kept and _same_embeddings(kept, images.header, captions.header) else {}
         scores = {name: build(config, allowed=allowed) for name, config in configs.items()}
         missing = [name for name, score in scores.items() if not _fresh(known.get(name), score, configs[name])]
-        if missing:
-            pair = PairedGeometry.angular(images.array, captions.array, n_parameters=images.header.n_parameters)
-            try:
+        headers = images.header, captions.header
+        try:
+            if missing:
+                pair = PairedGeometry.angular(images.array, captions.array, n_parameters=images.header.n_parameters)
                 for name in missing:
                     known[name] = _scored(scores[name], pair, configs[name])
-            finally:
-                _write(path, Row(images.header, captions.header, known))
-    return Row(images.header, captions.header, {name: known[name] for name in configs})
+        finally:
+            if missing or kept is None or (kept.image, kept.text) != headers:  # equal arrays of another recipe
+                _write(path, Row(*headers, known))
+    return Row(*headers, {name: known[name] for name in configs})
 
 
 def stored_rows(
