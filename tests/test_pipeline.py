@@ -68,6 +68,33 @@ def test_every_encoder_of_the_pool_and_the_blind_one_are_trained_into_vlms() -> 
     assert folder in stages["evaluate"]["deps"]
 
 
+def test_make_train_runs_what_is_missing_and_a_failure_stops_none_of_the_others(tmp_path: Path) -> None:
+    """With programs in place of dvc and Python that say what they were asked; dvc exits with 255, which ends xargs."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    stages = [f"training/dvc.yaml:evaluate@0-vlm_a-llm-of-dashes-{encoder}" for encoder in "abcd"]
+    said = "\n".join([*stages, "training/dvc.yaml:train@0-vlm_a-llm-of-dashes-c", "training/dvc.yaml:pretrain@e"])
+    programs = {
+        "dvc": f'[ "$1" = stage ] && echo "{said}" && exit\necho "$*"\ncase "$3" in *-b) exit 255;; esac\n',
+        "python": 'echo "$*"\n',
+    }
+    for name, script in programs.items():
+        path = tmp_path / ".venv" / "bin" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}")
+        path.chmod(0o755)
+    for name in ("requirements.lock", "pyproject.toml", ".venv/.ready"):  # in this order: .ready is newer
+        (tmp_path / name).touch()
+    result = tmp_path / "results" / "embedded" / "llm-of-dashes-vlm_a" / "a-0.json"
+    result.parent.mkdir(parents=True)
+    result.touch()
+    done = subprocess.run(["make", "-s", "train"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, "make's own for a failed target"
+    first, *repros, last = done.stdout.splitlines()
+    assert first == "src/run.py task=fetch task.what=split"
+    assert sorted(repros) == [f"--wait-for-lock repro {stage}" for stage in stages[1:]]
+    assert last == "src/run.py task=collect"
+
+
 def test_heads_wait_for_their_backbones(pipeline: dict) -> None:
     for head, item in pipeline["stages"]["embed_heads"]["foreach"].items():
         parts = yaml.safe_load((ROOT / f"conf/encoder/{head}.yaml").read_text())["parts"]
