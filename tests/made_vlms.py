@@ -8,6 +8,8 @@ import transformers
 
 from vlmatch.llms.language_model import LanguageModel
 from vlmatch.vlm.building import build_vlm
+from vlmatch.vlm.course import Fitted
+from vlmatch.vlm.fit import Training
 from vlmatch.vlm.material import Listed, Material, Sample
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.tokens import IMAGE, answered, encode
@@ -19,6 +21,8 @@ CONFIGS = {
     "qwen2": (transformers.Qwen2Config, {**SIZES, **HEADS, "tie_word_embeddings": True}),
     "gemma3": (transformers.Gemma3TextConfig, {**SIZES, **HEADS, "head_dim": 8, "sliding_window": 16}),
 }
+TRAINER = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true"}
+LORA = {"r": 2, "alpha": 4, "dropout": 0.2, "targets": ["q_proj", "v_proj"]}
 PROMPTS = ("caption:<image>", "its kind:<image>")
 
 
@@ -109,3 +113,12 @@ def expanded_prompt(vlm: VLM) -> list[int]:
 def about(**changes: Any) -> dict[str, Any]:
     """What is kept beside the weights."""
     return {"encoder": {"name": "e"}, "llm": {"name": "l"}, "recipe": recipe(**changes), "shape": [1, 6]}
+
+
+def run(folder: Path, **changes: Any) -> tuple[VLM, Fitted]:
+    """Train a tiny VLM by the recipe with these changes, below `folder`, or go on with it."""
+    vlm = tiny_vlm(folder / "llm", **changes)
+    stages = changes.get("stages", [stage()])
+    materials = [material(vlm) for _ in stages]
+    fitted = Training(vlm, about(**changes), folder / "run", TRAINER).fit(materials)
+    return vlm, fitted

@@ -1,6 +1,7 @@
 """An encoder that can dawdle and misbehave, and embedding by it, in this process or another."""
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,11 @@ def compute(config: dict[str, Any], probe: ProbeSet, store: Store, **trainer: An
 
 
 def compute_elsewhere(marks: Path, config: dict[str, Any], probe: ProbeSet, store: Store) -> None:
-    """The same as the main function of another process, which leaves its marks in a file."""
+    """The same as the main function of another process, which leaves its marks in a file.
+
+    Interrupts are heeded even where what started the tests in the background ignores them.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["MARKS"] = str(marks)
     compute(config, probe, store)
 

@@ -15,9 +15,9 @@ from vlmatch.tasks.whereabouts import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
 OFFLINE = "offline=true"
 # What of models and scores a sweep may go through.
 TOLD_APART = (
-    *((kind, "") for kind in KINDS),
-    *(("encoder", key) for key in ("feature", "members", "name")),
-    *(("llm", key) for key in ("layer", "pooling", "template", "name")),
+    *KINDS,
+    *("encoder.feature", "encoder.members", "encoder.name"),
+    *("llm.layer", "llm.pooling", "llm.template", "llm.name"),
 )
 
 
@@ -42,13 +42,13 @@ def validate(config: DictConfig) -> list[str]:
 def _require_told_apart(axes: Mapping[str, Sequence[str]]) -> None:
     """Refuse to sweep over what no answer shows: the second value would replace the first."""
     for axis, values in axes.items():
-        group, _, key = axis.lstrip("+").partition(".")
-        told = group not in (*KINDS, "score") or (group, key) in TOLD_APART
-        if len(values) > 1 and not told:
-            can = ", ".join(f"{group}.{key}".rstrip(".") for group, key in TOLD_APART)
+        key = axis.lstrip("+")
+        decides = key.partition(".")[0] in (*KINDS, "score")
+        if len(values) > 1 and decides and key not in TOLD_APART:
             raise VlmatchError(
-                f"{axis}={','.join(values)}: a sweep's results are told apart by {can}, and not by this; give each "
-                "value a sweep of its own, under another store=... or, of models, another name (encoder.name=...)"
+                f"{axis}={','.join(values)}: a sweep's results are told apart by {', '.join(TOLD_APART)}, and not by "
+                "this; give each value a sweep of its own, under another store=... or, of models, another name "
+                "(encoder.name=...)"
             )
 
 

@@ -230,17 +230,14 @@ def test_what_has_no_answer_left_when_cut_is_skipped(material: Callable[..., Mat
     asked_at_length = {"image": "a.png", "conversations": said("<image>" + "word " * 200, "Yes.")}
     ((_, samples),) = material([asked_at_length, ENTRIES[0]], max_length=400, too_long="cut").parts.values()
     assert len(samples) == 1
-    with pytest.raises(
-        VlmatchError, match=r"no entry can be used; entry 0: \d+ tokens.*, where no answer of it has begun"
-    ):
+    said_why = r"no entry can be used; entry 0: \d+ tokens.*, where no answer of it has begun"
+    with pytest.raises(VlmatchError, match=said_why):
         material([LONG], max_length=100, too_long="cut")
 
 
 def test_a_picture_that_is_cut_off_is_not_opened_either(material: Callable[..., Material]) -> None:
-    entry = {
-        "image": ["a.png", "sub/b.png"],
-        "conversations": said("<image>", "A cat. " * 60) + said("<image>", "A dog."),
-    }
+    turns = said("<image>", "A cat. " * 60) + said("<image>", "A dog.")
+    entry = {"image": ["a.png", "sub/b.png"], "conversations": turns}
     ((_, samples),) = material([entry], max_length=300, too_long="cut").parts.values()
     assert samples[0].images == (0,)
     assert samples[0].tokens.images == 1

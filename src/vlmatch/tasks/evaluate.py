@@ -66,7 +66,8 @@ def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker:
     """Measure the VLM in `folder` by this config's suite, write result and likelihoods there, log and print it."""
     started, saved = time.perf_counter(), folder / VLM_FOLDER
     questions = _Questions.of(config, run)
-    if questions.split not in data_of(saved, questions.split):
+    data = data_of(saved)
+    if data is not None and questions.split not in data:
         raise VlmatchError(
             f"'{folder}' was trained on another split than the one that it is to be asked about, and may have seen its "
             "pictures; remove the folder and train again, or give another: task.runs=..."

@@ -118,7 +118,7 @@ class Training:
     def _require_same(self, materials: Sequence[Material]) -> None:
         """Refuse to go on with data that a run was not begun with: the same settings may find others in a file."""
         found = [each.fingerprint for each in materials]
-        if data_of(self.folder, *found) != found:
+        if data_of(self.folder) not in (None, found):
             raise VlmatchError(
                 f"'{self.folder}' was begun with other training data, though under the same settings; give back those, "
                 "remove the folder, or give another: task.runs=..."
@@ -195,10 +195,10 @@ def _checkpoints(folder: Path, every: int) -> ModelCheckpoint:
     return ModelCheckpoint(folder, filename="last", every_n_train_steps=every, enable_version_counter=False)
 
 
-def data_of(folder: Path, *otherwise: str) -> list[str]:
-    """The fingerprints of the data that the stages of the VLM in `folder` were begun with, else `otherwise`."""
+def data_of(folder: Path) -> list[str] | None:
+    """The fingerprints of the data that the stages of the VLM in `folder` were begun with; None where none are kept."""
     path = folder / DATA
-    return list(json.loads(path.read_text())) if path.is_file() else list(otherwise)
+    return list(json.loads(path.read_text())) if path.is_file() else None
 
 
 class Renamed(TorchCheckpointIO):

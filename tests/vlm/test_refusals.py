@@ -1,0 +1,183 @@
+"""What stops a training or refuses to start one: in a line, with what was kept."""
+
+import errno
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import made_vlms
+from made_vlms import LORA, TRAINER, run
+from vlmatch.complaints import complaint
+from vlmatch.errors import VlmatchError
+from vlmatch.vlm import fit
+from vlmatch.vlm.batches import Batches, Collate, at_once
+from vlmatch.vlm.fit import Training
+from vlmatch.vlm.material import Listed, Material, schedule, steps_of
+from vlmatch.vlm.model import VLM, Batch
+from vlmatch.vlm.saved import load, save
+from vlmatch.vlm.stage import Optimisation, Stage
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "CHECKPOINTS", 4)
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    broken = made_vlms.material(vlm)
+    order = schedule(broken, 12, 4, 0)
+    seen = {number for batch in order[:4] for _, number in batch}
+    late = next(number for batch in order[4:] for _, number in batch if number not in seen)
+    broken.pictures[late] = float("nan")
+    vlm.projector.standardise = lambda _: None  # a NaN would be in every mean
+    with pytest.raises(VlmatchError, match=rf"loss is nan at step .*\b{late}\b.*last checkpoint is kept"):
+        Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER).fit([broken])
+    checkpoint = torch.load(tmp_path / "run" / "stages" / "1-align" / "last.ckpt", weights_only=True)
+    assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def test_a_gradient_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "CHECKPOINTS", 4)
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    loss, calls = VLM.loss, 0
+
+    def steep(self: VLM, batch: Batch) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        found = loss(self, batch)  # sqrt has an infinite slope at 0
+        return found if calls < 6 else found + (found * 0).sqrt()
+
+    monkeypatch.setattr(VLM, "loss", steep)
+    with pytest.raises(VlmatchError, match=r"gradient's norm is nan at step 6, .*last checkpoint is kept"):
+        Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER).fit([made_vlms.material(vlm)])
+    checkpoint = torch.load(tmp_path / "run" / "stages" / "1-align" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 3
+    assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "CHECKPOINTS", 4)
+    write, calls = torch.save, 0
+
+    def full(value: object, path: Path, *rest: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            Path(path).write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(value, path, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(OSError, match="No space left") as raised:
+            run(tmp_path)
+    assert "the disk is full; free some space" in str(complaint(raised.value))
+    folder = tmp_path / "run" / "stages" / "1-align"
+    assert [path.name for path in folder.iterdir()] == ["last.ckpt"]
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 3
+    assert run(tmp_path)[1].steps == 12
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(*_: object) -> None:
+        raise RuntimeError("sizes differ")
+
+    monkeypatch.setattr(VLM, "loss", odd)
+    with pytest.raises(RuntimeError, match="sizes differ") as raised:
+        run(tmp_path)
+    assert complaint(raised.value) is None
+
+
+def test_other_data_under_the_same_settings_are_refused(tmp_path: Path) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    training = Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER)
+    first = made_vlms.material(vlm)
+    training.fit([replace(first, fingerprint="one")])
+    training.fit([replace(first, fingerprint="one")])
+    with pytest.raises(VlmatchError, match="begun with other training data, though under the same settings"):
+        training.fit([replace(first, fingerprint="other")])
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
+def test_strategies_whose_processes_would_share_batches_are_refused(tmp_path: Path, strategy: str) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    with pytest.raises(VlmatchError, match=rf"trainer\.strategy={strategy} .* torchrun"):
+        Training(vlm, made_vlms.about(), tmp_path / "run", {**TRAINER, "strategy": strategy}).fit([])
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "message"),
+    [(None, None, "give one of them"), (5, 1.0, "give one of them"), (None, 0.1, "don't fill one batch of 8")],
+)
+def test_a_recipe_says_how_long(tmp_path: Path, steps: int | None, epochs: float | None, message: str) -> None:
+    material = Material({"a": (1.0, Listed([None] * 20))}, torch.zeros(20, 1, 6))
+    assert steps_of(material, None, 2, 8) == 5
+    with pytest.raises(VlmatchError, match=message):
+        steps_of(material, steps, epochs, 8)
+
+
+def test_a_batch_that_can_not_be_cut_evenly_is_refused(tmp_path: Path) -> None:
+    assert at_once(32, 4, 2) == 4
+    with pytest.raises(VlmatchError, match=r"batch_size=6 can't be cut into accumulate=4 times 1 processes"):
+        run(tmp_path, stages=[made_vlms.stage(accumulate=4, batch_size=6)])
+
+
+def test_unknown_parts_and_encoders_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    with pytest.raises(VlmatchError, match="trains has 'tower'; choose of projector, encoder, llm, lora"):
+        Stage(vlm, Optimisation({"tower": 1.0}, 1, 0, 0, 0))
+    with pytest.raises(VlmatchError, match=r"recipe\.visual\.cached=false"):
+        Stage(vlm, Optimisation({"encoder": 1.0}, 1, 0, 0, 0))
+    with pytest.raises(VlmatchError, match="no layer of LlamaForCausalLM is named so"):
+        run(tmp_path, lora={**LORA, "targets": ["nowhere"]}, stages=[made_vlms.stage(trains={"lora": 1e-3})])
+    for visual, said in (
+        ({"what": "patches", "cached": True}, "features alone are cached"),
+        ({"what": "feature", "cached": False}, r"standardised=true needs features, so recipe\.visual\.cached=true"),
+        ({"what": "all", "cached": True}, r"recipe\.visual\.what='all' is unknown"),
+    ):
+        with pytest.raises(VlmatchError, match=said):
+            made_vlms.tiny_vlm(tmp_path / "wrong", visual=visual)
+    with pytest.raises(VlmatchError, match=r"recipe\.projector\.kind='deep' is unknown"):
+        made_vlms.tiny_vlm(tmp_path / "other", projector={"kind": "deep", "tokens": 1})
+
+
+def test_a_sample_longer_than_the_context_is_refused(tmp_path: Path) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    vlm.causal_lm.config.max_position_embeddings = 15
+    with pytest.raises(VlmatchError, match=r"samples have up to \d+ tokens, .* llm 'llama' reads 15; give a smaller"):
+        Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER).fit([made_vlms.material(vlm)])
+
+
+class Broken:
+    """Pictures of which one can't be read."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        if number == 7:
+            raise VlmatchError("picture 7 is broken; mend it")
+        return torch.zeros(1, 6)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_a_worker_can_not_read_is_one_line(tmp_path: Path, workers: int) -> None:
+    material = Material(made_vlms.material(made_vlms.tiny_vlm(tmp_path / "llm")).parts, Broken())
+    batches = Batches(material, schedule(material, 20, 4, 0), Collate(2), workers)
+    with pytest.raises(VlmatchError) as raised:
+        list(batches)
+    assert str(raised.value) == "picture 7 is broken; mend it"
+
+
+def test_a_folder_without_a_vlm_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VlmatchError, match="holds no trained VLM"):
+        load(tmp_path)
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    save(vlm, tmp_path / "saved", made_vlms.about())
+    description = json.loads((tmp_path / "saved" / "vlm.json").read_text())
+    description["recipe"]["projector"]["kind"] = "linear"
+    (tmp_path / "saved" / "vlm.json").write_text(json.dumps(description))
+    with pytest.raises(VlmatchError, match="is not of this recipe"):
+        load(tmp_path / "saved", llm=vlm.llm)
