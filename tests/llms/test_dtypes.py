@@ -1,14 +1,14 @@
 """The type that training takes on this machine: bfloat16 only where there are instructions for it."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
-import yaml
+from hydra import compose, initialize_config_dir
 
+import vlmatch.cli
 from vlmatch import paths
 from vlmatch.llms.dtypes import dtype_of_cpu, fast_dtype
+
+assert vlmatch.cli  # registers the resolvers
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,25 @@ def test_a_cpu_takes_bfloat16_where_it_has_instructions_for_it(capabilities: dic
     assert dtype_of_cpu(capabilities) == dtype
 
 
+def composed(*overrides: str) -> str:
+    """The LLM's dtype in the configuration that a command composes."""
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
+        return str(compose("config", overrides=["llm=smollm2", *overrides]).llm.dtype)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks the CPU")
-def test_the_configuration_asks_this_machine() -> None:
-    training = yaml.safe_load((paths.root() / "training/dvc.yaml").read_text())["stages"]
-    override = "llm.dtype=${vlmatch.fast_dtype:}"
-    for stage in ("train", "evaluate"):
-        assert f"'{override.replace('$', chr(92) + '$')}'" in training[stage]["cmd"]
-    command = [sys.executable, str(paths.root() / "src/run.py"), "llm=smollm2", override, "--cfg", "job", "--resolve"]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert yaml.safe_load(shown)["llm"]["dtype"] == fast_dtype() == dtype_of_cpu(torch.cpu.get_capabilities())
+@pytest.mark.parametrize("task", ["train", "evaluate"])
+def test_the_embedded_recipe_asks_this_machine(task: str) -> None:
+    assert composed(f"task={task}") == fast_dtype() == dtype_of_cpu(torch.cpu.get_capabilities())
+
+
+@pytest.mark.parametrize("recipe", ["paper", "llava15", "single_gpu"])
+def test_an_llm_that_learns_is_in_float32(recipe: str) -> None:
+    assert composed("task=train", f"recipe={recipe}", "llm=qwen2.5-7b") == "float32"
+    assert composed("task=embed", f"recipe={recipe}", "llm=qwen2.5-7b") == "bfloat16"  # the LLM's own
+
+
+def test_the_command_line_has_the_last_word() -> None:
+    assert (
+        composed("task=train", "llm.dtype=float16") == composed("task=train", "recipe.llm_dtype=float16") == "float16"
+    )

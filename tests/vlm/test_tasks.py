@@ -59,7 +59,7 @@ def config(home: Path, task: str, *overrides: str) -> DictConfig:
         *overrides,
     ]
     if task in ("train", "evaluate"):
-        settings += ["recipe.stages.0.steps=16", "recipe.stages.0.batch_size=4"]
+        settings += ["recipe.stages.0.steps=16", "recipe.stages.0.batch_size=4", "recipe.llm_dtype=float32"]
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         return compose("config", overrides=settings)
 

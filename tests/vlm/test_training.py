@@ -33,6 +33,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[VLM, Fitted
     return run(tmp_path_factory.mktemp("whole"), **TWO_STAGES)
 
 
+def test_the_bar_counts_steps_of_the_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path, **TWO_STAGES)
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in ("align", "12/12", "tune", "9/9"))
+    assert not any(part in shown for part in ("Epoch", "v_num"))
+
+
 @pytest.mark.parametrize("killed_at", [7, 14, 20])
 def test_a_killed_run_goes_on_with_the_same_losses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple[VLM, Fitted], killed_at: int

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
@@ -186,7 +186,7 @@ class Training:
             deterministic="warn",
             use_distributed_sampler=False,
             enable_model_summary=False,
-            callbacks=[*callbacks, RichProgressBar(leave=True)],
+            callbacks=[*callbacks, Bar(settings["name"])],
             plugins=[] if str(self.trainer["strategy"]).startswith("deepspeed") else [Renamed()],
         )
 
@@ -199,6 +199,21 @@ def data_of(folder: Path) -> list[str] | None:
     """The fingerprints of the data that the stages of the VLM in `folder` were begun with; None where none are kept."""
     path = folder / DATA
     return list(json.loads(path.read_text())) if path.is_file() else None
+
+
+class Bar(RichProgressBar):
+    """A stage's steps by its name: Lightning's own counts epochs, which a number of steps has none of ('0/-2')."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(leave=True)
+        self.stage = stage
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """All but the run's number, which is the last four digits of MLflow's."""
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return self.stage
 
 
 class Renamed(TorchCheckpointIO):

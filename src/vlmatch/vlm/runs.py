@@ -76,11 +76,14 @@ class Run:
 
     @property
     def fixed_recipe(self) -> dict[str, Any]:
-        """What makes the recipe: all but data and seed, what it came to, and where on this machine its data lie."""
+        """What makes the recipe: all but data and seed, what it came to, the LLM's dtype and where its data lie here.
+
+        The dtype is the LLM's in a run, and machines differ in it; each result keeps it.
+        """
         fixed = {
             key: value
             for key, value in self.recipe.items()
-            if key not in ("data", "seed", "outcome") and not key.endswith(("_json", "_images"))
+            if key not in ("data", "seed", "outcome", "llm_dtype") and not key.endswith(("_json", "_images"))
         }
         places = ("split", "share", "path", "images")
         stages = [
