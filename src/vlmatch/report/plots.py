@@ -39,10 +39,13 @@ def score_bars(llm: LlmRanking, score: str) -> str:
             axes.plot(
                 [float(standing.row.scores[score].details["lower_bound"]), value], [place] * 2, "k|-", linewidth=1
             )
-        axes.text(value, place, f" {value:.3f}", va="center", fontsize=8)
+        axes.annotate(
+            bare(value, 3), (value, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8
+        )
     axes.set_yticks(range(len(standings)), [standing.row.encoder for standing in standings], fontsize=8)
     axes.set_xlabel(f"{scored.title} ({'higher' if scored.higher_is_better else 'lower'} is better)", fontsize=9)
     axes.margins(x=0.12)
+    axes.set_ylim(-0.6, len(standings) - 0.4)
     axes.spines[["top", "right"]].set_visible(False)
     return _svg(figure)
 
