@@ -1,6 +1,6 @@
 """The whole suite on a tiny VLM: against plain loops, blind, in part, and with bad input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from made_vlms import tiny_vlm
+from vlmatch.benchmarks import suite as suite_module
+from vlmatch.benchmarks.likelihood import log_likelihoods
 from vlmatch.benchmarks.suite import CHOICES, Suite, evaluating
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.split import Item, Split
@@ -77,6 +79,35 @@ def test_a_model_without_pictures_ties_everywhere(vlm: VLM, make_suite: Callable
         assert found["benchmarks"][name]["score"] == pytest.approx(found["benchmarks"][name]["chance"])
     assert found["mean"]["score"] == pytest.approx(0, abs=1e-9)
     assert found["benchmarks"]["caption_gain"]["score"] == pytest.approx(0, abs=1e-5)
+
+
+def test_equal_pictures_are_asked_as_one(
+    vlm: VLM, features: Tensor, make_suite: Callable[..., Suite], split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+
+    def counted(*arguments: Any) -> Iterator[tuple[int, Tensor]]:
+        rows.append(len(arguments[1]))
+        return log_likelihoods(*arguments)
+
+    monkeypatch.setattr(suite_module, "log_likelihoods", counted)
+    suite = make_suite()
+    items = suite.items(split)
+    features[1:] = features[torch.arange(15) % 2]  # thirteen are one of two pictures
+    features[4::4] = torch.randn(3, 1, 6, generator=torch.Generator().manual_seed(1))
+    found = suite.evaluate(vlm, features, items, KINDS, PROMPTS).likelihoods
+    vlm.eval()
+    for picture, caption in np.argwhere(np.isfinite(found["captions"])):
+        alone = plain(vlm, features[picture], "caption", items[caption].caption)
+        assert found["captions"][picture, caption] == pytest.approx(alone, abs=1e-4)
+    assert (np.isfinite(found["captions"]).sum(axis=1) < 16).all()  # only what is asked
+    apart = suite.evaluate(vlm, features + 1e-6 * torch.randn(16, 1, 6), items, KINDS, PROMPTS).likelihoods
+    for name, values in found.items():
+        np.testing.assert_allclose(values, apart[name], atol=1e-4)
+    suite.evaluate(vlm, torch.zeros(16, 1, 6), items, KINDS, PROMPTS)
+    captions, kinds, captions_apart, kinds_apart, captions_blind, kinds_blind = rows
+    assert captions_blind < captions < captions_apart == 16
+    assert (kinds_blind, kinds, kinds_apart) == (1, 5, 16)
 
 
 def test_a_fraction_measures_the_first_groups(

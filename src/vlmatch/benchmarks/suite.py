@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -180,18 +181,44 @@ def _matrix(
     asked: Mapping[int, Sequence[int]],
     batch_size: int,
 ) -> Array:
-    """Log-likelihoods of texts by picture, (n, texts); NaN where they are not asked."""
-    pictures = list(asked)
+    """Log-likelihoods of texts by picture, (n, texts); NaN where they are not asked.
+
+    Pictures with equal features are asked as one, which is all that a blind model has.
+    """
     prompt = encode(vlm.tokenizer, prompt_of(prompts, question), special=True)
+    rows = _rows(features, asked)
+    candidates = [[texts[text] for text in row.texts] for row in rows]
+    shown = features[torch.tensor([row.pictures[0] for row in rows])]
+    scored = log_likelihoods(vlm, shown, prompt, candidates, batch_size)
     found = np.full((len(features), len(texts)), np.nan)
-    candidates = [[texts[text] for text in asked[picture]] for picture in pictures]
-    scored = log_likelihoods(vlm, features[torch.tensor(pictures)], prompt, candidates, batch_size)
     hidden = not Console().is_terminal
-    for number, values in track(scored, f"benchmarks: {question}", total=len(pictures), transient=True, disable=hidden):
+    for number, values in track(scored, f"benchmarks: {question}", total=len(rows), transient=True, disable=hidden):
         if not bool(torch.isfinite(values).all()):
             raise VlmatchError("benchmarks: a likelihood is not finite; the VLM's weights or features are not")
-        found[pictures[number], list(asked[pictures[number]])] = values.numpy()
+        for picture in rows[number].pictures:
+            wanted = np.isin(rows[number].texts, asked[picture])
+            found[picture, np.array(rows[number].texts)[wanted]] = values.numpy()[wanted]
     return found
+
+
+class _Row(NamedTuple):
+    """Texts that are asked at once about pictures with equal features."""
+
+    pictures: list[int]
+    texts: tuple[int, ...]
+
+
+def _rows(features: Tensor, asked: Mapping[int, Sequence[int]]) -> list[_Row]:
+    """What to ask, in the order of `asked`; a row has at most as many texts as one picture is asked at most."""
+    alike: dict[bytes, list[int]] = {}
+    for picture in asked:
+        alike.setdefault(features[picture].cpu().numpy().tobytes(), []).append(picture)
+    most = max(map(len, asked.values()))
+    rows = []
+    for pictures in alike.values():
+        texts = sorted({text for picture in pictures for text in asked[picture]})
+        rows += [_Row(pictures, tuple(texts[start : start + most])) for start in range(0, len(texts), most)]
+    return rows
 
 
 def _in_groups(
