@@ -104,7 +104,9 @@ def test_scores_follow_from_the_likelihoods_that_are_kept(trained: Path) -> None
     assert again.mean.score == pytest.approx(results.read_file(folder / "result.json").mean.score, abs=1e-4)
 
 
-def test_a_model_trained_in_bfloat16_is_measured_in_float32(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_trained_in_bfloat16_is_measured_in_float32(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked: list[torch.dtype] = []
     ask = Suite.evaluate
 
@@ -117,6 +119,7 @@ def test_a_model_trained_in_bfloat16_is_measured_in_float32(trained: Path, monke
     train(config(trained, "train", "encoder=blind", "llm.dtype=bfloat16", f"task.runs={runs}"))
     assert results.read_file(runs / GROUP / "blind-0" / "result.json").dtype == "bfloat16"
     assert set(asked) == {torch.float32}
+    assert "blind-0: mean 0.000 +- 0.000 (naming 0.000, detail 0.000, category 0.000)" in capsys.readouterr().out
 
 
 def test_curves_and_bars_are_in_mlflow_and_seeds_under_one_run(trained: Path) -> None:

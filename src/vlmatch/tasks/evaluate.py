@@ -94,8 +94,8 @@ def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker:
     every = [read_file(path) for path in run.results_of_all_seeds(Path(config.task.runs))]
     seeds = [found for found in every if Setting.of(found) == Setting.of(result)]  # others await task=evaluate
     tracker.log_seeds(tracker.parent(run.parent, run.parent_tags), seeds)
-    groups = ", ".join(f"{name} {group.score:.3f}" for name, group in result.groups.items())
-    print(f"{run.name}: mean {result.mean.score:.3f} +- {result.mean.standard_error:.3f} ({groups})")
+    groups = ", ".join(f"{name} {group.score:z.3f}" for name, group in result.groups.items())
+    print(f"{run.name}: mean {result.mean.score:z.3f} +- {result.mean.standard_error:.3f} ({groups})")
 
 
 @dataclass(frozen=True)
