@@ -6,10 +6,12 @@ CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help run train collect test test-lmms lint ui report clean
+.PHONY: help setup run train collect test test-lmms lint ui report clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready ## make the environment, and nothing else
 
 run: .venv/.ready ## rank the embedded pool on real images; writes outputs/report.html
 	$(BIN)/python src/run.py task=fetch
@@ -18,9 +20,8 @@ run: .venv/.ready ## rank the embedded pool on real images; writes outputs/repor
 # One one-thread process a core: two processes of two threads each on two cores are many times slower.
 train: .venv/.ready ## train and measure the VLMs of training/dvc.yaml that have no result in results/ (hours), then collect
 	$(BIN)/python src/run.py task=fetch task.what=split
-	@missing=$$($(BIN)/dvc stage list training/dvc.yaml --name-only | \
-	  sed -nE 's#.*:evaluate@([0-9]+)-([^-]+)-(.+)-([^-]+)#& results/embedded/\3-\2/\4-\1.json#p' | \
-	  while read -r stage result; do [ -e $$result ] || echo $$stage; done); \
+	@stages=$$($(BIN)/dvc stage list training/dvc.yaml --name-only) && \
+	missing=$$(printf '%s\n' $$stages | $(BIN)/python training/missing.py) || exit 1; \
 	if [ -z "$$missing" ]; then echo "every VLM of training/dvc.yaml has its result"; exit 0; fi; code=0; \
 	printf '%s\n' $$missing | OMP_NUM_THREADS=1 xargs -P $(CORES) -I{} \
 	  sh -c '$(BIN)/dvc --wait-for-lock repro {} || exit 1' || code=1; \
@@ -29,8 +30,8 @@ train: .venv/.ready ## train and measure the VLMs of training/dvc.yaml that have
 collect: .venv/.ready ## put the results of finished trainings into results/
 	$(BIN)/python src/run.py task=collect
 
-test: .venv/.ready ## run the tests
-	$(BIN)/python -m pytest
+test: .venv/.ready ## run the tests, a file at a time on each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile
 
 test-lmms: .venv-lmms/.ready ## run the tests that need lmms-eval, in an environment of its own
 	.venv-lmms/bin/python -m pytest tests/benchmarks/test_lmms.py tests/tasks/test_public.py

@@ -14,10 +14,8 @@ from typing import Any
 import pandas as pd
 import torch
 from gromov_report import machine
-from hydra import compose, initialize_config_dir
 
-import vlmatch.cli
-from vlmatch import paths
+from vlmatch.cli import composed
 from vlmatch.objects import build, plain
 from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.fit import Training
@@ -26,7 +24,6 @@ from vlmatch.vlm.model import VLM, Batch
 from vlmatch.vlm.stage import Stage
 from vlmatch.vlm.tokens import IGNORED
 
-assert vlmatch.cli  # registers the resolvers
 AT_MOST = 1.10
 WIDTH = 1280
 
@@ -50,9 +47,7 @@ def main() -> None:
 
 def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
     """Rounds of whole steps and of bare ones over the same batches, in turn; medians over all steps."""
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        overrides = ["recipe=embedded", f"llm={llm}", f"recipe.stages.0.steps={steps}"]
-        config = compose("config", [*overrides, "recipe.stages.0.data.share=vlm_a"])
+    config = composed("recipe=embedded", "recipe.data=vlm_a", f"llm={llm}", f"recipe.stages.0.steps={steps}")
     recipe = plain(config.recipe)
     model = build(plain(config.llm))
     random = torch.Generator().manual_seed(0)

@@ -3,14 +3,17 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from vlmatch import paths
+from made_results import result
+from vlmatch import paths, results
 from vlmatch.embeddings.header import Recipe
 from vlmatch.objects import build
+from vlmatch.results import Suite, write
 
 ROOT = paths.root()
 DVC = [sys.executable, "-m", "dvc"]
@@ -72,10 +75,10 @@ def test_make_train_runs_what_is_missing_and_a_failure_stops_none_of_the_others(
     """With programs in place of dvc and Python that say what they were asked; dvc exits with 255, which ends xargs."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     stages = [f"training/dvc.yaml:evaluate@0-vlm_a-llm-of-dashes-{encoder}" for encoder in "abcd"]
-    said = "\n".join([*stages, "training/dvc.yaml:train@0-vlm_a-llm-of-dashes-c", "training/dvc.yaml:pretrain@e"])
+    said = "\n".join([*stages, "training/dvc.yaml:pretrain@e"])
     programs = {
         "dvc": f'[ "$1" = stage ] && echo "{said}" && exit\necho "$*"\ncase "$3" in *-b) exit 255;; esac\n',
-        "python": 'echo "$*"\n',
+        "python": 'case "$1" in training/missing.py) grep -e "-[bcd]$";; *) echo "$*";; esac\n',
     }
     for name, script in programs.items():
         path = tmp_path / ".venv" / "bin" / name
@@ -84,15 +87,28 @@ def test_make_train_runs_what_is_missing_and_a_failure_stops_none_of_the_others(
         path.chmod(0o755)
     for name in ("requirements.lock", "pyproject.toml", ".venv/.ready"):  # in this order: .ready is newer
         (tmp_path / name).touch()
-    result = tmp_path / "results" / "embedded" / "llm-of-dashes-vlm_a" / "a-0.json"
-    result.parent.mkdir(parents=True)
-    result.touch()
     done = subprocess.run(["make", "-s", "train"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2, "make's own for a failed target"
     first, *repros, last = done.stdout.splitlines()
     assert first == "src/run.py task=fetch task.what=split"
     assert sorted(repros) == [f"--wait-for-lock repro {stage}" for stage in stages[1:]]
     assert last == "src/run.py task=collect"
+
+
+def test_a_result_of_another_version_is_missing(tmp_path: Path) -> None:
+    recipe = yaml.safe_load((ROOT / "conf/recipe/embedded.yaml").read_text())
+    now = results.Recipe(recipe["name"], recipe["version"], "f" * 64)
+    for name, others in {
+        "whole": {},
+        "old": {"recipe": replace(now, version=now.version - 1)},
+        "other": {"suite": Suite("selection", 1, 240)},
+    }.items():
+        write(tmp_path, result(name, 0.2, llm="llm-of-dashes", **{"recipe": now, **others}))
+    stages = {name: f"training/dvc.yaml:evaluate@0-vlm_a-llm-of-dashes-{name}" for name in ("whole", "old", "other")}
+    names = [*stages.values(), stages["whole"].replace("@0", "@1"), stages["old"].replace("evaluate", "train")]
+    command = [sys.executable, "training/missing.py", f"++results={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, input="\n".join(names), capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [stages["old"], stages["other"], stages["whole"].replace("@0", "@1")]
 
 
 def test_heads_wait_for_their_backbones(pipeline: dict) -> None:

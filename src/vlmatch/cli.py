@@ -5,7 +5,7 @@ import signal
 import sys
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from vlmatch import paths
 from vlmatch.complaints import DEBUG, complaint
@@ -58,6 +58,14 @@ def arguments_for_hydra(arguments: list[str]) -> list[str]:
         os.environ[DEBUG] = "1"
     rest = [argument for argument in arguments if argument not in multirun and argument != "--debug"]
     return ["--multirun", *rest] if multirun & set(arguments) else rest
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The whole config as a command with these overrides has it, for notebooks, scripts and tests."""
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
+        return compose("config", list(overrides))
 
 
 def run_task(config: Any) -> Any:

@@ -88,6 +88,10 @@ class Suite:
     version: int
     items: int
 
+    def is_of(self, name: str, version: int) -> bool:
+        """Whether it is the suite of that name and version, over however many items."""
+        return (self.name, self.version) == (name, version)
+
 
 @dataclass(frozen=True)
 class Moment:

@@ -8,18 +8,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 
-import vlmatch.cli
 from vlmatch import paths
 from vlmatch.benchmarks.selection import groups_of, same_category, selected
 from vlmatch.benchmarks.suite import Suite
+from vlmatch.cli import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
 from vlmatch.probes.sources import concept
 from vlmatch.probes.split import Item, Split
 
-assert vlmatch.cli  # registers the resolvers
 SOURCES = {"clipart": {"items": 8, "of_category": 5}, "openmoji": {"items": 4, "of_category": 3}}
 
 
@@ -88,8 +86,7 @@ def test_wrong_settings_are_errors(make_suite: Callable[..., Suite], options: di
 
 
 def test_the_shipped_suite_finds_its_pictures_in_the_real_split() -> None:
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        config = compose("config").split
+    config = composed().split
     missing = [name for name in config.sources if not Path(config.sources[name].path).is_dir()]
     hashed = list((paths.cache() / "probes").glob("split-openmoji-*.json"))
     if missing or not hashed or not Path(config.stamps.path).is_dir():

@@ -2,13 +2,9 @@
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
-import vlmatch.cli
-from vlmatch import paths
+from vlmatch.cli import composed
 from vlmatch.llms.dtypes import dtype_of_cpu, fast_dtype
-
-assert vlmatch.cli  # registers the resolvers
 
 
 @pytest.mark.parametrize(
@@ -28,25 +24,22 @@ def test_a_cpu_takes_bfloat16_where_it_has_instructions_for_it(capabilities: dic
     assert dtype_of_cpu(capabilities) == dtype
 
 
-def composed(*overrides: str) -> str:
+def chosen(*overrides: str) -> str:
     """The LLM's dtype in the configuration that a command composes."""
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        return str(compose("config", overrides=["llm=smollm2", *overrides]).llm.dtype)
+    return str(composed("llm=smollm2", *overrides).llm.dtype)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks the CPU")
 @pytest.mark.parametrize("task", ["train", "evaluate"])
 def test_the_embedded_recipe_asks_this_machine(task: str) -> None:
-    assert composed(f"task={task}") == fast_dtype() == dtype_of_cpu(torch.cpu.get_capabilities())
+    assert chosen(f"task={task}") == fast_dtype() == dtype_of_cpu(torch.cpu.get_capabilities())
 
 
 @pytest.mark.parametrize("recipe", ["paper", "llava15", "single_gpu"])
 def test_an_llm_that_learns_is_in_float32(recipe: str) -> None:
-    assert composed("task=train", f"recipe={recipe}", "llm=qwen2.5-7b") == "float32"
-    assert composed("task=embed", f"recipe={recipe}", "llm=qwen2.5-7b") == "bfloat16"  # the LLM's own
+    assert chosen("task=train", f"recipe={recipe}", "llm=qwen2.5-7b") == "float32"
+    assert chosen("task=embed", f"recipe={recipe}", "llm=qwen2.5-7b") == "bfloat16"  # the LLM's own
 
 
 def test_the_command_line_has_the_last_word() -> None:
-    assert (
-        composed("task=train", "llm.dtype=float16") == composed("task=train", "recipe.llm_dtype=float16") == "float16"
-    )
+    assert chosen("task=train", "llm.dtype=float16") == chosen("task=train", "recipe.llm_dtype=float16") == "float16"

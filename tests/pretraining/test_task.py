@@ -5,20 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
-import vlmatch.cli  # noqa: F401, it registers the resolvers of the config
-from vlmatch import paths
+from vlmatch.cli import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
 from vlmatch.tasks.pretrain import pretrain
 
 
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        return compose("config", overrides=["task=pretrain", *overrides])
+def config(*overrides: str) -> DictConfig:
+    return composed("task=pretrain", *overrides)
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def test_a_training_ends_in_weights_that_its_yaml_loads(overrides: list[str], tm
     (tmp_path / "drawn").mkdir()
     name = "category_resnet_emoji"
     with torch.random.fork_rng(devices=[]):
-        pretrain(composed(*overrides, f"pretrain={name}", "pretrain.image_size=32", "pretrain.epochs=2"))
+        pretrain(config(*overrides, f"pretrain={name}", "pretrain.image_size=32", "pretrain.epochs=2"))
 
     card = json.loads((tmp_path / "weights" / name / "card.json").read_text())
     assert card["sources"] == ["emoji_google"]
@@ -46,7 +43,7 @@ def test_a_training_ends_in_weights_that_its_yaml_loads(overrides: list[str], tm
     assert name in (tmp_path / "weights" / "README.md").read_text()
     assert not list((tmp_path / "store" / "pretraining").iterdir())  # no checkpoint is left behind
 
-    settings = plain(composed(f"encoder={name}").encoder)
+    settings = plain(config(f"encoder={name}").encoder)
     settings |= {"checkpoint": str(tmp_path / "weights" / name / "model.safetensors"), "sha256": card["sha256"]}
     encoder = build(settings)
     assert encoder.weights_sha256 == card["sha256"]
@@ -56,10 +53,10 @@ def test_a_training_ends_in_weights_that_its_yaml_loads(overrides: list[str], tm
 
 def test_without_a_name_the_names_are_listed() -> None:
     with pytest.raises(VlmatchError, match=r"wants the name of an encoder: pretrain=one of autoencoder_resnet_both, "):
-        pretrain(composed())
+        pretrain(config())
 
 
 def test_openmoji_is_refused_from_the_command_line_too(overrides: list[str], tmp_path: Path) -> None:
     (tmp_path / "drawn").mkdir()
     with pytest.raises(VlmatchError, match="nothing is trained on 'openmoji'"):
-        pretrain(composed(*overrides, "pretrain=category_resnet_emoji", "pretrain.sources=[openmoji]"))
+        pretrain(config(*overrides, "pretrain=category_resnet_emoji", "pretrain.sources=[openmoji]"))

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 
-import vlmatch.cli
 from vlmatch import paths
+from vlmatch.cli import composed
 from vlmatch.objects import build, plain
 from vlmatch.probes.images import MAX_PIXELS
 from vlmatch.probes.pairs import Entry
@@ -15,14 +14,11 @@ from vlmatch.probes.reading import Reader
 from vlmatch.probes.shares import share_of
 from vlmatch.probes.split import Split
 
-assert vlmatch.cli  # registers the resolvers
-
 
 @pytest.fixture(scope="module")
 def real() -> Split:
     """The split as conf/split/default.yaml makes it."""
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        config = compose("config").split
+    config = composed().split
     missing = [name for name in config.sources if not Path(config.sources[name].path).is_dir()]
     hashed = list((paths.cache() / "probes").glob("split-openmoji-*.json"))
     if missing or not hashed or not Path(config.stamps.path).is_dir():

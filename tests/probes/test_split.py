@@ -7,22 +7,18 @@ from typing import Any
 import imagehash
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import vlmatch.cli
 from made_sources import draw, made
-from vlmatch import paths
+from vlmatch.cli import composed
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.objects import build, plain
 from vlmatch.probes.pairs import Entry, ProbeSet
 from vlmatch.probes.selection import Options
 from vlmatch.probes.selection import build as build_probe
 from vlmatch.probes.split import Item, Split, split
-
-assert vlmatch.cli  # registers the resolvers
 
 SHARES = {
     "clipart": {"vlm_a": 0.6, "benchmarks": 0.2, "encoder_training": 0.2},
@@ -231,9 +227,4 @@ def test_a_source_that_differs_from_its_dvc_file_is_refused(pictures: list[Path]
 
 def test_sources_that_are_not_there_name_the_command(tmp_path: Path) -> None:
     with pytest.raises(NotHereError, match="task=fetch"):
-        build(plain(real_config(f"sources={tmp_path}").split))
-
-
-def real_config(*overrides: str) -> Any:
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+        build(plain(composed(f"sources={tmp_path}").split))

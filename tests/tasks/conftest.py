@@ -1,4 +1,4 @@
-"""Shared by the tests of tasks: the composed config, empty caches, and files put into them."""
+"""Shared by the tests of tasks: empty caches, and files put into them."""
 
 import os
 from collections.abc import Callable
@@ -6,27 +6,12 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
-import vlmatch.cli
-from vlmatch import packages, paths
+from vlmatch import packages
+from vlmatch.cli import main
 from vlmatch.packages import Package
 
-assert vlmatch.cli  # registers the resolvers
-
 Put = Callable[..., Path]
-
-
-@pytest.fixture
-def composed() -> Callable[..., DictConfig]:
-    """The whole config for some overrides."""
-
-    def compose_with(*overrides: str) -> DictConfig:
-        with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-            return compose("config", list(overrides))
-
-    return compose_with
 
 
 @pytest.fixture
@@ -80,7 +65,7 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         own = [f"store={tmp_path}/store", f"outputs={tmp_path}/outputs", f"tracking.folder={tmp_path}/mlruns"]
         code = 0
         try:
-            vlmatch.cli.main([*own, *arguments])
+            main([*own, *arguments])
         except SystemExit as stop:
             code = int(stop.code or 0)
         return code, *capsys.readouterr()

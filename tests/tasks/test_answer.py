@@ -1,6 +1,5 @@
 """The answer: trainings in `results` stand beside the scores, in the terminal and in the report."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from omegaconf import DictConfig
 
 from made_results import result
 from made_rows import row
+from vlmatch.cli import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.results import write
 from vlmatch.tasks.answer import answer
@@ -16,7 +16,7 @@ ENCODERS = {name: 0.4 - 0.05 * place for place, name in enumerate("abcdefg")}
 
 
 @pytest.fixture
-def config(composed: Callable[..., DictConfig], tmp_path: Path) -> DictConfig:
+def config(tmp_path: Path) -> DictConfig:
     return composed(f"outputs={tmp_path}/outputs", f"store={tmp_path}/store", f"++results={tmp_path}/results")
 
 

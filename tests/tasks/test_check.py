@@ -12,6 +12,7 @@ from rich.console import Console
 from llms.conftest import byte_tokens, make_tokenizer, save_tiny  # noqa: F401 - fixtures
 from tasks.conftest import Put
 from vlmatch import paths
+from vlmatch.cli import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.packages import Package
 from vlmatch.tasks.check import asked_for, show, summary
@@ -40,7 +41,7 @@ def one_of_each() -> list[Model]:
     return [*found, Model("llm", "l", where[0], "Qwen Research License (non-commercial)", "no")]
 
 
-def test_every_name_is_whole_at_every_width(composed, empty_caches: Path) -> None:
+def test_every_name_is_whole_at_every_width(empty_caches: Path) -> None:
     found = list(models(composed()))
     for width in (80, 120, 180):
         _assert_readable(printed(found, width), found, width)
@@ -109,7 +110,7 @@ def test_an_unmeasured_package_leaves_the_sum_open() -> None:
     assert summary("encoder", found) == "encoders: 1 at first use (?)"
 
 
-def test_a_made_up_cache_shows_in_the_table(composed, put_in_hub_cache: Put) -> None:
+def test_a_made_up_cache_shows_in_the_table(put_in_hub_cache: Put) -> None:
     put_in_hub_cache("meta-llama/Llama-3.2-1B-Instruct", "config.json", "tokenizer.json", "model.safetensors")
     found = list(models(composed()))
     status = {each.name: each.where.status for each in found}
@@ -118,7 +119,7 @@ def test_a_made_up_cache_shows_in_the_table(composed, put_in_hub_cache: Put) -> 
     assert "LLMs: 1 in cache (0.1 MB)" in printed(found, 120)
 
 
-def test_the_table_is_true_here(composed) -> None:
+def test_the_table_is_true_here() -> None:
     """Packages unpacked on this machine, as found from the yamls' text alone, against the table."""
     for each in models(composed()):
         text = (paths.conf() / each.kind / f"{each.name}.yaml").read_text()
@@ -142,7 +143,7 @@ def test_the_catalogue_decides_on_commerce_then_the_strictest_licence() -> None:
     assert commercial_use("llm", "a", "something new AND CC-BY-NC-4.0") == "no"
 
 
-def test_every_llm_has_a_known_licence(composed) -> None:
+def test_every_llm_has_a_known_licence() -> None:
     unknown = [each.name for each in models(composed()) if each.kind == "llm" and each.commercial_use == "unclear"]
     assert unknown == []
 
@@ -215,7 +216,7 @@ def test_a_packaged_encoder_is_described_from_the_catalogue(cli, picture_folder:
     assert 0.8 < float(agreement[1]) <= 1
 
 
-def test_published_places_are_shown(composed, picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_places_are_shown(picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vlmatch.tasks import trial
 
     monkeypatch.setattr(trial, "standings", lambda name: [f"Table, recipe: 51.2, 3rd of 18 for {name}"])
@@ -243,7 +244,7 @@ def test_a_model_that_is_not_here_is_one_line_and_exit_code_2(cli, empty_caches:
     assert out == ""
 
 
-def test_a_feature_that_is_not_finite_is_an_error(composed, picture_folder: Path, monkeypatch) -> None:
+def test_a_feature_that_is_not_finite_is_an_error(picture_folder: Path, monkeypatch) -> None:
     import torch
 
     from vlmatch.encoders.controls import Pixels

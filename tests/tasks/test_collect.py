@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from made_results import result
-from vlmatch.results import Result, read, rendered, write, write_file
+from vlmatch.results import Result, Suite, read, rendered, write, write_file
 
 
 @pytest.fixture
@@ -36,6 +36,14 @@ def test_new_runs_are_written_to_their_places_and_shown(collect, tmp_path: Path)
     assert likelihoods == {"a-0": "of a 0 0.345", "a-1": "of a 1 0.355", "blind-0": "of blind 0 0.0"}
     assert ".345" in out
     assert "3 runs: 3 new, 0 replaced, 0 not taken, 0 as before" in out
+
+
+def test_a_run_that_another_suite_measured_is_no_truth(collect, tmp_path: Path) -> None:
+    finished(tmp_path, result("a", 0.3), result("b", 0.4, suite=Suite("selection", 1, 240)))
+    code, _, err = collect()
+    assert code == 2
+    assert "is of the benchmarks 'selection' 1, wanted 'embedded' 1; measure it by those: task=evaluate" in err
+    assert not read(tmp_path / "results")
 
 
 def test_collecting_again_changes_nothing_and_says_what_is_new(collect, tmp_path: Path) -> None:

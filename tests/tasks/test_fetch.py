@@ -4,19 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-import vlmatch.cli
-from vlmatch import paths
+from vlmatch.cli import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.tasks.fetch import fetch, fill
 
-assert vlmatch.cli  # registers the resolvers
-
 
 def config(*overrides: str) -> Any:
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        return compose("config", overrides=["task=fetch", *overrides])
+    return composed("task=fetch", *overrides)
 
 
 def test_what_is_neither_probe_nor_split_is_refused() -> None:

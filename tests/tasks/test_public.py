@@ -66,6 +66,13 @@ def test_no_folder_is_an_error(cli) -> None:
     assert "give task.run=FOLDER" in err
 
 
+def test_a_limit_is_refused_where_a_score_is_only_defined_over_all_items(cli, tmp_path: Path) -> None:
+    code, _, err = cli("task=public", f"task.run={tmp_path}", "task.limit=500", "task.tasks=[gqa,mme,pope]")
+    assert code == 2
+    assert "task.limit=500: the scores of mme are only defined over all items" in err
+    assert "'task.tasks=[gqa,pope]'" in err
+
+
 def test_template_and_padding_are_those_of_the_last_stage() -> None:
     stages: list[dict[str, Any]] = [
         made_vlms.stage(data={"template": "plain"}),

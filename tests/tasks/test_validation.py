@@ -6,6 +6,7 @@ import pytest
 from omegaconf import open_dict
 
 from vlmatch import sweep, validation
+from vlmatch.cli import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.tasks.roster import Model
 from vlmatch.tasks.whereabouts import STATUSES, Whereabouts
@@ -97,7 +98,7 @@ def test_what_an_answer_can_not_tell_apart_is_not_swept_over(
     untouched()
 
 
-def test_a_job_whose_model_has_no_name_fails_by_its_yamls(composed) -> None:
+def test_a_job_whose_model_has_no_name_fails_by_its_yamls() -> None:
     config = composed("encoder=fused", "llm=smollm2")
     with open_dict(config):
         config.hydra = {"runtime": {"choices": {"encoder": "fused", "llm": "smollm2"}}}
@@ -153,7 +154,7 @@ def test_a_bug_in_the_look_ahead_stops_the_sweep_with_its_traceback(cli, untouch
         (["pool=store"], False),
     ],
 )
-def test_only_sweeps_that_embed_are_looked_through(composed, overrides: list[str], matters: bool) -> None:
+def test_only_sweeps_that_embed_are_looked_through(overrides: list[str], matters: bool) -> None:
     assert sweep._embeds(composed(*overrides)) is matters
 
 

@@ -8,6 +8,7 @@ from huggingface_hub import constants
 
 from tasks.conftest import Put
 from vlmatch import paths
+from vlmatch.cli import composed
 from vlmatch.packages import Package
 from vlmatch.tasks.roster import KINDS, model, models
 from vlmatch.tasks.whereabouts import (
@@ -144,7 +145,7 @@ def test_a_derived_encoder_is_as_far_as_the_farthest_of_its_parts(put_package: P
     assert (far.status, far.files) == (HUB, (head, folder))
 
 
-def test_models_whose_weights_the_user_names_say_which_key(composed) -> None:
+def test_models_whose_weights_the_user_names_say_which_key() -> None:
     gguf, fused = model(composed(), "llm", "gguf").where, model(composed(), "encoder", "fused").where
     assert (gguf.status, gguf.weights) == (UNNAMED, "llm.checkpoint=...")
     assert (fused.status, fused.weights) == (UNNAMED, "encoder.members=...")
@@ -152,7 +153,7 @@ def test_models_whose_weights_the_user_names_say_which_key(composed) -> None:
     assert given.where.status == HERE
 
 
-def test_on_a_new_machine_only_what_needs_no_package_is_here(composed, empty_caches: Path) -> None:
+def test_on_a_new_machine_only_what_needs_no_package_is_here(empty_caches: Path) -> None:
     found = list(models(composed()))
     assert {each.kind for each in found} == set(KINDS)
     here = {each.name for each in found if each.where.status == HERE}
@@ -166,7 +167,7 @@ def test_on_a_new_machine_only_what_needs_no_package_is_here(composed, empty_cac
     assert status["llama3.1-8b"] == status["gemma2-2b"] == LOGIN
 
 
-def test_every_package_that_a_yaml_names_has_a_measured_size(composed, empty_caches: Path) -> None:
+def test_every_package_that_a_yaml_names_has_a_measured_size(empty_caches: Path) -> None:
     absent = {package for each in models(composed()) for package in each.where.absent}
     assert {package.name for package in absent if size_to_come([package]) is None} == set()
 

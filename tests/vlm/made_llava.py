@@ -36,7 +36,8 @@ LLMS = {
     "phi": (transformers.PhiConfig, {**SIZES, "num_attention_heads": 4}),
 }
 CHAT = (
-    "{{ bos_token }}{% for message in messages %}[{{ message.role }}]{{ message.content }}{% endfor %}"
+    "{{ bos_token }}{% for message in messages %}[{{ message.role }}]{{ message.content }}"
+    "{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}[assistant]{% endif %}"
 )
 

@@ -183,14 +183,46 @@ def test_an_answer_that_repeats_the_templates_own_words_is_found() -> None:
     assert learnt(TOKENIZERS["qwen2.5"], tokens) == ["a<|im_end|>"]
 
 
-def test_a_template_that_adds_to_the_last_turn_alone_is_followed() -> None:
-    """As Qwen3's, which puts an empty thought in front of the last answer."""
-    thinking = unmarked(CHATML.replace("⟦", "{% if loop.last %}<think></think>{% endif %}"))
+THINKING = unmarked(CHATML.replace("⟦", "{% if loop.last %}<think></think>{% endif %}"))
+UNASKED = "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+
+
+def test_an_empty_thought_in_front_of_the_last_answer_is_asked_for_too() -> None:
+    """As Qwen3's template has it."""
+    end = "<|im_start|>assistant\n{% endif %}"
+    thinking = THINKING.removesuffix(end) + end.replace("{% endif %}", UNASKED + "{% endif %}")
     tokenizer = tokenizer_of(("<|im_start|>", "<|im_end|>"), thinking, None)
-    assert learnt(tokenizer, Conversations("chat", tokenizer).tokenised(TWO_TURNS)) == [
-        "A cat, 5 years old.<|im_end|>",
-        "Two.<|im_end|>",
-    ]
+    conversations = Conversations("chat", tokenizer)
+    tokens = conversations.tokenised(TWO_TURNS)
+    assert learnt(tokenizer, tokens) == ["A cat, 5 years old.<|im_end|>", "Two.<|im_end|>"]
+    prompt = conversations.prompt(TWO_TURNS[:3])
+    assert list(tokens.ids[: len(prompt)]) == prompt
+    assert tokens.labels[len(prompt)] != IGNORED
+
+
+def test_answers_that_do_not_follow_on_what_asks_for_them_are_refused() -> None:
+    tokenizer = tokenizer_of(("<|im_start|>", "<|im_end|>"), THINKING, None)
+    with pytest.raises(VlmatchError, match="what is learnt would not be what is asked; choose template: vicuna_v1"):
+        Conversations("chat", tokenizer)
+
+
+def test_the_end_of_an_answer_is_learnt_also_behind_a_space() -> None:
+    """As Llama 2's chat has it."""
+    spaced = (
+        "{% for m in messages %}{% if m.role == 'user' %}<s>[INST] {{ m.content }} [/INST]"
+        "{% else %} {{ m.content }} </s>{% endif %}{% endfor %}"
+    )
+    tokenizer = tokenizer_of(("<s>", "</s>"), spaced, "<s>", "</s>")
+    conversations = Conversations("chat", tokenizer)
+    assert learnt(tokenizer, conversations.tokenised(TWO_TURNS)) == ["A cat, 5 years old. </s>", "Two. </s>"]
+    assert conversations.ends == (tokenizer.eos_token_id,)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_ends_an_answer_is_known(name: str) -> None:
+    conversations = Conversations("chat", TOKENIZERS[name])
+    taught = [label for label in conversations.tokenised(TWO_TURNS).labels if label != IGNORED]
+    assert conversations.ends == (taught[-1],)
 
 
 def test_one_picture_goes_in_front_and_several_stay_where_they_are() -> None:
@@ -233,10 +265,11 @@ def test_what_is_no_conversation_is_said_in_one_line(turns: list[Turn], message:
         ("chat", unmarked(GEMMA), [Turn(SYSTEM, "Hi."), *TWO_TURNS], "System role not"),
         (
             "chat",
-            "{% for m in messages %}{{ m.content | replace('cat', 'dog') }}\n{% endfor %}",
+            "{% for m in messages %}{{ m.content | replace('cat', 'dog') }}<end_of_turn>{% endfor %}",
             TWO_TURNS,
             "changes what is said",
         ),
+        ("chat", "{% for m in messages %}{{ m.content }}\n{% endfor %}", TWO_TURNS, "would not learn to stop"),
     ],
 )
 def test_what_a_template_or_tokenizer_cannot_do_is_an_error(

@@ -74,14 +74,20 @@ def arguments(home: Path, recipe: str, llm: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def trained(home: Path) -> Path:
-    """Both recipes by two processes, started as torchrun does; one after the other, since imports take longest."""
-    commands = json.dumps(
-        [
-            arguments(home, "paper", "qwen2"),
-            arguments(home, "llava15", "llama"),
-            [*arguments(home, "paper", "qwen2"), "trainer.strategy=fsdp", f"task.runs={home}/fsdp"],
-        ]
-    )
+    """Both recipes by two processes, started as torchrun does, and one by a third alone.
+
+    Commands of a process come one after the other, since imports take longest.
+    """
+    commands = [
+        arguments(home, "paper", "qwen2"),
+        arguments(home, "llava15", "llama"),
+        [*arguments(home, "paper", "qwen2"), "trainer.strategy=fsdp", f"task.runs={home}/fsdp"],
+    ]
+    alone = [
+        *arguments(home, "llava15", "llama"),
+        *("trainer.strategy=auto", "trainer.devices=1", f"task.runs={home}/alone", f"tracking.folder={home}/alone"),
+        *(f"recipe.stages.{number}.accumulate=2" for number in (0, 1)),
+    ]
     script = (
         "import json, sys\nfrom vlmatch.cli import main\nfor command in json.loads(sys.argv[1]):\n    main(command)"
     )
@@ -89,17 +95,18 @@ def trained(home: Path) -> Path:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("VLMATCH_")}
-    shared = {**inherited, "PYTHONPATH": str(paths.root() / "src"), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
-    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    own = {**inherited, "PYTHONPATH": str(paths.root() / "src"), "OMP_NUM_THREADS": "1"}
+    shared = {**own, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ranks = [{**shared, "RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1")]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", script, commands], cwd=home, env={**shared, "RANK": rank, "LOCAL_RANK": rank},
+            [sys.executable, "-c", script, json.dumps(asked)], cwd=home, env=env,
             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )
-        for rank in ("0", "1")
+        for env, asked in ((ranks[0], commands), (ranks[1], commands), (own, [alone]))
     ]  # fmt: skip
     said = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(text[-3000:] for text in said)
+    assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(text[-3000:] for text in said)
     return home
 
 
@@ -125,6 +132,13 @@ def test_ten_steps_a_stage_by_two_processes(trained: Path, recipe: str, llm: str
         state = load_file(folder / "final" / f"{part}.safetensors")
         assert all(torch.isfinite(value).all() for value in state.values())
     assert {file.stem for file in (folder / "final").glob("*.safetensors")} == learnt
+
+
+def test_two_processes_tell_the_losses_of_one_that_takes_their_parts_in_turn(trained: Path) -> None:
+    both, alone = (
+        json.loads((finished(trained / runs / "llava15") / "training.json").read_text()) for runs in ("runs", "alone")
+    )
+    np.testing.assert_allclose(both["losses"], alone["losses"], rtol=1e-4)
 
 
 def test_fsdp_gives_the_losses_and_weights_of_ddp(trained: Path) -> None:

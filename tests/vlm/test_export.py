@@ -113,8 +113,10 @@ def test_an_llm_in_16_bits_keeps_its_weights(tmp_path):
 @pytest.mark.parametrize("template", ["chat", "vicuna_v1"])
 def test_messages_become_the_tokens_of_the_training(tmp_path, pictures, template):
     vlm = made(tmp_path, chat=CHAT)
+    vlm.causal_lm.generation_config.eos_token_id = 7  # as where a base LLM was taught the template's own end
     assert export(vlm, tmp_path / "llava", template=template) == []
     model, processor = loaded(tmp_path / "llava")
+    assert set(model.generation_config.eos_token_id) == {7, vlm.tokenizer.eos_token_id}
     parts = [{"type": "image", "image": pictures[0]}, {"type": "text", "text": "What is it?"}]
     messages = [
         {"role": "user", "content": parts},

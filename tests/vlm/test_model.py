@@ -105,6 +105,17 @@ def test_generation_equals_the_most_likely_next_token_each_time(vlm: VLM) -> Non
         assert vlm.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True) == text
 
 
+def test_generation_stops_at_an_end_that_was_taught(vlm: VLM) -> None:
+    ids = encode(vlm.tokenizer, "a<image>is", special=True)
+    prompt = expanded(Tokenised(tuple(ids), tuple(ids)), vlm.tokens_per_image).ids
+    picture = torch.ones(1, 1, 6)
+    with torch.no_grad():
+        logits = vlm.causal_lm(inputs_embeds=vlm.embed(torch.tensor([prompt]), picture)).logits
+    first = int(logits[0, -1].argmax())
+    (whole,), (ended,) = (vlm.generate(picture, [prompt], max_new_tokens=6, ends=ends) for ends in ([], [first]))
+    assert ended == vlm.tokenizer.decode([first]) != whole
+
+
 def test_labels_shift_and_pictures_expand_together() -> None:
     sample = answered([0, IMAGE, 9], [4, 1])
     assert sample.images == 1

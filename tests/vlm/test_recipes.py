@@ -5,20 +5,17 @@ from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pytorch_lightning.strategies import StrategyRegistry
 
-import vlmatch.cli
 from vlmatch import paths
+from vlmatch.cli import composed
 from vlmatch.complaints import complaint
 from vlmatch.objects import build, plain
 from vlmatch.vlm.conversations import TEMPLATES
 from vlmatch.vlm.llava_json import LlavaJson
 from vlmatch.vlm.projector import KINDS
 from vlmatch.vlm.stage import PARTS, Optimisation
-
-assert vlmatch.cli  # registers the resolvers
 
 NAMES = ("paper", "llava15", "llava15_lora", "single_gpu")
 GIVEN = {f"{kind}_{key}": f"/data/{kind}.{key}" for kind in ("pretrain", "instruct") for key in ("json", "images")}
@@ -32,9 +29,8 @@ def test_every_recipe_says_what_it_came_to() -> None:
 
 
 def recipe(name: str, **given: str) -> dict[str, Any]:
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        overrides = [f"recipe={name}", *(f"recipe.{key}={value}" for key, value in given.items())]
-        return plain(compose("config", overrides).recipe)
+    overrides = [f"recipe={name}", *(f"recipe.{key}={value}" for key, value in given.items())]
+    return plain(composed(*overrides).recipe)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,8 +51,7 @@ def test_a_recipe_is_whole_once_its_data_are_given(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_has_the_keys_of_the_embedded_one(name: str) -> None:
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        embedded = OmegaConf.to_container(compose("config", ["recipe=embedded"]).recipe, resolve=False)
+    embedded = OmegaConf.to_container(composed("recipe=embedded").recipe, resolve=False)
     assert isinstance(embedded, dict)
     found = recipe(name, **GIVEN)
     assert set(embedded) - {"prompts"} == set(found) - set(GIVEN)

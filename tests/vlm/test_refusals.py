@@ -1,7 +1,8 @@
 """What stops a training or refuses to start one: in a line, with what was kept."""
 
-import errno
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,21 +58,24 @@ def test_a_gradient_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch:
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "CHECKPOINTS", 4)
-    write, calls = torch.save, 0
+    renamed, calls = fit.renamed, 0
 
-    def full(value: object, path: Path, *rest: object) -> None:
+    @contextmanager
+    def full(path: Path) -> Iterator[Path]:
         nonlocal calls
-        calls += 1
+        calls += path.name == "last.ckpt"
         if calls == 2:
-            Path(path).write_bytes(b"half of it")
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        write(value, path, *rest)
+            yield Path("/dev/full")
+        else:
+            with renamed(path) as temporary:
+                yield temporary
 
     with monkeypatch.context() as patched:
-        patched.setattr(torch, "save", full)
-        with pytest.raises(OSError, match="No space left") as raised:
+        patched.setattr(fit, "renamed", full)
+        with pytest.raises((OSError, RuntimeError)) as raised:
             run(tmp_path)
     assert "the disk is full; free some space" in str(complaint(raised.value))
     folder = tmp_path / "run" / "stages" / "1-align"
@@ -105,6 +109,17 @@ def test_strategies_whose_processes_would_share_batches_are_refused(tmp_path: Pa
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
     with pytest.raises(VlmatchError, match=rf"trainer\.strategy={strategy} .* torchrun"):
         Training(vlm, made_vlms.about(), tmp_path / "run", {**TRAINER, "strategy": strategy}).fit([])
+
+
+def test_adapters_are_not_shared_out_by_fsdp(tmp_path: Path) -> None:
+    stages = [made_vlms.stage(), made_vlms.stage(name="tune", trains={"lora": 1e-3})]
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm", stages=stages, lora=LORA)
+    with pytest.raises(
+        VlmatchError, match=r"recipe=tiny trains LoRA, which trainer\.strategy=fsdp .* give trainer=ddp"
+    ):
+        Training(vlm, made_vlms.about(stages=stages, lora=LORA), tmp_path / "run", {**TRAINER, "strategy": "fsdp"}).fit(
+            []
+        )
 
 
 @pytest.mark.parametrize(

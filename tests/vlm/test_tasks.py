@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from omegaconf import DictConfig
 
 import made_vlms
-import vlmatch.cli  # noqa: F401, it registers the resolvers of the config
-from vlmatch import paths, results
+from vlmatch import results
 from vlmatch.benchmarks.measured import Measured
 from vlmatch.benchmarks.suite import Suite
+from vlmatch.cli import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
 from vlmatch.probes.split import Split
@@ -60,8 +59,7 @@ def config(home: Path, task: str, *overrides: str) -> DictConfig:
     ]
     if task in ("train", "evaluate"):
         settings += ["recipe.stages.0.steps=16", "recipe.stages.0.batch_size=4", "recipe.llm_dtype=float32"]
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        return compose("config", overrides=settings)
+    return composed(*settings)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +163,17 @@ def test_what_has_finished_is_not_done_again(
     monkeypatch.setattr(Stage, "training_step", None)
     train(config(trained, "train"))
     assert "embedded/tiny-vlm_a/pixels16-0: done before" in capsys.readouterr().out
+
+
+def test_what_another_suite_measured_is_measured_again_and_not_trained(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stage, "training_step", None)
+    path = trained / "runs" / GROUP / "pixels16-0" / "result.json"
+    before = results.read_file(path)
+    results.write_file(path, replace(before, suite=replace(before.suite, version=0)))
+    train(config(trained, "train"))
+    assert results.read_file(path).suite == before.suite
 
 
 def test_measuring_again_gives_the_same_scores_in_the_same_run(trained: Path) -> None:

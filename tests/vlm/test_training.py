@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,11 +15,12 @@ from vlmatch.vlm import course, fit
 from vlmatch.vlm.course import Fitted, milestones
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.lora import lora_state
-from vlmatch.vlm.material import Material, schedule
+from vlmatch.vlm.material import Listed, Material, Sample, schedule
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.runs import Run
 from vlmatch.vlm.saved import load
 from vlmatch.vlm.stage import Optimisation, Stage
+from vlmatch.vlm.tokens import answered, encode
 
 TWO_STAGES = {
     "lora": LORA,
@@ -46,23 +48,62 @@ def test_a_killed_run_goes_on_with_the_same_losses(
 ) -> None:
     monkeypatch.setattr(fit, "CHECKPOINTS", 4)
     vlm, whole = uninterrupted
-    seen = 0
-
-    def die(*_: object) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == killed_at:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Stage, "on_train_batch_start", die)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run(tmp_path / "killed", **TWO_STAGES)
+    killed(monkeypatch, killed_at, tmp_path / "killed", **TWO_STAGES)
     again, resumed = run(tmp_path / "killed", **TWO_STAGES)
     assert len(resumed.losses) == 21
     torch.testing.assert_close(torch.tensor(resumed.losses), torch.tensor(whole.losses), atol=1e-6, rtol=0)
     for one, other in zip(vlm.projector.parameters(), again.projector.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, at: int, folder: Path, **changes: Any) -> None:
+    """Run until the micro-batch of number `at`, counted from 1 in this process."""
+    seen = 0
+
+    def die(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == at:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stage, "on_train_batch_start", die)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run(folder, **changes)
+
+
+def test_a_run_killed_twice_within_accumulated_steps_loses_no_part_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning's own checkpoints, in a resumed run, are also written behind the first part of a step."""
+    monkeypatch.setattr(fit, "CHECKPOINTS", 3)
+    changes = {"stages": [made_vlms.stage(accumulate=4, batch_size=8)]}
+    _, whole = run(tmp_path / "whole", **changes)
+    killed(monkeypatch, 22, tmp_path / "killed", **changes)  # in step 6, behind the checkpoint of step 4
+    killed(monkeypatch, 6, tmp_path / "killed", **changes)  # in step 6 again
+    checkpoint = torch.load(tmp_path / "killed/run/stages/1-align/last.ckpt", weights_only=True)
+    assert (checkpoint["global_step"], len(checkpoint["losses"])) == (4, 4)
+    _, resumed = run(tmp_path / "killed", **changes)
+    torch.testing.assert_close(torch.tensor(resumed.losses), torch.tensor(whole.losses), atol=1e-6, rtol=0)
+
+
+def test_a_stage_without_checkpointing_follows_one_with_it(tmp_path: Path) -> None:
+    stages = [made_vlms.stage(gradient_checkpointing=True), made_vlms.stage(name="more", steps=3)]
+    vlm, fitted = run(tmp_path, stages=stages)
+    assert fitted.steps == 15
+    assert not vlm.causal_lm.is_activation_checkpointing
+
+
+def test_a_micro_batch_of_text_alone_stops_no_training_of_the_projector(tmp_path: Path) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    seeing = made_vlms.material(vlm)
+    ids = encode(vlm.tokenizer, "no picture", special=True)
+    text = Listed(Sample(f"text {i}", answered(ids, [7 + i, 1]), ()) for i in range(4))
+    mixed = Material({**seeing.parts, "text": (1.0, text)}, seeing.pictures)
+    about = made_vlms.about(stages=[made_vlms.stage(batch_size=2, accumulate=2)])
+    fitted = Training(vlm, about, tmp_path / "run", TRAINER).fit([mixed])
+    assert fitted.steps == 12
+    assert torch.isfinite(torch.tensor(fitted.losses)).all()
 
 
 def test_sixteen_examples_are_learnt_by_heart(tmp_path: Path) -> None:

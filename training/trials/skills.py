@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from hydra import compose, initialize_config_dir
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from skill_pictures import PROMPTS, Album, Lesson, Question, lessons, questions
 from torch import Tensor, nn
 
-import vlmatch.cli
 from vlmatch import paths
 from vlmatch.benchmarks.choices import TIE, above_prior, choice
 from vlmatch.benchmarks.likelihood import log_likelihoods
 from vlmatch.benchmarks.measured import Array, Outcome, standard_error
 from vlmatch.benchmarks.suite import evaluating
+from vlmatch.cli import composed
 from vlmatch.encoders.base import Encoder
 from vlmatch.files import renamed
 from vlmatch.objects import build, plain
@@ -37,7 +36,6 @@ from vlmatch.vlm.model import VLM
 from vlmatch.vlm.saved import load
 from vlmatch.vlm.tokens import answered, encode
 
-assert vlmatch.cli  # noqa: S101 (it registers the resolvers)
 WEIGHTS = {"caption": 0.4, "presence": 0.12, "colour": 0.12, "counting": 0.12, "left_right": 0.12, "words": 0.12}
 STEPS, SEED, BATCH = 200, 0, 16
 BLIND_STEPS = 3  # all its pictures are one, so each question is a tie, whatever it has learnt
@@ -53,8 +51,7 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, default=paths.cache() / "skills")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     options = parser.parse_args()
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        config = compose("config", ["recipe=embedded", "recipe.data=vlm_a", f"recipe.seed={SEED}"])
+    config = composed("recipe=embedded", "recipe.data=vlm_a", f"recipe.seed={SEED}")
     split = build(plain(config.split))
     taught, asked = lessons(split, SEED), questions(split, SEED)
     trial = Trial(config, taught, asked, options.steps, options.kept)
@@ -99,8 +96,7 @@ class Trial:
         """Features (n, cells, d) of an album's pictures, by the grid's side: its one pass serves all variants."""
         path = self.kept / f"{name}-{part}.safetensors"
         if not path.is_file():
-            with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-                encoder: Encoder = build(plain(compose("config", [f"encoder={name}"]).encoder))
+            encoder: Encoder = build(plain(composed(f"encoder={name}").encoder))
             path.parent.mkdir(parents=True, exist_ok=True)
             album = self.taught[0] if part == "train" else self.asked[0]
             with renamed(path) as temporary:

@@ -59,6 +59,7 @@ class VlmatchModel(lmms):
                 self._visual([picture for _, pictures in asked for picture in pictures]),
                 [self._expanded(prompt) for prompt in prompts],
                 int(options.pop("max_new_tokens", self.max_new_tokens)),
+                ends=self.conversations.ends,
                 **sampling(options),
             )
             for number, text in zip(numbers, found, strict=True):

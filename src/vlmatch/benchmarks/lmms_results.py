@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -89,6 +89,17 @@ def read_result_file(path: Path) -> ResultFile:
         config.get("model_args") or "",
         str(plain.get("lmms_eval_version")),
     )
+
+
+def require_whole(tasks: Sequence[str], limit: int | None) -> None:
+    """Refuse a limit for tasks whose score is only defined over all items: VlmatchError that names the others."""
+    whole = [task for task in tasks if task in public_tasks() and public_tasks()[task].whole]
+    if limit is not None and whole:
+        others = [task for task in tasks if task not in whole]
+        raise VlmatchError(
+            f"task.limit={limit}: the scores of {' and '.join(whole)} are only defined over all items; leave the limit "
+            f"out, or ask the others alone: 'task.tasks=[{','.join(others)}]'"
+        )
 
 
 def standard_error(score: float, items: int) -> float:

@@ -20,12 +20,12 @@ NEW, KEPT, REPLACED, REFUSED = "new", "as before", "replaced", "not taken"
 def collect(config: DictConfig) -> None:
     """Copy result.json and likelihoods of every run below `task.runs` to `results`.
 
-    Raises VlmatchError, having written nothing, where no run is finished, where one lacks its likelihoods, and where
-    two are the same one with other results; having written the others, where a result differs from the one that
-    `results` holds, unless `task.replace` is true.
+    Raises VlmatchError, having written nothing, where no run is finished, where one lacks its likelihoods or was
+    measured by another suite than `benchmark`, and where two are the same one with other results; having written the
+    others, where a result differs from the one that `results` holds, unless `task.replace` is true.
     """
     runs, folder = Path(config.task.runs), results_folder(config)
-    found = _finished(runs)
+    found = _finished(runs, config.benchmark.name, config.benchmark.version)
     before = {result.run: result for result in read(folder)}
     otherwise = REPLACED if config.task.replace else REFUSED
     statuses = {run: _status(result, before.get(run), otherwise) for run, (_, result) in found.items()}
@@ -43,13 +43,18 @@ def collect(config: DictConfig) -> None:
         )
 
 
-def _finished(runs: Path) -> dict[Path, tuple[Path, Result]]:
+def _finished(runs: Path, suite: str, version: int) -> dict[Path, tuple[Path, Result]]:
     """Every finished run's file and result by its place below `results/`, in the order of places."""
     found: dict[Path, tuple[Path, Result]] = {}
     for path in sorted(runs.rglob(RESULT)):
         result = read_file(path)
         if not path.with_name(LIKELIHOODS).is_file():
             raise VlmatchError(f"'{path.parent}' has a result and no {LIKELIHOODS}; measure it again by task=evaluate")
+        if not result.suite.is_of(suite, version):
+            raise VlmatchError(
+                f"'{path}' is of the benchmarks '{result.suite.name}' {result.suite.version}, wanted '{suite}' "
+                f"{version}; measure it by those: task=evaluate with its settings"
+            )
         other = found.get(result.run)
         if other is not None and rendered(other[1]) != rendered(result):
             raise VlmatchError(f"'{other[0]}' and '{path}' are both the run {result.run}, and differ; remove one")

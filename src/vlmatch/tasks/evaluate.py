@@ -57,6 +57,12 @@ def evaluate(config: DictConfig) -> None:
         measure(config, run, folder, fitted, tracker, run_id)
 
 
+def has_result(config: DictConfig, folder: Path) -> bool:
+    """Whether the run in `folder` has been measured by this config's suite, as its version is now."""
+    path = folder / RESULT
+    return path.is_file() and read_file(path).suite.is_of(config.benchmark.name, config.benchmark.version)
+
+
 def measurable(run: Run) -> bool:
     """Whether the benchmarks can be asked: they need the prompts that the recipe trained with."""
     return bool(run.recipe.get("prompts"))

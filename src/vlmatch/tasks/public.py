@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from vlmatch.benchmarks.lmms import evaluate_public, require_lmms_eval, write
+from vlmatch.benchmarks.lmms_results import require_whole
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
 from vlmatch.vlm.model import VLM
@@ -22,13 +23,14 @@ def public(config: DictConfig) -> None:
         raise VlmatchError(
             "task=public wants the folder of a trained VLM, in which vlm.json lies; give task.run=FOLDER"
         )
+    tasks = [task["tasks"]] if isinstance(task["tasks"], str) else task["tasks"]
+    require_whole(tasks, task["limit"])
     require_lmms_eval()
     described = description(Path(task["run"]))
     run = Run(described["encoder"], described["llm"], described["recipe"])
     template, pad = trained_with(run.recipe, task["template"])
     vlm = seeing(Path(task["run"]), described, tuple(config.targets))
     to = Path(task["to"]) / f"{run.name}_results.json"
-    tasks = [task["tasks"]] if isinstance(task["tasks"], str) else task["tasks"]
     found = evaluate_public(
         vlm,
         tasks,

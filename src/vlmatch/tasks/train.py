@@ -12,8 +12,8 @@ from vlmatch.encoders.base import Encoder
 from vlmatch.objects import build, plain
 from vlmatch.probes.split import Item
 from vlmatch.ranks import rank as process_rank
-from vlmatch.results import BLIND, RESULT
-from vlmatch.tasks.evaluate import measurable, measure
+from vlmatch.results import BLIND
+from vlmatch.tasks.evaluate import has_result, measurable, measure
 from vlmatch.tracking import Tracker
 from vlmatch.vlm.budget import require_projector
 from vlmatch.vlm.building import build_vlm, feature_shape
@@ -38,7 +38,7 @@ def train(config: DictConfig) -> None:
 
 def _train(config: DictConfig, run: Run) -> None:
     folder = run.claim(Path(config.task.runs))
-    measured = (folder / RESULT).is_file() or not (config.task.measure and measurable(run))
+    measured = has_result(config, folder) or not (config.task.measure and measurable(run))
     if finished(folder) and measured:
         print(f"{run.name}: done before")
         return

@@ -17,8 +17,8 @@ class Collate:
     """Samples with their pictures to one `Batch`.
 
     visual_tokens: what one picture becomes. prefixes: texts that the model has cached, and that samples go without.
-    blank: a picture for batches without any, of which the model uses nothing: processes that exchange gradients must
-    all run the same parts of it.
+    blank: a picture for batches without any, of which the model uses nothing: a loss must depend on the projector, and
+    processes that exchange gradients must all run the same parts.
     """
 
     def __init__(

@@ -41,7 +41,8 @@ class Conversations:
 
     template: 'plain', picture and caption, nothing between (LLaVA's first stage); 'vicuna_v1', a system prompt, then
     'USER:' and 'ASSISTANT:' in turn, each answer ended by the tokenizer's end token (Vicuna 1.1; LLaVA-1.5, Liu et
-    al., 2024); 'chat', the tokenizer's own. Learnt are the answers and the token that ends each.
+    al., 2024); 'chat', the tokenizer's own, without thoughts where it knows `enable_thinking`. Learnt are the answers
+    and the token that ends each (`ends`; 'plain' has none).
     A question's one picture goes in front of its text, on a line of its own; several stay where they are.
 
     Raises VlmatchError on an unknown template, or a tokenizer that can't serve it.
@@ -61,8 +62,9 @@ class Conversations:
         self.tokenizer = tokenizer
         self._special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()} - {""}
         self._known: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
+        self.ends: tuple[int, ...] = (tokenizer.eos_token_id,) if template == "vicuna_v1" else ()
         if template == "chat":
-            self._pieces((USER, ASSISTANT), answer_next=False)
+            self.ends = (tokenizer.convert_tokens_to_ids(self._checked_end()),)
 
     def tokenised(self, turns: Sequence[Turn]) -> Tokenised:
         """Token ids of a conversation that ends with an answer, and labels on its answers alone."""
@@ -142,7 +144,11 @@ class Conversations:
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=answer_next, date_string=DAY
+                    messages,
+                    tokenize=False,
+                    add_generation_prompt=answer_next,
+                    date_string=DAY,
+                    enable_thinking=False,
                 )
             )
         except (ValueError, TypeError, TemplateError) as error:
@@ -151,9 +157,28 @@ class Conversations:
                 "choose template: vicuna_v1"
             ) from error
 
+    def _checked_end(self) -> str:
+        """The token that ends answers; VlmatchError where none does, or answers don't follow on what asks for them."""
+        asked, answered = self._pieces((USER,), answer_next=True), self._pieces((USER, ASSISTANT), answer_next=False)
+        if [piece.rstrip() for piece in asked] != [piece.rstrip() for piece in answered[:2]]:
+            raise VlmatchError(
+                f"template='chat': the tokenizer's chat template asks for an answer by '{asked[1][-40:]}' and has it "
+                f"follow on '{answered[1][-40:]}', so that what is learnt would not be what is asked; choose template: "
+                "vicuna_v1"
+            )
+        end = self._end_token(answered[2]).strip()
+        if not end:
+            raise VlmatchError(
+                "template='chat': no special token ends an answer in the tokenizer's chat template, so that the LLM "
+                "would not learn to stop; choose template: vicuna_v1"
+            )
+        return end
+
     def _end_token(self, text: str) -> str:
-        """The special token that a text starts with, or ''."""
-        return max((token for token in self._special if text.startswith(token)), key=len, default="")
+        """The special token that a text starts with, and the space in front of it; or ''."""
+        start = text.lstrip()
+        token = max((token for token in self._special if start.startswith(token)), key=len, default="")
+        return text[: len(text) - len(start)] + token if token else ""
 
 
 def check_turns(turns: Sequence[Turn], *, answered: bool = True) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vlmatch.encoders.transformers_models import TransformersEncoder
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.llms.quiet import without_progress_bars
+from vlmatch.vlm.conversations import Conversations
 from vlmatch.vlm.lora import lora_state
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.processor import example, image_token, prepared, processor_of
@@ -43,7 +44,8 @@ def export(vlm: VLM, folder: Path, *, template: str | None = None, pad: Sequence
     prefix = prefix_tokens(tower)
     tokenizer, image_id = image_token(vlm.tokenizer)
     config = _config(vlm, tower, activation, image_id, prefix)
-    llava = _llava(config, vlm, tower, projector)
+    ends = vlm.end_ids(() if template is None else Conversations(template, vlm.tokenizer).ends)
+    llava = _llava(config, vlm, tower, projector, ends)
     processor = processor_of(tower, tokenizer, prefix, template, pad)
     working = folder.with_name(f".{folder.name}.{os.getpid()}")
     working.mkdir(parents=True)
@@ -201,7 +203,7 @@ def _config(vlm: VLM, tower: TransformersEncoder, activation: str, image_id: int
     )
 
 
-def _llava(config: Any, vlm: VLM, tower: TransformersEncoder, projector: dict[str, Tensor]) -> Any:
+def _llava(config: Any, vlm: VLM, tower: TransformersEncoder, projector: dict[str, Tensor], ends: list[int]) -> Any:
     """LLaVA with the VLM's own tensors; no memory is taken for others."""
     from transformers import GenerationConfig, LlavaForConditionalGeneration
 
@@ -229,7 +231,7 @@ def _llava(config: Any, vlm: VLM, tower: TransformersEncoder, projector: dict[st
     llava.tie_weights()
     llava.generation_config = GenerationConfig(
         bos_token_id=vlm.tokenizer.bos_token_id,
-        eos_token_id=vlm.causal_lm.generation_config.eos_token_id,
+        eos_token_id=ends or None,
         pad_token_id=vlm.tokenizer.pad_token_id,
         suppress_tokens=[config.image_token_id],
     )

@@ -24,7 +24,7 @@ from vlmatch.vlm.lora import add_lora, lora_state
 from vlmatch.vlm.material import Material, a_picture, schedule, steps_of
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.saved import restore, save
-from vlmatch.vlm.sharding import require_joined, strategy_of
+from vlmatch.vlm.sharding import FSDP, require_joined, require_no_adapters, strategy_of
 from vlmatch.vlm.stage import Optimisation, Stage, used_memory
 
 FINAL, COURSE, DONE, DATA = "final", "course", "training.json", "data.json"
@@ -56,6 +56,7 @@ class Training:
         """
         recipe = self.about["recipe"]
         require_joined(self.trainer)
+        require_no_adapters(self.trainer, recipe)
         plan = [
             steps_of(material, stage["steps"], stage["epochs"], stage["batch_size"])
             for material, stage in zip(materials, recipe["stages"], strict=True)
@@ -76,8 +77,8 @@ class Training:
             if not _no_memory(error):
                 raise
             raise VlmatchError(
-                "the training does not fit into memory; give a larger recipe.stages.N.accumulate, which gives the same "
-                "steps in smaller parts, or recipe.stages.N.gradient_checkpointing=true"
+                "the training does not fit into memory; give a larger recipe.stages.N.accumulate, which takes the "
+                "same samples in smaller parts, or recipe.stages.N.gradient_checkpointing=true"
             ) from error
         if rank() == 0:
             fitted.write(self.folder / DONE)
@@ -96,13 +97,15 @@ class Training:
             return done
         prefixes = self._prefixes(settings, material)
         stage = Stage(self.vlm, self._optimisation(settings, steps), prefixes)
-        callbacks: list[Callback] = [_checkpoints(folder, min(MOST_STEPS, max(1, steps // CHECKPOINTS)))]
+        callbacks: list[Callback] = [Checkpoints(folder, min(MOST_STEPS, max(1, steps // CHECKPOINTS)))]
         if self.about["recipe"].get("prompts"):
             callbacks.append(Course(self.vlm, in_all, before, self.folder / COURSE, self.about))
         trainer = self._trainer(settings, steps, callbacks)
         batches = self._batches(settings, material, steps, trainer, prefixes)
         if settings["gradient_checkpointing"]:
             self.vlm.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+        elif self.vlm.causal_lm.is_activation_checkpointing:
+            self.vlm.causal_lm.gradient_checkpointing_disable()
         last = folder / "last.ckpt"
         trainer.fit(stage, batches, ckpt_path=last if last.is_file() else None, weights_only=True)
         if trainer.global_step < steps:
@@ -143,9 +146,9 @@ class Training:
         )
 
     def _prefixes(self, settings: Mapping[str, Any], material: Material) -> tuple[tuple[int, ...], ...]:
-        """The texts in front of pictures whose keys and values can be kept, since the LLM is frozen."""
+        """The texts in front of pictures whose keys and values can be kept, since the LLM is frozen and whole."""
         frozen = not {"llm", "lora"} & set(settings["trains"]) and not settings["gradient_checkpointing"]
-        prefixes = material.prefixes() if frozen else ()
+        prefixes = material.prefixes() if frozen and self.trainer["strategy"] != FSDP else ()
         return prefixes if self.vlm.cacheable(prefixes) else ()
 
     def _batches(
@@ -157,8 +160,7 @@ class Training:
         prefixes: tuple[tuple[int, ...], ...],
     ) -> Batches:
         """The micro-batches of this process, whose samples go without the prefixes."""
-        several = trainer.world_size > 1 and len(material.pictures) > 0
-        blank = torch.zeros_like(material.pictures[0]) if several else None
+        blank = torch.zeros_like(material.pictures[0]) if len(material.pictures) else None
         return Batches(
             material,
             [
@@ -191,8 +193,22 @@ class Training:
         )
 
 
-def _checkpoints(folder: Path, every: int) -> ModelCheckpoint:
-    return ModelCheckpoint(folder, filename="last", every_n_train_steps=every, enable_version_counter=False)
+class Checkpoints(ModelCheckpoint):
+    """`last.ckpt` after every so many whole steps.
+
+    Lightning's own would also write one behind the first part of an accumulated step, in a run that goes on from a
+    checkpoint of the step before; the gradient of that part would then be lost.
+    """
+
+    def __init__(self, folder: Path, every: int) -> None:
+        super().__init__(folder, filename="last", every_n_train_steps=every, enable_version_counter=False)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Nothing within a step."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
 def data_of(folder: Path) -> list[str] | None:
@@ -221,8 +237,8 @@ class Renamed(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write it beside `path` first."""
-        with renamed(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        with renamed(Path(path)) as temporary, temporary.open("wb") as file:  # given a path, torch hides a full disk
+            torch.save(checkpoint, file)
 
 
 def _no_memory(error: RuntimeError) -> bool:

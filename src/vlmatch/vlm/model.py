@@ -140,9 +140,17 @@ class VLM(nn.Module):
 
     @torch.inference_mode()
     def generate(
-        self, visual: Tensor | None, prompts: Sequence[Sequence[int]], max_new_tokens: int, **options: Any
+        self,
+        visual: Tensor | None,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        ends: Sequence[int] = (),
+        **options: Any,
     ) -> list[str]:
-        """Continue prompts (ids, `IMAGE` once a visual token); greedy unless transformers' `options` differ."""
+        """Continue prompts (ids, `IMAGE` once a visual token); greedy unless transformers' `options` differ.
+
+        ends: token ids that end a text, besides the LLM's own.
+        """
         longest = max(map(len, prompts))
         device = self.causal_lm.get_input_embeddings().weight.device
         ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
@@ -152,9 +160,15 @@ class VLM(nn.Module):
             attention_mask=mask,
             max_new_tokens=max_new_tokens,
             pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=self.end_ids(ends) or None,
             **{"do_sample": False, "repetition_penalty": 1.0, **options},
         )
         return [str(text) for text in self.tokenizer.batch_decode(found, skip_special_tokens=True)]
+
+    def end_ids(self, further: Sequence[int] = ()) -> list[int]:
+        """The token ids that end what the LLM writes: its own, and those that it was taught."""
+        own = self.causal_lm.generation_config.eos_token_id
+        return sorted({*(own if isinstance(own, list) else [] if own is None else [own]), *further})
 
     def _context(self, batch: Batch) -> tuple[Tensor, Tensor, Any]:
         """The attention mask over prefix and sample, the samples' positions, and the prefix's keys and values."""

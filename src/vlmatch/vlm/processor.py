@@ -15,6 +15,7 @@ from vlmatch.vlm.tokens import PLACE, encode
 
 READ_PARTS = f"""\
 {{%- set date_string = date_string if date_string is defined else "{DAY}" -%}}
+{{%- set enable_thinking = enable_thinking if enable_thinking is defined else false -%}}
 {{%- set plain = namespace(messages=[]) -%}}
 {{%- for message in messages -%}}
 {{%- if message.content is iterable and message.content is not string -%}}

@@ -33,6 +33,15 @@ def require_joined(trainer: Mapping[str, Any]) -> None:
         )
 
 
+def require_no_adapters(trainer: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
+    """Refuse LoRA under FSDP: adapters come into blocks that have been shared out, and would differ by process."""
+    if trainer["strategy"] == FSDP and any("lora" in stage["trains"] for stage in recipe["stages"]):
+        raise VlmatchError(
+            f"recipe={recipe['name']} trains LoRA, which trainer.strategy=fsdp doesn't share out; give trainer=ddp "
+            "trainer.strategy=ddp_find_unused_parameters_true"
+        )
+
+
 def shard(vlm: VLM, mesh: Any, half: bool) -> None:
     """Share out every block of encoder and LLM, the projector, what else the encoder has, and the rest.
 

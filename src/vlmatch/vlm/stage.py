@@ -79,7 +79,7 @@ class Stage(LightningModule):
         self._require_finite("loss", float(loss.detach()))
         self._tokens += int(batch.mask.sum())
         self._summed += float(loss.detach()) / self.trainer.accumulate_grad_batches
-        self.log("loss", loss, prog_bar=True, batch_size=len(batch.ids))
+        self.log("loss", loss, prog_bar=True, batch_size=len(batch.ids), sync_dist=self.trainer.world_size > 1)
         return loss
 
     def on_train_start(self) -> None:
@@ -94,18 +94,20 @@ class Stage(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Log what a step took, before its gradient is clipped."""
-        now = time.perf_counter()
+        now, processes = time.perf_counter(), self.trainer.world_size
+        ours = torch.tensor([self._summed, self._tokens], device=self.device)
+        loss, tokens = self.trainer.strategy.reduce(ours, reduce_op="mean").tolist()
         gradients = [p.grad for p in self.vlm.parameters() if p.grad is not None]
         measured = {
             "gradient_norm": float(gathered(nn.utils.get_total_norm(gradients))),
             "learning_rate": optimizer.param_groups[0]["lr"],
-            "tokens_per_second": self._tokens / (now - self._spent),
+            "tokens_per_second": tokens * processes / (now - self._spent),
             "memory_gib": used_memory() / 2**30,
         }
         if self.trainer.precision != "16-mixed":  # its scaler leaves such steps out
             self._require_finite("gradient's norm", measured["gradient_norm"])
         self.log_dict(measured)
-        self.losses.append(self._summed)
+        self.losses.append(loss)
         self.seconds += now - self._spent
         self._spent, self._tokens, self._summed = now, 0, 0.0
 
