@@ -17,6 +17,12 @@ def test_strangers_are_refused(target: str) -> None:
             build(config)
 
 
+@pytest.mark.parametrize("target", ["vlmatch.vlm.saved.load", "vlmatch.cli.main", "vlmatch.tasks.train.train"])
+def test_what_would_allow_strangers_itself_is_no_part_of_a_config(target: str) -> None:
+    with pytest.raises(VlmatchError, match="runs something and builds nothing"):
+        build({"_target_": "vlmatch.encoders.controls.Pixels", "name": "x", "size": {"_target_": target}})
+
+
 def test_a_stranger_may_be_allowed_by_name() -> None:
     assert build({"_target_": "collections.Counter", "a": 2}, allowed=("collections.",))["a"] == 2
 

@@ -1,4 +1,4 @@
-"""The README's code does what the README says, and every command of the documents composes."""
+"""The README's code does what the README says, and every `src/run.py` in it and in the documents composes."""
 
 import re
 import shlex

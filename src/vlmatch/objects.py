@@ -5,6 +5,9 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 
+# What takes configs or folders of a stranger's choice, and would allow what they name.
+_RUN = ("vlmatch.cli.", "vlmatch.objects.", "vlmatch.tasks.", "vlmatch.vlm.saved.")
+
 
 def build(config: Mapping[str, Any], *, allowed: tuple[str, ...] = ()) -> Any:
     """Instantiate `config`; every `_target_` in it must be of vlmatch or of one of the `allowed` prefixes.
@@ -15,6 +18,8 @@ def build(config: Mapping[str, Any], *, allowed: tuple[str, ...] = ()) -> Any:
     from hydra.utils import instantiate
 
     for target in _targets(config):
+        if target.startswith(_RUN):
+            raise VlmatchError(f"_target_='{target}' runs something and builds nothing; remove it from the config")
         found(target, allowed)
     try:
         return instantiate(dict(config))

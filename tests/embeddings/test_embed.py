@@ -100,6 +100,23 @@ def test_editing_a_local_checkpoint_makes_it_stale(pictures: ProbeSet, tmp_path:
     assert Recipe.of("encoder", config, pictures, "32-true", ALLOWED).fingerprint != before
 
 
+@pytest.mark.parametrize("key", ["checkpoint", "repository"])
+def test_a_path_without_a_slash_is_one_too(
+    pictures: ProbeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").write_bytes(b"one")
+    before = Recipe.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true", ALLOWED).fingerprint
+    Path("mine").write_bytes(b"other")
+    assert Recipe.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true", ALLOWED).fingerprint != before
+
+
+@pytest.mark.parametrize("name", ["org/model", "../../x", "/tmp/x", ""])
+def test_a_name_that_would_lead_out_of_its_folder_is_refused(pictures: ProbeSet, name: str) -> None:
+    with pytest.raises(VlmatchError, match=r"encoder\.name='.*' can't name a folder"):
+        Recipe.of("encoder", {**THUMBNAIL, "name": name}, pictures, "32-true", ALLOWED)
+
+
 def test_every_encoders_yaml_makes_a_recipe_with_nothing_here(pictures: ProbeSet) -> None:
     for path in sorted((paths.conf() / "encoder").glob("*.yaml")):
         config = yaml.safe_load(path.read_text())  # an ONNX node's name may look like an absolute path

@@ -1,6 +1,7 @@
 """The hub: its cache is enough, it is asked once and quickly, and its absence is one line that says what to do."""
 
 import http.server
+import json
 import threading
 import time
 
@@ -85,6 +86,17 @@ def test_a_cached_folder_needs_its_config_and_weights(hub_cache):
     with pytest.raises(NotHereError):
         hub.hub_folder(*wanted)
     snapshot = hub_cache("org/model", "preprocessor_config.json")
+    assert hub.hub_folder(*wanted) == snapshot
+
+
+def test_a_cached_folder_that_lacks_a_shard_does_not_serve(hub_cache):
+    wanted = ("x", "org/model", ["config.json"], ["*.json"], ["model*.safetensors"])
+    snapshot = hub_cache("org/model", "config.json", "model-1.safetensors")
+    shards = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps(shards))
+    with pytest.raises(NotHereError):
+        hub.hub_folder(*wanted)
+    hub_cache("org/model", "model-2.safetensors")
     assert hub.hub_folder(*wanted) == snapshot
 
 

@@ -95,6 +95,13 @@ def test_a_file_that_is_no_onnx_and_an_unknown_layout_are_one_line(tmp_path):
         OnnxEncoder("x", preprocessing=PREPROCESSING, checkpoint=str(tmp_path / "a.onnx"), layout="hwc", **NODES)
 
 
+def test_weights_in_other_files_are_refused(onnx_file):
+    model = onnx.load(onnx_file)
+    onnx.save(model, onnx_file, save_as_external_data=True, location="weights.data", size_threshold=0)
+    with pytest.raises(VlmatchError, match=r"'tiny.onnx' keeps weights in other files; save it as one"):
+        OnnxEncoder("x", preprocessing=PREPROCESSING, checkpoint=str(onnx_file), **NODES)
+
+
 def test_an_operation_that_onnx2torch_lacks_is_one_line(onnx_file):
     model = onnx.load(onnx_file)
     model.graph.node[1].op_type = "Hardmax"

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import huggingface_hub
 import pytest
 import torch
+from huggingface_hub.errors import IncompleteSnapshotError
 from safetensors.torch import load_file, save_file
 
 from vlmatch.errors import NotHereError, VlmatchError
@@ -62,6 +63,20 @@ def test_a_hub_id_is_found_in_the_cache_without_network(
     assert repository_folder("tiny", "some/tiny") == snapshot
     model = LanguageModel("tiny", repository="some/tiny")
     assert model(model.collate(captions)).shape == (4, 32)
+
+
+def test_a_copy_without_what_is_not_wanted_serves_without_network(
+    save_tiny: SaveTiny, hub_cache: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As our own downloads leave it: the cache knows of a README that it does not hold."""
+    folder, _ = save_tiny()
+    snapshot = hub_cache(folder)
+
+    def incomplete(repository: str, **options: object) -> str:
+        raise IncompleteSnapshotError("README.md is missing", str(snapshot))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", incomplete)
+    assert repository_folder("tiny", "some/tiny") == snapshot
 
 
 def test_a_cached_copy_that_lacks_a_weight_file_is_not_used(

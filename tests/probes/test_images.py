@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.images import SVG_SIDE, open_image
+from vlmatch.probes.images import SVG_SIDE, ImageError, image_size, open_image
 
 
 def png_claiming(width: int, height: int) -> bytes:
@@ -101,6 +101,32 @@ def test_a_limit_is_inclusive(tmp_path: Path) -> None:
     assert open_image(tmp_path / "x.png", max_pixels=100).size == (10, 10)
     with pytest.raises(VlmatchError, match="10 x 10 = 100 pixels; the limit is 99"):
         open_image(tmp_path / "x.png", max_pixels=99)
+
+
+@pytest.mark.parametrize("size", [(101, 1), (2, 300)])
+def test_a_line_of_pixels_is_refused_before_anything_is_resized(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", size).save(tmp_path / "x.png")
+    for read in (open_image, image_size):
+        with pytest.raises(ImageError, match="one side more than 100 times the other") as caught:
+            read(tmp_path / "x.png")
+        assert caught.value.reason == "too long"
+
+
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [
+        ("<g>" * 400 + "</g>" * 400, "nested more than 100 deep"),
+        ('<filter id="f"><feTurbulence numOctaves="2000"/></filter>', "numOctaves=2000, the limit is 10"),
+        ('<image href="photo.png" width="9" height="9"/>', "it shows another file, 'photo.png'"),
+        ('<image xmlns:xlink="http://www.w3.org/1999/xlink" xlink:href="/etc/x.png"/>', "another file, '/etc/x.png'"),
+    ],
+)
+def test_a_drawing_that_would_stop_its_renderer_or_show_other_files_is_refused(
+    tmp_path: Path, inside: str, said: str
+) -> None:
+    (tmp_path / "x.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">{inside}</svg>')
+    with pytest.raises(ImageError, match=said):
+        open_image(tmp_path / "x.svg")
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:

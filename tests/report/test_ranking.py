@@ -58,6 +58,22 @@ def test_orders_are_settled_where_the_intervals_lie_apart() -> None:
     assert only([row("a", cka=0.1), row("b", cka=0.2)]).settled is None
 
 
+def test_controls_are_in_no_settled_order() -> None:
+    llm = only([row("a", gw=1.0), row("b", gw=2.0), row("pixels", control=True, gw=4.0)])
+    assert (llm.settled.orders, llm.settled.of) == (1, 1)
+
+
+def test_a_tie_for_the_pick_is_said() -> None:
+    llm = only([row("a", gw=0.3), row("b", gw=0.2), row("c", gw=0.2), row("pixels", control=True, gw=0.5)])
+    assert llm.pick.encoder == "b"
+    assert llm.warnings == ("b is picked, and c scores as much by GW",)
+
+
+def test_llms_that_tie_all_encoders_have_no_agreement() -> None:
+    (ranking,) = rank([row(e, llm, gw=1) for e in "abc" for llm in "xy"], SELECTION)
+    assert ranking.agreements == ()
+
+
 def test_a_pool_without_controls_says_so() -> None:
     llm = only([row("a", gw=0.3), row("b", gw=0.2)])
     assert llm.pick.encoder == "b"

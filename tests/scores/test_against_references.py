@@ -85,7 +85,21 @@ def test_cca_takes_no_more_components_than_a_side_has() -> None:
     images, captions = related(100)
     flat = np.hstack([images[:, :3], images[:, :3]])
     assert CCA()(paired(flat, captions)).details == {"image_components": 3, "text_components": 9}
-    assert CCA()(paired(images[:6], captions[:6])).details == {"image_components": 5, "text_components": 5}
+
+
+def test_cca_takes_a_quarter_of_the_pairs_at_most_so_that_noise_is_not_perfect() -> None:
+    random = np.random.default_rng(0)
+    result = CCA()(paired(random.normal(size=(41, 60)), random.normal(size=(41, 60))))
+    assert result.details == {"image_components": 10, "text_components": 10}
+    assert result.value < 0.6
+
+
+def test_dimensions_that_an_encoder_lacks_count_as_nothing_in_cca() -> None:
+    images, captions = related(300)
+    narrow = PCA(2, svd_solver="full").fit_transform(images)
+    assert CCA()(paired(narrow, captions)).value < CCA()(paired(images, captions)).value
+    correlations = np.cos(subspace_angles(narrow, captions - captions.mean(axis=0)))
+    assert CCA()(paired(narrow, captions)).value == pytest.approx(correlations.sum() / 9, abs=1e-9)
 
 
 def test_mutual_nn_counts_shared_neighbours_by_inner_product() -> None:
@@ -142,6 +156,15 @@ def test_ridge_r2_is_one_for_a_linear_map_and_not_above_zero_for_a_stranger() ->
     mapped = scale(images) @ np.random.default_rng(2).normal(size=(14, 6))
     assert RidgeR2()(paired(images, mapped)).value == pytest.approx(1, abs=1e-6)
     assert RidgeR2()(paired(images, np.random.default_rng(3).normal(size=(200, 6)))).value < 0.02
+
+
+def test_a_unit_that_is_dead_but_for_one_picture_does_not_decide_ridge_r2() -> None:
+    images, _ = related(200)
+    mapped = scale(images) @ np.random.default_rng(2).normal(size=(14, 6))
+    train, test = next(KFold(5, shuffle=True, random_state=0).split(images))
+    unit = np.zeros((200, 1))
+    unit[train[0]], unit[test[0]] = 1e-4, 1
+    assert RidgeR2()(paired(np.hstack([images, unit]), mapped)).value > 0.99
 
 
 def test_gw_is_the_papers_recipe_step_by_step() -> None:

@@ -50,6 +50,14 @@ def test_equal_embeddings_of_another_recipe_are_ranked_without_scoring_again(pai
     assert found.image == again.header
 
 
+def test_the_same_features_of_an_encoder_of_another_size_are_scored_again(pair, tmp_path) -> None:
+    store, configs = Store(tmp_path), {"parameters": {"_target_": "vlmatch.scores.parameters.Parameters"}}
+    images, captions = pair
+    score_pair(images, captions, configs, store)
+    larger = replace(images, header=replace(images.header, n_parameters=2_000_000))
+    assert score_pair(larger, captions, configs, store).scores["parameters"].value == 2_000_000
+
+
 def test_rows_whose_embeddings_are_gone_are_left_out(pair, pictures, tmp_path) -> None:
     store = Store(tmp_path)
     score_pair(*pair, CONFIGS, store)

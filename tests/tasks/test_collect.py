@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from made_results import result
-from vlmatch.results import Result, Suite, read, rendered, write, write_file
+from vlmatch.results import Recipe, Result, Suite, read, rendered, write, write_file
 
 
 @pytest.fixture
@@ -40,10 +40,24 @@ def test_new_runs_are_written_to_their_places_and_shown(collect, tmp_path: Path)
 
 def test_a_run_that_another_suite_measured_is_no_truth(collect, tmp_path: Path) -> None:
     finished(tmp_path, result("a", 0.3), result("b", 0.4, suite=Suite("selection", 1, 240)))
-    code, _, err = collect()
+    code, out, err = collect()
     assert code == 2
-    assert "is of the benchmarks 'selection' 1, wanted 'embedded' 1; measure it by those: task=evaluate" in err
-    assert not read(tmp_path / "results")
+    assert "1 new, 0 replaced, 0 not taken, 1 of another suite, 0 as before" in out
+    assert "1 of 2 runs in" in err
+    assert "other benchmarks than 'embedded' 1 and are not taken, embedded/llm-vlm_a/b-0.json for one" in err
+    assert [found.encoder for found in read(tmp_path / "results")] == ["a"]
+
+
+def test_a_result_of_a_newer_version_takes_the_place_of_the_older(collect, tmp_path: Path) -> None:
+    newer = Recipe("embedded", 2, "f" * 64)
+    write(tmp_path / "results", result("a", 0.3))
+    write(tmp_path / "results", result("b", 0.3, recipe=newer))
+    finished(tmp_path, result("a", 0.5, recipe=newer), result("b", 0.5))
+    code, out, err = collect()
+    assert code == 2
+    assert "0 new, 1 replaced, 1 not taken, 0 as before" in out
+    assert "b-0.json for one" in err
+    assert {found.encoder: found.mean.score for found in read(tmp_path / "results")} == {"a": 0.5, "b": 0.3}
 
 
 def test_collecting_again_changes_nothing_and_says_what_is_new(collect, tmp_path: Path) -> None:

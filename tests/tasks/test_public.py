@@ -69,7 +69,7 @@ def test_no_folder_is_an_error(cli) -> None:
 def test_a_limit_is_refused_where_a_score_is_only_defined_over_all_items(cli, tmp_path: Path) -> None:
     code, _, err = cli("task=public", f"task.run={tmp_path}", "task.limit=500", "task.tasks=[gqa,mme,pope]")
     assert code == 2
-    assert "task.limit=500: the scores of mme are only defined over all items" in err
+    assert "task.limit=500: only over all items is there a score of mme; leave it out, or ask" in err
     assert "'task.tasks=[gqa,pope]'" in err
 
 

@@ -214,7 +214,11 @@ def test_the_end_of_an_answer_is_learnt_also_behind_a_space() -> None:
     )
     tokenizer = tokenizer_of(("<s>", "</s>"), spaced, "<s>", "</s>")
     conversations = Conversations("chat", tokenizer)
-    assert learnt(tokenizer, conversations.tokenised(TWO_TURNS)) == ["A cat, 5 years old. </s>", "Two. </s>"]
+    assert learnt(tokenizer, conversations.tokenised(TWO_TURNS)) == [" A cat, 5 years old. </s>", " Two. </s>"]
+    prompt = conversations.prompt(TWO_TURNS[:3])
+    tokens = conversations.tokenised(TWO_TURNS)
+    assert list(tokens.ids[: len(prompt)]) == prompt
+    assert tokens.labels[len(prompt)] != IGNORED
     assert conversations.ends == (tokenizer.eos_token_id,)
 
 

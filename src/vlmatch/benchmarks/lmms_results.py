@@ -96,9 +96,9 @@ def require_whole(tasks: Sequence[str], limit: int | None) -> None:
     whole = [task for task in tasks if task in public_tasks() and public_tasks()[task].whole]
     if limit is not None and whole:
         others = [task for task in tasks if task not in whole]
+        alone = f", or ask the others alone: 'task.tasks=[{','.join(others)}]'" if others else ""
         raise VlmatchError(
-            f"task.limit={limit}: the scores of {' and '.join(whole)} are only defined over all items; leave the limit "
-            f"out, or ask the others alone: 'task.tasks=[{','.join(others)}]'"
+            f"task.limit={limit}: only over all items is there a score of {' and '.join(whole)}; leave it out{alone}"
         )
 
 

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from vlmatch.encoders.about import About
+from vlmatch.errors import VlmatchError
 from vlmatch.files import sha256_of_file
 from vlmatch.objects import version_of
 from vlmatch.probes.pairs import ProbeSet
@@ -15,6 +17,8 @@ from vlmatch.probes.pairs import ProbeSet
 FORMAT = 1
 # Keys of a model's yaml that change no number.
 _ABOUT = ("name", "licence", "control", "device_map")
+_PLACES = ("checkpoint", "repository")  # keys whose value is a path wherever there is something of that name
+_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever a recipe is made
 
 
@@ -39,7 +43,12 @@ class Recipe:
     def of(
         cls, kind: str, config: Mapping[str, Any], probe: ProbeSet, precision: str, allowed: tuple[str, ...] = ()
     ) -> Self:
-        """The recipe by which `config` (an encoder's or LLM's plain yaml) embeds `probe`."""
+        """The recipe by which `config` (an encoder's or LLM's plain yaml) embeds `probe`.
+
+        Raises VlmatchError where the model's name can't be that of a folder.
+        """
+        if not _NAME.fullmatch(str(config["name"])):
+            raise VlmatchError(f"{kind}.name='{config['name']}' can't name a folder; give letters, digits and . _ + -")
         settings = _settings(config)
         version = version_of(config, allowed=allowed)
         return cls(kind, str(config["name"]), settings, version, probe.key, probe.fingerprint, len(probe), precision)
@@ -101,19 +110,19 @@ class Header:
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a model's yaml decides numbers; of its parts, likewise."""
-    settings = {key: _settled(value) for key, value in config.items() if key not in _ABOUT}
+    settings = {key: _settled(value, key in _PLACES) for key, value in config.items() if key not in _ABOUT}
     if "parts" in config:
         settings["parts"] = [_settings(part) for part in config["parts"]]
     return settings
 
 
-def _settled(value: Any) -> Any:
+def _settled(value: Any, place: bool = False) -> Any:
     """A value of a yaml, each local path replaced by what it holds: moving a file changes nothing, editing it does."""
     if isinstance(value, Mapping):
         return {key: _settled(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_settled(item) for item in value]
-    if isinstance(value, str) and ("/" in value or value.startswith((".", "~"))):
+    if isinstance(value, str) and (place or "/" in value or value.startswith((".", "~"))):
         path = Path(value).expanduser()  # or the name of something: what is not there is the loader's to complain of
         if path.is_file():
             return _stamp(path)

@@ -1,5 +1,6 @@
 """Weights from the Hugging Face hub: from its cache, else after one quick attempt to reach it."""
 
+import json
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def hub_file(name: str, weights: str, repository: str, filenames: Sequence[str])
             return Path(hf_hub_download(repository, filename))
         except RemoteEntryNotFoundError:
             continue
-        except OSError as error:
+        except Exception as error:  # its network library's own errors too
             raise NotHereError(not_here(name, weights, f"the hub refuses: {one_line(error)[:160]}")) from error
     raise NotHereError(not_here(name, weights, f"'{repository}' on the hub has none of {', '.join(filenames)}"))
 
@@ -49,18 +50,31 @@ def hub_folder(
 
     cached = [cached_file(repository, filename) for filename in needed]
     folder = cached[0].parent if cached[0] else None
-    if folder and all(cached) and any(list(folder.glob(pattern)) for pattern in weights):
+    if folder and all(cached) and any(list(folder.glob(pattern)) for pattern in weights) and _is_whole(folder):
         return folder
     require_hub(name, repository, FOLDER)
     for pattern in weights:
         try:
             folder = Path(snapshot_download(repository, allow_patterns=[*wanted, pattern]))
-        except OSError as error:
+        except Exception as error:  # its network library's own errors too
             reason = f"the hub refuses: {one_line(error)[:160]}"
             raise NotHereError(not_here(name, repository, reason, FOLDER)) from error
         if list(folder.glob(pattern)):
             return folder
     raise NotHereError(not_here(name, repository, f"the repository has no {' or '.join(weights)}", FOLDER))
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every shard that an index in the folder names is there; another download may have been interrupted."""
+    try:
+        named = {
+            shard
+            for index in folder.glob("*.index.json")
+            for shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        }
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return all((folder / shard).is_file() for shard in named)
 
 
 def cached_file(repository: str, filename: str) -> Path | None:

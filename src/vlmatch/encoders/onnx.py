@@ -81,14 +81,21 @@ class OnnxEncoder(Encoder):
 def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) -> nn.Module:
     """The sub-graph of an .onnx file from `input_node` to `output_nodes` as a module in eval mode.
 
-    Raises VlmatchError on a damaged file, a node that is not in the graph, or an operation unknown to onnx2torch.
+    Raises VlmatchError on a damaged file, one whose weights lie in others, a node that is not in the graph, or an
+    operation unknown to onnx2torch.
     """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx2torch import convert
 
     try:
-        model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
+        model = onnx.load(str(path), load_external_data=False)
+        if any(tensor.external_data for tensor in model.graph.initializer):  # which no fingerprint of this file holds
+            raise VlmatchError(
+                f"encoder '{name}': '{path.name}' keeps weights in other files; save it as one: "
+                "onnx.save(onnx.load(FILE), NEW)"
+            )
+        model = onnx.shape_inference.infer_shapes(model)
     except (OSError, DecodeError, ValueError) as error:
         raise VlmatchError(
             f"encoder '{name}': weights '{path}' can't be read as ONNX ({one_line(error)[:160]}); give an .onnx file"

@@ -35,10 +35,13 @@ def repository_folder(name: str, repository: str) -> Path:
 
 def _snapshot(name: str, repository: str) -> Path:
     from huggingface_hub import is_offline_mode, snapshot_download
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.errors import HFValidationError, IncompleteSnapshotError
 
     try:
-        cached = Path(snapshot_download(repository, local_files_only=True))
+        try:
+            cached = Path(snapshot_download(repository, local_files_only=True))
+        except IncompleteSnapshotError as error:  # of all that the repository has, of which not all is wanted
+            cached = Path(error.snapshot_path)
         if _is_complete(cached):
             return cached
         reason = "its copy in the Hugging Face cache is not complete"

@@ -14,8 +14,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import sha256_of_file
+from vlmatch.probes.svg import require_harmless
 
 MAX_PIXELS = 50_000_000
+MAX_RATIO = 100  # of the sides: to resize the shorter one of a line of pixels makes a huge image
 MAX_BYTES = 500_000_000  # of an encoded image inside a container, which is read into memory
 SVG_SIDE = 512  # pixels of the longer side of a rendered drawing; the encoders look at 224 to 384
 
@@ -56,7 +58,8 @@ def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
     The size is read from the header and checked before anything is decoded. Of an animation the first
     frame counts; 16-bit greys are scaled to 8 bits; an SVG file is rendered with `SVG_SIDE` pixels on its longer side.
 
-    Raises ImageError if the image is missing, can't be decoded or has more than `max_pixels` pixels.
+    Raises ImageError if the image is missing, can't be decoded, has more than `max_pixels` pixels, or one side that is
+    more than `MAX_RATIO` times the other.
     """
     if _is_svg(source):
         return _render_svg(source)
@@ -71,7 +74,7 @@ def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
 def image_size(source: ImageSource) -> tuple[int, int] | None:
     """Width and height as the header has them, unturned and undecoded; None for a drawing (SVG), which has no pixels.
 
-    Raises ImageError if the image is missing or has no header that can be read.
+    Raises ImageError if the image is missing, has no header that can be read, or is too long for its height.
     """
     if _is_svg(source):
         return None
@@ -79,6 +82,7 @@ def image_size(source: ImageSource) -> tuple[int, int] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(_opened(source), formats=FORMATS) as image:
+                _require_ratio(source, *image.size)
                 return image.size
     except (Image.DecompressionBombError, *_BROKEN_FILE) as error:
         raise _undecodable(source, error) from error
@@ -109,7 +113,17 @@ def _decode(source: ImageSource, max_pixels: int) -> Image.Image:
             width, height = image.size
             if width * height > max_pixels:
                 raise _too_large(source, f"{width} x {height} = {width * height:,} pixels", max_pixels)
+            _require_ratio(source, width, height)
             return _rgb_on_white(ImageOps.exif_transpose(image))
+
+
+def _require_ratio(source: ImageSource, width: int, height: int) -> None:
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise ImageError(
+            f"image '{source}' is {width} x {height} pixels, one side more than {MAX_RATIO} times the other; cut it, "
+            "or remove its row",
+            "too long",
+        )
 
 
 def _undecodable(source: ImageSource, error: Exception) -> ImageError:
@@ -141,8 +155,10 @@ def _render_svg(path: Path) -> Image.Image:
     import resvg_py
 
     try:
+        text = path.read_text(encoding="utf-8")
+        require_harmless(text)
         drawing = resvg_py.svg_to_bytes(
-            svg_string=path.read_text(encoding="utf-8"),
+            svg_string=text,
             width=SVG_SIDE,
             height=SVG_SIDE,
             dpi=96,  # sizes in points or millimetres count as CSS has them

@@ -144,8 +144,12 @@ def _pick(
     name = next((name for name in asked if trusted[name]), None)
     if name is None:
         return None, [*warnings, f"no pick: under each of {', '.join(asked)} a control outranks a pretrained encoder"]
-    best = min(pretrained, key=lambda standing: standing.ranks[name])
-    return Pick(best.row.encoder, name, best.row.scores[name].title), warnings
+    first = min(standing.ranks[name] for standing in pretrained)
+    best, *others = [standing.row for standing in pretrained if standing.ranks[name] == first]
+    if others:
+        tied = ", ".join(row.encoder for row in others)
+        warnings.append(f"{best.encoder} is picked, and {tied} scores as much by {best.scores[name].title}")
+    return Pick(best.encoder, name, best.scores[name].title), warnings
 
 
 def _inversion(standings: list[Standing]) -> str:
@@ -158,7 +162,7 @@ def _inversion(standings: list[Standing]) -> str:
 
 
 def _settled(rows: list[Row]) -> Settled | None:
-    scored = [row.scores[PAPER] for row in rows if PAPER in row.scores]
+    scored = [row.scores[PAPER] for row in rows if PAPER in row.scores and not row.image.control]
     intervals = [
         (float(score.details["lower_bound"]), score.value) for score in scored if "lower_bound" in score.details
     ]
@@ -175,5 +179,7 @@ def _agreements(llms: Sequence[LlmRanking]) -> Iterable[Agreement]:
         both = sorted(values[0].keys() & values[1].keys())
         if len(both) >= 3:
             x, y = ([value[encoder] for encoder in both] for value in values)
+            if len(set(x)) == 1 or len(set(y)) == 1:
+                continue  # of equal values there is no order
             spearman, kendall = float(spearmanr(x, y).statistic), float(kendalltau(x, y).statistic)
             yield Agreement((one.llm, other.llm), len(both), spearman, kendall)

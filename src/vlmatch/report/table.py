@@ -61,7 +61,8 @@ def verdict(llm: LlmRanking) -> list[str]:
 
 def settled_line(settled: Settled) -> str:
     """What the lower bounds say about the order by GW, in words."""
-    return f"lower bounds settle {settled.orders} of the {settled.of} orders by GW: a better solver can't change those"
+    of = f"{settled.orders} of the {settled.of} orders of pretrained encoders by GW"
+    return f"lower bounds settle {of}: a better solver can't change those"
 
 
 def agreement_line(agreement: Agreement) -> str:

@@ -90,7 +90,7 @@ def _foretold(name: str, rows: Mapping[str, Row], truths: Sequence[Truth], compa
 
 def bare(value: float | None, digits: int = 2) -> str:
     """A number, without its leading zero if it is between -1 and 1; '-' for None."""
-    return "-" if value is None else re.sub(r"^(-?)0\.", r"\1.", f"{value:.{digits}f}")
+    return "-" if value is None else re.sub(r"^(-?)0\.", r"\1.", f"{value:z.{digits}f}")
 
 
 def interval(correlation: Correlation) -> str:
@@ -136,8 +136,9 @@ def terminal_line(against: Against) -> str:
     """All correlations of the subset that is spoken of, in one line."""
     scores = [(score.title, score.correlations[SPOKEN_OF]) for score in against.scores]
     found = ", ".join(f"{title} {bare(correlation.spearman)}" for title, correlation in scores)
+    n = max((each.n for _, each in scores), default=0)
     return (
-        f"truth ({setting_line(against.comparison)}): Spearman over {max(each.n for _, each in scores)} encoders, "
+        f"truth ({setting_line(against.comparison)}): Spearman over {n} encoders, "
         f"{SPOKEN_OF}: {found}; intervals in the report"
     )
 

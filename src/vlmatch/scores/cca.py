@@ -15,17 +15,17 @@ from vlmatch.scores.base import ScoreResult, require_option, require_pairs
 class CCA:
     """Mean canonical correlation of both spaces' centred projections to 50 principal components.
 
-    Hotelling (1936); reduced by PCA first as in SVCCA (Raghu et al., 2017), with a fixed number of components,
-    since with more dimensions than pairs every canonical correlation is 1. For the same reason the number
-    means little unless n is well above 100. Fewer components are taken where a side has fewer that are
-    not zero; `image_components` and `text_components` say how many. Range [0, 1], larger is better.
-    Time O(n d min(n, d)), memory O(n d).
+    Hotelling (1936); reduced by PCA first as in SVCCA (Raghu et al., 2017), with a fixed number of components, since
+    with as many dimensions as pairs every canonical correlation is 1; for the same reason with a quarter of the pairs
+    at most. Fewer are taken where a side has fewer that are not zero; `image_components` and `text_components` say how
+    many. The mean is over the captions' components: those that an encoder has no dimension for count 0, or three
+    dimensions that hit would beat fifty. Range [0, 1], larger is better. Time O(n d min(n, d)), memory O(n d).
     """
 
     components: int = 50
 
     title: ClassVar[str] = "CCA"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     higher_is_better: ClassVar[bool] = True
     uses_pairing: ClassVar[bool] = True
 
@@ -33,16 +33,16 @@ class CCA:
         require_option(self.title, "components", self.components, 1)
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
-        """Score `pair`, of n >= 3 pairs: with two, each side is a line through both points."""
-        require_pairs(self.title, pair, 3)
+        """Score `pair`, of n >= 5 pairs: of fewer, a quarter is no component."""
+        require_pairs(self.title, pair, 5)
         images = self._whitened_components(pair.image.embeddings)
         captions = self._whitened_components(pair.text.embeddings)
         details = {"image_components": images.shape[1], "text_components": captions.shape[1]}
         correlations = svdvals(images.T @ captions)
-        return ScoreResult(float(np.minimum(correlations, 1).mean()), details)
+        return ScoreResult(float(np.minimum(correlations, 1).sum() / captions.shape[1]), details)
 
     def _whitened_components(self, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Principal component scores scaled to norm 1: left singular vectors, (n, at most `components`)."""
+        """Principal component scores scaled to norm 1: left singular vectors, (n, `components` or fewer)."""
         left, values, _ = svd(embeddings - embeddings.mean(axis=0), full_matrices=False)
         rank = int((values > values[0] * max(embeddings.shape) * np.finfo(np.float64).eps).sum())
-        return left[:, : min(rank, self.components)]
+        return left[:, : min(rank, self.components, (len(embeddings) - 1) // 4)]

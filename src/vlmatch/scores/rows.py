@@ -119,7 +119,12 @@ def _fresh(scored: Scored | None, score: Any, settings: Mapping[str, Any]) -> bo
 
 
 def _same_embeddings(row: Row, image: Header, text: Header) -> bool:
-    return row.image.array_sha256 == image.array_sha256 and row.text.array_sha256 == text.array_sha256
+    """Whether a row is of these arrays, and of an encoder of this size, which is a score too."""
+    kept, now = (
+        (one.array_sha256, other.array_sha256, one.n_parameters)
+        for one, other in ((row.image, row.text), (image, text))
+    )
+    return kept == now
 
 
 def _path(store: Store, image: Header, text: Header) -> Path:

@@ -14,7 +14,7 @@ from vlmatch.results import BLIND
 from vlmatch.study.truths import Comparison, Truth
 
 LEAST = 4  # encoders; fewer have no order to speak of
-LEAST_FOR_INTERVAL = 7  # a perfect order of fewer would look certain: all draws of it are perfect
+LEAST_FOR_INTERVAL = 7
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
 
@@ -52,8 +52,9 @@ def correlation(truth: Mapping[str, float], goodness: Mapping[str, float]) -> Co
     The interval is the percentile bootstrap's: encoders are drawn with replacement 2,000 times, from one seed, truth
     and score together. A draw in which all truths or all scores are equal has no correlation and is left out. It
     covers the choice of encoders, not the error of the truths: of 7 to 32 pairs from normal distributions correlated by
-    0 to .9, it held the true value in 94 to 99% of 250 trials. No interval of fewer than 7 encoders, or
-    where more than 5% of draws are left out; no correlation of fewer than 4, or where all are tied.
+    0 to .9, it held the true value in 94 to 99% of 250 trials. All draws of a perfect order are perfect, so that its
+    interval is one point, which is too narrow. No interval of fewer than 7 encoders, or where more than 5% of draws are
+    left out; no correlation of fewer than 4, or where all are tied.
     """
     names = [name for name in truth if math.isfinite(goodness.get(name, math.nan)) and math.isfinite(truth[name])]
     x, y = (np.array([values[name] for name in names], dtype=float) for values in (truth, goodness))

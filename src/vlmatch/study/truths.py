@@ -70,6 +70,11 @@ class Truth:
         """The mean over seeds of one benchmark's score, as it is, and the root mean square of its standard errors."""
         return _over([run.benchmarks[name] for run in self.runs])
 
+    def shuffled(self, name: str) -> float | None:
+        """The mean over seeds of one benchmark's score with other items' pictures; None where it is not known."""
+        found = [run.benchmarks[name].shuffled for run in self.runs]
+        return None if None in found else fmean(each for each in found if each is not None)
+
     def source(self, name: str) -> float | None:
         """The mean over groups, above chance, of the items of one source of pictures; None where there are none."""
         found = [mean for run in self.runs for mean in [_of_source(run, name)] if mean is not None]

@@ -14,21 +14,26 @@ from vlmatch.report.truth import bare
 from vlmatch.results import LIKELIHOODS, RESULT, Result, read, read_file, rendered, write
 from vlmatch.tasks.answer import results_folder
 
-NEW, KEPT, REPLACED, REFUSED = "new", "as before", "replaced", "not taken"
+NEW, KEPT, REPLACED, REFUSED, OTHER = "new", "as before", "replaced", "not taken", "of another suite"
 
 
 def collect(config: DictConfig) -> None:
     """Copy result.json and likelihoods of every run below `task.runs` to `results`.
 
-    Raises VlmatchError, having written nothing, where no run is finished, where one lacks its likelihoods or was
-    measured by another suite than `benchmark`, and where two are the same one with other results; having written the
-    others, where a result differs from the one that `results` holds, unless `task.replace` is true.
+    Raises VlmatchError, having written nothing, where no run is finished, where one lacks its likelihoods, and where
+    two are the same one with other results; having written the others, where one was measured by another suite than
+    `benchmark`, and where a result differs from the one that `results` holds, unless that is of an older version of
+    recipe or suite, or `task.replace` is true.
     """
     runs, folder = Path(config.task.runs), results_folder(config)
-    found = _finished(runs, config.benchmark.name, config.benchmark.version)
+    found = _finished(runs)
     before = {result.run: result for result in read(folder)}
     otherwise = REPLACED if config.task.replace else REFUSED
-    statuses = {run: _status(result, before.get(run), otherwise) for run, (_, result) in found.items()}
+    suite = config.benchmark.name, config.benchmark.version
+    statuses = {
+        run: _status(result, before.get(run), otherwise) if result.suite.is_of(*suite) else OTHER
+        for run, (_, result) in found.items()
+    }
     for run, status in statuses.items():
         if status in (NEW, REPLACED):
             path, result = found[run]
@@ -41,20 +46,20 @@ def collect(config: DictConfig) -> None:
             f"{len(refused)} of {len(found)} runs in '{runs}' differ from '{folder}' and are not taken, {refused[0]} "
             "for one; replace those there by task.replace=true, or remove the runs"
         )
+    if others := [run for run, status in statuses.items() if status == OTHER]:
+        raise VlmatchError(
+            f"{len(others)} of {len(found)} runs in '{runs}' were measured by other benchmarks than '{suite[0]}' "
+            f"{suite[1]} and are not taken, {others[0]} for one; measure them by those: task=evaluate"
+        )
 
 
-def _finished(runs: Path, suite: str, version: int) -> dict[Path, tuple[Path, Result]]:
+def _finished(runs: Path) -> dict[Path, tuple[Path, Result]]:
     """Every finished run's file and result by its place below `results/`, in the order of places."""
     found: dict[Path, tuple[Path, Result]] = {}
     for path in sorted(runs.rglob(RESULT)):
         result = read_file(path)
         if not path.with_name(LIKELIHOODS).is_file():
             raise VlmatchError(f"'{path.parent}' has a result and no {LIKELIHOODS}; measure it again by task=evaluate")
-        if not result.suite.is_of(suite, version):
-            raise VlmatchError(
-                f"'{path}' is of the benchmarks '{result.suite.name}' {result.suite.version}, wanted '{suite}' "
-                f"{version}; measure it by those: task=evaluate with its settings"
-            )
         other = found.get(result.run)
         if other is not None and rendered(other[1]) != rendered(result):
             raise VlmatchError(f"'{other[0]}' and '{path}' are both the run {result.run}, and differ; remove one")
@@ -67,7 +72,10 @@ def _finished(runs: Path, suite: str, version: int) -> dict[Path, tuple[Path, Re
 def _status(result: Result, before: Result | None, otherwise: str) -> str:
     if before is None:
         return NEW
-    return KEPT if rendered(result) == rendered(before) else otherwise
+    if rendered(result) == rendered(before):
+        return KEPT
+    versions = [(each.recipe.version, each.suite.version) for each in (before, result)]
+    return REPLACED if versions[0] < versions[1] else otherwise
 
 
 def _show(found: dict[Path, Result], statuses: dict[Path, str], folder: Path) -> None:
@@ -83,5 +91,9 @@ def _show(found: dict[Path, Result], statuses: dict[Path, str], folder: Path) ->
         table.add_row(*names, *figures, statuses[run], style="dim" if statuses[run] == KEPT else "")
     console = terminal()
     console.print(table)
-    counts = ", ".join(f"{list(statuses.values()).count(status)} {status}" for status in (NEW, REPLACED, REFUSED, KEPT))
+    counts = ", ".join(
+        f"{list(statuses.values()).count(status)} {status}"
+        for status in (NEW, REPLACED, REFUSED, OTHER, KEPT)
+        if status != OTHER or OTHER in statuses.values()
+    )
     console.print(f"{len(found)} runs: {counts}; {folder}", soft_wrap=True, highlight=False)

@@ -62,6 +62,7 @@ class Conversations:
         self.tokenizer = tokenizer
         self._special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()} - {""}
         self._known: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
+        self._lead = ""  # space that a chat template puts between what asks for an answer and the answer
         self.ends: tuple[int, ...] = (tokenizer.eos_token_id,) if template == "vicuna_v1" else ()
         if template == "chat":
             self.ends = (tokenizer.convert_tokens_to_ids(self._checked_end()),)
@@ -115,7 +116,8 @@ class Conversations:
         learnt = []
         for turn, behind in zip(turns, pieces[1:], strict=True):
             if turn.role == ASSISTANT:
-                learnt.append((len(text), len(text) + len(turn.text) + len(self._end_token(behind))))
+                start = len(text) - len(self._lead if text.endswith(self._lead) else "")
+                learnt.append((start, len(text) + len(turn.text) + len(self._end_token(behind))))
             text += turn.text + behind
         if text != self._rendered(turns, answer_next):
             raise VlmatchError("the tokenizer's chat template changes what is said in this conversation; leave it out")
@@ -158,9 +160,13 @@ class Conversations:
             ) from error
 
     def _checked_end(self) -> str:
-        """The token that ends answers; VlmatchError where none does, or answers don't follow on what asks for them."""
+        """The token that ends answers, having found what leads to them.
+
+        VlmatchError where none ends them, or they don't follow on what asks for them.
+        """
         asked, answered = self._pieces((USER,), answer_next=True), self._pieces((USER, ASSISTANT), answer_next=False)
-        if [piece.rstrip() for piece in asked] != [piece.rstrip() for piece in answered[:2]]:
+        self._lead = answered[1].removeprefix(asked[1])
+        if asked != [answered[0], answered[1].removesuffix(self._lead)] or self._lead.strip():
             raise VlmatchError(
                 f"template='chat': the tokenizer's chat template asks for an answer by '{asked[1][-40:]}' and has it "
                 f"follow on '{answered[1][-40:]}', so that what is learnt would not be what is asked; choose template: "

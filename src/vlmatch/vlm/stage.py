@@ -1,6 +1,7 @@
 """One stage of a training: which parts learn, how fast, and what is logged of every step."""
 
 import math
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,6 @@ class Stage(LightningModule):
         self._require_finite("loss", float(loss.detach()))
         self._tokens += int(batch.mask.sum())
         self._summed += float(loss.detach()) / self.trainer.accumulate_grad_batches
-        self.log("loss", loss, prog_bar=True, batch_size=len(batch.ids), sync_dist=self.trainer.world_size > 1)
         return loss
 
     def on_train_start(self) -> None:
@@ -94,6 +94,8 @@ class Stage(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Log what a step took, before its gradient is clipped."""
+        if (self.trainer.fit_loop.batch_idx + 1) % self.trainer.accumulate_grad_batches:
+            return  # DeepSpeed's strategy comes here with every part of a step
         now, processes = time.perf_counter(), self.trainer.world_size
         ours = torch.tensor([self._summed, self._tokens], device=self.device)
         loss, tokens = self.trainer.strategy.reduce(ours, reduce_op="mean").tolist()
@@ -106,6 +108,7 @@ class Stage(LightningModule):
         }
         if self.trainer.precision != "16-mixed":  # its scaler leaves such steps out
             self._require_finite("gradient's norm", measured["gradient_norm"])
+        self.log("loss", loss, prog_bar=True)
         self.log_dict(measured)
         self.losses.append(loss)
         self.seconds += now - self._spent
@@ -167,7 +170,8 @@ def used_memory() -> int:
         return torch.cuda.max_memory_allocated()
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:

@@ -1,0 +1,40 @@
+"""What an SVG may not hold: nesting or noise that stops its renderer, and pictures from elsewhere on this machine."""
+
+import io
+
+from defusedxml import ElementTree
+
+MAX_BYTES = 20_000_000
+MAX_DEPTH = 100  # the renderer's own stack ends at a few hundred
+MAX_OCTAVES = 10  # of feTurbulence; each takes as long as the first
+_REFERENCES = ("href", "{http://www.w3.org/1999/xlink}href")
+
+
+def require_harmless(text: str) -> None:
+    """Raise ValueError, or the parser's SyntaxError, where a drawing is none that can be rendered without risk.
+
+    A picture beside the file would be missing from its fingerprint, so only those inside it (`data:`) are allowed.
+    """
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"{len(text):,} characters, the limit is {MAX_BYTES:,}")
+    depth = 0
+    for event, element in ElementTree.iterparse(
+        io.BytesIO(text.encode()), events=("start", "end"), forbid_entities=False
+    ):
+        depth += 1 if event == "start" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"elements are nested more than {MAX_DEPTH} deep")
+        if event == "start":
+            _require_harmless_element(element.tag.rpartition("}")[2], element.attrib)
+
+
+def _require_harmless_element(name: str, attributes: dict[str, str]) -> None:
+    if name in ("image", "feImage"):
+        for key in _REFERENCES:
+            target = attributes.get(key, "data:").strip()
+            if not target.startswith(("data:", "#")):
+                raise ValueError(f"it shows another file, '{target[:60]}'; put that into it")
+    if name == "feTurbulence":
+        octaves = attributes.get("numOctaves", "1").strip()
+        if not octaves.isdigit() or int(octaves) > MAX_OCTAVES:
+            raise ValueError(f"feTurbulence has numOctaves={octaves[:20]}, the limit is {MAX_OCTAVES}")
