@@ -117,7 +117,7 @@ def test_a_line_of_pixels_is_refused_before_anything_is_resized(tmp_path: Path, 
     [
         ("<g>" * 400 + "</g>" * 400, "nested more than 100 deep"),
         ('<filter id="f"><feTurbulence numOctaves="2000"/></filter>', "numOctaves=2000, the limit is 10"),
-        ('<image href="photo.png" width="9" height="9"/>', "it shows another file, 'photo.png'"),
+        ('<image href="file:///photo.png" width="9" height="9"/>', "it shows another file, 'file:///photo.png'"),
         ('<image xmlns:xlink="http://www.w3.org/1999/xlink" xlink:href="/etc/x.png"/>', "another file, '/etc/x.png'"),
     ],
 )

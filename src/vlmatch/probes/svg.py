@@ -13,7 +13,8 @@ _REFERENCES = ("href", "{http://www.w3.org/1999/xlink}href")
 def require_harmless(text: str) -> None:
     """Raise ValueError, or the parser's SyntaxError, where a drawing is none that can be rendered without risk.
 
-    A picture beside the file would be missing from its fingerprint, so only those inside it (`data:`) are allowed.
+    A picture elsewhere on this machine would be missing from its fingerprint. One beside the file is not looked for by
+    the renderer, which leaves it out.
     """
     if len(text) > MAX_BYTES:
         raise ValueError(f"{len(text):,} characters, the limit is {MAX_BYTES:,}")
@@ -32,7 +33,7 @@ def _require_harmless_element(name: str, attributes: dict[str, str]) -> None:
     if name in ("image", "feImage"):
         for key in _REFERENCES:
             target = attributes.get(key, "data:").strip()
-            if not target.startswith(("data:", "#")):
+            if target.startswith(("/", "\\")) or (":" in target and not target.startswith("data:")):
                 raise ValueError(f"it shows another file, '{target[:60]}'; put that into it")
     if name == "feTurbulence":
         octaves = attributes.get("numOctaves", "1").strip()
