@@ -15,14 +15,14 @@ from vlmatch.secrets import masked, masked_addresses, secrets_in, secrets_in_ove
 def test_secrets_are_masked_by_key_and_in_addresses() -> None:
     config = {
         "hub": {"token": "hf_x", "name": "n"},
-        "list": [{"api_key": "k"}],
+        "list": [{"api_key": "k"}, {"private_key": "p", "aws_access_key": "a"}],
         "token_empty": None,
         "tokens_per_image": 3,
         "tracking": {"uri": "https://me:hidden@host:5000/a"},
     }
     assert masked(config) == {
         "hub": {"token": "***", "name": "n"},
-        "list": [{"api_key": "***"}],
+        "list": [{"api_key": "***"}, {"private_key": "***", "aws_access_key": "***"}],
         "token_empty": None,
         "tokens_per_image": 3,
         "tracking": {"uri": "https://***@host:5000/a"},

@@ -199,6 +199,14 @@ def test_the_same_seed_gives_the_same_bytes_however_often_a_run_was_killed(
     assert losses[0] == losses[1]
 
 
+def test_a_run_killed_behind_its_last_checkpoint_only_has_to_be_written(material: Material, tmp_path: Path) -> None:
+    objective, loss = trained("head, softmax", material, tmp_path, epochs=8)
+    again, same = trained("head, softmax", material, tmp_path, epochs=8)
+    assert same == loss > 0
+    for one, other in zip(objective.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 class KilledError(Exception):
     pass
 

@@ -42,4 +42,4 @@ def fit(objective: Objective, *, epochs: int, checkpoints: Path, accelerator: st
     trainer.fit(objective, ckpt_path=last if last.is_file() else None, weights_only=True)
     if trainer.current_epoch < epochs:
         raise SystemExit(143)
-    return float(trainer.callback_metrics["loss"])
+    return float(objective.last_loss)

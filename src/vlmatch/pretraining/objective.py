@@ -22,6 +22,7 @@ class Objective(LightningModule, ABC):
     """
 
     seconds: Tensor
+    last_loss: Tensor
 
     def __init__(
         self, material: Material, *, learning_rate: float, weight_decay: float, batch_size: int, seed: int
@@ -30,7 +31,8 @@ class Objective(LightningModule, ABC):
         self.material = material
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.batch_size, self.seed = min(batch_size, len(material)), seed
-        self.register_buffer("seconds", torch.zeros((), dtype=torch.float64))  # kept in checkpoints
+        for kept in ("seconds", "last_loss"):  # in checkpoints
+            self.register_buffer(kept, torch.zeros((), dtype=torch.float64))
 
     @abstractmethod
     def loss(self, rows: list[int]) -> Tensor:
@@ -57,8 +59,9 @@ class Objective(LightningModule, ABC):
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
-        """Add what this epoch took."""
+        """Add what this epoch took, and keep its mean loss."""
         self.seconds += time.perf_counter() - self._started
+        self.last_loss.copy_(self.trainer.callback_metrics["loss"])
 
     def training_step(self, rows: list[int], batch_idx: int) -> Tensor:
         """The loss of one batch; its random numbers are seeded here, since loaders draw some between batches."""
