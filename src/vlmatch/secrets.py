@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 MASK = "***"
-_NAME = re.compile(r"(^|_)(token|secret|password|passwd|pwd|passphrase|credentials?|(api|access|private)_?key)($|_)", re.IGNORECASE)
+_NAME = re.compile(
+    r"(^|_)(token|secret|password|passwd|pwd|passphrase|credentials?|(api|access|private)_?key)($|_)", re.IGNORECASE
+)
 _USER = re.compile(r"(?<=://)[^/\s@'\"]+@")  # the user, with or without a password, in an address
 _PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _REFERENCE = re.compile(r"\$\{[^{},]*(,null)?\}")  # one with another default may have the secret in it
