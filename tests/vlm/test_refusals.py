@@ -112,14 +112,13 @@ def test_strategies_whose_processes_would_share_batches_are_refused(tmp_path: Pa
 
 
 def test_adapters_are_not_shared_out_by_fsdp(tmp_path: Path) -> None:
-    stages = [made_vlms.stage(), made_vlms.stage(name="tune", trains={"lora": 1e-3})]
-    vlm = made_vlms.tiny_vlm(tmp_path / "llm", stages=stages, lora=LORA)
+    changes = {"stages": [made_vlms.stage(), made_vlms.stage(name="tune", trains={"lora": 1e-3})], "lora": LORA}
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm", **changes)
+    training = Training(vlm, made_vlms.about(**changes), tmp_path / "run", {**TRAINER, "strategy": "fsdp"})
     with pytest.raises(
         VlmatchError, match=r"recipe=tiny trains LoRA, which trainer\.strategy=fsdp .* give trainer=ddp"
     ):
-        Training(vlm, made_vlms.about(stages=stages, lora=LORA), tmp_path / "run", {**TRAINER, "strategy": "fsdp"}).fit(
-            []
-        )
+        training.fit([])
 
 
 @pytest.mark.parametrize(

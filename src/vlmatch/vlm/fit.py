@@ -25,7 +25,7 @@ from vlmatch.vlm.material import Material, a_picture, schedule, steps_of
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.saved import restore, save
 from vlmatch.vlm.sharding import FSDP, require_joined, require_no_adapters, strategy_of
-from vlmatch.vlm.stage import Optimisation, Stage, used_memory
+from vlmatch.vlm.stage import Optimisation, Stage, ends_step, used_memory
 
 FINAL, COURSE, DONE, DATA = "final", "course", "training.json", "data.json"
 CHECKPOINTS = 8  # of a stage, but one every `MOST_STEPS` steps at least
@@ -207,7 +207,7 @@ class Checkpoints(ModelCheckpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Nothing within a step."""
-        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+        if ends_step(trainer, batch_idx):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 

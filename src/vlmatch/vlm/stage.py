@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 
@@ -94,7 +94,7 @@ class Stage(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Log what a step took, before its gradient is clipped."""
-        if (self.trainer.fit_loop.batch_idx + 1) % self.trainer.accumulate_grad_batches:
+        if not ends_step(self.trainer, self.trainer.fit_loop.batch_idx):
             return  # DeepSpeed's strategy comes here with every part of a step
         now, processes = time.perf_counter(), self.trainer.world_size
         ours = torch.tensor([self._summed, self._tokens], device=self.device)
@@ -162,6 +162,11 @@ def parameters_of(vlm: VLM, part: str) -> Iterator[tuple[str, nn.Parameter]]:
         for name, parameter in vlm.causal_lm.named_parameters():
             if ("lora_" in name) == (part == "lora"):
                 yield name, parameter
+
+
+def ends_step(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether the micro-batch of this number is the last of its step."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 def used_memory() -> int:
