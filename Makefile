@@ -18,16 +18,16 @@ run: .venv/.ready ## rank the embedded pool on real images; writes outputs/repor
 	$(BIN)/python src/run.py multirun
 
 # One one-thread process a core: two processes of two threads each on two cores are many times slower.
-train: .venv/.ready ## train and measure the VLMs of training/dvc.yaml that have no result in results/ (hours), then collect
+train: .venv/.ready ## train and measure the VLMs of study/dvc.yaml that have no result in study/results/ (hours), then collect
 	$(BIN)/python src/run.py task=fetch task.what=split
-	@stages=$$($(BIN)/dvc stage list training/dvc.yaml --name-only) && \
-	missing=$$(printf '%s\n' $$stages | $(BIN)/python training/missing.py) || exit 1; \
-	if [ -z "$$missing" ]; then echo "every VLM of training/dvc.yaml has its result"; exit 0; fi; code=0; \
+	@stages=$$($(BIN)/dvc stage list study/dvc.yaml --name-only) && \
+	missing=$$(printf '%s\n' $$stages | $(BIN)/python study/missing.py) || exit 1; \
+	if [ -z "$$missing" ]; then echo "every VLM of study/dvc.yaml has its result"; exit 0; fi; code=0; \
 	printf '%s\n' $$missing | OMP_NUM_THREADS=1 xargs -P $(CORES) -I{} \
 	  sh -c '$(BIN)/dvc --wait-for-lock repro {} || exit 1' || code=1; \
 	$(BIN)/python src/run.py task=collect && exit $$code
 
-collect: .venv/.ready ## put the results of finished trainings into results/
+collect: .venv/.ready ## put the results of finished trainings into study/results/
 	$(BIN)/python src/run.py task=collect
 
 test: .venv/.ready ## run the tests, a file at a time on each core

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from gromov_report import machine
 
-from vlmatch.cli import composed
+from vlmatch.configs import composed
 from vlmatch.objects import build, plain
 from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.fit import Training

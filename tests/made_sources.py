@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vlmatch.probes.sources import Candidate
+from vlmatch_study.split.sources import Candidate
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from vlmatch import cli as cli_module
 from vlmatch import paths
 from vlmatch.cli import arguments_for_hydra, main
-from vlmatch.complaints import complaint
+from vlmatch.messages import user_message
 
 EMBED = ("task=embed", "task.side=encoder")
 RUN = paths.root() / "src" / "run.py"
@@ -168,7 +168,7 @@ def _note(number: int):
     ("number", "part"), [(28, "disk is full"), (30, "read-only"), (13, "permission denied"), (20, "folder is needed")]
 )
 def test_a_disk_that_refuses_is_one_line(number: int, part: str) -> None:
-    line = complaint(OSError(number, "no", "/cache/x"))
+    line = user_message(OSError(number, "no", "/cache/x"))
     assert line is not None
     assert line.startswith("/cache/x: ")
     assert part in line
@@ -180,8 +180,8 @@ def test_a_full_disk_is_one_line_where_the_library_gives_no_number(tmp_path: Pat
     with pytest.raises(sqlite3.OperationalError) as full:
         database.executescript("create table a (x); create table b (x); create table c (x)")
     for error in (full.value, SafetensorError("Error while serializing: No space left on device (os error 28)")):
-        assert "disk is full; free some space" in str(complaint(error))
-    assert complaint(SafetensorError("header too large")) is None
+        assert "disk is full; free some space" in str(user_message(error))
+    assert user_message(SafetensorError("header too large")) is None
 
 
 def test_a_gpu_that_is_not_there_is_one_line() -> None:
@@ -192,7 +192,7 @@ def test_a_gpu_that_is_not_there_is_one_line() -> None:
         pytest.skip("there is a GPU")
     with pytest.raises(MisconfigurationException) as raised:
         Trainer(accelerator="gpu", logger=False)
-    line = complaint(raised.value)
+    line = user_message(raised.value)
     assert line is not None
     assert line.startswith("trainer: ")
     assert line.endswith("trainer=cpu")
@@ -218,7 +218,7 @@ def test_an_interrupt_that_lightning_made_an_exit_of_is_told(
 def test_an_error_that_is_its_own_cause_ends() -> None:
     error = RuntimeError("odd")
     error.__cause__ = error
-    assert complaint(error) is None
+    assert user_message(error) is None
 
 
 def test_a_store_that_cannot_be_written_is_one_line(cli, picture_folder: Path, tmp_path: Path) -> None:
@@ -229,4 +229,4 @@ def test_a_store_that_cannot_be_written_is_one_line(cli, picture_folder: Path, t
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    assert complaint(ZeroDivisionError("a bug")) is None
+    assert user_message(ZeroDivisionError("a bug")) is None

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 import vlmatch.cli
 from vlmatch import paths
-from vlmatch.complaints import complaint
+from vlmatch.messages import user_message
 from vlmatch.objects import plain
 
 assert vlmatch.cli  # registers the resolvers
@@ -47,4 +47,4 @@ def test_values_of_the_whole_config_reach_the_parts() -> None:
 def test_bad_members_are_one_line(members: list[str] | None, message: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 - OmegaConf wraps it
         plain(fused(members=members))
-    assert message in str(complaint(caught.value))
+    assert message in str(user_message(caught.value))

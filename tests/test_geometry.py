@@ -84,7 +84,7 @@ def with_value(value: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("embeddings", "complaint"),
+    ("embeddings", "user_message"),
     [
         (np.zeros(5), r"text embeddings: shape \(5,\), wanted n x d"),
         (np.zeros((5, 2, 2)), r"shape \(5, 2, 2\)"),
@@ -98,8 +98,8 @@ def with_value(value: float) -> np.ndarray:
         (random_embeddings(7, 4), "6 image embeddings but 7 text embeddings"),
     ],
 )
-def test_bad_embeddings_are_one_line_that_says_what_was_wanted(embeddings: np.ndarray, complaint: str) -> None:
-    with pytest.raises(VlmatchError, match=complaint) as error:
+def test_bad_embeddings_are_one_line_that_says_what_was_wanted(embeddings: np.ndarray, user_message: str) -> None:
+    with pytest.raises(VlmatchError, match=user_message) as error:
         PairedGeometry.angular(random_embeddings(6, 3), embeddings, n_parameters=0)
     assert "\n" not in str(error.value)
 

@@ -9,7 +9,7 @@ from vlmatch.objects import build, plain, version_of
 
 @pytest.mark.parametrize(
     "target",
-    ["os.system", "subprocess.run", "vlmatch.packages.subprocess.run", "vlmatchevil.x", "collections.Counter"],
+    ["os.system", "subprocess.run", "vlmatch.packages.package.subprocess.run", "vlmatchevil.x", "collections.Counter"],
 )
 def test_strangers_are_refused(target: str) -> None:
     for config in ({"_target_": target}, {"_target_": "vlmatch.scores.rsa.RSA", "nested": [{"_target_": target}]}):

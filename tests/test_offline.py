@@ -18,9 +18,9 @@ from vlmatch.encoders.torchvision_models import entry_weights
 from vlmatch.errors import NotHereError
 from vlmatch.llms.repository import repository_folder
 from vlmatch.network import OFFLINE, forbid_network, is_forbidden, require_network
-from vlmatch.npm import npm_tarball
-from vlmatch.packages import Package, package_folder
-from vlmatch.probes.deb import Archive
+from vlmatch.packages.deb import Archive
+from vlmatch.packages.npm import npm_tarball
+from vlmatch.packages.package import Package, package_folder
 from vlmatch.probes.fetch import debian_package
 from vlmatch.tracking import Tracker
 

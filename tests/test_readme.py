@@ -7,7 +7,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from vlmatch import paths
-from vlmatch.cli import arguments_for_hydra, composed
+from vlmatch.cli import arguments_for_hydra
+from vlmatch.configs import composed
 
 PAGES = ("README.md", "docs/*.md", "perf/README.md", "conf/recipe/*.yaml", "conf/hydra/help/vlmatch.yaml")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from vlmatch import paths
-from vlmatch.complaints import complaint
 from vlmatch.errors import VlmatchError
+from vlmatch.messages import user_message
 from vlmatch.secrets import masked, masked_addresses, secrets_in, secrets_in_overrides
 
 
@@ -31,7 +31,7 @@ def test_secrets_are_masked_by_key_and_in_addresses() -> None:
 
 
 def test_an_error_shows_no_password() -> None:
-    assert complaint(VlmatchError("can't reach https://me:hidden@host/x")) == "can't reach https://***@host/x"
+    assert user_message(VlmatchError("can't reach https://me:hidden@host/x")) == "can't reach https://***@host/x"
 
 
 def test_secrets_are_found_and_names_of_variables_are_none() -> None:

@@ -5,21 +5,10 @@ import signal
 import sys
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from vlmatch import paths
-from vlmatch.complaints import DEBUG, complaint
-from vlmatch.configs import fused_name, named_configs
-from vlmatch.llms.dtypes import fast_dtype
-from vlmatch.objects import found
-
-# Here and not in main(): a sweep's workers import this module to find `run_task`, and compose nothing themselves.
-OmegaConf.register_new_resolver("vlmatch.root", lambda: str(paths.root()), replace=True)
-OmegaConf.register_new_resolver("vlmatch.cache", lambda: str(paths.cache()), replace=True)
-OmegaConf.register_new_resolver("vlmatch.results", lambda: str(paths.results()), replace=True)
-OmegaConf.register_new_resolver("vlmatch.configs", named_configs, replace=True)
-OmegaConf.register_new_resolver("vlmatch.fused", fused_name, replace=True)
-OmegaConf.register_new_resolver("vlmatch.fast_dtype", fast_dtype, replace=True)
+from vlmatch.configs import register_search_path
+from vlmatch.messages import DEBUG, user_message
+from vlmatch.objects import admit, task_named
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _application()()
     except Exception as error:
-        line = complaint(error, command)
+        line = user_message(error, command)
         if line is None or os.environ.get(DEBUG):
             raise
         print(f"vlmatch: {line}", file=sys.stderr)
@@ -60,22 +49,16 @@ def arguments_for_hydra(arguments: list[str]) -> list[str]:
     return ["--multirun", *rest] if multirun & set(arguments) else rest
 
 
-def composed(*overrides: str) -> DictConfig:
-    """The whole config as a command with these overrides has it, for notebooks, scripts and tests."""
-    from hydra import compose, initialize_config_dir
-
-    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
-        return compose("config", list(overrides))
-
-
 def run_task(config: Any) -> Any:
     """Run the task that the config names; a sweep calls this once a job, here or on another machine."""
-    return found(config.task._target_, tuple(config.targets))(config)
+    admit(config.targets)
+    return task_named(config.task._target_)(config)
 
 
 def _application() -> Any:
     import hydra
 
+    register_search_path()
     # Absolute: a relative path is searched for beside whichever module is __main__.
     return hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")(run_task)
 

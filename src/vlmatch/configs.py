@@ -1,14 +1,76 @@
-"""Configs inside a config: the whole yamls of the encoders that another encoder is made of."""
+"""The yamls of all config folders: which names a group offers, where one lies, and yamls inside another one."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from omegaconf import Container, ListConfig, OmegaConf
+from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
 from vlmatch import paths
-from vlmatch.complaints import choices
+from vlmatch.dtypes import fast_dtype
 from vlmatch.errors import VlmatchError
+
+
+def choices(group: str) -> list[str]:
+    """The names that a config group offers, over all config folders, sorted."""
+    return sorted({path.stem for folder in paths.conf_folders() for path in (folder / group).glob("*.yaml")})
+
+
+def groups() -> list[str]:
+    """The names of all config groups, sorted."""
+    return sorted(
+        {path.name for folder in paths.conf_folders() if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
+    )
+
+
+def yaml_path(group: str, name: str) -> Path:
+    """The yaml of this name: the first that the config folders have. Raises VlmatchError where none has it."""
+    for folder in paths.conf_folders():
+        if (path := folder / group / f"{name}.yaml").is_file():
+            return path
+    raise VlmatchError(unknown_choice(group, name))
+
+
+def unknown_choice(group: str, name: str) -> str:
+    """The line for a name that a config group does not offer: it suggests the nearest names."""
+    return f"{group}='{name}' is unknown; {nearest(name, choices(group))}"
+
+
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """A suggestion: the names in `valid` that resemble `name`, else the first of `valid`."""
+    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    shown = ", ".join(valid[:12]) + (", ..." if len(valid) > 12 else "")
+    return f"choose one of {shown}" if valid else "no config folder has any yaml in this group"
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The whole config as a command with these overrides has it, for the Python API, notebooks and tests."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    register_search_path()
+    if GlobalHydra.instance().is_initialized():
+        return compose("config", list(overrides))
+    with initialize_config_dir(str(paths.conf()), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def register_search_path() -> None:
+    """Let Hydra look for yamls in all of `paths.conf_folders()`, and not in the first alone."""
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class ConfigFolders(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for folder in paths.conf_folders()[1:]:
+                search_path.append("vlmatch", f"file://{folder}")
+
+    if not any(each.__name__ == ConfigFolders.__name__ for each in Plugins.instance().discover(SearchPathPlugin)):
+        Plugins.instance().register(ConfigFolders)
 
 
 def named_configs(group: str, names: Sequence[str], feature: str = "paper", *, _root_: Container) -> ListConfig:
@@ -26,20 +88,28 @@ def fused_name(members: Sequence[str] | None) -> str:
     Raises VlmatchError where no members are given.
     """
     if not members:
-        raise VlmatchError("encoder=fused wants members; give them: encoder.members=[dinov2_l,siglip]")
+        raise VlmatchError("encoder=fused needs members; give them: encoder.members=[dinov2_l,siglip]")
     return "fused_" + "+".join(map(str, members))
 
 
 def _named(group: str, name: str, feature: str, root: Container) -> Any:
-    known = choices(group)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"python src/run.py task=check lists every {group}"
-        raise VlmatchError(f"{group} '{name}', a part of another one, is unknown; {hint}")
-    config = OmegaConf.load(paths.conf() / group / f"{name}.yaml")
+    config = OmegaConf.load(yaml_path(group, name))
     if "members" in config:
         raise VlmatchError(f"{group} '{name}' is itself made of members; name those instead")
     if "feature" in config:
         config.feature = feature
     config._set_parent(root)  # for what its values take from the whole config, such as ${data}
     return OmegaConf.to_container(config, resolve=True)
+
+
+# At import, and not in the command line's main(): a sweep's workers and the Python API compose too.
+_RESOLVERS: dict[str, Callable[..., Any]] = {
+    "vlmatch.root": lambda: str(paths.root()),
+    "vlmatch.cache": lambda: str(paths.cache()),
+    "vlmatch.results": lambda: str(paths.results()),
+    "vlmatch.configs": named_configs,
+    "vlmatch.fused": fused_name,
+    "vlmatch.fast_dtype": fast_dtype,
+}
+for _name, _resolver in _RESOLVERS.items():
+    OmegaConf.register_new_resolver(_name, _resolver, replace=True)

@@ -1,26 +1,67 @@
-"""Build what a yaml's `_target_` names, from this package only unless the config allows another by name."""
+"""Build what a yaml's `_target_` names: only what is marked as buildable, since a yaml may come from a stranger.
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+A target is code that runs. vlmatch's own are built only if they are classes below `Buildable`, or functions marked by
+`@buildable`; all else in the package, such as a function that writes files, is refused. A module of the user's own is
+admitted by name (`targets=[mine.]`), whatever it holds.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from vlmatch.errors import VlmatchError
 
-# What takes configs or folders of a stranger's choice, and would allow what they name.
-_RUN = ("vlmatch.cli.", "vlmatch.objects.", "vlmatch.tasks.", "vlmatch.vlm.saved.")
+OWN = ("vlmatch.", "vlmatch_study.")
+_BUILDABLE, _TASK = "_vlmatch_buildable", "_vlmatch_task"
+_admitted: tuple[str, ...] = ()
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def build(config: Mapping[str, Any], *, allowed: tuple[str, ...] = ()) -> Any:
-    """Instantiate `config`; every `_target_` in it must be of vlmatch or of one of the `allowed` prefixes.
+class Buildable:
+    """Base of the classes that a yaml may name: encoders, LLMs, scores, data sources and their like."""
 
-    A yaml may come from a stranger, and a target is code that runs: Hydra's own list refuses only the worst.
+
+def buildable(function: F) -> F:
+    """Mark a function that a yaml may name by `_target_`; it must do no more than return a value."""
+    setattr(function, _BUILDABLE, True)
+    return function
+
+
+def task(function: F) -> F:
+    """Mark the function of a task, which `task._target_` may name, and nothing else."""
+    setattr(function, _TASK, True)
+    return function
+
+
+def admit(prefixes: Sequence[str]) -> None:
+    """From now on, also build whatever lies in modules whose names start so: the config's `targets`."""
+    global _admitted  # noqa: PLW0603 - one setting of the process, as a logging level is
+    _admitted = tuple(prefixes)
+
+
+@contextmanager
+def admitted(*prefixes: str) -> Iterator[None]:
+    """Inside the block, also build whatever lies in modules whose names start so."""
+    before = _admitted
+    admit((*before, *prefixes))
+    try:
+        yield
+    finally:
+        admit(before)
+
+
+def build(config: Mapping[str, Any]) -> Any:
+    """Instantiate `config`, and every part of it that has a `_target_`.
+
+    Raises VlmatchError where a target is not buildable, or doesn't take the arguments given.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
     for target in _targets(config):
-        if target.startswith(_RUN):
-            raise VlmatchError(f"_target_='{target}' runs something and builds nothing; remove it from the config")
-        found(target, allowed)
+        found(target)
     try:
         return instantiate(dict(config))
     except InstantiationException as error:
@@ -31,28 +72,32 @@ def build(config: Mapping[str, Any], *, allowed: tuple[str, ...] = ()) -> Any:
         raise
 
 
-def version_of(config: Mapping[str, Any], *, allowed: tuple[str, ...] = ()) -> int:
+def version_of(config: Mapping[str, Any]) -> int:
     """The sum of the `version`s of the classes that `config` and its parts name.
 
-    An author raises one when equal settings give other numbers; what has none (a function, say) counts as 0.
+    An author raises one when equal settings give other numbers. A target without a version counts as 0.
     """
-    return sum(int(getattr(found(target, allowed), "version", 0)) for target in _targets(config))
+    return sum(int(getattr(found(target), "version", 0)) for target in _targets(config))
 
 
-def found(target: str, allowed: tuple[str, ...]) -> Any:
-    """The class or function of a target; refused where its name, or the module it was defined in, is a stranger's.
+def found(target: str) -> Any:
+    """The class or function of a target. Raises VlmatchError unless it may be built."""
+    named = _imported(target)
+    own_class = isinstance(named, type) and issubclass(named, Buildable)
+    if own_class or getattr(named, _BUILDABLE, False) or _starts(target, named, _admitted):
+        return named
+    raise VlmatchError(
+        f"_target_='{target}' can't be built from a yaml: it is neither a class below vlmatch.objects.Buildable "
+        "(Encoder, Score, ...) nor a function marked @buildable"
+    )
 
-    The module counts too: `vlmatch.packages.subprocess.run` has a familiar name. Raises VlmatchError on a refusal.
-    """
-    from hydra.utils import get_object
 
-    prefixes = ("vlmatch.", *allowed)
-    if target.startswith(prefixes):
-        named = get_object(target)
-        if str(getattr(named, "__module__", "")).startswith(tuple(prefix.rstrip(".") for prefix in prefixes)):
-            return named
-    module = target.partition(".")[0]
-    raise VlmatchError(f"_target_='{target}' is not of vlmatch; allow it by name: targets=[{module}.]")
+def task_named(target: str) -> Callable[[Any], Any]:
+    """The function of a task. Raises VlmatchError unless it is marked as one."""
+    named = _imported(target)
+    if not (getattr(named, _TASK, False) or _starts(target, named, _admitted)):
+        raise VlmatchError(f"task._target_='{target}' is not a task; choose one by task=NAME")
+    return named
 
 
 def plain(node: Any) -> dict[str, Any]:
@@ -68,6 +113,51 @@ def plain(node: Any) -> dict[str, Any]:
         given = " ".join(f"{key}=..." for key in missing)
         raise VlmatchError(f"{missing[0]} has no value and no default; give it: {given}")
     return dict(OmegaConf.to_container(node, resolve=True))  # type: ignore[arg-type]
+
+
+def _imported(target: str) -> Any:
+    """What a target names; its module is imported only if it is ours or admitted, since importing runs its code.
+
+    The module where the object was defined counts too: `vlmatch.packages.package.subprocess.run` looks familiar.
+    """
+    prefixes = (*OWN, *_admitted)
+    if not target.startswith(prefixes):
+        raise _stranger(target)
+    named = _located(target)
+    if not _starts(target, named, prefixes):
+        raise _stranger(target)
+    return named
+
+
+def _located(target: str) -> Any:
+    """The object at a dotted path: the longest part of it that is a module, then attributes."""
+    parts = target.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:end])
+        try:
+            named = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and not f"{name}.".startswith(f"{error.name}."):
+                raise  # the module is there, and imports one that is not
+            continue
+        try:
+            for part in parts[end:]:
+                named = getattr(named, part)
+        except AttributeError:
+            break
+        return named
+    raise VlmatchError(f"_target_='{target}' names nothing: check its spelling, and that its package is installed")
+
+
+def _starts(target: str, named: Any, prefixes: tuple[str, ...]) -> bool:
+    """Whether both the name and the module of definition start with one of the prefixes."""
+    module = f"{getattr(named, '__module__', '')}."
+    return bool(prefixes) and target.startswith(prefixes) and module.startswith(prefixes)
+
+
+def _stranger(target: str) -> VlmatchError:
+    module = target.partition(".")[0]
+    return VlmatchError(f"_target_='{target}' is not part of vlmatch; if you trust it, admit it: targets=[{module}.]")
 
 
 def _targets(node: Any) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""Where things lie: the checkout (or the working folder of an installed wheel), its conf, data, cache and outputs."""
+"""Where things lie: the checkout (or the working folder of an installed wheel), configs, data, cache and outputs."""
 
 import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+CONF = "VLMATCH_CONF"  # the environment variable that names further folders of yamls
 _CHECKOUT = PACKAGE.parents[1]
 
 
@@ -18,8 +19,19 @@ def root() -> Path:
 
 
 def conf() -> Path:
-    """The Hydra configuration: the checkout's `conf/`, else the copy inside the wheel."""
+    """The tool's own Hydra configuration: the checkout's `conf/`, else the copy inside the wheel."""
     return _CHECKOUT / "conf" if in_checkout() else PACKAGE / "conf"
+
+
+def conf_folders() -> list[Path]:
+    """Every folder that yamls are looked for in, the first that has one wins.
+
+    The tool's own comes first, then the folders that the environment variable VLMATCH_CONF names (separated like
+    those of PATH), then `study/conf` of a checkout.
+    """
+    named = [Path(each).expanduser().absolute() for each in os.environ.get(CONF, "").split(os.pathsep) if each]
+    study = [_CHECKOUT / "study" / "conf"] if in_checkout() else []
+    return [conf(), *named, *study]
 
 
 def cache() -> Path:
@@ -27,11 +39,6 @@ def cache() -> Path:
     return Path(os.environ.get("VLMATCH_CACHE") or root() / "cache").expanduser().absolute()
 
 
-def truth() -> Path:
-    """The published results of others: the checkout's `truth/`, else the copy inside the wheel."""
-    return _CHECKOUT / "truth" if in_checkout() else PACKAGE / "truth"
-
-
 def results() -> Path:
-    """The results of finished trainings: the checkout's `results/`, else the copy beside the wheel's published ones."""
-    return _CHECKOUT / "results" if in_checkout() else truth() / "results"
+    """The results of finished trainings: the checkout's `study/results/`, else the copy inside the wheel."""
+    return _CHECKOUT / "study" / "results" if in_checkout() else PACKAGE / "evidence" / "results"

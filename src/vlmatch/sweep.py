@@ -15,10 +15,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from vlmatch.complaints import DEBUG, complaint
 from vlmatch.errors import NotHereError, one_line
-from vlmatch.outcomes import FAILED, NOT_HERE, SCORED, Outcome, read_outcomes
-from vlmatch.ranks import PARENT, SWEEP, launched
+from vlmatch.jobs import FAILED, NOT_HERE, SCORED, PairStatus, read_statuses
+from vlmatch.messages import DEBUG, user_message
+from vlmatch.processes import PARENT, SWEEP, launched
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +77,10 @@ class SweepCallback(Callback):
 
 
 def _answer(config: DictConfig) -> None:
-    from vlmatch.tasks.answer import answer, rows_of
+    from vlmatch.report.answer import answer, rows_of
     from vlmatch.tracking import Tracker
 
-    outcomes = read_outcomes(Path(config.hydra.sweep.dir))
+    outcomes = read_statuses(Path(config.hydra.sweep.dir))
     failures = [outcome for outcome in outcomes if outcome.status != SCORED]
     groups = {outcome.group for outcome in outcomes if outcome.group}
     report = answer(config, rows_of(config, groups), failures)
@@ -98,7 +98,7 @@ def _answer(config: DictConfig) -> None:
 def _leave_on_bad_input(job_return: JobReturn) -> None:
     """End a single job in one line; Hydra would put its own in front."""
     if job_return.status == JobStatus.FAILED and not os.environ.get(DEBUG):
-        line = complaint(job_return._return_value)
+        line = user_message(job_return._return_value)
         if line is not None:
             print(f"vlmatch: {line}", file=sys.stderr)
             sys.exit(2)
@@ -119,7 +119,7 @@ def _leaving(config: DictConfig, otherwise: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        line = complaint(error, config.hydra.overrides.task)
+        line = user_message(error, config.hydra.overrides.task)
         if line is None or os.environ.get(DEBUG):
             traceback.print_exception(error)
         print(f"vlmatch: {line or otherwise}", file=sys.stderr)
@@ -136,13 +136,13 @@ def _ranks(config: DictConfig) -> bool:
     return bool(OmegaConf.select(config, "task._target_") == "vlmatch.tasks.rank.rank" and config.pool == "auto")
 
 
-def _failure(config: DictConfig, error: Any) -> Outcome:
-    line = complaint(error)
+def _failure(config: DictConfig, error: Any) -> PairStatus:
+    line = user_message(error)
     if line is None:
         log.error("unexpected error", exc_info=error)
         line = f"unexpected {type(error).__name__}: {one_line(error)} (its traceback stands above)"
     status = NOT_HERE if isinstance(error, NotHereError) else FAILED
-    return Outcome(_name(config, "encoder"), _name(config, "llm"), status, line)
+    return PairStatus(_name(config, "encoder"), _name(config, "llm"), status, line)
 
 
 def _name(config: DictConfig, kind: str) -> str:

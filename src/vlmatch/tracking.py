@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from vlmatch.embeddings.header import Header
 from vlmatch.errors import one_line
 from vlmatch.network import require_network
-from vlmatch.ranks import SWEEP
+from vlmatch.processes import SWEEP
 from vlmatch.results import Result, rendered
 from vlmatch.scores.rows import Row
 from vlmatch.secrets import masked, masked_addresses

@@ -6,11 +6,12 @@ import yaml
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from vlmatch.complaints import choices, complaint, unknown_choice
+from vlmatch.configs import choices, composed, unknown_choice
 from vlmatch.errors import NotHereError, VlmatchError
+from vlmatch.inventory.availability import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
+from vlmatch.inventory.models import KINDS, Model, model
+from vlmatch.messages import user_message
 from vlmatch.network import is_forbidden
-from vlmatch.tasks.roster import KINDS, Model, model
-from vlmatch.tasks.whereabouts import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
 
 OFFLINE = "offline=true"
 # What of models and scores a sweep may go through.
@@ -73,14 +74,12 @@ def axes_of(config: DictConfig) -> dict[str, list[str]]:
 
 def _read_probes(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> None:
     """Build every probe once; each job would stumble over one that can't be read."""
-    from hydra import compose
-
     from vlmatch.objects import build, plain
 
     probes = axes.get("probe", ())
     for name in probes if len(probes) > 1 else (None,):
-        composed = config if name is None else compose("config", [*_single(axes, "probe"), f"probe={name}"])
-        build(plain(composed.probe), allowed=tuple(config.targets))
+        chosen = config if name is None else composed(*_single(axes, "probe"), f"probe={name}")
+        build(plain(chosen.probe))
 
 
 def _single(axes: Mapping[str, Sequence[str]], but: str) -> list[str]:
@@ -98,7 +97,7 @@ def _models(config: DictConfig, kind: str, axes: Mapping[str, Sequence[str]]) ->
         try:
             yield model(root, kind, name, overrides) if len(names) > 1 else Model.of(kind, name, config[kind])
         except (VlmatchError, OmegaConfBaseException) as error:
-            yield f"{name}: {complaint(error)}"
+            yield f"{name}: {user_message(error)}"
 
 
 def _notes(found: Sequence[Model | str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vlmatch.benchmarks.suite import Suite
-from vlmatch.probes.split import Item, Split
+from vlmatch.probes.items import Item, Split
 
 WORDS = ("cat", "hammer", "fox", "red axe", "dog", "old saw", "bee", "drill", "hen", "rope", "ape", "nail")
 CATEGORIES = ("animals", "tools")

@@ -11,7 +11,7 @@ import pytest
 from vlmatch.benchmarks.choices import choice
 from vlmatch.benchmarks.measured import Measured, Outcome, standard_error
 from vlmatch.benchmarks.suite import CHOICES, Suite
-from vlmatch.probes.split import Item
+from vlmatch.probes.items import Item
 
 KINDS = ("animals", "flags", "food", "tools")
 

@@ -12,11 +12,11 @@ import yaml
 from vlmatch import paths
 from vlmatch.benchmarks.selection import groups_of, same_category, selected
 from vlmatch.benchmarks.suite import Suite
-from vlmatch.cli import composed
+from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
-from vlmatch.probes.sources import concept
-from vlmatch.probes.split import Item, Split
+from vlmatch.probes.concepts import concept
+from vlmatch.probes.items import Item, Split
 
 SOURCES = {"clipart": {"items": 8, "of_category": 5}, "openmoji": {"items": 4, "of_category": 3}}
 

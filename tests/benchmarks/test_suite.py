@@ -13,7 +13,7 @@ from vlmatch.benchmarks import suite as suite_module
 from vlmatch.benchmarks.likelihood import log_likelihoods
 from vlmatch.benchmarks.suite import CHOICES, Suite, evaluating
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.split import Item, Split
+from vlmatch.probes.items import Item, Split
 from vlmatch.vlm.captions import answer_ids
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.tokens import encode

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import misbehaving
-from misbehaving import ALLOWED, TRAINER, compute
+from misbehaving import TRAINER, compute
 from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.header import Recipe
 from vlmatch.embeddings.store import FILE, Store
@@ -121,7 +121,7 @@ def test_both_take_images_too_and_say_the_same_of_themselves(
 ) -> None:
     for config in (FUSED, head, {**FUSED, "parts": [PIXELS, head], "members": ["pixels", "head_t"]}):
         stored, _ = compute(config, pictures, Store(tmp_path / str(len(config["parts"]))))
-        encoder = build(config, allowed=ALLOWED)
+        encoder = build(config)
         images = [encoder.prepare(pictures.image(row)) for row in range(len(pictures))]
         with torch.inference_mode():
             features = encoder(encoder.collate(images))
@@ -134,17 +134,17 @@ def test_tokens_of_a_fusion_stand_side_by_side_or_it_says_why_not(pictures: Prob
     encoder = build(two)
     batch = encoder.collate([encoder.prepare(pictures.image(row)) for row in range(3)])
     assert encoder.tokens(batch).shape == (3, 9, 6)
-    unequal = build(FUSED, allowed=ALLOWED)
+    unequal = build(FUSED)
     batch = unequal.collate([unequal.prepare(pictures.image(row)) for row in range(3)])
     with pytest.raises(VlmatchError, match=r"its parts give 9 and 1 tokens an image"):
         unequal.tokens(batch)
 
 
 def test_tokens_of_a_head_are_the_head_on_each(pictures: ProbeSet, head: dict[str, Any]) -> None:
-    encoder = build(head, allowed=ALLOWED)
+    encoder = build(head)
     batch = encoder.collate([encoder.prepare(pictures.image(row)) for row in range(3)])
     assert torch.equal(encoder.tokens(batch)[:, 0], encoder(batch))
-    other = build({**head, "parts": [PIXELS]}, allowed=ALLOWED)
+    other = build({**head, "parts": [PIXELS]})
     pixels = other.collate([other.prepare(pictures.image(0))])
     with pytest.raises(VlmatchError, match="tokens have 3 numbers, its head takes 48"):
         other.tokens(pixels)
@@ -170,23 +170,23 @@ def test_a_head_refuses_what_is_not_its_own(pictures: ProbeSet, tmp_path: Path, 
     ]
     for config, message in cases:
         with pytest.raises(VlmatchError, match=message):
-            build(config, allowed=ALLOWED)
+            build(config)
     for tensors, message in (
         (sound, "is no head: it holds layers.0.bias, layers.0.weight; wanted mean"),
         ({**sound, **scales, "std": torch.zeros(48)}, r"wanted mean, std \(above 0\)"),
         ({**sound, **scales, "layers.0.bias": torch.ones(3)}, r"layers.0 has a weight \(2, 48\) and a bias \(3,\)"),
     ):
         with pytest.raises(VlmatchError, match=message):
-            build(head_of(path, tensors), allowed=ALLOWED)
+            build(head_of(path, tensors))
     with pytest.raises(NotHereError, match="does not exist"):
-        build({**head, "checkpoint": str(tmp_path / "nowhere.safetensors")}, allowed=ALLOWED)
+        build({**head, "checkpoint": str(tmp_path / "nowhere.safetensors")})
 
 
 def test_the_fingerprint_covers_the_parts(
     pictures: ProbeSet, head: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fingerprint(config: dict[str, Any]) -> str:
-        return Recipe.of("encoder", config, pictures, "32-true", ALLOWED).fingerprint
+        return Recipe.of("encoder", config, pictures, "32-true").fingerprint
 
     before = fingerprint(FUSED)
     assert fingerprint({**FUSED, "parts": [PIXELS, {**THUMBNAIL, "licence": {"name": "MIT"}}]}) == before
@@ -200,7 +200,7 @@ def test_the_fingerprint_covers_the_parts(
     assert fingerprint(head) == head_before
     monkeypatch.setattr(misbehaving.Thumbnail, "version", 5)
     assert fingerprint(FUSED) != before
-    assert version_of(FUSED, allowed=ALLOWED) == 1 + 2 + 5
+    assert version_of(FUSED) == 1 + 2 + 5
 
 
 def test_a_stranger_among_the_parts_is_refused(pictures: ProbeSet, tmp_path: Path) -> None:

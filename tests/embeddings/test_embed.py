@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from misbehaving import ALLOWED, THUMBNAIL, TRAINER, compute, compute_elsewhere
+from misbehaving import THUMBNAIL, TRAINER, compute, compute_elsewhere
 from vlmatch import paths
 from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.header import Recipe
@@ -67,15 +67,15 @@ def test_a_damaged_file_is_recomputed_never_used(pictures: ProbeSet, tmp_path: P
 
 def test_a_changed_caption_image_or_setting_makes_it_stale(pictures: ProbeSet, tmp_path: Path) -> None:
     config = THUMBNAIL
-    recipe = Recipe.of("encoder", config, pictures, "32-true", ALLOWED)
+    recipe = Recipe.of("encoder", config, pictures, "32-true")
     fewer = type(pictures)("pictures", pictures.pairs[:-1], pictures.counts)
     others = [
-        Recipe.of("encoder", {**config, "seconds": 0.1}, pictures, "32-true", ALLOWED),
-        Recipe.of("encoder", config, pictures, "bf16-mixed", ALLOWED),
-        Recipe.of("encoder", config, fewer, "32-true", ALLOWED),
+        Recipe.of("encoder", {**config, "seconds": 0.1}, pictures, "32-true"),
+        Recipe.of("encoder", config, pictures, "bf16-mixed"),
+        Recipe.of("encoder", config, fewer, "32-true"),
     ]
     assert recipe.fingerprint not in {other.fingerprint for other in others}
-    same = Recipe.of("encoder", {**config, "licence": {"name": "MIT"}}, pictures, "32-true", ALLOWED)
+    same = Recipe.of("encoder", {**config, "licence": {"name": "MIT"}}, pictures, "32-true")
     assert same.fingerprint == recipe.fingerprint
 
 
@@ -93,11 +93,11 @@ def test_editing_a_local_checkpoint_makes_it_stale(pictures: ProbeSet, tmp_path:
     checkpoint = tmp_path / "model.safetensors"
     checkpoint.write_bytes(b"one")
     config = {**THUMBNAIL, "checkpoint": str(checkpoint)}
-    before = Recipe.of("encoder", config, pictures, "32-true", ALLOWED).fingerprint
+    before = Recipe.of("encoder", config, pictures, "32-true").fingerprint
     checkpoint.write_bytes(b"other")
-    assert Recipe.of("encoder", config, pictures, "32-true", ALLOWED).fingerprint != before
+    assert Recipe.of("encoder", config, pictures, "32-true").fingerprint != before
     checkpoint.unlink()  # the loader will say so: what is stored must not be served for it
-    assert Recipe.of("encoder", config, pictures, "32-true", ALLOWED).fingerprint != before
+    assert Recipe.of("encoder", config, pictures, "32-true").fingerprint != before
 
 
 @pytest.mark.parametrize("key", ["checkpoint", "repository"])
@@ -106,15 +106,15 @@ def test_a_path_without_a_slash_is_one_too(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine").write_bytes(b"one")
-    before = Recipe.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true", ALLOWED).fingerprint
+    before = Recipe.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true").fingerprint
     Path("mine").write_bytes(b"other")
-    assert Recipe.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true", ALLOWED).fingerprint != before
+    assert Recipe.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true").fingerprint != before
 
 
 @pytest.mark.parametrize("name", ["org/model", "../../x", "/tmp/x", ""])
 def test_a_name_that_would_lead_out_of_its_folder_is_refused(pictures: ProbeSet, name: str) -> None:
     with pytest.raises(VlmatchError, match=r"encoder\.name='.*' can't name a folder"):
-        Recipe.of("encoder", {**THUMBNAIL, "name": name}, pictures, "32-true", ALLOWED)
+        Recipe.of("encoder", {**THUMBNAIL, "name": name}, pictures, "32-true")
 
 
 def test_every_encoders_yaml_makes_a_recipe_with_nothing_here(pictures: ProbeSet) -> None:

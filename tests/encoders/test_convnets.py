@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 from encoders.conftest import encoder_configs
 from vlmatch.encoders.convnets import EfficientNetLite, TorchvisionEncoder, renamed
 from vlmatch.errors import VlmatchError
-from vlmatch.packages import Package, package_folder
+from vlmatch.packages.package import Package, package_folder
 
 PREPROCESSING = {"size": 64, "resize_to": 72, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 ALL_BUT_THE_HEAD = [[r"body\.(conv1|bn1|layer\d)\.(.*)", r"\1.\2"]]

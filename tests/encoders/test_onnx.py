@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from encoders.conftest import encoder_configs
 from vlmatch.encoders.onnx import OnnxEncoder
 from vlmatch.errors import VlmatchError
-from vlmatch.packages import Package, package_folder
+from vlmatch.packages.package import Package, package_folder
 
 PREPROCESSING = {"size": 8, "resize_to": 8, "resize": "squash", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 NODES = {"input_node": "image", "feature_node": "pooled", "map_node": "map", "rule": "global average"}

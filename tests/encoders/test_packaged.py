@@ -7,7 +7,7 @@ import torch
 from hydra.utils import instantiate
 
 from encoders.conftest import encoder_configs
-from vlmatch.packages import Package, is_here
+from vlmatch.packages.package import Package, is_here
 
 EMBEDDED = {
     "efficientnet_lite0": (1280, "global average", False),

@@ -155,7 +155,7 @@ def test_a_callers_permutation_or_coupling_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "p", "q", "complaint"),
+    ("values", "p", "q", "user_message"),
     [
         ([0, 1, 1], uniform(3), uniform(3), r"start of shape \(3,\) is not a permutation of 3 points"),
         ([0, 1], uniform(3), uniform(3), r"start of shape \(2,\) is not a permutation of 3 points"),
@@ -172,8 +172,8 @@ def test_a_callers_permutation_or_coupling_is_taken_as_it_is() -> None:
     ],
 )
 def test_a_start_that_does_not_fit_is_refused_by_name(
-    values: object, p: np.ndarray, q: np.ndarray, complaint: str
+    values: object, p: np.ndarray, q: np.ndarray, user_message: str
 ) -> None:
-    with pytest.raises(VlmatchError, match=complaint) as error:
+    with pytest.raises(VlmatchError, match=user_message) as error:
         checked_coupling(values, p, q)
     assert "\n" not in str(error.value)

@@ -152,7 +152,7 @@ WEIGHTED = Space.of(1 - np.eye(4), [0.1, 0.2, 0.3, 0.4])
 
 
 @pytest.mark.parametrize(
-    ("y", "permutation", "gradient", "loss", "complaint"),
+    ("y", "permutation", "gradient", "loss", "user_message"),
     [
         (space(1, 5), range(4), np.zeros((4, 4)), "l1", "D_x has 4 points and D_y 5; swaps want equal numbers"),
         (WEIGHTED, range(4), np.zeros((4, 4)), "l1", "D_y 4, of unequal weights"),
@@ -169,8 +169,8 @@ WEIGHTED = Space.of(1 - np.eye(4), [0.1, 0.2, 0.3, 0.4])
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_by_name(
-    y: Space, permutation: object, gradient: np.ndarray, loss: str, complaint: str
+    y: Space, permutation: object, gradient: np.ndarray, loss: str, user_message: str
 ) -> None:
-    with pytest.raises(VlmatchError, match=complaint) as error:
+    with pytest.raises(VlmatchError, match=user_message) as error:
         two_exchange(space(0, 4), y, np.array(permutation), gradient, loss=loss)
     assert "\n" not in str(error.value)

@@ -181,7 +181,7 @@ def test_unequal_sizes_and_weights_are_used_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "coupling", "options", "complaint"),
+    ("n", "coupling", "options", "user_message"),
     [
         (5, np.arange(4), {}, "D_x has 4 points and D_y 5; rounding to a permutation wants equal numbers"),
         (5, np.arange(4), {"round": False}, "is not a permutation between the 4 points of D_x and the 5 of D_y"),
@@ -196,8 +196,8 @@ def test_unequal_sizes_and_weights_are_used_as_they_are() -> None:
         (4, np.full((4, 4), 1 / 16), {"loss": "kl"}, "loss='kl' is unknown"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(n: int, coupling: object, options: dict, complaint: str) -> None:
-    with pytest.raises(VlmatchError, match=complaint) as error:
+def test_what_does_not_fit_is_refused_by_name(n: int, coupling: object, options: dict, user_message: str) -> None:
+    with pytest.raises(VlmatchError, match=user_message) as error:
         lipschitz_bound(cloud(4, 1), cloud(n, 2), coupling, **options)
     assert "\n" not in str(error.value)
 

@@ -234,7 +234,7 @@ def test_the_lower_bound_is_the_root_of_the_one_asked_for(loss: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "user_message"),
     [
         ({"loss": "kl"}, "^loss='kl' is unknown, wanted one of l1, l2$"),
         ({"lower_bound": "fourth"}, "^lower_bound='fourth' is unknown, wanted one of first, second, third$"),
@@ -242,21 +242,21 @@ def test_the_lower_bound_is_the_root_of_the_one_asked_for(loss: str) -> None:
         ({"device": "abacus"}, "^device='abacus' can't be used"),
     ],
 )
-def test_an_unknown_name_is_one_line_that_says_what_is_known(options: dict, complaint: str) -> None:
-    with pytest.raises(VlmatchError, match=complaint) as error:
+def test_an_unknown_name_is_one_line_that_says_what_is_known(options: dict, user_message: str) -> None:
+    with pytest.raises(VlmatchError, match=user_message) as error:
         gromov_wasserstein(cloud(4, 2, 0), cloud(4, 2, 1), **options)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("option", "complaint"),
+    ("option", "user_message"),
     [
         ({"workers": 0}, "workers=0, wanted at least 1"),
         ({"max_iterations": -1}, "max_iterations=-1, wanted 0"),
         ({"tolerance": float("nan")}, "tolerance=nan, wanted a share >= 0"),
     ],
 )
-def test_options_out_of_range_are_refused_by_name(option: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(VlmatchError, match=complaint) as error:
+def test_options_out_of_range_are_refused_by_name(option: dict[str, Any], user_message: str) -> None:
+    with pytest.raises(VlmatchError, match=user_message) as error:
         gromov_wasserstein(np.zeros((3, 3)), np.zeros((3, 3)), **option)
     assert "\n" not in str(error.value)

@@ -83,7 +83,7 @@ BOTH_WAYS = (0, 1), (1, 0)
 
 
 @pytest.mark.parametrize(
-    ("matrix", "complaint"),
+    ("matrix", "user_message"),
     [
         (np.zeros((4, 3)), r"has shape \(4, 3\), wanted n x n"),
         (np.zeros((0, 0)), r"has shape \(0, 0\)"),
@@ -101,10 +101,10 @@ BOTH_WAYS = (0, 1), (1, 0)
         (torch.tensor([[0.0, torch.nan], [torch.nan, 0.0]]), "holds NaN or infinity"),
     ],
 )
-def test_matrices_that_are_no_distances_are_refused_by_name(matrix: object, complaint: str) -> None:
+def test_matrices_that_are_no_distances_are_refused_by_name(matrix: object, user_message: str) -> None:
     fine = cloud(4, 2, 0)
     for name, given in (("D_x", (matrix, fine)), ("D_y", (fine, matrix))):
-        with pytest.raises(VlmatchError, match=f"^{name} {complaint}") as error:
+        with pytest.raises(VlmatchError, match=f"^{name} {user_message}") as error:
             gromov_wasserstein(*given)
         assert "\n" not in str(error.value)
 
@@ -119,7 +119,7 @@ def test_an_asymmetry_is_found_wherever_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "complaint"),
+    ("given", "user_message"),
     [
         ([0.5, 0.5], r"have shape \(2,\), wanted \(4,\): one for each point"),
         (np.full((4, 1), 0.25), r"have shape \(4, 1\)"),
@@ -131,9 +131,9 @@ def test_an_asymmetry_is_found_wherever_it_is() -> None:
         ([0.25, 0.25, 0.25, 0.2501], "sum to 1.0001"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_by_name(given: object, complaint: str) -> None:
+def test_weights_that_do_not_fit_are_refused_by_name(given: object, user_message: str) -> None:
     x = cloud(4, 2, 0)
     for name, both in (("D_x", (given, None)), ("D_y", (None, given))):
-        with pytest.raises(VlmatchError, match=f"^the weights of {name} {complaint}") as error:
+        with pytest.raises(VlmatchError, match=f"^the weights of {name} {user_message}") as error:
             gromov_wasserstein(x, x, *both)
         assert "\n" not in str(error.value)

@@ -125,7 +125,7 @@ def test_a_callers_permutation_is_where_it_begins(loss: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "complaint"),
+    ("start", "user_message"),
     [
         ("products", "^start='products' is unknown, wanted one of product, identity, .*best, or a coupling"),
         (np.ones((3, 3)), r"^start has shape \(3, 3\), wanted a coupling of \(4, 4\)"),
@@ -133,7 +133,7 @@ def test_a_callers_permutation_is_where_it_begins(loss: str) -> None:
         ([0, 1, 2, 2], r"^start of shape \(4,\) is not a permutation of 4 points"),
     ],
 )
-def test_a_start_that_does_not_fit_is_refused_in_one_line(start: object, complaint: str) -> None:
-    with pytest.raises(VlmatchError, match=complaint) as error:
+def test_a_start_that_does_not_fit_is_refused_in_one_line(start: object, user_message: str) -> None:
+    with pytest.raises(VlmatchError, match=user_message) as error:
         gromov_wasserstein(*spaces(4, 4), start=start)
     assert "\n" not in str(error.value)

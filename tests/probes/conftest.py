@@ -11,7 +11,7 @@ import zstandard
 from PIL import Image
 
 from vlmatch import paths
-from vlmatch.probes.deb import Archive
+from vlmatch.packages.deb import Archive
 from vlmatch.probes.fetch import fetch_stamps
 
 STAMPS = "./usr/share/tuxpaint/stamps/"
@@ -29,7 +29,7 @@ def pixel() -> bytes:
 def archive() -> Archive:
     """The archive that conf/probe/stamps.yaml names."""
     config = yaml.safe_load((paths.conf() / "probe" / "stamps.yaml").read_text())["archive"]
-    assert config.pop("_target_") == "vlmatch.probes.deb.Archive"
+    assert config.pop("_target_") == "vlmatch.packages.deb.Archive"
     return Archive(**config)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vlmatch.errors import NotHereError, VlmatchError
-from vlmatch.probes.deb import Archive
+from vlmatch.packages.deb import Archive
 from vlmatch.probes.fetch import fetch_stamps
 from vlmatch.probes.verify import dvc_checksum
 

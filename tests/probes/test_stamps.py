@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vlmatch.errors import NotHereError, VlmatchError
-from vlmatch.probes.deb import Archive
+from vlmatch.packages.deb import Archive
 from vlmatch.probes.stamps import stamps
 
 ARCHIVE = Archive("some-stamps", "1.0", "0" * 64)

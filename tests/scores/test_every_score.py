@@ -155,13 +155,13 @@ def test_few_pairs_get_a_finite_number_or_one_line(key: str, n: int) -> None:
 
 
 def finite_or_one_line(key: str, images: np.ndarray, captions: np.ndarray) -> None:
-    complaint = None
+    user_message = None
     try:
         value = SCORES[key](paired(images, captions)).value
     except VlmatchError as error:
-        complaint = str(error)
-    if complaint is None:
+        user_message = str(error)
+    if user_message is None:
         assert math.isfinite(value)
     else:
-        assert "wanted" in complaint
-        assert "\n" not in complaint
+        assert "wanted" in user_message
+        assert "\n" not in user_message

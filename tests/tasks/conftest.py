@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from vlmatch import packages
 from vlmatch.cli import main
-from vlmatch.packages import Package
+from vlmatch.packages import package as packages
+from vlmatch.packages.package import Package
 
 Put = Callable[..., Path]
 

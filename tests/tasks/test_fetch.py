@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from vlmatch.cli import composed
+from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.tasks.fetch import fetch, fill
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vlmatch.probes.split import Item, Split
+from vlmatch.probes.items import Item, Split
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 160, 0), "blue": (0, 0, 255), "grey": (120, 120, 120)}
 SIZES = ("tiny", "small", "middling", "large", "huge", "vast")

@@ -215,7 +215,7 @@ def test_further_rows_are_the_mean_so_that_their_token_is_never_the_likeliest():
 
 
 @pytest.mark.parametrize(
-    ("settings", "complaint"),
+    ("settings", "user_message"),
     [
         ({"vision": "registers"}, "encoder 'registers' has 5 tokens in front of its patches .* leave out one"),
         ({"vision": "convnext"}, r"encoder 'convnext' ends in a map \(convnext\)"),
@@ -227,9 +227,9 @@ def test_further_rows_are_the_mean_so_that_their_token_is_never_the_likeliest():
         ({"kind": "mlp2x_gelu_normalised"}, "the projector has a normalised output"),
     ],
 )
-def test_what_llava_has_no_place_for_is_one_line_and_leaves_nothing(tmp_path, settings, complaint):
+def test_what_llava_has_no_place_for_is_one_line_and_leaves_nothing(tmp_path, settings, user_message):
     vlm = made(tmp_path, **settings)
-    with pytest.raises(VlmatchError, match=complaint) as caught:
+    with pytest.raises(VlmatchError, match=user_message) as caught:
         export(vlm, tmp_path / "llava")
     assert "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} == {"tower", "llm"}

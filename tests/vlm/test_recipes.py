@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from pytorch_lightning.strategies import StrategyRegistry
 
 from vlmatch import paths
-from vlmatch.cli import composed
-from vlmatch.complaints import complaint
+from vlmatch.configs import composed
+from vlmatch.messages import user_message
 from vlmatch.objects import build, plain
 from vlmatch.vlm.conversations import TEMPLATES
 from vlmatch.vlm.llava_json import LlavaJson
@@ -95,7 +95,7 @@ def test_the_papers_learning_rate_rises_over_3_percent_and_falls_by_a_cosine() -
 def test_data_that_are_not_given_are_named(name: str) -> None:
     with pytest.raises(Exception, match=r"recipe\.pretrain_json") as caught:
         recipe(name)
-    line = complaint(caught.value)
+    line = user_message(caught.value)
     assert line is not None
     assert "recipe.pretrain_json" in line
     assert "\n" not in line

@@ -11,8 +11,8 @@ import torch
 
 import made_vlms
 from made_vlms import LORA, TRAINER, run
-from vlmatch.complaints import complaint
 from vlmatch.errors import VlmatchError
+from vlmatch.messages import user_message
 from vlmatch.vlm import fit
 from vlmatch.vlm.batches import Batches, Collate, at_once
 from vlmatch.vlm.fit import Training
@@ -77,7 +77,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: py
         patched.setattr(fit, "renamed", full)
         with pytest.raises((OSError, RuntimeError)) as raised:
             run(tmp_path)
-    assert "the disk is full; free some space" in str(complaint(raised.value))
+    assert "the disk is full; free some space" in str(user_message(raised.value))
     folder = tmp_path / "run" / "stages" / "1-align"
     assert [path.name for path in folder.iterdir()] == ["last.ckpt"]
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 3
@@ -91,7 +91,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback(tmp_path: Path, monkey
     monkeypatch.setattr(VLM, "loss", odd)
     with pytest.raises(RuntimeError, match="sizes differ") as raised:
         run(tmp_path)
-    assert complaint(raised.value) is None
+    assert user_message(raised.value) is None
 
 
 def test_other_data_under_the_same_settings_are_refused(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ import made_vlms
 from vlmatch import results
 from vlmatch.benchmarks.measured import Measured
 from vlmatch.benchmarks.suite import Suite
-from vlmatch.cli import composed
+from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
-from vlmatch.probes.split import Split
+from vlmatch.probes.items import Split
 from vlmatch.tasks.collect import collect
 from vlmatch.tasks.evaluate import evaluate
 from vlmatch.tasks.train import train
@@ -92,7 +92,7 @@ def test_a_training_ends_in_a_result_beside_its_blind_model(trained: Path) -> No
 
 def test_scores_follow_from_the_likelihoods_that_are_kept(trained: Path) -> None:
     made = config(trained, "evaluate", "encoder=pixels16")
-    suite, split = (build(plain(part), allowed=tuple(made.targets)) for part in (made.benchmark, made.split))
+    suite, split = (build(plain(part)) for part in (made.benchmark, made.split))
     items = suite.items(split)
     plan = suite.plan(items, sorted({item.category for item in split.share("vlm_a") if item.category}))
     folder = trained / "runs" / GROUP / "pixels16-0"
@@ -224,10 +224,10 @@ def test_a_recipe_that_can_not_be_trained_is_one_line(trained: Path, override: s
 
 def test_a_question_that_nobody_can_answer_is_refused(trained: Path) -> None:
     made = config(trained, "train")
-    split = build(plain(made.split), allowed=tuple(made.targets))
+    split = build(plain(made.split))
     bare = Split(tuple(replace(item, category=None) for item in split.items))
     data = SplitData(bare, "vlm_a", weights={"category": 1.0}, prompts=plain(made.recipe.prompts))
-    tokenizer = build(plain(made.llm), allowed=tuple(made.targets)).tokenizer
+    tokenizer = build(plain(made.llm)).tokenizer
     with pytest.raises(VlmatchError, match=r"no item of recipe\.data has one; leave it out"):
         data.material(Context(tokenizer, None, lambda items: torch.zeros(len(items), 1, 6)))
 

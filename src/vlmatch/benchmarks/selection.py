@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.sources import concept
-from vlmatch.probes.split import Item
+from vlmatch.probes.concepts import concept
+from vlmatch.probes.items import Item
 
 
 def selected(

@@ -18,7 +18,8 @@ from vlmatch.benchmarks.likelihood import log_likelihoods
 from vlmatch.benchmarks.measured import Array, Measured, Outcome
 from vlmatch.benchmarks.selection import groups_of, same_category, selected
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.split import Item, Split
+from vlmatch.objects import Buildable
+from vlmatch.probes.items import Item, Split
 from vlmatch.vlm.captions import answer_ids, answer_of, prompt_of
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.tokens import encode
@@ -54,7 +55,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Suite:
+class Suite(Buildable):
     """Benchmarks scored by the likelihood of answers, over groups of pictures of one source.
 
     caption_choice: which of the group's captions fits the picture, the captions' priors subtracted.

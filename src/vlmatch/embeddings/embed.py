@@ -11,10 +11,10 @@ from vlmatch.embeddings.header import Header, Recipe
 from vlmatch.embeddings.store import FILE, Array, Embeddings, Shards, Store, sha256_of, write_array
 from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
-from vlmatch.licences import NONE_STATED, licence_of
 from vlmatch.objects import build
+from vlmatch.packages.licences import NONE_STATED, licence_of
 from vlmatch.probes.pairs import ProbeSet
-from vlmatch.ranks import launched, rank
+from vlmatch.processes import launched, process_rank
 
 LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnx2torch")
 
@@ -38,24 +38,23 @@ def embed(
     probe: ProbeSet,
     store: Store,
     trainer: Mapping[str, Any],
-    allowed: tuple[str, ...] = (),
 ) -> tuple[Embeddings, Cost]:
     """Embeddings of `probe` by the model of `config`, an encoder's or LLM's plain yaml.
 
     Two processes never compute the same one: the second waits, then reads. A file that is stale or damaged is
-    computed again. `allowed` are prefixes of `_target_` beside vlmatch's own. A model made of others (`parts:`) is
+    computed again.  A model made of others (`parts:`) is
     combined from their embeddings, which are stored under their own names; the cost is theirs.
     Raises NotHereError where the weights can't be had, VlmatchError where the output is not (n, d).
     """
-    recipe = Recipe.of(kind, config, probe, str(trainer["precision"]), allowed)
+    recipe = Recipe.of(kind, config, probe, str(trainer["precision"]))
     found = store.read(recipe)
     if found is not None:
         return found, Cost()
     if config.get("parts"):
-        return _combine(recipe, config, probe, store, trainer, allowed)
+        return _combine(recipe, config, probe, store, trainer)
     shards = Shards(store.folder(recipe), recipe.fingerprint, len(probe), int(trainer["shard_size"]))
-    if rank() > 0:  # rank 0 of a torchrun holds the lock for all, until the array is whole
-        _fill(build(config, allowed=allowed), probe, shards, trainer)
+    if process_rank() > 0:  # rank 0 of a torchrun holds the lock for all, until the array is whole
+        _fill(build(config), probe, shards, trainer)
         with store.locked(recipe):
             found = store.read(recipe)
         if found is None:
@@ -67,7 +66,7 @@ def embed(
             return found, Cost()
         started = time.perf_counter()
         _forget_gpu_bytes()
-        model = build(config, allowed=allowed)
+        model = build(config)
         items = _announce(recipe, shards)
         _fill(model, probe, shards, trainer)
         embeddings = _finish(recipe, config, model, shards)
@@ -98,13 +97,12 @@ def _combine(
     probe: ProbeSet,
     store: Store,
     trainer: Mapping[str, Any],
-    allowed: tuple[str, ...],
 ) -> tuple[Embeddings, Cost]:
     """Embed each part, or find it in the store, and combine their features: no backbone is loaded for that."""
     import torch
 
-    model = build({**config, "parts": []}, allowed=allowed)
-    embedded = [embed(recipe.kind, part, probe, store, trainer, allowed) for part in config["parts"]]
+    model = build({**config, "parts": []})
+    embedded = [embed(recipe.kind, part, probe, store, trainer) for part in config["parts"]]
     parts = [part for part, _ in embedded]
     with store.locked(recipe):
         found = store.read(recipe)

@@ -11,6 +11,7 @@ from typing import Any, Self
 from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
 from vlmatch.files import sha256_of_file
+from vlmatch.moved import to_first_names
 from vlmatch.objects import version_of
 from vlmatch.probes.pairs import ProbeSet
 
@@ -40,9 +41,7 @@ class Recipe:
     precision: str
 
     @classmethod
-    def of(
-        cls, kind: str, config: Mapping[str, Any], probe: ProbeSet, precision: str, allowed: tuple[str, ...] = ()
-    ) -> Self:
+    def of(cls, kind: str, config: Mapping[str, Any], probe: ProbeSet, precision: str) -> Self:
         """The recipe by which `config` (an encoder's or LLM's plain yaml) embeds `probe`.
 
         Raises VlmatchError where the model's name can't be that of a folder.
@@ -50,7 +49,7 @@ class Recipe:
         if not _NAME.fullmatch(str(config["name"])):
             raise VlmatchError(f"{kind}.name='{config['name']}' can't name a folder; give letters, digits and . _ + -")
         settings = _settings(config)
-        version = version_of(config, allowed=allowed)
+        version = version_of(config)
         return cls(kind, str(config["name"]), settings, version, probe.key, probe.fingerprint, len(probe), precision)
 
     @property
@@ -70,7 +69,7 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all of it and of the format: equal fingerprints mean equal embeddings."""
-        text = json.dumps({**asdict(self), "format": FORMAT}, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(to_first_names({**asdict(self), "format": FORMAT}), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -11,11 +11,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
+from vlmatch.objects import Buildable
 
 FEATURES = ("paper", "vlm_input", "gridK")
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(Buildable, nn.Module, ABC):
     """A frozen vision encoder that carries its own preprocessing.
 
     `feature="paper"` is the CLS token after the final norm and before any projection; where a model
@@ -43,7 +44,7 @@ class Encoder(nn.Module, ABC):
         self.name = name
         self.feature_choice = feature
         self.control = control
-        self.licence = licence  # the catalogue's; vlmatch.licences weighs it against the package's own
+        self.licence = licence  # the catalogue's; vlmatch.packages.licences weighs it against the package's own
         self.weights_sha256: str | None = None  # None: no weights, as for raw pixels
 
     @abstractmethod

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vlmatch.encoders.keras_weights import read_keras
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
-from vlmatch.packages import Package, package_folder
+from vlmatch.packages.package import Package, package_folder
 from vlmatch.pickles import refuse_code, restricted_load
 
 # What the libraries raise on a damaged file, one that would run code, or one of another model.

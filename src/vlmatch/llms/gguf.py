@@ -18,7 +18,7 @@ from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import sha256_of_file
 from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.llms.repository import SINGLE
-from vlmatch.packages import Package, package_folder
+from vlmatch.packages.package import Package, package_folder
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 _RECORD = "conversion.json"

@@ -11,12 +11,13 @@ from vlmatch.errors import VlmatchError
 from vlmatch.llms.loading import load
 from vlmatch.llms.templates import CHAT, PLACE, chat_template
 from vlmatch.llms.weights import weights_of
+from vlmatch.objects import Buildable
 
 POOLINGS = {"last": "last token", "mean": "mean over the tokens"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Buildable, nn.Module):
     """A frozen causal LM that embeds captions: by the paper's rule the last token of `hidden_states[-2]`.
 
     The weights come from `checkpoint` (a GGUF file) where it is given, else from `repository` (a folder, or a hub

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError
+from vlmatch.objects import buildable
 from vlmatch.probes.pairs import Entry, ProbeSet
 from vlmatch.probes.selection import Options, build
 from vlmatch.probes.tables import SUFFIXES, rows
@@ -14,6 +15,7 @@ IMAGE_COLUMNS = ("image", "file_name")
 CAPTION_COLUMNS = ("caption", "text")
 
 
+@buildable
 def folder(path: str | Path, name: str = "folder", **options: Any) -> ProbeSet:
     """Read the pairs that a table lists, in its order; `options` are those of `selection.Options`.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.objects import buildable
 from vlmatch.probes.columns import Columns, image_bytes
 from vlmatch.probes.pairs import Entry, ProbeSet
 from vlmatch.probes.selection import Options, build
@@ -35,6 +36,7 @@ class DatasetCell:
         return image_bytes(_images(self.folder, self.split, self.column)[self.row][self.column], self)
 
 
+@buildable
 def hf_dataset(
     path: str | Path,
     split: str | None = None,

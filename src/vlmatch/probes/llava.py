@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError
+from vlmatch.objects import buildable
 from vlmatch.probes.pairs import Entry, ProbeSet
 from vlmatch.probes.selection import Options, build
 
@@ -16,6 +17,7 @@ ANSWERERS = ("gpt", "assistant")
 _PLACEHOLDER = "<image>"  # where the image stands in a conversation
 
 
+@buildable
 def llava(
     path: str | Path, images: str | Path | None = None, name: str = "llava", *, turn: int | str = 1, **options: Any
 ) -> ProbeSet:

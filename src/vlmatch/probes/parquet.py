@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.objects import buildable
 from vlmatch.probes.columns import Columns, image_bytes
 from vlmatch.probes.images import ImageError
 from vlmatch.probes.pairs import Entry, ProbeSet
@@ -47,6 +48,7 @@ class ParquetCell:
         return image_bytes(values[self.row].as_py(), self)
 
 
+@buildable
 def parquet(
     path: str,
     name: str = "parquet",

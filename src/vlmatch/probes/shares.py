@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from vlmatch.objects import buildable
+from vlmatch.probes.items import Item, Split
 from vlmatch.probes.pairs import Entry, ProbeSet
 from vlmatch.probes.selection import Options, build
-from vlmatch.probes.split import Item, Split
 
 
+@buildable
 def share_of(
     split: Split,
     share: str,

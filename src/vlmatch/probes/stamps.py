@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import NotHereError, VlmatchError
-from vlmatch.probes.deb import Archive
+from vlmatch.objects import buildable
+from vlmatch.packages.deb import Archive
 from vlmatch.probes.pairs import Entry, ProbeSet
 from vlmatch.probes.selection import Options, build
 
 
+@buildable
 def stamps(path: str | Path, archive: Archive, name: str = "stamps", *, svg: bool = False, **options: Any) -> ProbeSet:
     """Read the stamps below `path`, which `task=fetch` fills: NAME.png beside NAME.txt, sorted by id.
 

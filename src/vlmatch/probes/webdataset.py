@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError
+from vlmatch.objects import buildable
 from vlmatch.probes.images import MAX_BYTES, ImageError
 from vlmatch.probes.pairs import Entry, ProbeSet
 from vlmatch.probes.selection import Options, build
@@ -60,6 +61,7 @@ class _Sample:
     texts: dict[str, bytes] = field(default_factory=dict)
 
 
+@buildable
 def webdataset(path: str, name: str = "webdataset", **options: Any) -> ProbeSet:
     """Read the pairs of the tar shards that `path` names, shard by shard, in the order of their keys' first members.
 

@@ -6,7 +6,7 @@ from statistics import median
 
 from vlmatch.embeddings.header import Header
 from vlmatch.encoders.catalogue import catalogue
-from vlmatch.published import standings
+from vlmatch.evidence.published import standings
 
 LARGE = 500_000_000  # parameters; the paper's border between its small and large encoders
 

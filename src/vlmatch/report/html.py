@@ -9,14 +9,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vlmatch.embeddings.store import Store
+from vlmatch.evidence.correlation import RESAMPLES, SUBSETS
 from vlmatch.files import renamed
 from vlmatch.geometry import PairedGeometry
-from vlmatch.outcomes import Outcome
+from vlmatch.jobs import PairStatus
+from vlmatch.ranking import LlmRanking, Ranking, Standing
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
-from vlmatch.report.plots import heat_maps, score_bars, truth_panels
-from vlmatch.report.ranking import LlmRanking, Ranking, Standing
-from vlmatch.report.table import agreement_line, number, relative, settled_line
-from vlmatch.report.truth import (
+from vlmatch.report.evidence import (
     Against,
     bare,
     course_points,
@@ -27,14 +26,15 @@ from vlmatch.report.truth import (
     setting_line,
     undecided,
 )
-from vlmatch.study.correlation import RESAMPLES, SUBSETS
+from vlmatch.report.plots import heat_maps, score_bars, truth_panels
+from vlmatch.report.table import agreement_line, number, relative, settled_line
 
 
 def write_report(
     path: Path,
     rankings: Sequence[Ranking],
     store: Store,
-    failures: Sequence[Outcome] = (),
+    failures: Sequence[PairStatus] = (),
     truths: Sequence[Against] = (),
 ) -> Path:
     """Write the page for these rankings, and for what of `truths` they were held against.

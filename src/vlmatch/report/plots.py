@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
+from vlmatch.evidence.truths import Truth
 from vlmatch.geometry import PairedGeometry
-from vlmatch.report.ranking import LlmRanking
-from vlmatch.report.truth import SPOKEN_OF, Foretold, bare
-from vlmatch.study.truths import Truth
+from vlmatch.ranking import LlmRanking
+from vlmatch.report.evidence import SPOKEN_OF, Foretold, bare
 
 PRETRAINED, PICKED, CONTROL = "#4c78a8", "#2a9d5c", "#bdbdbd"
 TRAINED_HERE = "#e08a2e"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from vlmatch.ranking import LlmRanking, Ranking, Standing
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
-from vlmatch.report.ranking import LlmRanking, Ranking, Standing
 
 
 def write_table(path: Path, rankings: Sequence[Ranking]) -> Path:

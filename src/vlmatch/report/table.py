@@ -8,16 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from vlmatch.embeddings.embed import Cost
-from vlmatch.outcomes import Outcome
+from vlmatch.jobs import PairStatus
+from vlmatch.ranking import Agreement, LlmRanking, Ranking, Settled, Standing
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
-from vlmatch.report.ranking import Agreement, LlmRanking, Ranking, Settled, Standing
 from vlmatch.scores.rows import Row, Scored
 
 MINIMUM_WIDTH = 200
 UNLIMITED = 10_000  # columns of text
 
 
-def show(rankings: Sequence[Ranking], failures: Sequence[Outcome] = (), console: Console | None = None) -> None:
+def show(rankings: Sequence[Ranking], failures: Sequence[PairStatus] = (), console: Console | None = None) -> None:
     """Print every ranking, then what could not be scored."""
     console = console or terminal()
     for ranking in rankings:

@@ -1,12 +1,14 @@
 """What every score is: a callable over a paired geometry, which says how to read its number."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry
+from vlmatch.objects import Buildable
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class ScoreResult:
             )
 
 
-class Score(Protocol):
+class Score(Buildable, ABC):
     """A score of one encoder against one LLM, from inference alone.
 
     title: its column's head. version: raised whenever the number may change; results of different
@@ -35,9 +37,9 @@ class Score(Protocol):
     higher_is_better: ClassVar[bool]
     uses_pairing: ClassVar[bool]
 
+    @abstractmethod
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`; raises VlmatchError, in one line, where the score is not defined."""
-        ...
 
 
 def require_pairs(title: str, pair: PairedGeometry, least: int) -> None:

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from scipy.linalg import svd, svdvals
 
 from vlmatch.geometry import PairedGeometry
-from vlmatch.scores.base import ScoreResult, require_option, require_pairs
+from vlmatch.scores.base import Score, ScoreResult, require_option, require_pairs
 
 
 @dataclass(frozen=True)
-class CCA:
+class CCA(Score):
     """Mean canonical correlation of both spaces' centred projections to 50 principal components.
 
     Hotelling (1936); reduced by PCA first as in SVCCA (Raghu et al., 2017), with a fixed number of components, since

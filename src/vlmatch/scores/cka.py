@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmatch.geometry import PairedGeometry
-from vlmatch.scores.base import ScoreResult, require_pairs
+from vlmatch.scores.base import Score, ScoreResult, require_pairs
 
 
 @dataclass(frozen=True)
-class CKA:
+class CKA(Score):
     """Linear CKA of the column-centred embeddings X and Y::
 
         |X^T Y|_F^2 / (|X^T X|_F |Y^T Y|_F) = <K, L> / (|K|_F |L|_F),   K = X X^T, L = Y Y^T

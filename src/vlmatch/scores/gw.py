@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from vlmatch.geometry import PairedGeometry
 from vlmatch.gromov import gromov_wasserstein
-from vlmatch.scores.base import ScoreResult
+from vlmatch.scores.base import Score, ScoreResult
 
 
 @dataclass(frozen=True)
-class GW:
+class GW(Score):
     """E^(1/2) of the l1 Gromov-Wasserstein coupling that conditional gradient reaches from the product::
 
         E(pi) = sum_ijkl |s D^X_ik - D^Y_jl| pi_ij pi_kl

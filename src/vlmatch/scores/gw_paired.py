@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 
 from vlmatch.geometry import PairedGeometry
-from vlmatch.scores.base import ScoreResult
+from vlmatch.scores.base import Score, ScoreResult
 
 
 @dataclass(frozen=True)
-class GWPaired:
+class GWPaired(Score):
     """E^(1/2) of GW at the coupling that gives each image its own caption::
 
         (mean over all i, j of |s D^X_ij - D^Y_ij|)^(1/2)

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmatch.geometry import PairedGeometry
-from vlmatch.scores.base import ScoreResult, require_option, require_pairs
+from vlmatch.scores.base import Score, ScoreResult, require_option, require_pairs
 
 
 @dataclass(frozen=True)
-class MutualNN:
+class MutualNN(Score):
     """Mean share of the k nearest neighbours that an image and its caption have in common.
 
     Huh et al. (2024), `mutual_knn` of their platonic-rep: neighbours by inner product of L2-normalised

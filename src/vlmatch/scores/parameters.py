@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmatch.geometry import PairedGeometry
-from vlmatch.scores.base import ScoreResult
+from vlmatch.scores.base import Score, ScoreResult
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Score):
     """The image encoder's number of parameters, on the common belief that larger is better.
 
     A baseline of the paper; it looks at neither images nor captions. Range [0, inf). Costs nothing.

@@ -13,14 +13,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from vlmatch.geometry import PairedGeometry
-from vlmatch.scores.base import ScoreResult, require_option, require_pairs
+from vlmatch.scores.base import Score, ScoreResult, require_option, require_pairs
 
 ALPHAS = np.logspace(-2, 6, 9)
 CLAMP = 6.0  # deviations
 
 
 @dataclass(frozen=True)
-class RidgeR2:
+class RidgeR2(Score):
     """Out-of-fold R2 of a ridge regression from standardised image features to text components.
 
     In each of 5 shuffled folds (seed 0) the targets are the first 50 principal components of that fold's training

@@ -57,18 +57,17 @@ def score_pair(
     captions: Embeddings,
     configs: Mapping[str, Mapping[str, Any]],
     store: Store,
-    allowed: tuple[str, ...] = (),
 ) -> Row:
     """Every score of `configs` (name -> yaml) on a pair of embeddings; those in the store are not computed again.
 
-    What was computed before a score that raises is kept. `allowed` are prefixes of `_target_` beside vlmatch's own.
+    What was computed before a score that raises is kept.
     """
     path = _path(store, images.header, captions.header)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         kept = _read(path)
         known = dict(kept.scores) if kept and _same_embeddings(kept, images.header, captions.header) else {}
-        scores = {name: build(config, allowed=allowed) for name, config in configs.items()}
+        scores = {name: build(config) for name, config in configs.items()}
         missing = [name for name, score in scores.items() if not _fresh(known.get(name), score, configs[name])]
         headers = images.header, captions.header
         try:
@@ -82,16 +81,14 @@ def score_pair(
     return Row(*headers, {name: known[name] for name in configs})
 
 
-def stored_rows(
-    store: Store, probe: str, configs: Mapping[str, Mapping[str, Any]], allowed: tuple[str, ...] = ()
-) -> list[Row]:
+def stored_rows(store: Store, probe: str, configs: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     """Every row of a probe set that holds the scores of `configs`, in the order of encoder and LLM.
 
     Its embeddings are still those in the store, and its scores of the version and settings asked for: results of
     different versions never mix.
     """
     embedded = {header.fingerprint for _, header in store.headers(probe)}
-    scores = {name: build(config, allowed=allowed) for name, config in configs.items()}
+    scores = {name: build(config) for name, config in configs.items()}
     rows = filter(None, map(_read, sorted((store.root / "scores" / probe).glob("*.json"))))
     return [
         Row(row.image, row.text, {name: row.scores[name] for name in configs})

@@ -8,11 +8,11 @@ from scipy.stats import spearmanr
 
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry, upper_triangle
-from vlmatch.scores.base import ScoreResult, require_pairs
+from vlmatch.scores.base import Score, ScoreResult, require_pairs
 
 
 @dataclass(frozen=True)
-class RSA:
+class RSA(Score):
     """Spearman correlation between the off-diagonal distances of both spaces.
 
     Kriegeskorte et al. (2008). Range [-1, 1], larger is better. Time O(n^2 log n), memory O(n^2).

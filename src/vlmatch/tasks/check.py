@@ -9,10 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vlmatch.report.table import terminal
-from vlmatch.tasks.roster import KINDS, Model, models
-from vlmatch.tasks.trial import try_model
-from vlmatch.tasks.whereabouts import (
+from vlmatch.inventory.availability import (
     CACHED,
     HERE,
     HUB,
@@ -24,6 +21,10 @@ from vlmatch.tasks.whereabouts import (
     size_on_disk,
     size_to_come,
 )
+from vlmatch.inventory.models import KINDS, Model, models
+from vlmatch.inventory.tryout import try_model
+from vlmatch.objects import task
+from vlmatch.report.table import terminal
 
 PLURALS = {"encoder": "encoders", "llm": "LLMs"}
 # What to do, by status; one heading for all models of a kind that share it.
@@ -43,6 +44,7 @@ IN_SUMMARY = {
 WIDE = 110  # columns from which there is room for the weights
 
 
+@task
 def check(config: DictConfig) -> None:
     """Try the encoder and the LLM that the command line names; without any, print the table of all models."""
     asked = asked_for(HydraConfig.get().overrides.task)

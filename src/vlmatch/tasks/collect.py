@@ -9,14 +9,16 @@ from rich.table import Table
 
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
+from vlmatch.objects import task
+from vlmatch.report.answer import results_folder
+from vlmatch.report.evidence import bare
 from vlmatch.report.table import terminal
-from vlmatch.report.truth import bare
 from vlmatch.results import LIKELIHOODS, RESULT, Result, read, read_file, rendered, write
-from vlmatch.tasks.answer import results_folder
 
 NEW, KEPT, REPLACED, REFUSED, OTHER = "new", "as before", "replaced", "not taken", "of another suite"
 
 
+@task
 def collect(config: DictConfig) -> None:
     """Copy result.json and likelihoods of every run below `task.runs` to `results`.
 

@@ -16,8 +16,9 @@ from vlmatch.benchmarks.suite import Suite
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import build, plain
-from vlmatch.probes.split import Item, Split
+from vlmatch.evidence.truths import Setting
+from vlmatch.objects import build, plain, task
+from vlmatch.probes.items import Item, Split
 from vlmatch.results import (
     LIKELIHOODS,
     RESULT,
@@ -29,7 +30,6 @@ from vlmatch.results import (
     read_file,
     write_file,
 )
-from vlmatch.study.truths import Setting
 from vlmatch.tracking import Tracker
 from vlmatch.vlm.course import Fitted, milestones
 from vlmatch.vlm.features import features_of
@@ -40,6 +40,7 @@ from vlmatch.vlm.saved import load
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "peft")
 
 
+@task
 def evaluate(config: DictConfig) -> None:
     """Measure the finished training of `encoder`, `llm` and `recipe` again."""
     run = Run(plain(config.encoder), plain(config.llm), plain(config.recipe))
@@ -78,13 +79,12 @@ def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker:
             f"'{folder}' was trained on another split than the one that it is to be asked about, and may have seen its "
             "pictures; remove the folder and train again, or give another: task.runs=..."
         )
-    allowed = tuple(config.targets)
     # In bfloat16 a picture's likelihoods depend on its batch: the blind model would leave chance.
     exact = {**run.llm, "dtype": "float32"}
-    shared = None if run.recipe["lora"] else build(exact, allowed=allowed)  # adapters are put into the LLM itself
+    shared = None if run.recipe["lora"] else build(exact)  # adapters are put into the LLM itself
 
     def measured(of: Path, part: float) -> Measured:
-        vlm = load(of, llm=shared or build(exact, allowed=allowed), allowed=allowed)
+        vlm = load(of, llm=shared or build(exact))
         suite, asked = questions.suite, (questions.features, questions.items, questions.categories)
         return suite.evaluate(vlm, *asked, run.recipe["prompts"], part)
 
@@ -117,11 +117,10 @@ class _Questions:
 
     @classmethod
     def of(cls, config: DictConfig, run: Run) -> "_Questions":
-        allowed = tuple(config.targets)
-        split: Split = build(plain(config.split), allowed=allowed)
-        suite: Suite = build(plain(config.benchmark), allowed=allowed)
+        split: Split = build(plain(config.split))
+        suite: Suite = build(plain(config.benchmark))
         items, pictures = suite.items(split), split.share(suite.share)
-        features, header = features_of(pictures, run.encoder, Store(config.store), plain(config.trainer), allowed)
+        features, header = features_of(pictures, run.encoder, Store(config.store), plain(config.trainer))
         row = {item.id: number for number, item in enumerate(pictures)}
         categories = sorted({item.category for item in split.share(run.recipe["data"]) if item.category})
         asked = features[[row[item.id] for item in items]]

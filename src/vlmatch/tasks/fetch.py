@@ -5,22 +5,23 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import build, plain
+from vlmatch.objects import build, plain, task
 from vlmatch.probes.fetch import fetch_folder, fetch_stamps
 from vlmatch.probes.verify import verify as verify_folder
 
 
+@task
 def fetch(config: DictConfig) -> None:
     """Fetch what is absent, verify what is there, and print the probe's data sheet, or the split's."""
     fill(config)
     described = config.split if _whole_split(config) else config.probe
-    print("\n".join(build(plain(described), allowed=tuple(config.targets)).data_sheet()))
+    print("\n".join(build(plain(described)).data_sheet()))
 
 
 def fill(config: DictConfig) -> str:
     """Fetch and verify; returns the verified checksums, or '' where no .dvc file says what to expect."""
     if _whole_split(config) or "split" in config.probe:
-        return _fill_split(config.split, Path(config.data), tuple(config.targets))
+        return _fill_split(config.split, Path(config.data))
     return _fill_probe(config.probe, Path(config.data))
 
 
@@ -40,11 +41,11 @@ def _fill_probe(probe: DictConfig, data: Path) -> str:
     return _verified(data, "task=fetch")
 
 
-def _fill_split(split: DictConfig, data: Path, allowed: tuple[str, ...]) -> str:
+def _fill_split(split: DictConfig, data: Path) -> str:
     """Fetch the stamps and every source of the split, and verify their folders."""
     checksums = [_fill_probe(split.stamps, data)]
     for key in split.sources:
-        source = build(plain(split.sources[key]), allowed=allowed)
+        source = build(plain(split.sources[key]))
         folder = Path(source.path)
         if fetch_folder(folder, source.fill):
             print(f"fetched {key} into {folder}")

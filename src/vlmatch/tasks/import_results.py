@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from vlmatch.benchmarks.lmms_results import VERSION, ResultFile, read_result_file
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import plain
+from vlmatch.objects import plain, task
+from vlmatch.report.answer import results_folder
 from vlmatch.results import (
     Benchmark,
     Group,
@@ -23,7 +24,6 @@ from vlmatch.results import (
     read_file,
     write,
 )
-from vlmatch.tasks.answer import results_folder
 from vlmatch.tracking import Tracker
 
 SUITE = "public"
@@ -32,6 +32,7 @@ NEEDED = ("encoder", "llm", "data", "recipe")
 ASSUMED = {"seed": 0, "version": 1, "control": False, "fingerprint": "unknown", "visual": None}
 
 
+@task
 def import_results(config: DictConfig) -> None:
     """Read the files of `task.file`, write their result to `results` and log it; what was left out is printed."""
     task = plain(config.task)

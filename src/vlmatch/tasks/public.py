@@ -9,13 +9,14 @@ from omegaconf import DictConfig
 from vlmatch.benchmarks.lmms import evaluate_public, require_lmms_eval, write
 from vlmatch.benchmarks.lmms_results import require_whole
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import build, plain
+from vlmatch.objects import build, plain, task
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.runs import Run
 from vlmatch.vlm.saved import description, load
 from vlmatch.vlm.visual import VisualInput
 
 
+@task
 def public(config: DictConfig) -> None:
     """Evaluate the VLM in `task.run` and write `task.to`/RECIPE/LLM-DATA/ENCODER-SEED_results.json."""
     task = plain(config.task)
@@ -29,7 +30,7 @@ def public(config: DictConfig) -> None:
     described = description(Path(task["run"]))
     run = Run(described["encoder"], described["llm"], described["recipe"])
     template, pad = trained_with(run.recipe, task["template"])
-    vlm = seeing(Path(task["run"]), described, tuple(config.targets))
+    vlm = seeing(Path(task["run"]), described)
     to = Path(task["to"]) / f"{run.name}_results.json"
     found = evaluate_public(
         vlm,
@@ -62,13 +63,13 @@ def trained_with(recipe: Mapping[str, Any], template: str | None) -> tuple[str, 
     return found, data.get("pad")
 
 
-def seeing(folder: Path, described: dict[str, Any], allowed: tuple[str, ...]) -> VLM:
+def seeing(folder: Path, described: dict[str, Any]) -> VLM:
     """The VLM with its encoder, also where it was trained on cached features, on the GPU where there is one."""
     import torch
 
-    vlm = load(folder, allowed=allowed)
+    vlm = load(folder)
     if vlm.visual is None:
-        vlm.visual = VisualInput(build(described["encoder"], allowed=allowed), described["recipe"]["visual"]["what"])
+        vlm.visual = VisualInput(build(described["encoder"]), described["recipe"]["visual"]["what"])
     return vlm.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
 
 

@@ -12,28 +12,27 @@ from vlmatch.embeddings.embed import Cost, embed
 from vlmatch.embeddings.header import Header, Recipe
 from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import build, plain
-from vlmatch.outcomes import SCORED, Outcome
-from vlmatch.ranks import PARENT, SWEEP, launched
-from vlmatch.ranks import rank as process_rank
-from vlmatch.report.ranking import rank as rank_rows
+from vlmatch.jobs import SCORED, PairStatus
+from vlmatch.objects import build, plain, task
+from vlmatch.processes import PARENT, SWEEP, launched, process_rank
+from vlmatch.ranking import rank as rank_rows
+from vlmatch.report.answer import answer, rows_of
 from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row, score_pair
-from vlmatch.tasks.answer import answer, rows_of
 from vlmatch.tracking import Tracker, tags_of
 
 
-def rank(config: DictConfig) -> Outcome:
+@task
+def rank(config: DictConfig) -> PairStatus:
     """Embed, compare, score and log; everything expensive comes from the store when it is there."""
     if config.pool != "auto":
         return rank_stored(config)
-    allowed = tuple(config.targets)
-    probe = build(plain(config.probe), allowed=allowed)
+    probe = build(plain(config.probe))
     store = Store(config.store)
     if process_rank() > 0:
         return _other_rank(config, probe, store)
     precision = str(config.trainer.precision)
-    recipes = [Recipe.of(kind, plain(config[kind]), probe, precision, allowed).slug for kind in ("encoder", "llm")]
+    recipes = [Recipe.of(kind, plain(config[kind]), probe, precision).slug for kind in ("encoder", "llm")]
     if not os.environ.get(SWEEP):
         terminal().print("\n".join(probe.data_sheet()), highlight=False, markup=False, soft_wrap=True)
     tracker = Tracker.of(config)
@@ -43,39 +42,38 @@ def rank(config: DictConfig) -> Outcome:
     ) as run_id:
         tracker.log_config(run_id, config)
         tracker.log_sheet(run_id, probe.sheet())
-        images, image_cost = embed("encoder", plain(config.encoder), probe, store, plain(config.trainer), allowed)
-        captions, text_cost = embed("llm", plain(config.llm), probe, store, plain(config.trainer), allowed)
-        row = score_pair(images, captions, plain(config.score), store, allowed)
+        images, image_cost = embed("encoder", plain(config.encoder), probe, store, plain(config.trainer))
+        captions, text_cost = embed("llm", plain(config.llm), probe, store, plain(config.trainer))
+        row = score_pair(images, captions, plain(config.score), store)
         tracker.log_row(run_id, row, _costs(image_cost, text_cost))
         _show(config, row, (image_cost, text_cost), tracker, run_id)
-    return Outcome(row.encoder, row.llm, SCORED, group=row.group)
+    return PairStatus(row.encoder, row.llm, SCORED, group=row.group)
 
 
-def rank_stored(config: DictConfig) -> Outcome:
+def rank_stored(config: DictConfig) -> PairStatus:
     """Rank what the store holds for this probe and recipe, embedding nothing; pairs not scored yet are scored."""
     if config.pool not in ("store", "experiment"):
         raise VlmatchError(f"pool='{config.pool}' is unknown; choose one of auto, store, experiment")
     store = Store(config.store)
-    allowed = tuple(config.targets)
-    probe = build(plain(config.probe), allowed=allowed)
+    probe = build(plain(config.probe))
     members = [(folder, header) for folder, header in store.headers(probe.key) if _wanted(config, header)]
     images, captions = (
         [_read(folder) for folder, header in members if header.recipe.kind == kind] for kind in ("encoder", "llm")
     )
-    rows = [score_pair(*pair, plain(config.score), store, allowed) for pair in product(images, captions)]
+    rows = [score_pair(*pair, plain(config.score), store) for pair in product(images, captions)]
     if not rows:
         raise VlmatchError(
             f"the store holds no encoder and LLM for probe '{probe.key}'; run python src/run.py multirun first"
         )
     answer(config, rows)
-    return Outcome("*", "*", SCORED)
+    return PairStatus("*", "*", SCORED)
 
 
-def _other_rank(config: DictConfig, probe: Any, store: Store) -> Outcome:
+def _other_rank(config: DictConfig, probe: Any, store: Store) -> PairStatus:
     """A process that a launcher started beside rank 0 does its share of the embedding, and nothing else."""
     for kind in ("encoder", "llm"):
-        embed(kind, plain(config[kind]), probe, store, plain(config.trainer), tuple(config.targets))
-    return Outcome(config.encoder.name, config.llm.name, SCORED)
+        embed(kind, plain(config[kind]), probe, store, plain(config.trainer))
+    return PairStatus(config.encoder.name, config.llm.name, SCORED)
 
 
 def _show(config: DictConfig, row: Row, costs: tuple[Cost, Cost], tracker: Tracker, run_id: str) -> None:

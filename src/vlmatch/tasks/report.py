@@ -2,10 +2,12 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from vlmatch.outcomes import Outcome
+from vlmatch.jobs import PairStatus
+from vlmatch.objects import task
 from vlmatch.tasks.rank import rank_stored
 
 
-def report(config: DictConfig) -> Outcome:
+@task
+def report(config: DictConfig) -> PairStatus:
     """Rank the store's rows and write `outputs/report.html`."""
     return rank_stored(OmegaConf.merge(config, {"pool": "store" if config.pool == "auto" else config.pool}))  # type: ignore[arg-type]

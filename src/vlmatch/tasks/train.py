@@ -9,9 +9,9 @@ from torch import Tensor
 
 from vlmatch.embeddings.store import Store
 from vlmatch.encoders.base import Encoder
-from vlmatch.objects import build, plain
-from vlmatch.probes.split import Item
-from vlmatch.ranks import rank as process_rank
+from vlmatch.objects import build, plain, task
+from vlmatch.probes.items import Item
+from vlmatch.processes import process_rank
 from vlmatch.results import BLIND
 from vlmatch.tasks.evaluate import has_result, measurable, measure
 from vlmatch.tracking import Tracker
@@ -25,6 +25,7 @@ from vlmatch.vlm.model import VLM
 from vlmatch.vlm.runs import TRACKED, VLM_FOLDER, Run, finished, tracked
 
 
+@task
 def train(config: DictConfig) -> None:
     """Train and measure what `encoder`, `llm` and `recipe` say; before it, the blind model where there is none.
 
@@ -58,16 +59,16 @@ def _train(config: DictConfig, run: Run) -> None:
 
 def _fit(config: DictConfig, run: Run, folder: Path, logger: Any) -> Fitted:
     """Build the VLM and its data, and train."""
-    allowed, trainer, cached = tuple(config.targets), plain(config.trainer), run.recipe["visual"]["cached"]
+    trainer, cached = plain(config.trainer), run.recipe["visual"]["cached"]
     store = Store(config.store)
-    llm = build(run.llm, allowed=allowed)
-    encoder: Encoder | None = None if cached else build(run.encoder, allowed=allowed)
+    llm = build(run.llm)
+    encoder: Encoder | None = None if cached else build(run.encoder)
 
     def features(items: Sequence[Item]) -> Tensor:
-        return features_of(items, run.encoder, store, trainer, allowed)[0]
+        return features_of(items, run.encoder, store, trainer)[0]
 
     context = Context(llm.tokenizer, encoder, features)
-    materials = [build(stage["data"], allowed=allowed).material(context) for stage in run.recipe["stages"]]
+    materials = [build(stage["data"]).material(context) for stage in run.recipe["stages"]]
     picture = a_picture(materials)
     shape = (
         (picture.shape[0], picture.shape[1])

@@ -4,9 +4,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from vlmatch.objects import task
 from vlmatch.tasks.fetch import fill
 
 
+@task
 def verify(config: DictConfig) -> None:
     """Fetch the data if absent, refuse a mismatch with data.dvc, and write the file that all other stages depend on."""
     checksum = fill(config)

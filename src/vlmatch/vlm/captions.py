@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.split import Item, Split
-from vlmatch.vlm.material import Context, Listed, Material, Sample
+from vlmatch.probes.items import Item, Split
+from vlmatch.vlm.material import Context, Data, Listed, Material, Sample
 from vlmatch.vlm.tokens import PLACE, answered, encode
 
 
-class SplitData:
+class SplitData(Data):
     """Captions and categories of the items of one share, one part for each question.
 
     weights: each question's part of the mixture. prompts: the text of each, with '<image>' in it. 'caption' asks for

@@ -9,8 +9,8 @@ from torch import Tensor
 from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
+from vlmatch.probes.items import Item
 from vlmatch.probes.shares import pairs_of
-from vlmatch.probes.split import Item
 
 
 def features_of(
@@ -18,7 +18,6 @@ def features_of(
     encoder: Mapping[str, Any],
     store: Store,
     trainer: Mapping[str, Any],
-    allowed: tuple[str, ...] = (),
 ) -> tuple[Tensor, Header]:
     """Features of all items of one share by the encoder of this yaml, (n, t, d), in their order, and how they came.
 
@@ -26,7 +25,7 @@ def features_of(
     """
     (share,) = {item.share for item in items}
     probe = pairs_of(items, share, drop_duplicates=False)
-    embeddings, _ = embed("encoder", encoder, probe, store, trainer, allowed)
+    embeddings, _ = embed("encoder", encoder, probe, store, trainer)
     rows = torch.from_numpy(embeddings.array).float()
     feature = str(encoder.get("feature", "paper"))
     cells = int(feature[4:]) ** 2 if feature.startswith("grid") else 1

@@ -16,7 +16,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
-from vlmatch.ranks import rank
+from vlmatch.processes import process_rank
 from vlmatch.vlm.batches import Batches, Collate, shared
 from vlmatch.vlm.budget import processes_of, require_memory
 from vlmatch.vlm.course import Course, Fitted
@@ -80,7 +80,7 @@ class Training:
                 "the training does not fit into memory; give a larger recipe.stages.N.accumulate, which takes the "
                 "same samples in smaller parts, or recipe.stages.N.gradient_checkpointing=true"
             ) from error
-        if rank() == 0:
+        if process_rank() == 0:
             fitted.write(self.folder / DONE)
         return fitted
 
@@ -126,7 +126,7 @@ class Training:
                 f"'{self.folder}' was begun with other training data, though under the same settings; give back those, "
                 "remove the folder, or give another: task.runs=..."
             )
-        if rank() == 0:
+        if process_rank() == 0:
             with renamed(self.folder / DATA) as temporary:
                 temporary.write_text(json.dumps(found))
 

@@ -15,7 +15,7 @@ from vlmatch.probes.images import MAX_PIXELS, ImageError, image_size, open_image
 from vlmatch.vlm.building import feature_shape
 from vlmatch.vlm.conversations import Conversations
 from vlmatch.vlm.entries import Entry, chosen, entry_of, fingerprint_of, read_items
-from vlmatch.vlm.material import Context, Material, Sample
+from vlmatch.vlm.material import Context, Data, Material, Sample
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised
 
 BYTES_PER_TOKEN = 4  # of English text, roughly: lengths are for grouping alone
@@ -30,7 +30,7 @@ _READERS = 8  # threads that look at images
 log = logging.getLogger(__name__)
 
 
-class LlavaJson:
+class LlavaJson(Data):
     """A recipe's data in LLaVA's format (Liu et al., 2023): LCS-558K, CC3M-595K, the mixture of 665K, or one's own.
 
     path: a json list, or lines of json (.jsonl), of {image, conversations: [{from, value}, ...]}; `image` is a path, a

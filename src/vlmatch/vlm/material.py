@@ -1,5 +1,6 @@
 """What a stage trains on: samples in weighted parts, their pictures, and the order that follows from the seed."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from vlmatch.encoders.base import Encoder
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.split import Item
+from vlmatch.objects import Buildable
+from vlmatch.probes.items import Item
 from vlmatch.vlm.tokens import IMAGE, Tokenised
 
 BUCKET = 8  # batches among which samples are sorted by length
@@ -119,9 +121,10 @@ class Context:
     features: Callable[[Sequence[Item]], Tensor]
 
 
-class Data(Protocol):
+class Data(Buildable, ABC):
     """A recipe's `data`: an object that a yaml names by `_target_`."""
 
+    @abstractmethod
     def material(self, context: Context) -> Material:
         """Samples and pictures, checked before anything expensive starts."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
+from vlmatch.moved import to_first_names
 from vlmatch.results import RESULT
 from vlmatch.vlm.course import Fitted
 from vlmatch.vlm.fit import DONE
@@ -127,7 +128,7 @@ def tracked(folder: Path) -> str | None:
 
 
 def _sha256(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(to_first_names(values), sort_keys=True).encode()).hexdigest()
 
 
 def _difference(found: Mapping[str, Any], run: Run) -> str:

@@ -12,8 +12,9 @@ from vlmatch.encoders.base import Encoder
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 from vlmatch.llms.language_model import LanguageModel
+from vlmatch.moved import to_todays_names
 from vlmatch.objects import build
-from vlmatch.ranks import rank
+from vlmatch.processes import process_rank
 from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.lora import add_lora, lora_state
 from vlmatch.vlm.model import VLM
@@ -30,26 +31,26 @@ def save(vlm: VLM, folder: Path, about: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for part, state in _states(vlm, about["recipe"]).items():
         whole = {key: gathered(value.detach()).cpu().contiguous() for key, value in state.items()}  # by all processes
-        if rank() == 0:
+        if process_rank() == 0:
             with renamed(folder / f"{part}.safetensors") as temporary:
                 save_file(whole, temporary)
-    if rank() > 0:
+    if process_rank() > 0:
         return
     with renamed(folder / DESCRIPTION) as temporary:
         temporary.write_text(json.dumps({"format": 1, **about}, indent=1))
 
 
-def load(folder: Path, *, llm: LanguageModel | None = None, allowed: tuple[str, ...] = ()) -> VLM:
+def load(folder: Path, *, llm: LanguageModel | None = None) -> VLM:
     """The VLM that `save` wrote; `llm`: the one of its description, where it has been loaded already.
 
     Raises VlmatchError where the folder holds no whole VLM, NotHereError where its encoder or LLM can't be had.
     """
     about = description(folder)
     if llm is None:
-        llm = build(about["llm"], allowed=allowed)
+        llm = build(about["llm"])
     encoder: Encoder | None = None
     if not about["recipe"]["visual"]["cached"]:
-        encoder = build(about["encoder"], allowed=allowed)
+        encoder = build(about["encoder"])
     vlm = build_vlm(about["recipe"], llm, encoder, tuple(about["shape"]))
     if (folder / "lora.safetensors").is_file():
         add_lora(llm.causal_lm, about["recipe"]["lora"])
@@ -73,7 +74,7 @@ def description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     if not path.is_file():
         raise VlmatchError(f"'{folder}' holds no trained VLM ({DESCRIPTION} is missing); task=train makes one")
-    return dict(json.loads(path.read_text()))
+    return dict(to_todays_names(json.loads(path.read_text())))
 
 
 def _states(vlm: VLM, recipe: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:

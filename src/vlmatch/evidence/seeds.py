@@ -1,0 +1,61 @@
+"""What seeds alone do to the truth: whether two order the encoders alike, and how far they lie apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import sqrt
+from statistics import stdev
+
+from vlmatch.evidence.correlation import spearman
+from vlmatch.evidence.truths import Comparison
+
+
+@dataclass(frozen=True)
+class SeedAgreement:
+    """Spearman's correlation of two seeds over the pretrained encoders, and over the best tier; None: not defined."""
+
+    seeds: tuple[int, int]
+    n: int
+    spearman: float | None
+    n_best: int
+    spearman_best: float | None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations over the pretrained encoders: between their truths, and between seeds (pooled variance)."""
+
+    between_encoders: float
+    between_seeds: float
+
+
+def agreements(comparison: Comparison) -> list[SeedAgreement]:
+    """For each two seeds, how alike they order the encoders that were trained with both."""
+    return [_agreement(comparison, *pair) for pair in combinations(comparison.seeds, 2)]
+
+
+def spread(comparison: Comparison) -> Spread | None:
+    """How far encoders differ, and seeds; None with fewer than two pretrained encoders, or none of two seeds.
+
+    What seeds and items add to the deviation between the truths is not taken off.
+    """
+    pretrained = comparison.pretrained
+    repeated = [(len(truth.runs) - 1, truth.deviation) for truth in pretrained if truth.deviation is not None]
+    if len(pretrained) < 2 or not repeated:
+        return None
+    variance = sum(freedom * deviation**2 for freedom, deviation in repeated) / sum(freedom for freedom, _ in repeated)
+    return Spread(stdev(truth.mean for truth in pretrained), sqrt(variance))
+
+
+def _agreement(comparison: Comparison, one: int, other: int) -> SeedAgreement:
+    both = {}
+    for truth in comparison.pretrained:
+        by_seed = {run.seed: run.mean.score for run in truth.runs}
+        if {one, other} <= by_seed.keys():
+            both[truth.encoder] = (by_seed[one], by_seed[other])
+    best = [both[truth.encoder] for truth in comparison.best_tier if truth.encoder in both]
+    return SeedAgreement((one, other), len(both), _correlated(list(both.values())), len(best), _correlated(best))
+
+
+def _correlated(pairs: Sequence[tuple[float, float]]) -> float | None:
+    return spearman([one for one, _ in pairs], [other for _, other in pairs])

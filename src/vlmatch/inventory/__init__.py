@@ -1,0 +1,1 @@
+"""The inventory: every encoder and LLM that has a yaml, where its weights are, and under which licence."""

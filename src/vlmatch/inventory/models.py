@@ -1,0 +1,96 @@
+"""Every encoder and LLM that has a yaml, with where its weights are, its licence and whether that allows commerce."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from vlmatch.configs import choices, yaml_path
+from vlmatch.encoders.catalogue import catalogue
+from vlmatch.inventory.availability import UNNAMED, Whereabouts, whereabouts
+from vlmatch.objects import plain
+from vlmatch.packages.licences import Licence, licence_of
+
+KINDS = ("encoder", "llm")
+
+# Whether licences allow commercial use, where the catalogue has no row: as their texts say. 'terms': yes, within
+# limits of their own (Llama's by numbers of users, Gemma's by uses; AGPL's by giving the source of what serves it).
+COMMERCIAL_USE = {
+    "Apache-2.0": "yes",
+    "MIT": "yes",
+    "BSD": "yes",
+    "BSD-2-Clause": "yes",
+    "BSD-3-Clause": "yes",
+    "BSD-4-Clause": "yes",
+    "AGPL-3.0": "terms",
+    "GPL-3.0": "terms",
+    "Gemma Terms of Use": "terms",
+    "Llama 2 Community License": "terms",
+    "Llama 3.1 Community License": "terms",
+    "Llama 3.2 Community License": "terms",
+    "Qwen Research License (non-commercial)": "no",
+    "CC-BY-NC-4.0": "no",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One yaml of `conf/encoder` or `conf/llm`."""
+
+    kind: str
+    name: str
+    where: Whereabouts
+    licence: str
+    commercial_use: str
+
+    @classmethod
+    def of(cls, kind: str, name: str, node: DictConfig) -> "Model":
+        """The model that a node of the whole config describes; `name` is its file's.
+
+        Raises omegaconf's errors, with what was wrong behind them, where a value can't be resolved.
+        """
+        wanted = [key for key in node if OmegaConf.is_missing(node, key) or (key == "members" and node[key] is None)]
+        if wanted:
+            given = " ".join(f"{kind}.{key!s}=..." for key in wanted)
+            return cls(kind, name, Whereabouts(UNNAMED, given), "yours to know", "-")
+        settings = plain(node)
+        licence = stated_licence(kind, name, settings).name
+        return cls(kind, name, whereabouts(kind, settings), licence, commercial_use(kind, name, licence))
+
+
+def model(root: DictConfig, kind: str, name: str, overrides: Mapping[str, Any] | None = None) -> Model:
+    """One model by its yaml's name, put into the whole config `root`, with `overrides` of the yaml's keys."""
+    with open_dict(root):
+        loaded = OmegaConf.load(yaml_path(kind, name))
+        root[kind] = OmegaConf.merge(loaded, {key: value for key, value in (overrides or {}).items() if key in loaded})
+    return Model.of(kind, name, root[kind])
+
+
+def models(root: DictConfig) -> Iterator[Model]:
+    """Every encoder, then every LLM, by name."""
+    root = root.copy()
+    for kind in KINDS:
+        for name in choices(kind):
+            yield model(root, kind, name)
+
+
+def stated_licence(kind: str, name: str, settings: Mapping[str, Any]) -> Licence:
+    """The licence that package or yaml state, else those of its parts, else the catalogue's."""
+    own = licence_of(settings)
+    if own.how != "none stated":
+        return own
+    if parts := settings.get("parts"):
+        each = [stated_licence(kind, str(part["name"]), part) for part in parts]
+        return Licence(" AND ".join(dict.fromkeys(licence.name for licence in each)), "its parts", each[0].how)
+    entry = catalogue().get(name) if kind == "encoder" else None
+    return own if entry is None else Licence(entry.licence, entry.source_licence or "", "catalogue")
+
+
+def commercial_use(kind: str, name: str, licence: str) -> str:
+    """'yes', 'no', 'terms' or 'unclear': as the catalogue says, else by the licences' names, the strictest of them."""
+    entry = catalogue().get(name) if kind == "encoder" else None
+    if entry is not None:
+        return entry.commercial_use
+    uses = {COMMERCIAL_USE.get(part, "unclear") for part in licence.split(" AND ")}
+    return next(use for use in ("no", "unclear", "terms", "yes") if use in uses)

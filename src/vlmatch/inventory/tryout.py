@@ -1,0 +1,156 @@
+"""One model, tried: loaded as any task would, run on one image or caption, and described with what came out."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from omegaconf import DictConfig
+from PIL import Image, ImageDraw
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vlmatch.encoders.catalogue import catalogue
+from vlmatch.errors import VlmatchError
+from vlmatch.evidence.published import standings
+from vlmatch.inventory.availability import whereabouts
+from vlmatch.inventory.models import commercial_use, stated_licence
+from vlmatch.objects import build, plain
+
+CAPTION = "A red circle on white."
+COMPARABLE = 3  # fewer items have no two distances to order
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What one input gave: the model, its feature, and the seconds for loading and for running."""
+
+    model: Any
+    subject: str
+    feature: Any
+    tokens: str
+    seconds_to_load: float
+    seconds_to_run: float
+
+
+def try_model(kind: str, config: DictConfig, console: Console) -> None:
+    """Run one input through the encoder or LLM of the config and print what there is to know of it.
+
+    Raises NotHereError where its weights can't be had, VlmatchError where its feature is not finite.
+    """
+    from torch import isfinite
+
+    settings = plain(config[kind])
+    before = whereabouts(kind, settings)
+    tried = _tried(kind, settings, config)
+    finite = int(isfinite(tried.feature).sum())
+    name = str(settings["name"])
+    licence = stated_licence(kind, name, settings)
+    rows: list[tuple[str, str]] = [
+        ("status", before.status + (f": {before.weights}" if before.weights else "")),
+        ("tried on", tried.subject),
+        ("feature rule", tried.model.rule),
+        ("feature", f"{tried.feature.numel()} numbers, {finite} of them finite"),
+        ("tokens", tried.tokens),
+        ("parameters", f"{tried.model.n_parameters() / 1e6:,.1f}M"),
+        ("took", f"{tried.seconds_to_load:.1f} s to load, {tried.seconds_to_run:.2f} s to run"),
+        *_in_half_precision(tried.model, kind, config),
+        *_preprocessing(tried.model.preprocessing),
+        ("licence", f"{licence.name} ({licence.how}{f': {licence.source}' if licence.source else ''})"),
+        ("commercial use", commercial_use(kind, name, licence.name)),
+        *(_of_llm(tried.model) if kind == "llm" else _known(name)),
+    ]
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in rows:
+        table.add_row(Text(key, style="dim"), Text(value))
+    console.print(Text(f"\n{kind} '{name}'", style="bold"))
+    console.print(table)
+    if finite < tried.feature.numel():
+        raise VlmatchError(f"{kind} '{name}': its feature is not finite; its weights may be damaged")
+
+
+def _tried(kind: str, settings: dict[str, Any], config: DictConfig) -> Tried:
+    import torch
+
+    started = time.perf_counter()
+    model = build(settings)
+    loaded = time.perf_counter()
+    item, subject = _item(kind, config)
+    with torch.inference_mode():
+        read = time.perf_counter()
+        batch = model.collate([model.prepare(item)])
+        feature = model(batch)[0]
+        ran = time.perf_counter()
+        tokens = str(int(batch["attention_mask"].sum())) if kind == "llm" else _tokens(model, batch)
+    return Tried(model, subject, feature, tokens, loaded - started, ran - read)
+
+
+def _tokens(encoder: Any, batch: Any) -> str:
+    """How many tokens a VLM's projector would be fed; not every encoder can give them."""
+    try:
+        n_tokens, width = encoder.tokens(batch).shape[1:]
+    except VlmatchError as error:
+        return f"none: {error}"
+    return f"{n_tokens} of {width}"
+
+
+def _item(kind: str, config: DictConfig) -> tuple[Any, str]:
+    """The probe's first image or caption, else one made up, and which it is."""
+    try:
+        probe = build(plain(config.probe))
+    except VlmatchError as error:
+        item = drawn() if kind == "encoder" else CAPTION
+        what = "a drawn red circle" if kind == "encoder" else f"'{CAPTION}'"
+        return item, f"{what}, made up, since the probe is not here ({error})"
+    if kind == "encoder":
+        return probe.image(0), f"first image of probe '{probe.key}'"
+    return probe.captions[0], f"first caption of probe '{probe.key}': '{probe.captions[0]}'"
+
+
+def drawn() -> Image.Image:
+    """A red circle on white, 320 x 240."""
+    picture = Image.new("RGB", (320, 240), "white")
+    ImageDraw.Draw(picture).ellipse((80, 40, 240, 200), fill="red")
+    return picture
+
+
+def _in_half_precision(model: Any, kind: str, config: DictConfig) -> Iterator[tuple[str, str]]:
+    """How well bf16 keeps the order of distances on the probe's first `task.compare` items, where they are here."""
+    from vlmatch.embeddings.agreement import precision_agreement
+
+    if config.task.compare < COMPARABLE:
+        return
+    try:
+        probe = build(plain(config.probe))
+    except VlmatchError:
+        return
+    rows = range(min(int(config.task.compare), len(probe)))
+    items = [probe.image(row) if kind == "encoder" else probe.captions[row] for row in rows]
+    agreement = precision_agreement(model, model.collate([model.prepare(item) for item in items]))
+    yield "bf16", f"orders distances as single precision does, on {len(items)} items: Kendall's tau {agreement:.3f}"
+
+
+def _preprocessing(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    shown = ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
+    if shown:
+        yield "preprocessing", shown
+
+
+def _of_llm(llm: Any) -> Iterator[tuple[str, str]]:
+    yield "quantisation", llm.quantisation or "none"
+
+
+def _known(encoder: str) -> Iterator[tuple[str, str]]:
+    """The catalogue's row and the published places of an encoder."""
+    entry = catalogue().get(encoder)
+    cells = {} if entry is None else {field.name: getattr(entry, field.name) for field in fields(entry)}
+    known = [f"{column.replace('_', ' ')}: {_cell(value)}" for column, value in cells.items() if value is not None]
+    yield "catalogue", "\n".join(known) or "no row"
+    yield "published", "\n".join(map(str, standings(encoder))) or "nothing that truth/ has"
+
+
+def _cell(value: Any) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else f"{value:,}" if isinstance(value, int) else str(value)

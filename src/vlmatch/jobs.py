@@ -1,0 +1,34 @@
+"""How each job of a sweep ended, left in the job's folder for the process that ends the sweep."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FILE = "outcome.json"
+SCORED, NOT_HERE, FAILED = "scored", "not here", "failed"
+
+
+@dataclass(frozen=True)
+class PairStatus:
+    """One encoder against one LLM: scored in a group (probe, image recipe, text recipe), or why it was not."""
+
+    encoder: str
+    llm: str
+    status: str
+    message: str = ""
+    group: tuple[str, str, str] | None = None
+
+    def write(self, folder: Path) -> None:
+        """Store it in a job's folder."""
+        (folder / FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+def read_statuses(sweep: Path) -> list[PairStatus]:
+    """The outcomes that the jobs below a sweep's folder left, in the order of the jobs."""
+    paths = sorted(sweep.glob(f"*/{FILE}"), key=lambda path: (len(path.parent.name), path.parent.name))
+    return [_read(path) for path in paths]
+
+
+def _read(path: Path) -> PairStatus:
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    return PairStatus(**{**plain, "group": tuple(plain["group"]) if plain["group"] else None})

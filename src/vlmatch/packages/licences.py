@@ -1,0 +1,147 @@
+"""Licences of models: read from the files in their package, then its metadata, then the catalogue, else none stated."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.parser import HeaderParser
+from pathlib import Path
+from typing import Any, Literal
+
+from vlmatch.packages.package import Package, is_here, package_folder
+
+How = Literal["package file", "package metadata", "catalogue", "none stated"]
+
+OWN_TERMS = "own terms"
+_FILE_NAMES = re.compile(r"(licen[cs]e|copying|unlicense)|.*([-_]terms|[-_]licen[cs]e)", re.IGNORECASE)
+_LICENCE_FOLDERS = re.compile(r".*licen[cs]es?", re.IGNORECASE)
+_TEXT_SUFFIXES = {"", ".txt", ".md", ".rst", ".html"}
+
+# What tells a licence text: all of these phrases, in lower case with white space folded. The first that fits wins.
+_TEXTS = (
+    ("Gemma Terms of Use", ("gemma terms of use",)),
+    ("Apache-2.0", ("apache", "licen", "version 2.0")),
+    ("MIT", ("permission is hereby granted, free of charge, to any person obtaining a copy", "without restriction")),
+    ("BSD-4-Clause", ("redistribution and use in source and binary forms", "all advertising materials")),
+    ("BSD-3-Clause", ("redistribution and use in source and binary forms", "endorse or promote products")),
+    ("BSD-2-Clause", ("redistribution and use in source and binary forms",)),
+)
+_GNU = re.compile(r"gnu (affero |lesser )?general public license,? (?:version|v\.?) ?(\d)(?:\.(\d))?")
+_GNU_NAMES = {"affero ": "AGPL", "lesser ": "LGPL", None: "GPL"}
+_METADATA_NAMES = {
+    "apache software license": "Apache-2.0",
+    "apache license 2.0": "Apache-2.0",
+    "apache 2.0": "Apache-2.0",
+    "mit license": "MIT",
+    "bsd license": "BSD",
+}
+
+
+@dataclass(frozen=True)
+class Licence:
+    """A model's licence, where that was read, and how far to trust it."""
+
+    name: str
+    source: str
+    how: How
+
+
+NONE_STATED = Licence("none stated", "", "none stated")
+
+
+def licence_of(model_config: Mapping[str, Any]) -> Licence:
+    """The licence of the model that a yaml describes; nothing is downloaded for it.
+
+    Read from the files of its packages if they are here (`package:`, or a list `packages:`), then from
+    their metadata, then from the yaml's own `licence: {name:, source:}`, which cites the upstream project.
+    """
+    listed = [model_config.get("package"), *(model_config.get("packages") or [])]
+    packages = [Package.of(entry) for entry in listed if entry]
+    folders = [package_folder(package) for package in packages if is_here(package)]
+    for read in (_from_files, _from_metadata):
+        for folder in folders:
+            if found := read(folder):
+                return found
+    if catalogue := model_config.get("licence"):
+        return Licence(catalogue["name"], catalogue["source"], "catalogue")
+    return _unrecognised(folders) or NONE_STATED
+
+
+def recognised(text: str) -> str | None:
+    """The SPDX name of a licence text, or the name of Gemma's terms; None for a text that is none of those known."""
+    folded = " ".join(text.lower().replace("&nbsp;", " ").split())
+    for name, phrases in _TEXTS:
+        if all(phrase in folded for phrase in phrases):
+            return name
+    # The GNU texts mention each other: the title, which comes first, is the one that counts.
+    gnu = _GNU.search(folded)
+    return f"{_GNU_NAMES[gnu[1]]}-{gnu[2]}.{gnu[3] or 0}" if gnu else None
+
+
+def licence_files(folder: Path) -> list[Path]:
+    """The licence texts in an unpacked package, the package's own before those of third parties."""
+    texts = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix.lower() in _TEXT_SUFFIXES]
+    found = [path for path in texts if _is_licence(path.relative_to(folder))]
+    return sorted(found, key=lambda path: len(path.parts))
+
+
+def _is_licence(path: Path) -> bool:
+    """By its name, or by lying in a folder of third parties' licences."""
+    if path.stem.lower() == "notice":
+        return False
+    return bool(_FILE_NAMES.fullmatch(path.stem)) or any(_LICENCE_FOLDERS.fullmatch(part) for part in path.parts[:-1])
+
+
+def _from_files(folder: Path) -> Licence | None:
+    """All licences whose texts are recognised: what is in the package stands under each of them."""
+    names: dict[str, str] = {}
+    for path in licence_files(folder):
+        name = recognised(path.read_text(encoding="utf-8", errors="replace"))
+        if name is not None:
+            names.setdefault(name, path.relative_to(folder).as_posix())
+    return Licence(" AND ".join(names), ", ".join(names.values()), "package file") if names else None
+
+
+def _from_metadata(folder: Path) -> Licence | None:
+    """What a wheel's METADATA states, else an npm package's package.json."""
+    return _from_wheel(folder) or _from_npm(folder)
+
+
+def _from_npm(folder: Path) -> Licence | None:
+    """`license` of package.json: a name, or in old packages an object with `type`; 'UNLICENSED' grants nothing."""
+    try:
+        stated = json.loads((folder / "package.json").read_text(encoding="utf-8"))["license"]
+        text = str((stated["type"] if isinstance(stated, Mapping) else stated) or "").strip()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not text or text.upper() == "UNKNOWN":
+        return None
+    # 'UNLICENSED' forbids all use, and 'SEE LICENSE IN ...' names a file of terms that no one recognised
+    own = text.upper() == "UNLICENSED" or text.upper().startswith("SEE LICENSE IN")
+    return Licence(OWN_TERMS if own else _METADATA_NAMES.get(text.lower(), text), "package.json", "package metadata")
+
+
+def _from_wheel(folder: Path) -> Licence | None:
+    """License-Expression, else License, else the classifiers of the wheel's METADATA; 'UNKNOWN' counts as none."""
+    for path in sorted(folder.glob("*.dist-info/METADATA")):
+        metadata = HeaderParser().parsestr(path.read_text(encoding="utf-8", errors="replace"))
+        classifiers = [value for value in metadata.get_all("Classifier", []) if value.startswith("License ::")]
+        stated = [
+            metadata["License-Expression"],
+            metadata["License"],
+            *(line.split(" :: ")[-1] for line in classifiers),
+        ]
+        for value in stated:
+            text = str(value or "").strip()
+            if text and text.upper() not in {"UNKNOWN", "OSI APPROVED"}:
+                name = _METADATA_NAMES.get(text.lower()) or recognised(text) or text.splitlines()[0]
+                return Licence(name, path.relative_to(folder).as_posix(), "package metadata")
+    return None
+
+
+def _unrecognised(folders: Sequence[Path]) -> Licence | None:
+    """A licence text that states terms of its own: not 'none stated', but to be read."""
+    for folder in folders:
+        for path in licence_files(folder):
+            return Licence(OWN_TERMS, path.relative_to(folder).as_posix(), "package file")
+    return None

@@ -1,0 +1,78 @@
+"""Items of a split: captioned images, each in one share, such as training data, benchmarks or probe."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from vlmatch.errors import VlmatchError
+
+PROBE = "probe"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image with its caption, and the share that it belongs to."""
+
+    id: str
+    image: Path
+    caption: str
+    concept: str
+    source: str
+    category: str | None
+    share: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """All items, and what was dropped on the way: by source, the number for each reason.
+
+    `largest` names the largest groups that had to stay together: their number of candidates and a concept of each.
+    """
+
+    items: tuple[Item, ...]
+    dropped: Mapping[str, Counter[str]] = field(default_factory=dict)
+    largest: tuple[tuple[int, str], ...] = ()
+
+    def share(self, name: str, sources: Sequence[str] | None = None) -> tuple[Item, ...]:
+        """The items of one share, of all sources or of some; VlmatchError if it has none."""
+        found = tuple(i for i in self.items if i.share == name and (sources is None or i.source in sources))
+        if not found:
+            shares = sorted({f"{item.share} of {item.source}" for item in self.items})
+            raise VlmatchError(f"split: no items in share '{name}' of {sources or 'all sources'}; it has {shares}")
+        return found
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, captions, categories and shares, in order."""
+        rows = [[item.id, item.caption, item.category, item.share] for item in self.items]
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+    def counts(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """By share and source, sorted: the number of items and of concepts."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for item in self.items:
+            found.setdefault((item.share, item.source), []).append(item.concept)
+        return {key: (len(concepts), len(set(concepts))) for key, concepts in sorted(found.items())}
+
+    def data_sheet(self) -> list[str]:
+        """What the shares are made of, as lines of text for people."""
+        lines = [f"split: {len(self.items):,} items", f"{'share':<18}{'source':<14}{'items':>7}{'concepts':>10}"]
+        lines += [f"{share:<18}{name:<14}{n:>7}{c:>10}" for (share, name), (n, c) in self.counts().items()]
+        for share, categories in sorted(self.categories().items()):
+            lines.append(f"{share}: " + ", ".join(f"{name} {n}" for name, n in categories.most_common()))
+        for source, reasons in self.dropped.items():
+            lines.append(f"dropped of {source}: " + ", ".join(f"{why} {n}" for why, n in reasons.most_common()))
+        lines.append("largest groups: " + ", ".join(f"{size} ({name})" for size, name in self.largest))
+        return [*lines, f"fingerprint: {self.fingerprint}"]
+
+    def categories(self) -> dict[str, Counter[str]]:
+        """By share, how many items each category has; the probe's are left out, 'none' is an item without one."""
+        found: dict[str, Counter[str]] = {}
+        for item in self.items:
+            if item.share != PROBE:
+                found.setdefault(item.share, Counter())[item.category or "none"] += 1
+        return found

@@ -1,0 +1,163 @@
+"""The scores of a ranking held against the truth that trainings gave, for the page and in a line for the terminal."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vlmatch.evidence.correlation import Correlation, by_subset
+from vlmatch.evidence.seeds import SeedAgreement, Spread, agreements, spread
+from vlmatch.evidence.truths import Comparison, Truth
+from vlmatch.ranking import PAPER, LlmRanking, Ranking
+from vlmatch.scores.rows import Row
+
+SPOKEN_OF = "without controls"  # the subset that sentences are about
+WIDTH, HEIGHT, MARGIN = 72, 18, 2  # of the line that draws a course, in pixels
+
+
+@dataclass(frozen=True)
+class Point:
+    """One encoder: its score, and its truth."""
+
+    score: float
+    truth: Truth
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """One score beside the truth; in the correlations it has the sign with which more is better."""
+
+    name: str
+    title: str
+    higher_is_better: bool
+    uses_pairing: bool
+    points: tuple[Point, ...]
+    correlations: Mapping[str, Correlation]
+
+
+@dataclass(frozen=True)
+class Against:
+    """One LLM's ranking, on the pairs of `probe`, against the truths of one setting.
+
+    absent: ranked encoders without a truth. other_weights: those left out since the truth is of other weights.
+    """
+
+    probe: str
+    llm: LlmRanking
+    comparison: Comparison
+    scores: tuple[Foretold, ...]
+    agreements: tuple[SeedAgreement, ...]
+    spread: Spread | None
+    absent: tuple[str, ...]
+    other_weights: tuple[str, ...]
+
+
+def against_truth(rankings: Sequence[Ranking], comparisons: Sequence[Comparison]) -> list[Against]:
+    """Each LLM of each ranking against each of `comparisons` that is of this LLM and has one of its encoders."""
+    return [
+        _against(ranking.probe, llm, comparison)
+        for ranking in rankings
+        for llm in ranking.llms
+        for comparison in comparisons
+        if comparison.setting.llm == llm.llm
+        and any(standing.row.encoder in comparison.by_encoder for standing in llm.standings)
+    ]
+
+
+def _against(probe: str, llm: LlmRanking, comparison: Comparison) -> Against:
+    rows = {standing.row.encoder: standing.row for standing in llm.standings}
+    shared = [truth for truth in comparison.truths if truth.encoder in rows]
+    # An imported truth may not know its weights.
+    same = [t for t in shared if t.weights_sha256 in (None, rows[t.encoder].image.weights_sha256)]
+    return Against(
+        probe,
+        llm,
+        comparison,
+        tuple(_foretold(name, rows, same, comparison) for name in llm.standings[0].ranks),
+        tuple(agreements(comparison)),
+        spread(comparison),
+        tuple(encoder for encoder in rows if encoder not in comparison.by_encoder),
+        tuple(truth.encoder for truth in shared if truth not in same),
+    )
+
+
+def _foretold(name: str, rows: Mapping[str, Row], truths: Sequence[Truth], comparison: Comparison) -> Foretold:
+    points = tuple(Point(rows[truth.encoder].scores[name].value, truth) for truth in truths)
+    scored = next(iter(rows.values())).scores[name]
+    sign = 1 if scored.higher_is_better else -1
+    correlations = by_subset(comparison, {point.truth.encoder: sign * point.score for point in points})
+    return Foretold(name, scored.title, scored.higher_is_better, scored.uses_pairing, points, correlations)
+
+
+def bare(value: float | None, digits: int = 2) -> str:
+    """A number, without its leading zero if it is between -1 and 1; '-' for None."""
+    return "-" if value is None else re.sub(r"^(-?)0\.", r"\1.", f"{value:z.{digits}f}")
+
+
+def interval(correlation: Correlation) -> str:
+    """A correlation's interval in brackets; '' where there is none."""
+    return "" if correlation.low is None else f"[{bare(correlation.low)}, {bare(correlation.high)}]"
+
+
+def undecided(correlation: Correlation) -> bool:
+    """Whether the interval holds 0, or there is none."""
+    return correlation.low is None or correlation.high is None or correlation.low <= 0 <= correlation.high
+
+
+def setting_line(comparison: Comparison) -> str:
+    """What the truth is, in words."""
+    setting = comparison.setting
+    recipe = f"recipe {setting.recipe.name} (version {setting.recipe.version})"
+    return f"{recipe}, {setting.llm}, data {setting.data}, {n_seeds(len(comparison.seeds))}"
+
+
+def n_seeds(number: int) -> str:
+    """'1 seed', '2 seeds'."""
+    return f"{number} seed{'s'[: number != 1]}"
+
+
+def paper_line(against: Against) -> str | None:
+    """What the truth says of the paper's score, its sign the paper's; None where that score is not at hand."""
+    score = next((score for score in against.scores if score.name == PAPER), None)
+    if score is None or score.correlations[SPOKEN_OF].spearman is None:
+        return None
+    correlation = score.correlations[SPOKEN_OF]
+    named = f"{score.title} (lower is better, as in the paper)"
+    if undecided(correlation):
+        says = f"Undecided is whether {named} foretells this truth or turns it round"
+    elif (correlation.spearman or 0) > 0:
+        says = f"{named} foretells this truth"
+    else:
+        says = f"{named} orders the encoders the wrong way round"
+    figures = f"Spearman {bare(correlation.spearman)} {interval(correlation)}".rstrip()
+    return f"{says}: {figures} over {correlation.n} encoders, {SPOKEN_OF}"
+
+
+def terminal_line(against: Against) -> str:
+    """All correlations of the subset that is spoken of, in one line."""
+    scores = [(score.title, score.correlations[SPOKEN_OF]) for score in against.scores]
+    found = ", ".join(f"{title} {bare(correlation.spearman)}" for title, correlation in scores)
+    n = max((each.n for _, each in scores), default=0)
+    return (
+        f"truth ({setting_line(against.comparison)}): Spearman over {n} encoders, "
+        f"{SPOKEN_OF}: {found}; intervals in the report"
+    )
+
+
+def course_points(truth: Truth, comparison: Comparison) -> str:
+    """An encoder's course as the points of an SVG polyline, on one scale for all encoders; '' without a course."""
+    lines = [[mean for _, mean in each.course] for each in comparison.truths]
+    values = [value for line in lines for value in line]
+    own = [mean for _, mean in truth.course]
+    if len(own) < 2:
+        return ""
+    low, high = min(values), max(values)
+    across = (WIDTH - 2 * MARGIN) / (len(own) - 1)
+    up = (HEIGHT - 2 * MARGIN) / ((high - low) or 1.0)
+    return " ".join(
+        f"{MARGIN + place * across:.1f},{HEIGHT - MARGIN - (value - low) * up:.1f}" for place, value in enumerate(own)
+    )
+
+
+def course_words(truth: Truth) -> str:
+    """An encoder's course in words: step and mean."""
+    return ", ".join(f"step {step}: {bare(mean, 3)}" for step, mean in truth.course)

@@ -1,0 +1,1 @@
+"""The study: what makes this project's own evidence. The package vlmatch never imports it."""

@@ -1,0 +1,50 @@
+"""A convolutional autoencoder: the encoder's map must hold what the image looks like."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vlmatch.errors import VlmatchError
+from vlmatch_study.pretraining.augmentation import augmented, normalised
+from vlmatch_study.pretraining.convnet import ConvnetObjective
+from vlmatch_study.pretraining.material import Material
+
+
+class Autoencoder(ConvnetObjective):
+    """A convolutional network, and a decoder of its last map that is thrown away.
+
+    decoder: channels of the decoder's layers, each of which doubles the map's side until it is the image's.
+    """
+
+    def __init__(self, material: Material, *, decoder: list[int], **convnet: Any) -> None:
+        super().__init__(material, **convnet)
+        with torch.inference_mode():
+            side = int(self.trunk.eval().forward_features(normalised(material.inputs[:1])).shape[-1])
+        self.trunk.train()
+        if side * 2 ** len(decoder) != material.inputs.shape[-1]:
+            raise VlmatchError(
+                f"pretrain.objective.decoder={decoder}: {len(decoder)} layers make {side * 2 ** len(decoder)} pixels "
+                f"of a map of {side}; wanted {material.inputs.shape[-1]}: one layer for each doubling"
+            )
+        layers: list[nn.Module] = []
+        for d, h in zip([self.width, *decoder[:-1]], decoder, strict=True):
+            layers += [nn.ConvTranspose2d(d, h, 4, stride=2, padding=1), nn.BatchNorm2d(h), nn.ReLU()]
+        self.decoder = nn.Sequential(*layers, nn.Conv2d(decoder[-1], 3, 3, padding=1))
+
+    def loss(self, rows: list[int]) -> Tensor:
+        """Mean squared error of the decoded views."""
+        images = self.material.inputs[rows].to(self.device)
+        return self._error(augmented(images, smallest=self.smallest, colour=self.colour))
+
+    @torch.inference_mode()
+    def measures(self, held_out: Material) -> Mapping[str, float]:
+        """The error on held-out images, and their categories by the nearest training images."""
+        neighbours = super().measures(held_out)
+        return {**neighbours, "reconstruction": float(self._error(normalised(held_out.inputs.to(self.device))))}
+
+    def _error(self, images: Tensor) -> Tensor:
+        feature_map = self.trunk.forward_features(images.contiguous(memory_format=torch.channels_last))
+        return functional.mse_loss(self.decoder(feature_map), images)

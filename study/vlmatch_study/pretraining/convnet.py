@@ -1,0 +1,63 @@
+"""A small convolutional network of timm as the encoder in training: its map, its feature, and how it is kept."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlmatch.encoders.convnets import timm_convnet
+from vlmatch_study.pretraining.augmentation import normalised
+from vlmatch_study.pretraining.kept import WEIGHTS, write_halves
+from vlmatch_study.pretraining.material import Material
+from vlmatch_study.pretraining.measures import nearest_neighbours
+from vlmatch_study.pretraining.objective import Objective
+
+
+class ConvnetObjective(Objective):
+    """An objective whose encoder is a convolutional network, kept as `vlmatch_study.trained_convnet` loads it.
+
+    architecture, options: of `timm.create_model`. smallest, colour: of the augmentation.
+    """
+
+    def __init__(
+        self,
+        material: Material,
+        *,
+        architecture: str,
+        options: Mapping[str, Any] | None = None,
+        smallest: float,
+        colour: float,
+        **training: Any,
+    ) -> None:
+        super().__init__(material, **training)
+        self.smallest, self.colour = smallest, colour
+        self.trunk = timm_convnet("pretrain.objective", architecture, options or {})
+        with torch.inference_mode():
+            self.width = int(self.trunk.eval().forward_features(normalised(material.inputs[:2])).shape[1])
+        self.trunk.train()
+
+    def feature(self, images: Tensor) -> Tensor:
+        """The global average of the last map of normalised images: (n, d)."""
+        feature_map: Tensor = self.trunk.forward_features(images.contiguous(memory_format=torch.channels_last))
+        return feature_map.mean(dim=(2, 3))
+
+    @torch.inference_mode()
+    def measures(self, held_out: Material) -> Mapping[str, float]:
+        """The category of held-out images by their nearest training images."""
+        self.eval()
+        known, asked = self.material.labelled(), held_out.labelled()
+        names, truth = [str(c) for c in known.categories], [str(c) for c in asked.categories]
+        return nearest_neighbours(self.features(known), names, self.features(asked), truth)
+
+    def features(self, material: Material) -> Tensor:
+        """Features of all items without augmentation: (n, d)."""
+        batches = [
+            self.feature(normalised(part.to(self.device))) for part in torch.split(material.inputs, self.batch_size)
+        ]
+        return torch.cat(batches).cpu()
+
+    def write(self, folder: Path) -> None:
+        """The network without what it was trained by."""
+        write_halves(folder / WEIGHTS, self.trunk.state_dict())

@@ -1,0 +1,45 @@
+"""The training loop: Lightning's, with a checkpoint every few epochs, from which a killed run goes on alike."""
+
+import logging
+import warnings
+from pathlib import Path
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+
+from vlmatch_study.pretraining.objective import Objective
+
+CHECKPOINT_EPOCHS = 4
+
+
+def fit(objective: Objective, *, epochs: int, checkpoints: Path, accelerator: str) -> float:
+    """Train for `epochs`, or what is left of them; returns the mean loss of the last epoch.
+
+    `checkpoints` is the run's own folder. Raises SystemExit(143) where SIGTERM ended the training early.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    last = checkpoints / "last.ckpt"
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator=accelerator,
+        devices=1,
+        logger=False,
+        deterministic=True,
+        reload_dataloaders_every_n_epochs=1,  # an epoch's order is made from its number
+        enable_model_summary=False,
+        callbacks=[
+            ModelCheckpoint(
+                checkpoints,
+                filename="last",
+                every_n_epochs=CHECKPOINT_EPOCHS,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            ),
+            RichProgressBar(leave=True),
+        ],
+    )
+    trainer.fit(objective, ckpt_path=last if last.is_file() else None, weights_only=True)
+    if trainer.current_epoch < epochs:
+        raise SystemExit(143)
+    return float(objective.last_loss)

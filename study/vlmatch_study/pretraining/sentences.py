@@ -1,0 +1,42 @@
+"""Sentence embeddings by all-MiniLM-L6-v2, the frozen text side of the contrastive heads; no LLM of the pool."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlmatch.errors import VlmatchError
+from vlmatch.llms.quiet import without_progress_bars
+from vlmatch.objects import Buildable
+from vlmatch.packages.package import Package, package_folder
+
+
+class SentenceEncoder(Buildable):
+    """A BERT-like model in a package: the mean of its last hidden states over the words of a sentence.
+
+    folder: the model's folder inside the package, with config.json, model.safetensors and the tokeniser.
+    """
+
+    def __init__(self, package: Mapping[str, str], folder: str) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        path = package_folder(Package.of(package)) / folder
+        if not (path / "config.json").is_file():
+            raise VlmatchError(f"pretrain.objective.text.folder='{folder}' is not in package '{package['name']}'")
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        with without_progress_bars():
+            self._model: Any = AutoModel.from_pretrained(path, local_files_only=True, use_safetensors=True).eval()
+
+    def __call__(self, sentences: Sequence[str], batch_size: int = 64) -> Tensor:
+        """Embeddings of n sentences: (n, d) float32."""
+        found = []
+        for start in range(0, len(sentences), batch_size):
+            batch = self._tokenizer(
+                list(sentences[start : start + batch_size]), padding=True, truncation=True, return_tensors="pt"
+            )
+            with torch.inference_mode():
+                states = self._model(**batch).last_hidden_state
+            mask = batch["attention_mask"][:, :, None].to(states.dtype)
+            found.append((states * mask).sum(dim=1) / mask.sum(dim=1))
+        return torch.cat(found).clone()

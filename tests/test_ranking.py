@@ -1,0 +1,183 @@
+"""Ranking: the order, the controls, the pick and the agreement."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from made_rows import header, row
+from vlmatch.encoders.catalogue import catalogue
+from vlmatch.evidence.published import standings
+from vlmatch.jobs import NOT_HERE, PairStatus
+from vlmatch.ranking import rank
+from vlmatch.report.about import SizeClasses
+from vlmatch.report.spreadsheet import write_table
+from vlmatch.report.table import number, show
+
+SELECTION = ["gw", "cka", "rsa"]
+
+
+def only(rows):
+    (ranking,) = rank(rows, SELECTION)
+    (llm,) = ranking.llms
+    return llm
+
+
+def test_the_smallest_gw_is_picked_where_controls_rank_last() -> None:
+    llm = only([row("a", gw=0.3, cka=0.1), row("b", gw=0.2, cka=0.2), row("noise", control=True, gw=0.4, cka=0.0)])
+    assert [standing.row.encoder for standing in llm.standings] == ["b", "a", "noise"]
+    assert (llm.pick.encoder, llm.pick.score) == ("b", "gw")
+    assert llm.warnings == ()
+
+
+def test_a_control_that_wins_under_gw_is_told_loudly_and_the_next_score_decides() -> None:
+    llm = only([row("a", gw=0.3, cka=0.5), row("b", gw=0.2, cka=0.4), row("pixels", control=True, gw=0.1, cka=0.1)])
+    assert (llm.pick.encoder, llm.pick.score) == ("a", "cka")
+    (warning,) = llm.warnings
+    assert "DO NOT TRUST GW HERE" in warning
+    assert "'pixels' ranks 1 and outranks 2 pretrained encoders (b, a)" in warning
+
+
+def test_a_score_that_ties_with_a_control_does_not_decide() -> None:
+    llm = only([row("a", gw=0.3, cka=0.5, rsa=0.2), row("pixels", control=True, gw=0.3, cka=0.5, rsa=0.1)])
+    assert llm.pick.score == "rsa"
+
+
+def test_there_is_no_pick_where_every_score_fails_its_controls() -> None:
+    llm = only([row("a", gw=0.3, cka=0.1), row("pixels", control=True, gw=0.1, cka=0.5)])
+    assert llm.pick is None
+    assert any("no pick" in warning for warning in llm.warnings)
+
+
+def test_orders_are_settled_where_the_intervals_lie_apart() -> None:
+    llm = only([row("a", gw=1.0), row("b", gw=1.05), row("c", gw=2.0)])  # each from 0.9 of its value
+    assert (llm.settled.orders, llm.settled.of) == (2, 3)
+    assert only([row("a", cka=0.1), row("b", cka=0.2)]).settled is None
+
+
+def test_controls_are_in_no_settled_order() -> None:
+    llm = only([row("a", gw=1.0), row("b", gw=2.0), row("pixels", control=True, gw=4.0)])
+    assert (llm.settled.orders, llm.settled.of) == (1, 1)
+
+
+def test_a_tie_for_the_pick_is_said() -> None:
+    llm = only([row("a", gw=0.3), row("b", gw=0.2), row("c", gw=0.2), row("pixels", control=True, gw=0.5)])
+    assert llm.pick.encoder == "b"
+    assert llm.warnings == ("b is picked, and c scores as much by GW",)
+
+
+def test_llms_that_tie_all_encoders_have_no_agreement() -> None:
+    (ranking,) = rank([row(e, llm, gw=1) for e in "abc" for llm in "xy"], SELECTION)
+    assert ranking.agreements == ()
+
+
+def test_a_pool_without_controls_says_so() -> None:
+    llm = only([row("a", gw=0.3), row("b", gw=0.2)])
+    assert llm.pick.encoder == "b"
+    assert any("no control" in warning for warning in llm.warnings)
+
+
+def test_a_pool_of_controls_picks_nothing() -> None:
+    assert only([row("pixels", control=True, gw=0.3)]).pick is None
+
+
+def test_encoders_are_ordered_within_one_llm_only() -> None:
+    (ranking,) = rank(
+        [row(e, llm, gw=g) for e, llm, g in [("a", "x", 1), ("b", "x", 2), ("a", "y", 20), ("b", "y", 10)]], SELECTION
+    )
+    assert [[s.row.encoder for s in llm.standings] for llm in ranking.llms] == [["a", "b"], ["b", "a"]]
+
+
+def test_other_probes_and_recipes_are_other_rankings() -> None:
+    other = row("a", gw=1.0)
+    rankings = rank(
+        [row("b", gw=2.0), type(other)(header("encoder", "a", probe="q-1"), other.text, other.scores)], SELECTION
+    )
+    assert [ranking.probe for ranking in rankings] == ["p-0", "q-1"]
+
+
+def test_agreement_of_llms_is_the_rank_correlation_of_gw() -> None:
+    values = {"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 4.0, 3.0]}
+    (ranking,) = rank([row(f"e{i}", llm, gw=v) for llm, vs in values.items() for i, v in enumerate(vs)], SELECTION)
+    (agreement,) = ranking.agreements
+    assert agreement.n_encoders == 4
+    assert agreement.spearman == pytest.approx(1 - 6 * 2 / (4 * 15))
+    assert agreement.kendall == pytest.approx(4 / 6)
+
+
+def test_a_pool_of_mixed_rules_is_flagged_but_not_for_its_controls() -> None:
+    assert rank([row("a", gw=1.0), row("b", rule="global average", gw=2.0)], SELECTION)[0].warnings
+    assert not rank([row("a", gw=1.0), row("b", control=True, rule="pixels", gw=2.0)], SELECTION)[0].warnings
+
+
+def test_the_table_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> None:
+    out = io.StringIO()
+    rankings = rank(
+        [row("a", gw=0.3, cka=0.5), row("[b]", gw=0.2, cka=0.4), row("p", control=True, gw=0.1, cka=0.1)], SELECTION
+    )
+    show(
+        rankings,
+        [PairStatus("siglip", "llm", NOT_HERE, "weights 'webli' are not here [x]")],
+        Console(file=out, width=200),
+    )
+    text = out.getvalue()
+    for part in [
+        "[b]",
+        "p c",
+        "DO NOT TRUST",
+        "pick for llm: a (by CKA, the first score",
+        "not here: siglip x llm: weights 'webli' are not here [x]",
+    ]:
+        assert part in text
+    table = write_table(tmp_path / "ranking.csv", rankings).read_text()
+    assert table == write_table(tmp_path / "again.csv", rankings).read_text()
+    assert table.splitlines()[1].startswith("p-0,10,paper,layer-2_last,llm,p,True,False")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.25, ".2500"), (-0.25, "-.2500"), (1.5, "1.500"), (25.6e6, "25.6M"), (0.0, "0")]
+)
+def test_numbers_are_short(value: float, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_size_classes_are_the_papers_where_an_encoder_reaches_them_else_the_pools_median() -> None:
+    sizes = {"a": 2_000_000, "b": 4_000_000, "c": 9_000_000}
+    headers = {name: replace(header("encoder", name), n_parameters=size) for name, size in sizes.items()}
+    control = header("encoder", "noise", control=True)
+    small = SizeClasses.of([*headers.values(), control])
+    assert [small.name(headers[name]) for name in sizes] == ["small", "large", "large"]
+    assert str(small) == "large from 4.0M parameters (the pool's median)"
+    assert small.name(control) == ""
+    giant = replace(headers["c"], n_parameters=600_000_000)
+    papers = SizeClasses.of([headers["a"], giant])
+    assert [papers.name(headers["a"]), papers.name(giant)] == ["small", "large"]
+    assert str(papers) == "large from 500.0M parameters (the paper's border)"
+
+
+def test_what_is_published_of_an_encoder_stands_in_terminal_and_table(tmp_path: Path) -> None:
+    rankings = rank([row("siglip", gw=0.3), row("pixels", control=True, gw=0.4)], SELECTION)
+    console = Console(file=io.StringIO(), width=200)
+    show(rankings, console=console)
+    printed = console.file.getvalue()
+    line = str(standings("siglip")[0])
+    assert f"published, siglip: {line}" in printed
+    assert "published, pixels" not in printed
+    table = pd.read_csv(write_table(tmp_path / "ranking.csv", rankings))
+    assert table.set_index("encoder").published["siglip"].startswith(line)
+    assert table.set_index("encoder").pretraining["siglip"] == catalogue()["siglip"].pretraining
+
+
+@pytest.mark.parametrize(("width", "described"), [(200, True), (70, False)])
+def test_a_narrow_terminal_leaves_out_what_encoders_are_and_cuts_no_score(width: int, described: bool) -> None:
+    rankings = rank([row("siglip_vit_emoji", gw=0.3456), row("pixels16", control=True, gw=0.4567)], SELECTION)
+    console = Console(file=io.StringIO(), width=width)
+    show(rankings, console=console)
+    printed = console.file.getvalue()
+    assert ".3456  1" in printed
+    assert "siglip_vit_emoji t" in printed
+    assert ("pretraining" in printed) == described
+    assert "…" not in printed
