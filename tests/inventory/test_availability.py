@@ -159,7 +159,7 @@ def test_on_a_new_machine_only_what_needs_no_package_is_here(empty_caches: Path)
     here = {each.name for each in found if each.where.status == HERE}
     controls = {"pixels16", "mean_colour", "random_resnet18", "blind"}
     assert controls <= here
-    trained = {path.name for path in (paths.root() / "weights").glob("*")}
+    trained = {path.name for path in (paths.root() / "study" / "weights").glob("*")}
     assert here - controls <= trained
     status = {each.name: each.where.status for each in found}
     assert status["mobilenetv2"] == status["smollm2"] == PACKAGED

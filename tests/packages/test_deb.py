@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from vlmatch.errors import VlmatchError
+from vlmatch.packages import deb as deb_module
 from vlmatch.packages.deb import Archive, unpack_stamps
-from vlmatch.probes import deb as deb_module
 
 MakeDeb = Callable[..., Path]
 STAMPS = "./usr/share/tuxpaint/stamps/"

@@ -12,10 +12,10 @@ from rich.console import Console
 from llms.conftest import byte_tokens, make_tokenizer, save_tiny  # noqa: F401 - fixtures
 from tasks.conftest import Put
 from vlmatch import paths
-from vlmatch.configs import composed
+from vlmatch.configs import choices, composed
 from vlmatch.errors import VlmatchError
 from vlmatch.inventory.availability import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, Whereabouts
-from vlmatch.inventory.models import Model, commercial_use, models, names, stated_licence
+from vlmatch.inventory.models import Model, commercial_use, models, stated_licence
 from vlmatch.inventory.tryout import try_model
 from vlmatch.packages.package import Package
 from vlmatch.tasks.check import asked_for, show, summary
@@ -177,7 +177,7 @@ print("HEAVY", sorted({{"torch", "timm", "open_clip", "transformers", "torchvisi
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "HEAVY []" in done.stdout
-    assert f"{len(names('llm'))}" in done.stdout
+    assert f"{len(choices('llm'))}" in done.stdout
     assert not (empty_caches / "cache").exists()
 
 
@@ -217,7 +217,7 @@ def test_a_packaged_encoder_is_described_from_the_catalogue(cli, picture_folder:
 
 
 def test_published_places_are_shown(picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vlmatch.tasks import trial
+    from vlmatch.inventory import tryout as trial
 
     monkeypatch.setattr(trial, "standings", lambda name: [f"Table, recipe: 51.2, 3rd of 18 for {name}"])
     config = composed("task=check", "encoder=pixels16", "probe=folder", f"probe.path={picture_folder}")

@@ -17,7 +17,7 @@ from vlmatch.objects import build
 from vlmatch_study.pretraining.kept import CARD, LARGEST, Card, cards, keep, size_of, weights_in, write_halves
 from vlmatch_study.pretraining.material import LICENCES
 
-WEIGHTS = paths.root() / "weights"
+WEIGHTS = paths.root() / "study" / "weights"
 NAMES = sorted(path.parent.name for path in WEIGHTS.glob(f"*/{CARD}"))
 VALUES: dict[str, Any] = {
     "about": "made up",

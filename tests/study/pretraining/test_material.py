@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from pretraining.made_material import drawn
 
+from study.pretraining.made_material import drawn
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.items import Split
 from vlmatch_study.pretraining.augmentation import augmented, normalised

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pretraining.made_material import drawn, features, sentences
 from scipy.special import logsumexp
 
+from study.pretraining.made_material import drawn, features, sentences
 from vlmatch.encoders.base import Encoder
 from vlmatch.encoders.derived import HeadEncoder
 from vlmatch.encoders.openclip import OpenClipEncoder

@@ -24,9 +24,9 @@ def overrides(tmp_path: Path) -> list[str]:
     return [
         f"store={tmp_path / 'store'}",
         f"task.weights={tmp_path / 'weights'}",
-        "targets=[pretraining.]",
+        "targets=[study.pretraining.]",
         "~split",
-        f"+split={{_target_: pretraining.made_material.made_split, folder: {tmp_path / 'drawn'}}}",
+        f"+split={{_target_: study.pretraining.made_material.made_split, folder: {tmp_path / 'drawn'}}}",
     ]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from vlmatch.errors import NotHereError, VlmatchError
-from vlmatch.probes import emoji as emoji_module
 from vlmatch.probes.fetch import fetch_folder
+from vlmatch_study.split import emoji as emoji_module
 from vlmatch_study.split.emoji import GoogleEmoji, OpenMoji, code_point
 
 PACKAGE = {"name": "some-emoji", "version": "1.0.0", "sha256": "0" * 64}

@@ -11,9 +11,9 @@ from PIL import Image
 
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.packages.deb import Archive
-from vlmatch.probes import openclipart
 from vlmatch.probes.fetch import fetch_folder
 from vlmatch.probes.verify import dvc_checksum
+from vlmatch_study.split import openclipart
 from vlmatch_study.split.openclipart import OpenClipart
 
 MakeDeb = Callable[..., Path]
