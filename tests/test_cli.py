@@ -58,7 +58,7 @@ def test_the_bare_word_multirun_works_at_any_position(given: list[str], wanted: 
 
 def test_help_is_quick_because_nothing_heavy_is_imported_for_it() -> None:
     heavy = "torch torchvision sklearn scipy pandas matplotlib mlflow open_clip timm transformers onnx2torch "
-    heavy += "pytorch_lightning"
+    heavy += "pytorch_lightning hydra"
     script = (
         f"import sys; sys.argv = ['run.py', '--help']; sys.path.insert(0, {str(RUN.parent)!r})\n"
         "from vlmatch.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
@@ -66,7 +66,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported_for_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "HEAVY []" in done.stdout
-    for part in ["task=rank", "encoder: ", "efficientnet_lite0", "python src/run.py encoder=", "Exit codes"]:
+    for part in ["task=rank", "encoder: aimv2", "efficientnet_lite0", "python src/run.py encoder=", "Exit codes"]:
         assert part in done.stdout
 
 

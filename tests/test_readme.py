@@ -10,7 +10,7 @@ from vlmatch import paths
 from vlmatch.cli import arguments_for_hydra
 from vlmatch.configs import composed
 
-PAGES = ("README.md", "docs/*.md", "perf/README.md", "conf/recipe/*.yaml", "conf/hydra/help/vlmatch.yaml")
+PAGES = ("README.md", "docs/*.md", "perf/README.md", "conf/recipe/*.yaml", "src/vlmatch/help.txt")
 
 
 def example_under(heading: str) -> str:

@@ -3,17 +3,24 @@
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from vlmatch import paths
-from vlmatch.configs import register_search_path
+from vlmatch.configs import choices, groups, register_search_path
 from vlmatch.messages import DEBUG, user_message
 from vlmatch.objects import admit, task_named
+
+UNLISTED = ("hydra", "local")  # config groups that a user doesn't choose from
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line `arguments` (default: this process's); exits with 2 when the input was at fault."""
-    command = arguments_for_hydra(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if {"--help", "-h"} & set(given):
+        print(help_page())
+        return
+    command = arguments_for_hydra(given)
     sys.argv = [sys.argv[0], *command]
     # Hydra then hands exceptions on instead of printing them, so that this is the one place that does.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -47,6 +54,17 @@ def arguments_for_hydra(arguments: list[str]) -> list[str]:
         os.environ[DEBUG] = "1"
     rest = [argument for argument in arguments if argument not in multirun and argument != "--debug"]
     return ["--multirun", *rest] if multirun & set(arguments) else rest
+
+
+def help_page() -> str:
+    """What `--help` prints: `help.txt`, with the names that each config group offers.
+
+    Hydra's own help composes the whole config and takes twice as long.
+    """
+    offered = {group: ", ".join(choices(group)) for group in groups() if group not in UNLISTED}
+    listed = "\n".join(f"{group}: {names}" for group, names in offered.items() if names)
+    text = Path(__file__).with_name("help.txt").read_text(encoding="utf-8").replace("{groups}", listed)
+    return text if paths.in_checkout() else text.replace("python src/run.py", "vlmatch")
 
 
 def run_task(config: Any) -> Any:
