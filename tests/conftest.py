@@ -10,8 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 from PIL import Image, ImageDraw
 
+from made_caches import Put
+from vlmatch.cli import main
+from vlmatch.packages import package as packages
+from vlmatch.packages.package import Package
 from vlmatch.probes.folder import folder
 from vlmatch.probes.pairs import ProbeSet
 
@@ -53,3 +58,62 @@ def pictures(picture_folder: Path) -> ProbeSet:
 def random() -> np.random.Generator:
     """A seeded generator."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As on a new machine: nothing in our cache, in Hugging Face's and in torch hub's; returns the folder of all."""
+    monkeypatch.setenv("VLMATCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
+
+
+@pytest.fixture
+def put_in_hub_cache(empty_caches: Path) -> Put:
+    """Puts files of 1,000 bytes, under these names, into Hugging Face's cache as the snapshot of a repository."""
+
+    def put(repository: str, *names: str) -> Path:
+        folder = empty_caches / "hub" / f"models--{repository.replace('/', '--')}"
+        snapshot = folder / "snapshots" / "abc"
+        for path in [folder / "refs" / "main", *(snapshot / name for name in names)]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"0" * 1000)
+        (folder / "refs" / "main").write_text("abc")
+        return snapshot
+
+    return put
+
+
+@pytest.fixture
+def put_package(empty_caches: Path) -> Put:
+    """Puts an unpacked package of a yaml into our cache, with one file of so many bytes."""
+
+    def put(entry: dict[str, str], size: int) -> Path:
+        folder = Package.of(entry).folder
+        folder.mkdir(parents=True)
+        (folder / packages._STAMP).write_text(entry["sha256"])
+        (folder / "weights").write_bytes(b"0" * (size - len(entry["sha256"])))
+        return folder
+
+    return put
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Run the command line in this process, in folders of its own; gives exit code, stdout and stderr."""
+    for name in ("VLMATCH_PARENT_RUN", "VLMATCH_SWEEP", "VLMATCH_DEBUG", "VLMATCH_OFFLINE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "")  # so that what a command sets is taken back after the test
+        monkeypatch.delenv(name)
+    monkeypatch.setitem(os.environ, "COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        own = [f"store={tmp_path}/store", f"outputs={tmp_path}/outputs", f"tracking.folder={tmp_path}/mlruns"]
+        code = 0
+        try:
+            main([*own, *arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return run

@@ -8,7 +8,7 @@ from omegaconf import open_dict
 from vlmatch import sweep, validation
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
-from vlmatch.inventory.availability import STATUSES, Whereabouts
+from vlmatch.inventory.availability import STATUSES, Availability
 from vlmatch.inventory.models import Model
 
 EMBED = ("task=embed", "task.side=encoder", "multirun")
@@ -160,7 +160,7 @@ def test_only_sweeps_that_embed_are_looked_through(overrides: list[str], matters
 
 def test_a_hub_that_answers_makes_models_come_at_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vlmatch.encoders.hub.require_hub", lambda name, weights: None)
-    found = [Model("llm", status.replace(" ", "_"), Whereabouts(status, ""), "MIT", "yes") for status in STATUSES[:5]]
+    found = [Model("llm", status.replace(" ", "_"), Availability(status, ""), "MIT", "yes") for status in STATUSES[:5]]
     assert list(validation._notes(found)) == [
         "at_first_use: comes at first use, from a package",
         "needs_the_hub: comes at first use, from the hub",

@@ -103,7 +103,7 @@ def _models(config: DictConfig, kind: str, axes: Mapping[str, Sequence[str]]) ->
 def _notes(found: Sequence[Model | str]) -> Iterator[str]:
     """A line for the models of each status that something has to be done for, and for each that can't be composed."""
     named = {
-        status: [each for each in found if isinstance(each, Model) and each.where.status == status]
+        status: [each for each in found if isinstance(each, Model) and each.availability.status == status]
         for status in (PACKAGED, HUB, LOGIN, MISSING, UNNAMED)
     }
     no_hub = _no_hub() if named[HUB] or named[LOGIN] else None
@@ -117,7 +117,7 @@ def _notes(found: Sequence[Model | str]) -> Iterator[str]:
     for status, text in what.items():
         if named[status]:
             yield f"{', '.join(each.name for each in named[status])}: {text}"
-    yield from (f"{each.name}: not here: yours to name, {each.where.weights}" for each in named[UNNAMED])
+    yield from (f"{each.name}: not here: yours to name, {each.availability.weights}" for each in named[UNNAMED])
     yield from (each for each in found if isinstance(each, str))
 
 

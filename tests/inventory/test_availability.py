@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from tasks.conftest import Put
+from made_caches import Put
 from vlmatch import paths
 from vlmatch.configs import composed
 from vlmatch.inventory.availability import (
@@ -19,9 +19,9 @@ from vlmatch.inventory.availability import (
     PACKAGED,
     SIZES,
     UNNAMED,
+    availability,
     size_on_disk,
     size_to_come,
-    whereabouts,
 )
 from vlmatch.inventory.models import KINDS, model, models
 from vlmatch.packages.package import Package
@@ -45,18 +45,18 @@ LLM = {"_target_": "vlmatch.llms.language_model.LanguageModel", "name": "l", "re
 
 def test_a_package_comes_at_first_use_and_is_here_afterwards(put_package: Put) -> None:
     config = {"name": "a", "package": ENTRY}
-    before = whereabouts("encoder", config)
+    before = availability("encoder", config)
     assert (before.status, before.weights, before.files) == (PACKAGED, "a-model 1.0", ())
     assert before.absent == (Package.of(ENTRY),)
     folder = put_package(ENTRY, 5000)
-    after = whereabouts("encoder", config)
+    after = availability("encoder", config)
     assert (after.status, after.files, after.absent) == (HERE, (folder,), ())
     assert size_on_disk(after.files) == 5000
 
 
 def test_one_package_of_several_is_not_enough(put_package: Put) -> None:
     put_package(ENTRY, 100)
-    found = whereabouts("llm", {"name": "a", "packages": [ENTRY, OTHER], "repository": None})
+    found = availability("llm", {"name": "a", "packages": [ENTRY, OTHER], "repository": None})
     assert (found.status, found.absent) == (PACKAGED, (Package.of(OTHER),))
 
 
@@ -65,13 +65,13 @@ def test_the_dequantised_copy_of_a_gguf_counts_as_room_on_disk(put_package: Put,
     copy = empty_caches / "cache" / "models" / "a-12345678"
     copy.mkdir(parents=True)
     (copy / "model.safetensors").write_bytes(b"0" * 900)
-    found = whereabouts("llm", {"name": "a", "packages": [ENTRY], "sha256": "1234567890"})
+    found = availability("llm", {"name": "a", "packages": [ENTRY], "sha256": "1234567890"})
     assert found.files == (folder, copy)
     assert size_on_disk(found.files) == 1000
 
 
 def test_a_repository_takes_precedence_over_packages(empty_caches: Path) -> None:
-    found = whereabouts("llm", {**LLM, "packages": [ENTRY]})
+    found = availability("llm", {**LLM, "packages": [ENTRY]})
     assert (found.status, found.weights) == (HUB, "some/llm")
 
 
@@ -87,12 +87,12 @@ def test_a_repository_takes_precedence_over_packages(empty_caches: Path) -> None
 def test_what_the_hubs_cache_has_is_found_as_the_loader_would(
     put_in_hub_cache: Put, kind: str, config: dict, repository: str, files: list[str]
 ) -> None:
-    assert whereabouts(kind, config).status == HUB
+    assert availability(kind, config).status == HUB
     put_in_hub_cache("another/model", "model.safetensors")
-    assert whereabouts(kind, config).status == HUB
+    assert availability(kind, config).status == HUB
     offline = constants.HF_HUB_OFFLINE
     snapshot = put_in_hub_cache(repository, *files)
-    found = whereabouts(kind, config)
+    found = availability(kind, config)
     assert found.status == CACHED
     assert found.files[0] in (snapshot, snapshot / files[-1])
     assert size_on_disk(found.files) in (1000, 1000 * len(files))
@@ -101,35 +101,35 @@ def test_what_the_hubs_cache_has_is_found_as_the_loader_would(
 
 def test_a_folder_that_lacks_its_weights_is_not_in_cache(put_in_hub_cache: Put) -> None:
     put_in_hub_cache("some/llm", "config.json", "tokenizer.json")
-    assert whereabouts("llm", LLM).status == HUB
+    assert availability("llm", LLM).status == HUB
 
 
 def test_torch_hubs_cache_counts_for_torchvisions_weights(empty_caches: Path) -> None:
-    assert whereabouts("encoder", TORCHVISION).status == HUB
+    assert availability("encoder", TORCHVISION).status == HUB
     weights = empty_caches / "torch" / "hub" / "checkpoints" / "resnet50-11ad3fa6.pth"
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"0" * 300)
-    assert whereabouts("encoder", TORCHVISION).status == CACHED
+    assert availability("encoder", TORCHVISION).status == CACHED
 
 
 @pytest.mark.parametrize("prefix", GATED)
 def test_a_gated_repository_needs_a_login_until_it_is_in_cache(put_in_hub_cache: Put, prefix: str) -> None:
     config = {**LLM, "repository": f"{prefix}model"}
-    assert whereabouts("llm", config).status == LOGIN
+    assert availability("llm", config).status == LOGIN
     put_in_hub_cache(f"{prefix}model", "config.json", "tokenizer.json", "model.safetensors")
-    assert whereabouts("llm", config).status == CACHED
+    assert availability("llm", config).status == CACHED
 
 
 @pytest.mark.parametrize("key", ["checkpoint", "repository"])
 def test_a_path_is_here_or_missing(tmp_path: Path, key: str) -> None:
     config = {**FOLDER, key: str(tmp_path / "weights")}
-    assert whereabouts("encoder", config).status == MISSING
+    assert availability("encoder", config).status == MISSING
     (tmp_path / "weights").mkdir()
-    assert whereabouts("encoder", config).status == HERE
+    assert availability("encoder", config).status == HERE
 
 
 def test_a_path_in_the_checkout_is_shown_from_its_root() -> None:
-    found = whereabouts("encoder", {"name": "a", "checkpoint": str(paths.root() / "pyproject.toml")})
+    found = availability("encoder", {"name": "a", "checkpoint": str(paths.root() / "pyproject.toml")})
     assert (found.status, found.weights) == (HERE, "pyproject.toml")
 
 
@@ -137,38 +137,38 @@ def test_a_derived_encoder_is_as_far_as_the_farthest_of_its_parts(put_package: P
     folder = put_package(ENTRY, 100)
     head = tmp_path / "head.safetensors"
     config = {"name": "d", "checkpoint": str(head), "parts": [{"name": "a", "package": ENTRY}]}
-    assert whereabouts("encoder", config).status == MISSING
+    assert availability("encoder", config).status == MISSING
     head.write_bytes(b"0" * 10)
-    found = whereabouts("encoder", config)
+    found = availability("encoder", config)
     assert (found.status, found.files) == (HERE, (head, folder))
-    far = whereabouts("encoder", {**config, "parts": [*config["parts"], TIMM]})
+    far = availability("encoder", {**config, "parts": [*config["parts"], TIMM]})
     assert (far.status, far.files) == (HUB, (head, folder))
 
 
 def test_models_whose_weights_the_user_names_say_which_key() -> None:
-    gguf, fused = model(composed(), "llm", "gguf").where, model(composed(), "encoder", "fused").where
+    gguf, fused = model(composed(), "llm", "gguf").availability, model(composed(), "encoder", "fused").availability
     assert (gguf.status, gguf.weights) == (UNNAMED, "llm.checkpoint=...")
     assert (fused.status, fused.weights) == (UNNAMED, "encoder.members=...")
     given = model(composed(), "encoder", "fused", {"members": ["pixels16", "mean_colour"]})
-    assert given.where.status == HERE
+    assert given.availability.status == HERE
 
 
 def test_on_a_new_machine_only_what_needs_no_package_is_here(empty_caches: Path) -> None:
     found = list(models(composed()))
     assert {each.kind for each in found} == set(KINDS)
-    here = {each.name for each in found if each.where.status == HERE}
+    here = {each.name for each in found if each.availability.status == HERE}
     controls = {"pixels16", "mean_colour", "random_resnet18", "blind"}
     assert controls <= here
     trained = {path.name for path in (paths.root() / "study" / "weights").glob("*")}
     assert here - controls <= trained
-    status = {each.name: each.where.status for each in found}
+    status = {each.name: each.availability.status for each in found}
     assert status["mobilenetv2"] == status["smollm2"] == PACKAGED
     assert status["siglip"] == status["qwen2.5-7b"] == HUB
     assert status["llama3.1-8b"] == status["gemma2-2b"] == LOGIN
 
 
 def test_every_package_that_a_yaml_names_has_a_measured_size(empty_caches: Path) -> None:
-    absent = {package for each in models(composed()) for package in each.where.absent}
+    absent = {package for each in models(composed()) for package in each.availability.absent}
     assert {package.name for package in absent if size_to_come([package]) is None} == set()
 
 

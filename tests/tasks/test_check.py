@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from llms.conftest import byte_tokens, make_tokenizer, save_tiny  # noqa: F401 - fixtures
-from tasks.conftest import Put
+from made_caches import Put
 from vlmatch import paths
 from vlmatch.configs import choices, composed
 from vlmatch.errors import VlmatchError
-from vlmatch.inventory.availability import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, Whereabouts
+from vlmatch.inventory.availability import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, Availability
 from vlmatch.inventory.models import Model, commercial_use, models, stated_licence
 from vlmatch.inventory.tryout import try_model
 from vlmatch.packages.package import Package
@@ -36,7 +36,7 @@ def printed(found: list[Model], width: int) -> str:
 @pytest.fixture
 def one_of_each() -> list[Model]:
     """An encoder of every status, and an LLM with the longest licence."""
-    where = [Whereabouts(status, f"weights of {status}") for status in STATUSES]
+    where = [Availability(status, f"weights of {status}") for status in STATUSES]
     found = [Model("encoder", f"an_encoder_of_number_{i:06}", each, "MIT", "yes") for i, each in enumerate(where)]
     return [*found, Model("llm", "l", where[0], "Qwen Research License (non-commercial)", "no")]
 
@@ -92,12 +92,12 @@ def test_what_two_models_share_counts_once_in_the_sums(tmp_path: Path) -> None:
     files = (tmp_path / "shared", tmp_path / "own")
     package = Package.of(MOBILENETV2)
     found = [
-        Model("encoder", "a", Whereabouts(HERE, "", files[:1]), "MIT", "yes"),
-        Model("encoder", "b", Whereabouts(HERE, "", files), "MIT", "yes"),
-        Model("encoder", "c", Whereabouts(PACKAGED, "", (), (package,)), "MIT", "yes"),
-        Model("encoder", "d", Whereabouts(PACKAGED, "", (), (package,)), "MIT", "yes"),
-        Model("encoder", "e", Whereabouts(HUB, ""), "MIT", "yes"),
-        Model("encoder", "f", Whereabouts(MISSING, "", files), "MIT", "yes"),
+        Model("encoder", "a", Availability(HERE, "", files[:1]), "MIT", "yes"),
+        Model("encoder", "b", Availability(HERE, "", files), "MIT", "yes"),
+        Model("encoder", "c", Availability(PACKAGED, "", (), (package,)), "MIT", "yes"),
+        Model("encoder", "d", Availability(PACKAGED, "", (), (package,)), "MIT", "yes"),
+        Model("encoder", "e", Availability(HUB, ""), "MIT", "yes"),
+        Model("encoder", "f", Availability(MISSING, "", files), "MIT", "yes"),
     ]
     expected = "encoders: 2 here (4.0 MB), 2 at first use (14 MB), 1 from the hub, 1 missing"
     assert summary("encoder", found) == expected
@@ -106,14 +106,14 @@ def test_what_two_models_share_counts_once_in_the_sums(tmp_path: Path) -> None:
 
 def test_an_unmeasured_package_leaves_the_sum_open() -> None:
     package = Package.of({"name": "new", "version": "1", "sha256": "0" * 64})
-    found = [Model("encoder", "c", Whereabouts(PACKAGED, "", (), (package,)), "MIT", "yes")]
+    found = [Model("encoder", "c", Availability(PACKAGED, "", (), (package,)), "MIT", "yes")]
     assert summary("encoder", found) == "encoders: 1 at first use (?)"
 
 
 def test_a_made_up_cache_shows_in_the_table(put_in_hub_cache: Put) -> None:
     put_in_hub_cache("meta-llama/Llama-3.2-1B-Instruct", "config.json", "tokenizer.json", "model.safetensors")
     found = list(models(composed()))
-    status = {each.name: each.where.status for each in found}
+    status = {each.name: each.availability.status for each in found}
     assert status["llama3.2-1b"] == CACHED
     assert status["llama3.2-3b"] == LOGIN
     assert "LLMs: 1 in cache (0.1 MB)" in printed(found, 120)
@@ -132,7 +132,7 @@ def test_the_table_is_true_here() -> None:
             for path in (paths.cache() / "packages").glob(f"*{name.replace('/', '-')}-{version}")
             if path.name in (f"{name}-{version}", f"npm-{name.replace('/', '-')}-{version}")
         ]
-        assert (each.where.status == HERE) == (len(folders) == len(wanted)), each.name
+        assert (each.availability.status == HERE) == (len(folders) == len(wanted)), each.name
 
 
 def test_the_catalogue_decides_on_commerce_then_the_strictest_licence() -> None:

@@ -14,7 +14,7 @@ COMMERCIAL_USE = ("yes", "no", "unclear")
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """One encoder as the catalogue describes it. None: not known, or not sourced.
 
     name: its yaml's. family: models of one paper. pretraining: 'contrastive', 'self-supervised', 'supervised',
@@ -47,14 +47,14 @@ class Entry:
 
 
 @cache
-def catalogue() -> Mapping[str, Entry]:
+def catalogue() -> Mapping[str, CatalogueEntry]:
     """Every encoder's entry by the name of its yaml."""
     return read(FILE)
 
 
-def read(path: Path) -> Mapping[str, Entry]:
+def read(path: Path) -> Mapping[str, CatalogueEntry]:
     """The entries of a catalogue's CSV by name; VlmatchError names the row and the column that are wrong."""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, CatalogueEntry] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             entry = _entry(path, row)
@@ -64,10 +64,10 @@ def read(path: Path) -> Mapping[str, Entry]:
     return MappingProxyType(entries)
 
 
-def _entry(path: Path, row: Mapping[str, str]) -> Entry:
+def _entry(path: Path, row: Mapping[str, str]) -> CatalogueEntry:
     """One row with its columns' types; an empty cell is None, and only where None is allowed."""
     values: dict[str, str | int | float | bool | None] = {}
-    for column, kind in Entry.__annotations__.items():
+    for column, kind in CatalogueEntry.__annotations__.items():
         cell = row.get(column)
         try:
             values[column] = _value(cell, kind)
@@ -80,7 +80,7 @@ def _entry(path: Path, row: Mapping[str, str]) -> Entry:
             f"catalogue '{path}': row '{row['name']}' has commercial_use='{row['commercial_use']}'; "
             f"wanted one of {', '.join(COMMERCIAL_USE)}"
         )
-    return Entry(**values)  # type: ignore[arg-type] # each value has been read by its column's own type
+    return CatalogueEntry(**values)  # type: ignore[arg-type] # each value has been read by its column's own type
 
 
 def _value(cell: str | None, kind: object) -> str | int | float | bool | None:

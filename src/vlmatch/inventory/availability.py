@@ -25,7 +25,7 @@ SIZES = Path(__file__).with_name("package_sizes.csv")  # bytes on disk, measured
 
 
 @dataclass(frozen=True)
-class Whereabouts:
+class Availability:
     """A model's status, its weights in words, what of them lies on this machine, and the packages that don't."""
 
     status: str
@@ -34,13 +34,13 @@ class Whereabouts:
     absent: tuple[Package, ...] = ()
 
 
-def whereabouts(kind: str, config: Mapping[str, Any]) -> Whereabouts:
+def availability(kind: str, config: Mapping[str, Any]) -> Availability:
     """Where the weights are that an encoder's or LLM's plain yaml names; nothing is downloaded or loaded for it.
 
     Of an encoder made of others, the status is the farthest of its own file's and its parts'.
     """
-    found = [_own(kind, config), *(whereabouts(kind, part) for part in config.get("parts") or ())]
-    return Whereabouts(
+    found = [_own(kind, config), *(availability(kind, part) for part in config.get("parts") or ())]
+    return Availability(
         max((each.status for each in found), key=STATUSES.index),
         " + ".join(each.weights for each in found if each.weights),
         tuple(dict.fromkeys(file for each in found for file in each.files)),
@@ -62,7 +62,7 @@ def size_to_come(packages: Sequence[Package]) -> int | None:
     return None if None in each else sum(size for size in each if size is not None)
 
 
-def _own(kind: str, config: Mapping[str, Any]) -> Whereabouts:
+def _own(kind: str, config: Mapping[str, Any]) -> Availability:
     """Where the model's own weights are; its parts have theirs."""
     if checkpoint := config.get("checkpoint"):
         return _at_path(str(checkpoint))
@@ -74,25 +74,25 @@ def _own(kind: str, config: Mapping[str, Any]) -> Whereabouts:
         return _at_path(str(repository))
     weights = repository or config.get("model") or config.get("pretrained") or config.get("weights")
     if not weights:
-        return Whereabouts(HERE, "")  # a control, or nothing but its parts
+        return Availability(HERE, "")  # a control, or nothing but its parts
     if architecture := config.get("architecture"):
         weights = f"{architecture} {weights}"
     if cached := _cached(kind, config):
-        return Whereabouts(CACHED, str(weights), (cached,))
-    return Whereabouts(LOGIN if str(repository).startswith(GATED) else HUB, str(weights))
+        return Availability(CACHED, str(weights), (cached,))
+    return Availability(LOGIN if str(repository).startswith(GATED) else HUB, str(weights))
 
 
-def _at_path(place: str) -> Whereabouts:
+def _at_path(place: str) -> Availability:
     path = Path(place).expanduser()
     shown = str(path.relative_to(paths.root())) if path.is_relative_to(paths.root()) else place
-    return Whereabouts(HERE, shown, (path,)) if path.exists() else Whereabouts(MISSING, shown)
+    return Availability(HERE, shown, (path,)) if path.exists() else Availability(MISSING, shown)
 
 
 def _is_path(repository: str) -> bool:
     return repository.startswith(("/", ".", "~")) or repository.count("/") > 1 or Path(repository).is_dir()
 
 
-def _in_packages(config: Mapping[str, Any], packages: Sequence[Package]) -> Whereabouts:
+def _in_packages(config: Mapping[str, Any], packages: Sequence[Package]) -> Availability:
     """An LLM's GGUF is kept dequantised beside its packages."""
     absent = tuple(package for package in packages if not is_here(package))
     converted = paths.cache() / "models" / f"{config['name']}-{str(config.get('sha256'))[:8]}"
@@ -100,7 +100,7 @@ def _in_packages(config: Mapping[str, Any], packages: Sequence[Package]) -> Wher
     files = (*folders, converted) if converted.is_dir() else tuple(folders)
     last = packages[-1]
     weights = f"{last.name} {last.version}" + (f", {len(packages)} packages" if len(packages) > 1 else "")
-    return Whereabouts(PACKAGED if absent else HERE, weights, files, absent)
+    return Availability(PACKAGED if absent else HERE, weights, files, absent)
 
 
 def _cached(kind: str, config: Mapping[str, Any]) -> Path | None:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vlmatch.configs import choices, yaml_path
 from vlmatch.encoders.catalogue import catalogue
-from vlmatch.inventory.availability import UNNAMED, Whereabouts, whereabouts
+from vlmatch.inventory.availability import UNNAMED, Availability, availability
 from vlmatch.objects import plain
 from vlmatch.packages.licences import Licence, licence_of
 
@@ -40,7 +40,7 @@ class Model:
 
     kind: str
     name: str
-    where: Whereabouts
+    availability: Availability
     licence: str
     commercial_use: str
 
@@ -53,10 +53,10 @@ class Model:
         wanted = [key for key in node if OmegaConf.is_missing(node, key) or (key == "members" and node[key] is None)]
         if wanted:
             given = " ".join(f"{kind}.{key!s}=..." for key in wanted)
-            return cls(kind, name, Whereabouts(UNNAMED, given), "yours to know", "-")
+            return cls(kind, name, Availability(UNNAMED, given), "yours to know", "-")
         settings = plain(node)
         licence = stated_licence(kind, name, settings).name
-        return cls(kind, name, whereabouts(kind, settings), licence, commercial_use(kind, name, licence))
+        return cls(kind, name, availability(kind, settings), licence, commercial_use(kind, name, licence))
 
 
 def model(root: DictConfig, kind: str, name: str, overrides: Mapping[str, Any] | None = None) -> Model:

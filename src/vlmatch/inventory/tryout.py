@@ -14,7 +14,7 @@ from rich.text import Text
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.published import standings
-from vlmatch.inventory.availability import whereabouts
+from vlmatch.inventory.availability import availability
 from vlmatch.inventory.models import commercial_use, stated_licence
 from vlmatch.objects import build, plain
 
@@ -42,7 +42,7 @@ def try_model(kind: str, config: DictConfig, console: Console) -> None:
     from torch import isfinite
 
     settings = plain(config[kind])
-    before = whereabouts(kind, settings)
+    before = availability(kind, settings)
     tried = _tried(kind, settings, config)
     finite = int(isfinite(tried.feature).sum())
     name = str(settings["name"])

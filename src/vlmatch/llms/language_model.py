@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
-from vlmatch.llms.loading import load
+from vlmatch.llms.loading import load_causal_lm
 from vlmatch.llms.templates import CHAT, PLACE, chat_template
 from vlmatch.llms.weights import weights_of
 from vlmatch.objects import Buildable
@@ -69,7 +69,7 @@ class LanguageModel(Buildable, nn.Module):
         self.weights_sha256 = weights.sha256
         self.quantisation = weights.quantisation
         device_map = dict(device_map) if isinstance(device_map, Mapping) else device_map
-        self.causal_lm, self.tokenizer = load(
+        self.causal_lm, self.tokenizer = load_causal_lm(
             name, weights, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=trust_remote_code
         )
         self.template = chat_template(name, self.tokenizer) if template == CHAT else template

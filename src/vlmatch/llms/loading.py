@@ -21,7 +21,7 @@ _UNREADABLE = (
 log = logging.getLogger(__name__)
 
 
-def load(
+def load_causal_lm(
     name: str, weights: Weights, *, dtype: torch.dtype, device_map: Any = None, trust_remote_code: bool = False
 ) -> tuple[Any, Any]:
     """The causal LM of `weights`, frozen and in eval mode, and its tokenizer, able to pad.

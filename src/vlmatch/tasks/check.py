@@ -64,7 +64,7 @@ def show(found: Sequence[Model], console: Console) -> None:
     """The models by kind and status, each group under what to do with it, and the sums; from 80 columns on."""
     for kind in KINDS:
         for status in STATUSES:
-            group = [each for each in found if each.kind == kind and each.where.status == status]
+            group = [each for each in found if each.kind == kind and each.availability.status == status]
             if group:
                 console.print(Text(f"\n{PLURALS[kind]}, {_heading(kind, status, group)} ({len(group)})", style="bold"))
                 console.print(_table(group, found, console.width >= WIDE))
@@ -80,7 +80,7 @@ def summary(kind: str, found: Sequence[Model]) -> str:
     """One line: 'encoders: 15 here (1.2 GB), 6 at first use (0.1 GB), 81 from the hub'."""
     parts = []
     for status in STATUSES:
-        group = [each for each in found if each.where.status == status]
+        group = [each for each in found if each.availability.status == status]
         if group:
             parts.append(f"{len(group)} {IN_SUMMARY[status]}{_total(status, group)}")
     return f"{PLURALS[kind]}: " + ", ".join(parts or ["none"])
@@ -89,14 +89,14 @@ def summary(kind: str, found: Sequence[Model]) -> str:
 def _total(status: str, group: Sequence[Model]) -> str:
     """The size of all these models together, in brackets; what several share counts once."""
     if status == PACKAGED:
-        return f" ({_bytes(size_to_come(tuple({package for each in group for package in each.where.absent})))})"
+        return f" ({_bytes(size_to_come(tuple({package for each in group for package in each.availability.absent})))})"
     if status in {HERE, CACHED}:
-        return f" ({_bytes(size_on_disk(tuple({file for each in group for file in each.where.files})))})"
+        return f" ({_bytes(size_on_disk(tuple({file for each in group for file in each.availability.files})))})"
     return ""
 
 
 def _heading(kind: str, status: str, group: Sequence[Model]) -> str:
-    wanted = ", ".join(dict.fromkeys(each.where.weights for each in group))
+    wanted = ", ".join(dict.fromkeys(each.availability.weights for each in group))
     key = "encoder.checkpoint" if kind == "encoder" else "llm.repository"
     return HEADINGS[status].format(key=key, wanted=wanted)
 
@@ -111,16 +111,17 @@ def _table(group: Sequence[Model], everything: Sequence[Model], wide: bool) -> T
     if wide:
         table.add_column("weights", overflow="fold")
     for each in group:
-        cells = [each.name, _size(each), each.commercial_use, each.licence, *([each.where.weights] if wide else [])]
+        weights = [each.availability.weights] if wide else []
+        cells = [each.name, _size(each), each.commercial_use, each.licence, *weights]
         table.add_row(*map(Text, cells))
     return table
 
 
 def _size(model: Model) -> str:
     """What lies here, or what a package will take; nothing for what only the hub knows."""
-    if model.where.absent:
-        return _bytes(size_to_come(model.where.absent))
-    return _bytes(size_on_disk(model.where.files)) if model.where.files else ""
+    if model.availability.absent:
+        return _bytes(size_to_come(model.availability.absent))
+    return _bytes(size_on_disk(model.availability.files)) if model.availability.files else ""
 
 
 def _bytes(size: int | None) -> str:
