@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from vlmatch.probes import reading
-from vlmatch.probes.pairs import Entry
+from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.perceptual import perceptual_hash
 from vlmatch.probes.reading import Reader
 
@@ -18,19 +18,19 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def entries(tmp_path: Path) -> list[Entry]:
+def entries(tmp_path: Path) -> list[ProbeEntry]:
     """Three images, the last of them broken."""
     for n in range(3):
         Image.linear_gradient("L").rotate(90 * n).save(tmp_path / f"{n}.png")
     (tmp_path / "2.png").write_bytes(b"hello")
-    return [Entry(f"{n}", tmp_path / f"{n}.png", f"caption {n}") for n in range(3)]
+    return [ProbeEntry(f"{n}", tmp_path / f"{n}.png", f"caption {n}") for n in range(3)]
 
 
 def test_many_files_are_hashed_in_order(tmp_path: Path) -> None:
     many = []
     for number in range(600):
         (tmp_path / str(number)).write_bytes(str(number % 10).encode())
-        many.append(Entry(str(number), tmp_path / str(number), f"caption {number}"))
+        many.append(ProbeEntry(str(number), tmp_path / str(number), f"caption {number}"))
     reads = list(Reader("p", decode=False, max_pixels=10**6).read(many))
     assert [read.entry for read in reads] == many
     assert [read.sha256 for read in reads[:10]] == [read.sha256 for read in reads[590:]]
@@ -40,13 +40,15 @@ def test_many_files_are_hashed_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["nothing.png", ""])
 def test_a_file_that_cannot_be_read_is_a_problem_with_a_reason(tmp_path: Path, place: str) -> None:
-    (read,) = Reader("p", decode=True, max_pixels=10**6).read([Entry("7", tmp_path / place, "a")])
+    (read,) = Reader("p", decode=True, max_pixels=10**6).read([ProbeEntry("7", tmp_path / place, "a")])
     assert read.problem is not None
     assert read.problem.reason == ("not there" if place else "can't be read")
     assert "of '7' can't be read (" in str(read.problem)
 
 
-def test_images_are_decoded_once_and_their_hashes_kept(entries: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_decoded_once_and_their_hashes_kept(
+    entries: list[ProbeEntry], monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader = Reader("p", decode=True, max_pixels=10**6)
     reads = list(reader.read(entries))
     reader.save()
@@ -62,7 +64,7 @@ def test_images_are_decoded_once_and_their_hashes_kept(entries: list[Entry], mon
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"a": "b"}', '{"a": -1}', "\x00"])
-def test_a_damaged_cache_is_no_cache(entries: list[Entry], tmp_path: Path, content: str) -> None:
+def test_a_damaged_cache_is_no_cache(entries: list[ProbeEntry], tmp_path: Path, content: str) -> None:
     reader = Reader("p", decode=True, max_pixels=10**6)
     expected = [read.perceptual_hash for read in reader.read(entries)]
     reader.save()

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import ImageError
-from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.reading import Read
 from vlmatch.probes.selection import Options, Tally, build, normalised
 
@@ -36,7 +36,7 @@ def tallied(reads: Sequence[Read], **options: object) -> Tally:
 
 def reads_of(rows: list[tuple[str, str]]) -> list[Read]:
     """Entries with numbered ids from captions and image digests."""
-    return [Read(Entry(str(n), Path(image), caption), image) for n, (caption, image) in enumerate(rows)]
+    return [Read(ProbeEntry(str(n), Path(image), caption), image) for n, (caption, image) in enumerate(rows)]
 
 
 @given(st.lists(st.tuples(captions, images), min_size=2, max_size=30))
@@ -61,7 +61,7 @@ def test_nothing_is_dropped_unless_asked(rows: list[tuple[str, str]]) -> None:
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=600), st.integers(0, 30))
 def test_near_duplicates_are_dropped_by_the_bits_between_their_hashes(hashes: list[int], distance: int) -> None:
-    reads = [Read(Entry(str(n), Path("x"), f"{n}"), f"{n}", value) for n, value in enumerate(hashes)]
+    reads = [Read(ProbeEntry(str(n), Path("x"), f"{n}"), f"{n}", value) for n, value in enumerate(hashes)]
     expected: list[int] = []
     for value in hashes:
         if all((value ^ kept).bit_count() > distance for kept in expected):
@@ -71,25 +71,25 @@ def test_near_duplicates_are_dropped_by_the_bits_between_their_hashes(hashes: li
     assert tally.dropped["a similar image"] == len(hashes) - len(expected)
 
 
-def write_images(folder: Path, number: int) -> list[Entry]:
+def write_images(folder: Path, number: int) -> list[ProbeEntry]:
     """Entries with files of different bytes that are no images."""
     entries = []
     for n in range(number):
         (folder / f"{n}").write_bytes(f"image {n}".encode())
-        entries.append(Entry(f"{n}", folder / f"{n}", f"caption {n}"))
+        entries.append(ProbeEntry(f"{n}", folder / f"{n}", f"caption {n}"))
     return entries
 
 
 def test_a_limit_keeps_the_first_pairs_and_reads_no_further(tmp_path: Path) -> None:
     entries = write_images(tmp_path, 5)
-    entries[1] = Entry("1", tmp_path / "1", "CAPTION  0")
-    gone = [Entry(f"gone {n}", tmp_path / "gone", "x") for n in range(300)]
+    entries[1] = ProbeEntry("1", tmp_path / "1", "CAPTION  0")
+    gone = [ProbeEntry(f"gone {n}", tmp_path / "gone", "x") for n in range(300)]
     probe = build("p", [*entries, *gone], Options(limit=2))
     assert probe.captions == ["caption 0", "caption 2"]
     assert (probe.counts.read, probe.counts.kept) == (3, 2)
 
 
-def sampled(entries: list[Entry], **options: object) -> ProbeSet:
+def sampled(entries: list[ProbeEntry], **options: object) -> ProbeSet:
     """The probe that these options choose."""
     return build("p", entries, Options(**options))  # type: ignore[arg-type]
 
@@ -109,7 +109,7 @@ def test_a_sample_does_not_depend_on_the_order_and_holds_the_smaller_ones(tmp_pa
 
 def test_a_sample_reads_only_what_it_needs_and_replaces_what_it_drops(tmp_path: Path) -> None:
     entries = write_images(tmp_path, 10)
-    same = [Entry(f"same {n}", tmp_path / "0", "the same") for n in range(90)]
+    same = [ProbeEntry(f"same {n}", tmp_path / "0", "the same") for n in range(90)]
     probe = sampled(entries + same, sample=8)
     assert len(probe) == 8
     assert probe.counts.dropped == {"a repeated image": probe.counts.read - 8}
@@ -126,7 +126,7 @@ def test_a_sample_reads_only_what_it_needs_and_replaces_what_it_drops(tmp_path: 
             asked.append(self.name)
             return self.name.encode()
 
-    many = [Entry(f"{n}", Asked(f"{n}"), f"caption {n}") for n in range(20_000)]
+    many = [ProbeEntry(f"{n}", Asked(f"{n}"), f"caption {n}") for n in range(20_000)]
     assert len(sampled(many, sample=50)) == 50
     assert len(asked) <= 256
 
@@ -170,25 +170,25 @@ def test_one_pair_only_is_refused(tmp_path: Path) -> None:
 def test_a_repeated_id_is_refused_by_name(tmp_path: Path) -> None:
     first, second = write_images(tmp_path, 2)
     with pytest.raises(VlmatchError, match="id '0' appears twice"):
-        build("p", [first, Entry("0", second.image, "another")], Options())
+        build("p", [first, ProbeEntry("0", second.image, "another")], Options())
 
 
 @pytest.mark.parametrize("caption", ["", " \t\n", "\u00a0"])
 def test_an_empty_caption_is_refused_by_name_and_place(tmp_path: Path, caption: str) -> None:
     entries = write_images(tmp_path, 3)
-    entries[1] = Entry("1", entries[1].image, caption, where="line 7")
+    entries[1] = ProbeEntry("1", entries[1].image, caption, where="line 7")
     with pytest.raises(VlmatchError, match="line 7: the caption of '1' is empty"):
         build("p", entries, Options(drop_duplicates=False))
 
 
 def test_what_was_skipped_is_counted_and_a_few_are_named(caplog: pytest.LogCaptureFixture) -> None:
     problem = ImageError("image 'x' is too large", "too large")
-    tally = tallied([Read(Entry(f"{n}", Path("x"), "x"), problem=problem) for n in range(9)], bad_images="skip")
+    tally = tallied([Read(ProbeEntry(f"{n}", Path("x"), "x"), problem=problem) for n in range(9)], bad_images="skip")
     counts = tally.counts({"without an image": 2, "other members": 0})
     assert counts.skipped == {"without an image": 2, "too large": 9}
     assert counts.first_skipped == ("image 'x' is too large",) * 3
     with pytest.raises(VlmatchError, match=r"probe 'p': image 'x' is too large; .*probe\.bad_images=skip"):
-        tallied([Read(Entry("1", Path("x"), "x"), problem=problem)])
+        tallied([Read(ProbeEntry("1", Path("x"), "x"), problem=problem)])
 
 
 def drawing(seed: int) -> Image.Image:
@@ -205,7 +205,7 @@ def test_a_rescaled_copy_is_dropped_and_counted_apart(tmp_path: Path) -> None:
     drawing(0).save(tmp_path / "0.png")
     drawing(0).resize((160, 120)).save(tmp_path / "1.png")
     drawing(1).save(tmp_path / "2.png")
-    entries = [Entry(f"{n}", tmp_path / f"{n}.png", f"caption {n}") for n in range(3)]
+    entries = [ProbeEntry(f"{n}", tmp_path / f"{n}.png", f"caption {n}") for n in range(3)]
     assert len(build("p", entries, Options())) == 3
     probe = build("p", entries, Options(drop_near_duplicates=6))
     assert [pair.id for pair in probe.pairs] == ["0", "2"]
@@ -216,7 +216,7 @@ def test_bad_images_are_skipped_by_their_limit_even_where_the_cache_has_their_ha
     for n in range(4):
         drawing(n).resize((20 + 20 * n, 20)).save(tmp_path / f"{n}.png")
     (tmp_path / "4.png").write_bytes((tmp_path / "3.png").read_bytes()[:-40])
-    entries = [Entry(f"{n}", tmp_path / f"{n}.png", f"caption {n}") for n in range(5)]
+    entries = [ProbeEntry(f"{n}", tmp_path / f"{n}.png", f"caption {n}") for n in range(5)]
     assert build("p", entries, Options(bad_images="skip")).counts.skipped == {"can't be decoded": 1}
     bounded = build("p", entries, Options(bad_images="skip", max_pixels=1000))
     assert bounded.counts.skipped == {"too large": 3}

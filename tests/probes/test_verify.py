@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.verify import Checksum, dvc_checksum, verify
+from vlmatch.probes.verify import Checksum, dvc_checksum, verify_folder
 
 FILES = {"b.txt": b"2", "a/z": b"1", "a-b": b"\r\n", "a/ä ö.png": b"\x00\xff", "a.b/c/d": b"", "Z": b"1", ".h": b"3"}
 
@@ -37,20 +37,20 @@ def test_the_checksum_is_the_one_that_dvc_add_writes(data: Path) -> None:
         subprocess.run([sys.executable, "-m", "dvc", *command], cwd=data.parent, check=True, capture_output=True)
     out = yaml.safe_load((data.parent / "data.dvc").read_text())["outs"][0]
     assert dvc_checksum(data) == Checksum(out["md5"], out["size"], out["nfiles"])
-    assert verify(data, data.parent / "data.dvc").md5 == out["md5"]
+    assert verify_folder(data, data.parent / "data.dvc").md5 == out["md5"]
 
 
 def test_a_changed_byte_is_refused_and_its_restoration_accepted(data: Path) -> None:
     file = record(data)
-    expected = verify(data, file)
+    expected = verify_folder(data, file)
     (data / "b.txt").write_bytes(b"3")
     got = dvc_checksum(data)
     with pytest.raises(VlmatchError) as caught:
-        verify(data, file)
+        verify_folder(data, file)
     for words in (expected.md5, got.md5, "7 files", "dvc checkout", "task=fetch", "dvc add data"):
         assert words in str(caught.value)
     (data / "b.txt").write_bytes(b"2")
-    assert verify(data, file) == expected
+    assert verify_folder(data, file) == expected
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "renamed"])
@@ -76,7 +76,7 @@ def test_absent_data_are_told_with_the_way_to_get_them(data: Path) -> None:
     file = record(data)
     data.rename(data.with_name("elsewhere"))
     with pytest.raises(VlmatchError, match=r"data' is not there; .*task=fetch"):
-        verify(data, file)
+        verify_folder(data, file)
 
 
 @pytest.mark.parametrize("content", [None, "", "outs: []", "outs:\n- {path: data}", "]["])
@@ -85,4 +85,4 @@ def test_an_unreadable_dvc_file_is_named(data: Path, content: str | None) -> Non
     if content is not None:
         file.write_text(content)
     with pytest.raises(VlmatchError, match=r"data\.dvc' can't be read"):
-        verify(data, file)
+        verify_folder(data, file)

@@ -7,7 +7,7 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import ImageError, ImageSource
-from vlmatch.probes.pairs import Entry
+from vlmatch.probes.pairs import ProbeEntry
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Columns:
                 f"{', '.join(there)}; name them by probe.image, probe.caption, probe.id, probe.label"
             )
 
-    def entry(self, image: ImageSource, values: Mapping[str, Any], default_id: str) -> Entry:
+    def entry(self, image: ImageSource, values: Mapping[str, Any], default_id: str) -> ProbeEntry:
         """The entry of a row; of several captions the first counts."""
         caption = values[self.caption]
         if isinstance(caption, list):
@@ -47,7 +47,7 @@ class Columns:
             )
         named = values[self.id] if self.id is not None else default_id
         label = values[self.label] if self.label is not None else None
-        return Entry(str(named), image, (caption or "").strip(), None if label is None else str(label))
+        return ProbeEntry(str(named), image, (caption or "").strip(), None if label is None else str(label))
 
 
 def image_bytes(value: Any, source: object) -> bytes:

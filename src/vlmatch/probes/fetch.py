@@ -20,7 +20,7 @@ APT_SECONDS = 600  # longest wait for one apt command; the largest package has 1
 def fetch_stamps(destination: Path, archive: Archive) -> bool:
     """Fill the folder `destination` with the stamps of `archive`; byte for byte the same each time.
 
-    A folder that is there is left alone (False is returned): whether it is right is `verify`'s to say. The
+    A folder that is there is left alone (False is returned): `verify_folder` checks whether it is right. The
     package comes from `archive.deb` where the user gives it, else from apt. Nothing is installed, no root is
     needed, and an interrupted fetch leaves no half-filled folder.
 

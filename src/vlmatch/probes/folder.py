@@ -7,7 +7,7 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import buildable
-from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import Options, build
 from vlmatch.probes.tables import SUFFIXES, rows
 
@@ -42,7 +42,7 @@ def _table(name: str, path: Path) -> Path:
     return there[0]
 
 
-def _entries(name: str, table: Path) -> Iterator[Entry]:
+def _entries(name: str, table: Path) -> Iterator[ProbeEntry]:
     times: Counter[str] = Counter()
     for where, row in rows(name, table):
         image = _value(name, where, row, IMAGE_COLUMNS)
@@ -52,7 +52,7 @@ def _entries(name: str, table: Path) -> Iterator[Entry]:
         default = image if times[image] == 1 else f"{image}#{times[image]}"
         caption = _value(name, where, row, CAPTION_COLUMNS)
         label = _text(row.get("label"))
-        yield Entry(_text(row.get("id")) or default, table.parent / image, caption, label or None, where)
+        yield ProbeEntry(_text(row.get("id")) or default, table.parent / image, caption, label or None, where)
 
 
 def _value(name: str, where: str, row: Mapping[str, Any], columns: tuple[str, str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.objects import buildable
 from vlmatch.probes.columns import Columns, image_bytes
-from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import Options, build
 
 
@@ -62,7 +62,7 @@ def hf_dataset(
     return build(name, _entries(folder, split, columns), Options(**options), source=str(path))
 
 
-def _entries(folder: Path, split: str | None, columns: Columns) -> Iterator[Entry]:
+def _entries(folder: Path, split: str | None, columns: Columns) -> Iterator[ProbeEntry]:
     opened = _dataset(columns.probe, folder, split)
     columns.check(opened.column_names, str(folder))
     feature = opened.features.get(columns.label)

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import buildable
-from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import Options, build
 
 LONGEST = "longest"
@@ -49,7 +49,7 @@ class _Conversations:
         self.content = _content(name, file)
         self.skipped: Counter[str] = Counter()
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[ProbeEntry]:
         times: Counter[str] = Counter()
         for number, item in enumerate(self.content):
             if not isinstance(item, dict):
@@ -68,7 +68,7 @@ class _Conversations:
             times[identifier] += 1
             if times[identifier] > 1:
                 identifier = f"{identifier}#{times[identifier]}"
-            yield Entry(identifier, self.folder / image, caption, where=f"entry {number}")
+            yield ProbeEntry(identifier, self.folder / image, caption, where=f"entry {number}")
 
     def _caption(self, item: Mapping[str, Any], number: int) -> str | None:
         """The answer asked for; None where there are fewer."""

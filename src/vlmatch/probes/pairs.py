@@ -14,7 +14,7 @@ from vlmatch.probes.images import MAX_PIXELS, ImageSource, open_image
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ProbeEntry:
     """One entry of a source: a pair whose image has not been read yet; `where` tells people its place, as 'line 3'."""
 
     id: str

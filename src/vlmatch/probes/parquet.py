@@ -12,7 +12,7 @@ from vlmatch.errors import VlmatchError, one_line
 from vlmatch.objects import buildable
 from vlmatch.probes.columns import Columns, image_bytes
 from vlmatch.probes.images import ImageError
-from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import Options, build
 
 _reading = threading.Lock()  # else several threads that miss the cache decompress the same row group
@@ -82,7 +82,7 @@ def _files(name: str, path: str) -> list[Path]:
     return files
 
 
-def _entries(files: list[Path], columns: Columns) -> Iterator[Entry]:
+def _entries(files: list[Path], columns: Columns) -> Iterator[ProbeEntry]:
     import pyarrow
 
     for file in files:

@@ -10,7 +10,7 @@ from pathlib import Path
 from vlmatch import paths
 from vlmatch.files import renamed
 from vlmatch.probes.images import ImageError, open_image, sha256_of_image
-from vlmatch.probes.pairs import Entry
+from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.perceptual import perceptual_hash
 
 VERSION = 1  # raised when the same image gives another hash
@@ -23,7 +23,7 @@ _BATCH = 256  # images handed to them at a time
 class Read:
     """An entry and its image's SHA-256 and perceptual hash, if that was asked for; or why the image can't be used."""
 
-    entry: Entry
+    entry: ProbeEntry
     sha256: str = ""
     perceptual_hash: int | None = None
     problem: ImageError | None = None
@@ -39,7 +39,7 @@ class Reader:
         self._known = _kept(self._file) if decode else {}
         self._n_kept = len(self._known)
 
-    def read(self, entries: Iterable[Entry]) -> Iterator[Read]:
+    def read(self, entries: Iterable[ProbeEntry]) -> Iterator[Read]:
         """Read the images only as far as they are asked for, and in order."""
         remaining = iter(entries)
         with ThreadPoolExecutor(max_workers=_READERS) as readers:
@@ -52,7 +52,7 @@ class Reader:
             with renamed(self._file) as temporary:
                 temporary.write_text(json.dumps(self._known), encoding="utf-8")
 
-    def _read(self, entry: Entry) -> Read:
+    def _read(self, entry: ProbeEntry) -> Read:
         try:
             digest = sha256_of_image(entry.image)
             return Read(entry, digest, self._hash(entry, digest) if self.decode else None)
@@ -66,7 +66,7 @@ class Reader:
             )
             return Read(entry, problem=ImageError(message, reason))
 
-    def _hash(self, entry: Entry, digest: str) -> int:
+    def _hash(self, entry: ProbeEntry, digest: str) -> int:
         key = digest + Path(entry.image.name).suffix  # which decides between pixels and a drawing
         if key not in self._known:
             self._known[key] = perceptual_hash(open_image(entry.image, self.max_pixels))

@@ -10,7 +10,7 @@ import numpy as np
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import MAX_PIXELS
-from vlmatch.probes.pairs import Entry, Pair, ProbeCounts, ProbeSet
+from vlmatch.probes.pairs import Pair, ProbeCounts, ProbeEntry, ProbeSet
 from vlmatch.probes.perceptual import BITS
 from vlmatch.probes.reading import Read, Reader
 
@@ -67,7 +67,7 @@ class Options:
 
 def build(
     name: str,
-    entries: Iterable[Entry],
+    entries: Iterable[ProbeEntry],
     options: Options,
     *,
     source: str = "",
@@ -171,7 +171,7 @@ class Tally:
         self._kept["images"].add(read.sha256)
         self.kept.append(Pair(entry.id, entry.image, entry.caption, read.sha256, entry.label))
 
-    def _skip(self, entry: Entry, message: str, reason: str) -> None:
+    def _skip(self, entry: ProbeEntry, message: str, reason: str) -> None:
         """Count a bad entry where the user chose to skip such, else refuse it."""
         if self.options.bad_images == "error":
             raise VlmatchError(f"{self._at(entry)}{message}; or skip and count such entries: probe.bad_images=skip")
@@ -179,7 +179,7 @@ class Tally:
         if len(self.first_skipped) < _NAMED:
             self.first_skipped.append(f"{entry.where}: {message}" if entry.where else message)
 
-    def _at(self, entry: Entry) -> str:
+    def _at(self, entry: ProbeEntry) -> str:
         return f"probe '{self.name}': {entry.where}: " if entry.where else f"probe '{self.name}': "
 
 

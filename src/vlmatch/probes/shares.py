@@ -5,7 +5,7 @@ from typing import Any
 
 from vlmatch.objects import buildable
 from vlmatch.probes.items import Item, Split
-from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import Options, build
 
 
@@ -30,5 +30,5 @@ def pairs_of(
     items: Sequence[Item], name: str, source: str = "", licence: str = "none stated", **options: Any
 ) -> ProbeSet:
     """Items of the split as a probe set, with their categories as labels."""
-    entries = [Entry(item.id, item.image, item.caption, item.category) for item in items]
+    entries = [ProbeEntry(item.id, item.image, item.caption, item.category) for item in items]
     return build(name, entries, Options(**options), source=source, licence=licence)

@@ -6,7 +6,7 @@ from typing import Any
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.objects import buildable
 from vlmatch.packages.deb import Archive
-from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import Options, build
 
 
@@ -40,9 +40,9 @@ def _counts(image: Path) -> bool:
     return image.with_suffix(".txt").is_file() and not drawn_twice
 
 
-def _entry(image: Path, folder: Path) -> Entry:
+def _entry(image: Path, folder: Path) -> ProbeEntry:
     name = image.relative_to(folder).with_suffix("").as_posix()
-    return Entry(name, image, _caption(image.with_suffix(".txt")), label=name.split("/")[0])
+    return ProbeEntry(name, image, _caption(image.with_suffix(".txt")), label=name.split("/")[0])
 
 
 def _caption(text: Path) -> str:

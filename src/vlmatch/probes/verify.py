@@ -36,7 +36,7 @@ def dvc_checksum(folder: Path) -> Checksum:
     return Checksum(f"{md5}.dir", size, len(entries))
 
 
-def verify(folder: Path, dvc_file: Path, fetch: str = "task=fetch") -> Checksum:
+def verify_folder(folder: Path, dvc_file: Path, fetch: str = "task=fetch") -> Checksum:
     """Compare `folder` with the checksum that `dvc_file` holds, and return it; `fetch` is the command that fills it.
 
     Raises VlmatchError naming both if they differ, or if either is not there.

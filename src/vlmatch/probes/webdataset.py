@@ -14,7 +14,7 @@ from typing import Any
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import buildable
 from vlmatch.probes.images import MAX_BYTES, ImageError
-from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import Options, build
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "ppm")
@@ -86,13 +86,13 @@ class _Samples:
         self.shards = shards
         self.skipped: Counter[str] = Counter()
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[ProbeEntry]:
         for shard in self.shards:
             for key, sample in self._read(shard).items():
                 if sample.image is None:
                     self.skipped["without an image"] += 1
                 else:
-                    yield Entry(f"{shard.stem}/{key}", sample.image, self._caption(shard, key, sample.texts))
+                    yield ProbeEntry(f"{shard.stem}/{key}", sample.image, self._caption(shard, key, sample.texts))
 
     def _read(self, shard: Path) -> dict[str, _Sample]:
         """What the shard has, by key; only headers and texts are read."""

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain, task
 from vlmatch.probes.fetch import fetch_folder, fetch_stamps
-from vlmatch.probes.verify import verify as verify_folder
+from vlmatch.probes.verify import verify_folder
 
 
 @task

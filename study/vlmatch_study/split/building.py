@@ -12,9 +12,9 @@ from vlmatch.objects import buildable
 from vlmatch.probes.concepts import concept, words_of
 from vlmatch.probes.images import MAX_PIXELS
 from vlmatch.probes.items import PROBE, Item, Split
-from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.reading import Reader
-from vlmatch.probes.verify import verify
+from vlmatch.probes.verify import verify_folder
 from vlmatch_study.split.components import components, position
 from vlmatch_study.split.sources import Candidate, Source
 
@@ -91,7 +91,7 @@ def _kept(
     folder = Path(source.path)
     recorded = folder.with_name(f"{folder.name}.dvc")
     if recorded.is_file():
-        verify(folder, recorded, "task=fetch task.what=split")
+        verify_folder(folder, recorded, "task=fetch task.what=split")
     usable = []
     for candidate in offered:
         if reason := _against(candidate, known, max_words):
@@ -104,7 +104,7 @@ def _kept(
 def _hashed(candidates: Sequence[Candidate], source: str, kind: str, reasons: Counter[str]) -> list[_Hashed]:
     """The candidates with their perceptual hashes, which the cache holds after the first time."""
     reader = Reader(f"split-{source}", decode=True, max_pixels=MAX_PIXELS)
-    entries = (Entry(candidate.id, candidate.image, candidate.caption) for candidate in candidates)
+    entries = (ProbeEntry(candidate.id, candidate.image, candidate.caption) for candidate in candidates)
     found = []
     for candidate, read in zip(candidates, reader.read(entries), strict=True):
         if read.perceptual_hash is None:

@@ -10,7 +10,7 @@ from vlmatch.configs import composed
 from vlmatch.objects import build, plain
 from vlmatch.probes.images import MAX_PIXELS
 from vlmatch.probes.items import Split
-from vlmatch.probes.pairs import Entry
+from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.reading import Reader
 from vlmatch.probes.shares import share_of
 
@@ -39,7 +39,7 @@ def test_shares_have_no_similar_pictures(real: Split) -> None:
     for source in {item.source for item in real.items}:
         items = [item for item in real.items if item.source == source]
         reader = Reader(f"split-{source}", decode=True, max_pixels=MAX_PIXELS)
-        for item, read in zip(items, reader.read(Entry(i.id, i.image, i.caption) for i in items), strict=True):
+        for item, read in zip(items, reader.read(ProbeEntry(i.id, i.image, i.caption) for i in items), strict=True):
             found.setdefault(item.share, []).append(read.perceptual_hash or 0)
     arrays = {share: np.array(values, dtype=np.uint64) for share, values in found.items()}
     for one, first in arrays.items():

@@ -16,7 +16,7 @@ from vlmatch.configs import composed
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.objects import build, plain
 from vlmatch.probes.items import Item, Split
-from vlmatch.probes.pairs import Entry, ProbeSet
+from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import Options
 from vlmatch.probes.selection import build as build_probe
 from vlmatch_study.split.building import split
@@ -40,7 +40,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
 
 
 def stamps_of(pictures: Sequence[Path], captions: Sequence[str]) -> ProbeSet:
-    entries = [Entry(f"s{n}", pictures[n], caption) for n, caption in enumerate(captions)]
+    entries = [ProbeEntry(f"s{n}", pictures[n], caption) for n, caption in enumerate(captions)]
     return build_probe("stamps", entries, Options(drop_duplicates=False))
 
 
