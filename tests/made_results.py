@@ -4,14 +4,14 @@ from typing import Any
 
 from vlmatch.results import (
     Benchmark,
+    Estimate,
     Group,
-    Moment,
-    Recipe,
+    Milestone,
+    RecipeId,
     Result,
-    Score,
     Seconds,
-    SourceScore,
-    Suite,
+    SourceEstimate,
+    SuiteId,
     Visual,
 )
 
@@ -21,7 +21,7 @@ SOURCES = {"clipart": 207, "emoji": 117}
 def benchmark(score: float, chance: float | None, error: float = 0.02) -> Benchmark:
     """Clip-art is .02 above `score`, emoji as far below as makes `score` their mean over items."""
     apart = {"clipart": 0.02, "emoji": -0.02 * 207 / 117}
-    sources = {name: SourceScore(score + apart[name], 1.5 * error, n) for name, n in SOURCES.items()}
+    sources = {name: SourceEstimate(score + apart[name], 1.5 * error, n) for name, n in SOURCES.items()}
     return Benchmark(score, error, chance, chance, sum(SOURCES.values()), sources)
 
 
@@ -33,10 +33,10 @@ def result(encoder: str, mean: float, seed: int = 0, **others: Any) -> Result:
         "llm": "llm",
         "data": "vlm_a",
         "control": False,
-        "recipe": Recipe("embedded", 1, "f" * 64),
+        "recipe": RecipeId("embedded", 1, "f" * 64),
         "visual": Visual("global average", 1280, 2, None),
         "split": "5" * 64,
-        "suite": Suite("embedded", 1, 420),
+        "suite": SuiteId("embedded", 1, 420),
         "benchmarks": {
             "caption choice": benchmark(choice, 0.25),
             "caption choice, same category": benchmark(hard, 0.25),
@@ -47,8 +47,8 @@ def result(encoder: str, mean: float, seed: int = 0, **others: Any) -> Result:
             "captions": Group(captions, 0.02, ("caption choice", "caption choice, same category")),
             "categories": Group(categories, 0.025, ("category",)),
         },
-        "mean": Score(mean, 0.017),
-        "course": tuple(Moment(25 * 2**k, 4 / 2**k, mean * part) for k, part in enumerate((0.4, 0.7, 0.9, 1.0))),
+        "mean": Estimate(mean, 0.017),
+        "milestones": tuple(Milestone(25 * 2**k, 4 / 2**k, mean * part) for k, part in enumerate((0.4, 0.7, 0.9, 1.0))),
         "steps": 200,
         "loss": 2.25,
         "seconds": Seconds(105.25, 17.5),

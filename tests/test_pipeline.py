@@ -13,7 +13,7 @@ from made_results import result
 from vlmatch import paths, results
 from vlmatch.embeddings.header import Recipe
 from vlmatch.objects import build
-from vlmatch.results import Suite, write
+from vlmatch.results import SuiteId, write
 
 ROOT = paths.root()
 DVC = [sys.executable, "-m", "dvc"]
@@ -101,7 +101,7 @@ def test_a_result_of_another_version_is_missing(tmp_path: Path) -> None:
     for name, others in {
         "whole": {},
         "old": {"recipe": replace(now, version=now.version - 1)},
-        "other": {"suite": Suite("selection", 1, 240)},
+        "other": {"suite": SuiteId("selection", 1, 240)},
     }.items():
         write(tmp_path, result(name, 0.2, llm="llm-of-dashes", **{"recipe": now, **others}))
     stages = {name: f"training/dvc.yaml:evaluate@0-vlm_a-llm-of-dashes-{name}" for name in ("whole", "old", "other")}

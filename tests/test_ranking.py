@@ -10,9 +10,9 @@ from rich.console import Console
 
 from made_rows import header, row
 from vlmatch.encoders.catalogue import catalogue
-from vlmatch.evidence.published import standings
+from vlmatch.evidence.published import published_ranks
 from vlmatch.jobs import NOT_HERE, PairStatus
-from vlmatch.ranking import rank
+from vlmatch.ranking import rank_rows
 from vlmatch.report.about import SizeClasses
 from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import number, show
@@ -21,14 +21,14 @@ SELECTION = ["gw", "cka", "rsa"]
 
 
 def only(rows):
-    (ranking,) = rank(rows, SELECTION)
+    (ranking,) = rank_rows(rows, SELECTION)
     (llm,) = ranking.llms
     return llm
 
 
 def test_the_smallest_gw_is_picked_where_controls_rank_last() -> None:
     llm = only([row("a", gw=0.3, cka=0.1), row("b", gw=0.2, cka=0.2), row("noise", control=True, gw=0.4, cka=0.0)])
-    assert [standing.row.encoder for standing in llm.standings] == ["b", "a", "noise"]
+    assert [ranked.row.encoder for ranked in llm.encoders] == ["b", "a", "noise"]
     assert (llm.pick.encoder, llm.pick.score) == ("b", "gw")
     assert llm.warnings == ()
 
@@ -54,13 +54,13 @@ def test_there_is_no_pick_where_every_score_fails_its_controls() -> None:
 
 def test_orders_are_settled_where_the_intervals_lie_apart() -> None:
     llm = only([row("a", gw=1.0), row("b", gw=1.05), row("c", gw=2.0)])  # each from 0.9 of its value
-    assert (llm.settled.orders, llm.settled.of) == (2, 3)
-    assert only([row("a", cka=0.1), row("b", cka=0.2)]).settled is None
+    assert (llm.proven_orders.n_proven, llm.proven_orders.n_orders) == (2, 3)
+    assert only([row("a", cka=0.1), row("b", cka=0.2)]).proven_orders is None
 
 
 def test_controls_are_in_no_settled_order() -> None:
     llm = only([row("a", gw=1.0), row("b", gw=2.0), row("pixels", control=True, gw=4.0)])
-    assert (llm.settled.orders, llm.settled.of) == (1, 1)
+    assert (llm.proven_orders.n_proven, llm.proven_orders.n_orders) == (1, 1)
 
 
 def test_a_tie_for_the_pick_is_said() -> None:
@@ -70,7 +70,7 @@ def test_a_tie_for_the_pick_is_said() -> None:
 
 
 def test_llms_that_tie_all_encoders_have_no_agreement() -> None:
-    (ranking,) = rank([row(e, llm, gw=1) for e in "abc" for llm in "xy"], SELECTION)
+    (ranking,) = rank_rows([row(e, llm, gw=1) for e in "abc" for llm in "xy"], SELECTION)
     assert ranking.agreements == ()
 
 
@@ -85,15 +85,15 @@ def test_a_pool_of_controls_picks_nothing() -> None:
 
 
 def test_encoders_are_ordered_within_one_llm_only() -> None:
-    (ranking,) = rank(
+    (ranking,) = rank_rows(
         [row(e, llm, gw=g) for e, llm, g in [("a", "x", 1), ("b", "x", 2), ("a", "y", 20), ("b", "y", 10)]], SELECTION
     )
-    assert [[s.row.encoder for s in llm.standings] for llm in ranking.llms] == [["a", "b"], ["b", "a"]]
+    assert [[s.row.encoder for s in llm.encoders] for llm in ranking.llms] == [["a", "b"], ["b", "a"]]
 
 
 def test_other_probes_and_recipes_are_other_rankings() -> None:
     other = row("a", gw=1.0)
-    rankings = rank(
+    rankings = rank_rows(
         [row("b", gw=2.0), type(other)(header("encoder", "a", probe="q-1"), other.text, other.scores)], SELECTION
     )
     assert [ranking.probe for ranking in rankings] == ["p-0", "q-1"]
@@ -101,7 +101,7 @@ def test_other_probes_and_recipes_are_other_rankings() -> None:
 
 def test_agreement_of_llms_is_the_rank_correlation_of_gw() -> None:
     values = {"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 4.0, 3.0]}
-    (ranking,) = rank([row(f"e{i}", llm, gw=v) for llm, vs in values.items() for i, v in enumerate(vs)], SELECTION)
+    (ranking,) = rank_rows([row(f"e{i}", llm, gw=v) for llm, vs in values.items() for i, v in enumerate(vs)], SELECTION)
     (agreement,) = ranking.agreements
     assert agreement.n_encoders == 4
     assert agreement.spearman == pytest.approx(1 - 6 * 2 / (4 * 15))
@@ -109,13 +109,13 @@ def test_agreement_of_llms_is_the_rank_correlation_of_gw() -> None:
 
 
 def test_a_pool_of_mixed_rules_is_flagged_but_not_for_its_controls() -> None:
-    assert rank([row("a", gw=1.0), row("b", rule="global average", gw=2.0)], SELECTION)[0].warnings
-    assert not rank([row("a", gw=1.0), row("b", control=True, rule="pixels", gw=2.0)], SELECTION)[0].warnings
+    assert rank_rows([row("a", gw=1.0), row("b", rule="global average", gw=2.0)], SELECTION)[0].warnings
+    assert not rank_rows([row("a", gw=1.0), row("b", control=True, rule="pixels", gw=2.0)], SELECTION)[0].warnings
 
 
 def test_the_table_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> None:
     out = io.StringIO()
-    rankings = rank(
+    rankings = rank_rows(
         [row("a", gw=0.3, cka=0.5), row("[b]", gw=0.2, cka=0.4), row("p", control=True, gw=0.1, cka=0.1)], SELECTION
     )
     show(
@@ -159,11 +159,11 @@ def test_size_classes_are_the_papers_where_an_encoder_reaches_them_else_the_pool
 
 
 def test_what_is_published_of_an_encoder_stands_in_terminal_and_table(tmp_path: Path) -> None:
-    rankings = rank([row("siglip", gw=0.3), row("pixels", control=True, gw=0.4)], SELECTION)
+    rankings = rank_rows([row("siglip", gw=0.3), row("pixels", control=True, gw=0.4)], SELECTION)
     console = Console(file=io.StringIO(), width=200)
     show(rankings, console=console)
     printed = console.file.getvalue()
-    line = str(standings("siglip")[0])
+    line = str(published_ranks("siglip")[0])
     assert f"published, siglip: {line}" in printed
     assert "published, pixels" not in printed
     table = pd.read_csv(write_table(tmp_path / "ranking.csv", rankings))
@@ -173,7 +173,7 @@ def test_what_is_published_of_an_encoder_stands_in_terminal_and_table(tmp_path: 
 
 @pytest.mark.parametrize(("width", "described"), [(200, True), (70, False)])
 def test_a_narrow_terminal_leaves_out_what_encoders_are_and_cuts_no_score(width: int, described: bool) -> None:
-    rankings = rank([row("siglip_vit_emoji", gw=0.3456), row("pixels16", control=True, gw=0.4567)], SELECTION)
+    rankings = rank_rows([row("siglip_vit_emoji", gw=0.3456), row("pixels16", control=True, gw=0.4567)], SELECTION)
     console = Console(file=io.StringIO(), width=width)
     show(rankings, console=console)
     printed = console.file.getvalue()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_results import result
 from vlmatch import paths
 from vlmatch.errors import VlmatchError
-from vlmatch.results import Recipe, Score, read, read_file, rendered, write, write_file
+from vlmatch.results import Estimate, RecipeId, read, read_file, rendered, write, write_file
 
 MEANS = st.floats(min_value=-1, max_value=1)
 
@@ -58,7 +58,7 @@ def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
 
 def test_a_figure_that_is_not_finite_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(VlmatchError, match=r"mean\.score=nan, wanted a finite number"):
-        write(tmp_path, replace(result("a", 0.3), mean=Score(float("nan"), 0.1)))
+        write(tmp_path, replace(result("a", 0.3), mean=Estimate(float("nan"), 0.1)))
     assert not list(tmp_path.rglob("*.json"))
 
 
@@ -67,7 +67,7 @@ def test_a_figure_that_is_not_finite_is_refused_and_leaves_no_file(tmp_path: Pat
     [
         ({"llm": "../../etc"}, "llm='../../etc'"),
         ({"data": ""}, "data=''"),
-        ({"recipe": Recipe("a/b", 1, "f")}, "recipe.name='a/b'"),
+        ({"recipe": RecipeId("a/b", 1, "f")}, "recipe.name='a/b'"),
     ],
 )
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, other: dict, field: str) -> None:

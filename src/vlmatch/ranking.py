@@ -21,7 +21,7 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RankedEncoder:
     """One encoder's row with its rank under every score; rank 1 is best, ties share the better rank."""
 
     row: Row
@@ -29,14 +29,14 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Settled:
+class ProvenOrders:
     """How many of the orders between two encoders no better solver could turn round: their intervals lie apart.
 
     GW's solver finds a local optimum; the global one lies between its lower bound and that.
     """
 
-    orders: int
-    of: int
+    n_proven: int
+    n_orders: int
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class LlmRanking:
     """The encoders of a pool for one LLM, best first by the paper's score, with the pick and the warnings about it."""
 
     llm: str
-    standings: tuple[Standing, ...]
+    encoders: tuple[RankedEncoder, ...]
     trusted: Mapping[str, bool]
     pick: Pick | None
     warnings: tuple[str, ...]
-    settled: Settled | None
+    proven_orders: ProvenOrders | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Ranking:
     warnings: tuple[str, ...]
 
 
-def rank(rows: Iterable[Row], selection: Sequence[str]) -> list[Ranking]:
+def rank_rows(rows: Iterable[Row], selection: Sequence[str]) -> list[Ranking]:
     """Rank rows, which may be of several probes and recipes: one Ranking for each of these, compared within it only.
 
     `selection` is the order in which scores are asked for the pick. GW carries the unit of the LLM's distances,
@@ -105,12 +105,12 @@ def _llm_ranking(llm: str, rows: list[Row], selection: Sequence[str]) -> LlmRank
     ranks = {name: _ranks(name, rows) for name in names}
     order = [*selection, *names]
     lead = next((name for name in order if name in ranks), None)
-    standings = [Standing(row, {name: ranks[name][place] for name in names}) for place, row in enumerate(rows)]
+    encoders = [RankedEncoder(row, {name: ranks[name][place] for name in names}) for place, row in enumerate(rows)]
     if lead is not None:
-        standings.sort(key=lambda standing: (standing.ranks[lead], standing.row.encoder))
-    trusted = {name: _controls_last(name, standings) for name in names}
-    pick, warnings = _pick(standings, trusted, selection)
-    return LlmRanking(llm, tuple(standings), trusted, pick, tuple(warnings), _settled(rows))
+        encoders.sort(key=lambda ranked: (ranked.ranks[lead], ranked.row.encoder))
+    trusted = {name: _controls_last(name, encoders) for name in names}
+    pick, warnings = _pick(encoders, trusted, selection)
+    return LlmRanking(llm, tuple(encoders), trusted, pick, tuple(warnings), _proven_orders(rows))
 
 
 def _ranks(name: str, rows: list[Row]) -> list[int]:
@@ -118,17 +118,17 @@ def _ranks(name: str, rows: list[Row]) -> list[int]:
     return [int(place) for place in rankdata([sign * row.scores[name].value for row in rows], method="min")]
 
 
-def _controls_last(name: str, standings: Sequence[Standing]) -> bool:
+def _controls_last(name: str, encoders: Sequence[RankedEncoder]) -> bool:
     """Whether every control ranks behind every pretrained encoder; a tie counts against the score."""
-    controls = [standing.ranks[name] for standing in standings if standing.row.image.control]
-    pretrained = [standing.ranks[name] for standing in standings if not standing.row.image.control]
+    controls = [ranked.ranks[name] for ranked in encoders if ranked.row.image.control]
+    pretrained = [ranked.ranks[name] for ranked in encoders if not ranked.row.image.control]
     return not controls or not pretrained or min(controls) > max(pretrained)
 
 
 def _pick(
-    standings: list[Standing], trusted: Mapping[str, bool], selection: Sequence[str]
+    encoders: list[RankedEncoder], trusted: Mapping[str, bool], selection: Sequence[str]
 ) -> tuple[Pick | None, list[str]]:
-    pretrained = [standing for standing in standings if not standing.row.image.control]
+    pretrained = [ranked for ranked in encoders if not ranked.row.image.control]
     asked = [name for name in selection if name in trusted]
     if not pretrained or not asked:
         return None, [
@@ -137,44 +137,45 @@ def _pick(
             else "no pick: no score of `selection` is here"
         ]
     warnings = []
-    if len(pretrained) == len(standings):
+    if len(pretrained) == len(encoders):
         warnings.append("no control is in this pool, so nothing tests whether its scores can be trusted")
     if PAPER in trusted and not trusted[PAPER]:
-        warnings.append(_inversion(standings))
+        warnings.append(_inversion(encoders))
     name = next((name for name in asked if trusted[name]), None)
     if name is None:
         return None, [*warnings, f"no pick: under each of {', '.join(asked)} a control outranks a pretrained encoder"]
-    first = min(standing.ranks[name] for standing in pretrained)
-    best, *others = [standing.row for standing in pretrained if standing.ranks[name] == first]
+    first = min(ranked.ranks[name] for ranked in pretrained)
+    best, *others = [ranked.row for ranked in pretrained if ranked.ranks[name] == first]
     if others:
         tied = ", ".join(row.encoder for row in others)
         warnings.append(f"{best.encoder} is picked, and {tied} scores as much by {best.scores[name].title}")
     return Pick(best.encoder, name, best.scores[name].title), warnings
 
 
-def _inversion(standings: list[Standing]) -> str:
-    best = min((s for s in standings if s.row.image.control), key=lambda s: s.ranks[PAPER])
-    beaten = [s.row.encoder for s in standings if not s.row.image.control and s.ranks[PAPER] >= best.ranks[PAPER]]
+def _inversion(encoders: list[RankedEncoder]) -> str:
+    best = min((ranked for ranked in encoders if ranked.row.image.control), key=lambda ranked: ranked.ranks[PAPER])
+    behind = [ranked for ranked in encoders if ranked.ranks[PAPER] >= best.ranks[PAPER]]
+    beaten = [ranked.row.encoder for ranked in behind if not ranked.row.image.control]
     return (
         f"DO NOT TRUST GW HERE: the control '{best.row.encoder}' ranks {best.ranks[PAPER]} and outranks {len(beaten)} "
         f"pretrained encoder{'s'[: len(beaten) != 1]} ({', '.join(beaten)}); GW recommends nothing on these pairs"
     )
 
 
-def _settled(rows: list[Row]) -> Settled | None:
+def _proven_orders(rows: list[Row]) -> ProvenOrders | None:
     scored = [row.scores[PAPER] for row in rows if PAPER in row.scores and not row.image.control]
     intervals = [
         (float(score.details["lower_bound"]), score.value) for score in scored if "lower_bound" in score.details
     ]
     pairs = list(combinations(sorted(intervals, key=lambda interval: interval[1]), 2))
-    return Settled(sum(low[1] < high[0] for low, high in pairs), len(pairs)) if pairs else None
+    return ProvenOrders(sum(low[1] < high[0] for low, high in pairs), len(pairs)) if pairs else None
 
 
 def _agreements(llms: Sequence[LlmRanking]) -> Iterable[Agreement]:
     for one, other in combinations(llms, 2):
         values = [
-            {s.row.encoder: s.row.scores[PAPER].value for s in llm.standings if PAPER in s.row.scores}
-            for llm in (one, other)
+            {row.encoder: row.scores[PAPER].value for row in rows if PAPER in row.scores}
+            for rows in ([ranked.row for ranked in llm.encoders] for llm in (one, other))
         ]
         both = sorted(values[0].keys() & values[1].keys())
         if len(both) >= 3:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AllowInfNan, TypeAdapter, ValidationError
+from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
 
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import renamed
@@ -27,7 +27,7 @@ Finite = Annotated[float, AllowInfNan(False)]
 
 
 @dataclass(frozen=True)
-class Score:
+class Estimate:
     """A score and the standard error that the choice of items gives it."""
 
     score: Finite
@@ -35,14 +35,14 @@ class Score:
 
 
 @dataclass(frozen=True)
-class SourceScore(Score):
+class SourceEstimate(Estimate):
     """A benchmark's score over the `n` items of one source of pictures."""
 
     n: int
 
 
 @dataclass(frozen=True)
-class Benchmark(Score):
+class Benchmark(Estimate):
     """A benchmark over `n` items; chance: what guessing gives; shuffled: the score with other items' pictures.
 
     None: not known, of an imported result.
@@ -51,18 +51,18 @@ class Benchmark(Score):
     chance: Finite | None
     shuffled: Finite | None
     n: int
-    by_source: Mapping[str, SourceScore]
+    by_source: Mapping[str, SourceEstimate]
 
 
 @dataclass(frozen=True)
-class Group(Score):
+class Group(Estimate):
     """The mean over the benchmarks `of` a group of (score - chance) / (1 - chance): 0 is chance, 1 is perfect."""
 
     of: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RecipeId:
     """The recipe of a training; its fingerprint tells settings apart that share a version."""
 
     name: str
@@ -81,7 +81,7 @@ class Visual:
 
 
 @dataclass(frozen=True)
-class Suite:
+class SuiteId:
     """The benchmarks that were asked, and how many items they hold in all."""
 
     name: str
@@ -94,7 +94,7 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class Moment:
+class Milestone:
     """The loss and the mean score at one step on the way."""
 
     step: int
@@ -115,7 +115,7 @@ class Result:
     """One finished training with its measurement.
 
     data: the training data's name. split: fingerprint of the split that they and the items are shares of. mean: over
-    the groups, the truth that scores are held against. course: in the order of steps. config: the recipe, plain.
+    the groups, the truth that scores are held against. milestones: in the order of steps. config: the recipe, plain.
     source: 'trained here' or 'imported: FILE'. dtype: of the LLM's weights in training; it is measured
     in float32. None: not known of an imported result.
     """
@@ -125,14 +125,14 @@ class Result:
     data: str
     seed: int
     control: bool
-    recipe: Recipe
+    recipe: RecipeId
     visual: Visual
     split: str
-    suite: Suite
+    suite: SuiteId
     benchmarks: Mapping[str, Benchmark]
     groups: Mapping[str, Group]
-    mean: Score
-    course: tuple[Moment, ...]
+    mean: Estimate
+    milestones: Annotated[tuple[Milestone, ...], Field(alias="course")]
     steps: int | None
     loss: Finite | None
     seconds: Seconds
@@ -206,6 +206,7 @@ def write_file(path: Path, result: Result) -> None:
 def rendered(result: Result) -> str:
     """The text of a result's file: keys sorted, measured figures to 5 significant digits, the config as it is."""
     plain = {key: value if key == "config" else _rounded(key, value) for key, value in asdict(result).items()}
+    plain["course"] = plain.pop("milestones")  # the key in files since their first format
     return json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -129,7 +129,7 @@ class Tracker:
 
         now = get_current_time_millis()
         metrics = [Metric(name, value, now, 0) for name, value in figures(result).items()]
-        metrics += [Metric("course/mean", moment.mean, now, moment.step) for moment in result.course]
+        metrics += [Metric("course/mean", milestone.mean, now, milestone.step) for milestone in result.milestones]
         self.client.log_batch(run_id, metrics=metrics)
         self.client.log_text(run_id, rendered(result), "result.json")
 

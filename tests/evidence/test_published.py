@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from vlmatch import paths
-from vlmatch.evidence.published import FOLDER, MAPPING, TABLES, ordinal, standings
+from vlmatch.evidence.published import FOLDER, MAPPING, TABLES, ordinal, published_ranks
 
 TRUTH = FOLDER
 FILES = sorted(path.name for path in TRUTH.glob("*.csv") if path.name != MAPPING)
@@ -25,14 +25,14 @@ def table(name: str) -> pd.DataFrame:
 
 
 def lines(encoder: str, start: str) -> list[str]:
-    """The standings of an encoder in one table, as text."""
-    return [str(standing) for standing in standings(encoder) if standing.table == start]
+    """The ranks of an encoder in one table, as text."""
+    return [str(rank) for rank in published_ranks(encoder) if rank.table == start]
 
 
 def test_the_example_of_the_readme() -> None:
     assert "Cambrian-1, 1.2M frozen: 51.2, 3rd of 18" in lines("dfn5b_h14_378", "Cambrian-1")
-    assert standings("efficientnet_lite0") == []
-    assert standings("no such encoder") == []
+    assert published_ranks("efficientnet_lite0") == []
+    assert published_ranks("no such encoder") == []
 
 
 def test_cambrians_places_are_those_of_its_average_column() -> None:
@@ -42,7 +42,7 @@ def test_cambrians_places_are_those_of_its_average_column() -> None:
         ranks = group.score.rank(ascending=False, method="min").astype(int)
         for row, rank in zip(group.itertuples(), ranks, strict=True):
             if row.ours:
-                (found,) = (s for s in standings(row.ours) if s.recipe == str(recipe).replace("_", " "))
+                (found,) = (s for s in published_ranks(row.ours) if s.recipe == str(recipe).replace("_", " "))
                 assert (found.score, found.rank, found.n) == (row.score, rank, len(group))
                 assert str(found).startswith(f"Cambrian-1, {found.recipe}: {row.score:.1f}, ")
                 seen += 1
@@ -105,7 +105,7 @@ def test_equal_scores_share_a_place_and_the_next_is_counted_from_all(
     made_truth: Callable[[dict[str, float]], None],
 ) -> None:
     made_truth({"A": 60.0, "B": 50.0, "C": 50.0, "D": 40.0})
-    assert [str(standings(name)[0]) for name in "abcd"] == [
+    assert [str(published_ranks(name)[0]) for name in "abcd"] == [
         "Cambrian-1: 60.0, 1st of 4",
         "Cambrian-1: 50.0, joint 2nd of 4",
         "Cambrian-1: 50.0, joint 2nd of 4",
@@ -121,7 +121,7 @@ def test_encoders_measured_on_other_benchmarks_are_not_compared(
     rows = pd.read_csv(file)
     rows.loc[len(rows)] = ["B", "an llm", "another", 1.0, "here", "one"]
     rows.to_csv(file, index=False)
-    assert standings("a") == []
+    assert published_ranks("a") == []
 
 
 @pytest.mark.parametrize(

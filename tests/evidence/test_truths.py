@@ -11,7 +11,7 @@ from made_results import SOURCES, result
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.seeds import agreements, spread
 from vlmatch.evidence.truths import comparisons
-from vlmatch.results import Moment, Recipe, Score, Suite, Visual
+from vlmatch.results import Estimate, Milestone, RecipeId, SuiteId, Visual
 
 
 def only(runs):
@@ -25,9 +25,9 @@ def only(runs):
         {"llm": "other"},
         {"data": "vlm_b"},
         {"split": "6" * 64},
-        {"recipe": Recipe("embedded", 2, "f" * 64)},
-        {"recipe": Recipe("embedded", 1, "e" * 64)},
-        {"suite": Suite("embedded", 2, 420)},
+        {"recipe": RecipeId("embedded", 2, "f" * 64)},
+        {"recipe": RecipeId("embedded", 1, "e" * 64)},
+        {"suite": SuiteId("embedded", 2, 420)},
     ],
 )
 def test_runs_of_other_settings_never_mix(other: dict) -> None:
@@ -71,15 +71,15 @@ def test_groups_benchmarks_sources_and_course_are_means_over_seeds() -> None:
     weighted = sum(n * truth.source(name) for name, n in SOURCES.items()) / sum(SOURCES.values())
     assert weighted == pytest.approx(truth.mean)
     assert truth.source("stamps") is None
-    assert [step for step, _ in truth.course] == [25, 50, 100, 200]
-    assert truth.course[-1][1] == pytest.approx(truth.mean)
+    assert [step for step, _ in truth.learning_curve] == [25, 50, 100, 200]
+    assert truth.learning_curve[-1][1] == pytest.approx(truth.mean)
     assert comparison.steps == 200
 
 
 def test_seeds_measured_at_different_steps_have_no_common_course() -> None:
-    other = result("a", 0.4, 1, course=(Moment(400, 0.1, 0.4),), steps=400)
+    other = result("a", 0.4, 1, milestones=(Milestone(400, 0.1, 0.4),), steps=400)
     comparison = only([result("a", 0.3), other])
-    assert comparison.truths[0].course == ()
+    assert comparison.truths[0].learning_curve == ()
     assert comparison.steps is None
 
 
@@ -94,7 +94,9 @@ def test_standard_errors_above_blind_and_random() -> None:
 
 
 def test_without_any_error_a_difference_is_beyond_all_errors() -> None:
-    exact = [replace(result(name, mean), mean=Score(mean, 0.0)) for name, mean in (("a", 0.1), ("b", 0.0), ("c", 0.0))]
+    exact = [
+        replace(result(name, mean), mean=Estimate(mean, 0.0)) for name, mean in (("a", 0.1), ("b", 0.0), ("c", 0.0))
+    ]
     (comparison,) = comparisons(exact)
     a, b, c = comparison.truths
     assert (a.errors_above(b), b.errors_above(a), b.errors_above(c)) == (math.inf, -math.inf, 0)

@@ -13,8 +13,8 @@ from made_results import result
 from made_rows import row
 from vlmatch.embeddings.store import Store
 from vlmatch.evidence.truths import comparisons
-from vlmatch.ranking import Ranking, rank
-from vlmatch.report.evidence import Against, against_truth, bare, course_points, paper_line, terminal_line
+from vlmatch.ranking import Ranking, rank_rows
+from vlmatch.report.evidence import RankingEvidence, bare, curve_points, paper_line, ranking_evidence, terminal_line
 from vlmatch.report.html import write_report
 from vlmatch.results import Result, Visual
 from vlmatch.scores.rows import Row
@@ -43,9 +43,9 @@ def runs(*seeds: int) -> list[Result]:
     return found + [result(name, 0.1, seed, control=True) for name in ("pixels16", "blind") for seed in seeds]
 
 
-def held(rows: Sequence[Row], results: Sequence[Result]) -> tuple[list[Ranking], list[Against]]:
-    rankings = rank(rows, ["gw", "cka"])
-    return rankings, against_truth(rankings, comparisons(results))
+def held(rows: Sequence[Row], results: Sequence[Result]) -> tuple[list[Ranking], list[RankingEvidence]]:
+    rankings = rank_rows(rows, ["gw", "cka"])
+    return rankings, ranking_evidence(rankings, comparisons(results))
 
 
 def page(tmp_path: Path, rows: Sequence[Row], results: Sequence[Result]) -> str:
@@ -55,36 +55,36 @@ def page(tmp_path: Path, rows: Sequence[Row], results: Sequence[Result]) -> str:
 
 
 def test_a_score_enters_with_the_sign_that_makes_more_better() -> None:
-    _, (against,) = held(rows(), runs(0))
-    found = {score.name: score.correlations["packaged"] for score in against.scores}
+    _, (evidence,) = held(rows(), runs(0))
+    found = {score.name: score.correlations["packaged"] for score in evidence.scores}
     assert found["gw"].spearman == pytest.approx(stats.spearmanr(TRUTHS, -np.array(GW)).statistic)
     assert found["gw"].spearman < -0.8
     assert found["cka"].spearman == pytest.approx(stats.spearmanr(TRUTHS, CKA).statistic)
-    assert {score.name: score.correlations["all, controls too"].n for score in against.scores} == {"gw": 8, "cka": 8}
+    assert {score.name: score.correlations["all, controls too"].n for score in evidence.scores} == {"gw": 8, "cka": 8}
 
 
 def test_only_trainings_of_the_rankings_llm_and_encoders_count() -> None:
     assert held(rows(), [result("efficientnet_lite0", 0.3, llm="other"), result("elsewhere", 0.3)])[1] == []
-    (against,) = held([*rows(), row("untrained", gw=0.3, cka=0.3)], [*runs(0), result("elsewhere", 0.9)])[1]
-    assert against.absent == ("untrained",)
-    assert against.scores[0].correlations["without controls"].n == len(ENCODERS)
+    (evidence,) = held([*rows(), row("untrained", gw=0.3, cka=0.3)], [*runs(0), result("elsewhere", 0.9)])[1]
+    assert evidence.absent == ("untrained",)
+    assert evidence.scores[0].correlations["without controls"].n == len(ENCODERS)
 
 
 def test_a_truth_of_other_weights_is_left_out_and_told(tmp_path: Path) -> None:
     first, *others = runs(0)
     changed = replace(first, visual=Visual("global average", 1280, 2, "0" * 64))
-    _, (against,) = held(rows(), [changed, *others])
-    assert against.other_weights == (ENCODERS[0],)
-    assert against.scores[0].correlations["packaged"].n == len(ENCODERS) - 1
+    _, (evidence,) = held(rows(), [changed, *others])
+    assert evidence.other_weights == (ENCODERS[0],)
+    assert evidence.scores[0].correlations["packaged"].n == len(ENCODERS) - 1
     assert f"{ENCODERS[0]} is left out of the correlations" in page(tmp_path, rows(), [changed, *others])
 
 
 def test_an_imported_truth_that_does_not_know_its_weights_counts() -> None:
     first, *others = rows()
     known = replace(first, image=replace(first.image, weights_sha256="1" * 64))
-    _, (against,) = held([known, *others], runs(0))
-    assert against.other_weights == ()
-    assert against.scores[0].correlations["packaged"].n == len(ENCODERS)
+    _, (evidence,) = held([known, *others], runs(0))
+    assert evidence.other_weights == ()
+    assert evidence.scores[0].correlations["packaged"].n == len(ENCODERS)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_the_page_shows_correlations_truths_seeds_and_courses(tmp_path: Path) ->
     ]:
         assert part in text, part
     assert len(re.findall(r'<tr class="best">', text)) == 4
-    assert text.count('<svg class="course"') == len(ENCODERS) + 2
+    assert text.count('<svg class="curve"') == len(ENCODERS) + 2
     assert text == page(tmp_path, rows(), runs(0, 1)), "the same results are the same bytes"
 
 
@@ -156,10 +156,10 @@ def test_the_panels_name_each_scores_first_and_never_the_blind_model(tmp_path: P
 
 
 def test_a_page_of_one_encoder_one_seed_no_controls_and_no_course_is_whole(tmp_path: Path) -> None:
-    text = page(tmp_path, rows()[:1], [result(ENCODERS[0], 0.4, course=(), steps=None, source="imported: x.json")])
+    text = page(tmp_path, rows()[:1], [result(ENCODERS[0], 0.4, milestones=(), steps=None, source="imported: x.json")])
     assert "All were trained with one seed" in text
     assert "n = 1" in text
-    assert '<svg class="course"' not in text
+    assert '<svg class="curve"' not in text
     assert "above blind" not in text
 
 
@@ -176,7 +176,7 @@ def test_names_in_results_are_escaped(tmp_path: Path) -> None:
 
 def test_a_course_is_drawn_on_the_scale_of_all() -> None:
     (comparison,) = comparisons([result("a", 0.4), result("b", 0.2)])
-    best, worst = (course_points(truth, comparison).split() for truth in comparison.truths)
+    best, worst = (curve_points(truth, comparison).split() for truth in comparison.truths)
     assert best[0].startswith("2.0,")
     assert best[-1] == "70.0,2.0", "the highest of all is at the top"
     assert worst[0] == "2.0,16.0", "the lowest of all is at the bottom"

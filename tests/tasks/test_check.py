@@ -193,7 +193,7 @@ def test_one_encoder_is_tried_on_the_probes_first_image(cli, picture_folder: Pat
         ("took", "s to load"),
         ("licence", "none needed"),
         ("commercial use", "yes"),
-        ("published", "nothing that truth/ has"),
+        ("published", "in no published table"),
     ]:
         assert re.search(rf"^{key} +.*{re.escape(value)}", out, re.MULTILINE), key
 
@@ -219,7 +219,7 @@ def test_a_packaged_encoder_is_described_from_the_catalogue(cli, picture_folder:
 def test_published_places_are_shown(picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from vlmatch.inventory import tryout as trial
 
-    monkeypatch.setattr(trial, "standings", lambda name: [f"Table, recipe: 51.2, 3rd of 18 for {name}"])
+    monkeypatch.setattr(trial, "published_ranks", lambda name: [f"Table, recipe: 51.2, 3rd of 18 for {name}"])
     config = composed("task=check", "encoder=pixels16", "probe=folder", f"probe.path={picture_folder}")
     out = io.StringIO()
     try_model("encoder", config, Console(file=out, width=100))

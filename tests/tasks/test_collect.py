@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from made_results import result
-from vlmatch.results import Recipe, Result, Suite, read, rendered, write, write_file
+from vlmatch.results import RecipeId, Result, SuiteId, read, rendered, write, write_file
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_new_runs_are_written_to_their_places_and_shown(collect, tmp_path: Path)
 
 
 def test_a_run_that_another_suite_measured_is_no_truth(collect, tmp_path: Path) -> None:
-    finished(tmp_path, result("a", 0.3), result("b", 0.4, suite=Suite("selection", 1, 240)))
+    finished(tmp_path, result("a", 0.3), result("b", 0.4, suite=SuiteId("selection", 1, 240)))
     code, out, err = collect()
     assert code == 2
     assert "1 new, 0 replaced, 0 not taken, 1 of another suite, 0 as before" in out
@@ -49,7 +49,7 @@ def test_a_run_that_another_suite_measured_is_no_truth(collect, tmp_path: Path) 
 
 
 def test_a_result_of_a_newer_version_takes_the_place_of_the_older(collect, tmp_path: Path) -> None:
-    newer = Recipe("embedded", 2, "f" * 64)
+    newer = RecipeId("embedded", 2, "f" * 64)
     write(tmp_path / "results", result("a", 0.3))
     write(tmp_path / "results", result("b", 0.3, recipe=newer))
     finished(tmp_path, result("a", 0.5, recipe=newer), result("b", 0.5))

@@ -80,8 +80,8 @@ def test_a_training_ends_in_a_result_beside_its_blind_model(trained: Path) -> No
     assert seeing.control
     assert seeing.visual.dimension == 768
     assert seeing.visual.tokens == 2
-    assert [moment.step for moment in seeing.course] == [2, 4, 8, 16]
-    assert seeing.course[-1].mean == seeing.mean.score
+    assert [milestone.step for milestone in seeing.milestones] == [2, 4, 8, 16]
+    assert seeing.milestones[-1].mean == seeing.mean.score
     assert seeing.steps == 16
     assert seeing.libraries["torch"]
     assert "drawn" not in json.dumps(seeing.config)  # no place on this machine
@@ -183,7 +183,7 @@ def test_measuring_again_gives_the_same_scores_in_the_same_run(trained: Path) ->
     evaluate(config(trained, "evaluate"))
     after = results.read_file(path)
     assert after.benchmarks == before.benchmarks
-    assert (after.mean, after.course) == (before.mean, before.course)
+    assert (after.mean, after.milestones) == (before.mean, before.milestones)
     assert (path.parent / "mlflow_run").read_text() == run_id
 
 

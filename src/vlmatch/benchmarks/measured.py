@@ -99,7 +99,7 @@ class Measured:
     nats of 'captions' (n, n) and of 'categories' (n, k) by picture, NaN where they were not asked.
     """
 
-    suite: results.Suite
+    suite: results.SuiteId
     outcomes: Mapping[str, Outcome]
     composition: Mapping[str, Sequence[str]]
     likelihoods: Mapping[str, Array]
@@ -118,7 +118,7 @@ class Measured:
         }
 
     @cached_property
-    def mean(self) -> results.Score:
+    def mean(self) -> results.Estimate:
         """The truth: the mean over groups."""
         n = len(self.composition)
         return self._combined(
@@ -144,9 +144,9 @@ class Measured:
         """By how much a group's score moves with the score of each of its benchmarks."""
         return [(1 / (len(parts) * (1 - self.outcomes[name].chance)), name) for name in parts]
 
-    def _combined(self, weighted: Sequence[tuple[float, str]]) -> results.Score:
+    def _combined(self, weighted: Sequence[tuple[float, str]]) -> results.Estimate:
         found = [(weight, self.outcomes[name]) for weight, name in weighted]
-        return results.Score(sum(w * (one.score - one.chance) for w, one in found), standard_error(found))
+        return results.Estimate(sum(w * (one.score - one.chance) for w, one in found), standard_error(found))
 
 
 def standard_error(parts: Sequence[tuple[float, Outcome]]) -> float:
@@ -167,7 +167,7 @@ def standard_error(parts: Sequence[tuple[float, Outcome]]) -> float:
 
 def _described(outcome: Outcome) -> results.Benchmark:
     by_source = {
-        source: results.SourceScore(part.score, standard_error([(1.0, part)]), len(part.items))
+        source: results.SourceEstimate(part.score, standard_error([(1.0, part)]), len(part.items))
         for source, part in outcome.by_source().items()
     }
     return results.Benchmark(

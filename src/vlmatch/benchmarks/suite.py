@@ -158,7 +158,9 @@ class Suite(Buildable):
             "category": _category(items, plan, choice(category[plan.pictures])),
         }
         likelihoods = {"captions": captions, "categories": category}
-        return Measured(results.Suite(self.name, self.version, len(plan.captions)), outcomes, self.groups, likelihoods)
+        return Measured(
+            results.SuiteId(self.name, self.version, len(plan.captions)), outcomes, self.groups, likelihoods
+        )
 
 
 @contextmanager

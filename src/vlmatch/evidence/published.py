@@ -39,7 +39,7 @@ TABLES = (
 
 
 @dataclass(frozen=True)
-class Standing:
+class PublishedRank:
     """An encoder's place in one table: `rank` of `n` encoders by `score` (percent), 1 the best; equal ones share it."""
 
     table: str
@@ -58,7 +58,7 @@ class Standing:
         return f"{head}: {self.score:.1f}{measure}, {'joint ' * self.shared}{ordinal(self.rank)} of {self.n}"
 
 
-def standings(encoder: str) -> list[Standing]:
+def published_ranks(encoder: str) -> list[PublishedRank]:
     """All published places of the encoder of this name in `conf/encoder`, in the order of the tables; often none."""
     return list(_by_encoder(FOLDER).get(encoder, ()))
 
@@ -71,17 +71,17 @@ def ordinal(number: int) -> str:
 
 
 @cache
-def _by_encoder(folder: Path) -> dict[str, list[Standing]]:
+def _by_encoder(folder: Path) -> dict[str, list[PublishedRank]]:
     named = {(row["table"], row["their_name"]): row["encoder"] for row in _rows(folder / MAPPING)}
-    found: dict[str, list[Standing]] = defaultdict(list)
+    found: dict[str, list[PublishedRank]] = defaultdict(list)
     for table in TABLES:
-        for standing in _standings_of(table, _rows(folder / table.file)):
-            if encoder := named[table.file, standing.their_name]:
-                found[encoder].append(standing)
+        for published in _ranks_in(table, _rows(folder / table.file)):
+            if encoder := named[table.file, published.their_name]:
+                found[encoder].append(published)
     return dict(found)
 
 
-def _standings_of(table: Table, rows: list[dict[str, str]]) -> Iterator[Standing]:
+def _ranks_in(table: Table, rows: list[dict[str, str]]) -> Iterator[PublishedRank]:
     """The places in each comparison of a table; LLMs that were tried with the same encoders make one, their mean."""
     recipes = list(dict.fromkeys(row["recipe"] for row in rows))
     n_llms = len({row["llm"] for row in rows})
@@ -94,7 +94,7 @@ def _standings_of(table: Table, rows: list[dict[str, str]]) -> Iterator[Standing
             for encoder, score in scores.items():
                 rank = 1 + sum(other > score for other in scores.values())
                 shared = sum(other == score for other in scores.values()) > 1
-                yield Standing(table.title, ", ".join(parts), encoder, score, measure, rank, len(scores), shared)
+                yield PublishedRank(table.title, ", ".join(parts), encoder, score, measure, rank, len(scores), shared)
 
 
 def _comparisons(rows: list[dict[str, str]]) -> Iterator[tuple[list[str], dict[str, list[dict[str, float]]]]]:

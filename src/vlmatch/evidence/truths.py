@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
-from vlmatch.results import BLIND, Benchmark, Recipe, Result, Score, Suite
+from vlmatch.results import BLIND, Benchmark, Estimate, RecipeId, Result, SuiteId
 
 RANDOM = "random_resnet18"  # the control that has an architecture and no training
 
@@ -62,11 +62,11 @@ class Truth:
         items = fmean(run.mean.standard_error**2 for run in self.runs)
         return sqrt(items + (self.deviation or 0.0) ** 2 / len(self.runs))
 
-    def group(self, name: str) -> Score:
+    def group(self, name: str) -> Estimate:
         """The mean over seeds of one group's score, and the root mean square of its standard errors."""
         return _over([run.groups[name] for run in self.runs])
 
-    def benchmark(self, name: str) -> Score:
+    def benchmark(self, name: str) -> Estimate:
         """The mean over seeds of one benchmark's score, as it is, and the root mean square of its standard errors."""
         return _over([run.benchmarks[name] for run in self.runs])
 
@@ -81,13 +81,13 @@ class Truth:
         return fmean(found) if found else None
 
     @property
-    def course(self) -> tuple[tuple[int, float], ...]:
+    def learning_curve(self) -> tuple[tuple[int, float], ...]:
         """Steps on the way and the mean over seeds there; the end is `mean`. Empty where seeds differ in the steps."""
-        steps = {tuple(moment.step for moment in run.course) for run in self.runs}
+        steps = {tuple(milestone.step for milestone in run.milestones) for run in self.runs}
         if len(steps) > 1:
             return ()
-        moments = zip(*(run.course for run in self.runs), strict=True)
-        return tuple((each[0].step, fmean(moment.mean for moment in each)) for each in moments)
+        by_step = zip(*(run.milestones for run in self.runs), strict=True)
+        return tuple((each[0].step, fmean(milestone.mean for milestone in each)) for each in by_step)
 
     def errors_above(self, other: "Truth") -> float:
         """By how many standard errors of the difference this one is above `other`, as if their errors were independent.
@@ -105,8 +105,8 @@ class Setting:
 
     llm: str
     data: str
-    recipe: Recipe
-    suite: Suite
+    recipe: RecipeId
+    suite: SuiteId
     split: str
 
     @classmethod
@@ -223,8 +223,8 @@ def _require_same(runs: Sequence[Result], field: str, value: Callable[[Result], 
             )
 
 
-def _over(scores: Sequence[Score]) -> Score:
-    return Score(fmean(each.score for each in scores), sqrt(fmean(each.standard_error**2 for each in scores)))
+def _over(scores: Sequence[Estimate]) -> Estimate:
+    return Estimate(fmean(each.score for each in scores), sqrt(fmean(each.standard_error**2 for each in scores)))
 
 
 def _of_source(run: Result, source: str) -> float | None:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
-from vlmatch.evidence.published import standings
+from vlmatch.evidence.published import published_ranks
 from vlmatch.inventory.availability import availability
 from vlmatch.inventory.models import commercial_use, stated_licence
 from vlmatch.objects import build, plain
@@ -144,12 +144,12 @@ def _of_llm(llm: Any) -> Iterator[tuple[str, str]]:
 
 
 def _known(encoder: str) -> Iterator[tuple[str, str]]:
-    """The catalogue's row and the published places of an encoder."""
+    """The catalogue's row and the published ranks of an encoder."""
     entry = catalogue().get(encoder)
     cells = {} if entry is None else {field.name: getattr(entry, field.name) for field in fields(entry)}
     known = [f"{column.replace('_', ' ')}: {_cell(value)}" for column, value in cells.items() if value is not None]
     yield "catalogue", "\n".join(known) or "no row"
-    yield "published", "\n".join(map(str, standings(encoder))) or "nothing that truth/ has"
+    yield "published", "\n".join(map(str, published_ranks(encoder))) or "in no published table"
 
 
 def _cell(value: Any) -> str:

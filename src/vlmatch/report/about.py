@@ -6,7 +6,7 @@ from statistics import median
 
 from vlmatch.embeddings.header import Header
 from vlmatch.encoders.catalogue import catalogue
-from vlmatch.evidence.published import standings
+from vlmatch.evidence.published import published_ranks
 
 LARGE = 500_000_000  # parameters; the paper's border between its small and large encoders
 
@@ -48,4 +48,4 @@ def trained_here(encoder: str) -> bool:
 
 def published(encoder: str) -> list[str]:
     """What the tables in truth/ say of VLMs trained with this encoder, one line a table and recipe."""
-    return [str(standing) for standing in standings(encoder)]
+    return [str(rank) for rank in published_ranks(encoder)]

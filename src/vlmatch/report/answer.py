@@ -10,8 +10,8 @@ from vlmatch.embeddings.store import Store
 from vlmatch.evidence.truths import comparisons
 from vlmatch.jobs import PairStatus
 from vlmatch.objects import plain
-from vlmatch.ranking import rank
-from vlmatch.report.evidence import against_truth, terminal_line
+from vlmatch.ranking import rank_rows
+from vlmatch.report.evidence import ranking_evidence, terminal_line
 from vlmatch.report.html import write_report
 from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import show, terminal
@@ -26,16 +26,16 @@ def answer(config: DictConfig, rows: Sequence[Row], failures: Sequence[PairStatu
 
     Where `results` holds trainings of the rankings' LLMs and encoders, their truths stand beside the scores.
     """
-    rankings = rank(rows, config.selection)
+    rankings = rank_rows(rows, config.selection)
     console = terminal()
     show(rankings, failures, console)
     if not rankings:
         return None
     if config.answer.table is not None:
         write_table(Path(config.answer.table), rankings)
-    truths = against_truth(rankings, comparisons(read(results_folder(config))))
-    for against in truths:
-        console.print(terminal_line(against), soft_wrap=True, highlight=False, markup=False)
+    truths = ranking_evidence(rankings, comparisons(read(results_folder(config))))
+    for evidence in truths:
+        console.print(terminal_line(evidence), soft_wrap=True, highlight=False, markup=False)
     if config.answer.report is None:
         return None
     report = write_report(Path(config.answer.report), rankings, Store(config.store), failures, truths)

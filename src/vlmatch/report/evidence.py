@@ -23,7 +23,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Foretold:
+class ScoreEvidence:
     """One score beside the truth; in the correlations it has the sign with which more is better."""
 
     name: str
@@ -35,7 +35,7 @@ class Foretold:
 
 
 @dataclass(frozen=True)
-class Against:
+class RankingEvidence:
     """One LLM's ranking, on the pairs of `probe`, against the truths of one setting.
 
     absent: ranked encoders without a truth. other_weights: those left out since the truth is of other weights.
@@ -44,35 +44,35 @@ class Against:
     probe: str
     llm: LlmRanking
     comparison: Comparison
-    scores: tuple[Foretold, ...]
+    scores: tuple[ScoreEvidence, ...]
     agreements: tuple[SeedAgreement, ...]
     spread: Spread | None
     absent: tuple[str, ...]
     other_weights: tuple[str, ...]
 
 
-def against_truth(rankings: Sequence[Ranking], comparisons: Sequence[Comparison]) -> list[Against]:
+def ranking_evidence(rankings: Sequence[Ranking], comparisons: Sequence[Comparison]) -> list[RankingEvidence]:
     """Each LLM of each ranking against each of `comparisons` that is of this LLM and has one of its encoders."""
     return [
-        _against(ranking.probe, llm, comparison)
+        _evidence_for(ranking.probe, llm, comparison)
         for ranking in rankings
         for llm in ranking.llms
         for comparison in comparisons
         if comparison.setting.llm == llm.llm
-        and any(standing.row.encoder in comparison.by_encoder for standing in llm.standings)
+        and any(ranked.row.encoder in comparison.by_encoder for ranked in llm.encoders)
     ]
 
 
-def _against(probe: str, llm: LlmRanking, comparison: Comparison) -> Against:
-    rows = {standing.row.encoder: standing.row for standing in llm.standings}
+def _evidence_for(probe: str, llm: LlmRanking, comparison: Comparison) -> RankingEvidence:
+    rows = {ranked.row.encoder: ranked.row for ranked in llm.encoders}
     shared = [truth for truth in comparison.truths if truth.encoder in rows]
     # An imported truth may not know its weights.
     same = [t for t in shared if t.weights_sha256 in (None, rows[t.encoder].image.weights_sha256)]
-    return Against(
+    return RankingEvidence(
         probe,
         llm,
         comparison,
-        tuple(_foretold(name, rows, same, comparison) for name in llm.standings[0].ranks),
+        tuple(_score_evidence(name, rows, same, comparison) for name in llm.encoders[0].ranks),
         tuple(agreements(comparison)),
         spread(comparison),
         tuple(encoder for encoder in rows if encoder not in comparison.by_encoder),
@@ -80,12 +80,14 @@ def _against(probe: str, llm: LlmRanking, comparison: Comparison) -> Against:
     )
 
 
-def _foretold(name: str, rows: Mapping[str, Row], truths: Sequence[Truth], comparison: Comparison) -> Foretold:
+def _score_evidence(
+    name: str, rows: Mapping[str, Row], truths: Sequence[Truth], comparison: Comparison
+) -> ScoreEvidence:
     points = tuple(Point(rows[truth.encoder].scores[name].value, truth) for truth in truths)
     scored = next(iter(rows.values())).scores[name]
     sign = 1 if scored.higher_is_better else -1
     correlations = by_subset(comparison, {point.truth.encoder: sign * point.score for point in points})
-    return Foretold(name, scored.title, scored.higher_is_better, scored.uses_pairing, points, correlations)
+    return ScoreEvidence(name, scored.title, scored.higher_is_better, scored.uses_pairing, points, correlations)
 
 
 def bare(value: float | None, digits: int = 2) -> str:
@@ -115,9 +117,9 @@ def n_seeds(number: int) -> str:
     return f"{number} seed{'s'[: number != 1]}"
 
 
-def paper_line(against: Against) -> str | None:
+def paper_line(evidence: RankingEvidence) -> str | None:
     """What the truth says of the paper's score, its sign the paper's; None where that score is not at hand."""
-    score = next((score for score in against.scores if score.name == PAPER), None)
+    score = next((score for score in evidence.scores if score.name == PAPER), None)
     if score is None or score.correlations[SPOKEN_OF].spearman is None:
         return None
     correlation = score.correlations[SPOKEN_OF]
@@ -132,22 +134,22 @@ def paper_line(against: Against) -> str | None:
     return f"{says}: {figures} over {correlation.n} encoders, {SPOKEN_OF}"
 
 
-def terminal_line(against: Against) -> str:
+def terminal_line(evidence: RankingEvidence) -> str:
     """All correlations of the subset that is spoken of, in one line."""
-    scores = [(score.title, score.correlations[SPOKEN_OF]) for score in against.scores]
+    scores = [(score.title, score.correlations[SPOKEN_OF]) for score in evidence.scores]
     found = ", ".join(f"{title} {bare(correlation.spearman)}" for title, correlation in scores)
     n = max((each.n for _, each in scores), default=0)
     return (
-        f"truth ({setting_line(against.comparison)}): Spearman over {n} encoders, "
+        f"truth ({setting_line(evidence.comparison)}): Spearman over {n} encoders, "
         f"{SPOKEN_OF}: {found}; intervals in the report"
     )
 
 
-def course_points(truth: Truth, comparison: Comparison) -> str:
+def curve_points(truth: Truth, comparison: Comparison) -> str:
     """An encoder's course as the points of an SVG polyline, on one scale for all encoders; '' without a course."""
-    lines = [[mean for _, mean in each.course] for each in comparison.truths]
+    lines = [[mean for _, mean in each.learning_curve] for each in comparison.truths]
     values = [value for line in lines for value in line]
-    own = [mean for _, mean in truth.course]
+    own = [mean for _, mean in truth.learning_curve]
     if len(own) < 2:
         return ""
     low, high = min(values), max(values)
@@ -158,6 +160,6 @@ def course_points(truth: Truth, comparison: Comparison) -> str:
     )
 
 
-def course_words(truth: Truth) -> str:
+def curve_words(truth: Truth) -> str:
     """An encoder's course in words: step and mean."""
-    return ", ".join(f"step {step}: {bare(mean, 3)}" for step, mean in truth.course)
+    return ", ".join(f"step {step}: {bare(mean, 3)}" for step, mean in truth.learning_curve)

@@ -13,13 +13,13 @@ from vlmatch.evidence.correlation import RESAMPLES, SUBSETS
 from vlmatch.files import renamed
 from vlmatch.geometry import PairedGeometry
 from vlmatch.jobs import PairStatus
-from vlmatch.ranking import LlmRanking, Ranking, Standing
+from vlmatch.ranking import LlmRanking, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
 from vlmatch.report.evidence import (
-    Against,
+    RankingEvidence,
     bare,
-    course_points,
-    course_words,
+    curve_points,
+    curve_words,
     interval,
     n_seeds,
     paper_line,
@@ -27,7 +27,7 @@ from vlmatch.report.evidence import (
     undecided,
 )
 from vlmatch.report.plots import heat_maps, score_bars, truth_panels
-from vlmatch.report.table import agreement_line, number, relative, settled_line
+from vlmatch.report.table import agreement_line, number, proven_line, relative
 
 
 def write_report(
@@ -35,9 +35,9 @@ def write_report(
     rankings: Sequence[Ranking],
     store: Store,
     failures: Sequence[PairStatus] = (),
-    truths: Sequence[Against] = (),
+    truths: Sequence[RankingEvidence] = (),
 ) -> Path:
-    """Write the page for these rankings, and for what of `truths` they were held against.
+    """Write the page for these rankings, and for what of `truths` they were held evidence.
 
     The geometries of each pick are read from the store. Returns `path`.
     """
@@ -48,10 +48,10 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, agreement=agreement_line, settled=settled_line)
+    environment.filters.update(number=number, agreement=agreement_line, proven=proven_line)
     environment.filters.update(pretraining=pretraining, published=published)
-    environment.filters.update(bare=bare, interval=interval, n_seeds=n_seeds, course_words=course_words)
-    environment.filters.update(paper_line=paper_line, setting=setting_line, course_points=course_points)
+    environment.filters.update(bare=bare, interval=interval, n_seeds=n_seeds, curve_words=curve_words)
+    environment.filters.update(paper_line=paper_line, setting=setting_line, curve_points=curve_points)
     environment.tests["trained_here"] = trained_here
     environment.tests["undecided"] = undecided
     environment.tests["published"] = lambda encoder: bool(published(encoder))
@@ -67,29 +67,27 @@ def write_report(
     return path
 
 
-def _shown(llm: LlmRanking, store: Store, truths: Sequence[Against]) -> dict[str, Any]:
+def _shown(llm: LlmRanking, store: Store, truths: Sequence[RankingEvidence]) -> dict[str, Any]:
     """What the template shows of one LLM's ranking."""
-    first = llm.standings[0]
+    first = llm.encoders[0]
     return {
         "ranking": llm,
-        "classes": SizeClasses.of([standing.row.image for standing in llm.standings]),
+        "classes": SizeClasses.of([ranked.row.image for ranked in llm.encoders]),
         "columns": [(name, first.row.scores[name]) for name in first.ranks],
-        "standings": [
-            (standing, _class(standing, llm), relative(standing.row.scores.get("gw"))) for standing in llm.standings
-        ],
+        "encoders": [(ranked, _class(ranked, llm), relative(ranked.row.scores.get("gw"))) for ranked in llm.encoders],
         "bars": [Markup(score_bars(llm, name)) for name in _plotted(llm)],
         "maps": _maps(llm, store),
-        "truths": [_held(against) for against in truths if against.llm is llm],
+        "truths": [_held(evidence) for evidence in truths if evidence.llm is llm],
     }
 
 
-def _held(against: Against) -> dict[str, Any]:
+def _held(evidence: RankingEvidence) -> dict[str, Any]:
     """What the template shows of a ranking held against the truths of one setting."""
-    comparison = against.comparison
+    comparison = evidence.comparison
     best = max(comparison.pretrained, key=lambda truth: truth.mean, default=None)
     return {
-        "against": against,
-        "panels": Markup(truth_panels(against.scores, comparison.blind)),
+        "evidence": evidence,
+        "panels": Markup(truth_panels(evidence.scores, comparison.blind)),
         "best": best,
         "tier": {truth.encoder for truth in comparison.best_tier},
     }
@@ -98,20 +96,20 @@ def _held(against: Against) -> dict[str, Any]:
 def _plotted(llm: LlmRanking) -> list[str]:
     """The paper's score, and the one the pick came from."""
     wanted = ["gw", llm.pick.score] if llm.pick else ["gw"]
-    return [name for name in dict.fromkeys(wanted) if name in llm.standings[0].ranks]
+    return [name for name in dict.fromkeys(wanted) if name in llm.encoders[0].ranks]
 
 
-def _class(standing: Standing, llm: LlmRanking) -> str:
-    if standing.row.image.control:
+def _class(ranked: RankedEncoder, llm: LlmRanking) -> str:
+    if ranked.row.image.control:
         return "control"
-    return "pick" if llm.pick is not None and llm.pick.encoder == standing.row.encoder else ""
+    return "pick" if llm.pick is not None and llm.pick.encoder == ranked.row.encoder else ""
 
 
 def _maps(llm: LlmRanking, store: Store) -> str | None:
     """The heat maps of the pick as a data address, or None where there is no pick."""
     if llm.pick is None:
         return None
-    row = next(standing.row for standing in llm.standings if standing.row.encoder == llm.pick.encoder)
+    row = next(ranked.row for ranked in llm.encoders if ranked.row.encoder == llm.pick.encoder)
     images, captions = store.read(row.image.recipe), store.read(row.text.recipe)
     if images is None or captions is None:
         return None

@@ -15,7 +15,7 @@ from scipy.spatial.distance import squareform
 from vlmatch.evidence.truths import Truth
 from vlmatch.geometry import PairedGeometry
 from vlmatch.ranking import LlmRanking
-from vlmatch.report.evidence import SPOKEN_OF, Foretold, bare
+from vlmatch.report.evidence import SPOKEN_OF, ScoreEvidence, bare
 
 PRETRAINED, PICKED, CONTROL = "#4c78a8", "#2a9d5c", "#bdbdbd"
 TRAINED_HERE = "#e08a2e"
@@ -25,27 +25,25 @@ Distances = NDArray[np.float64]
 
 def score_bars(llm: LlmRanking, score: str) -> str:
     """One horizontal bar an encoder, best on top, as an SVG; controls are hatched, the pick is green."""
-    standings = sorted(llm.standings, key=lambda standing: standing.ranks[score], reverse=True)
-    scored = standings[0].row.scores[score]
-    figure = Figure(figsize=(7.2, 0.32 * len(standings) + 0.9), layout="constrained")
+    encoders = sorted(llm.encoders, key=lambda ranked: ranked.ranks[score], reverse=True)
+    scored = encoders[0].row.scores[score]
+    figure = Figure(figsize=(7.2, 0.32 * len(encoders) + 0.9), layout="constrained")
     axes = figure.subplots()
-    values = [standing.row.scores[score].value for standing in standings]
-    for place, (standing, value) in enumerate(zip(standings, values, strict=True)):
-        control = standing.row.image.control
-        picked = llm.pick is not None and llm.pick.encoder == standing.row.encoder
+    values = [ranked.row.scores[score].value for ranked in encoders]
+    for place, (ranked, value) in enumerate(zip(encoders, values, strict=True)):
+        control = ranked.row.image.control
+        picked = llm.pick is not None and llm.pick.encoder == ranked.row.encoder
         colour = CONTROL if control else PICKED if picked else PRETRAINED
         axes.barh(place, value, color=colour, hatch="///" if control else None, edgecolor="white")
-        if "lower_bound" in standing.row.scores[score].details:
-            axes.plot(
-                [float(standing.row.scores[score].details["lower_bound"]), value], [place] * 2, "k|-", linewidth=1
-            )
+        if "lower_bound" in ranked.row.scores[score].details:
+            axes.plot([float(ranked.row.scores[score].details["lower_bound"]), value], [place] * 2, "k|-", linewidth=1)
         axes.annotate(
             bare(value, 3), (value, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8
         )
-    axes.set_yticks(range(len(standings)), [standing.row.encoder for standing in standings], fontsize=8)
+    axes.set_yticks(range(len(encoders)), [ranked.row.encoder for ranked in encoders], fontsize=8)
     axes.set_xlabel(f"{scored.title} ({'higher' if scored.higher_is_better else 'lower'} is better)", fontsize=9)
     axes.margins(x=0.12)
-    axes.set_ylim(-0.6, len(standings) - 0.4)
+    axes.set_ylim(-0.6, len(encoders) - 0.4)
     axes.spines[["top", "right"]].set_visible(False)
     return _svg(figure)
 
@@ -78,7 +76,7 @@ def heat_maps(pair: PairedGeometry, encoder: str, llm: str) -> bytes:
     return _drawn(lambda file: figure.savefig(file, format="png", dpi=110, metadata={"Software": None}))
 
 
-def truth_panels(scores: Sequence[Foretold], blind: Truth | None) -> str:
+def truth_panels(scores: Sequence[ScoreEvidence], blind: Truth | None) -> str:
     """Truth over score, one panel a score, as an SVG; right is better in all, the blind model is a dashed line.
 
     Bars are one standard error of the truth to each side; the encoder that the score puts first is named.
@@ -115,7 +113,7 @@ def truth_panels(scores: Sequence[Foretold], blind: Truth | None) -> str:
     return _svg(figure)
 
 
-def _name_first(axes: Any, score: Foretold) -> None:
+def _name_first(axes: Any, score: ScoreEvidence) -> None:
     """Name the encoder that the score puts first, and turn the axis of a score that is better when lower."""
     axes.margins(x=0.08, y=0.12)
     if not score.points:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from vlmatch.ranking import LlmRanking, Ranking, Standing
+from vlmatch.ranking import LlmRanking, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
 
 
 def write_table(path: Path, rankings: Sequence[Ranking]) -> Path:
-    """Write every standing of every ranking, best first within an LLM; the same rankings are the same bytes."""
+    """Write every ranked of every ranking, best first within an LLM; the same rankings are the same bytes."""
     lines = [line for ranking in rankings for llm in ranking.llms for line in _lines(ranking, llm)]
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(lines).to_csv(path, index=False, float_format="%.8g", lineterminator="\n")
@@ -18,12 +18,12 @@ def write_table(path: Path, rankings: Sequence[Ranking]) -> Path:
 
 
 def _lines(ranking: Ranking, llm: LlmRanking) -> list[dict[str, object]]:
-    classes = SizeClasses.of([standing.row.image for standing in llm.standings])
-    return [_line(ranking, llm, standing, classes) for standing in llm.standings]
+    classes = SizeClasses.of([ranked.row.image for ranked in llm.encoders])
+    return [_line(ranking, llm, ranked, classes) for ranked in llm.encoders]
 
 
-def _line(ranking: Ranking, llm: LlmRanking, standing: Standing, classes: SizeClasses) -> dict[str, object]:
-    row = standing.row
+def _line(ranking: Ranking, llm: LlmRanking, ranked: RankedEncoder, classes: SizeClasses) -> dict[str, object]:
+    row = ranked.row
     about = {
         "probe": ranking.probe,
         "n_pairs": ranking.n_pairs,
@@ -41,5 +41,5 @@ def _line(ranking: Ranking, llm: LlmRanking, standing: Standing, classes: SizeCl
         "dimension": row.image.dimension,
         "rule": row.image.rule,
     }
-    scores = {name: row.scores[name].value for name in standing.ranks}
-    return {**about, **scores, **{f"rank_{name}": rank for name, rank in standing.ranks.items()}}
+    scores = {name: row.scores[name].value for name in ranked.ranks}
+    return {**about, **scores, **{f"rank_{name}": rank for name, rank in ranked.ranks.items()}}

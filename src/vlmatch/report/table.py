@@ -9,7 +9,7 @@ from rich.text import Text
 
 from vlmatch.embeddings.embed import Cost
 from vlmatch.jobs import PairStatus
-from vlmatch.ranking import Agreement, LlmRanking, Ranking, Settled, Standing
+from vlmatch.ranking import Agreement, LlmRanking, ProvenOrders, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
 from vlmatch.scores.rows import Row, Scored
 
@@ -30,8 +30,8 @@ def show(rankings: Sequence[Ranking], failures: Sequence[PairStatus] = (), conso
             console.print(described if fits else _table(llm, described=False))
             for line in verdict(llm):
                 console.print(line)
-            if llm.settled is not None:
-                console.print(settled_line(llm.settled))
+            if llm.proven_orders is not None:
+                console.print(proven_line(llm.proven_orders))
         notes = [f"[yellow]note:[/] {warning}" for warning in ranking.warnings]
         for line in [*map(agreement_line, ranking.agreements), *notes, *published_lines(ranking)]:
             console.print(line)
@@ -59,10 +59,12 @@ def verdict(llm: LlmRanking) -> list[str]:
     return lines
 
 
-def settled_line(settled: Settled) -> str:
+def proven_line(orders: ProvenOrders) -> str:
     """What the lower bounds say about the order by GW, in words."""
-    of = f"{settled.orders} of the {settled.of} orders of pretrained encoders by GW"
-    return f"lower bounds settle {of}: a better solver can't change those"
+    return (
+        f"lower bounds prove {orders.n_proven} of the {orders.n_orders} orders between two pretrained encoders by GW: "
+        "a better solver would not change those"
+    )
 
 
 def agreement_line(agreement: Agreement) -> str:
@@ -76,7 +78,7 @@ def agreement_line(agreement: Agreement) -> str:
 
 def published_lines(ranking: Ranking) -> list[str]:
     """The published results of VLMs with these encoders, one line an encoder that has any."""
-    encoders = [standing.row.encoder for standing in ranking.llms[0].standings]
+    encoders = [ranked.row.encoder for ranked in ranking.llms[0].encoders]
     return [f"published, {encoder}: {'; '.join(found)}" for encoder in encoders if (found := published(encoder))]
 
 
@@ -95,9 +97,9 @@ def relative(scored: Scored | None) -> str:
 
 
 def _table(llm: LlmRanking, *, described: bool) -> Table:
-    """The standings; `described` adds what the encoders are, which a narrow terminal has no room for."""
-    first = llm.standings[0]
-    classes = SizeClasses.of([standing.row.image for standing in llm.standings])
+    """The encoders; `described` adds what the encoders are, which a narrow terminal has no room for."""
+    first = llm.encoders[0]
+    classes = SizeClasses.of([ranked.row.image for ranked in llm.encoders])
     table = Table(
         title=f"for {llm.llm}",
         title_justify="left",
@@ -116,16 +118,16 @@ def _table(llm: LlmRanking, *, described: bool) -> Table:
     table.add_column("GW rel.", justify="right", no_wrap=True)
     for head in ("feature", "size", "pretraining") if described else ():
         table.add_column(head, no_wrap=True)
-    for place, standing in enumerate(llm.standings, 1):
-        table.add_row(*_cells(place, standing, llm, classes)[: len(table.columns)])
+    for place, ranked in enumerate(llm.encoders, 1):
+        table.add_row(*_cells(place, ranked, llm, classes)[: len(table.columns)])
     return table
 
 
-def _cells(place: int, standing: Standing, llm: LlmRanking, classes: SizeClasses) -> list[Text]:
-    row, control = standing.row, standing.row.image.control
+def _cells(place: int, ranked: RankedEncoder, llm: LlmRanking, classes: SizeClasses) -> list[Text]:
+    row, control = ranked.row, ranked.row.image.control
     picked = llm.pick is not None and llm.pick.encoder == row.encoder
     style = "dim" if control else "bold green" if picked else ""
-    scores = [f"{number(row.scores[name].value)} {rank:>2}" for name, rank in standing.ranks.items()]
+    scores = [f"{number(row.scores[name].value)} {rank:>2}" for name, rank in ranked.ranks.items()]
     cells = [
         str(place),
         row.encoder + (" c" if control else " t" if trained_here(row.encoder) else ""),
@@ -141,12 +143,12 @@ def _cells(place: int, standing: Standing, llm: LlmRanking, classes: SizeClasses
 def placed(row: Row, rankings: Sequence[Ranking], costs: Sequence[Cost]) -> str:
     """One job of a sweep in one line: its score, its place among what is scored so far, and what it took."""
     llm = next(llm for ranking in rankings for llm in ranking.llms if llm.llm == row.llm)
-    standing = next(standing for standing in llm.standings if standing.row.encoder == row.encoder)
-    name = "gw" if "gw" in standing.ranks else next(iter(standing.ranks))
+    ranked = next(ranked for ranked in llm.encoders if ranked.row.encoder == row.encoder)
+    name = "gw" if "gw" in ranked.ranks else next(iter(ranked.ranks))
     sides = zip(("images", "captions"), costs, strict=True)
     took = [f"{cost.items} {side} embedded in {cost.seconds:.0f} s{memory(cost)}" for side, cost in sides if cost.items]
     score = row.scores[name]
-    place = f"{score.title} {number(score.value)}, {standing.ranks[name]} of {len(llm.standings)} so far"
+    place = f"{score.title} {number(score.value)}, {ranked.ranks[name]} of {len(llm.encoders)} so far"
     return f"{row.encoder} x {row.llm}: " + "; ".join([place, *took])
 
 

@@ -22,8 +22,8 @@ from vlmatch.probes.items import Item, Split
 from vlmatch.results import (
     LIKELIHOODS,
     RESULT,
-    Moment,
-    Recipe,
+    Milestone,
+    RecipeId,
     Result,
     Seconds,
     Visual,
@@ -88,12 +88,12 @@ def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker:
         suite, asked = questions.suite, (questions.features, questions.items, questions.categories)
         return suite.evaluate(vlm, *asked, run.recipe["prompts"], part)
 
-    course = tuple(
-        Moment(step, fitted.loss_at(step), measured(saved / COURSE / str(step), questions.suite.course).mean.score)
+    earlier = tuple(
+        Milestone(step, fitted.loss_at(step), measured(saved / COURSE / str(step), questions.suite.course).mean.score)
         for step in milestones(fitted.steps)
     )
     final = measured(saved / FINAL, 1.0)
-    result = _result(run, fitted, questions, course, final, time.perf_counter() - started)
+    result = _result(run, fitted, questions, earlier, final, time.perf_counter() - started)
     final.keep(folder / LIKELIHOODS)
     write_file(folder / RESULT, result)
     tracker.log_result(run_id, result)
@@ -128,7 +128,7 @@ class _Questions:
 
 
 def _result(
-    run: Run, fitted: Fitted, questions: _Questions, course: tuple[Moment, ...], final: Measured, seconds: float
+    run: Run, fitted: Fitted, questions: _Questions, earlier: tuple[Milestone, ...], final: Measured, seconds: float
 ) -> Result:
     header, (_, cells, width) = questions.header, questions.features.shape
     recipe, loss = run.recipe, fitted.loss_at(fitted.steps)
@@ -138,14 +138,14 @@ def _result(
         data=recipe["data"],
         seed=recipe["seed"],
         control=header.control,
-        recipe=Recipe(recipe["name"], recipe["version"], run.recipe_fingerprint),
+        recipe=RecipeId(recipe["name"], recipe["version"], run.recipe_fingerprint),
         visual=Visual(header.rule, width, cells * recipe["projector"]["tokens"], header.weights_sha256),
         split=questions.split,
         suite=final.suite,
         benchmarks=final.benchmarks,
         groups=final.groups,
         mean=final.mean,
-        course=(*course, Moment(fitted.steps, loss, final.mean.score)),
+        milestones=(*earlier, Milestone(fitted.steps, loss, final.mean.score)),
         steps=fitted.steps,
         loss=loss,
         seconds=Seconds(fitted.seconds, seconds),

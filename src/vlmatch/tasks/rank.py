@@ -15,7 +15,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.jobs import SCORED, PairStatus
 from vlmatch.objects import build, plain, task
 from vlmatch.processes import PARENT, SWEEP, launched, process_rank
-from vlmatch.ranking import rank as rank_rows
+from vlmatch.ranking import rank_rows
 from vlmatch.report.answer import answer, rows_of
 from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row, score_pair
