@@ -47,9 +47,9 @@ def test_measured_figures_are_rounded_and_the_config_is_not() -> None:
 
 
 def test_the_folder_is_the_checkouts_else_the_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert paths.results() == paths.root() / "results"
+    assert paths.results() == paths.root() / "study" / "results"
     monkeypatch.setattr(paths, "in_checkout", lambda: False)
-    assert paths.results() == paths.PACKAGE / "truth" / "results"
+    assert paths.results() == paths.PACKAGE / "evidence" / "results"
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is published for an encoder: places recomputed by pandas, and a mapping that is whole and maps like on like."""
+"""Published ranks: recomputed by pandas; the mapping of names is complete and its entries agree in resolution."""
 
 import re
 from collections.abc import Callable
@@ -11,16 +11,15 @@ import yaml
 from vlmatch import paths
 from vlmatch.evidence.published import FOLDER, MAPPING, TABLES, ordinal, published_ranks
 
-TRUTH = FOLDER
-FILES = sorted(path.name for path in TRUTH.glob("*.csv") if path.name != MAPPING)
+FILES = sorted(path.name for path in FOLDER.glob("*.csv") if path.name != MAPPING)
 COLUMNS = ["encoder", "llm", "benchmark", "score", "source", "recipe"]
 REASONS = ("no loader: ", "not in conf: ", "several encoders: ", "several scales: ")
 
 
 def table(name: str) -> pd.DataFrame:
-    """One file of truth/, its encoders by our names ('' where we have none)."""
-    rows = pd.read_csv(TRUTH / name)
-    named = pd.read_csv(TRUTH / MAPPING, keep_default_na=False).query("table == @name").set_index("their_name").encoder
+    """One file of the tables, its encoders by our names ('' where we have none)."""
+    rows = pd.read_csv(FOLDER / name)
+    named = pd.read_csv(FOLDER / MAPPING, keep_default_na=False).query("table == @name").set_index("their_name").encoder
     return rows.assign(ours=rows.encoder.map(named))
 
 
@@ -36,7 +35,7 @@ def test_the_example_of_the_readme() -> None:
 
 
 def test_cambrians_places_are_those_of_its_average_column() -> None:
-    averages = table("truth_cambrian1.csv").query("benchmark == 'Average'")
+    averages = table("cambrian1.csv").query("benchmark == 'Average'")
     seen = 0
     for recipe, group in averages.groupby("recipe"):
         ranks = group.score.rank(ascending=False, method="min").astype(int)
@@ -50,7 +49,7 @@ def test_cambrians_places_are_those_of_its_average_column() -> None:
 
 
 def test_law_is_the_mean_of_its_eight_benchmarks_with_mme_over_20() -> None:
-    rows = table("truth_law_of_vision.csv")
+    rows = table("law_of_vision.csv")
     rows.loc[rows.benchmark == "mme", "score"] /= 20
     means = rows.groupby("encoder").score.mean().sort_values(ascending=False)
     place = list(means.index).index("CLIP336") + 1
@@ -59,7 +58,7 @@ def test_law_is_the_mean_of_its_eight_benchmarks_with_mme_over_20() -> None:
 
 
 def test_llms_tried_with_the_same_encoders_are_averaged() -> None:
-    rows = table("truth_tinyllava.csv").query("recipe == 'base'")
+    rows = table("tinyllava.csv").query("recipe == 'base'")
     rows = rows.assign(score=rows.score.where(rows.benchmark != "MME", rows.score / 20))
     both = rows.groupby("llm").filter(lambda group: group.encoder.nunique() == 2)
     means = both.groupby("ours").score.mean()
@@ -71,7 +70,7 @@ def test_llms_tried_with_the_same_encoders_are_averaged() -> None:
 
 
 def test_llms_tried_with_other_encoders_are_compared_apart_and_those_with_one_not_at_all() -> None:
-    rows = table("truth_llava_more.csv").query("llm == 'llama3.1-8b-instruct'")
+    rows = table("llava_more.csv").query("llm == 'llama3.1-8b-instruct'")
     divisors = rows.benchmark.map({"MME-P": 20, "MME-C": 8}).fillna(1)
     means = (rows.score / divisors).groupby(rows.encoder).mean()
     first, second = lines("clip_l336", "LLaVA-MORE")
@@ -84,28 +83,28 @@ def test_llms_tried_with_other_encoders_are_compared_apart_and_those_with_one_no
 
 
 @pytest.fixture
-def made_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, float]], None]:
-    """Puts averages of one recipe in the place of Cambrian-1's table; the other tables stay empty."""
+def made_tables(tmp_path: Path) -> Callable[[dict[str, float]], Path]:
+    """Writes a folder of tables: averages of one recipe as Cambrian-1's, and the others empty."""
 
-    def make(averages: dict[str, float]) -> None:
+    def make(averages: dict[str, float]) -> Path:
         for each in TABLES:
             pd.DataFrame(columns=COLUMNS).to_csv(tmp_path / each.file, index=False)
         rows = [(name, "an llm", "Average", score, "here", "one") for name, score in averages.items()]
-        pd.DataFrame(rows, columns=COLUMNS).to_csv(tmp_path / "truth_cambrian1.csv", index=False)
-        named = [("truth_cambrian1.csv", name, name.lower(), "", "") for name in averages]
+        pd.DataFrame(rows, columns=COLUMNS).to_csv(tmp_path / "cambrian1.csv", index=False)
+        named = [("cambrian1.csv", name, name.lower(), "", "") for name in averages]
         pd.DataFrame(named, columns=["table", "their_name", "encoder", "reason", "note"]).to_csv(
             tmp_path / MAPPING, index=False
         )
-        monkeypatch.setattr(paths, "truth", lambda: tmp_path)
+        return tmp_path
 
     return make
 
 
-def test_equal_scores_share_a_place_and_the_next_is_counted_from_all(
-    made_truth: Callable[[dict[str, float]], None],
+def test_equal_scores_share_a_rank_and_the_next_is_counted_from_all(
+    made_tables: Callable[[dict[str, float]], Path],
 ) -> None:
-    made_truth({"A": 60.0, "B": 50.0, "C": 50.0, "D": 40.0})
-    assert [str(published_ranks(name)[0]) for name in "abcd"] == [
+    folder = made_tables({"A": 60.0, "B": 50.0, "C": 50.0, "D": 40.0})
+    assert [str(published_ranks(name, folder)[0]) for name in "abcd"] == [
         "Cambrian-1: 60.0, 1st of 4",
         "Cambrian-1: 50.0, joint 2nd of 4",
         "Cambrian-1: 50.0, joint 2nd of 4",
@@ -114,14 +113,14 @@ def test_equal_scores_share_a_place_and_the_next_is_counted_from_all(
 
 
 def test_encoders_measured_on_other_benchmarks_are_not_compared(
-    made_truth: Callable[[dict[str, float]], None],
+    made_tables: Callable[[dict[str, float]], Path],
 ) -> None:
-    made_truth({"A": 60.0, "B": 50.0})
-    file = FOLDER / "truth_cambrian1.csv"
+    folder = made_tables({"A": 60.0, "B": 50.0})
+    file = folder / "cambrian1.csv"
     rows = pd.read_csv(file)
     rows.loc[len(rows)] = ["B", "an llm", "another", 1.0, "here", "one"]
     rows.to_csv(file, index=False)
-    assert published_ranks("a") == []
+    assert published_ranks("a", folder) == []
 
 
 @pytest.mark.parametrize(
@@ -134,7 +133,7 @@ def test_ordinals(number: int, text: str) -> None:
 def test_every_table_has_its_columns_and_states_a_source_for_every_cell() -> None:
     assert {each.file for each in TABLES} <= set(FILES)
     for name in FILES:
-        rows = pd.read_csv(TRUTH / name)
+        rows = pd.read_csv(FOLDER / name)
         assert list(rows.columns) == COLUMNS
         assert rows.score.notna().all()
         assert rows.source.str.len().gt(10).all()
@@ -142,8 +141,8 @@ def test_every_table_has_its_columns_and_states_a_source_for_every_cell() -> Non
 
 
 def test_every_encoder_of_every_table_is_mapped_once_or_says_why_not() -> None:
-    mapping = pd.read_csv(TRUTH / MAPPING, keep_default_na=False)
-    theirs = {(name, encoder) for name in FILES for encoder in pd.read_csv(TRUTH / name).encoder}
+    mapping = pd.read_csv(FOLDER / MAPPING, keep_default_na=False)
+    theirs = {(name, encoder) for name in FILES for encoder in pd.read_csv(FOLDER / name).encoder}
     pairs = list(zip(mapping.table, mapping.their_name, strict=True))
     assert len(pairs) == len(set(pairs))
     assert set(pairs) == theirs
@@ -155,7 +154,7 @@ def test_every_encoder_of_every_table_is_mapped_once_or_says_why_not() -> None:
 
 
 def test_an_encoder_runs_at_the_resolution_that_their_name_states() -> None:
-    mapping = pd.read_csv(TRUTH / MAPPING, keep_default_na=False)
+    mapping = pd.read_csv(FOLDER / MAPPING, keep_default_na=False)
     checked = 0
     for row in mapping[mapping.encoder != ""].itertuples():
         if stated := re.search(r"@(\d+)$", row.their_name):

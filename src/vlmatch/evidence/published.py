@@ -1,4 +1,4 @@
-"""What is published for an encoder: its place among others in the same study (`evidence/tables/`)."""
+"""Published results of other people's VLMs: an encoder's rank in each table of `evidence/tables/`."""
 
 import csv
 from collections import defaultdict
@@ -14,7 +14,11 @@ MAPPING = "encoders.csv"
 
 @dataclass(frozen=True)
 class Table:
-    """One file of results: the column that it calls their average, or how to bring its benchmarks to percent."""
+    """One file of published results.
+
+    average: the benchmark that holds the table's own average; without one, the mean over all benchmarks is taken.
+    divisors: by benchmark, what to divide a score by to get percent.
+    """
 
     title: str
     file: str
@@ -22,7 +26,7 @@ class Table:
     divisors: Mapping[str, int] = field(default_factory=dict)
 
     def measure(self, benchmarks: int) -> str:
-        """What a score of this table is, in words; '' for the table's own average."""
+        """How a score of this table was averaged, in words; '' for the table's own average."""
         if self.average:
             return ""
         scaled = "".join(f", {benchmark} / {divisor}" for benchmark, divisor in self.divisors.items())
@@ -30,17 +34,20 @@ class Table:
 
 
 TABLES = (
-    Table("Cambrian-1", "truth_cambrian1.csv", average="Average"),
-    Table("Law of Vision Representation", "truth_law_of_vision.csv", divisors={"mme": 20}),
-    Table("OpenVision", "truth_openvision.csv", divisors={"MME": 20, "OCR": 10}),
-    Table("TinyLLaVA", "truth_tinyllava.csv", divisors={"MME": 20}),
-    Table("LLaVA-MORE", "truth_llava_more.csv", divisors={"MME-P": 20, "MME-C": 8}),
+    Table("Cambrian-1", "cambrian1.csv", average="Average"),
+    Table("Law of Vision Representation", "law_of_vision.csv", divisors={"mme": 20}),
+    Table("OpenVision", "openvision.csv", divisors={"MME": 20, "OCR": 10}),
+    Table("TinyLLaVA", "tinyllava.csv", divisors={"MME": 20}),
+    Table("LLaVA-MORE", "llava_more.csv", divisors={"MME-P": 20, "MME-C": 8}),
 )
 
 
 @dataclass(frozen=True)
 class PublishedRank:
-    """An encoder's place in one table: `rank` of `n` encoders by `score` (percent), 1 the best; equal ones share it."""
+    """An encoder's rank in one table: `rank` of `n` encoders by `score` in percent; 1 is best, equal scores share a rank.
+
+    shared: whether another encoder has the same score.
+    """
 
     table: str
     recipe: str
@@ -58,9 +65,9 @@ class PublishedRank:
         return f"{head}: {self.score:.1f}{measure}, {'joint ' * self.shared}{ordinal(self.rank)} of {self.n}"
 
 
-def published_ranks(encoder: str) -> list[PublishedRank]:
-    """All published places of the encoder of this name in `conf/encoder`, in the order of the tables; often none."""
-    return list(_by_encoder(FOLDER).get(encoder, ()))
+def published_ranks(encoder: str, folder: Path = FOLDER) -> list[PublishedRank]:
+    """The published ranks of an encoder of `conf/encoder`, in the order of `TABLES`; empty for most encoders."""
+    return list(_by_encoder(folder).get(encoder, ()))
 
 
 def ordinal(number: int) -> str:
@@ -98,9 +105,9 @@ def _ranks_in(table: Table, rows: list[dict[str, str]]) -> Iterator[PublishedRan
 
 
 def _comparisons(rows: list[dict[str, str]]) -> Iterator[tuple[list[str], dict[str, list[dict[str, float]]]]]:
-    """Of one recipe: the LLMs tried with the same two or more encoders on the same benchmarks, and the results.
+    """Groups of LLMs that were tried with the same two or more encoders on the same benchmarks, for rows of one recipe.
 
-    The results are, for each encoder, one dict from benchmark to score for each of the LLMs.
+    Yields the LLMs, and by encoder one dict from benchmark to score for each LLM.
     """
     by_llm: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
