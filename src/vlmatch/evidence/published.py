@@ -44,7 +44,7 @@ TABLES = (
 
 @dataclass(frozen=True)
 class PublishedRank:
-    """An encoder's rank in one table: `rank` of `n` encoders by `score` in percent; 1 is best, equal scores share a rank.
+    """An encoder's rank in one table: `rank` of `n` encoders by `score` in percent, 1 the best; ties share a rank.
 
     shared: whether another encoder has the same score.
     """
