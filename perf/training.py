@@ -19,10 +19,10 @@ from vlmatch.configs import composed
 from vlmatch.objects import build, plain
 from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.fit import Training
-from vlmatch.vlm.material import Context
 from vlmatch.vlm.model import VLM, Batch
 from vlmatch.vlm.stage import Stage
 from vlmatch.vlm.tokens import IGNORED
+from vlmatch.vlm.training_data import DataContext
 
 AT_MOST = 1.10
 WIDTH = 1280
@@ -52,15 +52,15 @@ def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
     model = build(plain(config.llm))
     random = torch.Generator().manual_seed(0)
     # The features' values change no time, so no encoder is run.
-    context = Context(model.tokenizer, None, lambda items: torch.randn(len(items), 1, WIDTH, generator=random))
-    materials = [build(stage["data"]).material(context) for stage in recipe["stages"]]
+    context = DataContext(model.tokenizer, None, lambda items: torch.randn(len(items), 1, WIDTH, generator=random))
+    datasets = [build(stage["data"]).load(context) for stage in recipe["stages"]]
     whole: list[float] = []
     bare: list[float] = []
     tokens = answers = 0
     for _ in range(rounds):
         vlm = build_vlm(recipe, model, None, (1, WIDTH))
         batches: list[Batch] = []
-        whole += _whole(vlm, recipe, materials, plain(config.trainer), batches)
+        whole += _whole(vlm, recipe, datasets, plain(config.trainer), batches)
         bare += [_bare(vlm, batch) for batch in batches][2:]
         tokens = sum(int(batch.mask.sum()) for batch in batches)
         answers = sum(int((batch.labels != IGNORED).sum()) for batch in batches)
@@ -80,7 +80,7 @@ def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _whole(vlm: VLM, recipe: dict, materials: list, trainer: dict, seen: list[Batch]) -> list[float]:
+def _whole(vlm: VLM, recipe: dict, datasets: list, trainer: dict, seen: list[Batch]) -> list[float]:
     """Seconds of each step but the first two as Lightning runs it: loader, projector, LLM, optimiser, logging."""
     times = [time.perf_counter()]
     original = Stage.on_train_batch_start
@@ -93,7 +93,7 @@ def _whole(vlm: VLM, recipe: dict, materials: list, trainer: dict, seen: list[Ba
     try:
         with TemporaryDirectory() as folder:
             Training(vlm, {"encoder": {}, "llm": {}, "recipe": recipe, "shape": [1, WIDTH]}, Path(folder), trainer).fit(
-                materials
+                datasets
             )
     finally:
         Stage.on_train_batch_start = original

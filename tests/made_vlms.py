@@ -8,11 +8,11 @@ import transformers
 
 from vlmatch.llms.language_model import LanguageModel
 from vlmatch.vlm.building import build_vlm
-from vlmatch.vlm.course import Fitted
 from vlmatch.vlm.fit import Training
-from vlmatch.vlm.material import Listed, Material, Sample
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.tokens import IMAGE, answered, encode
+from vlmatch.vlm.training_data import Listed, Sample, TrainingData
+from vlmatch.vlm.training_log import TrainingLog
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "initializer_range": 0.3}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
@@ -83,7 +83,7 @@ def tiny_vlm(folder: Path, family: str = "llama", **changes: Any) -> VLM:
     return build_vlm(recipe(**changes), tiny_llm(folder, family), None, (1, 6))
 
 
-def material(vlm: VLM, n: int = 20, seed: int = 0) -> Material:
+def training_data(vlm: VLM, n: int = 20, seed: int = 0) -> TrainingData:
     """n pictures, each with a caption and a kind of different lengths, in two parts."""
     generator = torch.Generator().manual_seed(seed)
     pictures = torch.randn(n, 1, 6, generator=generator)
@@ -101,7 +101,7 @@ def material(vlm: VLM, n: int = 20, seed: int = 0) -> Material:
                 for i, answer in enumerate(answers)
             ),
         )
-    return Material(parts, pictures)
+    return TrainingData(parts, pictures)
 
 
 def expanded_prompt(vlm: VLM) -> list[int]:
@@ -115,10 +115,10 @@ def about(**changes: Any) -> dict[str, Any]:
     return {"encoder": {"name": "e"}, "llm": {"name": "l"}, "recipe": recipe(**changes), "shape": [1, 6]}
 
 
-def run(folder: Path, **changes: Any) -> tuple[VLM, Fitted]:
+def run(folder: Path, **changes: Any) -> tuple[VLM, TrainingLog]:
     """Train a tiny VLM by the recipe with these changes, below `folder`, or go on with it."""
     vlm = tiny_vlm(folder / "llm", **changes)
     stages = changes.get("stages", [stage()])
-    materials = [material(vlm) for _ in stages]
-    fitted = Training(vlm, about(**changes), folder / "run", TRAINER).fit(materials)
-    return vlm, fitted
+    datasets = [training_data(vlm) for _ in stages]
+    log = Training(vlm, about(**changes), folder / "run", TRAINER).fit(datasets)
+    return vlm, log

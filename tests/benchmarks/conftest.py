@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vlmatch.benchmarks.suite import Suite
+from vlmatch.benchmarks.suite import BenchmarkSuite
 from vlmatch.probes.items import Item, Split
 
 WORDS = ("cat", "hammer", "fox", "red axe", "dog", "old saw", "bee", "drill", "hen", "rope", "ape", "nail")
@@ -31,10 +31,10 @@ def split(items: tuple[Item, ...]) -> Split:
 
 
 @pytest.fixture
-def make_suite() -> Callable[..., Suite]:
+def make_suite() -> Callable[..., BenchmarkSuite]:
     """Suites of 8 pictures of each source, in groups of 4, and of 2 of one category."""
 
-    def make(**options: Any) -> Suite:
+    def make(**options: Any) -> BenchmarkSuite:
         each = {"items": 8, "of_category": 5}
         settings: dict[str, Any] = {
             "name": "tiny",
@@ -52,6 +52,6 @@ def make_suite() -> Callable[..., Suite]:
             "batch_size": 5,
             "course": 0.5,
         }
-        return Suite(**{**settings, **options})
+        return BenchmarkSuite(**{**settings, **options})
 
     return make

@@ -11,7 +11,7 @@ import yaml
 
 from vlmatch import paths
 from vlmatch.benchmarks.selection import groups_of, same_category, selected
-from vlmatch.benchmarks.suite import Suite
+from vlmatch.benchmarks.suite import BenchmarkSuite
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain
@@ -80,7 +80,9 @@ def test_groups_of_one_category_are_disjoint_and_leave_out_what_fills_none(items
         ({"hard_group": 1}, "benchmark.hard_group=1"),
     ],
 )
-def test_wrong_settings_are_errors(make_suite: Callable[..., Suite], options: dict[str, object], message: str) -> None:
+def test_wrong_settings_are_errors(
+    make_suite: Callable[..., BenchmarkSuite], options: dict[str, object], message: str
+) -> None:
     with pytest.raises(VlmatchError, match=message):
         make_suite(**options)
 
@@ -92,7 +94,7 @@ def test_the_shipped_suite_finds_its_pictures_in_the_real_split() -> None:
     if missing or not hashed or not Path(config.stamps.path).is_dir():
         pytest.skip(f"not fetched here: {missing or 'stamps or hashes'} (task=fetch task.what=split)")
     real: Split = build(plain(config))
-    suite: Suite = build(yaml.safe_load((paths.conf() / "benchmark" / "embedded.yaml").read_text()))
+    suite: BenchmarkSuite = build(yaml.safe_load((paths.conf() / "benchmark" / "embedded.yaml").read_text()))
     items = suite.items(real)
     assert len(items) == len({item.concept for item in items}) == 480
     for part in (items, items[:120]):

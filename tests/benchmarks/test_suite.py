@@ -11,7 +11,7 @@ from torch import Tensor
 from made_vlms import tiny_vlm
 from vlmatch.benchmarks import suite as suite_module
 from vlmatch.benchmarks.likelihood import log_likelihoods
-from vlmatch.benchmarks.suite import CHOICES, Suite, evaluating
+from vlmatch.benchmarks.suite import CHOICES, BenchmarkSuite, evaluating
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.items import Item, Split
 from vlmatch.vlm.captions import answer_ids
@@ -46,7 +46,7 @@ def plain(vlm: VLM, feature: Tensor, question: str, answer: str) -> float:
 
 
 def test_scores_are_those_of_plain_loops(
-    vlm: VLM, features: Tensor, make_suite: Callable[..., Suite], split: Split
+    vlm: VLM, features: Tensor, make_suite: Callable[..., BenchmarkSuite], split: Split
 ) -> None:
     suite = make_suite()
     items = suite.items(split)
@@ -72,7 +72,9 @@ def test_scores_are_those_of_plain_loops(
     assert found["caption_choice_hard"]["chance"] == 0.5
 
 
-def test_a_model_without_pictures_ties_everywhere(vlm: VLM, make_suite: Callable[..., Suite], split: Split) -> None:
+def test_a_model_without_pictures_ties_everywhere(
+    vlm: VLM, make_suite: Callable[..., BenchmarkSuite], split: Split
+) -> None:
     suite = make_suite()
     found = suite.evaluate(vlm, torch.zeros(16, 1, 6), suite.items(split), KINDS, PROMPTS).to_json()
     for name in CHOICES:
@@ -82,7 +84,7 @@ def test_a_model_without_pictures_ties_everywhere(vlm: VLM, make_suite: Callable
 
 
 def test_equal_pictures_are_asked_as_one(
-    vlm: VLM, features: Tensor, make_suite: Callable[..., Suite], split: Split, monkeypatch: pytest.MonkeyPatch
+    vlm: VLM, features: Tensor, make_suite: Callable[..., BenchmarkSuite], split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows: list[int] = []
 
@@ -111,7 +113,7 @@ def test_equal_pictures_are_asked_as_one(
 
 
 def test_a_fraction_measures_the_first_groups(
-    vlm: VLM, features: Tensor, make_suite: Callable[..., Suite], split: Split
+    vlm: VLM, features: Tensor, make_suite: Callable[..., BenchmarkSuite], split: Split
 ) -> None:
     suite = make_suite()
     items = suite.items(split)
@@ -119,14 +121,14 @@ def test_a_fraction_measures_the_first_groups(
     whole = suite.evaluate(vlm, features, items, KINDS, PROMPTS)
     assert half.suite.items < whole.suite.items == 16
     for name in ("caption_choice", "caption_choice_hard", "retrieval", "caption_gain"):
-        few, all_ = half.outcomes[name], whole.outcomes[name]
+        few, all_ = half.credits[name], whole.credits[name]
         assert list(few.items) == list(all_.items[: len(few.items)])
         np.testing.assert_allclose(few.credit, all_.credit[: len(few.items)], atol=1e-4)
-    assert len(half.outcomes["caption_choice"].items) == 8
+    assert len(half.credits["caption_choice"].items) == 8
 
 
 def test_the_model_goes_on_in_the_mode_it_was_in(
-    vlm: VLM, features: Tensor, make_suite: Callable[..., Suite], split: Split
+    vlm: VLM, features: Tensor, make_suite: Callable[..., BenchmarkSuite], split: Split
 ) -> None:
     suite = make_suite()
     vlm.eval()
@@ -152,7 +154,12 @@ def test_the_model_goes_on_in_the_mode_it_was_in(
     ],
 )
 def test_bad_input_is_an_error(
-    vlm: VLM, features: Tensor, make_suite: Callable[..., Suite], split: Split, change: dict[str, Any], message: str
+    vlm: VLM,
+    features: Tensor,
+    make_suite: Callable[..., BenchmarkSuite],
+    split: Split,
+    change: dict[str, Any],
+    message: str,
 ) -> None:
     suite = make_suite()
     settings = {"features": features, "categories": KINDS, "prompts": PROMPTS, **change}
@@ -160,6 +167,8 @@ def test_bad_input_is_an_error(
         suite.evaluate(vlm, items=suite.items(split), **settings)
 
 
-def test_a_split_without_the_share_is_an_error(make_suite: Callable[..., Suite], items: tuple[Item, ...]) -> None:
+def test_a_split_without_the_share_is_an_error(
+    make_suite: Callable[..., BenchmarkSuite], items: tuple[Item, ...]
+) -> None:
     with pytest.raises(VlmatchError, match="no items in share 'elsewhere'"):
         make_suite(share="elsewhere").items(Split(items))

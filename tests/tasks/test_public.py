@@ -13,7 +13,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.results import read_file
 from vlmatch.tasks.public import trained_with
 from vlmatch.vlm.building import build_vlm
-from vlmatch.vlm.saved import save
+from vlmatch.vlm.saved import save_vlm
 
 ENCODER = {"_target_": "vlmatch.encoders.controls.Pixels", "name": "pixels2", "size": 2}
 
@@ -25,7 +25,7 @@ def trained(tmp_path: Path) -> Path:
     recipe = made_vlms.recipe(projector={"kind": "mlp2x_gelu", "tokens": 2, "standardised": True})
     vlm = build_vlm(recipe, made_vlms.tiny_llm(tmp_path / "llm"), None, (1, 12))
     folder = tmp_path / "final"
-    save(vlm, folder, {"encoder": ENCODER, "llm": llm, "recipe": recipe, "shape": [1, 12]})
+    save_vlm(vlm, folder, {"encoder": ENCODER, "llm": llm, "recipe": recipe, "shape": [1, 12]})
     return folder
 
 

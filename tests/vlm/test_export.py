@@ -12,11 +12,11 @@ from vlmatch.encoders.controls import Pixels
 from vlmatch.errors import VlmatchError
 from vlmatch.tasks.export import export as task
 from vlmatch.vlm.conversations import VICUNA_SYSTEM, Conversations, Turn
-from vlmatch.vlm.export import export, grown
+from vlmatch.vlm.export import export_llava, grown
 from vlmatch.vlm.llava_json import on_square
 from vlmatch.vlm.lora import add_lora
 from vlmatch.vlm.model import VLM
-from vlmatch.vlm.saved import save
+from vlmatch.vlm.saved import save_vlm
 from vlmatch.vlm.tokens import IMAGE, encode
 
 TEXT = "A picture:<image>\nCaption:"
@@ -73,7 +73,7 @@ def assert_equal(vlm: VLM, folder, pictures) -> None:
 )
 def test_transformers_own_class_computes_the_same(tmp_path, pictures, vision, language, settings):
     vlm = made(tmp_path, vision, language, **settings)
-    assert export(vlm, tmp_path / "llava") == []
+    assert export_llava(vlm, tmp_path / "llava") == []
     assert_equal(vlm, tmp_path / "llava", pictures)
     model, _ = loaded(tmp_path / "llava")
     assert model.config.image_token_id == len(vlm.tokenizer)
@@ -94,7 +94,7 @@ def test_adapters_are_merged_and_the_vlm_stays_as_it_was(tmp_path, pictures):
     vlm.eval()
     adapted = vlm.generate(None, [encode(vlm.tokenizer, "x", special=True)], max_new_tokens=8)
     assert adapted != before
-    assert export(vlm, tmp_path / "llava") == []
+    assert export_llava(vlm, tmp_path / "llava") == []
     assert_equal(vlm, tmp_path / "llava", pictures)
     assert vlm.generate(None, [encode(vlm.tokenizer, "x", special=True)], max_new_tokens=8) == adapted
 
@@ -102,7 +102,7 @@ def test_adapters_are_merged_and_the_vlm_stays_as_it_was(tmp_path, pictures):
 def test_an_llm_in_16_bits_keeps_its_weights(tmp_path):
     vlm = made(tmp_path)
     vlm.causal_lm.to(torch.bfloat16)
-    assert export(vlm, tmp_path / "llava") == []
+    assert export_llava(vlm, tmp_path / "llava") == []
     model, _ = loaded(tmp_path / "llava")
     weight = vlm.causal_lm.model.layers[0].mlp.up_proj.weight
     assert torch.equal(model.model.language_model.layers[0].mlp.up_proj.weight, weight.float())
@@ -114,7 +114,7 @@ def test_an_llm_in_16_bits_keeps_its_weights(tmp_path):
 def test_messages_become_the_tokens_of_the_training(tmp_path, pictures, template):
     vlm = made(tmp_path, chat=CHAT)
     vlm.causal_lm.generation_config.eos_token_id = 7  # as where a base LLM was taught the template's own end
-    assert export(vlm, tmp_path / "llava", template=template) == []
+    assert export_llava(vlm, tmp_path / "llava", template=template) == []
     model, processor = loaded(tmp_path / "llava")
     assert set(model.generation_config.eos_token_id) == {7, vlm.tokenizer.eos_token_id}
     parts = [{"type": "image", "image": pictures[0]}, {"type": "text", "text": "What is it?"}]
@@ -141,7 +141,7 @@ def test_messages_become_the_tokens_of_the_training(tmp_path, pictures, template
 def test_pictures_are_padded_as_in_the_training(tmp_path, pictures, vision):
     vlm = made(tmp_path, vision)
     mean = tuple(int(255 * part) for part in MEANS["image_mean"])
-    assert export(vlm, tmp_path / "llava", pad=mean) == []
+    assert export_llava(vlm, tmp_path / "llava", pad=mean) == []
     _, processor = loaded(tmp_path / "llava")
     for picture in pictures:
         padded = vlm.visual.encoder.prepare(on_square(picture, mean))[None]
@@ -150,7 +150,7 @@ def test_pictures_are_padded_as_in_the_training(tmp_path, pictures, vision):
 
 
 def test_what_the_processor_does_otherwise_than_the_training_is_told(tmp_path):
-    notes = export(made(tmp_path, space=True), tmp_path / "llava", pad=(1, 2, 3))
+    notes = export_llava(made(tmp_path, space=True), tmp_path / "llava", pad=(1, 2, 3))
     assert [note.split()[1] for note in notes] == ["tokenizer", "image"]
     assert "[1, 2, 3]" in notes[1]
 
@@ -186,7 +186,7 @@ def trained(tmp_path) -> VLM:
     }
     for parameter in vlm.parameters():
         parameter.data.mul_(1.1)
-    save(vlm, tmp_path / "run", about)
+    save_vlm(vlm, tmp_path / "run", about)
     return vlm
 
 
@@ -230,7 +230,7 @@ def test_further_rows_are_the_mean_so_that_their_token_is_never_the_likeliest():
 def test_what_llava_has_no_place_for_is_one_line_and_leaves_nothing(tmp_path, settings, user_message):
     vlm = made(tmp_path, **settings)
     with pytest.raises(VlmatchError, match=user_message) as caught:
-        export(vlm, tmp_path / "llava")
+        export_llava(vlm, tmp_path / "llava")
     assert "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} == {"tower", "llm"}
 
@@ -240,10 +240,10 @@ def test_other_towers_cached_features_and_a_folder_in_use_are_refused(tmp_path):
     (tmp_path / "llava").mkdir()
     (tmp_path / "llava" / "mine.txt").touch()
     with pytest.raises(VlmatchError, match=r"task.to='.*llava' exists already; name a new folder"):
-        export(vlm, tmp_path / "llava")
+        export_llava(vlm, tmp_path / "llava")
     assert [path.name for path in (tmp_path / "llava").iterdir()] == ["mine.txt"]
     pixels = vlm_of(Pixels("pixels16", size=16), vlm.llm)
     with pytest.raises(VlmatchError, match=r"encoder 'pixels16' is a Pixels, .* one that TransformersEncoder loads"):
-        export(pixels, tmp_path / "new")
+        export_llava(pixels, tmp_path / "new")
     with pytest.raises(VlmatchError, match=r"is fed cached features and holds no vision tower"):
-        export(VLM(vlm.llm, vlm.projector), tmp_path / "new")
+        export_llava(VLM(vlm.llm, vlm.projector), tmp_path / "new")

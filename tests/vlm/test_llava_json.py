@@ -15,8 +15,8 @@ from vlmatch.encoders.controls import Pixels
 from vlmatch.errors import VlmatchError
 from vlmatch.vlm.batches import Batches, Collate
 from vlmatch.vlm.llava_json import LlavaJson, cut, on_square
-from vlmatch.vlm.material import Context, Material, schedule
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised
+from vlmatch.vlm.training_data import DataContext, TrainingData, schedule
 
 TOKENS_PER_IMAGE = 4  # of 2 x 2 pixels
 
@@ -61,23 +61,23 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def material(tmp_path: Path, images: Path, tokenizer: Any) -> Callable[..., Material]:
-    """Writes entries to a json and makes a stage's material of it."""
+def load(tmp_path: Path, images: Path, tokenizer: Any) -> Callable[..., TrainingData]:
+    """Writes entries to a json and makes a stage's load of it."""
 
-    def make(entries: Any, suffix: str = "json", **options: Any) -> Material:
+    def make(entries: Any, suffix: str = "json", **options: Any) -> TrainingData:
         file = tmp_path / f"data.{suffix}"
         text = "\n".join(map(json.dumps, entries)) if suffix == "jsonl" else json.dumps(entries)
         file.write_text(entries if isinstance(entries, str) else text)
         values = {"template": "vicuna_v1", "max_length": 400, "what": "patches", "tokens": 1, **options}
         data = LlavaJson(file, images, **values)
-        return data.material(Context(tokenizer, Pixels("pixels", 2), features=pytest.fail))
+        return data.load(DataContext(tokenizer, Pixels("pixels", 2), features=pytest.fail))
 
     return make
 
 
-def texts(material: Material, tokenizer: Any) -> list[str]:
+def texts(data: TrainingData, tokenizer: Any) -> list[str]:
     """The last answer of each sample."""
-    ((_, samples),) = material.parts.values()
+    ((_, samples),) = data.parts.values()
     found = []
     for number in range(len(samples)):
         tokens = samples[number].tokens
@@ -88,9 +88,9 @@ def texts(material: Material, tokenizer: Any) -> list[str]:
 
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])
 def test_each_entry_is_a_sample_with_its_pictures(
-    material: Callable[..., Material], tokenizer: Any, suffix: str
+    load: Callable[..., TrainingData], tokenizer: Any, suffix: str
 ) -> None:
-    found = material(ENTRIES, suffix)
+    found = load(ENTRIES, suffix)
     ((weight, samples),) = found.parts.values()
     assert (weight, len(samples), len(found.pictures)) == (1.0, 4, 2)
     assert texts(found, tokenizer) == ["A cat.", "Still a model.", "No.", "A dog."]
@@ -101,8 +101,8 @@ def test_each_entry_is_a_sample_with_its_pictures(
     torch.testing.assert_close(found.pictures[0], red)
 
 
-def test_samples_with_and_without_pictures_come_into_batches(material: Callable[..., Material]) -> None:
-    found = material(ENTRIES)
+def test_samples_with_and_without_pictures_come_into_batches(load: Callable[..., TrainingData]) -> None:
+    found = load(ENTRIES)
     batch = next(iter(Batches(found, schedule(found, 1, 4, seed=0), Collate(TOKENS_PER_IMAGE))))
     assert batch.visual is not None
     assert batch.visual.shape == (4, 3, 2, 2)
@@ -110,58 +110,58 @@ def test_samples_with_and_without_pictures_come_into_batches(material: Callable[
     assert bool((batch.labels[batch.ids == IMAGE] == IGNORED).all())
 
 
-def test_lengths_count_pictures_and_follow_the_text(material: Callable[..., Material]) -> None:
+def test_lengths_count_pictures_and_follow_the_text(load: Callable[..., TrainingData]) -> None:
     long = {"conversations": said("Tell me a story.", "Once there was a king. " * 20)}
-    ((_, samples),) = material([*ENTRIES, long], max_length=1000).parts.values()
+    ((_, samples),) = load([*ENTRIES, long], max_length=1000).parts.values()
     exact = [len(samples[n].tokens) + (TOKENS_PER_IMAGE - 1) * samples[n].tokens.images for n in range(5)]
     assert int(np.argmax(samples.lengths)) == int(np.argmax(exact)) == 4
     assert samples.lengths[2] - 2 * TOKENS_PER_IMAGE == len("Is <image> like <image>?No.") // 4
 
 
 def test_a_sample_of_the_file_is_the_same_every_time_and_part_of_a_larger_one(
-    material: Callable[..., Material], tokenizer: Any
+    load: Callable[..., TrainingData], tokenizer: Any
 ) -> None:
     entries = [{"conversations": said("Which?", f"Number {number}.")} for number in range(40)]
-    draws = {size: texts(material(entries, sample=size, seed=3), tokenizer) for size in (5, 12, 40)}
-    assert draws[5] == texts(material(entries, sample=5, seed=3), tokenizer)
+    draws = {size: texts(load(entries, sample=size, seed=3), tokenizer) for size in (5, 12, 40)}
+    assert draws[5] == texts(load(entries, sample=5, seed=3), tokenizer)
     assert set(draws[5]) < set(draws[12])
     assert draws[40] == [f"Number {number}." for number in range(40)]
-    assert texts(material(entries, sample=12, seed=4), tokenizer) != draws[12]
-    assert texts(material(entries, limit=3), tokenizer) == ["Number 0.", "Number 1.", "Number 2."]
+    assert texts(load(entries, sample=12, seed=4), tokenizer) != draws[12]
+    assert texts(load(entries, limit=3), tokenizer) == ["Number 0.", "Number 1.", "Number 2."]
 
 
 def test_missing_images_are_counted_before_the_training(
-    material: Callable[..., Material], tokenizer: Any, caplog: pytest.LogCaptureFixture
+    load: Callable[..., TrainingData], tokenizer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = [{"image": f"{n}.png", "conversations": said("<image>", "Gone.")} for n in range(3)]
     with pytest.raises(
         VlmatchError, match=r"data.json: entry 4: image '.*0.png' is not there; 3 of 7 entries have bad"
     ):
-        material([*ENTRIES, *gone])
+        load([*ENTRIES, *gone])
     with caplog.at_level(logging.WARNING):
-        assert texts(material([*gone, *ENTRIES], bad_images="skip"), tokenizer)[0] == "A cat."
+        assert texts(load([*gone, *ENTRIES], bad_images="skip"), tokenizer)[0] == "A cat."
     assert "3 of 7 entries skipped (bad_images); entry 0: image" in caplog.text
 
 
 def test_an_image_that_cannot_be_decoded_is_skipped_beforehand_or_named_in_its_turn(
-    material: Callable[..., Material], images: Path, tokenizer: Any
+    load: Callable[..., TrainingData], images: Path, tokenizer: Any
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(images / "whole.png")
     (images / "half.png").write_bytes((images / "whole.png").read_bytes()[:3000])
     entries = [{"image": "half.png", "conversations": said("<image>", "Half.")}, *ENTRIES]
-    assert "Half." not in texts(material(entries, bad_images="skip"), tokenizer)
-    found = material(entries)
+    assert "Half." not in texts(load(entries, bad_images="skip"), tokenizer)
+    found = load(entries)
     with pytest.raises(VlmatchError, match=r"half\.png' can't be decoded") as caught:
         [found.pictures[n] for n in range(len(found.pictures))]
     assert type(caught.value) is VlmatchError  # which a worker process can hand on: it is made of its message
 
 
 @pytest.mark.parametrize("image", ["../secret.png", "/etc/secret.png", "sub/../../secret.png", "..\\secret.png"])
-def test_nothing_outside_of_the_folder_is_opened(material: Callable[..., Material], tmp_path: Path, image: str) -> None:
+def test_nothing_outside_of_the_folder_is_opened(load: Callable[..., TrainingData], tmp_path: Path, image: str) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
     with pytest.raises(VlmatchError, match=r"entry 0: image '.*secret\.png' lies outside of data\.images="):
-        material([{"image": image, "conversations": said("<image>", "A secret.")}])
+        load([{"image": image, "conversations": said("<image>", "A secret.")}])
 
 
 @pytest.mark.parametrize(
@@ -186,31 +186,31 @@ def test_nothing_outside_of_the_folder_is_opened(material: Callable[..., Materia
     ],
 )
 def test_a_bad_entry_is_named_or_skipped(
-    material: Callable[..., Material], tokenizer: Any, entry: Any, message: str
+    load: Callable[..., TrainingData], tokenizer: Any, entry: Any, message: str
 ) -> None:
     with pytest.raises(VlmatchError) as caught:
-        material([*ENTRIES, entry])
+        load([*ENTRIES, entry])
     assert f"data.json: entry 4: {message}" in str(caught.value)
     assert str(caught.value).endswith("data.bad_conversations=skip")
     assert "\n" not in str(caught.value)
-    assert len(texts(material([*ENTRIES, entry], bad_conversations="skip"), tokenizer)) == 4
+    assert len(texts(load([*ENTRIES, entry], bad_conversations="skip"), tokenizer)) == 4
 
 
 LONG = {"image": "a.png", "conversations": said("Say more.<image>", "word " * 60) + said("More.", "word " * 60)}
 
 
 def test_an_answer_longer_than_the_context_is_an_error_skipped_or_cut(
-    material: Callable[..., Material], tokenizer: Any, caplog: pytest.LogCaptureFixture
+    load: Callable[..., TrainingData], tokenizer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(
         VlmatchError, match=r"entry 4: \d+ tokens, of which 4 are pictures'; max_length is 500; .*skip or cut$"
     ):
-        material([*ENTRIES, LONG], max_length=500)
+        load([*ENTRIES, LONG], max_length=500)
     with caplog.at_level(logging.WARNING):
-        assert len(texts(material([*ENTRIES, LONG], max_length=500, too_long="skip"), tokenizer)) == 4
+        assert len(texts(load([*ENTRIES, LONG], max_length=500, too_long="skip"), tokenizer)) == 4
     assert "1 of 5 entries skipped (too_long)" in caplog.text
-    ((_, samples),) = material([*ENTRIES, LONG], max_length=500, too_long="cut").parts.values()
-    whole = material([*ENTRIES, LONG], max_length=5000).parts["data"][1][4].tokens
+    ((_, samples),) = load([*ENTRIES, LONG], max_length=500, too_long="cut").parts.values()
+    whole = load([*ENTRIES, LONG], max_length=5000).parts["data"][1][4].tokens
     found = samples[4].tokens
     assert len(found) + TOKENS_PER_IMAGE - 1 == 500
     assert found.ids == whole.ids[: len(found)]
@@ -218,27 +218,27 @@ def test_an_answer_longer_than_the_context_is_an_error_skipped_or_cut(
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_a_sample_may_have_exactly_max_length_tokens(material: Callable[..., Material], more: int) -> None:
-    tokens = material(ENTRIES[:1]).parts["data"][1][0].tokens
+def test_a_sample_may_have_exactly_max_length_tokens(load: Callable[..., TrainingData], more: int) -> None:
+    tokens = load(ENTRIES[:1]).parts["data"][1][0].tokens
     length = len(tokens) + TOKENS_PER_IMAGE - 1
-    assert material(ENTRIES[:1], max_length=length + more).size == 1
+    assert load(ENTRIES[:1], max_length=length + more).size == 1
     with pytest.raises(VlmatchError, match=f"entry 0: {length} tokens"):
-        material(ENTRIES[:1], max_length=length - 1)
+        load(ENTRIES[:1], max_length=length - 1)
 
 
-def test_what_has_no_answer_left_when_cut_is_skipped(material: Callable[..., Material]) -> None:
+def test_what_has_no_answer_left_when_cut_is_skipped(load: Callable[..., TrainingData]) -> None:
     asked_at_length = {"image": "a.png", "conversations": said("<image>" + "word " * 200, "Yes.")}
-    ((_, samples),) = material([asked_at_length, ENTRIES[0]], max_length=400, too_long="cut").parts.values()
+    ((_, samples),) = load([asked_at_length, ENTRIES[0]], max_length=400, too_long="cut").parts.values()
     assert len(samples) == 1
     said_why = r"no entry can be used; entry 0: \d+ tokens.*, where no answer of it has begun"
     with pytest.raises(VlmatchError, match=said_why):
-        material([LONG], max_length=100, too_long="cut")
+        load([LONG], max_length=100, too_long="cut")
 
 
-def test_a_picture_that_is_cut_off_is_not_opened_either(material: Callable[..., Material]) -> None:
+def test_a_picture_that_is_cut_off_is_not_opened_either(load: Callable[..., TrainingData]) -> None:
     turns = said("<image>", "A cat. " * 60) + said("<image>", "A dog.")
     entry = {"image": ["a.png", "sub/b.png"], "conversations": turns}
-    ((_, samples),) = material([entry], max_length=300, too_long="cut").parts.values()
+    ((_, samples),) = load([entry], max_length=300, too_long="cut").parts.values()
     assert samples[0].images == (0,)
     assert samples[0].tokens.images == 1
 
@@ -250,12 +250,12 @@ def test_cut_keeps_a_picture_whole_or_drops_it() -> None:
     assert cut(tokens, 7, 4) == tokens
 
 
-def test_pad_puts_the_picture_on_a_square_of_the_colour(material: Callable[..., Material]) -> None:
+def test_pad_puts_the_picture_on_a_square_of_the_colour(load: Callable[..., TrainingData]) -> None:
     square = np.asarray(on_square(Image.new("RGB", (8, 4), "red"), (1, 2, 3)))
     assert square.shape == (8, 8, 3)
     assert (square[2:6] == (255, 0, 0)).all()
     assert (square[[0, 1, 6, 7]] == (1, 2, 3)).all()
-    padded = material(ENTRIES, pad=[0, 0, 0]).pictures[0]
+    padded = load(ENTRIES, pad=[0, 0, 0]).pictures[0]
     torch.testing.assert_close(padded[0], torch.full((2, 2), (127.5 + 1) / 256), atol=1 / 256, rtol=0)
 
 
@@ -270,30 +270,30 @@ def test_pad_puts_the_picture_on_a_square_of_the_colour(material: Callable[..., 
     ],
 )
 def test_a_malformed_file_is_one_line(
-    material: Callable[..., Material], content: str, suffix: str, message: str
+    load: Callable[..., TrainingData], content: str, suffix: str, message: str
 ) -> None:
     with pytest.raises(VlmatchError, match=message) as caught:
-        material(content, suffix, bad_conversations="skip")
+        load(content, suffix, bad_conversations="skip")
     assert "\n" not in str(caught.value)
 
 
 def test_options_and_files_that_are_wrong_are_named(
-    material: Callable[..., Material], images: Path, tokenizer: Any
+    load: Callable[..., TrainingData], images: Path, tokenizer: Any
 ) -> None:
     for key in ("bad_images", "bad_conversations", "too_long"):
         with pytest.raises(VlmatchError, match=rf"data\.{key}='drop' is unknown; choose one of error, skip"):
-            material(ENTRIES, **{key: "drop"})
+            load(ENTRIES, **{key: "drop"})
     with pytest.raises(VlmatchError, match=r"data\.limit=2 and data\.sample=3"):
-        material(ENTRIES, limit=2, sample=3)
+        load(ENTRIES, limit=2, sample=3)
     gone = LlavaJson("gone.json", images, template="plain", max_length=9, what="patches", tokens=1)
     with pytest.raises(VlmatchError, match=r"data\.path=gone\.json can't be read"):
-        gone.material(Context(tokenizer, Pixels("pixels", 2), features=pytest.fail))
+        gone.load(DataContext(tokenizer, Pixels("pixels", 2), features=pytest.fail))
     with pytest.raises(
         VlmatchError, match=r"recipe\.visual\.cached=true, but a json's pictures go through the encoder"
     ):
-        gone.material(Context(tokenizer, None, features=pytest.fail))
+        gone.load(DataContext(tokenizer, None, features=pytest.fail))
 
 
-def test_everything_bad_leaves_nothing_and_says_so(material: Callable[..., Material]) -> None:
+def test_everything_bad_leaves_nothing_and_says_so(load: Callable[..., TrainingData]) -> None:
     with pytest.raises(VlmatchError, match="no entry can be used; entry 0: the conversation is empty"):
-        material([{"conversations": []}], bad_conversations="skip")
+        load([{"conversations": []}], bad_conversations="skip")

@@ -18,20 +18,20 @@ def vlm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def batch_of(vlm: VLM, *, cached: bool):
-    material = made_vlms.material(vlm)
-    prefixes = material.prefixes() if cached else ()
+    data = made_vlms.training_data(vlm)
+    prefixes = data.prefixes() if cached else ()
     if cached:
         vlm.cache_prefixes(prefixes)
-    samples = [samples[i] for _, samples in material.parts.values() for i in (3, 0, 7)]
-    items = [(sample, [material.pictures[i] for i in sample.images]) for sample in samples]
-    return Collate(vlm.tokens_per_image, prefixes)(items), samples, material
+    samples = [samples[i] for _, samples in data.parts.values() for i in (3, 0, 7)]
+    items = [(sample, [data.pictures[i] for i in sample.images]) for sample in samples]
+    return Collate(vlm.tokens_per_image, prefixes)(items), samples, data
 
 
-def plain_losses(vlm: VLM, samples, material) -> list[float]:
+def plain_losses(vlm: VLM, samples, data) -> list[float]:
     """Cross entropy of every answer token, without padding, cache or anything that a batch brings."""
     found = []
     for sample in samples:
-        visual = vlm.visual_tokens(material.pictures[list(sample.images)])[0]
+        visual = vlm.visual_tokens(data.pictures[list(sample.images)])[0]
         table = vlm.causal_lm.get_input_embeddings()
         rows = [visual if i == IMAGE else table(torch.tensor([i])) for i in sample.tokens.ids]
         embedded = torch.cat(rows)[None]
@@ -47,12 +47,12 @@ def plain_losses(vlm: VLM, samples, material) -> list[float]:
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_loss_equals_a_plain_forward(vlm: VLM, cached: bool) -> None:
-    batch, samples, material = batch_of(vlm, cached=cached)
+    batch, samples, data = batch_of(vlm, cached=cached)
     with torch.no_grad():
         logits, targets = vlm(batch)
         each = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
         each = each[targets.flatten() != IGNORED]
-        plain = torch.tensor(plain_losses(vlm, samples, material))
+        plain = torch.tensor(plain_losses(vlm, samples, data))
         torch.testing.assert_close(each, plain, atol=2e-5, rtol=1e-5)
         assert float(vlm.loss(batch)) == pytest.approx(float(plain.mean()), abs=1e-5)
 

@@ -16,10 +16,10 @@ from vlmatch.messages import user_message
 from vlmatch.vlm import fit
 from vlmatch.vlm.batches import Batches, Collate, at_once
 from vlmatch.vlm.fit import Training
-from vlmatch.vlm.material import Listed, Material, schedule, steps_of
 from vlmatch.vlm.model import VLM, Batch
-from vlmatch.vlm.saved import load, save
+from vlmatch.vlm.saved import load_vlm, save_vlm
 from vlmatch.vlm.stage import Optimisation, Stage
+from vlmatch.vlm.training_data import Listed, TrainingData, schedule, steps_of
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
@@ -27,7 +27,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
 ) -> None:
     monkeypatch.setattr(fit, "CHECKPOINTS", 4)
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
-    broken = made_vlms.material(vlm)
+    broken = made_vlms.training_data(vlm)
     order = schedule(broken, 12, 4, 0)
     seen = {number for batch in order[:4] for _, number in batch}
     late = next(number for batch in order[4:] for _, number in batch if number not in seen)
@@ -52,7 +52,7 @@ def test_a_gradient_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(VLM, "loss", steep)
     with pytest.raises(VlmatchError, match=r"gradient's norm is nan at step 6, .*last checkpoint is kept"):
-        Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER).fit([made_vlms.material(vlm)])
+        Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER).fit([made_vlms.training_data(vlm)])
     checkpoint = torch.load(tmp_path / "run" / "stages" / "1-align" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 3
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
@@ -97,7 +97,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback(tmp_path: Path, monkey
 def test_other_data_under_the_same_settings_are_refused(tmp_path: Path) -> None:
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
     training = Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER)
-    first = made_vlms.material(vlm)
+    first = made_vlms.training_data(vlm)
     training.fit([replace(first, fingerprint="one")])
     training.fit([replace(first, fingerprint="one")])
     with pytest.raises(VlmatchError, match="begun with other training data, though under the same settings"):
@@ -126,10 +126,10 @@ def test_adapters_are_not_shared_out_by_fsdp(tmp_path: Path) -> None:
     [(None, None, "give one of them"), (5, 1.0, "give one of them"), (None, 0.1, "don't fill one batch of 8")],
 )
 def test_a_recipe_says_how_long(tmp_path: Path, steps: int | None, epochs: float | None, message: str) -> None:
-    material = Material({"a": (1.0, Listed([None] * 20))}, torch.zeros(20, 1, 6))
-    assert steps_of(material, None, 2, 8) == 5
+    data = TrainingData({"a": (1.0, Listed([None] * 20))}, torch.zeros(20, 1, 6))
+    assert steps_of(data, None, 2, 8) == 5
     with pytest.raises(VlmatchError, match=message):
-        steps_of(material, steps, epochs, 8)
+        steps_of(data, steps, epochs, 8)
 
 
 def test_a_batch_that_can_not_be_cut_evenly_is_refused(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_sample_longer_than_the_context_is_refused(tmp_path: Path) -> None:
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
     vlm.causal_lm.config.max_position_embeddings = 15
     with pytest.raises(VlmatchError, match=r"samples have up to \d+ tokens, .* llm 'llama' reads 15; give a smaller"):
-        Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER).fit([made_vlms.material(vlm)])
+        Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER).fit([made_vlms.training_data(vlm)])
 
 
 class Broken:
@@ -178,8 +178,8 @@ class Broken:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_picture_that_a_worker_can_not_read_is_one_line(tmp_path: Path, workers: int) -> None:
-    material = Material(made_vlms.material(made_vlms.tiny_vlm(tmp_path / "llm")).parts, Broken())
-    batches = Batches(material, schedule(material, 20, 4, 0), Collate(2), workers)
+    data = TrainingData(made_vlms.training_data(made_vlms.tiny_vlm(tmp_path / "llm")).parts, Broken())
+    batches = Batches(data, schedule(data, 20, 4, 0), Collate(2), workers)
     with pytest.raises(VlmatchError) as raised:
         list(batches)
     assert str(raised.value) == "picture 7 is broken; mend it"
@@ -187,11 +187,11 @@ def test_a_picture_that_a_worker_can_not_read_is_one_line(tmp_path: Path, worker
 
 def test_a_folder_without_a_vlm_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VlmatchError, match="holds no trained VLM"):
-        load(tmp_path)
+        load_vlm(tmp_path)
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
-    save(vlm, tmp_path / "saved", made_vlms.about())
+    save_vlm(vlm, tmp_path / "saved", made_vlms.about())
     description = json.loads((tmp_path / "saved" / "vlm.json").read_text())
     description["recipe"]["projector"]["kind"] = "linear"
     (tmp_path / "saved" / "vlm.json").write_text(json.dumps(description))
     with pytest.raises(VlmatchError, match="is not of this recipe"):
-        load(tmp_path / "saved", llm=vlm.llm)
+        load_vlm(tmp_path / "saved", llm=vlm.llm)

@@ -11,16 +11,17 @@ from safetensors.torch import load_file
 import made_vlms
 from made_vlms import LORA, TRAINER, run
 from vlmatch.errors import VlmatchError
-from vlmatch.vlm import course, fit
-from vlmatch.vlm.course import Fitted, milestones
+from vlmatch.vlm import fit, milestones
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.lora import lora_state
-from vlmatch.vlm.material import Listed, Material, Sample, schedule
+from vlmatch.vlm.milestones import milestone_steps
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.runs import Run
-from vlmatch.vlm.saved import load
+from vlmatch.vlm.saved import load_vlm
 from vlmatch.vlm.stage import Optimisation, Stage
 from vlmatch.vlm.tokens import answered, encode
+from vlmatch.vlm.training_data import Listed, Sample, TrainingData, schedule
+from vlmatch.vlm.training_log import TrainingLog
 
 TWO_STAGES = {
     "lora": LORA,
@@ -30,7 +31,7 @@ TWO_STAGES = {
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[VLM, Fitted]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[VLM, TrainingLog]:
     """A run of two stages, 21 steps in all."""
     return run(tmp_path_factory.mktemp("whole"), **TWO_STAGES)
 
@@ -44,7 +45,7 @@ def test_the_bar_counts_steps_of_the_stage(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize("killed_at", [7, 14, 20])
 def test_a_killed_run_goes_on_with_the_same_losses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple[VLM, Fitted], killed_at: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple[VLM, TrainingLog], killed_at: int
 ) -> None:
     monkeypatch.setattr(fit, "CHECKPOINTS", 4)
     vlm, whole = uninterrupted
@@ -89,37 +90,37 @@ def test_a_run_killed_twice_within_accumulated_steps_loses_no_part_of_one(
 
 def test_a_stage_without_checkpointing_follows_one_with_it(tmp_path: Path) -> None:
     stages = [made_vlms.stage(gradient_checkpointing=True), made_vlms.stage(name="more", steps=3)]
-    vlm, fitted = run(tmp_path, stages=stages)
-    assert fitted.steps == 15
+    vlm, log = run(tmp_path, stages=stages)
+    assert log.steps == 15
     assert not vlm.causal_lm.is_activation_checkpointing
 
 
 def test_a_micro_batch_of_text_alone_stops_no_training_of_the_projector(tmp_path: Path) -> None:
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
-    seeing = made_vlms.material(vlm)
+    seeing = made_vlms.training_data(vlm)
     ids = encode(vlm.tokenizer, "no picture", special=True)
     text = Listed(Sample(f"text {i}", answered(ids, [7 + i, 1]), ()) for i in range(4))
-    mixed = Material({**seeing.parts, "text": (1.0, text)}, seeing.pictures)
+    mixed = TrainingData({**seeing.parts, "text": (1.0, text)}, seeing.pictures)
     about = made_vlms.about(stages=[made_vlms.stage(batch_size=2, accumulate=2)])
-    fitted = Training(vlm, about, tmp_path / "run", TRAINER).fit([mixed])
-    assert fitted.steps == 12
-    assert torch.isfinite(torch.tensor(fitted.losses)).all()
+    log = Training(vlm, about, tmp_path / "run", TRAINER).fit([mixed])
+    assert log.steps == 12
+    assert torch.isfinite(torch.tensor(log.losses)).all()
 
 
 def test_sixteen_examples_are_learnt_by_heart(tmp_path: Path) -> None:
     stages = [made_vlms.stage(trains={"projector": 1e-2, "llm": 3e-3}, steps=150, batch_size=16)]
     vlm = made_vlms.tiny_vlm(tmp_path / "llm", stages=stages)
-    whole = made_vlms.material(vlm, n=16)
-    captions = Material({"caption": whole.parts[made_vlms.PROMPTS[0]]}, whole.pictures)
-    fitted = Training(vlm, made_vlms.about(stages=stages), tmp_path / "run", TRAINER).fit([captions])
-    assert fitted.losses[0] > 3
-    assert fitted.losses[-1] < 0.05
+    whole = made_vlms.training_data(vlm, n=16)
+    captions = TrainingData({"caption": whole.parts[made_vlms.PROMPTS[0]]}, whole.pictures)
+    log = Training(vlm, made_vlms.about(stages=stages), tmp_path / "run", TRAINER).fit([captions])
+    assert log.losses[0] > 3
+    assert log.losses[-1] < 0.05
 
 
 def test_only_what_the_recipe_names_learns(tmp_path: Path) -> None:
     vlm = made_vlms.tiny_vlm(tmp_path / "llm", **TWO_STAGES)
     before = {name: p.detach().clone() for name, p in vlm.named_parameters()}
-    Training(vlm, made_vlms.about(**TWO_STAGES), tmp_path / "run", TRAINER).fit([made_vlms.material(vlm)] * 2)
+    Training(vlm, made_vlms.about(**TWO_STAGES), tmp_path / "run", TRAINER).fit([made_vlms.training_data(vlm)] * 2)
     plain = {name.replace(".base_layer", ""): p for name, p in vlm.named_parameters() if "lora_" not in name}
     assert plain.keys() == before.keys()
     for name, value in before.items():
@@ -131,7 +132,7 @@ def test_what_is_saved_loads_to_the_same_answers(tmp_path: Path) -> None:
     vlm, _ = run(tmp_path, **TWO_STAGES)
     picture = torch.randn(1, 1, 6)
     prompt = made_vlms.expanded_prompt(vlm)
-    again = load(tmp_path / "run" / "final", llm=made_vlms.tiny_llm(tmp_path / "again"))
+    again = load_vlm(tmp_path / "run" / "final", llm=made_vlms.tiny_llm(tmp_path / "again"))
     with torch.no_grad():
         logits = [
             one.eval().causal_lm(inputs_embeds=one.embed(torch.tensor([prompt]), picture)).logits
@@ -139,8 +140,8 @@ def test_what_is_saved_loads_to_the_same_answers(tmp_path: Path) -> None:
         ]
     torch.testing.assert_close(*logits, atol=1e-6, rtol=0)
     assert not any(parameter.requires_grad for parameter in again.parameters())
-    course = sorted(int(path.name) for path in (tmp_path / "run" / "course").iterdir())
-    assert course == list(milestones(21)) == [3, 5, 10]
+    steps = sorted(int(path.name) for path in (tmp_path / "run" / "course").iterdir())
+    assert steps == list(milestone_steps(21)) == [3, 5, 10]
 
 
 def test_checkpoints_are_plain_values_and_hold_what_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,9 +170,9 @@ def test_learning_rates_warm_up_and_fall() -> None:
 
 
 def test_parts_are_drawn_by_weight_and_all_of_their_samples_come(tmp_path: Path) -> None:
-    material = made_vlms.material(made_vlms.tiny_vlm(tmp_path / "llm"))
-    batches = schedule(material, 40, 8, seed=3)
-    assert batches == schedule(material, 40, 8, seed=3) != schedule(material, 40, 8, seed=4)
+    data = made_vlms.training_data(made_vlms.tiny_vlm(tmp_path / "llm"))
+    batches = schedule(data, 40, 8, seed=3)
+    assert batches == schedule(data, 40, 8, seed=3) != schedule(data, 40, 8, seed=4)
     drawn = [sample for batch in batches for sample in batch]
     captions = [number for part, number in drawn if part == made_vlms.PROMPTS[0]]
     assert len(drawn) == 320
@@ -182,11 +183,13 @@ def test_parts_are_drawn_by_weight_and_all_of_their_samples_come(tmp_path: Path)
 def test_accumulated_micro_batches_are_one_step(tmp_path: Path) -> None:
     """Means over parts with as many answer tokens are the mean over the whole."""
 
-    def trained(folder: Path, accumulate: int) -> tuple[Fitted, VLM]:
+    def trained(folder: Path, accumulate: int) -> tuple[TrainingLog, VLM]:
         stages = [made_vlms.stage(accumulate=accumulate, batch_size=8)]
         vlm = made_vlms.tiny_vlm(folder / "llm", stages=stages)
-        found = made_vlms.material(vlm)
-        kinds = Material({"kind": found.parts[made_vlms.PROMPTS[1]]}, found.pictures)  # each of one token, and an end
+        found = made_vlms.training_data(vlm)
+        kinds = TrainingData(
+            {"kind": found.parts[made_vlms.PROMPTS[1]]}, found.pictures
+        )  # each of one token, and an end
         about = made_vlms.about(stages=stages, prompts={"kind": "x"})
         return Training(vlm, about, folder / "run", TRAINER).fit([kinds]), vlm
 
@@ -201,7 +204,7 @@ def test_a_milestone_is_saved_once_however_many_parts_a_batch_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[str] = []
-    monkeypatch.setattr(course, "save", lambda _vlm, folder, _about: saved.append(folder.name))
+    monkeypatch.setattr(milestones, "save_vlm", lambda _vlm, folder, _about: saved.append(folder.name))
     run(tmp_path, stages=[made_vlms.stage(accumulate=4, batch_size=8)], prompts={"caption": "x"})
     assert saved == ["2", "3", "6"]
 
@@ -236,10 +239,10 @@ def test_a_folder_goes_on_only_under_its_own_settings(tmp_path: Path) -> None:
 
 
 def test_losses_are_told_over_an_eighth(tmp_path: Path) -> None:
-    fitted = Fitted(tuple(float(i) for i in range(16)), 1.0, 5)
-    assert fitted.loss_at(16) == 14.5
-    assert fitted.loss_at(1) == 0
-    fitted.write(tmp_path / "x.json")
-    assert Fitted.read(tmp_path / "x.json") == fitted
-    assert fitted + Fitted((1.0,), 2.0, 3) == Fitted((*fitted.losses, 1.0), 3.0, 5)
-    assert Fitted.read(tmp_path / "y.json") is None
+    log = TrainingLog(tuple(float(i) for i in range(16)), 1.0, 5)
+    assert log.loss_at(16) == 14.5
+    assert log.loss_at(1) == 0
+    log.write(tmp_path / "x.json")
+    assert TrainingLog.read(tmp_path / "x.json") == log
+    assert log + TrainingLog((1.0,), 2.0, 3) == TrainingLog((*log.losses, 1.0), 3.0, 5)
+    assert TrainingLog.read(tmp_path / "y.json") is None

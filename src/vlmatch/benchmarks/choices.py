@@ -6,7 +6,7 @@ its credit for its own text, on the diagonal.
 
 import numpy as np
 
-from vlmatch.benchmarks.measured import Array
+from vlmatch.benchmarks.measurement import Array
 
 TIE = 1e-4
 """Nats within which two likelihoods are equal: a model that is blind must tie, whatever the rounding."""

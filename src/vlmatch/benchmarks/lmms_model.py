@@ -14,9 +14,9 @@ from vlmatch.errors import VlmatchError
 from vlmatch.vlm.batches import Collate
 from vlmatch.vlm.conversations import ASSISTANT, USER, Conversations, Turn
 from vlmatch.vlm.llava_json import on_square
-from vlmatch.vlm.material import Sample
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.tokens import IGNORED, PLACE, Tokenised, expanded
+from vlmatch.vlm.training_data import Sample
 
 TEMPLATES = ("vicuna_v1", "chat")  # 'plain' has no place for a question
 OWN = ("until", "image_aspect_ratio")  # generation options that are not transformers'; encoders do their own resizing

@@ -15,7 +15,7 @@ from torch import Tensor
 from vlmatch import results
 from vlmatch.benchmarks.choices import choice, gain, retrieval
 from vlmatch.benchmarks.likelihood import log_likelihoods
-from vlmatch.benchmarks.measured import Array, Measured, Outcome
+from vlmatch.benchmarks.measurement import Array, ItemCredits, Measurement
 from vlmatch.benchmarks.selection import groups_of, same_category, selected
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import Buildable
@@ -29,7 +29,7 @@ CHOICES = ("caption_choice", "caption_choice_hard", "category", "retrieval")
 
 
 @dataclass(frozen=True)
-class Plan:
+class QuestionPlan:
     """What is asked: groups of items by their numbers, and the categories to choose from.
 
     groups: of random pictures. hard: of one source and category each.
@@ -55,7 +55,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Suite(Buildable):
+class BenchmarkSuite(Buildable):
     """Benchmarks scored by the likelihood of answers, over groups of pictures of one source.
 
     caption_choice: which of the group's captions fits the picture, the captions' priors subtracted.
@@ -99,7 +99,7 @@ class Suite(Buildable):
         """The pictures to measure on, the same for every VLM; VlmatchError where the split has too few."""
         return selected(split.share(self.share), self.sources, self.group, self.seed)
 
-    def plan(self, items: Sequence[Item], categories: Sequence[str], fraction: float = 1.0) -> Plan:
+    def plan(self, items: Sequence[Item], categories: Sequence[str], fraction: float = 1.0) -> QuestionPlan:
         """What is asked of the first `fraction` of the groups; VlmatchError where that leaves fewer than two."""
         groups, hard = (
             found[: round(fraction * len(found))]
@@ -114,7 +114,7 @@ class Suite(Buildable):
         asked = tuple(name for name in sorted(set(categories)) if counts[name] > 1)
         if len(asked) < 2:
             raise VlmatchError(f"categories={sorted(set(categories))}: two or more that pictures have are wanted")
-        return Plan(groups, hard, asked)
+        return QuestionPlan(groups, hard, asked)
 
     def evaluate(
         self,
@@ -124,7 +124,7 @@ class Suite(Buildable):
         categories: Sequence[str],
         prompts: Mapping[str, str],
         fraction: float = 1.0,
-    ) -> Measured:
+    ) -> Measurement:
         """Measure a VLM on `items`, with their features (n, t, d), or prepared images where it has an encoder.
 
         categories: those of the training data. prompts: the recipe's, 'caption' and 'category'. fraction: measure only
@@ -141,14 +141,16 @@ class Suite(Buildable):
             captioned = _matrix(vlm, features, prompts, "caption", captions, plan.captions, self.batch_size)
             every = {picture: range(len(names)) for picture in plan.pictures}
             categorised = _matrix(vlm, features, prompts, "category", names, every, self.batch_size)
-        return self.measured(items, plan, captioned, np.array([len(ids) for ids in captions]), categorised)
+        return self.scored(items, plan, captioned, np.array([len(ids) for ids in captions]), categorised)
 
-    def measured(self, items: Sequence[Item], plan: Plan, captions: Array, tokens: Array, category: Array) -> Measured:
+    def scored(
+        self, items: Sequence[Item], plan: QuestionPlan, captions: Array, tokens: Array, category: Array
+    ) -> Measurement:
         """Score log-likelihoods: `captions` (n, n) of the captions, `category` (n, k) of the categories, by picture.
 
         tokens (n,): how many each caption has. Only what the plan asks is looked at.
         """
-        outcomes = {
+        credits = {
             "caption_choice": _in_groups(items, plan.groups, [choice(captions[np.ix_(g, g)]) for g in plan.groups]),
             "caption_choice_hard": _in_groups(items, plan.hard, [choice(captions[np.ix_(g, g)]) for g in plan.hard]),
             "retrieval": _in_groups(items, plan.groups, [retrieval(captions[np.ix_(g, g)]) for g in plan.groups]),
@@ -158,8 +160,8 @@ class Suite(Buildable):
             "category": _category(items, plan, choice(category[plan.pictures])),
         }
         likelihoods = {"captions": captions, "categories": category}
-        return Measured(
-            results.SuiteId(self.name, self.version, len(plan.captions)), outcomes, self.groups, likelihoods
+        return Measurement(
+            results.SuiteId(self.name, self.version, len(plan.captions)), credits, self.groups, likelihoods
         )
 
 
@@ -226,10 +228,10 @@ def _rows(features: Tensor, asked: Mapping[int, Sequence[int]]) -> list[_Row]:
 
 def _in_groups(
     items: Sequence[Item], groups: Sequence[Sequence[int]], credits: Sequence[Array], chance: float | None = None
-) -> Outcome:
+) -> ItemCredits:
     """Own and shuffled credits of all groups; items of a group are one cluster."""
     sources = np.array([items[number].source for group in groups for number in group])
-    return Outcome(
+    return ItemCredits(
         items=np.array([number for group in groups for number in group]),
         credit=np.concatenate([np.diag(found) for found in credits]),
         shuffled=np.concatenate([np.diag(np.roll(found, -1, axis=0)) for found in credits]),
@@ -240,13 +242,13 @@ def _in_groups(
     )
 
 
-def _category(items: Sequence[Item], plan: Plan, credit: Array) -> Outcome:
+def _category(items: Sequence[Item], plan: QuestionPlan, credit: Array) -> ItemCredits:
     """The credits (pictures, categories) of what has one of the categories; each picture is a cluster of its own."""
     rows = [row for row, number in enumerate(plan.pictures) if items[number].category in plan.categories]
     shown = np.concatenate([np.roll(group, -1) for group in np.arange(len(credit)).reshape(len(plan.groups), -1)])
     numbers = np.array(plan.pictures)[rows]
     own = [plan.categories.index(str(items[number].category)) for number in numbers]
-    return Outcome(
+    return ItemCredits(
         items=numbers,
         credit=credit[rows, own],
         shuffled=credit[shown[rows], own],

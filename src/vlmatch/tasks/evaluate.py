@@ -11,8 +11,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 from torch import Tensor
 
-from vlmatch.benchmarks.measured import Measured
-from vlmatch.benchmarks.suite import Suite
+from vlmatch.benchmarks.measurement import Measurement
+from vlmatch.benchmarks.suite import BenchmarkSuite
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
@@ -31,11 +31,12 @@ from vlmatch.results import (
     write_file,
 )
 from vlmatch.tracking import Tracker
-from vlmatch.vlm.course import Fitted, milestones
-from vlmatch.vlm.features import features_of
-from vlmatch.vlm.fit import COURSE, FINAL, data_of
+from vlmatch.vlm.features import cached_features
+from vlmatch.vlm.fit import FINAL, MILESTONES, data_of
+from vlmatch.vlm.milestones import milestone_steps
 from vlmatch.vlm.runs import VLM_FOLDER, Run, finished, tracked
-from vlmatch.vlm.saved import load
+from vlmatch.vlm.saved import load_vlm
+from vlmatch.vlm.training_log import TrainingLog
 
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "peft")
 
@@ -49,13 +50,13 @@ def evaluate(config: DictConfig) -> None:
         raise VlmatchError(
             f"recipe={run.recipe['name']} has no `prompts` to ask the benchmarks with; measure it by lmms-eval"
         )
-    fitted = finished(folder)
-    if fitted is None:
+    log = finished(folder)
+    if log is None:
         raise VlmatchError(f"{run.name}: no finished training in '{folder}'; run task=train with the same settings")
     tracker = Tracker.of(config)
     parent = tracker.parent(run.parent, run.parent_tags)
     with tracker.run(run.name, run.tags, parent, again=tracked(folder)) as run_id:
-        measure(config, run, folder, fitted, tracker, run_id)
+        measure(config, run, folder, log, tracker, run_id)
 
 
 def has_result(config: DictConfig, folder: Path) -> bool:
@@ -69,7 +70,7 @@ def measurable(run: Run) -> bool:
     return bool(run.recipe.get("prompts"))
 
 
-def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker: Tracker, run_id: str) -> None:
+def measure(config: DictConfig, run: Run, folder: Path, log: TrainingLog, tracker: Tracker, run_id: str) -> None:
     """Measure the VLM in `folder` by this config's suite, write result and likelihoods there, log and print it."""
     started, saved = time.perf_counter(), folder / VLM_FOLDER
     questions = _Questions.of(config, run)
@@ -83,17 +84,17 @@ def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker:
     exact = {**run.llm, "dtype": "float32"}
     shared = None if run.recipe["lora"] else build(exact)  # adapters are put into the LLM itself
 
-    def measured(of: Path, part: float) -> Measured:
-        vlm = load(of, llm=shared or build(exact))
+    def measured(of: Path, part: float) -> Measurement:
+        vlm = load_vlm(of, llm=shared or build(exact))
         suite, asked = questions.suite, (questions.features, questions.items, questions.categories)
         return suite.evaluate(vlm, *asked, run.recipe["prompts"], part)
 
     earlier = tuple(
-        Milestone(step, fitted.loss_at(step), measured(saved / COURSE / str(step), questions.suite.course).mean.score)
-        for step in milestones(fitted.steps)
+        Milestone(step, log.loss_at(step), measured(saved / MILESTONES / str(step), questions.suite.course).mean.score)
+        for step in milestone_steps(log.steps)
     )
     final = measured(saved / FINAL, 1.0)
-    result = _result(run, fitted, questions, earlier, final, time.perf_counter() - started)
+    result = _result(run, log, questions, earlier, final, time.perf_counter() - started)
     final.keep(folder / LIKELIHOODS)
     write_file(folder / RESULT, result)
     tracker.log_result(run_id, result)
@@ -108,7 +109,7 @@ def measure(config: DictConfig, run: Run, folder: Path, fitted: Fitted, tracker:
 class _Questions:
     """What a VLM is asked: the suite, its items with their features (n, t, d), and the categories to choose from."""
 
-    suite: Suite
+    suite: BenchmarkSuite
     items: Sequence[Item]
     features: Tensor
     categories: Sequence[str]
@@ -118,9 +119,9 @@ class _Questions:
     @classmethod
     def of(cls, config: DictConfig, run: Run) -> "_Questions":
         split: Split = build(plain(config.split))
-        suite: Suite = build(plain(config.benchmark))
+        suite: BenchmarkSuite = build(plain(config.benchmark))
         items, pictures = suite.items(split), split.share(suite.share)
-        features, header = features_of(pictures, run.encoder, Store(config.store), plain(config.trainer))
+        features, header = cached_features(pictures, run.encoder, Store(config.store), plain(config.trainer))
         row = {item.id: number for number, item in enumerate(pictures)}
         categories = sorted({item.category for item in split.share(run.recipe["data"]) if item.category})
         asked = features[[row[item.id] for item in items]]
@@ -128,10 +129,15 @@ class _Questions:
 
 
 def _result(
-    run: Run, fitted: Fitted, questions: _Questions, earlier: tuple[Milestone, ...], final: Measured, seconds: float
+    run: Run,
+    log: TrainingLog,
+    questions: _Questions,
+    earlier: tuple[Milestone, ...],
+    final: Measurement,
+    seconds: float,
 ) -> Result:
     header, (_, cells, width) = questions.header, questions.features.shape
-    recipe, loss = run.recipe, fitted.loss_at(fitted.steps)
+    recipe, loss = run.recipe, log.loss_at(log.steps)
     return Result(
         encoder=header.recipe.model,
         llm=run.llm["name"],
@@ -145,11 +151,11 @@ def _result(
         benchmarks=final.benchmarks,
         groups=final.groups,
         mean=final.mean,
-        milestones=(*earlier, Milestone(fitted.steps, loss, final.mean.score)),
-        steps=fitted.steps,
+        milestones=(*earlier, Milestone(log.steps, loss, final.mean.score)),
+        steps=log.steps,
         loss=loss,
-        seconds=Seconds(fitted.seconds, seconds),
-        peak_bytes=fitted.peak_bytes,
+        seconds=Seconds(log.seconds, seconds),
+        peak_bytes=log.peak_bytes,
         config=run.fixed_recipe,
         machine=_machine(),
         libraries={library: version(library) for library in LIBRARIES},

@@ -5,8 +5,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from vlmatch.objects import plain, task
-from vlmatch.vlm.export import export as write
-from vlmatch.vlm.saved import description, load
+from vlmatch.vlm.export import export_llava
+from vlmatch.vlm.saved import description, load_vlm
 
 
 @task
@@ -15,7 +15,7 @@ def export(config: DictConfig) -> None:
     task = plain(config.task)
     run, to = Path(task["run"]), Path(task["to"])
     data = description(run)["recipe"]["stages"][-1]["data"]
-    notes = write(load(run), to, template=data.get("template"), pad=data.get("pad"))
+    notes = export_llava(load_vlm(run), to, template=data.get("template"), pad=data.get("pad"))
     print(f"{to}: a LLaVA checkpoint; transformers computes the logits that are computed here")
     for note in notes:
         print(f"note: {note}")

@@ -12,7 +12,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain, task
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.runs import Run
-from vlmatch.vlm.saved import description, load
+from vlmatch.vlm.saved import description, load_vlm
 from vlmatch.vlm.visual import VisualInput
 
 
@@ -67,7 +67,7 @@ def seeing(folder: Path, described: dict[str, Any]) -> VLM:
     """The VLM with its encoder, also where it was trained on cached features, on the GPU where there is one."""
     import torch
 
-    vlm = load(folder)
+    vlm = load_vlm(folder)
     if vlm.visual is None:
         vlm.visual = VisualInput(build(described["encoder"]), described["recipe"]["visual"]["what"])
     return vlm.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)

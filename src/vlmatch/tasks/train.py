@@ -17,12 +17,12 @@ from vlmatch.tasks.evaluate import has_result, measurable, measure
 from vlmatch.tracking import Tracker
 from vlmatch.vlm.budget import require_projector
 from vlmatch.vlm.building import build_vlm, feature_shape
-from vlmatch.vlm.course import Fitted
-from vlmatch.vlm.features import features_of
+from vlmatch.vlm.features import cached_features
 from vlmatch.vlm.fit import Training
-from vlmatch.vlm.material import Context, a_picture
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.runs import TRACKED, VLM_FOLDER, Run, finished, tracked
+from vlmatch.vlm.training_data import DataContext, a_picture
+from vlmatch.vlm.training_log import TrainingLog
 
 
 @task
@@ -51,13 +51,13 @@ def _train(config: DictConfig, run: Run) -> None:
     with tracker.run(run.name, run.tags, parent, again=tracked(folder)) as run_id:
         (folder / TRACKED).write_text(run_id)
         tracker.log_config(run_id, config)
-        fitted = finished(folder) or _fit(config, run, folder, logger=tracker.lightning_logger(run_id))
-        print(f"{run.name}: {fitted.steps} steps in {fitted.seconds:.0f} s, loss {fitted.loss_at(fitted.steps):.3f}")
+        log = finished(folder) or _fit(config, run, folder, logger=tracker.lightning_logger(run_id))
+        print(f"{run.name}: {log.steps} steps in {log.seconds:.0f} s, loss {log.loss_at(log.steps):.3f}")
         if config.task.measure and measurable(run):
-            measure(config, run, folder, fitted, tracker, run_id)
+            measure(config, run, folder, log, tracker, run_id)
 
 
-def _fit(config: DictConfig, run: Run, folder: Path, logger: Any) -> Fitted:
+def _fit(config: DictConfig, run: Run, folder: Path, logger: Any) -> TrainingLog:
     """Build the VLM and its data, and train."""
     trainer, cached = plain(config.trainer), run.recipe["visual"]["cached"]
     store = Store(config.store)
@@ -65,11 +65,11 @@ def _fit(config: DictConfig, run: Run, folder: Path, logger: Any) -> Fitted:
     encoder: Encoder | None = None if cached else build(run.encoder)
 
     def features(items: Sequence[Item]) -> Tensor:
-        return features_of(items, run.encoder, store, trainer)[0]
+        return cached_features(items, run.encoder, store, trainer)[0]
 
-    context = Context(llm.tokenizer, encoder, features)
-    materials = [build(stage["data"]).material(context) for stage in run.recipe["stages"]]
-    picture = a_picture(materials)
+    context = DataContext(llm.tokenizer, encoder, features)
+    datasets = [build(stage["data"]).load(context) for stage in run.recipe["stages"]]
+    picture = a_picture(datasets)
     shape = (
         (picture.shape[0], picture.shape[1])
         if encoder is None
@@ -77,4 +77,4 @@ def _fit(config: DictConfig, run: Run, folder: Path, logger: Any) -> Fitted:
     )
     require_projector(shape[1], llm.causal_lm.get_input_embeddings().weight.shape[1], run.recipe["projector"], trainer)
     vlm: VLM = build_vlm(run.recipe, llm, encoder, shape)
-    return Training(vlm, {**run.about, "shape": list(shape)}, folder / VLM_FOLDER, trainer, logger).fit(materials)
+    return Training(vlm, {**run.about, "shape": list(shape)}, folder / VLM_FOLDER, trainer, logger).fit(datasets)

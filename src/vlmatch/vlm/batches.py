@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vlmatch.errors import VlmatchError
-from vlmatch.vlm.material import Material, Numbered, Sample
 from vlmatch.vlm.model import Batch
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised, expanded
+from vlmatch.vlm.training_data import Numbered, Sample, TrainingData
 
 
 class Collate:
@@ -52,13 +52,13 @@ class Collate:
 
 
 class _Read(Dataset[tuple[Sample, list[Tensor]]]):
-    def __init__(self, material: Material) -> None:
-        self.material = material
+    def __init__(self, data: TrainingData) -> None:
+        self.data = data
 
     def __getitem__(self, numbered: Numbered) -> tuple[Sample, list[Tensor]]:
         part, number = numbered
-        sample = self.material.parts[part][1][number]
-        return sample, [self.material.pictures[i] for i in sample.images]
+        sample = self.data.parts[part][1][number]
+        return sample, [self.data.pictures[i] for i in sample.images]
 
 
 class Batches:
@@ -69,9 +69,9 @@ class Batches:
     """
 
     def __init__(
-        self, material: Material, batches: Sequence[Sequence[Numbered]], collate: Collate, workers: int = 0
+        self, data: TrainingData, batches: Sequence[Sequence[Numbered]], collate: Collate, workers: int = 0
     ) -> None:
-        self.material, self.batches, self.collate, self.workers = material, batches, collate, workers
+        self.data, self.batches, self.collate, self.workers = data, batches, collate, workers
         self.done = 0
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         loader = DataLoader(
-            _Read(self.material),
+            _Read(self.data),
             batch_sampler=self.batches[self.done :],  # type: ignore[arg-type]
             collate_fn=self.collate,
             num_workers=self.workers,

@@ -5,11 +5,11 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.items import Item, Split
-from vlmatch.vlm.material import Context, Data, Listed, Material, Sample
 from vlmatch.vlm.tokens import PLACE, answered, encode
+from vlmatch.vlm.training_data import DataContext, DataSource, Listed, Sample, TrainingData
 
 
-class SplitData(Data):
+class SplitData(DataSource):
     """Captions and categories of the items of one share, one part for each question.
 
     weights: each question's part of the mixture. prompts: the text of each, with '<image>' in it. 'caption' asks for
@@ -20,7 +20,7 @@ class SplitData(Data):
         self.split, self.items = split, split.share(share)
         self.weights, self.prompts = weights, prompts
 
-    def material(self, context: Context) -> Material:
+    def load(self, context: DataContext) -> TrainingData:
         """The samples of all items; the picture of an item has the item's number.
 
         Raises VlmatchError on a prompt without exactly one '<image>', on a question that is unknown or that no item
@@ -34,7 +34,7 @@ class SplitData(Data):
         parts = {
             question: (weight, self._part(question, context.tokenizer)) for question, weight in self.weights.items()
         }
-        return Material(parts, context.features(self.items), self.split.fingerprint)
+        return TrainingData(parts, context.features(self.items), self.split.fingerprint)
 
     def _part(self, question: str, tokenizer: Any) -> Listed:
         prompt = encode(tokenizer, prompt_of(self.prompts, question), special=True)

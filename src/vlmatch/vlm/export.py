@@ -26,7 +26,7 @@ TOLERANCE = 1e-4  # of the largest logit; what follows from the order of sums
 TOLERANCE_OF_HALF = 0.05  # where the LLM computes in 16 bits, and the comparison in 32
 
 
-def export(vlm: VLM, folder: Path, *, template: str | None = None, pad: Sequence[int] | None = None) -> list[str]:
+def export_llava(vlm: VLM, folder: Path, *, template: str | None = None, pad: Sequence[int] | None = None) -> list[str]:
     """Write `vlm` to `folder` for `LlavaForConditionalGeneration.from_pretrained` and `AutoProcessor`.
 
     The checkpoint is loaded back by transformers and must give the VLM's logits before it gets its name. LoRA is
@@ -136,7 +136,7 @@ def prefix_tokens(tower: TransformersEncoder) -> int:
 def compare(vlm: VLM, tower: TransformersEncoder, folder: Path, pad: Sequence[int] | None) -> list[str]:
     """Load the checkpoint in `folder` as anyone would, and compare its logits with the VLM's on a picture and a text.
 
-    Returns what `export` does. Raises VlmatchError where it computes something else.
+    Returns what `export_llava` does. Raises VlmatchError where it computes something else.
     """
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 

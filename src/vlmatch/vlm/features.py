@@ -13,7 +13,7 @@ from vlmatch.probes.items import Item
 from vlmatch.probes.shares import pairs_of
 
 
-def features_of(
+def cached_features(
     items: Sequence[Item],
     encoder: Mapping[str, Any],
     store: Store,

@@ -19,15 +19,16 @@ from vlmatch.files import renamed
 from vlmatch.processes import process_rank
 from vlmatch.vlm.batches import Batches, Collate, shared
 from vlmatch.vlm.budget import processes_of, require_memory
-from vlmatch.vlm.course import Course, Fitted
 from vlmatch.vlm.lora import add_lora, lora_state
-from vlmatch.vlm.material import Material, a_picture, schedule, steps_of
+from vlmatch.vlm.milestones import MilestoneSaver
 from vlmatch.vlm.model import VLM
-from vlmatch.vlm.saved import restore, save
+from vlmatch.vlm.saved import restore, save_vlm
 from vlmatch.vlm.sharding import FSDP, require_joined, require_no_adapters, strategy_of
 from vlmatch.vlm.stage import Optimisation, Stage, ends_step, used_memory
+from vlmatch.vlm.training_data import TrainingData, a_picture, schedule, steps_of
+from vlmatch.vlm.training_log import TrainingLog
 
-FINAL, COURSE, DONE, DATA = "final", "course", "training.json", "data.json"
+FINAL, MILESTONES, DONE, DATA = "final", "course", "training.json", "data.json"
 CHECKPOINTS = 8  # of a stage, but one every `MOST_STEPS` steps at least
 MOST_STEPS = 500
 
@@ -36,8 +37,8 @@ MOST_STEPS = 500
 class Training:
     """A VLM in training: all of it lies in `folder`.
 
-    `about` describes the VLM, for `saved.save`; it holds the recipe. `trainer` is the config of Lightning's trainer.
-    `logger` is Lightning's, or False.
+    `about` describes the VLM, for `saved.save_vlm`; it holds the recipe. `trainer` is the config of Lightning's
+    trainer. `logger` is Lightning's, or False.
     """
 
     vlm: VLM
@@ -46,8 +47,8 @@ class Training:
     trainer: Mapping[str, Any]
     logger: Any = False
 
-    def fit(self, materials: Sequence[Material]) -> Fitted:
-        """Train by the recipe's stages, each on its material, or do what is left of that.
+    def fit(self, datasets: Sequence[TrainingData]) -> TrainingLog:
+        """Train by the recipe's stages, each on its data, or do what is left of that.
 
         The finished VLM comes to lie in `final/`, and of a recipe with prompts, which benchmarks can be asked with,
         those at 1/8, 1/4 and 1/2 of the steps in `course/STEP/`.
@@ -58,21 +59,21 @@ class Training:
         require_joined(self.trainer)
         require_no_adapters(self.trainer, recipe)
         plan = [
-            steps_of(material, stage["steps"], stage["epochs"], stage["batch_size"])
-            for material, stage in zip(materials, recipe["stages"], strict=True)
+            steps_of(data, stage["steps"], stage["epochs"], stage["batch_size"])
+            for data, stage in zip(datasets, recipe["stages"], strict=True)
         ]
-        self._require_context(materials)
-        longest = [each.longest(self.vlm.tokens_per_image) for each in materials]
-        require_memory(self.vlm, recipe, self.trainer, longest, a_picture(materials))
-        self._require_same(materials)
+        self._require_context(datasets)
+        longest = [each.longest(self.vlm.tokens_per_image) for each in datasets]
+        require_memory(self.vlm, recipe, self.trainer, longest, a_picture(datasets))
+        self._require_same(datasets)
         if recipe["projector"].get("standardised"):
-            pictures = materials[0].pictures
+            pictures = datasets[0].pictures
             self.vlm.projector.standardise(torch.stack([pictures[i] for i in range(len(pictures))]))
-        fitted = Fitted((), 0.0, 0)
+        log = TrainingLog((), 0.0, 0)
         try:
-            for number, (material, steps) in enumerate(zip(materials, plan, strict=True)):
-                fitted += self._stage(number, material, steps, sum(plan[:number]), sum(plan))
-            save(self.vlm, self.folder / FINAL, self.about)
+            for number, (data, steps) in enumerate(zip(datasets, plan, strict=True)):
+                log += self._stage(number, data, steps, sum(plan[:number]), sum(plan))
+            save_vlm(self.vlm, self.folder / FINAL, self.about)
         except RuntimeError as error:
             if not _no_memory(error):
                 raise
@@ -81,27 +82,27 @@ class Training:
                 "same samples in smaller parts, or recipe.stages.N.gradient_checkpointing=true"
             ) from error
         if process_rank() == 0:
-            fitted.write(self.folder / DONE)
-        return fitted
+            log.write(self.folder / DONE)
+        return log
 
-    def _stage(self, number: int, material: Material, steps: int, before: int, in_all: int) -> Fitted:
+    def _stage(self, number: int, data: TrainingData, steps: int, before: int, in_all: int) -> TrainingLog:
         """One stage, unless it has been finished before."""
         settings = self.about["recipe"]["stages"][number]
         folder = self.folder / "stages" / f"{number + 1}-{settings['name']}"
         if "lora" in settings["trains"] and not lora_state(self.vlm.causal_lm):
             torch.manual_seed(self.about["recipe"]["seed"])
             add_lora(self.vlm.causal_lm, self.about["recipe"]["lora"])
-        done = Fitted.read(folder / DONE)
+        done = TrainingLog.read(folder / DONE)
         if done is not None:
             restore(self.vlm, folder)
             return done
-        prefixes = self._prefixes(settings, material)
+        prefixes = self._prefixes(settings, data)
         stage = Stage(self.vlm, self._optimisation(settings, steps), prefixes)
         callbacks: list[Callback] = [Checkpoints(folder, min(MOST_STEPS, max(1, steps // CHECKPOINTS)))]
         if self.about["recipe"].get("prompts"):
-            callbacks.append(Course(self.vlm, in_all, before, self.folder / COURSE, self.about))
+            callbacks.append(MilestoneSaver(self.vlm, in_all, before, self.folder / MILESTONES, self.about))
         trainer = self._trainer(settings, steps, callbacks)
-        batches = self._batches(settings, material, steps, trainer, prefixes)
+        batches = self._batches(settings, data, steps, trainer, prefixes)
         if settings["gradient_checkpointing"]:
             self.vlm.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
         elif self.vlm.causal_lm.is_activation_checkpointing:
@@ -110,17 +111,17 @@ class Training:
         trainer.fit(stage, batches, ckpt_path=last if last.is_file() else None, weights_only=True)
         if trainer.global_step < steps:
             raise SystemExit(143)
-        done = Fitted(tuple(stage.losses), stage.seconds, used_memory())
-        save(self.vlm, folder, self.about)
+        done = TrainingLog(tuple(stage.losses), stage.seconds, used_memory())
+        save_vlm(self.vlm, folder, self.about)
         if trainer.is_global_zero:
             done.write(folder / DONE)
             shutil.rmtree(last) if last.is_dir() else last.unlink(missing_ok=True)  # DeepSpeed's is a folder
         trainer.strategy.barrier()
         return done
 
-    def _require_same(self, materials: Sequence[Material]) -> None:
+    def _require_same(self, datasets: Sequence[TrainingData]) -> None:
         """Refuse to go on with data that a run was not begun with: the same settings may find others in a file."""
-        found = [each.fingerprint for each in materials]
+        found = [each.fingerprint for each in datasets]
         if data_of(self.folder) not in (None, found):
             raise VlmatchError(
                 f"'{self.folder}' was begun with other training data, though under the same settings; give back those, "
@@ -130,9 +131,9 @@ class Training:
             with renamed(self.folder / DATA) as temporary:
                 temporary.write_text(json.dumps(found))
 
-    def _require_context(self, materials: Sequence[Material]) -> None:
+    def _require_context(self, datasets: Sequence[TrainingData]) -> None:
         """Refuse samples that the LLM can't read to their end."""
-        longest = max(each.most(self.vlm.tokens_per_image) for each in materials)
+        longest = max(each.most(self.vlm.tokens_per_image) for each in datasets)
         context = getattr(self.vlm.causal_lm.config.get_text_config(), "max_position_embeddings", None)
         if context is not None and longest > context:
             raise VlmatchError(
@@ -145,27 +146,27 @@ class Training:
             settings["trains"], steps, settings["warm_up"], settings["weight_decay"], self.about["recipe"]["seed"]
         )
 
-    def _prefixes(self, settings: Mapping[str, Any], material: Material) -> tuple[tuple[int, ...], ...]:
+    def _prefixes(self, settings: Mapping[str, Any], data: TrainingData) -> tuple[tuple[int, ...], ...]:
         """The texts in front of pictures whose keys and values can be kept, since the LLM is frozen and whole."""
         frozen = not {"llm", "lora"} & set(settings["trains"]) and not settings["gradient_checkpointing"]
-        prefixes = material.prefixes() if frozen and self.trainer["strategy"] != FSDP else ()
+        prefixes = data.prefixes() if frozen and self.trainer["strategy"] != FSDP else ()
         return prefixes if self.vlm.cacheable(prefixes) else ()
 
     def _batches(
         self,
         settings: Mapping[str, Any],
-        material: Material,
+        data: TrainingData,
         steps: int,
         trainer: Trainer,
         prefixes: tuple[tuple[int, ...], ...],
     ) -> Batches:
         """The micro-batches of this process, whose samples go without the prefixes."""
-        blank = torch.zeros_like(material.pictures[0]) if len(material.pictures) else None
+        blank = torch.zeros_like(data.pictures[0]) if len(data.pictures) else None
         return Batches(
-            material,
+            data,
             [
                 part
-                for batch in schedule(material, steps, settings["batch_size"], self.about["recipe"]["seed"])
+                for batch in schedule(data, steps, settings["batch_size"], self.about["recipe"]["seed"])
                 for part in shared(batch, settings["accumulate"], trainer.global_rank, trainer.world_size)
             ],
             Collate(self.vlm.tokens_per_image, prefixes, blank),

@@ -15,8 +15,8 @@ from vlmatch.probes.images import MAX_PIXELS, ImageError, image_size, open_image
 from vlmatch.vlm.building import feature_shape
 from vlmatch.vlm.conversations import Conversations
 from vlmatch.vlm.entries import Entry, chosen, entry_of, fingerprint_of, read_items
-from vlmatch.vlm.material import Context, Data, Material, Sample
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised
+from vlmatch.vlm.training_data import DataContext, DataSource, Sample, TrainingData
 
 BYTES_PER_TOKEN = 4  # of English text, roughly: lengths are for grouping alone
 CHOICES = {
@@ -30,7 +30,7 @@ _READERS = 8  # threads that look at images
 log = logging.getLogger(__name__)
 
 
-class LlavaJson(Data):
+class LlavaJson(DataSource):
     """A recipe's data in LLaVA's format (Liu et al., 2023): LCS-558K, CC3M-595K, the mixture of 665K, or one's own.
 
     path: a json list, or lines of json (.jsonl), of {image, conversations: [{from, value}, ...]}; `image` is a path, a
@@ -77,7 +77,7 @@ class LlavaJson(Data):
         self.limit, self.sample, self.seed = limit, sample, seed
         self.max_pixels, self.pad = max_pixels, tuple(pad) if pad else None
 
-    def material(self, context: Context) -> Material:
+    def load(self, context: DataContext) -> TrainingData:
         """The samples that can be used, and their pictures; every entry and every image is checked first.
 
         Raises VlmatchError naming file and entry of the first that can't be used, unless such are skipped.
@@ -93,7 +93,7 @@ class LlavaJson(Data):
         paths = sorted({image for entry in kept for image in entry.images})
         samples = LazySamples(kept, paths, conversations, self.file.name, self.max_length, tokens_per_image)
         pictures = ImageFiles(self.folder, paths, context.encoder, self.max_pixels, self.pad)
-        return Material({self.file.stem: (1.0, samples)}, pictures, fingerprint_of(kept))
+        return TrainingData({self.file.stem: (1.0, samples)}, pictures, fingerprint_of(kept))
 
     def _read(self, skipped: "Skipped") -> Iterator[Entry]:
         """The chosen entries that hold what they must."""

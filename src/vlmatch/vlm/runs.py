@@ -11,8 +11,8 @@ from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 from vlmatch.moved import to_first_names
 from vlmatch.results import RESULT
-from vlmatch.vlm.course import Fitted
 from vlmatch.vlm.fit import DONE
+from vlmatch.vlm.training_log import TrainingLog
 
 IDENTITY = "run.json"
 VLM_FOLDER = "vlm"  # what the training itself keeps
@@ -116,9 +116,9 @@ class Run:
         return folder
 
 
-def finished(folder: Path) -> Fitted | None:
+def finished(folder: Path) -> TrainingLog | None:
     """What the training in `folder` came to; None where it has not finished."""
-    return Fitted.read(folder / VLM_FOLDER / DONE)
+    return TrainingLog.read(folder / VLM_FOLDER / DONE)
 
 
 def tracked(folder: Path) -> str | None:

@@ -23,7 +23,7 @@ from vlmatch.vlm.sharding import gathered
 DESCRIPTION = "vlm.json"
 
 
-def save(vlm: VLM, folder: Path, about: Mapping[str, Any]) -> None:
+def save_vlm(vlm: VLM, folder: Path, about: Mapping[str, Any]) -> None:
     """Write projector, adapters, and LLM and encoder where they were trained; the description comes last.
 
     about: plain values, with the configs of 'encoder' and 'llm', the 'recipe', and 'shape' (features an image, width).
@@ -40,8 +40,8 @@ def save(vlm: VLM, folder: Path, about: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps({"format": 1, **about}, indent=1))
 
 
-def load(folder: Path, *, llm: LanguageModel | None = None) -> VLM:
-    """The VLM that `save` wrote; `llm`: the one of its description, where it has been loaded already.
+def load_vlm(folder: Path, *, llm: LanguageModel | None = None) -> VLM:
+    """The VLM that `save_vlm` wrote; `llm`: the one of its description, where it has been loaded already.
 
     Raises VlmatchError where the folder holds no whole VLM, NotHereError where its encoder or LLM can't be had.
     """

@@ -16,7 +16,9 @@ from vlmatch.probes.shares import pairs_of
 PERMISSIVE = ("Apache-2.0", "MIT", "BSD", "BSD-2-Clause", "BSD-3-Clause")
 
 
-def features_of(items: Sequence[Item], backbone: Mapping[str, Any], store: Store, trainer: Mapping[str, Any]) -> Tensor:
+def backbone_features(
+    items: Sequence[Item], backbone: Mapping[str, Any], store: Store, trainer: Mapping[str, Any]
+) -> Tensor:
     """Features of the items by the backbone of this yaml, (n, d); computed once a source, for all heads over it.
 
     Raises VlmatchError where the backbone's licence is not a permissive one.

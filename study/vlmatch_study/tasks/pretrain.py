@@ -16,7 +16,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.files import sha256_of_file
 from vlmatch.objects import build, plain, task
 from vlmatch.probes.items import Item
-from vlmatch_study.pretraining.backbone import features_of
+from vlmatch_study.pretraining.backbone import backbone_features
 from vlmatch_study.pretraining.fit import fit
 from vlmatch_study.pretraining.kept import Card, keep, size_of, weights_in
 from vlmatch_study.pretraining.material import Material, held_apart, training_items
@@ -82,7 +82,7 @@ def _material(items: Sequence[Item], recipe: dict[str, Any], config: DictConfig)
     if not recipe["parts"]:
         return Material.images(items, recipe["image_size"])
     (backbone,) = recipe["parts"]
-    return Material.of(items, features_of(items, backbone, Store(config.store), plain(config.trainer)))
+    return Material.of(items, backbone_features(items, backbone, Store(config.store), plain(config.trainer)))
 
 
 def _fingerprint(recipe: dict[str, Any], split: str) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vlmatch.benchmarks.choices import choice
-from vlmatch.benchmarks.measured import Measured, Outcome, standard_error
-from vlmatch.benchmarks.suite import CHOICES, Suite
+from vlmatch.benchmarks.measurement import ItemCredits, Measurement, standard_error
+from vlmatch.benchmarks.suite import CHOICES, BenchmarkSuite
 from vlmatch.probes.items import Item
 
 KINDS = ("animals", "flags", "food", "tools")
@@ -25,7 +25,7 @@ def drawn(random: np.random.Generator, per_source: int) -> list[Item]:
     ]
 
 
-def simulated(suite: Suite, random: np.random.Generator, per_source: int) -> Measured:
+def simulated(suite: BenchmarkSuite, random: np.random.Generator, per_source: int) -> Measurement:
     """A model that sees some pictures better than others, one source worse, and hardly any flag."""
     items = drawn(random, per_source)
     n = len(items)
@@ -34,10 +34,10 @@ def simulated(suite: Suite, random: np.random.Generator, per_source: int) -> Mea
     captions = random.normal(size=(n, n)) + 4 * random.normal(size=n) + np.diag(skill)
     kinds = np.array([KINDS.index(str(item.category)) for item in items])
     category = random.normal(size=(n, 4)) + [1, 0, 2, 0] + skill[:, None] * np.eye(4)[kinds]
-    return suite.measured(items, suite.plan(items, KINDS), captions, random.integers(1, 6, n), category)
+    return suite.scored(items, suite.plan(items, KINDS), captions, random.integers(1, 6, n), category)
 
 
-def test_standard_errors_are_those_of_repeated_draws(make_suite: Callable[..., Suite]) -> None:
+def test_standard_errors_are_those_of_repeated_draws(make_suite: Callable[..., BenchmarkSuite]) -> None:
     suite = make_suite(group=8, hard_group=4)
     random = np.random.default_rng(0)
     runs = [simulated(suite, random, 64).to_json() for _ in range(120)]
@@ -59,21 +59,21 @@ def test_standard_errors_are_those_of_repeated_draws(make_suite: Callable[..., S
 def test_groups_count_as_one_where_their_items_agree() -> None:
     credit = np.repeat([0.0, 1.0, 1.0, 0.0, 1.0, 1.0], 4)
     names = np.full(24, "clipart")
-    outcome = Outcome(
+    credits = ItemCredits(
         np.arange(24), credit, credit, np.repeat(np.arange(6), 4), sources=names, strata=names, chance=0.25
     )
     means = np.array([0, 1, 1, 0, 1, 1])
-    assert standard_error([(1.0, outcome)]) == pytest.approx(means.std(ddof=1) / np.sqrt(6))
-    assert standard_error([(1.0, outcome), (1.0, outcome)]) == pytest.approx(2 * means.std(ddof=1) / np.sqrt(6))
+    assert standard_error([(1.0, credits)]) == pytest.approx(means.std(ddof=1) / np.sqrt(6))
+    assert standard_error([(1.0, credits), (1.0, credits)]) == pytest.approx(2 * means.std(ddof=1) / np.sqrt(6))
 
 
 def test_sources_of_fixed_size_are_strata() -> None:
     credit = np.array([0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0])
     names = np.array(["a"] * 4 + ["b"] * 6)
-    outcome = Outcome(np.arange(10), credit, credit, np.arange(10), sources=names, strata=names, chance=0.0)
+    credits = ItemCredits(np.arange(10), credit, credit, np.arange(10), sources=names, strata=names, chance=0.0)
     variance = 0.16 * credit[:4].var(ddof=1) / 4 + 0.36 * credit[4:].var(ddof=1) / 6
-    assert standard_error([(1.0, outcome)]) == pytest.approx(np.sqrt(variance))
-    assert outcome.by_source()["b"].score == pytest.approx(5 / 6)
+    assert standard_error([(1.0, credits)]) == pytest.approx(np.sqrt(variance))
+    assert credits.by_source()["b"].score == pytest.approx(5 / 6)
 
 
 def test_a_balanced_score_has_its_exact_chance_over_all_assignments() -> None:
@@ -83,7 +83,9 @@ def test_a_balanced_score_has_its_exact_chance_over_all_assignments() -> None:
 
     def score(order: tuple[int, ...], *, balanced: bool) -> float:
         own = credit[list(order), kinds]
-        found = Outcome(np.arange(7), own, own, np.arange(7), names, kinds.astype(str), chance=1 / 3, balanced=balanced)
+        found = ItemCredits(
+            np.arange(7), own, own, np.arange(7), names, kinds.astype(str), chance=1 / 3, balanced=balanced
+        )
         return found.score
 
     every = list(permutations(range(7)))
@@ -93,14 +95,14 @@ def test_a_balanced_score_has_its_exact_chance_over_all_assignments() -> None:
 
 @pytest.mark.parametrize(("signal", "score"), [(100.0, 1.0), (0.0, 0.0)])
 def test_a_model_that_sees_all_scores_one_and_a_blind_one_nothing(
-    make_suite: Callable[..., Suite], signal: float, score: float
+    make_suite: Callable[..., BenchmarkSuite], signal: float, score: float
 ) -> None:
     random = np.random.default_rng(0)
     suite, items = make_suite(), drawn(random, 16)
     kinds = np.array([KINDS.index(str(item.category)) for item in items])
     captions = random.normal(size=32) + signal * np.eye(32)
     category = random.normal(size=4) + signal * np.eye(4)[kinds]
-    found = suite.measured(items, suite.plan(items, KINDS), captions, np.ones(32), category).to_json()
+    found = suite.scored(items, suite.plan(items, KINDS), captions, np.ones(32), category).to_json()
     assert found["mean"] == {"score": pytest.approx(score, abs=1e-9), "standard_error": pytest.approx(0, abs=1e-9)}
     for name in CHOICES:
         measured = found["benchmarks"][name]
@@ -109,17 +111,17 @@ def test_a_model_that_sees_all_scores_one_and_a_blind_one_nothing(
     assert found["benchmarks"]["caption_gain"]["score"] == pytest.approx(signal)
 
 
-def test_shuffled_pictures_of_the_group_fall_below_chance(make_suite: Callable[..., Suite]) -> None:
+def test_shuffled_pictures_of_the_group_fall_below_chance(make_suite: Callable[..., BenchmarkSuite]) -> None:
     random = np.random.default_rng(1)
     suite, items = make_suite(), drawn(random, 16)
     category = random.normal(size=(32, 4))
-    found = suite.measured(items, suite.plan(items, KINDS), 9 * np.eye(32), np.ones(32), category).to_json()
+    found = suite.scored(items, suite.plan(items, KINDS), 9 * np.eye(32), np.ones(32), category).to_json()
     for name in ("caption_choice", "caption_choice_hard", "retrieval"):
         assert found["benchmarks"][name]["shuffled"] == 0
     assert found["benchmarks"]["caption_gain"]["shuffled"] == pytest.approx(-9 / 3)
 
 
-def test_plain_values_have_all_parts(make_suite: Callable[..., Suite]) -> None:
+def test_plain_values_have_all_parts(make_suite: Callable[..., BenchmarkSuite]) -> None:
     suite = make_suite()
     measured = simulated(suite, np.random.default_rng(0), 16)
     found = measured.to_json()

@@ -18,7 +18,7 @@ Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ItemCredits:
     """What m items earned in one benchmark, one entry an item in each array.
 
     items: their numbers among the measured ones. credit: what each earned. shuffled: what it earned with the next
@@ -46,7 +46,7 @@ class Outcome:
         """The mean credit with shuffled pictures."""
         return float(self._weights() @ self.shuffled)
 
-    def by_source(self) -> dict[str, "Outcome"]:
+    def by_source(self) -> dict[str, "ItemCredits"]:
         """The same of each source that has two clusters or more in it; balanced over categories with two items there.
 
         The chance is that of the whole; with `balanced` it is exact for the whole alone, whose categories are those
@@ -84,7 +84,7 @@ class Outcome:
         weights: Array = 1.0 / total[inverse]
         return weights
 
-    def _only(self, within: NDArray[np.bool_]) -> "Outcome":
+    def _only(self, within: NDArray[np.bool_]) -> "ItemCredits":
         arrays: dict[str, Any] = {
             name: value[within] for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }
@@ -92,7 +92,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What a suite found of one VLM.
 
     composition: the benchmarks of each group of the mean. likelihoods: what all of it follows from, log-likelihoods in
@@ -100,14 +100,14 @@ class Measured:
     """
 
     suite: results.SuiteId
-    outcomes: Mapping[str, Outcome]
+    credits: Mapping[str, ItemCredits]
     composition: Mapping[str, Sequence[str]]
     likelihoods: Mapping[str, Array]
 
     @cached_property
     def benchmarks(self) -> dict[str, results.Benchmark]:
         """Each benchmark as it is reported."""
-        return {name: _described(outcome) for name, outcome in self.outcomes.items()}
+        return {name: _described(credits) for name, credits in self.credits.items()}
 
     @cached_property
     def groups(self) -> dict[str, results.Group]:
@@ -142,39 +142,39 @@ class Measured:
 
     def _weighted(self, parts: Sequence[str]) -> list[tuple[float, str]]:
         """By how much a group's score moves with the score of each of its benchmarks."""
-        return [(1 / (len(parts) * (1 - self.outcomes[name].chance)), name) for name in parts]
+        return [(1 / (len(parts) * (1 - self.credits[name].chance)), name) for name in parts]
 
     def _combined(self, weighted: Sequence[tuple[float, str]]) -> results.Estimate:
-        found = [(weight, self.outcomes[name]) for weight, name in weighted]
+        found = [(weight, self.credits[name]) for weight, name in weighted]
         return results.Estimate(sum(w * (one.score - one.chance) for w, one in found), standard_error(found))
 
 
-def standard_error(parts: Sequence[tuple[float, Outcome]]) -> float:
+def standard_error(parts: Sequence[tuple[float, ItemCredits]]) -> float:
     """The standard error of a weighted sum of scores, over items as they were drawn, by the delta method.
 
     Each item moves the sum by its influence in all benchmarks together. Influences of items that are in one cluster of
     any of the benchmarks may be dependent, and their products are summed: the sandwich estimator with several
     clusterings (Cameron, Gelbach and Miller, 2011). For one benchmark it is the standard error of the groups' means.
     """
-    n = 1 + max(int(outcome.items.max()) for _, outcome in parts)
+    n = 1 + max(int(credits.items.max()) for _, credits in parts)
     moved = np.zeros(n)
     related = np.eye(n, dtype=bool)
-    for weight, outcome in parts:
-        moved[outcome.items] += weight * outcome.influence()
-        related[np.ix_(outcome.items, outcome.items)] |= outcome.clusters[:, None] == outcome.clusters
+    for weight, credits in parts:
+        moved[credits.items] += weight * credits.influence()
+        related[np.ix_(credits.items, credits.items)] |= credits.clusters[:, None] == credits.clusters
     return math.sqrt(max(0.0, float(moved @ related @ moved)))
 
 
-def _described(outcome: Outcome) -> results.Benchmark:
+def _described(credits: ItemCredits) -> results.Benchmark:
     by_source = {
         source: results.SourceEstimate(part.score, standard_error([(1.0, part)]), len(part.items))
-        for source, part in outcome.by_source().items()
+        for source, part in credits.by_source().items()
     }
     return results.Benchmark(
-        outcome.score,
-        standard_error([(1.0, outcome)]),
-        chance=outcome.chance,
-        shuffled=outcome.score_shuffled,
-        n=len(outcome.items),
+        credits.score,
+        standard_error([(1.0, credits)]),
+        chance=credits.chance,
+        shuffled=credits.score_shuffled,
+        n=len(credits.items),
         by_source=by_source,
     )

@@ -69,7 +69,7 @@ class Listed(list[Sample]):
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """Parts by name, each with its weight in the mixture, and the pictures that their samples number.
 
     fingerprint: of what they were read from, so that a run does not go on with other data.
@@ -112,7 +112,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Context:
+class DataContext:
     """What a recipe's data are made with: the LLM's tokenizer, the encoder that images are prepared for (None: its
     features are cached), and what gives the features of the split's items, (n, t, d)."""
 
@@ -121,11 +121,11 @@ class Context:
     features: Callable[[Sequence[Item]], Tensor]
 
 
-class Data(Buildable, ABC):
+class DataSource(Buildable, ABC):
     """A recipe's `data`: an object that a yaml names by `_target_`."""
 
     @abstractmethod
-    def material(self, context: Context) -> Material:
+    def load(self, context: DataContext) -> TrainingData:
         """Samples and pictures, checked before anything expensive starts."""
 
 
@@ -133,23 +133,23 @@ Numbered = tuple[str, int]
 """A sample: its part and its number in there."""
 
 
-def schedule(material: Material, steps: int, batch_size: int, seed: int) -> list[list[Numbered]]:
+def schedule(data: TrainingData, steps: int, batch_size: int, seed: int) -> list[list[Numbered]]:
     """The samples of each of `steps` batches; all of it follows from the seed.
 
     Each part is gone through in a random order, and again in another one, as often as its weight asks. Samples of
     about one length come into one batch: they are sorted within `BUCKET` batches, whose order is drawn again.
     """
     generator = torch.Generator().manual_seed(seed)
-    streams = {name: _stream(len(samples), generator) for name, (_, samples) in material.parts.items()}
-    lengths = {name: samples.lengths for name, (_, samples) in material.parts.items()}
-    total = sum(weight for weight, _ in material.parts.values())
+    streams = {name: _stream(len(samples), generator) for name, (_, samples) in data.parts.items()}
+    lengths = {name: samples.lengths for name, (_, samples) in data.parts.items()}
+    total = sum(weight for weight, _ in data.parts.values())
     owed = dict.fromkeys(streams, 0.0)
     batches: list[list[Numbered]] = []
     while len(batches) < steps:
         drawn: list[Numbered] = []
         n = min(BUCKET, steps - len(batches))
         for _ in range(n * batch_size):
-            for name, (weight, _) in material.parts.items():
+            for name, (weight, _) in data.parts.items():
                 owed[name] += weight / total
             part = max(owed, key=lambda name: owed[name])
             owed[part] -= 1
@@ -160,24 +160,24 @@ def schedule(material: Material, steps: int, batch_size: int, seed: int) -> list
     return batches
 
 
-def a_picture(materials: Sequence[Material]) -> Tensor:
+def a_picture(datasets: Sequence[TrainingData]) -> Tensor:
     """One picture of them; VlmatchError where there is none."""
-    for material in materials:
-        if len(material.pictures):
-            return material.pictures[0]
+    for data in datasets:
+        if len(data.pictures):
+            return data.pictures[0]
     raise VlmatchError("recipe.stages: no sample of any stage has a picture; give data with 'image' in them")
 
 
-def steps_of(material: Material, steps: int | None, epochs: float | None, batch_size: int) -> int:
+def steps_of(data: TrainingData, steps: int | None, epochs: float | None, batch_size: int) -> int:
     """The number of steps that a recipe asks for; what does not fill a batch at the end of the data is left out.
 
     Raises VlmatchError unless one of both is given, and where the data don't fill one batch.
     """
     if (steps is None) == (epochs is None):
         raise VlmatchError(f"recipe.stages: steps={steps}, epochs={epochs}; give one of them and null for the other")
-    found = steps if steps is not None else int(material.size * (epochs or 0) // batch_size)
+    found = steps if steps is not None else int(data.size * (epochs or 0) // batch_size)
     if found < 1:
-        raise VlmatchError(f"recipe.stages: {material.size} samples don't fill one batch of {batch_size}")
+        raise VlmatchError(f"recipe.stages: {data.size} samples don't fill one batch of {batch_size}")
     return found
 
 

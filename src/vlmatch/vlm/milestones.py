@@ -1,0 +1,32 @@
+"""The VLM at 1/8, 1/4 and 1/2 of its training, saved so that its learning curve can be measured."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from vlmatch.vlm.model import VLM
+from vlmatch.vlm.saved import save_vlm
+
+PARTS = (1 / 8, 1 / 4, 1 / 2)
+
+
+def milestone_steps(steps: int) -> tuple[int, ...]:
+    """The steps at 1/8, 1/4 and 1/2 of a training."""
+    return tuple(sorted({max(1, round(part * steps)) for part in PARTS} - {steps}))
+
+
+class MilestoneSaver(Callback):
+    """Saves the VLM at the milestones of the whole training, as `folder`/STEP; `before`: steps of earlier stages."""
+
+    def __init__(self, vlm: VLM, steps: int, before: int, folder: Path, about: Mapping[str, Any]) -> None:
+        self.vlm, self.before, self.folder, self.about = vlm, before, folder, about
+        self.missing = set(milestone_steps(steps))
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Save after a milestone's step."""
+        step = self.before + trainer.global_step
+        if step in self.missing:  # by all processes: each may hold a part of the weights
+            self.missing.remove(step)  # with accumulation, several batches end at one step
+            save_vlm(self.vlm, self.folder / str(step), self.about)
