@@ -12,7 +12,7 @@ from scipy.linalg import helmert
 
 import vlmatch.cli  # noqa: F401  registers what the configuration's paths are resolved by
 from vlmatch import paths
-from vlmatch.embeddings.header import Recipe
+from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import Geometry, PairedGeometry
@@ -78,7 +78,7 @@ def real(n: int, *, seed: int = 0, encoders: set[str] | None = None, llms: set[s
     """
     images, captions = _stored()
     rows = _rows(len(captions[0].array), n, seed)
-    names = [found.header.recipe.model for found in images]
+    names = [found.header.spec.model for found in images]
     twins = [f"{name} noise" for name in names if name not in WITHOUT_TWIN]
     wanted = _chosen("--encoders", encoders, names + twins)
     sides: dict[str, tuple[Array, bool]] = {}
@@ -88,7 +88,7 @@ def real(n: int, *, seed: int = 0, encoders: set[str] | None = None, llms: set[s
             sides[name] = array[rows], found.header.control
         if f"{name} noise" in wanted:
             sides[f"{name} noise"] = noise_twin(array, np.random.default_rng([seed, position]))[rows], True
-    texts = {found.header.recipe.model: found.array[rows].astype(np.float64) for found in captions}
+    texts = {found.header.spec.model: found.array[rows].astype(np.float64) for found in captions}
     texts = {name: texts[name] for name in _chosen("--llms", llms, list(texts))}
     return _problems(sides, texts, f"{len(captions[0].array)} stamps")
 
@@ -128,11 +128,11 @@ def _stored() -> tuple[list[Embeddings], list[Embeddings]]:
 
 
 def _read(kind: str, config: Any, probe: Any) -> Embeddings:
-    recipe = Recipe.of(kind, plain(config[kind]), probe, str(config.trainer.precision))
-    found = Store(config.store).read(recipe)
+    spec = EmbeddingSpec.of(kind, plain(config[kind]), probe, str(config.trainer.precision))
+    found = Store(config.store).read(spec)
     if found is None:
         raise VlmatchError(
-            f"the store has no embeddings of {kind} '{recipe.model}' for {probe.key}; make them: {COMMAND}"
+            f"the store has no embeddings of {kind} '{spec.model}' for {probe.key}; make them: {COMMAND}"
         )
     return found
 

@@ -1,13 +1,13 @@
 """Rows with chosen scores, for the tests of ranking and report."""
 
-from vlmatch.embeddings.header import Header, Recipe
+from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.scores.rows import Row, Scored
 
 
 def header(kind: str, model: str, *, control: bool = False, rule: str = "cls", probe: str = "p-0") -> Header:
-    recipe = Recipe(kind, model, {}, 1, probe, "f" * 64, 10, "32-true")
+    spec = EmbeddingSpec(kind, model, {}, 1, probe, "f" * 64, 10, "32-true")
     licence = {"name": "MIT", "source": "", "how": "catalogue"}
-    return Header(recipe, recipe.fingerprint, 4, rule, control, 1_000_000, None, {}, licence, "0" * 64)
+    return Header(spec, spec.fingerprint, 4, rule, control, 1_000_000, None, {}, licence, "0" * 64)
 
 
 def row(encoder: str, llm: str = "llm", *, control: bool = False, rule: str = "cls", **scores: float) -> Row:

@@ -11,7 +11,7 @@ import yaml
 
 from made_results import result
 from vlmatch import paths, results
-from vlmatch.embeddings.header import Recipe
+from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.objects import build
 from vlmatch.results import SuiteId, write
 
@@ -125,8 +125,8 @@ def test_probe_and_recipes_are_those_that_the_configuration_gives(pipeline: dict
     assert probe.key == names["probe"]
     llm = yaml.safe_load((ROOT / "conf/llm/smollm2.yaml").read_text())
     encoder = yaml.safe_load((ROOT / "conf/encoder/mobilenetv2.yaml").read_text())
-    assert Recipe.of("llm", llm, probe, "32-true").slug == names["text"]
-    assert Recipe.of("encoder", encoder, probe, "32-true").slug == "paper"
+    assert EmbeddingSpec.of("llm", llm, probe, "32-true").slug == names["text"]
+    assert EmbeddingSpec.of("encoder", encoder, probe, "32-true").slug == "paper"
 
 
 @pytest.fixture

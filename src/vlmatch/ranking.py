@@ -96,7 +96,7 @@ def _ranking(group: tuple[str, str, str], rows: list[Row], selection: Sequence[s
         if len(rules) > 1
         else []
     )
-    return Ranking(*group, rows[0].image.recipe.n_pairs, llms, tuple(_agreements(llms)), tuple(warnings))
+    return Ranking(*group, rows[0].image.spec.n_pairs, llms, tuple(_agreements(llms)), tuple(warnings))
 
 
 def _llm_ranking(llm: str, rows: list[Row], selection: Sequence[str]) -> LlmRanking:

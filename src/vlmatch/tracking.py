@@ -149,7 +149,7 @@ class Tracker:
 
         now = get_current_time_millis()
         values = {**{name: scored.value for name, scored in row.scores.items()}, **costs}
-        params = {**_params("encoder", row.image), **_params("llm", row.text), "n_pairs": str(row.image.recipe.n_pairs)}
+        params = {**_params("encoder", row.image), **_params("llm", row.text), "n_pairs": str(row.image.spec.n_pairs)}
         self.client.log_batch(
             run_id,
             metrics=[Metric(name, value, now, 0) for name, value in values.items()],
@@ -211,8 +211,8 @@ class Tracker:
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.entities import DatasetInput, InputTag
 
-        recipe = row.image.recipe
-        dataset = MetaDataset(CodeDatasetSource(tags={}), name=recipe.probe, digest=recipe.probe_fingerprint[:36])
+        spec = row.image.spec
+        dataset = MetaDataset(CodeDatasetSource(tags={}), name=spec.probe, digest=spec.probe_fingerprint[:36])
         self.client.log_inputs(
             run_id, [DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "probe")])]
         )
@@ -234,9 +234,9 @@ def tags_of(config: DictConfig, **more: str) -> dict[str, str]:
 def _params(side: str, header: Header) -> dict[str, str]:
     """What tells the models of a sweep apart; MLflow's comparison page first plots the first three in this alphabet."""
     licence = "-" if header.control else header.licence["name"]
-    about = {"recipe": header.recipe.slug, "rule": header.rule, "dimension": header.dimension}
+    about = {"recipe": header.spec.slug, "rule": header.rule, "dimension": header.dimension}
     named = {f"{side}.{key}": str(value) for key, value in {**about, "n_parameters": header.n_parameters}.items()}
-    return {side: header.recipe.model, **named, f"licence.{side}": licence}
+    return {side: header.spec.model, **named, f"licence.{side}": licence}
 
 
 def _details(row: Row) -> dict[str, list[Any]]:

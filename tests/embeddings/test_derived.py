@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 import misbehaving
 from misbehaving import TRAINER, compute
 from vlmatch.embeddings.embed import embed
-from vlmatch.embeddings.header import Recipe
+from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import FILE, Store
 from vlmatch.errors import NotHereError, VlmatchError
-from vlmatch.objects import build, version_of
+from vlmatch.objects import admit, build, version_of
 from vlmatch.probes.pairs import ProbeSet
 
 PIXELS = {"_target_": "vlmatch.encoders.controls.Pixels", "name": "pixels", "size": 3, "feature": "paper"}
@@ -78,7 +78,7 @@ def test_a_fusion_is_its_parts_side_by_side(pictures: ProbeSet, tmp_path: Path) 
     assert fused.header.rule == "concatenated: pixels, pixels"
     assert fused.header.licence["name"] == "none stated + MIT"
     assert not fused.header.control, "one of two parts is a control"
-    assert fused.header.preprocessing == {part.header.recipe.model: part.header.preprocessing for part in alone}
+    assert fused.header.preprocessing == {part.header.spec.model: part.header.preprocessing for part in alone}
 
 
 def test_a_head_is_its_backbone_then_the_layers(pictures: ProbeSet, tmp_path: Path, head: dict[str, Any]) -> None:
@@ -186,7 +186,7 @@ def test_the_fingerprint_covers_the_parts(
     pictures: ProbeSet, head: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fingerprint(config: dict[str, Any]) -> str:
-        return Recipe.of("encoder", config, pictures, "32-true").fingerprint
+        return EmbeddingSpec.of("encoder", config, pictures, "32-true").fingerprint
 
     before = fingerprint(FUSED)
     assert fingerprint({**FUSED, "parts": [PIXELS, {**THUMBNAIL, "licence": {"name": "MIT"}}]}) == before
@@ -204,13 +204,14 @@ def test_the_fingerprint_covers_the_parts(
 
 
 def test_a_stranger_among_the_parts_is_refused(pictures: ProbeSet, tmp_path: Path) -> None:
-    with pytest.raises(VlmatchError, match="allow it by name"):
+    admit([])
+    with pytest.raises(VlmatchError, match="targets="):
         embed("encoder", FUSED, pictures, Store(tmp_path), TRAINER)
 
 
 def test_a_damaged_fusion_is_combined_again(pictures: ProbeSet, tmp_path: Path) -> None:
     first, _ = compute(FUSED, pictures, Store(tmp_path))
-    path = Store(tmp_path).folder(first.header.recipe) / FILE
+    path = Store(tmp_path).folder(first.header.spec) / FILE
     path.write_bytes(path.read_bytes()[:-4])
     again, cost = compute(FUSED, pictures, Store(tmp_path))
     assert cost.items == 0

@@ -1,5 +1,6 @@
 """Embedding: computed once, resumed after any kind of kill, never read when stale or damaged."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -14,9 +15,10 @@ import yaml
 from misbehaving import THUMBNAIL, TRAINER, compute, compute_elsewhere
 from vlmatch import paths
 from vlmatch.embeddings.embed import embed
-from vlmatch.embeddings.header import Recipe
+from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.store import FILE, Store
 from vlmatch.errors import VlmatchError
+from vlmatch.objects import admit
 from vlmatch.probes.pairs import ProbeSet
 
 
@@ -33,20 +35,20 @@ def test_rows_come_in_the_order_of_the_pairs(pictures: ProbeSet, tmp_path: Path)
 def test_the_second_time_nothing_is_computed(pictures: ProbeSet, tmp_path: Path) -> None:
     config = THUMBNAIL
     first, _ = compute(config, pictures, Store(tmp_path))
-    stored = (Store(tmp_path).folder(first.header.recipe) / FILE).read_bytes()
+    stored = (Store(tmp_path).folder(first.header.spec) / FILE).read_bytes()
     second, cost = compute({**config, "fail": ""}, pictures, Store(tmp_path / "other"))
     again, nothing = compute(config, pictures, Store(tmp_path))
     assert nothing.items == 0
     assert cost.items == len(pictures)
     np.testing.assert_array_equal(first.array, again.array)
     np.testing.assert_array_equal(first.array, second.array)
-    assert (Store(tmp_path).folder(first.header.recipe) / FILE).read_bytes() == stored
+    assert (Store(tmp_path).folder(first.header.spec) / FILE).read_bytes() == stored
 
 
 def test_equal_runs_write_equal_bytes(pictures: ProbeSet, tmp_path: Path) -> None:
     config = THUMBNAIL
     stores = [Store(tmp_path / name) for name in "ab"]
-    files = [s.folder(compute(config, pictures, s)[0].header.recipe) / FILE for s in stores]
+    files = [s.folder(compute(config, pictures, s)[0].header.spec) / FILE for s in stores]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert [path.name for path in files[0].parent.iterdir()] == [FILE]
 
@@ -55,11 +57,11 @@ def test_equal_runs_write_equal_bytes(pictures: ProbeSet, tmp_path: Path) -> Non
 def test_a_damaged_file_is_recomputed_never_used(pictures: ProbeSet, tmp_path: Path, change: str) -> None:
     config, store = THUMBNAIL, Store(tmp_path)
     first, _ = compute(config, pictures, store)
-    path = store.folder(first.header.recipe) / FILE
+    path = store.folder(first.header.spec) / FILE
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes({"truncate": bytes(data[: len(data) // 2]), "flip": bytes(data), "empty": b""}[change])
-    assert store.read(first.header.recipe) is None
+    assert store.read(first.header.spec) is None
     again, cost = compute(config, pictures, store)
     assert cost.items == len(pictures)
     np.testing.assert_array_equal(first.array, again.array)
@@ -67,16 +69,16 @@ def test_a_damaged_file_is_recomputed_never_used(pictures: ProbeSet, tmp_path: P
 
 def test_a_changed_caption_image_or_setting_makes_it_stale(pictures: ProbeSet, tmp_path: Path) -> None:
     config = THUMBNAIL
-    recipe = Recipe.of("encoder", config, pictures, "32-true")
+    spec = EmbeddingSpec.of("encoder", config, pictures, "32-true")
     fewer = type(pictures)("pictures", pictures.pairs[:-1], pictures.counts)
     others = [
-        Recipe.of("encoder", {**config, "seconds": 0.1}, pictures, "32-true"),
-        Recipe.of("encoder", config, pictures, "bf16-mixed"),
-        Recipe.of("encoder", config, fewer, "32-true"),
+        EmbeddingSpec.of("encoder", {**config, "seconds": 0.1}, pictures, "32-true"),
+        EmbeddingSpec.of("encoder", config, pictures, "bf16-mixed"),
+        EmbeddingSpec.of("encoder", config, fewer, "32-true"),
     ]
-    assert recipe.fingerprint not in {other.fingerprint for other in others}
-    same = Recipe.of("encoder", {**config, "licence": {"name": "MIT"}}, pictures, "32-true")
-    assert same.fingerprint == recipe.fingerprint
+    assert spec.fingerprint not in {other.fingerprint for other in others}
+    same = EmbeddingSpec.of("encoder", {**config, "licence": {"name": "MIT"}}, pictures, "32-true")
+    assert same.fingerprint == spec.fingerprint
 
 
 def test_a_new_version_of_the_loading_class_makes_it_stale(
@@ -93,11 +95,11 @@ def test_editing_a_local_checkpoint_makes_it_stale(pictures: ProbeSet, tmp_path:
     checkpoint = tmp_path / "model.safetensors"
     checkpoint.write_bytes(b"one")
     config = {**THUMBNAIL, "checkpoint": str(checkpoint)}
-    before = Recipe.of("encoder", config, pictures, "32-true").fingerprint
+    before = EmbeddingSpec.of("encoder", config, pictures, "32-true").fingerprint
     checkpoint.write_bytes(b"other")
-    assert Recipe.of("encoder", config, pictures, "32-true").fingerprint != before
+    assert EmbeddingSpec.of("encoder", config, pictures, "32-true").fingerprint != before
     checkpoint.unlink()  # the loader will say so: what is stored must not be served for it
-    assert Recipe.of("encoder", config, pictures, "32-true").fingerprint != before
+    assert EmbeddingSpec.of("encoder", config, pictures, "32-true").fingerprint != before
 
 
 @pytest.mark.parametrize("key", ["checkpoint", "repository"])
@@ -106,22 +108,22 @@ def test_a_path_without_a_slash_is_one_too(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine").write_bytes(b"one")
-    before = Recipe.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true").fingerprint
+    before = EmbeddingSpec.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true").fingerprint
     Path("mine").write_bytes(b"other")
-    assert Recipe.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true").fingerprint != before
+    assert EmbeddingSpec.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true").fingerprint != before
 
 
 @pytest.mark.parametrize("name", ["org/model", "../../x", "/tmp/x", ""])
 def test_a_name_that_would_lead_out_of_its_folder_is_refused(pictures: ProbeSet, name: str) -> None:
     with pytest.raises(VlmatchError, match=r"encoder\.name='.*' can't name a folder"):
-        Recipe.of("encoder", {**THUMBNAIL, "name": name}, pictures, "32-true")
+        EmbeddingSpec.of("encoder", {**THUMBNAIL, "name": name}, pictures, "32-true")
 
 
 def test_every_encoders_yaml_makes_a_recipe_with_nothing_here(pictures: ProbeSet) -> None:
     for path in sorted((paths.conf() / "encoder").glob("*.yaml")):
         config = yaml.safe_load(path.read_text())  # an ONNX node's name may look like an absolute path
         if "parts" not in config:
-            assert Recipe.of("encoder", config, pictures, "32-true").model == path.stem
+            assert EmbeddingSpec.of("encoder", config, pictures, "32-true").model == path.stem
 
 
 def test_an_output_that_is_not_n_by_d_is_one_line(pictures: ProbeSet, tmp_path: Path) -> None:
@@ -132,7 +134,8 @@ def test_an_output_that_is_not_n_by_d_is_one_line(pictures: ProbeSet, tmp_path: 
 
 def test_a_target_outside_the_package_must_be_allowed(pictures: ProbeSet, tmp_path: Path) -> None:
     config = THUMBNAIL
-    with pytest.raises(VlmatchError, match="allow it by name"):
+    admit([])
+    with pytest.raises(VlmatchError, match="targets="):
         embed("encoder", config, pictures, Store(tmp_path), TRAINER)
 
 
@@ -194,3 +197,11 @@ def test_spawned_processes_share_the_shards(pictures: ProbeSet, tmp_path: Path) 
     one, _ = compute(config, pictures, Store(tmp_path / "one"))
     two, _ = compute(config, pictures, Store(tmp_path / "two"), devices=2, strategy="ddp_spawn")
     np.testing.assert_array_equal(one.array, two.array)
+
+
+def test_a_stored_header_keeps_the_key_recipe_of_files_from_before(pictures: ProbeSet, tmp_path: Path) -> None:
+    header = compute(THUMBNAIL, pictures, Store(tmp_path))[0].header
+    plain = json.loads(header.to_json())
+    assert plain["recipe"]["model"] == "t"
+    assert "spec" not in plain
+    assert Header.from_json(header.to_json()) == header

@@ -205,8 +205,8 @@ def test_another_number_format_is_said_stored_and_has_its_own_place(
 ) -> None:
     found, _ = compute(THUMBNAIL, pictures, Store(tmp_path), precision="bf16-mixed")
     assert capsys.readouterr().out == "encoder 't': embedding 12 of 12 images, forward pass in bf16-mixed\n"
-    assert found.header.recipe.precision == "bf16-mixed"
-    assert found.header.recipe.slug == "paper_bf16-mixed"
+    assert found.header.spec.precision == "bf16-mixed"
+    assert found.header.spec.slug == "paper_bf16-mixed"
 
 
 def test_on_a_terminal_progress_is_a_bar_with_rate_and_time_left(

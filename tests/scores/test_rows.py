@@ -36,14 +36,14 @@ def test_rows_of_another_version_or_setting_are_left_out(pair, pictures, tmp_pat
     assert len(stored_rows(store, pictures.key, CONFIGS)) == 1
 
 
-def test_equal_embeddings_of_another_recipe_are_ranked_without_scoring_again(pair, pictures, tmp_path) -> None:
+def test_equal_embeddings_of_another_spec_are_ranked_without_scoring_again(pair, pictures, tmp_path) -> None:
     """As of a checkpoint that was copied: its time is another, its features are not."""
     store = Store(tmp_path)
     row = score_pair(*pair, CONFIGS, store)
     images, captions = pair
-    recipe = replace(images.header.recipe, version=images.header.recipe.version + 1)
-    again = Embeddings(images.array, replace(images.header, recipe=recipe, fingerprint=recipe.fingerprint))
-    write_array(store.folder(recipe) / FILE, again.array, {"header": again.header.to_json()})
+    spec = replace(images.header.spec, version=images.header.spec.version + 1)
+    again = Embeddings(images.array, replace(images.header, spec=spec, fingerprint=spec.fingerprint))
+    write_array(store.folder(spec) / FILE, again.array, {"header": again.header.to_json()})
     assert stored_rows(store, pictures.key, CONFIGS) == []
     assert score_pair(again, captions, CONFIGS, store).scores == row.scores
     (found,) = stored_rows(store, pictures.key, CONFIGS)
@@ -61,5 +61,5 @@ def test_the_same_features_of_an_encoder_of_another_size_are_scored_again(pair, 
 def test_rows_whose_embeddings_are_gone_are_left_out(pair, pictures, tmp_path) -> None:
     store = Store(tmp_path)
     score_pair(*pair, CONFIGS, store)
-    (store.folder(pair[0].header.recipe) / "embeddings.safetensors").unlink()
+    (store.folder(pair[0].header.spec) / "embeddings.safetensors").unlink()
     assert stored_rows(store, pictures.key, CONFIGS) == []

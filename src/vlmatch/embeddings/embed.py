@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vlmatch.embeddings.header import Header, Recipe
+from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.store import FILE, Array, Embeddings, Shards, Store, sha256_of, write_array
 from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
@@ -46,30 +46,30 @@ def embed(
     combined from their embeddings, which are stored under their own names; the cost is theirs.
     Raises NotHereError where the weights can't be had, VlmatchError where the output is not (n, d).
     """
-    recipe = Recipe.of(kind, config, probe, str(trainer["precision"]))
-    found = store.read(recipe)
+    spec = EmbeddingSpec.of(kind, config, probe, str(trainer["precision"]))
+    found = store.read(spec)
     if found is not None:
         return found, Cost()
     if config.get("parts"):
-        return _combine(recipe, config, probe, store, trainer)
-    shards = Shards(store.folder(recipe), recipe.fingerprint, len(probe), int(trainer["shard_size"]))
+        return _combine(spec, config, probe, store, trainer)
+    shards = Shards(store.folder(spec), spec.fingerprint, len(probe), int(trainer["shard_size"]))
     if process_rank() > 0:  # rank 0 of a torchrun holds the lock for all, until the array is whole
         _fill(build(config), probe, shards, trainer)
-        with store.locked(recipe):
-            found = store.read(recipe)
+        with store.locked(spec):
+            found = store.read(spec)
         if found is None:
-            raise VlmatchError(f"{kind} '{recipe.model}': rank 0 failed to write the embeddings; its message says why")
+            raise VlmatchError(f"{kind} '{spec.model}': rank 0 failed to write the embeddings; its message says why")
         return found, Cost()
-    with store.locked(recipe):
-        found = store.read(recipe)
+    with store.locked(spec):
+        found = store.read(spec)
         if found is not None:
             return found, Cost()
         started = time.perf_counter()
         _forget_gpu_bytes()
         model = build(config)
-        items = _announce(recipe, shards)
+        items = _announce(spec, shards)
         _fill(model, probe, shards, trainer)
-        embeddings = _finish(recipe, config, model, shards)
+        embeddings = _finish(spec, config, model, shards)
         return embeddings, Cost(time.perf_counter() - started, items, _gpu_bytes())
 
 
@@ -81,18 +81,18 @@ def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: Mapping[str, Any
         predict_missing(model, probe, shards, **{key: value for key, value in trainer.items() if key != "shard_size"})
 
 
-def _announce(recipe: Recipe, shards: Shards) -> int:
+def _announce(spec: EmbeddingSpec, shards: Shards) -> int:
     """Say what will be computed, and why if something was there; returns the number of items."""
     items = sum(len(shards.rows(shard)) for shard in shards.missing())
-    things = "images" if recipe.kind == "encoder" else "captions"
+    things = "images" if spec.kind == "encoder" else "captions"
     again = " (what is stored is stale or damaged)" if (shards.folder.parent / FILE).exists() else ""
-    dtype = "" if recipe.precision == "32-true" else f", forward pass in {recipe.precision}"
-    print(f"{recipe.kind} '{recipe.model}': embedding {items} of {shards.n_rows} {things}{dtype}{again}", flush=True)
+    dtype = "" if spec.precision == "32-true" else f", forward pass in {spec.precision}"
+    print(f"{spec.kind} '{spec.model}': embedding {items} of {shards.n_rows} {things}{dtype}{again}", flush=True)
     return items
 
 
 def _combine(
-    recipe: Recipe,
+    spec: EmbeddingSpec,
     config: Mapping[str, Any],
     probe: ProbeSet,
     store: Store,
@@ -102,18 +102,18 @@ def _combine(
     import torch
 
     model = build({**config, "parts": []})
-    embedded = [embed(recipe.kind, part, probe, store, trainer) for part in config["parts"]]
+    embedded = [embed(spec.kind, part, probe, store, trainer) for part in config["parts"]]
     parts = [part for part, _ in embedded]
-    with store.locked(recipe):
-        found = store.read(recipe)
+    with store.locked(spec):
+        found = store.read(spec)
         if found is None:
-            names = ", ".join(part.header.recipe.model for part in parts)
-            print(f"{recipe.kind} '{recipe.model}': made of the features of {names}", flush=True)
+            names = ", ".join(part.header.spec.model for part in parts)
+            print(f"{spec.kind} '{spec.model}': made of the features of {names}", flush=True)
             with torch.inference_mode():
                 array = model.combine([torch.from_numpy(part.array) for part in parts]).float().numpy()
             about = model.about([part.header.about for part in parts])
             licence = _joint_licence([asdict(licence_of(config)), *(dict(part.header.licence) for part in parts)])
-            found = _write(store.folder(recipe) / FILE, array, _header(recipe, array, about, licence))
+            found = _write(store.folder(spec) / FILE, array, _header(spec, array, about, licence))
     return found, sum((cost for _, cost in embedded), Cost())
 
 
@@ -127,18 +127,18 @@ def _joint_licence(licences: Sequence[Mapping[str, str]]) -> dict[str, str]:
     }
 
 
-def _finish(recipe: Recipe, config: Mapping[str, Any], model: Any, shards: Shards) -> Embeddings:
+def _finish(spec: EmbeddingSpec, config: Mapping[str, Any], model: Any, shards: Shards) -> Embeddings:
     array = shards.merged()
-    header = _header(recipe, array, About.of(model), asdict(licence_of(config)))
+    header = _header(spec, array, About.of(model), asdict(licence_of(config)))
     embeddings = _write(shards.folder.parent / FILE, array, header)
     shards.clear()
     return embeddings
 
 
-def _header(recipe: Recipe, array: Array, about: About, licence: Mapping[str, str]) -> Header:
+def _header(spec: EmbeddingSpec, array: Array, about: About, licence: Mapping[str, str]) -> Header:
     return Header(
-        recipe=recipe,
-        fingerprint=recipe.fingerprint,
+        spec=spec,
+        fingerprint=spec.fingerprint,
         dimension=array.shape[1],
         rule=about.rule,
         control=about.control,

@@ -20,11 +20,11 @@ FORMAT = 1
 _ABOUT = ("name", "licence", "control", "device_map")
 _PLACES = ("checkpoint", "repository")  # keys whose value is a path wherever there is something of that name
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
-HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever a recipe is made
+HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever an EmbeddingSpec is made
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EmbeddingSpec:
     """What is asked for: one model, embedding one probe set in one way.
 
     `settings` is the model's yaml without what changes no number, local paths by what they hold (see `_stamp`);
@@ -42,7 +42,7 @@ class Recipe:
 
     @classmethod
     def of(cls, kind: str, config: Mapping[str, Any], probe: ProbeSet, precision: str) -> Self:
-        """The recipe by which `config` (an encoder's or LLM's plain yaml) embeds `probe`.
+        """The spec of `probe` embedded by `config`, the plain yaml of an encoder or LLM.
 
         Raises VlmatchError where the model's name can't be that of a folder.
         """
@@ -77,7 +77,7 @@ class Recipe:
 class Header:
     """The description of one stored array, written into its safetensors file."""
 
-    recipe: Recipe
+    spec: EmbeddingSpec
     fingerprint: str
     dimension: int
     rule: str
@@ -93,18 +93,28 @@ class Header:
     def about(self) -> About:
         """What the model said of itself when it embedded."""
         return About(
-            self.recipe.model, self.rule, self.control, self.n_parameters, self.weights_sha256, self.preprocessing
+            self.spec.model, self.rule, self.control, self.n_parameters, self.weights_sha256, self.preprocessing
         )
 
     def to_json(self) -> str:
         """One JSON object, keys sorted: the same header is the same bytes."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        return json.dumps(self.plain(), sort_keys=True, ensure_ascii=False)
+
+    def plain(self) -> dict[str, Any]:
+        """The header as plain values; files keep the spec under its first name, 'recipe'."""
+        values = asdict(self)
+        return {"recipe": values.pop("spec"), **values}
 
     @classmethod
     def from_json(cls, text: str) -> "Header":
         """The inverse of `to_json`; raises ValueError, KeyError or TypeError on anything else."""
-        plain = json.loads(text)
-        return cls(**{**plain, "recipe": Recipe(**plain["recipe"])})
+        return cls.of_plain(json.loads(text))
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> "Header":
+        """The inverse of `plain`; raises ValueError, KeyError or TypeError on anything else."""
+        values = dict(plain)
+        return cls(spec=EmbeddingSpec(**values.pop("recipe")), **values)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The store: one folder a probe, model and recipe, with verified embeddings or the shards of an unfinished run."""
+"""The store: one folder a probe, model and spec, with verified embeddings or the shards of an unfinished run."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from vlmatch.embeddings.header import Header, Recipe
+from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 
@@ -33,19 +33,19 @@ class Embeddings:
 
 
 class Store:
-    """Embeddings on disk under `root/embeddings/<probe>/<model>/<recipe>/`."""
+    """Embeddings on disk under `root/embeddings/<probe>/<model>/<spec>/`."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
 
-    def folder(self, recipe: Recipe) -> Path:
-        """Where the embeddings of this recipe lie."""
-        return self.root / "embeddings" / recipe.probe / recipe.model / recipe.slug
+    def folder(self, spec: EmbeddingSpec) -> Path:
+        """Where the embeddings of this spec lie."""
+        return self.root / "embeddings" / spec.probe / spec.model / spec.slug
 
-    def read(self, recipe: Recipe) -> Embeddings | None:
+    def read(self, spec: EmbeddingSpec) -> Embeddings | None:
         """The embeddings, or None when they are absent, stale or damaged; nothing unverified is ever returned."""
-        found = read_file(self.folder(recipe) / FILE)
-        return found if found is not None and found.header.fingerprint == recipe.fingerprint else None
+        found = read_file(self.folder(spec) / FILE)
+        return found if found is not None and found.header.fingerprint == spec.fingerprint else None
 
     def headers(self, probe: str) -> Iterator[tuple[Path, Header]]:
         """Folder and header of every finished array of a probe set, sorted by folder; arrays are not read."""
@@ -55,9 +55,9 @@ class Store:
                 yield path.parent, header
 
     @contextlib.contextmanager
-    def locked(self, recipe: Recipe) -> Iterator[Path]:
-        """Hold the folder of this recipe against other processes; gives the folder."""
-        folder = self.folder(recipe)
+    def locked(self, spec: EmbeddingSpec) -> Iterator[Path]:
+        """Hold the folder of this spec against other processes; gives the folder."""
+        folder = self.folder(spec)
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the folder, not in it: the folder's bytes belong to DVC.
         with FileLock(folder.parent / f".{folder.name}.lock"):
@@ -117,7 +117,7 @@ class Shards:
         return range(shard * self.size, min((shard + 1) * self.size, self.n_rows))
 
     def missing(self) -> list[int]:
-        """The shards still to compute; one that is damaged or of another recipe counts as missing."""
+        """The shards still to compute; one that is damaged or of another spec counts as missing."""
         return [shard for shard in range(-(-self.n_rows // self.size)) if self.read(shard) is None]
 
     def write(self, shard: int, array: Array) -> None:

@@ -110,7 +110,7 @@ def _maps(llm: LlmRanking, store: Store) -> str | None:
     if llm.pick is None:
         return None
     row = next(ranked.row for ranked in llm.encoders if ranked.row.encoder == llm.pick.encoder)
-    images, captions = store.read(row.image.recipe), store.read(row.text.recipe)
+    images, captions = store.read(row.image.spec), store.read(row.text.spec)
     if images is None or captions is None:
         return None
     pair = PairedGeometry.angular(images.array, captions.array, n_parameters=row.image.n_parameters)

@@ -39,17 +39,17 @@ class Row:
     @property
     def encoder(self) -> str:
         """The encoder's name."""
-        return self.image.recipe.model
+        return self.image.spec.model
 
     @property
     def llm(self) -> str:
         """The LLM's name."""
-        return self.text.recipe.model
+        return self.text.spec.model
 
     @property
     def group(self) -> tuple[str, str, str]:
         """Probe, image recipe and text recipe: rows are compared within one such group only."""
-        return self.image.recipe.probe, self.image.recipe.slug, self.text.recipe.slug
+        return self.image.spec.probe, self.image.spec.slug, self.text.spec.slug
 
 
 def score_pair(
@@ -125,8 +125,8 @@ def _same_embeddings(row: Row, image: Header, text: Header) -> bool:
 
 
 def _path(store: Store, image: Header, text: Header) -> Path:
-    name = "--".join(f"{header.recipe.model}.{header.recipe.slug}" for header in (image, text))
-    return store.root / "scores" / image.recipe.probe / f"{name}.json"
+    name = "--".join(f"{header.spec.model}.{header.spec.slug}" for header in (image, text))
+    return store.root / "scores" / image.spec.probe / f"{name}.json"
 
 
 def _read(path: Path) -> Row | None:
@@ -134,12 +134,17 @@ def _read(path: Path) -> Row | None:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         scores = {name: Scored(**scored) for name, scored in plain["scores"].items()}
-        image, text = (Header.from_json(json.dumps(plain[side])) for side in ("image", "text"))
+        image, text = (Header.of_plain(plain[side]) for side in ("image", "text"))
         return Row(image, text, scores)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
+def _plain(row: Row) -> dict[str, Any]:
+    scores = {name: asdict(scored) for name, scored in row.scores.items()}
+    return {"image": row.image.plain(), "text": row.text.plain(), "scores": scores}
+
+
 def _write(path: Path, row: Row) -> None:
     with renamed(path) as temporary:
-        temporary.write_text(json.dumps(asdict(row), indent=1, sort_keys=True), encoding="utf-8")
+        temporary.write_text(json.dumps(_plain(row), indent=1, sort_keys=True), encoding="utf-8")

@@ -139,7 +139,7 @@ def _result(
     header, (_, cells, width) = questions.header, questions.features.shape
     recipe, loss = run.recipe, log.loss_at(log.steps)
     return Result(
-        encoder=header.recipe.model,
+        encoder=header.spec.model,
         llm=run.llm["name"],
         data=recipe["data"],
         seed=recipe["seed"],

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from vlmatch.embeddings.embed import Cost, embed
-from vlmatch.embeddings.header import Header, Recipe
+from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.errors import VlmatchError
 from vlmatch.jobs import SCORED, PairStatus
@@ -32,7 +32,7 @@ def rank(config: DictConfig) -> PairStatus:
     if process_rank() > 0:
         return _other_rank(config, probe, store)
     precision = str(config.trainer.precision)
-    recipes = [Recipe.of(kind, plain(config[kind]), probe, precision).slug for kind in ("encoder", "llm")]
+    recipes = [EmbeddingSpec.of(kind, plain(config[kind]), probe, precision).slug for kind in ("encoder", "llm")]
     if not os.environ.get(SWEEP):
         terminal().print("\n".join(probe.data_sheet()), highlight=False, markup=False, soft_wrap=True)
     tracker = Tracker.of(config)
@@ -58,7 +58,7 @@ def rank_stored(config: DictConfig) -> PairStatus:
     probe = build(plain(config.probe))
     members = [(folder, header) for folder, header in store.headers(probe.key) if _wanted(config, header)]
     images, captions = (
-        [_read(folder) for folder, header in members if header.recipe.kind == kind] for kind in ("encoder", "llm")
+        [_read(folder) for folder, header in members if header.spec.kind == kind] for kind in ("encoder", "llm")
     )
     rows = [score_pair(*pair, plain(config.score), store) for pair in product(images, captions)]
     if not rows:
@@ -93,14 +93,14 @@ def _show(config: DictConfig, row: Row, costs: tuple[Cost, Cost], tracker: Track
 
 def _wanted(config: DictConfig, header: Header) -> bool:
     """Whether an array is of the recipe asked for and, with pool=experiment, of a model in the experiment's axes."""
-    kind = header.recipe.kind
+    kind = header.spec.kind
     asked = plain(config[kind])
     choices = ("feature",) if kind == "encoder" else ("layer", "pooling", "template")
-    if header.recipe.precision != config.trainer.precision:
+    if header.spec.precision != config.trainer.precision:
         return False
-    if any(key in asked and header.recipe.settings.get(key, asked[key]) != asked[key] for key in choices):
+    if any(key in asked and header.spec.settings.get(key, asked[key]) != asked[key] for key in choices):
         return False
-    return config.pool == "store" or header.recipe.model in _axis(kind)
+    return config.pool == "store" or header.spec.model in _axis(kind)
 
 
 def _axis(group: str) -> set[str]:
