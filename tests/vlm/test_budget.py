@@ -119,7 +119,8 @@ def test_what_does_not_fit_is_refused_in_one_line(vlm: VLM) -> None:
         f"recipe.stages.0 (align) needs about {budget.total / GIB:.3g} GiB on each device, which has"
     )
     for way in (
-        "recipe.stages.0.accumulate (now 4 samples at once)",
+        "4 samples at once",
+        "recipe.stages.0.accumulate",
         "gradient_checkpointing=true",
         "trainer=fsdp",
         "narrower encoder",

@@ -13,7 +13,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.tasks.export import export as task
 from vlmatch.vlm.conversations import VICUNA_SYSTEM, Conversations, Turn
 from vlmatch.vlm.export import export_llava, grown
-from vlmatch.vlm.llava_json import on_square
+from vlmatch.vlm.lazy_samples import on_square
 from vlmatch.vlm.lora import add_lora
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.saved import save_vlm

@@ -14,7 +14,8 @@ from PIL import Image
 from vlmatch.encoders.controls import Pixels
 from vlmatch.errors import VlmatchError
 from vlmatch.vlm.batches import Batches, Collate
-from vlmatch.vlm.llava_json import LlavaJson, cut, on_square
+from vlmatch.vlm.lazy_samples import cut, on_square
+from vlmatch.vlm.llava_json import LlavaJson
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised
 from vlmatch.vlm.training_data import DataContext, TrainingData, schedule
 

@@ -13,7 +13,7 @@ import made_vlms
 from made_vlms import LORA, TRAINER, run
 from vlmatch.errors import VlmatchError
 from vlmatch.messages import user_message
-from vlmatch.vlm import fit
+from vlmatch.vlm import checkpoints, fit
 from vlmatch.vlm.batches import Batches, Collate, at_once
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.model import VLM, Batch
@@ -61,7 +61,7 @@ def test_a_gradient_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "CHECKPOINTS", 4)
-    renamed, calls = fit.renamed, 0
+    renamed, calls = checkpoints.renamed, 0
 
     @contextmanager
     def full(path: Path) -> Iterator[Path]:
@@ -74,7 +74,7 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: py
                 yield temporary
 
     with monkeypatch.context() as patched:
-        patched.setattr(fit, "renamed", full)
+        patched.setattr(checkpoints, "renamed", full)
         with pytest.raises((OSError, RuntimeError)) as raised:
             run(tmp_path)
     assert "the disk is full; free some space" in str(user_message(raised.value))
@@ -82,6 +82,15 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: py
     assert [path.name for path in folder.iterdir()] == ["last.ckpt"]
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 3
     assert run(tmp_path)[1].steps == 12
+
+
+def test_a_stage_that_runs_out_of_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(VLM, "loss", full)
+    with pytest.raises(VlmatchError, match=r"recipe\.stages\.0 \(align\) .*recipe\.stages\.0\.accumulate"):
+        run(tmp_path)
 
 
 def test_an_error_that_nobody_foresaw_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vlmatch.errors import VlmatchError
 from vlmatch.vlm.batches import Collate
 from vlmatch.vlm.conversations import ASSISTANT, USER, Conversations, Turn
-from vlmatch.vlm.llava_json import on_square
+from vlmatch.vlm.lazy_samples import on_square
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.tokens import IGNORED, PLACE, Tokenised, expanded
 from vlmatch.vlm.training_data import Sample

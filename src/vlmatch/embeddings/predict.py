@@ -1,6 +1,5 @@
 """The embedding loop: Lightning predicts the shards that are missing, and each is on disk before the next begins."""
 
-import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,9 +14,10 @@ from vlmatch.embeddings.decoded import DECODED
 from vlmatch.embeddings.progress import EmbeddingProgress
 from vlmatch.embeddings.store import Shards
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.lightning import quiet_lightning
+from vlmatch.memory import EMBEDDING_ADVICE, is_out_of_memory
 from vlmatch.probes.pairs import ProbeSet
 
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # PyTorch on GPUs and CPUs
 _COMPILERS = ("torch._dynamo", "torch._inductor")
 
 
@@ -89,7 +89,7 @@ class Embedding(LightningModule):
                         f"{self.model.kind} '{self.model.name}': torch.compile failed ({one_line(error)[:160]}); "
                         "trainer.compile=false does without"
                     ) from error
-                if not _out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._at_once_halved(n, error)
             if torch.cuda.is_available():  # after the exception, which holds the tensors of the failed pass
@@ -100,8 +100,8 @@ class Embedding(LightningModule):
         tried = min(n, self.at_once)
         if tried == 1:
             raise VlmatchError(
-                f"{self.model.kind} '{self.model.name}': out of memory with one of the {things} at a time; choose a "
-                "smaller model, a shorter number format (trainer.precision=bf16-mixed) or another device"
+                f"{self.model.kind} '{self.model.name}': out of memory with one of the {things} at a time; "
+                f"{EMBEDDING_ADVICE}"
             ) from error
         self.at_once = tried // 2
         print(
@@ -156,15 +156,12 @@ def predict_missing(
     """
     if shards.size % batch_size:
         raise VlmatchError(f"trainer.shard_size={shards.size} is not a multiple of trainer.batch_size={batch_size}")
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # else a dozen lines a model about what is as meant
     module = Embedding(
         model.eval(), probe, shards, batch_size=batch_size, num_workers=num_workers, compile_model=compile
     )
     todo = sum(len(shards.rows(shard)) for shard in shards.missing())
     things = "images" if model.kind == "encoder" else "captions"
-    # Restores the filters, too: those that threads set and take back while they decode come back out of order.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
+    with quiet_lightning():
         warnings.filterwarnings("ignore", module="PIL")
         Trainer(
             **trainer,
@@ -186,9 +183,3 @@ def _piece(inputs: Any, start: int, end: int) -> Any:
     if isinstance(inputs, list | tuple):
         return [_piece(value, start, end) for value in inputs]
     return inputs[start:end]
-
-
-def _out_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)

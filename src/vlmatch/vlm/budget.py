@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
+from vlmatch.memory import training_advice
 from vlmatch.vlm.batches import at_once
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.projector import Projector
@@ -57,9 +58,7 @@ def require_memory(
             parts = ", ".join(f"{name} {value / GIB:.3g}" for name, value in vars(budget).items())
             raise VlmatchError(
                 f"recipe.stages.{number} ({stage['name']}) needs about {budget.total / GIB:.3g} GiB on each device, "
-                f"which has {available / GIB:.3g} ({parts}); give a larger recipe.stages.{number}.accumulate "
-                f"(now {samples} samples at once), recipe.stages.{number}.gradient_checkpointing=true, trainer=fsdp on "
-                "more GPUs, or a narrower encoder"
+                f"which has {available / GIB:.3g} ({parts}; {samples} samples at once); {training_advice(number)}"
             )
         budgets.append(budget)
     return budgets

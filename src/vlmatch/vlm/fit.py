@@ -1,30 +1,30 @@
 """The training of a VLM: a recipe's stages one after the other by Lightning, from where a killed run stopped."""
 
 import json
-import logging
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
-from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning import Callback, Trainer
 
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
+from vlmatch.lightning import quiet_lightning
+from vlmatch.memory import is_out_of_memory, training_advice
 from vlmatch.processes import process_rank
 from vlmatch.vlm.batches import Batches, Collate, shared
 from vlmatch.vlm.budget import processes_of, require_memory
+from vlmatch.vlm.checkpoints import AtomicCheckpointIO, Checkpoints
 from vlmatch.vlm.lora import add_lora, lora_state
 from vlmatch.vlm.milestones import MilestoneSaver
 from vlmatch.vlm.model import VLM
+from vlmatch.vlm.progress import StageBar
 from vlmatch.vlm.saved import restore, save_vlm
 from vlmatch.vlm.sharding import FSDP, require_joined, require_no_adapters, strategy_of
-from vlmatch.vlm.stage import Optimisation, Stage, ends_step, used_memory
+from vlmatch.vlm.stage import Optimisation, Stage, used_memory
 from vlmatch.vlm.training_data import TrainingData, a_picture, schedule, steps_of
 from vlmatch.vlm.training_log import TrainingLog
 
@@ -70,21 +70,22 @@ class Training:
             pictures = datasets[0].pictures
             self.vlm.projector.standardise(torch.stack([pictures[i] for i in range(len(pictures))]))
         log = TrainingLog((), 0.0, 0)
-        try:
-            for number, (data, steps) in enumerate(zip(datasets, plan, strict=True)):
+        for number, (data, steps) in enumerate(zip(datasets, plan, strict=True)):
+            try:
                 log += self._stage(number, data, steps, sum(plan[:number]), sum(plan))
-            save_vlm(self.vlm, self.folder / FINAL, self.about)
-        except RuntimeError as error:
-            if not _no_memory(error):
-                raise
-            raise VlmatchError(
-                "the training does not fit into memory; give a larger recipe.stages.N.accumulate, which takes the "
-                "same samples in smaller parts, or recipe.stages.N.gradient_checkpointing=true"
-            ) from error
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise VlmatchError(
+                    f"recipe.stages.{number} ({recipe['stages'][number]['name']}) ran out of memory; "
+                    f"{training_advice(number)}"
+                ) from error
+        save_vlm(self.vlm, self.folder / FINAL, self.about)
         if process_rank() == 0:
             log.write(self.folder / DONE)
         return log
 
+    @quiet_lightning()
     def _stage(self, number: int, data: TrainingData, steps: int, before: int, in_all: int) -> TrainingLog:
         """One stage, unless it has been finished before."""
         settings = self.about["recipe"]["stages"][number]
@@ -174,8 +175,6 @@ class Training:
         )
 
     def _trainer(self, settings: Mapping[str, Any], steps: int, callbacks: list[Callback]) -> Trainer:
-        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
         return Trainer(
             max_steps=steps,
             accumulate_grad_batches=settings["accumulate"],
@@ -189,59 +188,12 @@ class Training:
             deterministic="warn",
             use_distributed_sampler=False,
             enable_model_summary=False,
-            callbacks=[*callbacks, Bar(settings["name"])],
-            plugins=[] if str(self.trainer["strategy"]).startswith("deepspeed") else [Renamed()],
+            callbacks=[*callbacks, StageBar(settings["name"])],
+            plugins=[] if str(self.trainer["strategy"]).startswith("deepspeed") else [AtomicCheckpointIO()],
         )
-
-
-class Checkpoints(ModelCheckpoint):
-    """`last.ckpt` after every so many whole steps.
-
-    Lightning's own would also write one behind the first part of an accumulated step, in a run that goes on from a
-    checkpoint of the step before; the gradient of that part would then be lost.
-    """
-
-    def __init__(self, folder: Path, every: int) -> None:
-        super().__init__(folder, filename="last", every_n_train_steps=every, enable_version_counter=False)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Nothing within a step."""
-        if ends_step(trainer, batch_idx):
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
 def data_of(folder: Path) -> list[str] | None:
     """The fingerprints of the data that the stages of the VLM in `folder` were begun with; None where none are kept."""
     path = folder / DATA
     return list(json.loads(path.read_text())) if path.is_file() else None
-
-
-class Bar(RichProgressBar):
-    """A stage's steps by its name: Lightning's own counts epochs, which a number of steps has none of ('0/-2')."""
-
-    def __init__(self, stage: str) -> None:
-        super().__init__(leave=True)
-        self.stage = stage
-
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """All but the run's number, which is the last four digits of MLflow's."""
-        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
-
-    def _get_train_description(self, current_epoch: int) -> str:
-        return self.stage
-
-
-class Renamed(TorchCheckpointIO):
-    """Checkpoints that are renamed when whole: on a full disk the one before stays as it is."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write it beside `path` first."""
-        with renamed(Path(path)) as temporary, temporary.open("wb") as file:  # given a path, torch hides a full disk
-            torch.save(checkpoint, file)
-
-
-def _no_memory(error: RuntimeError) -> bool:
-    text = str(error).lower()
-    return any(said in text for said in ("out of memory", "can't allocate memory", "not enough memory"))

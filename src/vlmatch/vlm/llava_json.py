@@ -6,19 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-from torch import Tensor
-
-from vlmatch.encoders.base import Encoder
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import MAX_PIXELS, ImageError, image_size, open_image
 from vlmatch.vlm.building import feature_shape
 from vlmatch.vlm.conversations import Conversations
 from vlmatch.vlm.entries import Entry, chosen, entry_of, fingerprint_of, read_items
-from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised
-from vlmatch.vlm.training_data import DataContext, DataSource, Sample, TrainingData
+from vlmatch.vlm.lazy_samples import ImageFiles, LazySamples, cut
+from vlmatch.vlm.tokens import IGNORED
+from vlmatch.vlm.training_data import DataContext, DataSource, TrainingData
 
-BYTES_PER_TOKEN = 4  # of English text, roughly: lengths are for grouping alone
 CHOICES = {
     "bad_images": ("error", "skip"),
     "bad_conversations": ("error", "skip"),
@@ -185,87 +181,3 @@ class Skipped:
             log.warning("%s: %d of %d entries skipped (%s); %s", self.file, count, entries, key, self.first[key])
         if not kept:
             raise VlmatchError(f"{self.file}: no entry can be used; {next(iter(self.first.values()), 'there is none')}")
-
-
-class LazySamples:
-    """Entries as samples, tokenised each time that one is asked for; pictures are numbered by `paths`."""
-
-    def __init__(
-        self,
-        entries: Sequence[Entry],
-        paths: Sequence[str],
-        conversations: Conversations,
-        name: str,
-        max_length: int,
-        tokens_per_image: int,
-    ) -> None:
-        self.entries, self.conversations, self.name = entries, conversations, name
-        self.max_length, self.tokens_per_image = max_length, tokens_per_image
-        self.numbers = {path: number for number, path in enumerate(paths)}
-
-    @property
-    def lengths(self) -> Sequence[int]:
-        """How long each sample is, in tokens: its pictures' are counted, its text's estimated."""
-        return [
-            min(
-                self.max_length,
-                len(entry.images) * self.tokens_per_image
-                + sum(len(turn.text) for turn in entry.turns) // BYTES_PER_TOKEN,
-            )
-            for entry in self.entries
-        ]
-
-    def longest(self, tokens_per_image: int) -> int:
-        """The longest by estimate."""
-        return max(self.lengths)
-
-    def most(self, tokens_per_image: int) -> int:
-        """What samples are cut to."""
-        return self.max_length
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, number: int) -> Sample:
-        entry = self.entries[number]
-        tokens = cut(self.conversations.tokenised(entry.turns), self.max_length, self.tokens_per_image)
-        images = tuple(self.numbers[image] for image in entry.images)
-        return Sample(f"{self.name} entry {entry.number}", tokens, images[: tokens.images])
-
-
-class ImageFiles:
-    """Images of a folder by number, opened and prepared for the encoder each time that one is asked for."""
-
-    def __init__(
-        self, folder: Path, paths: Sequence[str], encoder: Encoder, max_pixels: int, pad: tuple[int, ...] | None
-    ) -> None:
-        self.folder, self.paths, self.encoder = folder, paths, encoder
-        self.max_pixels, self.pad = max_pixels, pad
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, number: int) -> Tensor:
-        try:
-            image = open_image(self.folder / self.paths[number], self.max_pixels)
-        except ImageError as error:  # which a worker process could not hand on: it takes more than a message
-            raise VlmatchError(str(error)) from error
-        return self.encoder.prepare(image if self.pad is None else on_square(image, self.pad))
-
-
-def cut(tokens: Tokenised, max_length: int, tokens_per_image: int) -> Tokenised:
-    """The first tokens, as many as fit into `max_length` when each picture takes `tokens_per_image`."""
-    length = 0
-    for place, token in enumerate(tokens.ids):
-        length += tokens_per_image if token == IMAGE else 1
-        if length > max_length:
-            return Tokenised(tokens.ids[:place], tokens.labels[:place])
-    return tokens
-
-
-def on_square(image: Image.Image, colour: tuple[int, ...]) -> Image.Image:
-    """The image in the middle of a square of its longer side."""
-    side = max(image.size)
-    square = Image.new("RGB", (side, side), (colour[0], colour[1], colour[2]))
-    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-    return square

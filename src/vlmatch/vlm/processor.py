@@ -10,7 +10,7 @@ from PIL import Image
 from vlmatch.encoders.transformers_models import TransformersEncoder
 from vlmatch.llms.templates import DAY
 from vlmatch.vlm.conversations import VICUNA_SYSTEM
-from vlmatch.vlm.llava_json import on_square
+from vlmatch.vlm.lazy_samples import on_square
 from vlmatch.vlm.tokens import PLACE, encode
 
 READ_PARTS = f"""\

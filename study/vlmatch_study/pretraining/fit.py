@@ -1,24 +1,22 @@
 """The training loop: Lightning's, with a checkpoint every few epochs, from which a killed run goes on alike."""
 
-import logging
-import warnings
 from pathlib import Path
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 
+from vlmatch.lightning import quiet_lightning
 from vlmatch_study.pretraining.objective import Objective
 
 CHECKPOINT_EPOCHS = 4
 
 
+@quiet_lightning()
 def fit(objective: Objective, *, epochs: int, checkpoints: Path, accelerator: str) -> float:
     """Train for `epochs`, or what is left of them; returns the mean loss of the last epoch.
 
     `checkpoints` is the run's own folder. Raises SystemExit(143) where SIGTERM ended the training early.
     """
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
     last = checkpoints / "last.ckpt"
     trainer = Trainer(
         max_epochs=epochs,

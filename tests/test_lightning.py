@@ -1,0 +1,34 @@
+"""Lightning's hints are off inside `quiet_lightning`, and the user's own settings are back afterwards."""
+
+import logging
+import warnings
+
+import pytest
+
+from vlmatch.lightning import quiet_lightning
+
+LOGGER = logging.getLogger("pytorch_lightning")
+
+
+@quiet_lightning()
+def failing() -> None:
+    assert not LOGGER.isEnabledFor(logging.WARNING)
+    assert LOGGER.isEnabledFor(logging.ERROR)
+    raise KeyError
+
+
+def test_the_users_settings_are_back_even_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LOGGER, "level", logging.DEBUG)
+    filters = list(warnings.filters)
+    with pytest.raises(KeyError):
+        failing()
+    assert LOGGER.level == logging.DEBUG
+    assert list(warnings.filters) == filters
+
+
+def test_warnings_of_others_are_still_shown() -> None:
+    modules = ("pytorch_lightning.trainer", "torch.nn")
+    with warnings.catch_warnings(record=True) as shown, quiet_lightning():
+        for module in modules:
+            warnings.warn_explicit(f"from {module}", UserWarning, filename="x.py", lineno=1, module=module)
+    assert [str(each.message) for each in shown] == ["from torch.nn"]
