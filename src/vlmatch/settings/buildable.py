@@ -1,0 +1,99 @@
+"""Settings of objects that a yaml names by `_target_`: keys that a whole kind shares have types, the rest is open."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from pydantic import ConfigDict, Field
+
+from vlmatch.objects import build, version_of
+from vlmatch.settings.node import Name, Node
+
+
+class ObjectSettings(Node):
+    """A class or function, by its `_target_`, and its arguments, which the class or function itself checks."""
+
+    model_config = ConfigDict(extra="allow")
+
+    target: str = Field(alias="_target_")
+
+    def build(self) -> Any:
+        """The object. Raises VlmatchError where its target may not be built or does not take these arguments."""
+        return build(self.plain())
+
+    def changed(self, **arguments: Any) -> Self:
+        """The same object with other arguments."""
+        return self.of(self.target, {**self.plain(), **arguments})
+
+
+class ModelSettings(ObjectSettings):
+    """An encoder or an LLM. Its open arguments are a mapping in `plain()` and nowhere else.
+
+    parts: the models whose features it combines; none for most.
+    """
+
+    kind: ClassVar[str]
+
+    name: Name
+    parts: Sequence[Self] = ()
+
+    @property
+    def version(self) -> int:
+        """The sum of the `version`s of its class and those of its parts: one is raised when numbers change."""
+        return version_of(self.plain())
+
+
+class EncoderSettings(ModelSettings):
+    """An encoder. feature: the rule by which tokens become one feature; `gridK` gives K x K of them."""
+
+    kind: ClassVar[str] = "encoder"
+
+    feature: str = "paper"
+
+
+class LlmSettings(ModelSettings):
+    """An LLM. layer, pooling, template: which hidden states become a caption's embedding. dtype: of its weights."""
+
+    kind: ClassVar[str] = "llm"
+
+    layer: int = -2
+    pooling: str = "last"
+    template: str = "{caption}"
+    dtype: str | None = None
+
+
+class ProbeSettings(ObjectSettings):
+    """A probe. The reader that `_target_` names checks its options, which are those of `probes.selection.Options`.
+
+    archive: the package that holds its data. split: the split that it is a share of.
+    """
+
+    name: Name | None = None
+    path: str | None = None
+    archive: ObjectSettings | None = None
+    split: ObjectSettings | None = None
+
+
+class SplitSettings(ObjectSettings):
+    """A division of data into shares. stamps, sources: where the data come from, for `task=fetch`."""
+
+    stamps: ProbeSettings | None = None
+    sources: Mapping[str, ObjectSettings] = {}
+
+
+class BenchmarkSettings(ObjectSettings):
+    """A suite of benchmarks; results of different versions never mix."""
+
+    name: Name
+    version: int
+
+
+class DataSettings(ObjectSettings):
+    """The training data of a stage. template, pad: how conversations are written and pictures padded, if they are."""
+
+    template: str | None = None
+    pad: Sequence[int] | None = None
+
+
+MODELS: Mapping[str, type[EncoderSettings] | type[LlmSettings]] = {
+    each.kind: each for each in (EncoderSettings, LlmSettings)
+}

@@ -1,0 +1,129 @@
+"""All settings of one command, read from Hydra's config once, at the start of a task."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Literal, Self, TypeVar, cast, get_type_hints, overload
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from pydantic import ConfigDict, PrivateAttr
+
+from vlmatch.configs import choices, groups, nearest
+from vlmatch.errors import VlmatchError
+from vlmatch.objects import plain
+from vlmatch.settings.buildable import (
+    BenchmarkSettings,
+    EncoderSettings,
+    LlmSettings,
+    ObjectSettings,
+    ProbeSettings,
+    SplitSettings,
+)
+from vlmatch.settings.node import Node, Place, shown
+from vlmatch.settings.recipe import RecipeSettings
+from vlmatch.settings.tasks import TaskSettings
+from vlmatch.settings.work import AnswerSettings, TrackingSettings, TrainerSettings
+
+Keys = TypeVar("Keys", bound=TaskSettings)
+N = TypeVar("N", bound=Node)
+
+
+class Section(Generic[N]):
+    """A group of the config that some tasks need, read when a task asks for it."""
+
+    def __init__(self, schema: type[N]) -> None:
+        self.schema = schema
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, instance: "Settings[Any]", owner: type) -> N: ...
+
+    def __get__(self, instance: "Settings[Any] | None", owner: type) -> "Self | N":
+        if instance is None:
+            return self
+        if self.name not in instance._sections:
+            instance._sections[self.name] = self._read(instance.config)
+        return cast("N", instance._sections[self.name])
+
+    def _read(self, config: DictConfig) -> N:
+        """Raises VlmatchError where the group is not chosen, and on a key that is missing, unknown or mistyped."""
+        if config.get(self.name) is None:
+            offered = nearest("", choices(self.name))
+            raise VlmatchError(f"{self.name}=null, but this task needs it; give {self.name}=NAME: {offered}")
+        return self.schema.of(self.name, plain(config[self.name]))
+
+
+class Settings(Node, Generic[Keys]):
+    """What a task is given: its own keys under `task`, and all other settings, typed and checked."""
+
+    model_config = ConfigDict(ignored_types=(Section,))
+
+    task: Keys
+    pool: Literal["auto", "store", "experiment"]
+    selection: Sequence[str]
+    score: Mapping[str, ObjectSettings]
+    trainer: TrainerSettings
+    tracking: TrackingSettings
+    answer: AnswerSettings
+    store: Place
+    data: Place
+    outputs: Place
+    results: Place | None = None
+    sources: Place | None = None
+    offline: bool = False
+    targets: Sequence[str] = ()
+
+    encoder = Section(EncoderSettings)
+    llm = Section(LlmSettings)
+    probe = Section(ProbeSettings)
+    recipe = Section(RecipeSettings)
+    split = Section(SplitSettings)
+    benchmark = Section(BenchmarkSettings)
+
+    _sections: dict[str, Node] = PrivateAttr(default_factory=dict)
+    _config: DictConfig = PrivateAttr()
+
+    @classmethod
+    def read(cls, config: DictConfig) -> Self:
+        """The settings in Hydra's config.
+
+        Raises VlmatchError on the first key that is missing, unknown or of a wrong type. The groups that only some
+        tasks need are read when a task asks for them.
+        """
+        sections = {name: part for name in dir(cls) if isinstance(part := getattr(cls, name, None), Section)}
+        keys = cls.keys()
+        for key in map(str, config):
+            if key not in (*keys, *sections, *groups()):
+                raise VlmatchError(f"{key}={shown(config[key])} is not a key of the config; {nearest(key, keys)}")
+        settings = cls.of("", {key: _plain(config, key) for key in keys if key in config})
+        settings._config = config
+        return settings
+
+    def require(self, *sections: str) -> None:
+        """Read these groups now, so that a wrong key in them ends the task before it has done any work."""
+        for section in sections:
+            getattr(self, section)
+
+    @property
+    def config(self) -> DictConfig:
+        """Hydra's config that these settings are from: to log it, and to compose further yamls with its values."""
+        return self._config
+
+
+def settings_for(function: Callable[[Any], Any], config: DictConfig) -> Any:
+    """What the function of a task is called with: the settings that it is annotated with, else Hydra's config."""
+    for hint in get_type_hints(function).values():
+        if isinstance(hint, type) and issubclass(hint, Settings):
+            return hint.read(config)
+    return config
+
+
+def _plain(config: DictConfig, key: str) -> Any:
+    """A value of the config, resolved."""
+    value = config[key]
+    if isinstance(value, ListConfig):
+        return OmegaConf.to_container(value, resolve=True)
+    return plain(value) if isinstance(value, DictConfig) else value

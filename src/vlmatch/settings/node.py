@@ -1,0 +1,145 @@
+"""The base of all settings: frozen values with checked types, and one line for a key that is wrong."""
+
+import copy
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from vlmatch.configs import nearest
+from vlmatch.errors import VlmatchError
+
+NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+"""Names of models, probes, recipes and data also name folders, so they hold nothing else."""
+
+_WANTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "path_type": "a path",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "mapping_type": "a mapping",
+    "list_type": "a list",
+    "is_instance_of": "a list",
+    "sequence_str": "a list",
+    "too_short": "at least one entry",
+    "string_too_short": "text that is not empty",
+}
+_SHOWN = 60  # characters of a value that a message shows
+
+
+class Node(BaseModel):
+    """Settings with fixed keys. They never change, and no value is converted to another type."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    @classmethod
+    def of(cls, key: str, values: Any) -> Self:
+        """Check `values`, the plain settings that stand under `key` of the config.
+
+        Raises VlmatchError on the first key that is missing, unknown or of a wrong type. The message has the key's
+        full path, the value given and what is wanted.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise VlmatchError(_line(cls, key, values, error)) from error
+
+    def plain(self) -> dict[str, Any]:
+        """The settings as they were given, as plain values: nothing is added, and equal settings give equal hashes."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """The keys that these settings have."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @classmethod
+    def may_have(cls, key: str) -> bool:
+        """Whether a key that is none of `keys` is allowed."""
+        return cls.model_config.get("extra") == "allow"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: Any) -> Any:
+        """Refuse unknown keys before missing ones are looked for, since a typo is both."""
+        if isinstance(values, Mapping):
+            keys = cls.keys()
+            for key in values:
+                if key not in keys and not cls.may_have(str(key)):
+                    raise PydanticCustomError(
+                        "unknown_key", "{near}", {"key": str(key), "near": nearest(str(key), keys)}
+                    )
+        return values
+
+
+def of_types(wanted: str, *types: type) -> PlainValidator:
+    """Accept values of these types as they are; `wanted` says in words which. True and false are no numbers."""
+
+    def checked(value: Any) -> Any:
+        if isinstance(value, types) and (bool in types or not isinstance(value, bool)):
+            return value
+        raise PydanticCustomError("wanted", "{wanted}", {"wanted": wanted})
+
+    return PlainValidator(checked)
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, str) and NAME.fullmatch(value):
+        return value
+    raise PydanticCustomError("wanted", "letters, digits and . _ + -, since it names a folder")
+
+
+Name = Annotated[str, PlainValidator(_name)]
+Number = Annotated[float, of_types("a number", int, float)]
+"""A number that stays as it was given: 1 and 1.0 are hashed differently."""
+Place = Annotated[Path, Field(strict=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _line(cls: type[Node], key: str, values: Any, error: ValidationError) -> str:
+    """The line for the first thing that is wrong."""
+    first, *others = error.errors()
+    path = ".".join(str(part) for part in (key, *first["loc"]) if part not in ("", "[key]"))
+    more = f"; {len(others)} more wrong" if others else ""
+    if first["type"] == "unknown_key":
+        unknown = first["ctx"]["key"]
+        full = f"{path}.{unknown}" if path else unknown
+        return f"{full}={shown(first['input'][unknown])} is not a key of {path or 'the config'}; {first['ctx']['near']}"
+    if first["type"] == "missing":
+        wanted = _wanted_at(cls, first["loc"], values)
+        return f"{path} is missing; give {path}=..., wanted {wanted}{more}"
+    return f"{path}={shown(first['input'])}; wanted {_wanted(first)}{more}"
+
+
+def shown(value: Any) -> str:
+    """A value for a message, cut where it is long."""
+    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _wanted(error: Mapping[str, Any]) -> str:
+    """What a value must be, in words."""
+    if error["type"] == "greater_than_equal":
+        return f"{error['ctx']['ge']} or more"
+    return _WANTED.get(error["type"]) or str(error["msg"]).removeprefix("Input should be ")
+
+
+def _wanted_at(cls: type[Node], place: Sequence[str | int], values: Any) -> str:
+    """What a missing value must be: what the check says of an object that no key takes."""
+    tried = copy.deepcopy(values)
+    node = tried
+    for part in place[:-1]:
+        node = node[part]
+    node[place[-1]] = object()
+    try:
+        cls.model_validate(tried)
+    except ValidationError as error:
+        return next((_wanted(each) for each in error.errors() if each["loc"] == tuple(place)), "a value")
+    return "a value"

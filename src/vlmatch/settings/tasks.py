@@ -1,0 +1,100 @@
+"""Settings of each task: the keys of `task`."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vlmatch.settings.buildable import EncoderSettings
+from vlmatch.settings.node import Count, Node, Place, of_types
+
+
+class TaskSettings(Node):
+    """The keys of every task; `_target_` is its function."""
+
+    target: str = Field(alias="_target_")
+
+
+class EmbedTask(TaskSettings):
+    """side: which of the two is embedded."""
+
+    side: Literal["encoder", "llm", "both"]
+
+
+class FetchTask(TaskSettings):
+    """what: the probe's data, or the sources of the split."""
+
+    what: Literal["probe", "split"]
+
+
+class VerifyTask(FetchTask):
+    """ok: the file that is written once the data are right."""
+
+    ok: Place
+
+
+class CheckTask(TaskSettings):
+    """compare: items of the probe on which bfloat16 and single precision are compared."""
+
+    compare: int = Field(ge=0)
+
+
+class EvaluateTask(TaskSettings):
+    """runs: the folder that holds the folder of each training."""
+
+    runs: Place
+
+
+class TrainTask(EvaluateTask):
+    """measure: whether a finished training is measured. blind: the encoder of the model that sees nothing, if any."""
+
+    measure: bool
+    blind: EncoderSettings | None = None
+
+
+class CollectTask(EvaluateTask):
+    """replace: whether a result takes the place of one that differs."""
+
+    replace: bool
+
+
+class ExportTask(TaskSettings):
+    """run: the folder of a trained VLM. to: the new folder."""
+
+    run: Place
+    to: Place
+
+
+class PublicTask(TaskSettings):
+    """run: the folder of a trained VLM. tasks: those of lmms-eval. limit: items a task. to: the folder of results.
+
+    max_new_tokens: of an answer, where a task doesn't say. template: how questions are written, where the recipe
+    doesn't say. own_tasks: a folder of yamls, from which alone tasks are taken.
+    """
+
+    run: Place | None
+    tasks: Annotated[str | list[str], of_types("a list of tasks", str, list)]
+    limit: int | None
+    batch_size: Count
+    max_new_tokens: Count
+    template: str | None
+    own_tasks: Place | None
+    to: Place
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The tasks as a list."""
+        return [self.tasks] if isinstance(self.tasks, str) else self.tasks
+
+
+class ImportTask(TaskSettings):
+    """file: result files of lmms-eval, or a folder of them. The others say which VLM they are of."""
+
+    file: Annotated[str | list[str] | None, of_types("a file, a folder or a list of files", str, list, type(None))]
+    encoder: str | None
+    llm: str | None
+    data: str | None
+    recipe: str | None
+    version: int | None
+    seed: int | None
+    control: bool | None

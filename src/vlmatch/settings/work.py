@@ -1,0 +1,45 @@
+"""Settings of how and where work is done: Lightning's trainer, MLflow, and the files of the answer."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from vlmatch.settings.node import Count, Node, Place, of_types
+
+
+class TrainerSettings(Node):
+    """Lightning's trainer, and the batches of embedding.
+
+    batch_size: images or captions at once. shard_size: those that a killed run may lose. num_workers: threads that
+    decode and preprocess. compile: whether torch.compile is used.
+    """
+
+    accelerator: str
+    devices: Annotated[int | str | list[int], of_types("a number of devices, 'auto' or a list", int, str, list)]
+    strategy: str
+    precision: Annotated[int | str, of_types("a precision of Lightning, such as '32-true'", int, str)]
+    batch_size: Count
+    shard_size: Count
+    num_workers: int = Field(ge=0)
+    compile: bool = False
+    profiler: str | None = None
+
+    def lightning(self) -> Mapping[str, Any]:
+        """The arguments of Lightning's Trainer among them."""
+        return self.model_dump(include={"accelerator", "devices", "strategy", "precision", "profiler"})
+
+
+class TrackingSettings(Node):
+    """Where MLflow writes. uri: a server or database; null: the one that the environment names, else `folder`."""
+
+    experiment: str = Field(min_length=1)
+    folder: Place
+    uri: str | None
+
+
+class AnswerSettings(Node):
+    """The files of a ranking; null: none."""
+
+    table: Place | None
+    report: Place | None
