@@ -6,9 +6,9 @@ the recipe and the benchmarks as they are now, by name and version.
 
 import re
 import sys
+from pathlib import Path
 
 from vlmatch.configs import composed
-from vlmatch.report.answer import results_folder
 from vlmatch.results import read
 
 STAGE = re.compile(r".*:evaluate@(?P<seed>[0-9]+)-(?P<data>[^-]+)-(?P<llm>.+)-(?P<encoder>[^-]+)")
@@ -20,7 +20,7 @@ def main() -> None:
     recipe, suite = [(part.name, part.version) for part in (config.recipe, config.benchmark)]
     done = {
         (str(result.seed), result.data, result.llm, result.encoder)
-        for result in read(results_folder(config))
+        for result in read(Path(config.results))
         if (result.recipe.name, result.recipe.version) == recipe and result.suite.is_of(*suite)
     }
     for name in map(str.strip, sys.stdin):

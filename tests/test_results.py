@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_results import result
 from vlmatch import paths
 from vlmatch.errors import VlmatchError
-from vlmatch.results import Estimate, RecipeId, read, read_file, rendered, write, write_file
+from vlmatch.results import Estimate, RecipeId, read, read_file, read_folders, rendered, write, write_file
 
 MEANS = st.floats(min_value=-1, max_value=1)
 
@@ -46,10 +46,28 @@ def test_measured_figures_are_rounded_and_the_config_is_not() -> None:
     assert plain["config"]["rate"] == 1.23456789e-6
 
 
-def test_the_folder_is_the_checkouts_else_the_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkout_reads_and_writes_one_folder() -> None:
     assert paths.results() == paths.root() / "study" / "results"
+    assert paths.result_folders(paths.results()) == [paths.results()]
+
+
+def test_a_wheel_writes_to_the_working_folder_and_reads_its_own_results_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(paths, "in_checkout", lambda: False)
-    assert paths.results() == paths.PACKAGE / "evidence" / "results"
+    monkeypatch.chdir(tmp_path)
+    assert paths.results() == tmp_path / "results"
+    packaged = paths.PACKAGE / "evidence" / "results"
+    assert paths.result_folders(Path("results")) == [packaged, Path("results")]
+    assert paths.result_folders(tmp_path / "elsewhere") == [tmp_path / "elsewhere"]
+
+
+def test_of_one_run_in_two_folders_the_later_folders_counts(tmp_path: Path) -> None:
+    for folder, mean in (("packaged", 0.3), ("own", 0.4)):
+        write(tmp_path / folder, result("a", mean))
+    write(tmp_path / "packaged", result("b", 0.2))
+    found = read_folders([tmp_path / "packaged", tmp_path / "own"])
+    assert {run.encoder: run.mean.score for run in found} == {"a": 0.4, "b": 0.2}
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
@@ -108,8 +126,41 @@ def test_a_damaged_file_is_named_with_what_is_wrong_in_it(tmp_path: Path, text: 
     assert "\n" not in str(error.value)
 
 
+def benchmark_of(plain: dict, name: str, **values: float) -> None:
+    plain["benchmarks"][name].update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda plain: plain["mean"].update(score=0.9), "mean.score=0.9"),
+        (lambda plain: plain["mean"].update(score=0.3001), "mean.score=0.3001"),
+        (lambda plain: plain["groups"]["captions"].update(score=0.9), "groups.captions.score=0.9"),
+        (lambda plain: benchmark_of(plain, "category", score=0.9), "groups.categories.score="),
+        (lambda plain: benchmark_of(plain, "category", chance=1.0), "groups.categories.of=['category']"),
+        (lambda plain: plain["groups"]["captions"].update(of=["retrieval"]), "groups.captions.of=['retrieval']"),
+        (lambda plain: plain["groups"]["captions"].update(of=[]), "groups.captions.of=[]"),
+        (lambda plain: plain.update(groups={}), "no groups"),
+        (lambda plain: plain["course"][-1].update(mean=0.9), "course=0.9"),
+    ],
+)
+def test_a_mean_that_does_not_follow_from_the_figures_beside_it_is_refused(tmp_path: Path, change, key: str) -> None:
+    path = tmp_path / "a-0.json"
+    path.write_text(damaged(change))
+    with pytest.raises(VlmatchError) as error:
+        read_file(path)
+    assert f"result '{path}'" in str(error.value)
+    assert key in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e-9, -0.31234567, 1 / 3, 0.87654321])
+def test_rounding_never_makes_a_result_inconsistent(tmp_path: Path, mean: float) -> None:
+    assert read_file(write(tmp_path, result("a", mean))).mean.score == pytest.approx(mean, rel=1e-4)
+
+
 def test_a_run_in_another_runs_place_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, result("a", 0.3))
     path.rename(path.with_name("b-0.json"))
-    with pytest.raises(VlmatchError, match=r"is of the run embedded/llm-vlm_a/a-0\.json; move it to"):
+    with pytest.raises(VlmatchError, match=r"belongs to the run embedded/llm-vlm_a/a-0\.json; move it to"):
         read(tmp_path)

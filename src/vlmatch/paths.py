@@ -40,5 +40,15 @@ def cache() -> Path:
 
 
 def results() -> Path:
-    """The results of finished trainings: the checkout's `study/results/`, else the copy inside the wheel."""
-    return _CHECKOUT / "study" / "results" if in_checkout() else PACKAGE / "evidence" / "results"
+    """Where results of finished trainings are written: the checkout's `study/results/`, else `results/` of `root()`."""
+    return _CHECKOUT / "study" / "results" if in_checkout() else root() / "results"
+
+
+def result_folders(results_folder: Path) -> list[Path]:
+    """The folders whose results are compared with scores, given the folder that results are written to.
+
+    An installed wheel has results of its own, which come first. A folder other than the default one stands alone.
+    """
+    if in_checkout() or results_folder.absolute() != results().absolute():
+        return [results_folder]
+    return [PACKAGE / "evidence" / "results", results_folder]

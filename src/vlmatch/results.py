@@ -1,15 +1,16 @@
-"""The result of each finished training as a small JSON in `results/`, written so that equal results are equal bytes.
+"""The results of finished trainings: one small JSON file a training; equal results give equal bytes.
 
-Beside a training's result.json, and its JSON in `results/`, lies an .npz: the likelihoods that its scores follow from.
+Beside each JSON file lies an .npz file with the likelihoods that its scores were computed from.
 """
 
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
@@ -18,9 +19,10 @@ from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import renamed
 
 FORMAT = 1
-DIGITS = 5  # significant ones, of what was measured
-RESULT, LIKELIHOODS = "result.json", "likelihoods.npz"  # in a training's folder
-BLIND = "blind"  # the encoder that sees nothing
+DIGITS = 5  # significant digits of measured figures in files
+RESULT, LIKELIHOODS = "result.json", "likelihoods.npz"  # names of the files in a training's folder
+BLIND = "blind"  # the name of the encoder whose features are all zero
+ROUNDING = 2e-5  # how far a mean of figures near 1 may be off because all were rounded to `DIGITS`
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 Finite = Annotated[float, AllowInfNan(False)]
@@ -28,7 +30,7 @@ Finite = Annotated[float, AllowInfNan(False)]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score and the standard error that the choice of items gives it."""
+    """A score and its standard error over the choice of items."""
 
     score: Finite
     standard_error: Finite
@@ -36,16 +38,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class SourceEstimate(Estimate):
-    """A benchmark's score over the `n` items of one source of pictures."""
+    """A benchmark's score over the `n` items whose pictures come from one source."""
 
     n: int
 
 
 @dataclass(frozen=True)
 class Benchmark(Estimate):
-    """A benchmark over `n` items; chance: what guessing gives; shuffled: the score with other items' pictures.
+    """A benchmark's score over `n` items.
 
-    None: not known, of an imported result.
+    chance: the expected score of guessing. shuffled: the score with other items' pictures. Both are None where an
+    imported result does not tell them. by_source: the score for each source of pictures.
     """
 
     chance: Finite | None
@@ -56,14 +59,14 @@ class Benchmark(Estimate):
 
 @dataclass(frozen=True)
 class Group(Estimate):
-    """The mean over the benchmarks `of` a group of (score - chance) / (1 - chance): 0 is chance, 1 is perfect."""
+    """The mean of (score - chance) / (1 - chance) over the benchmarks `of` the group: 0 is chance, 1 is perfect."""
 
     of: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class RecipeId:
-    """The recipe of a training; its fingerprint tells settings apart that share a version."""
+    """The recipe of a training: its name, its version, and a fingerprint of its settings."""
 
     name: str
     version: int
@@ -72,7 +75,7 @@ class RecipeId:
 
 @dataclass(frozen=True)
 class Visual:
-    """What the projector was fed: the rule in words, its width, the tokens an image, and the encoder's weights."""
+    """What the projector was given: feature rule, width, tokens per image, and the SHA-256 of the encoder's weights."""
 
     rule: str
     dimension: int | None
@@ -82,20 +85,20 @@ class Visual:
 
 @dataclass(frozen=True)
 class SuiteId:
-    """The benchmarks that were asked, and how many items they hold in all."""
+    """The suite of benchmarks, and the number of items in all of them."""
 
     name: str
     version: int
     items: int
 
     def is_of(self, name: str, version: int) -> bool:
-        """Whether it is the suite of that name and version, over however many items."""
+        """Whether the suite has this name and version; the number of items does not count."""
         return (self.name, self.version) == (name, version)
 
 
 @dataclass(frozen=True)
 class Milestone:
-    """The loss and the mean score at one step on the way."""
+    """The training loss and the mean score after `step` optimiser steps."""
 
     step: int
     loss: Finite
@@ -104,7 +107,7 @@ class Milestone:
 
 @dataclass(frozen=True)
 class Seconds:
-    """What the run took."""
+    """How long training and measurement took; None where an imported result does not tell."""
 
     train: Finite | None
     evaluate: Finite | None
@@ -112,12 +115,13 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Result:
-    """One finished training with its measurement.
+    """One finished training and its scores on the benchmarks.
 
-    data: the training data's name. split: fingerprint of the split that they and the items are shares of. mean: over
-    the groups, the truth that scores are held against. milestones: in the order of steps. config: the recipe, plain.
-    source: 'trained here' or 'imported: FILE'. dtype: of the LLM's weights in training; it is measured
-    in float32. None: not known of an imported result.
+    data: the name of the training data. split: fingerprint of the split that training data and items are taken from.
+    mean: the mean over groups, which scores are compared with. milestones: in the order of steps; the last is the end
+    of the training. config: the recipe's settings, plain. source: 'trained here' or 'imported: FILE'. dtype: of the
+    LLM's weights during training; measurements are made in float32. Fields are None where an imported result does not
+    tell them.
     """
 
     encoder: str
@@ -146,9 +150,9 @@ class Result:
 
     @property
     def run(self) -> Path:
-        """The run's place below `results/`: RECIPE/LLM-DATA/ENCODER-SEED.json; VlmatchError on a name that is no name.
+        """The path of the file below a folder of results: RECIPE/LLM-DATA/ENCODER-SEED.json.
 
-        A name with a slash would lead out of the folder.
+        Raises VlmatchError on a name that cannot be a file's name: one with a slash would lead out of the folder.
         """
         for field in ("encoder", "llm", "data"):
             _require_name(field, getattr(self, field))
@@ -157,20 +161,31 @@ class Result:
 
 
 def read(folder: Path) -> list[Result]:
-    """Every result below `folder`, in the order of paths; none where there is no such folder.
+    """Every result below `folder`, in the order of paths; empty if the folder does not exist.
 
-    Raises VlmatchError on a file that is damaged, of another format, or not where its run belongs: so that no run
-    counts twice.
+    Raises VlmatchError on a file that `read_file` refuses, and on one that is not at the path of its run: a copy under
+    another name would count the run twice.
     """
     found = {path: read_file(path) for path in sorted(folder.rglob("*.json"))}
     for path, result in found.items():
         if path != folder / result.run:
-            raise VlmatchError(f"result '{path}' is of the run {result.run}; move it to '{folder / result.run}'")
+            raise VlmatchError(f"result '{path}' belongs to the run {result.run}; move it to '{folder / result.run}'")
     return list(found.values())
 
 
+def read_folders(folders: Iterable[Path]) -> list[Result]:
+    """Every result below `folders`; if two folders hold the same run, the later folder's result counts.
+
+    Raises VlmatchError as `read` does.
+    """
+    return list({result.run: result for folder in folders for result in read(folder)}.values())
+
+
 def read_file(path: Path) -> Result:
-    """One result; VlmatchError says what of the file is not as wanted."""
+    """Read one result.
+
+    Raises VlmatchError on a file that is damaged, of another format, or whose means do not follow from its benchmarks.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         plain = json.loads(text)
@@ -180,34 +195,70 @@ def read_file(path: Path) -> Result:
         given = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
         raise VlmatchError(f"result '{path}' has format {given}; this version of vlmatch reads {FORMAT}")
     try:
-        return _adapter().validate_json(text, strict=True, extra="forbid")
+        result = _adapter().validate_json(text, strict=True, extra="forbid")
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise VlmatchError(
             f"result '{path}' is damaged at '{where}': {one_line(first['msg'])}; restore or remove it"
         ) from error
+    _require_means(path, result)
+    return result
 
 
 def write(folder: Path, result: Result) -> Path:
-    """Write a result to its run's place below `folder`, in one step; returns the path."""
+    """Write a result to the path of its run below `folder`, in one step; returns the path."""
     path = folder / result.run
     write_file(path, result)
     return path
 
 
 def write_file(path: Path, result: Result) -> None:
-    """Write a result to `path` in one step; VlmatchError, and no file, where a figure is not finite."""
+    """Write a result to `path` in one step; raises VlmatchError, and writes nothing, if a figure is not finite."""
     text = rendered(result)
     with renamed(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def rendered(result: Result) -> str:
-    """The text of a result's file: keys sorted, measured figures to 5 significant digits, the config as it is."""
+    """The text of a result's file: sorted keys, measured figures to 5 significant digits, the config unrounded."""
     plain = {key: value if key == "config" else _rounded(key, value) for key, value in asdict(result).items()}
     plain["course"] = plain.pop("milestones")  # the key in files since their first format
     return json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def above_chance(score: float, chance: float | None) -> float:
+    """(score - chance) / (1 - chance): 0 is chance, 1 is perfect; an unknown chance counts as 0."""
+    return (score - (chance or 0.0)) / (1 - (chance or 0.0))
+
+
+def _require_means(path: Path, result: Result) -> None:
+    """Refuse a file in which a group's score or the mean does not follow from the scores beside it."""
+    for name, group in result.groups.items():
+        parts = [result.benchmarks[each] for each in group.of if each in result.benchmarks]
+        if not parts or len(parts) < len(group.of) or any(part.chance == 1 for part in parts):
+            raise VlmatchError(
+                f"result '{path}': groups.{name}.of={list(group.of)}, wanted names of its benchmarks whose chance is "
+                "below 1; restore or remove the file"
+            )
+        gains = [above_chance(part.score, part.chance) for part in parts]
+        unit = max(max(1.0, abs(part.score)) / (1 - (part.chance or 0.0)) for part in parts)
+        _require_equal(path, f"groups.{name}.score", group.score, fmean(gains), "its benchmarks", unit)
+    if not result.groups:
+        raise VlmatchError(f"result '{path}' has no groups, so its mean follows from nothing; restore or remove it")
+    scores = [group.score for group in result.groups.values()]
+    _require_equal(path, "mean.score", result.mean.score, fmean(scores), "its groups", max(1.0, *map(abs, scores)))
+    if result.milestones and result.milestones[-1].step == result.steps:
+        _require_equal(path, "course", result.milestones[-1].mean, result.mean.score, "its mean.score")
+
+
+def _require_equal(path: Path, key: str, given: float, follows: float, source: str, unit: float = 1.0) -> None:
+    """Raise VlmatchError if two figures differ by more than the rounding in files, `ROUNDING` times `unit`."""
+    if abs(given - follows) > ROUNDING * unit:
+        raise VlmatchError(
+            f"result '{path}': {key}={given:.{DIGITS}g}, but {follows:.{DIGITS}g} follows from {source}; "
+            "restore or remove the file"
+        )
 
 
 def _rounded(where: str, value: Any) -> Any:

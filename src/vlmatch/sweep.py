@@ -77,13 +77,25 @@ class SweepCallback(Callback):
 
 
 def _answer(config: DictConfig) -> None:
+    from vlmatch import paths
+    from vlmatch.embeddings.store import Store
+    from vlmatch.objects import plain
     from vlmatch.report.answer import answer, rows_of
     from vlmatch.tracking import Tracker
 
     outcomes = read_statuses(Path(config.hydra.sweep.dir))
     failures = [outcome for outcome in outcomes if outcome.status != SCORED]
     groups = {outcome.group for outcome in outcomes if outcome.group}
-    report = answer(config, rows_of(config, groups), failures)
+    store = Store(config.store)
+    report = answer(
+        rows_of(store, groups, plain(config.score)),
+        config.selection,
+        store,
+        results=paths.result_folders(Path(config.results)),
+        table=config.answer.table,
+        report=config.answer.report,
+        failures=failures,
+    )
     tracker, parent = Tracker.of(config), os.environ[PARENT]
     if report is not None:
         tracker.log_file(parent, report)

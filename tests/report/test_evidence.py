@@ -49,8 +49,8 @@ def held(rows: Sequence[Row], results: Sequence[Result]) -> tuple[list[Ranking],
 
 
 def page(tmp_path: Path, rows: Sequence[Row], results: Sequence[Result]) -> str:
-    rankings, against = held(rows, results)
-    path = write_report(tmp_path / "report.html", rankings, Store(tmp_path / "store"), truths=against)
+    rankings, evidence = held(rows, results)
+    path = write_report(tmp_path / "report.html", rankings, Store(tmp_path / "store").read, evidence=evidence)
     return path.read_text(encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
-from vlmatch.results import BLIND, Benchmark, Estimate, RecipeId, Result, SuiteId
+from vlmatch.results import BLIND, Benchmark, Estimate, RecipeId, Result, SuiteId, above_chance
 
 RANDOM = "random_resnet18"  # the control that has an architecture and no training
 
@@ -231,10 +231,6 @@ def _of_source(run: Result, source: str) -> float | None:
     groups = []
     for group in run.groups.values():
         asked = [run.benchmarks[name] for name in group.of if source in run.benchmarks[name].by_source]
-        gains = [_above_chance(each.by_source[source].score, each.chance) for each in asked if each.chance is not None]
+        gains = [above_chance(each.by_source[source].score, each.chance) for each in asked if each.chance is not None]
         groups += [fmean(gains)] if gains else []
     return fmean(groups) if groups else None
-
-
-def _above_chance(score: float, chance: float) -> float:
-    return (score - chance) / (1 - chance)

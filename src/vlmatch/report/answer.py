@@ -1,55 +1,64 @@
-"""The answer: rows ranked and held against the truth, shown in the terminal and written as a table and a report."""
+"""The answer: rows ranked and compared with the truth, printed, and written as a table and a report."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
-
-from vlmatch import paths
 from vlmatch.embeddings.store import Store
 from vlmatch.evidence.truths import comparisons
 from vlmatch.jobs import PairStatus
-from vlmatch.objects import plain
-from vlmatch.ranking import rank_rows
-from vlmatch.report.evidence import ranking_evidence, terminal_line
+from vlmatch.ranking import Ranking, rank_rows
+from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
 from vlmatch.report.html import write_report
 from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import show, terminal
-from vlmatch.results import read
+from vlmatch.results import read_folders
 from vlmatch.scores.rows import Row, stored_rows
 
 Group = tuple[str, str, str]
 
 
-def answer(config: DictConfig, rows: Sequence[Row], failures: Sequence[PairStatus] = ()) -> Path | None:
-    """Rank `rows`, print the tables, write `answer.table` and `answer.report`; returns the report's path, if any.
+def answer(
+    rows: Sequence[Row],
+    selection: Sequence[str],
+    store: Store,
+    *,
+    results: Sequence[Path],
+    table: str | Path | None = None,
+    report: str | Path | None = None,
+    failures: Sequence[PairStatus] = (),
+) -> Path | None:
+    """Rank `rows`, print the tables, and write them to `table` (CSV) and `report` (HTML) where these are given.
 
-    Where `results` holds trainings of the rankings' LLMs and encoders, their truths stand beside the scores.
+    selection: the order in which scores are asked for the pick. store: holds the embeddings of the picks, which the
+    report draws. results: folders of finished trainings; those of the rankings' LLMs and encoders are compared with the
+    scores. failures: pairs that could not be scored. Returns the report's path, or None if no report was written.
+
+    Raises VlmatchError on a damaged result, after the ranking was printed.
     """
-    rankings = rank_rows(rows, config.selection)
+    rankings = rank_rows(rows, selection)
     console = terminal()
     show(rankings, failures, console)
     if not rankings:
         return None
-    if config.answer.table is not None:
-        write_table(Path(config.answer.table), rankings)
-    truths = ranking_evidence(rankings, comparisons(read(results_folder(config))))
-    for evidence in truths:
-        console.print(terminal_line(evidence), soft_wrap=True, highlight=False, markup=False)
-    if config.answer.report is None:
+    if table is not None:
+        write_table(Path(table), rankings)
+    evidence = evidence_in(results, rankings)
+    for each in evidence:
+        console.print(terminal_line(each), soft_wrap=True, highlight=False, markup=False)
+    if report is None:
         return None
-    report = write_report(Path(config.answer.report), rankings, Store(config.store), failures, truths)
-    console.print(f"report: {report}", soft_wrap=True)
-    return report
+    written = write_report(Path(report), rankings, store.read, failures, evidence)
+    console.print(f"report: {written}", soft_wrap=True)
+    return written
 
 
-def results_folder(config: DictConfig) -> Path:
-    """Where finished trainings lie: `results` of the config, else the folder that comes with vlmatch."""
-    return Path(config.get("results") or paths.results())
+def evidence_in(results: Sequence[Path], rankings: Sequence[Ranking]) -> list[RankingEvidence]:
+    """The rankings compared with the trainings in the folders `results`; VlmatchError on a damaged result."""
+    return ranking_evidence(rankings, comparisons(read_folders(results)))
 
 
-def rows_of(config: DictConfig, groups: Collection[Group]) -> list[Row]:
-    """The stored rows of these groups that hold the scores of this config."""
-    store, scores = Store(config.store), plain(config.score)
+def rows_of(store: Store, groups: Collection[Group], scores: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    """The stored rows of these groups that hold all of `scores` (name -> settings)."""
     probes = sorted({group[0] for group in groups})
     return [row for probe in probes for row in stored_rows(store, probe, scores) if row.group in groups]

@@ -1,14 +1,15 @@
 """The report: one self-contained HTML page with the answer, the tables, the plots and where everything came from."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from vlmatch.embeddings.store import Store
+from vlmatch.embeddings.header import EmbeddingSpec
+from vlmatch.embeddings.store import Embeddings
 from vlmatch.evidence.correlation import RESAMPLES, SUBSETS
 from vlmatch.files import renamed
 from vlmatch.geometry import PairedGeometry
@@ -29,18 +30,34 @@ from vlmatch.report.evidence import (
 from vlmatch.report.plots import heat_maps, score_bars, truth_panels
 from vlmatch.report.table import agreement_line, number, proven_line, relative
 
+ReadEmbeddings = Callable[[EmbeddingSpec], Embeddings | None]
+
 
 def write_report(
     path: Path,
     rankings: Sequence[Ranking],
-    store: Store,
+    embeddings: ReadEmbeddings,
     failures: Sequence[PairStatus] = (),
-    truths: Sequence[RankingEvidence] = (),
+    evidence: Sequence[RankingEvidence] = (),
 ) -> Path:
-    """Write the page for these rankings, and for what of `truths` they were held evidence.
+    """Write the page for these rankings and their `evidence` to `path` in one step; returns `path`.
 
-    The geometries of each pick are read from the store. Returns `path`.
+    embeddings: reads the embeddings of each pick, whose distances are drawn; it may return None, then they are not.
+    failures: pairs that could not be scored.
     """
+    page = rendered_page(rankings, embeddings, failures, evidence)
+    with renamed(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def rendered_page(
+    rankings: Sequence[Ranking],
+    embeddings: ReadEmbeddings,
+    failures: Sequence[PairStatus] = (),
+    evidence: Sequence[RankingEvidence] = (),
+) -> str:
+    """The page as text; the arguments are those of `write_report`."""
     environment = Environment(
         loader=PackageLoader("vlmatch.report", "."),
         autoescape=True,
@@ -55,19 +72,16 @@ def write_report(
     environment.tests["trained_here"] = trained_here
     environment.tests["undecided"] = undecided
     environment.tests["published"] = lambda encoder: bool(published(encoder))
-    page = environment.get_template("page.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         rankings=rankings,
-        llms=[[_shown(llm, store, truths) for llm in ranking.llms] for ranking in rankings],
+        llms=[[_shown(llm, embeddings, evidence) for llm in ranking.llms] for ranking in rankings],
         subsets=list(SUBSETS),
         resamples=RESAMPLES,
         failures=failures,
     )
-    with renamed(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
 
 
-def _shown(llm: LlmRanking, store: Store, truths: Sequence[RankingEvidence]) -> dict[str, Any]:
+def _shown(llm: LlmRanking, embeddings: ReadEmbeddings, evidence: Sequence[RankingEvidence]) -> dict[str, Any]:
     """What the template shows of one LLM's ranking."""
     first = llm.encoders[0]
     return {
@@ -76,8 +90,8 @@ def _shown(llm: LlmRanking, store: Store, truths: Sequence[RankingEvidence]) -> 
         "columns": [(name, first.row.scores[name]) for name in first.ranks],
         "encoders": [(ranked, _class(ranked, llm), relative(ranked.row.scores.get("gw"))) for ranked in llm.encoders],
         "bars": [Markup(score_bars(llm, name)) for name in _plotted(llm)],
-        "maps": _maps(llm, store),
-        "truths": [_held(evidence) for evidence in truths if evidence.llm is llm],
+        "maps": _maps(llm, embeddings),
+        "truths": [_held(each) for each in evidence if each.llm is llm],
     }
 
 
@@ -105,12 +119,12 @@ def _class(ranked: RankedEncoder, llm: LlmRanking) -> str:
     return "pick" if llm.pick is not None and llm.pick.encoder == ranked.row.encoder else ""
 
 
-def _maps(llm: LlmRanking, store: Store) -> str | None:
-    """The heat maps of the pick as a data address, or None where there is no pick."""
+def _maps(llm: LlmRanking, embeddings: ReadEmbeddings) -> str | None:
+    """The heat maps of the pick as a data address; None without a pick or without its embeddings."""
     if llm.pick is None:
         return None
     row = next(ranked.row for ranked in llm.encoders if ranked.row.encoder == llm.pick.encoder)
-    images, captions = store.read(row.image.spec), store.read(row.text.spec)
+    images, captions = embeddings(row.image.spec), embeddings(row.text.spec)
     if images is None or captions is None:
         return None
     pair = PairedGeometry.angular(images.array, captions.array, n_parameters=row.image.n_parameters)

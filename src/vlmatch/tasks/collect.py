@@ -10,7 +10,6 @@ from rich.table import Table
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 from vlmatch.objects import task
-from vlmatch.report.answer import results_folder
 from vlmatch.report.evidence import bare
 from vlmatch.report.table import terminal
 from vlmatch.results import LIKELIHOODS, RESULT, Result, read, read_file, rendered, write
@@ -27,7 +26,7 @@ def collect(config: DictConfig) -> None:
     `benchmark`, and where a result differs from the one that `results` holds, unless that is of an older version of
     recipe or suite, or `task.replace` is true.
     """
-    runs, folder = Path(config.task.runs), results_folder(config)
+    runs, folder = Path(config.task.runs), Path(config.results)
     found = _finished(runs)
     before = {result.run: result for result in read(folder)}
     otherwise = REPLACED if config.task.replace else REFUSED

@@ -8,10 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from vlmatch import paths
 from vlmatch.benchmarks.lmms_results import VERSION, ResultFile, read_result_file
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import plain, task
-from vlmatch.report.answer import results_folder
 from vlmatch.results import (
     Benchmark,
     Estimate,
@@ -21,6 +21,7 @@ from vlmatch.results import (
     Seconds,
     SuiteId,
     Visual,
+    above_chance,
     read_file,
     write,
 )
@@ -38,8 +39,9 @@ def import_results(config: DictConfig) -> None:
     task = plain(config.task)
     files = [read_result_file(path) for path in _paths(task["file"])]
     result = result_of(files, {key: task[key] for key in (*NEEDED, "seed", "version", "control")})
-    folder = results_folder(config)
-    _require_free(folder / result.run)
+    folder = Path(config.results)
+    for each in paths.result_folders(folder):
+        _require_free(each / result.run)
     for file in files:
         for name in file.skipped:
             print(f"{file.path.name}: task '{name}' is none of the public benchmarks; left out")
@@ -101,7 +103,7 @@ def group_of(benchmarks: Mapping[str, Benchmark]) -> Group:
     """All of them as one group, so that each counts alike, as in the papers' means."""
     names = tuple(sorted(benchmarks))
     scale = {name: 1 - (benchmarks[name].chance or 0.0) for name in names}
-    gains = [(benchmarks[name].score - (benchmarks[name].chance or 0.0)) / scale[name] for name in names]
+    gains = [above_chance(benchmarks[name].score, benchmarks[name].chance) for name in names]
     squares = [(benchmarks[name].standard_error / scale[name]) ** 2 for name in names]
     return Group(fmean(gains), math.sqrt(sum(squares)) / len(names), names)
 

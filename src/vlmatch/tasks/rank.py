@@ -1,13 +1,15 @@
 """Rank: embed and score one encoder against one LLM, log it, and show its place among all that the store holds."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from vlmatch import paths
 from vlmatch.embeddings.embed import Cost, embed
 from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
@@ -65,7 +67,7 @@ def rank_stored(config: DictConfig) -> PairStatus:
         raise VlmatchError(
             f"the store holds no encoder and LLM for probe '{probe.key}'; run python src/run.py multirun first"
         )
-    answer(config, rows)
+    _answer(config, rows, store)
     return PairStatus("*", "*", SCORED)
 
 
@@ -77,18 +79,30 @@ def _other_rank(config: DictConfig, probe: Any, store: Store) -> PairStatus:
 
 
 def _show(config: DictConfig, row: Row, costs: tuple[Cost, Cost], tracker: Tracker, run_id: str) -> None:
-    """In a sweep one line, since its end shows the table; else the whole answer."""
+    """Print one line in a sweep, whose end shows the table; otherwise print the whole answer."""
+    store = Store(config.store)
     if os.environ.get(SWEEP):
-        rankings = rank_rows(rows_of(config, {row.group}), config.selection)
+        rankings = rank_rows(rows_of(store, {row.group}, plain(config.score)), config.selection)
         terminal().print(placed(row, rankings, costs))
         return
     if launched():
         terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: python src/run.py task=rank pool=store")
         return
-    report = answer(config, rows_of(config, {row.group}))
+    report = _answer(config, rows_of(store, {row.group}, plain(config.score)), store)
     if report is not None:
         tracker.log_file(run_id, report)
     terminal().print(f"MLflow run {run_id}: make ui, then {tracker.comparison([run_id])}", soft_wrap=True)
+
+
+def _answer(config: DictConfig, rows: Sequence[Row], store: Store) -> Path | None:
+    return answer(
+        rows,
+        config.selection,
+        store,
+        results=paths.result_folders(Path(config.results)),
+        table=config.answer.table,
+        report=config.answer.report,
+    )
 
 
 def _wanted(config: DictConfig, header: Header) -> bool:
