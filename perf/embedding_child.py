@@ -14,10 +14,8 @@ from typing import Any
 
 import torch
 from gromov_child import peak_bytes
-from omegaconf import OmegaConf
 
-import vlmatch.cli  # registers what the yamls refer to
-from vlmatch import paths
+from vlmatch.configs import chosen
 from vlmatch.embeddings import predict
 from vlmatch.embeddings.agreement import precision_agreement
 from vlmatch.embeddings.decoded import DecodedImages
@@ -26,7 +24,6 @@ from vlmatch.encoders.base import Encoder
 from vlmatch.encoders.timm_models import TimmEncoder
 from vlmatch.objects import build, plain
 
-assert vlmatch.cli
 VIT_L = "vit_l14_shape"  # random weights: the speed is that of any ViT-L/14 at 224 pixels
 _MIB = 2**20
 _AGREEMENT_IMAGES = 64
@@ -54,9 +51,9 @@ def measure(name: str, images: int, repeats: int) -> dict[str, Any]:
     """The row of one encoder; times are medians of `repeats` passes, taken in turn."""
     gpu = name == VIT_L
     device = torch.device("cuda" if gpu else "cpu")
-    trainer = plain(OmegaConf.load(paths.conf() / "trainer" / ("gpu.yaml" if gpu else "cpu.yaml")))
+    trainer = plain(chosen("trainer", "gpu" if gpu else "cpu"))
     probe = Repeated(_stamps(), images)
-    encoder = (_vit_l() if gpu else build(_yaml("encoder", name))).to(device, memory_format=torch.channels_last)
+    encoder = (_vit_l() if gpu else build(plain(chosen("encoder", name)))).to(device, memory_format=torch.channels_last)
     size = int(trainer["batch_size"])
     one = encoder.collate([encoder.prepare(probe.image(row)) for row in range(size)]).to(device)
     _reset_peak()
@@ -132,16 +129,7 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def _stamps() -> Any:
-    config = OmegaConf.merge({"data": str(paths.root() / "data")}, {"probe": _load("probe", "stamps")})
-    return build(plain(config.probe))
-
-
-def _yaml(group: str, name: str) -> dict[str, Any]:
-    return plain(_load(group, name))
-
-
-def _load(group: str, name: str) -> Any:
-    return OmegaConf.load(paths.conf() / group / f"{name}.yaml")
+    return build(plain(chosen("probe", "stamps")))
 
 
 def _vit_l() -> Encoder:

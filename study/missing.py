@@ -1,7 +1,8 @@
-"""Say which stages `evaluate` of training/dvc.yaml have no result: names come and go by standard input and output.
+"""Print those of the study's `evaluate` stages that have no result yet.
 
-`dvc stage list training/dvc.yaml --name-only | python training/missing.py [key=value ...]`. A result counts if it is of
-the recipe and the benchmarks as they are now, by name and version.
+`dvc stage list study/dvc.yaml --name-only | python study/missing.py [key=value ...]` reads the names from standard
+input and prints those without a result. A result counts if its recipe and its benchmark suite have today's names and
+versions. `key=value` changes the configuration.
 """
 
 import re
@@ -15,7 +16,7 @@ STAGE = re.compile(r".*:evaluate@(?P<seed>[0-9]+)-(?P<data>[^-]+)-(?P<llm>.+)-(?
 
 
 def main() -> None:
-    """Filter the names."""
+    """Filter the names on standard input."""
     config = composed("recipe=embedded", *sys.argv[1:])
     recipe, suite = [(part.name, part.version) for part in (config.recipe, config.benchmark)]
     done = {

@@ -1,16 +1,18 @@
-"""Configs inside a config: encoders made of others name their parts."""
+"""The yamls of all config folders: what they offer, how they compose, and the pool's lists."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-import vlmatch.cli
 from vlmatch import paths
+from vlmatch.cli import help_page
+from vlmatch.configs import choices, chosen, composed, pool
+from vlmatch.errors import VlmatchError
 from vlmatch.messages import user_message
-from vlmatch.objects import plain
-
-assert vlmatch.cli  # registers the resolvers
+from vlmatch.objects import build, plain
 
 
 def fused(**changes: Any) -> Any:
@@ -22,7 +24,7 @@ def test_members_are_the_yamls_as_they_would_be_chosen_alone() -> None:
     config = plain(fused(members=["mobilenetv2", "pixels16"]))
     assert config["name"] == "fused_mobilenetv2+pixels16"
     for part, name in zip(config["parts"], ("mobilenetv2", "pixels16"), strict=True):
-        assert part == plain(OmegaConf.load(paths.conf() / "encoder" / f"{name}.yaml"))
+        assert part == plain(composed(f"encoder={name}").encoder)
 
 
 def test_the_feature_rule_is_handed_on() -> None:
@@ -30,21 +32,93 @@ def test_the_feature_rule_is_handed_on() -> None:
     assert [part["feature"] for part in config["parts"]] == ["vlm_input", "vlm_input"]
 
 
-def test_values_of_the_whole_config_reach_the_parts() -> None:
+def test_values_of_the_whole_config_and_of_the_defaults_list_reach_the_parts() -> None:
     config = OmegaConf.create({"data": "/d", "parts": "${vlmatch.configs:probe,[stamps]}"})
-    assert plain(config)["parts"][0]["path"] == "/d/stamps"
+    (part,) = plain(config)["parts"]
+    assert part["path"] == "/d/stamps"
+    assert part["drop_duplicates"] is True
 
 
 @pytest.mark.parametrize(
-    ("members", "message"),
+    ("members", "told"),
     [
-        (["mobilenetv2", "siglp"], "encoder 'siglp', a part of another one, is unknown; did you mean siglip"),
-        (["mobilenetv2", "?"], "is unknown; python src/run.py task=check lists every encoder"),
-        (["fused", "siglip"], "encoder 'fused' is itself made of members; name those instead"),
-        (None, r"encoder=fused wants members; give them: encoder.members=[dinov2_l,siglip]"),
+        (["mobilenetv2", "siglp"], ("encoder='siglp'", "siglip")),
+        (["mobilenetv2", "?"], ("encoder='?'",)),
+        (["fused", "siglip"], ("encoder 'fused'", "members")),
+        (None, ("encoder=fused", "encoder.members=[dinov2_l,siglip]")),
     ],
 )
-def test_bad_members_are_one_line(members: list[str] | None, message: str) -> None:
+def test_bad_members_are_one_line(members: list[str] | None, told: tuple[str, ...]) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011 - OmegaConf wraps it
         plain(fused(members=members))
-    assert message in str(user_message(caught.value))
+    line = str(user_message(caught.value))
+    assert "\n" not in line
+    for part in told:
+        assert part in line
+
+
+@pytest.mark.parametrize("group", ["probe", "trainer"])
+def test_shared_options_come_from_the_defaults_list(group: str) -> None:
+    shared = set(OmegaConf.load(paths.conf() / ("probe_options.yaml" if group == "probe" else "trainer/cpu.yaml")))
+    for name in choices(group):
+        assert shared <= set(chosen(group, name)), name
+
+
+def test_a_yaml_without_a_defaults_list_is_read_as_it_is_and_one_with_it_composed() -> None:
+    for group, name in (("encoder", "mobilenetv2"), ("probe", "folder"), ("trainer", "fsdp")):
+        assert chosen(group, name) == composed(f"{group}={name}")[group]
+
+
+def test_the_pool_has_each_encoder_once_with_slow_ones_last_and_heads_after_their_backbones() -> None:
+    encoders = pool("encoders")
+    groups = [pool(group) for group in ("others", "heads", "from_scratch", "controls")]
+    assert sorted(encoders) == sorted(name for group in groups for name in group)
+    assert len(encoders) == len(set(encoders))
+    assert set(pool("first_run")) < set(encoders)
+    assert encoders[-1] == "craft_vgg16_bn"
+    for head in pool("heads"):
+        (backbone,) = plain(chosen("encoder", head))["parts"]
+        assert encoders.index(backbone["name"]) < encoders.index(head)
+
+
+def test_every_member_of_the_pool_has_a_yaml() -> None:
+    assert set(pool("encoders")) <= set(choices("encoder"))
+    assert set(pool("llms")) <= set(choices("llm"))
+
+
+def test_an_unknown_part_of_the_pool_is_one_line() -> None:
+    with pytest.raises(VlmatchError, match=r"first_runs.*first_run"):
+        pool("first_runs")
+
+
+@pytest.fixture
+def own_yamls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the user's own yamls, and another; both are named by VLMATCH_CONF."""
+    for group, name, text in (
+        ("encoder", "my_pixels", "defaults: [pixels16, _self_]\nname: my_pixels\nsize: 4\n"),
+        ("encoder", "siglip", "name: not_siglip\n"),
+        ("recipe", "mine", "defaults: [llava15, _self_]\nname: mine\n"),
+    ):
+        path = tmp_path / "first" / group / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    other = tmp_path / "second" / "encoder" / "mine_too.yaml"
+    other.parent.mkdir(parents=True)
+    other.write_text("defaults: [pixels16, _self_]\nname: mine_too\n")
+    monkeypatch.setenv("VLMATCH_CONF", os.pathsep.join([str(tmp_path / "first"), str(tmp_path / "second")]))
+    return tmp_path
+
+
+def test_yamls_in_the_folders_of_vlmatch_conf_are_offered_and_compose(own_yamls: Path) -> None:
+    page = help_page()
+    for name in ("my_pixels", "mine_too", "mine"):
+        assert name in page
+    for name in ("my_pixels", "mine_too"):
+        assert composed(f"encoder={name}").encoder.name == name
+    assert composed("recipe=mine").recipe.name == "mine"
+    assert build(plain(chosen("encoder", "my_pixels"))).name == "my_pixels"
+    assert plain(fused(members=["my_pixels", "mine_too"]))["name"] == "fused_my_pixels+mine_too"
+
+
+def test_a_yaml_of_vlmatchs_own_goes_before_one_of_the_same_name(own_yamls: Path) -> None:
+    assert chosen("encoder", "siglip").name == composed("encoder=siglip").encoder.name == "siglip"

@@ -1,84 +1,108 @@
-"""The DVC pipeline: it names what the configuration names, refuses changed data, and runs nothing twice."""
+"""The DVC pipelines: they cover the pool, the root never trains, changed data stop it, and nothing runs twice."""
 
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from dvc.repo import Repo
+from dvc.repo.index import Index
+from networkx import descendants
 
 from made_results import result
-from vlmatch import paths, results
+from missing import STAGE
+from vlmatch import paths
+from vlmatch.configs import choices, chosen, pool
 from vlmatch.embeddings.header import EmbeddingSpec
-from vlmatch.objects import build
-from vlmatch.results import SuiteId, write
+from vlmatch.objects import build, plain
+from vlmatch.results import RecipeId, SuiteId, write
 
 ROOT = paths.root()
 DVC = [sys.executable, "-m", "dvc"]
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> dict:
+def pipeline() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "dvc.yaml").read_text())
 
 
-def axes(experiment: str) -> dict[str, list[str]]:
-    """An experiment's encoders and LLMs."""
-    params = yaml.safe_load((ROOT / f"conf/experiment/{experiment}.yaml").read_text())["hydra"]["sweeper"]["params"]
-    return {group: names.split(",") for group, names in params.items()}
+@pytest.fixture(scope="module")
+def index() -> Index:
+    """Every stage of both pipelines, as DVC reads them."""
+    return Repo(str(ROOT)).index
 
 
-def test_the_pipeline_embeds_both_pools_and_ranks_each_on_its_own(pipeline: dict) -> None:
-    stages = pipeline["stages"]
-    embedded = [
-        *stages["embed_images"]["matrix"]["encoder"],
-        *stages["embed_trained"]["foreach"],
-        *stages["embed_heads"]["foreach"],
-    ]
-    assert sorted(embedded) == sorted(axes("embedded_all")["encoder"])
-    for experiment, stage in (("embedded", "rank"), ("embedded_all", "rank_all")):
-        pool = axes(experiment)
-        assert stages["embed_captions"]["matrix"]["llm"] == pool["llm"]
-        ranked = [dep.split("/")[3] for dep in stages[stage]["deps"] if dep.startswith("cache/embeddings/")]
-        assert sorted(ranked) == sorted(pool["encoder"] + pool["llm"])
+def stages_of(index: Index, file: str) -> list[Any]:
+    return [stage for stage in index.stages if Path(stage.path) == ROOT / file]
 
 
-def test_no_stage_of_training_stands_before_one_of_the_root(pipeline: dict) -> None:
-    training = yaml.safe_load((ROOT / "training/dvc.yaml").read_text())["stages"]
-    made = {path.removeprefix("../") for stage in training.values() for out in stage["outs"] for path in out}
-    assert {path for path in made if not path.startswith("runs/")} == {"weights/${item.name}/card.json"}
-    needed = [dep for stage in pipeline["stages"].values() for dep in stage.get("do", stage)["deps"]]
-    assert [dep for dep in needed if dep.startswith("weights/")]
-    assert not [dep for dep in needed if dep.endswith("card.json") or dep == "weights" or dep.startswith("training")]
-    assert "results" in needed
+def places(files: list[Any]) -> list[str]:
+    return [Path(file.fs_path).relative_to(ROOT).as_posix() for file in files]
 
 
-def test_every_encoder_of_the_pool_and_the_blind_one_are_trained_into_vlms() -> None:
-    training = yaml.safe_load((ROOT / "training/dvc.yaml").read_text())
-    variables = {key: value for entry in training["vars"] for key, value in entry.items()}
-    assert sorted(variables["encoders"]) == sorted([*axes("embedded_all")["encoder"], "blind"])
-    assert len(variables["seeds"]) >= 2
-    assert not [
-        name for name in (*variables["encoders"], *variables["data"]) if "-" in name
-    ]  # `make train` reads them so
-    stages = training["stages"]
-    assert stages["train"]["matrix"] == stages["evaluate"]["matrix"]
-    (out,) = stages["train"]["outs"]
-    ((folder, kept),) = out.items()
-    assert kept == {"cache": False, "persist": True}  # a killed run goes on where it was
-    assert folder in stages["evaluate"]["deps"]
+def test_the_root_pipeline_embeds_every_member_of_the_pool_once(index: Index) -> None:
+    outs = [place for stage in stages_of(index, "dvc.yaml") for place in places(stage.outs)]
+    embedded = [place.split("/")[3] for place in outs if place.startswith("cache/embeddings/")]
+    assert sorted(embedded) == sorted(pool("encoders") + pool("llms"))
+    records = [place for place in outs if place.startswith("outputs/evidence/pool/")]
+    assert sorted(Path(record).stem for record in records) == sorted(embedded)
+
+
+def test_a_ranking_waits_for_every_embedding(index: Index) -> None:
+    stages = {stage.name: stage for stage in stages_of(index, "dvc.yaml")}
+    embedding = {stage for name, stage in stages.items() if name.startswith("embed_")}
+    assert len(embedding) == len(pool("encoders") + pool("llms"))
+    for name in ("rank", "rank_all"):
+        assert embedding <= descendants(index.graph, stages[name])
+
+
+def test_the_root_pipeline_never_trains(index: Index) -> None:
+    for stage in stages_of(index, "dvc.yaml"):
+        assert "task=train" not in stage.cmd
+        assert "task=pretrain" not in stage.cmd
+        assert not [each for each in descendants(index.graph, stage) if "study" in each.addressing], stage.name
+
+
+def test_a_head_waits_for_the_backbone_that_its_yaml_names(index: Index) -> None:
+    stages = {stage.name: stage for stage in stages_of(index, "dvc.yaml")}
+    for head in pool("heads"):
+        (backbone,) = plain(chosen("encoder", head))["parts"]
+        assert stages[f"embed_others@{backbone['name']}"] in index.graph[stages[f"embed_heads@{head}"]]
+
+
+def test_the_study_trains_vlms_with_the_pool_and_the_blind_encoder(index: Index) -> None:
+    stages = {stage.name: stage for stage in stages_of(index, "study/dvc.yaml")}
+    evaluations = {name: stage for name, stage in stages.items() if name.startswith("evaluate@")}
+    found = [STAGE.fullmatch(stage.addressing) for stage in evaluations.values()]
+    runs = [match.group("encoder", "seed") for match in found if match]
+    assert len(runs) == len(evaluations), "make train reads each name"
+    assert sorted(runs) == sorted(product([*pool("encoders"), "blind"], ("0", "1")))
+    for name, stage in evaluations.items():
+        train = stages[name.replace("evaluate", "train")]
+        assert train in index.graph[stage]
+        (out,) = train.outs
+        assert (out.use_cache, out.persist) == (False, True)  # a killed run goes on where it was
+
+
+def test_the_study_pretrains_what_was_trained_here(index: Index) -> None:
+    names = [stage.name for stage in stages_of(index, "study/dvc.yaml")]
+    pretrained = [name.removeprefix("pretrain@") for name in names if name.startswith("pretrain@")]
+    assert sorted(pretrained) == sorted(pool("heads") + pool("from_scratch")) == choices("pretrain")
 
 
 def test_make_train_runs_what_is_missing_and_a_failure_stops_none_of_the_others(tmp_path: Path) -> None:
     """With programs in place of dvc and Python that say what they were asked; dvc exits with 255, which ends xargs."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    stages = [f"training/dvc.yaml:evaluate@0-vlm_a-llm-of-dashes-{encoder}" for encoder in "abcd"]
-    said = "\n".join([*stages, "training/dvc.yaml:pretrain@e"])
+    stages = [f"study/dvc.yaml:evaluate@0-vlm_a-llm-of-dashes-{encoder}" for encoder in "abcd"]
+    said = "\n".join([*stages, "study/dvc.yaml:pretrain@e"])
     programs = {
         "dvc": f'[ "$1" = stage ] && echo "{said}" && exit\necho "$*"\ncase "$3" in *-b) exit 255;; esac\n',
-        "python": 'case "$1" in training/missing.py) grep -e "-[bcd]$";; *) echo "$*";; esac\n',
+        "python": 'case "$1" in study/missing.py) grep -e "-[bcd]$";; *) echo "$*";; esac\n',
     }
     for name, script in programs.items():
         path = tmp_path / ".venv" / "bin" / name
@@ -96,35 +120,27 @@ def test_make_train_runs_what_is_missing_and_a_failure_stops_none_of_the_others(
 
 
 def test_a_result_of_another_version_is_missing(tmp_path: Path) -> None:
-    recipe = yaml.safe_load((ROOT / "conf/recipe/embedded.yaml").read_text())
-    now = results.Recipe(recipe["name"], recipe["version"], "f" * 64)
+    recipe = chosen("recipe", "embedded")
+    now = RecipeId(recipe["name"], recipe["version"], "f" * 64)
     for name, others in {
         "whole": {},
         "old": {"recipe": replace(now, version=now.version - 1)},
         "other": {"suite": SuiteId("selection", 1, 240)},
     }.items():
         write(tmp_path, result(name, 0.2, llm="llm-of-dashes", **{"recipe": now, **others}))
-    stages = {name: f"training/dvc.yaml:evaluate@0-vlm_a-llm-of-dashes-{name}" for name in ("whole", "old", "other")}
+    stages = {name: f"study/dvc.yaml:evaluate@0-vlm_a-llm-of-dashes-{name}" for name in ("whole", "old", "other")}
     names = [*stages.values(), stages["whole"].replace("@0", "@1"), stages["old"].replace("evaluate", "train")]
-    command = [sys.executable, "training/missing.py", f"++results={tmp_path}"]
+    command = [sys.executable, "study/missing.py", f"++results={tmp_path}"]
     done = subprocess.run(command, cwd=ROOT, input="\n".join(names), capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [stages["old"], stages["other"], stages["whole"].replace("@0", "@1")]
 
 
-def test_heads_wait_for_their_backbones(pipeline: dict) -> None:
-    for head, item in pipeline["stages"]["embed_heads"]["foreach"].items():
-        parts = yaml.safe_load((ROOT / f"conf/encoder/{head}.yaml").read_text())["parts"]
-        assert parts == f"${{vlmatch.configs:encoder,[{item['backbone']}]}}"
-
-
 def test_probe_and_recipes_are_those_that_the_configuration_gives(pipeline: dict) -> None:
     subprocess.run([sys.executable, str(ROOT / "src/run.py"), "task=fetch"], check=True, capture_output=True)
-    config = yaml.safe_load((ROOT / "conf/probe/stamps.yaml").read_text())
-    probe = build({**config, "path": str(ROOT / "data/stamps")})
-    names = {key: value for variables in pipeline["vars"] for key, value in variables.items()}
+    probe = build(plain(chosen("probe", "stamps")))
+    names = {key: value for variables in pipeline["vars"][1:] for key, value in variables.items()}
     assert probe.key == names["probe"]
-    llm = yaml.safe_load((ROOT / "conf/llm/smollm2.yaml").read_text())
-    encoder = yaml.safe_load((ROOT / "conf/encoder/mobilenetv2.yaml").read_text())
+    llm, encoder = plain(chosen("llm", "smollm2")), plain(chosen("encoder", "mobilenetv2"))
     assert EmbeddingSpec.of("llm", llm, probe, "32-true").slug == names["text"]
     assert EmbeddingSpec.of("encoder", encoder, probe, "32-true").slug == "paper"
 

@@ -11,6 +11,8 @@ from vlmatch import paths
 from vlmatch.dtypes import fast_dtype
 from vlmatch.errors import VlmatchError
 
+POOL_GROUPS = ("others", "heads", "from_scratch", "controls")  # the groups of encoders in conf/pool.yaml
+
 
 def choices(group: str) -> list[str]:
     """The names that a config group offers, over all config folders, sorted."""
@@ -58,6 +60,17 @@ def composed(*overrides: str) -> DictConfig:
         return compose("config", list(overrides))
 
 
+def chosen(group: str, name: str) -> DictConfig:
+    """The yaml of this name, merged with the yamls in its defaults list, as `group=name` would choose it.
+
+    Raises VlmatchError where no config folder has it.
+    """
+    loaded = OmegaConf.load(yaml_path(group, name))
+    found = composed(f"{group}={name}")[group] if "defaults" in loaded else loaded
+    assert isinstance(found, DictConfig)  # noqa: S101 - for mypy
+    return found
+
+
 def register_search_path() -> None:
     """Let Hydra look for yamls in all of `paths.conf_folders()`, and not in the first alone."""
     from hydra.core.config_search_path import ConfigSearchPath
@@ -71,6 +84,32 @@ def register_search_path() -> None:
 
     if not any(each.__name__ == ConfigFolders.__name__ for each in Plugins.instance().discover(SearchPathPlugin)):
         Plugins.instance().register(ConfigFolders)
+
+
+def pool(part: str) -> list[str]:
+    """The members of a part of the pool (`conf/pool.yaml`), in the order in which a sweep takes them.
+
+    part: 'encoders' (all), 'first_run' (the encoders of `make run`), 'llms', or a group of encoders: 'others',
+    'heads', 'from_scratch' or 'controls'.
+    Raises VlmatchError where `part` is none of these.
+    """
+    members = OmegaConf.to_container(OmegaConf.load(paths.conf() / "pool.yaml"))
+    assert isinstance(members, dict)  # noqa: S101 - for mypy
+    encoders = {name: options for group in POOL_GROUPS for name, options in members[group].items()}
+    parts = {
+        "encoders": sorted(encoders, key=lambda name: bool(encoders[name].get("slow"))),  # slow ones last
+        "first_run": [name for name, options in encoders.items() if options.get("first_run")],
+        "llms": list(members["llms"]),
+        **{group: list(members[group]) for group in POOL_GROUPS},
+    }
+    if part not in parts:
+        raise VlmatchError(f"pool '{part}' is unknown; {nearest(part, list(parts))}")
+    return parts[part]
+
+
+def pool_axis(part: str) -> str:
+    """`${vlmatch.pool:first_run}`: the members of a part of the pool as an axis of a sweep, separated by commas."""
+    return ",".join(pool(part))
 
 
 def named_configs(group: str, names: Sequence[str], feature: str = "paper", *, _root_: Container) -> ListConfig:
@@ -93,7 +132,7 @@ def fused_name(members: Sequence[str] | None) -> str:
 
 
 def _named(group: str, name: str, feature: str, root: Container) -> Any:
-    config = OmegaConf.load(yaml_path(group, name))
+    config = chosen(group, name)
     if "members" in config:
         raise VlmatchError(f"{group} '{name}' is itself made of members; name those instead")
     if "feature" in config:
@@ -108,6 +147,7 @@ _RESOLVERS: dict[str, Callable[..., Any]] = {
     "vlmatch.cache": lambda: str(paths.cache()),
     "vlmatch.results": lambda: str(paths.results()),
     "vlmatch.configs": named_configs,
+    "vlmatch.pool": pool_axis,
     "vlmatch.fused": fused_name,
     "vlmatch.fast_dtype": fast_dtype,
 }

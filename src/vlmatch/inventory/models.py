@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from vlmatch.configs import choices, yaml_path
+from vlmatch.configs import choices, chosen
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.inventory.availability import UNNAMED, Availability, availability
 from vlmatch.objects import plain
@@ -62,7 +62,7 @@ class Model:
 def model(root: DictConfig, kind: str, name: str, overrides: Mapping[str, Any] | None = None) -> Model:
     """One model by its yaml's name, put into the whole config `root`, with `overrides` of the yaml's keys."""
     with open_dict(root):
-        loaded = OmegaConf.load(yaml_path(kind, name))
+        loaded = chosen(kind, name)
         root[kind] = OmegaConf.merge(loaded, {key: value for key, value in (overrides or {}).items() if key in loaded})
     return Model.of(kind, name, root[kind])
 
