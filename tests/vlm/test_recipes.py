@@ -21,8 +21,9 @@ NAMES = ("paper", "llava15", "llava15_lora", "single_gpu")
 GIVEN = {f"{kind}_{key}": f"/data/{kind}.{key}" for kind in ("pretrain", "instruct") for key in ("json", "images")}
 
 
-def test_every_recipe_says_what_it_came_to() -> None:
-    recipes = {path.stem: yaml.safe_load(path.read_text()) for path in (paths.conf() / "recipe").glob("*.yaml")}
+def test_every_recipe_states_its_outcome() -> None:
+    files = [file for folder in paths.conf_folders() for file in (folder / "recipe").glob("*.yaml")]
+    recipes = {file.stem: yaml.safe_load(file.read_text()) for file in files}
     assert {*NAMES, "embedded", "embedded_lora"} == set(recipes)
     for name, found in recipes.items():
         assert found["outcome"], name

@@ -10,13 +10,11 @@ from safetensors.torch import load_file
 
 import made_vlms
 from made_vlms import LORA, TRAINER, run
-from vlmatch.errors import VlmatchError
 from vlmatch.vlm import fit, milestones
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.lora import lora_state
 from vlmatch.vlm.milestones import milestone_steps
 from vlmatch.vlm.model import VLM
-from vlmatch.vlm.runs import Run
 from vlmatch.vlm.saved import load_vlm
 from vlmatch.vlm.stage import Optimisation, Stage
 from vlmatch.vlm.tokens import answered, encode
@@ -216,26 +214,6 @@ def test_a_second_stage_goes_on_with_the_adapters_of_the_first(tmp_path: Path) -
     first = load_file(tmp_path / "run" / "stages" / "1-tune" / "lora.safetensors")
     for name, value in lora_state(vlm.causal_lm).items():
         torch.testing.assert_close(value, first[name], atol=0, rtol=0)
-
-
-def test_a_folder_goes_on_only_under_its_own_settings(tmp_path: Path) -> None:
-    def made(**changes):
-        settings = {**made_vlms.recipe(), **changes}
-        return Run({"name": "e", "_target_": "x"}, {"name": "l"}, settings)
-
-    folder = made().claim(tmp_path)
-    assert folder == tmp_path / "tiny" / "l-made" / "e-0"
-    assert made().claim(tmp_path) == folder
-    assert made(seed=1).claim(tmp_path) != folder
-    for name in ("e-0", "e-1", "e-big-0"):  # of an encoder 'e-big' too
-        (folder.parent / name).mkdir(exist_ok=True)
-        (folder.parent / name / "result.json").touch()
-    assert [path.parent.name for path in made().results_of_all_seeds(tmp_path)] == ["e-0", "e-1"]
-    assert made(version=3).claim(tmp_path) == folder, "nothing has been trained there yet"
-    assert made().claim(tmp_path) == folder
-    (folder / "vlm").mkdir()
-    with pytest.raises(VlmatchError, match=r"recipe\.version: 1 there, 2 asked for"):
-        made(version=2).claim(tmp_path)
 
 
 def test_losses_are_told_over_an_eighth(tmp_path: Path) -> None:

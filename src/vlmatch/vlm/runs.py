@@ -17,6 +17,12 @@ from vlmatch.vlm.training_log import TrainingLog
 IDENTITY = "run.json"
 VLM_FOLDER = "vlm"  # what the training itself keeps
 TRACKED = "mlflow_run"  # the id of its run in MLflow
+UNUSED = {
+    "recipe": (),
+    "encoder": ("licence", "control"),
+    "llm": ("licence", "device_map", "template", "layer", "pooling", "max_tokens"),
+}
+"""By part, the settings that change no training: facts about a model, and how an LLM embeds captions."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +71,6 @@ class Run:
         return sorted(path for path in found if path.parent.name[seed:].isdigit())
 
     @property
-    def fingerprint(self) -> str:
-        """SHA-256 over all three configs."""
-        return _sha256(self.about)
-
-    @property
     def about(self) -> dict[str, Any]:
         """All three configs as plain values, without those of data on this machine: what is kept with the run."""
         recipe = {**self.fixed_recipe, "data": self.recipe["data"], "seed": self.recipe["seed"]}
@@ -99,20 +100,25 @@ class Run:
         return _sha256(self.fixed_recipe)
 
     def claim(self, runs: Path) -> Path:
-        """The run's folder, which it makes its own; VlmatchError if a run with other settings has begun there."""
+        """Make `runs`/NAME the folder of this run and return it.
+
+        Raises VlmatchError where a run with other settings has begun there.
+        """
         folder = runs / self.name
         path = folder / IDENTITY
-        found = json.loads(path.read_text()) if path.is_file() else {"fingerprint": None}
-        if found["fingerprint"] == self.fingerprint:
-            return folder
-        if (folder / VLM_FOLDER).exists() and found["fingerprint"] is not None:
-            raise VlmatchError(
-                f"'{folder}' holds a run with other settings ({_difference(found, self)}): a checkpoint "
-                "goes on only under the recipe that made it. Remove the folder, or give another: task.runs=..."
-            )
+        found = json.loads(path.read_text()) if path.is_file() else None
+        if found is not None:
+            difference = _difference(_trained_by(found), _trained_by(self.about))
+            if difference is None:
+                return folder
+            if (folder / VLM_FOLDER).exists():
+                raise VlmatchError(
+                    f"'{folder}' holds a run with other settings ({difference}): a checkpoint goes on only under the "
+                    "settings that made it. Remove the folder, or give another: task.runs=..."
+                )
         (folder / TRACKED).unlink(missing_ok=True)  # of settings that were refused before anything was trained
         with renamed(path) as temporary:
-            temporary.write_text(json.dumps({"fingerprint": self.fingerprint, **self.about}, indent=1))
+            temporary.write_text(json.dumps(self.about, indent=1))
         return folder
 
 
@@ -131,11 +137,19 @@ def _sha256(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(to_first_names(values), sort_keys=True).encode()).hexdigest()
 
 
-def _difference(found: Mapping[str, Any], run: Run) -> str:
-    """The first settings that differ, for people."""
-    for part in ("recipe", "encoder", "llm"):
-        old, new = found[part], run.about[part]
+def _trained_by(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings that decide a training, under the names that they were first stored by."""
+    return {
+        part: {key: value for key, value in to_first_names(about[part]).items() if key not in unused}
+        for part, unused in UNUSED.items()
+    }
+
+
+def _difference(found: Mapping[str, Mapping[str, Any]], asked: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The first setting that differs, in words; None where all are equal."""
+    for part in found:
+        old, new = found[part], asked[part]
         for key in sorted(old.keys() | new.keys()):
             if old.get(key) != new.get(key):
                 return f"{part}.{key}: {json.dumps(old.get(key))[:60]} there, {json.dumps(new.get(key))[:60]} asked for"
-    return "their configs differ"
+    return None

@@ -1,0 +1,103 @@
+"""A run is known by what decides its training: under today's names of classes and folders, and under earlier ones."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import made_vlms
+from vlmatch import paths, results
+from vlmatch.configs import composed
+from vlmatch.errors import VlmatchError
+from vlmatch.objects import build, plain
+from vlmatch.vlm.building import build_vlm, feature_shape
+from vlmatch.vlm.runs import Run
+from vlmatch.vlm.saved import DESCRIPTION, load_vlm, save_vlm
+
+FIRST_NAME = "vlmatch.encoders.trained_here.TrainedConvnet"
+TODAYS_NAME = "vlmatch_study.trained_convnet.TrainedConvnet"
+
+
+def test_a_folder_goes_on_only_under_its_own_settings(tmp_path: Path) -> None:
+    def made(**changes):
+        settings = {**made_vlms.recipe(), **changes}
+        return Run({"name": "e", "_target_": "x"}, {"name": "l"}, settings)
+
+    folder = made().claim(tmp_path)
+    assert folder == tmp_path / "tiny" / "l-made" / "e-0"
+    assert made().claim(tmp_path) == folder
+    assert made(seed=1).claim(tmp_path) != folder
+    for name in ("e-0", "e-1", "e-big-0"):  # of an encoder 'e-big' too
+        (folder.parent / name).mkdir(exist_ok=True)
+        (folder.parent / name / "result.json").touch()
+    assert [path.parent.name for path in made().results_of_all_seeds(tmp_path)] == ["e-0", "e-1"]
+    assert made(version=3).claim(tmp_path) == folder, "nothing has been trained there yet"
+    assert made().claim(tmp_path) == folder
+    (folder / "vlm").mkdir()
+    with pytest.raises(VlmatchError, match=r"recipe\.version: 1 there, 2 asked for"):
+        made(version=2).claim(tmp_path)
+
+
+def before(encoder: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an encoder trained here as they were stored when its class and its weights lay elsewhere."""
+    text = json.dumps(encoder).replace(TODAYS_NAME, FIRST_NAME).replace("study/weights/", "weights/")
+    assert FIRST_NAME in text
+    return dict(json.loads(text))
+
+
+def test_a_run_from_before_its_classes_moved_is_the_same_run(tmp_path: Path) -> None:
+    encoder = plain(composed("encoder=simclr_resnet_both").encoder)
+    llm = plain(composed("llm=smollm2-135m").llm)
+    run = Run(encoder, llm, made_vlms.recipe())
+    folder = run.claim(tmp_path)
+    (folder / "vlm").mkdir()
+    older_llm = {key: value for key, value in llm.items() if key != "max_tokens"}
+    stored = {"fingerprint": "of another rule", **run.about, "encoder": before(encoder), "llm": older_llm}
+    (folder / "run.json").write_text(json.dumps(stored))
+    assert run.claim(tmp_path) == folder
+    other = Run({**encoder, "sha256": "other"}, llm, made_vlms.recipe())
+    with pytest.raises(VlmatchError, match=r"encoder\.sha256"):
+        other.claim(tmp_path)
+
+
+def test_what_changes_no_training_does_not_tell_runs_apart(tmp_path: Path) -> None:
+    def run(**llm: Any) -> Run:
+        return Run({"name": "e", "licence": llm.get("licence")}, {"name": "l", **llm}, made_vlms.recipe())
+
+    folder = run(layer=-2).claim(tmp_path)
+    (folder / "vlm").mkdir()
+    assert run(layer=-1, pooling="mean", licence={"name": "MIT"}).claim(tmp_path) == folder
+    with pytest.raises(VlmatchError, match=r"llm\.dtype"):
+        run(dtype="bfloat16").claim(tmp_path)
+
+
+def test_a_vlm_from_before_its_encoders_class_moved_loads(tmp_path: Path) -> None:
+    config = plain(composed("encoder=simclr_resnet_both").encoder)
+    projector = {"kind": "linear", "tokens": 1}
+    recipe = made_vlms.recipe(visual={"what": "feature", "cached": False}, projector=projector)
+    llm, encoder = made_vlms.tiny_llm(tmp_path / "llm"), build(config)
+    vlm = build_vlm(recipe, llm, encoder, shape := feature_shape(encoder, "feature"))
+    save_vlm(vlm, tmp_path / "vlm", {**made_vlms.about(), "recipe": recipe, "encoder": config, "shape": list(shape)})
+    description = json.loads((tmp_path / "vlm" / DESCRIPTION).read_text())
+    description["encoder"]["_target_"] = FIRST_NAME
+    (tmp_path / "vlm" / DESCRIPTION).write_text(json.dumps(description))
+    again = load_vlm(tmp_path / "vlm", llm=llm)
+    assert type(again.visual.encoder) is type(encoder)
+    assert all((again.projector.state_dict()[key] == value).all() for key, value in vlm.projector.state_dict().items())
+
+
+@cache
+def recipe_of(data: str, seed: int) -> dict[str, Any]:
+    return plain(composed("recipe=embedded", f"recipe.data={data}", f"recipe.seed={seed}").recipe)
+
+
+def test_todays_recipe_is_the_one_of_the_results() -> None:
+    """Results are compared only within one recipe: a fingerprint that changes sets them all apart."""
+    found = results.read(paths.results())
+    assert len(found) >= 72
+    for result in found:
+        run = Run({"name": result.encoder}, {"name": result.llm}, recipe_of(result.data, result.seed))
+        assert run.fixed_recipe == result.config, result.run
+        assert run.recipe_fingerprint == result.recipe.fingerprint, result.run
