@@ -1,9 +1,11 @@
 """Ranking: the order, the controls, the pick and the agreement."""
 
 import io
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -14,8 +16,10 @@ from vlmatch.evidence.published import published_ranks
 from vlmatch.jobs import NOT_HERE, PairStatus
 from vlmatch.ranking import rank_rows
 from vlmatch.report.about import SizeClasses
+from vlmatch.report.html import rendered_page
 from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import number, show
+from vlmatch.scores.rows import Row
 
 SELECTION = ["gw", "cka", "rsa"]
 
@@ -138,10 +142,33 @@ def test_the_table_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0.25, ".2500"), (-0.25, "-.2500"), (1.5, "1.500"), (25.6e6, "25.6M"), (0.0, "0")]
+    ("value", "shown"),
+    [(0.25, ".2500"), (-0.25, "-.2500"), (1.5, "1.500"), (25.6e6, "25.6M"), (0.0, "0"), (math.inf, "∞")],
 )
 def test_numbers_are_short(value: float, shown: str) -> None:
     assert number(value) == shown
+
+
+def with_details(row: Row, **details: float) -> Row:
+    gw = replace(row.scores["gw"], details={**row.scores["gw"].details, **details})
+    return replace(row, scores={**row.scores, "gw": gw})
+
+
+def test_theorem_1_stands_in_table_and_page_where_a_row_has_it(tmp_path: Path) -> None:
+    rows = [
+        with_details(row("a", gw=0.3), lipschitz_bound_99=2.5, lipschitz_99=1.25),
+        with_details(row("b", gw=0.4), lipschitz_bound_99=math.inf, lipschitz_99=math.inf),
+        row("c", gw=0.5),
+    ]
+    rankings = rank_rows(rows, SELECTION)
+    table = pd.read_csv(write_table(tmp_path / "ranking.csv", rankings)).set_index("encoder")
+    assert table.lipschitz_bound_99["a"] == 2.5
+    assert table.lipschitz_99["a"] == 1.25
+    assert table.lipschitz_bound_99["b"] == math.inf
+    assert np.isnan(table.lipschitz_99["c"])
+    page = rendered_page(rankings, lambda spec: None)
+    for cell in ("<td>2.500 <small>1.250</small></td>", "<td>∞ <small>∞</small></td>", "<td>-</td>"):
+        assert page.count(cell) == 1
 
 
 def test_size_classes_are_the_papers_where_an_encoder_reaches_them_else_the_pools_median() -> None:

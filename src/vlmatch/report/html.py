@@ -14,7 +14,7 @@ from vlmatch.evidence.correlation import RESAMPLES, SUBSETS
 from vlmatch.files import renamed
 from vlmatch.geometry import PairedGeometry
 from vlmatch.jobs import PairStatus
-from vlmatch.ranking import LlmRanking, RankedEncoder, Ranking
+from vlmatch.ranking import PAPER, LlmRanking, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
 from vlmatch.report.evidence import (
     RankingEvidence,
@@ -28,7 +28,9 @@ from vlmatch.report.evidence import (
     undecided,
 )
 from vlmatch.report.plots import heat_maps, score_bars, truth_panels
+from vlmatch.report.spreadsheet import DETAILS
 from vlmatch.report.table import agreement_line, number, proven_line, relative
+from vlmatch.scores.rows import Row
 
 ReadEmbeddings = Callable[[EmbeddingSpec], Embeddings | None]
 
@@ -88,7 +90,10 @@ def _shown(llm: LlmRanking, embeddings: ReadEmbeddings, evidence: Sequence[Ranki
         "ranking": llm,
         "classes": SizeClasses.of([ranked.row.image for ranked in llm.encoders]),
         "columns": [(name, first.row.scores[name]) for name in first.ranks],
-        "encoders": [(ranked, _class(ranked, llm), relative(ranked.row.scores.get("gw"))) for ranked in llm.encoders],
+        "encoders": [
+            (ranked, _class(ranked, llm), relative(ranked.row.scores.get(PAPER)), _lipschitz(ranked.row))
+            for ranked in llm.encoders
+        ],
         "bars": [Markup(score_bars(llm, name)) for name in _plotted(llm)],
         "maps": _maps(llm, embeddings),
         "truths": [_held(each) for each in evidence if each.llm is llm],
@@ -109,8 +114,14 @@ def _held(evidence: RankingEvidence) -> dict[str, Any]:
 
 def _plotted(llm: LlmRanking) -> list[str]:
     """The paper's score, and the one the pick came from."""
-    wanted = ["gw", llm.pick.score] if llm.pick else ["gw"]
+    wanted = [PAPER, llm.pick.score] if llm.pick else [PAPER]
     return [name for name in dict.fromkeys(wanted) if name in llm.encoders[0].ranks]
+
+
+def _lipschitz(row: Row) -> list[float] | None:
+    """Theorem 1's bound and the measured constant, both for 99% of pairs; None in a row without these details."""
+    details = row.scores[PAPER].details if PAPER in row.scores else {}
+    return [float(details[name]) for name in DETAILS] if set(DETAILS) <= details.keys() else None
 
 
 def _class(ranked: RankedEncoder, llm: LlmRanking) -> str:

@@ -1,20 +1,30 @@
-"""The ranking as a CSV: one line an encoder and LLM, for whatever reads tables."""
+"""The ranking as a table: one row for each encoder and LLM, as a data frame and as a CSV file."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from vlmatch.ranking import LlmRanking, RankedEncoder, Ranking
+from vlmatch.ranking import PAPER, LlmRanking, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
+
+DETAILS = ("lipschitz_bound_99", "lipschitz_99")  # of GW, shown beside the scores
 
 
 def write_table(path: Path, rankings: Sequence[Ranking]) -> Path:
-    """Write every ranked of every ranking, best first within an LLM; the same rankings are the same bytes."""
-    lines = [line for ranking in rankings for llm in ranking.llms for line in _lines(ranking, llm)]
+    """Write `frame(rankings)` as CSV and return the path; equal rankings give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(lines).to_csv(path, index=False, float_format="%.8g", lineterminator="\n")
+    frame(rankings).to_csv(path, index=False, float_format="%.8g", lineterminator="\n")
     return path
+
+
+def frame(rankings: Sequence[Ranking]) -> pd.DataFrame:
+    """One row for each encoder and LLM of every ranking, best first within an LLM.
+
+    Columns: what is known of the encoder, every score, its rank as `rank_SCORE`, and the details of GW in `DETAILS`,
+    which are missing in rows of other scores.
+    """
+    return pd.DataFrame([line for ranking in rankings for llm in ranking.llms for line in _lines(ranking, llm)])
 
 
 def _lines(ranking: Ranking, llm: LlmRanking) -> list[dict[str, object]]:
@@ -42,4 +52,6 @@ def _line(ranking: Ranking, llm: LlmRanking, ranked: RankedEncoder, classes: Siz
         "rule": row.image.rule,
     }
     scores = {name: row.scores[name].value for name in ranked.ranks}
-    return {**about, **scores, **{f"rank_{name}": rank for name, rank in ranked.ranks.items()}}
+    ranks = {f"rank_{name}": rank for name, rank in ranked.ranks.items()}
+    known = row.scores[PAPER].details if PAPER in row.scores else {}
+    return {**about, **scores, **ranks, **{name: known[name] for name in DETAILS if name in known}}

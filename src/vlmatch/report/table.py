@@ -1,5 +1,6 @@
 """The ranking in the terminal: one table an LLM, the warnings, and the pick."""
 
+import math
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -83,9 +84,11 @@ def published_lines(ranking: Ranking) -> list[str]:
 
 
 def number(value: float) -> str:
-    """A score with four decimals, a parameter count in millions."""
+    """A score with four digits, a parameter count in millions, ∞ for infinity."""
     if value == 0:
         return "0"
+    if math.isinf(value):
+        return "∞"
     if abs(value) >= 1e4:
         return f"{value / 1e6:.1f}M"
     return f"{value:.4f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
