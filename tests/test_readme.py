@@ -2,15 +2,21 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from vlmatch import paths
 from vlmatch.cli import arguments_for_hydra
 from vlmatch.configs import composed
 
-PAGES = ("README.md", "docs/*.md", "perf/README.md", "conf/recipe/*.yaml", "src/vlmatch/help.txt")
+PAGES = (
+    *("README.md", "CONTRIBUTING.md", "docs/*.md", "perf/README.md", "src/vlmatch/help.txt"),
+    *("study/*.md", "study/*/README.md", "conf/recipe/*.yaml", "study/conf/recipe/*.yaml"),
+)
+OF_VERSION_0_1 = Path(__file__).with_name("commands_0_1.txt")
 
 
 def first_example(page: str) -> str:
@@ -38,18 +44,34 @@ def documented() -> list[str]:
         found |= {
             re.split(r"  | #", match)[0].strip() for match in re.findall(r"src/run\.py((?: [^`\n&]*)?)[`\n&]", text)
         }
-    return sorted(command for command in found if "--" not in command and "[task=TASK]" not in command)
+    return sorted(command for command in found if not re.search("--|NAME|TASK", command))
 
 
-@pytest.mark.parametrize("command", documented())
-def test_a_documented_command_composes(command: str) -> None:
-    given = [each for each in arguments_for_hydra(shlex.split(command)) if each != "--multirun"]
-    swept = [
-        list(override.sweep_string_iterator())
-        if override.is_sweep_override()
-        else [override.get_value_element_as_str()]
-        for override in OverridesParser.create().parse_overrides(given)
+def of_version_0_1() -> list[str]:
+    """The arguments of every command in the README of version 0.1."""
+    return [line for line in OF_VERSION_0_1.read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
+
+
+@pytest.mark.parametrize("command", sorted({*documented(), *of_version_0_1()}))
+def test_a_documented_command_composes_with_the_values_that_it_gives(command: str) -> None:
+    overrides = OverridesParser.create().parse_overrides(
+        [each for each in arguments_for_hydra(shlex.split(command)) if each != "--multirun"]
+    )
+    axes = [
+        list(each.sweep_string_iterator()) if each.is_sweep_override() else [each.get_value_element_as_str()]
+        for each in overrides
     ]
-    keys = [each.partition("=")[0] for each in given]
-    for turn in range(max(map(len, swept), default=1)):
-        composed(*(f"{key}={values[turn % len(values)]}" for key, values in zip(keys, swept, strict=True)))
+    for job in range(max(map(len, axes), default=1)):
+        values = [axis[job % len(axis)] for axis in axes]
+        keys = [str(each.input_line).partition("=")[0] for each in overrides]
+        config = composed(*map("=".join, zip(keys, values, strict=True)))
+        for override, value in zip(overrides, values, strict=True):
+            group, dot, key = override.key_or_group.rpartition(".")
+            if dot and not group.startswith("hydra"):
+                wanted = value if override.is_sweep_override() else override.value()
+                assert OmegaConf.to_container(OmegaConf.select(config, group))[key] == wanted
+
+
+def test_make_keeps_the_targets_of_version_0_1() -> None:
+    rules = re.findall(r"^([a-z-]+):", (paths.root() / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert {"setup", "run", "test", "train", "collect", "test-lmms", "lint", "ui", "report", "clean"} <= set(rules)

@@ -16,9 +16,10 @@ class TaskSettings(Node):
 
 
 class EmbedTask(TaskSettings):
-    """side: which of the two is embedded."""
+    """side: which of the two is embedded. record: the file that says what was embedded, with its SHA-256."""
 
     side: Literal["encoder", "llm", "both"]
+    record: Place | None
 
 
 class FetchTask(TaskSettings):
