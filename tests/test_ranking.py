@@ -56,13 +56,13 @@ def test_there_is_no_pick_where_every_score_fails_its_controls() -> None:
     assert any("no pick" in warning for warning in llm.warnings)
 
 
-def test_orders_are_settled_where_the_intervals_lie_apart() -> None:
+def test_an_order_is_proven_if_the_intervals_do_not_overlap() -> None:
     llm = only([row("a", gw=1.0), row("b", gw=1.05), row("c", gw=2.0)])  # each from 0.9 of its value
     assert (llm.proven_orders.n_proven, llm.proven_orders.n_orders) == (2, 3)
     assert only([row("a", cka=0.1), row("b", cka=0.2)]).proven_orders is None
 
 
-def test_controls_are_in_no_settled_order() -> None:
+def test_proven_orders_leave_controls_out() -> None:
     llm = only([row("a", gw=1.0), row("b", gw=2.0), row("pixels", control=True, gw=4.0)])
     assert (llm.proven_orders.n_proven, llm.proven_orders.n_orders) == (1, 1)
 
@@ -70,7 +70,7 @@ def test_controls_are_in_no_settled_order() -> None:
 def test_a_tie_for_the_pick_is_said() -> None:
     llm = only([row("a", gw=0.3), row("b", gw=0.2), row("c", gw=0.2), row("pixels", control=True, gw=0.5)])
     assert llm.pick.encoder == "b"
-    assert llm.warnings == ("b is picked, and c scores as much by GW",)
+    assert llm.warnings == ("tie: c has the same GW as the pick b",)
 
 
 def test_llms_that_tie_all_encoders_have_no_agreement() -> None:

@@ -1,4 +1,4 @@
-"""Rank a pool: the order by every score, whether the controls let it be trusted, and the pick that follows."""
+"""Rank a pool of encoders: the order by every score, the check by the controls, and the pick."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from scipy.stats import kendalltau, rankdata, spearmanr
 
 from vlmatch.scores.rows import Row
 
-PAPER = "gw"
+PAPER = "gw"  # the paper's score
 
 
 @dataclass(frozen=True)
 class Pick:
-    """The recommended encoder, and the score that recommends it."""
+    """The recommended encoder, and the name and title of the score that recommends it."""
 
     encoder: str
     score: str
@@ -22,7 +22,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class RankedEncoder:
-    """One encoder's row with its rank under every score; rank 1 is best, ties share the better rank."""
+    """One encoder's row and its rank by every score; 1 is the best, and ties share the better rank."""
 
     row: Row
     ranks: Mapping[str, int]
@@ -30,9 +30,10 @@ class RankedEncoder:
 
 @dataclass(frozen=True)
 class ProvenOrders:
-    """How many of the orders between two encoders no better solver could turn round: their intervals lie apart.
+    """How many orders between two pretrained encoders by GW are proven, out of how many.
 
-    GW's solver finds a local optimum; the global one lies between its lower bound and that.
+    The solver finds a local optimum, and the global one lies between the lower bound and that. If the intervals of two
+    encoders do not overlap, no better solver would change their order.
     """
 
     n_proven: int
@@ -41,7 +42,10 @@ class ProvenOrders:
 
 @dataclass(frozen=True)
 class LlmRanking:
-    """The encoders of a pool for one LLM, best first by the paper's score, with the pick and the warnings about it."""
+    """The encoders of a pool for one LLM, best first by the first score of `selection`.
+
+    trusted: by score, whether every control ranks behind every pretrained encoder. pick: None if no score is trusted.
+    """
 
     llm: str
     encoders: tuple[RankedEncoder, ...]
@@ -53,7 +57,7 @@ class LlmRanking:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike two LLMs order the same encoders by the paper's score."""
+    """How similarly two LLMs order the encoders that both have, by GW: Spearman's and Kendall's rank correlation."""
 
     llms: tuple[str, str]
     n_encoders: int
@@ -63,7 +67,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Everything that can be said about one probe and recipe from the rows at hand."""
+    """The rankings for one probe and one pair of embedding recipes, by LLM."""
 
     probe: str
     image_recipe: str
@@ -75,10 +79,10 @@ class Ranking:
 
 
 def rank_rows(rows: Iterable[Row], selection: Sequence[str]) -> list[Ranking]:
-    """Rank rows, which may be of several probes and recipes: one Ranking for each of these, compared within it only.
+    """Rank rows: one Ranking for each probe and pair of embedding recipes among them, in their order by name.
 
-    `selection` is the order in which scores are asked for the pick. GW carries the unit of the LLM's distances,
-    so encoders are ordered for one LLM at a time.
+    selection: names of scores. The pick comes from the first one that is trusted. Encoders are ranked for one LLM at a
+    time, because GW has the unit of the LLM's distances.
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -92,7 +96,7 @@ def _ranking(group: tuple[str, str, str], rows: list[Row], selection: Sequence[s
     )
     rules = sorted({row.image.rule for row in rows if not row.image.control})
     warnings = (
-        [f"the pool mixes feature rules ({', '.join(rules)}): part of a difference may be the rule's"]
+        [f"the encoders use different feature rules ({', '.join(rules)}), which may cause part of their differences"]
         if len(rules) > 1
         else []
     )
@@ -119,7 +123,7 @@ def _ranks(name: str, rows: list[Row]) -> list[int]:
 
 
 def _controls_last(name: str, encoders: Sequence[RankedEncoder]) -> bool:
-    """Whether every control ranks behind every pretrained encoder; a tie counts against the score."""
+    """Whether every control ranks behind every pretrained encoder; a tie does not count as behind."""
     controls = [ranked.ranks[name] for ranked in encoders if ranked.row.image.control]
     pretrained = [ranked.ranks[name] for ranked in encoders if not ranked.row.image.control]
     return not controls or not pretrained or min(controls) > max(pretrained)
@@ -131,24 +135,26 @@ def _pick(
     pretrained = [ranked for ranked in encoders if not ranked.row.image.control]
     asked = [name for name in selection if name in trusted]
     if not pretrained or not asked:
-        return None, [
-            "no pick: the pool has no pretrained encoder"
-            if not pretrained
-            else "no pick: no score of `selection` is here"
-        ]
+        reason = (
+            "it was computed for none of the scores in `selection`" if pretrained else "it has no pretrained encoder"
+        )
+        return None, [f"no pick for this pool: {reason}"]
     warnings = []
     if len(pretrained) == len(encoders):
-        warnings.append("no control is in this pool, so nothing tests whether its scores can be trusted")
+        warnings.append("the pool has no control, so nothing shows whether its scores can be trusted")
     if PAPER in trusted and not trusted[PAPER]:
         warnings.append(_inversion(encoders))
     name = next((name for name in asked if trusted[name]), None)
     if name is None:
-        return None, [*warnings, f"no pick: under each of {', '.join(asked)} a control outranks a pretrained encoder"]
+        return None, [
+            *warnings,
+            f"no pick for this pool: by each of {', '.join(asked)} a control outranks a pretrained encoder",
+        ]
     first = min(ranked.ranks[name] for ranked in pretrained)
     best, *others = [ranked.row for ranked in pretrained if ranked.ranks[name] == first]
     if others:
         tied = ", ".join(row.encoder for row in others)
-        warnings.append(f"{best.encoder} is picked, and {tied} scores as much by {best.scores[name].title}")
+        warnings.append(f"tie: {tied} has the same {best.scores[name].title} as the pick {best.encoder}")
     return Pick(best.encoder, name, best.scores[name].title), warnings
 
 
@@ -158,7 +164,7 @@ def _inversion(encoders: list[RankedEncoder]) -> str:
     beaten = [ranked.row.encoder for ranked in behind if not ranked.row.image.control]
     return (
         f"DO NOT TRUST GW HERE: the control '{best.row.encoder}' ranks {best.ranks[PAPER]} and outranks {len(beaten)} "
-        f"pretrained encoder{'s'[: len(beaten) != 1]} ({', '.join(beaten)}); GW recommends nothing on these pairs"
+        f"pretrained encoder{'s'[: len(beaten) != 1]} ({', '.join(beaten)}); the pick does not come from GW"
     )
 
 
@@ -181,6 +187,6 @@ def _agreements(llms: Sequence[LlmRanking]) -> Iterable[Agreement]:
         if len(both) >= 3:
             x, y = ([value[encoder] for encoder in both] for value in values)
             if len(set(x)) == 1 or len(set(y)) == 1:
-                continue  # of equal values there is no order
+                continue  # equal values have no order
             spearman, kendall = float(spearmanr(x, y).statistic), float(kendalltau(x, y).statistic)
             yield Agreement((one.llm, other.llm), len(both), spearman, kendall)

@@ -1,1 +1,1 @@
-"""The study: what trainings say about encoders, and how well scores computed before them foretell it."""
+"""Evidence: the truth from trainings, published results, and how well scores predict them."""

@@ -1,4 +1,4 @@
-"""What seeds alone do to the truth: whether two order the encoders alike, and how far they lie apart."""
+"""How much the training seed changes the truth: the agreement between seeds, and the spread within an encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ from vlmatch.evidence.truths import Comparison
 
 @dataclass(frozen=True)
 class SeedAgreement:
-    """Spearman's correlation of two seeds over the pretrained encoders, and over the best tier; None: not defined."""
+    """Spearman's correlation of two seeds over the `n` pretrained encoders, and over the best tier.
+
+    A correlation is None where it is not defined.
+    """
 
     seeds: tuple[int, int]
     n: int
@@ -23,21 +26,22 @@ class SeedAgreement:
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviations over the pretrained encoders: between their truths, and between seeds (pooled variance)."""
+    """Standard deviations over the pretrained encoders: between their truths, and between seeds (pooled)."""
 
     between_encoders: float
     between_seeds: float
 
 
 def agreements(comparison: Comparison) -> list[SeedAgreement]:
-    """For each two seeds, how alike they order the encoders that were trained with both."""
+    """For every two seeds, how similarly they order the encoders that were trained with both."""
     return [_agreement(comparison, *pair) for pair in combinations(comparison.seeds, 2)]
 
 
 def spread(comparison: Comparison) -> Spread | None:
-    """How far encoders differ, and seeds; None with fewer than two pretrained encoders, or none of two seeds.
+    """The spread between encoders and between seeds.
 
-    What seeds and items add to the deviation between the truths is not taken off.
+    None if there are fewer than two pretrained encoders, or none of them has two seeds. The deviation between encoders
+    includes what seeds and items add to it.
     """
     pretrained = comparison.pretrained
     repeated = [(len(truth.runs) - 1, truth.deviation) for truth in pretrained if truth.deviation is not None]

@@ -1,4 +1,4 @@
-"""The truth about each encoder: the mean over seeds of runs that nothing but encoder and seed sets apart."""
+"""The truth about each encoder: the scores of VLMs trained with it, as means over runs that differ only in the seed."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -11,12 +11,12 @@ from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
 from vlmatch.results import BLIND, Benchmark, Estimate, RecipeId, Result, SuiteId, above_chance
 
-RANDOM = "random_resnet18"  # the control that has an architecture and no training
+RANDOM = "random_resnet18"  # the control with random weights
 
 
 @dataclass(frozen=True)
 class Truth:
-    """One encoder's runs, one a seed, in the order of seeds."""
+    """One encoder's runs, one for each seed, in the order of seeds."""
 
     encoder: str
     runs: tuple[Result, ...]
@@ -28,18 +28,18 @@ class Truth:
 
     @property
     def trained_here(self) -> bool:
-        """Whether this project trained the encoder; one that the catalogue does not know is other people's making."""
+        """Whether this project trained the encoder; False for one that the catalogue does not list."""
         entry = catalogue().get(self.encoder)
         return entry is not None and entry.trained_on_domain
 
     @property
     def packaged(self) -> bool:
-        """Whether other people pretrained it."""
+        """Whether other people pretrained the encoder."""
         return not self.control and not self.trained_here
 
     @property
     def weights_sha256(self) -> str | None:
-        """The encoder's weights; None of one that has none."""
+        """The SHA-256 of the encoder's weights; None if it has no weights."""
         return self.runs[0].visual.weights_sha256
 
     @property
@@ -49,15 +49,15 @@ class Truth:
 
     @property
     def deviation(self) -> float | None:
-        """The standard deviation between seeds (n - 1); None of one seed."""
+        """The standard deviation between seeds (n - 1 in the denominator); None for one seed."""
         return stdev(run.mean.score for run in self.runs) if len(self.runs) > 1 else None
 
     @property
     def standard_error(self) -> float:
-        """Of `mean`: sqrt(mean of the runs' squared standard errors + deviation^2 / seeds).
+        """The standard error of `mean`: sqrt(mean of the runs' squared standard errors + deviation^2 / seeds).
 
-        All seeds answer the same items, so their number divides what the seeds add and not what the items do. With
-        one seed it is the items' alone, which is too little.
+        All seeds answer the same items, so more seeds reduce the seeds' part of the error and not the items' part. With
+        one seed only the items' part is known, so the error is too small.
         """
         items = fmean(run.mean.standard_error**2 for run in self.runs)
         return sqrt(items + (self.deviation or 0.0) ** 2 / len(self.runs))
@@ -67,22 +67,22 @@ class Truth:
         return _over([run.groups[name] for run in self.runs])
 
     def benchmark(self, name: str) -> Estimate:
-        """The mean over seeds of one benchmark's score, as it is, and the root mean square of its standard errors."""
+        """The mean over seeds of one benchmark's score, and the root mean square of its standard errors."""
         return _over([run.benchmarks[name] for run in self.runs])
 
     def shuffled(self, name: str) -> float | None:
-        """The mean over seeds of one benchmark's score with other items' pictures; None where it is not known."""
+        """The mean over seeds of one benchmark's score with other items' pictures; None if it is not known."""
         found = [run.benchmarks[name].shuffled for run in self.runs]
         return None if None in found else fmean(each for each in found if each is not None)
 
     def source(self, name: str) -> float | None:
-        """The mean over groups, above chance, of the items of one source of pictures; None where there are none."""
+        """The mean over groups, above chance, over the items of one source of pictures; None if it has no items."""
         found = [mean for run in self.runs for mean in [_of_source(run, name)] if mean is not None]
         return fmean(found) if found else None
 
     @property
     def learning_curve(self) -> tuple[tuple[int, float], ...]:
-        """Steps on the way and the mean over seeds there; the end is `mean`. Empty where seeds differ in the steps."""
+        """Each milestone's step and the mean over seeds there; the last is `mean`. Empty if the steps differ."""
         steps = {tuple(milestone.step for milestone in run.milestones) for run in self.runs}
         if len(steps) > 1:
             return ()
@@ -90,10 +90,10 @@ class Truth:
         return tuple((each[0].step, fmean(milestone.mean for milestone in each)) for each in by_step)
 
     def errors_above(self, other: "Truth") -> float:
-        """By how many standard errors of the difference this one is above `other`, as if their errors were independent.
+        """By how many standard errors of the difference this truth is above `other`.
 
-        They answer the same items, so that the difference is known better than this says. Infinite where both are
-        without error, 0 if they are equal too.
+        The errors are taken as independent. Both answered the same items, so the true error of the difference is
+        smaller. Without any error the result is infinite, or 0 for equal means.
         """
         difference, error = self.mean - other.mean, hypot(self.standard_error, other.standard_error)
         return difference / error if error else copysign(inf, difference) if difference else 0.0
@@ -101,7 +101,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Setting:
-    """All that runs must share to be compared."""
+    """What runs must share to be compared."""
 
     llm: str
     data: str
@@ -129,22 +129,22 @@ class Comparison:
 
     @property
     def blind(self) -> Truth | None:
-        """The model that sees nothing."""
+        """The truth of the model that sees nothing, if there is one."""
         return self.by_encoder.get(BLIND)
 
     @property
     def random(self) -> Truth | None:
-        """The network of random weights."""
+        """The truth of the network with random weights, if there is one."""
         return self.by_encoder.get(RANDOM)
 
     @property
     def pretrained(self) -> tuple[Truth, ...]:
-        """All but controls, best first."""
+        """The truths of all encoders but the controls, best first."""
         return tuple(truth for truth in self.truths if not truth.control)
 
     @property
     def best_tier(self) -> tuple[Truth, ...]:
-        """The better half, by truth, of the packaged encoders; the middle one of an odd number is in."""
+        """The better half of the packaged encoders by truth, with the middle one of an odd number."""
         packaged = [truth for truth in self.truths if truth.packaged]
         return tuple(packaged[: (len(packaged) + 1) // 2])
 
@@ -155,42 +155,43 @@ class Comparison:
 
     @property
     def benchmarks(self) -> dict[str, Benchmark]:
-        """The benchmarks, as the first run has them: chance and items are the same for all."""
+        """The benchmarks of the first run; chance and number of items are the same for all runs."""
         return dict(self.truths[0].runs[0].benchmarks)
 
     def group_of(self, benchmark: str) -> str | None:
-        """The group that a benchmark counts in; None of one that is reported and counts in none."""
+        """The group that a benchmark belongs to; None if it is reported only."""
         groups = self.truths[0].runs[0].groups
         return next((name for name, group in groups.items() if benchmark in group.of), None)
 
     @property
     def steps(self) -> int | None:
-        """The optimiser's steps of a run, the same for all; None where runs differ or it is not known."""
+        """The optimiser steps of every run; None if runs differ or do not tell."""
         found = {run.steps for truth in self.truths for run in truth.runs}
         return found.pop() if len(found) == 1 else None
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The sources of pictures that the groups' benchmarks have items of."""
+        """The sources of pictures that the benchmarks in groups have items from."""
         run = self.truths[0].runs[0]
         asked = [name for group in run.groups.values() for name in group.of]
         return tuple(dict.fromkeys(source for name in asked for source in run.benchmarks[name].by_source))
 
     @property
     def dtypes(self) -> dict[str, int]:
-        """How many runs trained through an LLM of each type of number, most first: no more than another seed does."""
+        """The number of runs by the dtype of the LLM during training, most frequent first."""
         return dict(Counter(run.dtype or "unknown" for truth in self.truths for run in truth.runs).most_common())
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """All seeds that some encoder was trained with."""
+        """All seeds that at least one encoder was trained with."""
         return tuple(sorted({run.seed for truth in self.truths for run in truth.runs}))
 
 
 def comparisons(results: Iterable[Result]) -> list[Comparison]:
-    """One Comparison a setting: runs of another LLM, data, recipe or suite version, or split never mix.
+    """Group results by setting: runs of different LLMs, data, recipes, suites or splits are never compared.
 
-    Raises VlmatchError where an encoder's seeds were trained on different features, or asked different benchmarks.
+    Raises VlmatchError if runs of one encoder were trained on different features, or runs of one setting answered
+    different benchmarks.
     """
     settings: dict[Setting, dict[str, list[Result]]] = {}
     for run in results:
@@ -208,7 +209,7 @@ def _comparison(setting: Setting, by_encoder: dict[str, list[Result]]) -> Compar
 
 
 def _asked(run: Result) -> object:
-    """Which benchmarks a run was asked, over how many items, and how they are grouped."""
+    """The benchmarks that a run answered, with their numbers of items and chances, and the groups."""
     return {name: (each.n, each.chance) for name, each in run.benchmarks.items()}, {
         name: group.of for name, group in run.groups.items()
     }
@@ -218,8 +219,8 @@ def _require_same(runs: Sequence[Result], field: str, value: Callable[[Result], 
     for run in runs[1:]:
         if value(run) != value(runs[0]):
             raise VlmatchError(
-                f"results '{runs[0].run}' and '{run.run}' differ in {field} and in no version; "
-                "raise the version of what changed, or train the older one again"
+                f"results '{runs[0].run}' and '{run.run}' have the same versions but differ in {field}; "
+                "raise the version of what changed, or train the older run again"
             )
 
 

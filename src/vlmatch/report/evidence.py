@@ -1,4 +1,4 @@
-"""The scores of a ranking held against the truth that trainings gave, for the page and in a line for the terminal."""
+"""The scores of a ranking compared with the truth: correlations for the report, and one line for the terminal."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,13 @@ from vlmatch.evidence.truths import Comparison, Truth
 from vlmatch.ranking import PAPER, LlmRanking, Ranking
 from vlmatch.scores.rows import Row
 
-SPOKEN_OF = "without controls"  # the subset that sentences are about
-WIDTH, HEIGHT, MARGIN = 72, 18, 2  # of the line that draws a course, in pixels
+SPOKEN_OF = "without controls"  # the subset of encoders that sentences are about
+WIDTH, HEIGHT, MARGIN = 72, 18, 2  # of the drawing of a learning curve, in pixels
 
 
 @dataclass(frozen=True)
 class Point:
-    """One encoder: its score, and its truth."""
+    """One encoder's score and truth."""
 
     score: float
     truth: Truth
@@ -24,7 +24,7 @@ class Point:
 
 @dataclass(frozen=True)
 class ScoreEvidence:
-    """One score beside the truth; in the correlations it has the sign with which more is better."""
+    """One score and the truth of each encoder; `correlations` take the score with the sign that makes more better."""
 
     name: str
     title: str
@@ -36,9 +36,10 @@ class ScoreEvidence:
 
 @dataclass(frozen=True)
 class RankingEvidence:
-    """One LLM's ranking, on the pairs of `probe`, against the truths of one setting.
+    """One LLM's ranking on the pairs of `probe`, compared with the truths of one setting.
 
-    absent: ranked encoders without a truth. other_weights: those left out since the truth is of other weights.
+    absent: ranked encoders without a truth. other_weights: encoders that are left out because their truth was measured
+    with other weights than those ranked.
     """
 
     probe: str
@@ -52,7 +53,7 @@ class RankingEvidence:
 
 
 def ranking_evidence(rankings: Sequence[Ranking], comparisons: Sequence[Comparison]) -> list[RankingEvidence]:
-    """Each LLM of each ranking against each of `comparisons` that is of this LLM and has one of its encoders."""
+    """Compare each LLM of each ranking with each of `comparisons` of the same LLM that has one of its encoders."""
     return [
         _evidence_for(ranking.probe, llm, comparison)
         for ranking in rankings
@@ -66,7 +67,7 @@ def ranking_evidence(rankings: Sequence[Ranking], comparisons: Sequence[Comparis
 def _evidence_for(probe: str, llm: LlmRanking, comparison: Comparison) -> RankingEvidence:
     rows = {ranked.row.encoder: ranked.row for ranked in llm.encoders}
     shared = [truth for truth in comparison.truths if truth.encoder in rows]
-    # An imported truth may not know its weights.
+    # An imported truth may not tell its weights.
     same = [t for t in shared if t.weights_sha256 in (None, rows[t.encoder].image.weights_sha256)]
     return RankingEvidence(
         probe,
@@ -91,22 +92,22 @@ def _score_evidence(
 
 
 def bare(value: float | None, digits: int = 2) -> str:
-    """A number, without its leading zero if it is between -1 and 1; '-' for None."""
+    """A number with `digits` decimals, without its leading zero if it is between -1 and 1; '-' for None."""
     return "-" if value is None else re.sub(r"^(-?)0\.", r"\1.", f"{value:z.{digits}f}")
 
 
 def interval(correlation: Correlation) -> str:
-    """A correlation's interval in brackets; '' where there is none."""
+    """A correlation's interval in brackets; '' if it has none."""
     return "" if correlation.low is None else f"[{bare(correlation.low)}, {bare(correlation.high)}]"
 
 
 def undecided(correlation: Correlation) -> bool:
-    """Whether the interval holds 0, or there is none."""
+    """Whether the interval contains 0, or there is no interval."""
     return correlation.low is None or correlation.high is None or correlation.low <= 0 <= correlation.high
 
 
 def setting_line(comparison: Comparison) -> str:
-    """What the truth is, in words."""
+    """The recipe, LLM, data and number of seeds that the truth was measured with, in words."""
     setting = comparison.setting
     recipe = f"recipe {setting.recipe.name} (version {setting.recipe.version})"
     return f"{recipe}, {setting.llm}, data {setting.data}, {n_seeds(len(comparison.seeds))}"
@@ -118,16 +119,16 @@ def n_seeds(number: int) -> str:
 
 
 def paper_line(evidence: RankingEvidence) -> str | None:
-    """What the truth says of the paper's score, its sign the paper's; None where that score is not at hand."""
+    """Whether GW predicts the truth, in one sentence; None if GW or its correlation is missing."""
     score = next((score for score in evidence.scores if score.name == PAPER), None)
     if score is None or score.correlations[SPOKEN_OF].spearman is None:
         return None
     correlation = score.correlations[SPOKEN_OF]
     named = f"{score.title} (lower is better, as in the paper)"
     if undecided(correlation):
-        says = f"Undecided is whether {named} foretells this truth or turns it round"
+        says = f"These trainings do not decide whether {named} predicts the truth"
     elif (correlation.spearman or 0) > 0:
-        says = f"{named} foretells this truth"
+        says = f"{named} predicts this truth"
     else:
         says = f"{named} orders the encoders the wrong way round"
     figures = f"Spearman {bare(correlation.spearman)} {interval(correlation)}".rstrip()
@@ -135,18 +136,18 @@ def paper_line(evidence: RankingEvidence) -> str | None:
 
 
 def terminal_line(evidence: RankingEvidence) -> str:
-    """All correlations of the subset that is spoken of, in one line."""
+    """The correlation of every score over the subset `SPOKEN_OF`, in one line."""
     scores = [(score.title, score.correlations[SPOKEN_OF]) for score in evidence.scores]
     found = ", ".join(f"{title} {bare(correlation.spearman)}" for title, correlation in scores)
     n = max((each.n for _, each in scores), default=0)
     return (
         f"truth ({setting_line(evidence.comparison)}): Spearman over {n} encoders, "
-        f"{SPOKEN_OF}: {found}; intervals in the report"
+        f"{SPOKEN_OF}: {found}; the report has the intervals"
     )
 
 
 def curve_points(truth: Truth, comparison: Comparison) -> str:
-    """An encoder's course as the points of an SVG polyline, on one scale for all encoders; '' without a course."""
+    """An encoder's learning curve as points of an SVG polyline, on one scale for all encoders; '' if it has none."""
     lines = [[mean for _, mean in each.learning_curve] for each in comparison.truths]
     values = [value for line in lines for value in line]
     own = [mean for _, mean in truth.learning_curve]
@@ -161,5 +162,5 @@ def curve_points(truth: Truth, comparison: Comparison) -> str:
 
 
 def curve_words(truth: Truth) -> str:
-    """An encoder's course in words: step and mean."""
+    """An encoder's learning curve in words: each step and the mean there."""
     return ", ".join(f"step {step}: {bare(mean, 3)}" for step, mean in truth.learning_curve)
