@@ -171,7 +171,7 @@ def test_nothing_outside_of_the_folder_is_opened(load: Callable[..., TrainingDat
         ({"conversations": []}, "the conversation is empty"),
         ({"id": "x"}, "the conversation is empty"),
         ("text", "it is no JSON object with 'conversations'"),
-        ({"conversations": said("Hi.", "Hello.")[::-1]}, "roles out of order: turn 1 is the assistant's"),
+        ({"conversations": said("Hi.", "Hello.")[::-1]}, "turn 1 is the assistant's"),
         ({"conversations": said("Hi.", "Hello.")[:1]}, "the conversation ends with the user's turn"),
         ({"conversations": said("Hi.", " ")}, "turn 2, the assistant's, is empty"),
         (

@@ -143,7 +143,7 @@ def test_a_recipe_says_how_long(tmp_path: Path, steps: int | None, epochs: float
 
 def test_a_batch_that_can_not_be_cut_evenly_is_refused(tmp_path: Path) -> None:
     assert at_once(32, 4, 2) == 4
-    with pytest.raises(VlmatchError, match=r"batch_size=6 can't be cut into accumulate=4 times 1 processes"):
+    with pytest.raises(VlmatchError, match=r"batch_size=6 .*accumulate=4"):
         run(tmp_path, stages=[made_vlms.stage(accumulate=4, batch_size=6)])
 
 
@@ -153,7 +153,7 @@ def test_unknown_parts_and_encoders_that_are_not_there_are_refused(tmp_path: Pat
         Stage(vlm, Optimisation({"tower": 1.0}, 1, 0, 0, 0))
     with pytest.raises(VlmatchError, match=r"recipe\.visual\.cached=false"):
         Stage(vlm, Optimisation({"encoder": 1.0}, 1, 0, 0, 0))
-    with pytest.raises(VlmatchError, match="no layer of LlamaForCausalLM is named so"):
+    with pytest.raises(VlmatchError, match="recipe.lora.targets=.*nowhere.*LlamaForCausalLM"):
         run(tmp_path, lora={**LORA, "targets": ["nowhere"]}, stages=[made_vlms.stage(trains={"lora": 1e-3})])
     for visual, said in (
         ({"what": "patches", "cached": True}, "features alone are cached"),

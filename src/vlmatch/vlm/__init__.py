@@ -1,1 +1,1 @@
-"""Vision-language models: encoder, projector and LLM, trained in stages as a recipe says."""
+"""Vision-language models: an encoder, a projector and an LLM, trained in the stages of a recipe."""

@@ -1,4 +1,4 @@
-"""The loader: each batch follows from its number, so that a resumed run reads what it would have read."""
+"""The loader of a training: its list of batches is fixed beforehand, so a resumed run reads those that are left."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,11 +14,12 @@ from vlmatch.vlm.training_data import Numbered, Sample, TrainingData
 
 
 class Collate:
-    """Samples with their pictures to one `Batch`.
+    """Makes one `Batch` of samples and their pictures.
 
-    visual_tokens: what one picture becomes. prefixes: texts that the model has cached, and that samples go without.
-    blank: a picture for batches without any, of which the model uses nothing: a loss must depend on the projector, and
-    processes that exchange gradients must all run the same parts.
+    visual_tokens: how many tokens one picture becomes. prefixes: texts in front of pictures that the model has cached;
+    they are cut off the samples. blank: a picture that a batch without pictures gets. The model computes its features
+    and uses none of them, so that every loss depends on the projector, and processes that exchange gradients all run
+    the same parts of the model.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Collate:
         self.prefixes = {text: number for number, text in enumerate(prefixes)}
 
     def __call__(self, items: Sequence[tuple[Sample, Sequence[Tensor]]]) -> Batch:
-        """Pad on the right; the pictures of all samples stand in one row."""
+        """The batch, padded on the right; the pictures of all samples follow each other in one tensor."""
         cut = [self._cut(sample.tokens) for sample, _ in items]
         tokens = [expanded(sample, self.visual_tokens) for sample, _ in cut]
         longest = max(map(len, tokens))
@@ -44,14 +45,14 @@ class Collate:
         )
 
     def _cut(self, tokens: Tokenised) -> tuple[Tokenised, int]:
-        """The sample without its prefix, and the number of that."""
+        """The sample without its prefix, and the prefix's number."""
         if not self.prefixes:
             return tokens, 0
         at = tokens.ids.index(IMAGE)
         return Tokenised(tokens.ids[at:], tokens.labels[at:]), self.prefixes[tokens.ids[:at]]
 
 
-class _Read(Dataset[tuple[Sample, list[Tensor]]]):
+class _Samples(Dataset[tuple[Sample, list[Tensor]]]):
     def __init__(self, data: TrainingData) -> None:
         self.data = data
 
@@ -62,10 +63,10 @@ class _Read(Dataset[tuple[Sample, list[Tensor]]]):
 
 
 class Batches:
-    """All batches of a stage in their order, or, once a checkpoint has been loaded, those that are left.
+    """The batches of a stage in their order; after a checkpoint has been loaded, those that are left.
 
-    batches: the samples of each; a process of several gets its own share of every batch. workers: processes that
-    read and preprocess pictures.
+    batches: the samples of each batch. With several training processes, each is given its own part of every batch.
+    workers: how many processes read and prepare pictures.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         loader = DataLoader(
-            _Read(self.data),
+            _Samples(self.data),
             batch_sampler=self.batches[self.done :],  # type: ignore[arg-type]
             collate_fn=self.collate,
             num_workers=self.workers,
@@ -92,25 +93,28 @@ class Batches:
             raise VlmatchError(str(error).rpartition("VlmatchError: ")[2].strip()) from error
 
     def state_dict(self) -> dict[str, Any]:
-        """How many batches have been given out; Lightning keeps it in checkpoints."""
+        """How many batches have been given out; Lightning stores it in checkpoints."""
         return {"done": self.done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on behind the batches of the checkpoint."""
+        """Continue after the last batch of the checkpoint."""
         self.done = int(state["done"])
 
 
 def at_once(batch_size: int, accumulate: int, processes: int) -> int:
-    """How many samples a process is given at once; VlmatchError unless a batch can be cut into equal parts."""
+    """How many samples a process computes at once: batch_size / (accumulate * processes).
+
+    Raises VlmatchError if that is not a whole number.
+    """
     parts = accumulate * processes
     if batch_size % parts:
         raise VlmatchError(
-            f"recipe.stages: batch_size={batch_size} can't be cut into accumulate={accumulate} times {processes} "
-            f"processes; give a batch_size that {parts} divides, or another accumulate"
+            f"recipe.stages: batch_size={batch_size} is no multiple of {parts} (accumulate={accumulate} x "
+            f"{processes} processes); give a multiple, or another accumulate"
         )
     return batch_size // parts
 
 
-def shared(batch: Sequence[Numbered], parts: int, rank: int, world: int) -> list[list[Numbered]]:
-    """The micro-batches of one process: `parts` of them, out of a batch cut for `world` processes."""
+def micro_batches(batch: Sequence[Numbered], parts: int, rank: int, world: int) -> list[list[Numbered]]:
+    """The `parts` micro-batches of process number `rank`, when `world` processes share a batch."""
     return [list(batch[part * world + rank :: parts * world]) for part in range(parts)]

@@ -1,4 +1,4 @@
-"""Chat templates: how a conversation becomes the tokens that an LLM reads, and which of them are learnt."""
+"""Chat templates: how a conversation becomes the tokens that an LLM reads, and which of them have labels."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,10 @@ _MARKS = re.compile("\ue000[0-9]+\ue001")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What 'system', 'user' or 'assistant' says; a user's text has '<image>' where a picture goes."""
+    """One turn of a conversation.
+
+    role: 'system', 'user' or 'assistant'. text: what is said; a user's text has '<image>' where a picture goes.
+    """
 
     role: str
     text: str
@@ -30,22 +33,25 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A conversation as one text, and where in it (start, end) stands what is learnt."""
+    """A conversation as one text. learnt: the (start, end) of each part of the text that has labels."""
 
     text: str
     learnt: tuple[tuple[int, int], ...] = ()
 
 
 class Conversations:
-    """Conversations in one template, for one tokenizer.
+    """Writes conversations in one template and tokenises them with one tokenizer.
 
-    template: 'plain', picture and caption, nothing between (LLaVA's first stage); 'vicuna_v1', a system prompt, then
-    'USER:' and 'ASSISTANT:' in turn, each answer ended by the tokenizer's end token (Vicuna 1.1; LLaVA-1.5, Liu et
-    al., 2024); 'chat', the tokenizer's own, without thoughts where it knows `enable_thinking`. Learnt are the answers
-    and the token that ends each (`ends`; 'plain' has none).
-    A question's one picture goes in front of its text, on a line of its own; several stay where they are.
+    template:
+    - 'plain': the picture, then the caption, with nothing between them (LLaVA's first stage).
+    - 'vicuna_v1': a system prompt, then 'USER:' and 'ASSISTANT:' in turn; the tokenizer's end token ends each answer
+      (Vicuna 1.1; LLaVA-1.5, Liu et al., 2024).
+    - 'chat': the tokenizer's own template, with thinking switched off if it has the option `enable_thinking`.
 
-    Raises VlmatchError on an unknown template, or a tokenizer that can't serve it.
+    Only answers have labels, and the token that ends each (`ends`; 'plain' has no such token). If a question has one
+    picture, the picture is put in front of its text, on a line of its own; several pictures stay where they are.
+
+    Raises VlmatchError on an unknown template, or if the tokenizer can't be used with it.
     """
 
     def __init__(self, template: str, tokenizer: Any) -> None:
@@ -53,38 +59,41 @@ class Conversations:
             raise VlmatchError(f"template='{template}' is unknown; choose one of {', '.join(TEMPLATES)}")
         if not tokenizer.is_fast:
             raise VlmatchError(
-                f"template='{template}': {type(tokenizer).__name__} can't say where in a text its tokens stand; give a "
-                "folder with a tokenizer.json"
+                f"template='{template}': {type(tokenizer).__name__} can't give the places of its tokens in a text; use "
+                "a folder with a tokenizer.json"
             )
         if template == "vicuna_v1" and tokenizer.eos_token is None:
-            raise VlmatchError("template='vicuna_v1': the LLM's tokenizer has no end token; choose template: chat")
+            raise VlmatchError("template='vicuna_v1': the LLM's tokenizer has no end token; choose template=chat")
         self.template = template
         self.tokenizer = tokenizer
         self._special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()} - {""}
         self._known: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
-        self._lead = ""  # space that a chat template puts between what asks for an answer and the answer
+        self._lead = ""  # the space that a chat template puts between the request for an answer and the answer
         self.ends: tuple[int, ...] = (tokenizer.eos_token_id,) if template == "vicuna_v1" else ()
         if template == "chat":
             self.ends = (tokenizer.convert_tokens_to_ids(self._checked_end()),)
 
     def tokenised(self, turns: Sequence[Turn]) -> Tokenised:
-        """Token ids of a conversation that ends with an answer, and labels on its answers alone."""
+        """Token ids and labels of a conversation that ends with an answer; only its answers have labels."""
         return self.tokens_of(self.written(turns))
 
     def prompt(self, turns: Sequence[Turn]) -> list[int]:
-        """Token ids of a conversation that ends with a question, up to where its answer starts."""
+        """Token ids of a conversation that ends with a question, up to the place where the answer starts."""
         check_turns(turns, answered=False)
         return list(self.tokens_of(self._written(_prepared(turns), answer_next=True)).ids)
 
     def written(self, turns: Sequence[Turn]) -> Written:
-        """The text of a conversation that ends with an answer; VlmatchError where it is none, or can't be written."""
+        """The text of a conversation that ends with an answer.
+
+        Raises VlmatchError if the turns are no such conversation, or the template can't write them.
+        """
         check_turns(turns)
         return self._written(_prepared(turns), answer_next=False)
 
     def tokens_of(self, written: Written) -> Tokenised:
-        """Token ids of a text; a token that has any part in what is learnt has a label."""
+        """Token ids and labels of a text; a token has a label if it overlaps with a learnt part."""
         bos = self.tokenizer.bos_token_id
-        ids: list[int] = [] if bos is None or self.template == "chat" else [bos]  # a chat template writes its own
+        ids: list[int] = [] if bos is None or self.template == "chat" else [bos]  # a chat template writes it itself
         labels = [IGNORED] * len(ids)
         offset = 0
         for part in re.split(f"({PLACE})", written.text):
@@ -110,7 +119,7 @@ class Conversations:
         return self._chat(turns, answer_next)
 
     def _chat(self, turns: Sequence[Turn], answer_next: bool) -> Written:
-        """What the template puts around and between the turns is found once for each order of roles."""
+        """The conversation in the tokenizer's template: the turns, and the template's text between them."""
         pieces = self._pieces(tuple(turn.role for turn in turns), answer_next)
         text = pieces[0]
         learnt = []
@@ -120,11 +129,11 @@ class Conversations:
                 learnt.append((start, len(text) + len(turn.text) + len(self._end_token(behind))))
             text += turn.text + behind
         if text != self._rendered(turns, answer_next):
-            raise VlmatchError("the tokenizer's chat template changes what is said in this conversation; leave it out")
+            raise VlmatchError("the tokenizer's chat template changes the texts of this conversation; leave it out")
         return Written(text, tuple(learnt))
 
     def _pieces(self, roles: tuple[str, ...], answer_next: bool) -> list[str]:
-        """The template's text in front of, between and behind turns of these roles; asked for once."""
+        """The template's text before, between and after turns of these roles; found once for each order of roles."""
         if (answer_next, roles) not in self._known:
             self._known[answer_next, roles] = self._asked_pieces(roles, answer_next)
         return self._known[answer_next, roles]
@@ -134,8 +143,8 @@ class Conversations:
         text = self._rendered([Turn(role, mark) for role, mark in zip(roles, marks, strict=True)], answer_next)
         if _MARKS.findall(text) != marks:
             raise VlmatchError(
-                f"template='chat': the tokenizer's chat template does not say each of the turns {', '.join(roles)} "
-                "once and in order; choose template: vicuna_v1"
+                f"template='chat': the tokenizer's chat template does not write each of the turns {', '.join(roles)} "
+                "once and in order; choose template=vicuna_v1"
             )
         return _MARKS.split(text)
 
@@ -156,51 +165,51 @@ class Conversations:
         except (ValueError, TypeError, TemplateError) as error:
             raise VlmatchError(
                 f"template='chat': the tokenizer's chat template can't be used ({one_line(error)[:160]}); "
-                "choose template: vicuna_v1"
+                "choose template=vicuna_v1"
             ) from error
 
     def _checked_end(self) -> str:
-        """The token that ends answers, having found what leads to them.
+        """The token that ends an answer; also finds `_lead`.
 
-        VlmatchError where none ends them, or they don't follow on what asks for them.
+        Raises VlmatchError if no token ends an answer, or if an answer does not directly follow the text that asks for
+        it: then the LLM would be asked in another way than it was trained.
         """
         asked, answered = self._pieces((USER,), answer_next=True), self._pieces((USER, ASSISTANT), answer_next=False)
         self._lead = answered[1].removeprefix(asked[1])
         if asked != [answered[0], answered[1].removesuffix(self._lead)] or self._lead.strip():
             raise VlmatchError(
-                f"template='chat': the tokenizer's chat template asks for an answer by '{asked[1][-40:]}' and has it "
-                f"follow on '{answered[1][-40:]}', so that what is learnt would not be what is asked; choose template: "
-                "vicuna_v1"
+                f"template='chat': the tokenizer's chat template asks for an answer with '{asked[1][-40:]}', but writes "
+                f"'{answered[1][-40:]}' in front of an answer in training; choose template=vicuna_v1"
             )
         end = self._end_token(answered[2]).strip()
         if not end:
             raise VlmatchError(
-                "template='chat': no special token ends an answer in the tokenizer's chat template, so that the LLM "
-                "would not learn to stop; choose template: vicuna_v1"
+                "template='chat': no special token ends an answer in the tokenizer's chat template, so the LLM would "
+                "not learn to stop; choose template=vicuna_v1"
             )
         return end
 
     def _end_token(self, text: str) -> str:
-        """The special token that a text starts with, and the space in front of it; or ''."""
+        """The special token at the start of a text, with the space in front of it; '' if there is none."""
         start = text.lstrip()
         token = max((token for token in self._special if start.startswith(token)), key=len, default="")
         return text[: len(text) - len(start)] + token if token else ""
 
 
 def check_turns(turns: Sequence[Turn], *, answered: bool = True) -> None:
-    """Raise VlmatchError unless user and assistant take turns, after the system if it speaks, and all say something.
+    """Raise VlmatchError unless user and assistant take turns, and no turn is empty.
 
-    answered: whether the assistant has the last word.
+    A turn of the system may come first. answered: whether the assistant's turn must be the last, else the user's.
     """
     spoken = turns[1:] if turns and turns[0].role == SYSTEM else turns
     if not spoken:
         raise VlmatchError("the conversation is empty")
     if any(PLACE in turn.text for turn in turns if turn.role != USER):
-        raise VlmatchError(f"'{PLACE}' stands in an answer or the system's turn; only questions have pictures")
+        raise VlmatchError(f"an answer or the system's turn has '{PLACE}'; only a question can have pictures")
     for number, turn in enumerate(spoken):
         wanted = (USER, ASSISTANT)[number % 2]
         if turn.role != wanted:
-            raise VlmatchError(f"roles out of order: turn {number + 1} is the {turn.role}'s; wanted the {wanted}'s")
+            raise VlmatchError(f"turn {number + 1} is the {turn.role}'s; wanted the {wanted}'s: they must take turns")
         if not turn.text.strip():
             raise VlmatchError(f"turn {number + 1}, the {turn.role}'s, is empty")
     if (spoken[-1].role == ASSISTANT) != answered:
@@ -220,7 +229,7 @@ def _picture_first(question: str) -> str:
 def _plain(turns: Sequence[Turn]) -> Written:
     if len(turns) > 2 or turns[0].text.count(PLACE) != 1:
         raise VlmatchError(
-            f"template='plain' wants one question with one '{PLACE}' and one answer; choose template: vicuna_v1 or chat"
+            f"template='plain' wants one question with one '{PLACE}' and one answer; choose template=vicuna_v1 or chat"
         )
     text = "".join(f"{turn.text}\n" for turn in turns[1:])
     return Written(PLACE + text, ((len(PLACE), len(PLACE + text)),))

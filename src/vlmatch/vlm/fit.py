@@ -15,7 +15,7 @@ from vlmatch.files import renamed
 from vlmatch.lightning import quiet_lightning
 from vlmatch.memory import is_out_of_memory, training_advice
 from vlmatch.processes import process_rank
-from vlmatch.vlm.batches import Batches, Collate, shared
+from vlmatch.vlm.batches import Batches, Collate, micro_batches
 from vlmatch.vlm.budget import processes_of, require_memory
 from vlmatch.vlm.checkpoints import AtomicCheckpointIO, Checkpoints
 from vlmatch.vlm.lora import add_lora, lora_state
@@ -168,7 +168,7 @@ class Training:
             [
                 part
                 for batch in schedule(data, steps, settings["batch_size"], self.about["recipe"]["seed"])
-                for part in shared(batch, settings["accumulate"], trainer.global_rank, trainer.world_size)
+                for part in micro_batches(batch, settings["accumulate"], trainer.global_rank, trainer.world_size)
             ],
             Collate(self.vlm.tokens_per_image, prefixes, blank),
             settings["workers"],

@@ -1,4 +1,4 @@
-"""Samples of a json in LLaVA's format, tokenised, and their pictures, opened, each time that one is asked for."""
+"""Samples of LLaVA's json that are tokenised on demand, and pictures that are opened on demand."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,14 @@ from vlmatch.vlm.entries import Entry
 from vlmatch.vlm.tokens import IMAGE, Tokenised
 from vlmatch.vlm.training_data import Sample
 
-BYTES_PER_TOKEN = 4  # of English text, roughly: lengths are for grouping alone
+BYTES_PER_TOKEN = 4  # roughly, in English; estimated lengths only serve to group samples
 
 
 class LazySamples:
-    """Entries as samples, tokenised each time that one is asked for; pictures are numbered by `paths`."""
+    """Samples that are tokenised each time one is asked for; a picture's number is its place in `paths`.
+
+    name: the file's, for messages. Samples are cut to `max_length` tokens, `tokens_per_image` for each picture.
+    """
 
     def __init__(
         self,
@@ -35,7 +38,7 @@ class LazySamples:
 
     @property
     def lengths(self) -> Sequence[int]:
-        """How long each sample is, in tokens: its pictures' are counted, its text's estimated."""
+        """The length of each sample in tokens: those of its pictures, and an estimate for its text."""
         return [
             min(
                 self.max_length,
@@ -46,11 +49,11 @@ class LazySamples:
         ]
 
     def longest(self, tokens_per_image: int) -> int:
-        """The longest by estimate."""
+        """The length of the longest sample, by the same estimate."""
         return max(self.lengths)
 
     def most(self, tokens_per_image: int) -> int:
-        """What samples are cut to."""
+        """`max_length`, to which every sample is cut."""
         return self.max_length
 
     def __len__(self) -> int:
@@ -64,7 +67,10 @@ class LazySamples:
 
 
 class ImageFiles:
-    """Images of a folder by number, opened and prepared for the encoder each time that one is asked for."""
+    """Images of a folder by number, opened and prepared for the encoder each time one is asked for.
+
+    pad: the colour of the square that an image is put on first; None: no square.
+    """
 
     def __init__(
         self, folder: Path, paths: Sequence[str], encoder: Encoder, max_pixels: int, pad: tuple[int, ...] | None
@@ -78,13 +84,13 @@ class ImageFiles:
     def __getitem__(self, number: int) -> Tensor:
         try:
             image = open_image(self.folder / self.paths[number], self.max_pixels)
-        except ImageError as error:  # which a worker process could not hand on: it takes more than a message
+        except ImageError as error:  # a worker process can only pass on errors that are made of a message alone
             raise VlmatchError(str(error)) from error
         return self.encoder.prepare(image if self.pad is None else on_square(image, self.pad))
 
 
 def cut(tokens: Tokenised, max_length: int, tokens_per_image: int) -> Tokenised:
-    """The first tokens, as many as fit into `max_length` when each picture takes `tokens_per_image`."""
+    """As many of the first tokens as fit into `max_length`, when each picture takes `tokens_per_image`."""
     length = 0
     for place, token in enumerate(tokens.ids):
         length += tokens_per_image if token == IMAGE else 1
@@ -94,7 +100,8 @@ def cut(tokens: Tokenised, max_length: int, tokens_per_image: int) -> Tokenised:
 
 
 def on_square(image: Image.Image, colour: tuple[int, ...]) -> Image.Image:
-    """The image in the middle of a square of its longer side."""
+    """The image in the middle of a square of this colour (RGB), whose side is the image's longer one."""
+
     side = max(image.size)
     square = Image.new("RGB", (side, side), (colour[0], colour[1], colour[2]))
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))

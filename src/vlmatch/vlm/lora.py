@@ -1,4 +1,4 @@
-"""LoRA by peft, put into the LLM in place, so that everything else about it stays as it was."""
+"""LoRA by peft: adapters are put into the LLM in place, so the rest of the LLM stays as it is."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +9,11 @@ from vlmatch.errors import VlmatchError
 
 
 def add_lora(causal_lm: Any, settings: Mapping[str, Any]) -> None:
-    """Add low-rank adapters (Hu et al., 2022): `settings` has r, alpha, dropout, and targets, names of linear layers.
+    """Add low-rank adapters (Hu et al., 2022) to the linear layers that `settings` names.
 
-    The second matrix of each starts at zero, so the LLM answers as before. They are float32 whatever the LLM is: AdamW
-    loses small steps in bfloat16. Raises VlmatchError if no layer is named so.
+    settings: r, alpha, dropout, and targets, the layers' names. The second matrix of each adapter starts at zero, so
+    the LLM first answers as before. Adapters are float32 even where the LLM is bfloat16, in which AdamW would lose
+    small steps. Raises VlmatchError if no layer has one of these names.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -27,7 +28,7 @@ def add_lora(causal_lm: Any, settings: Mapping[str, Any]) -> None:
         inject_adapter_in_model(config, causal_lm)
     except ValueError as error:
         raise VlmatchError(
-            f"recipe.lora.targets={list(settings['targets'])}: no layer of {type(causal_lm).__name__} is named so; "
+            f"recipe.lora.targets={list(settings['targets'])}: {type(causal_lm).__name__} has no layer of these names; "
             "common names are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
         ) from error
     for name, parameter in causal_lm.named_parameters():
@@ -36,5 +37,6 @@ def add_lora(causal_lm: Any, settings: Mapping[str, Any]) -> None:
 
 
 def lora_state(causal_lm: Any) -> dict[str, Tensor]:
-    """The adapters' matrices by name; empty where there are none."""
+    """The matrices of the LLM's adapters by name; empty if it has none."""
+
     return {name: value for name, value in causal_lm.state_dict().items() if "lora_" in name}

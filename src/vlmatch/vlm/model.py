@@ -1,4 +1,4 @@
-"""A vision-language model: visual features, projected, take the place of `<image>` in what a causal LM reads."""
+"""A vision-language model: projected visual features take the place of `<image>` in the input of a causal LM."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +17,10 @@ from vlmatch.vlm.visual import VisualInput
 class Batch:
     """b samples, padded on the right.
 
-    ids (b, t) hold `IMAGE` once for each visual token; mask (b, t) is False on padding; labels (b, t), not shifted.
-    visual: the pictures in the order of their placeholders: (n, c, h, w) prepared images, or (n, t', d) features
-    where the model has no encoder; None without any. prefix (b,): which of the model's cached prefixes stands in
-    front of each sample; None: the ids are all there is. names: the samples, for people.
+    ids (b, t): token ids, with `IMAGE` once for each visual token. mask (b, t): False on padding. labels (b, t): not
+    shifted. visual: the pictures in the order of their placeholders, as prepared images (n, c, h, w), or as features
+    (n, t', d) if the model has no encoder; None if the batch has no picture. prefix (b,): the number of the model's
+    cached prefix in front of each sample; None if prefixes are not cached. names: the samples' names, for messages.
     """
 
     ids: Tensor
@@ -31,7 +31,7 @@ class Batch:
     names: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device; Lightning calls it."""
+        """The batch with its tensors on `device`; Lightning calls it."""
         tensors = {key: value for key, value in vars(self).items() if isinstance(value, Tensor)}
         moved: dict[str, Any] = {key: value.to(device, non_blocking=True) for key, value in tensors.items()}
         return replace(self, **moved)
@@ -39,7 +39,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Prefixes:
-    """Constant texts in front of samples: keys and values a layer, (p, heads, s, d) each, padded on the left."""
+    """The LLM's keys and values of p texts that stand in front of samples, padded on the left to s tokens.
+
+    states: for each layer its keys and values, (p, heads, s, d) each. mask (p, s): False on padding. lengths (p,).
+    """
 
     states: list[tuple[Tensor, Tensor]]
     mask: Tensor
@@ -47,10 +50,11 @@ class Prefixes:
 
 
 class VLM(nn.Module):
-    """An encoder's features, a projector, and a causal LM of transformers; without encoder it is fed features.
+    """An encoder, a projector, and a causal LM of transformers.
 
-    The LLM's own forward computes everything behind the embeddings, so any architecture that transformers knows works.
-    features: how many the projector is given of each image.
+    visual: the encoder; None: the model is given cached features instead of images. features: how many features of
+    each image the projector is given. The LLM's own forward computes everything after the embeddings, so every
+    architecture of transformers works.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class VLM(nn.Module):
 
     @property
     def causal_lm(self) -> Any:
-        """The LLM as transformers has it."""
+        """The LLM as an object of transformers."""
         return self.llm.causal_lm
 
     @property
@@ -74,12 +78,15 @@ class VLM(nn.Module):
         return self.llm.tokenizer
 
     def visual_tokens(self, visual: Tensor) -> Tensor:
-        """Images (n, c, h, w), or features (n, t, d) where there is no encoder, as (n, k, D) embeddings of the LLM."""
+        """The pictures as (n, k, D) embeddings that the LLM reads.
+
+        visual: prepared images (n, c, h, w), or features (n, t, d) if the model has no encoder.
+        """
         features = visual if self.visual is None else self.visual(visual)
         return self.projector(features)
 
     def embed(self, ids: Tensor, visual: Tensor | None) -> Tensor:
-        """Embeddings of (b, t) ids, (b, t, D), with the pictures' tokens at their places."""
+        """Embeddings (b, t, D) of ids (b, t), with the pictures' visual tokens in place of `IMAGE`."""
         table = self.causal_lm.get_input_embeddings()
         embedded = table(ids.clamp(min=0))
         if visual is None:
@@ -88,17 +95,17 @@ class VLM(nn.Module):
         return embedded.masked_scatter((ids == IMAGE)[:, :, None], tokens)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits (b, s, V) at the s positions that predict a label of some sample, and the labels there (b, s).
+        """Logits (b, s, V) and labels (b, s) at the s positions where at least one sample has a label.
 
-        A label that is `IGNORED` in one sample stays so where another sample has one at its position.
+        A sample without a label at one of these positions has `IGNORED` there.
         """
         inputs, labels = self.inputs(batch)
         return self.causal_lm(**inputs).logits, labels
 
     def inputs(self, batch: Batch) -> tuple[dict[str, Any], Tensor]:
-        """What the LLM's own forward is given, and the labels (b, s) of the logits that it returns.
+        """The arguments of the LLM's own forward, and the labels (b, s) of the logits that it returns.
 
-        Each sample goes without its last token, which predicts nothing.
+        Each sample is given without its last token, which predicts nothing.
         """
         mask, positions, cache = self._context(batch)
         targets = batch.labels[:, 1:]
@@ -114,18 +121,21 @@ class VLM(nn.Module):
         return inputs, targets[:, wanted]
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean cross entropy over the batch's answer tokens, in nats."""
+        """The mean cross entropy over the batch's answer tokens, in nats."""
         logits, targets = self(batch)
         return nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)
 
     def cacheable(self, prefixes: Sequence[Sequence[int]]) -> bool:
-        """Whether their keys and values can be kept: a layer that looks back over a window forgets the rest."""
+        """Whether keys and values of these prefixes can be cached.
+
+        They can't if the LLM looks back over a sliding window no longer than the longest prefix.
+        """
         window = getattr(self.causal_lm.config.get_text_config(), "sliding_window", None)
         return bool(prefixes) and (window is None or max(map(len, prefixes)) < window)
 
     @torch.no_grad()
     def cache_prefixes(self, prefixes: Sequence[Sequence[int]]) -> None:
-        """Compute once the keys and values of texts in front of samples; they go stale as soon as the LLM changes."""
+        """Compute the keys and values of the texts in front of samples; they hold until the LLM's weights change."""
         longest = max(map(len, prefixes))
         device = self.causal_lm.get_input_embeddings().weight.device
         ids = torch.tensor([[0] * (longest - len(text)) + list(text) for text in prefixes], device=device)
@@ -147,9 +157,11 @@ class VLM(nn.Module):
         ends: Sequence[int] = (),
         **options: Any,
     ) -> list[str]:
-        """Continue prompts (ids, `IMAGE` once a visual token); greedy unless transformers' `options` differ.
+        """The texts with which the LLM continues prompts.
 
-        ends: token ids that end a text, besides the LLM's own.
+        visual: the pictures of all prompts, as in `visual_tokens`. prompts: token ids, with `IMAGE` once for each
+        visual token. ends: token ids that end a text, besides the LLM's own. options: of transformers' `generate`;
+        decoding is greedy unless they say otherwise.
         """
         longest = max(map(len, prompts))
         device = self.causal_lm.get_input_embeddings().weight.device
@@ -166,18 +178,18 @@ class VLM(nn.Module):
         return [str(text) for text in self.tokenizer.batch_decode(found, skip_special_tokens=True)]
 
     def end_ids(self, further: Sequence[int] = ()) -> list[int]:
-        """The token ids that end what the LLM writes: its own, and those that it was taught."""
+        """The token ids that end a generated text: the LLM's own, and `further` ones that it was trained on."""
         own = self.causal_lm.generation_config.eos_token_id
         return sorted({*(own if isinstance(own, list) else [] if own is None else [own]), *further})
 
     def _context(self, batch: Batch) -> tuple[Tensor, Tensor, Any]:
-        """The attention mask over prefix and sample, the samples' positions, and the prefix's keys and values."""
+        """The attention mask over prefix and sample, the samples' positions, and a cache with the prefixes."""
         mask = batch.mask.long()
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
         if batch.prefix is None:
             return mask, positions, None
         if self._prefixes is None:
-            raise RuntimeError("cache_prefixes comes first")
+            raise RuntimeError("the batch has prefixes: call cache_prefixes before")
         chosen = batch.prefix
         return (
             torch.cat([self._prefixes.mask[chosen].long(), mask], dim=1),
@@ -186,7 +198,8 @@ class VLM(nn.Module):
         )
 
     def _cache(self, chosen: Tensor) -> Any:
-        """A fresh cache with the chosen prefixes, since the LLM appends to the one it is given."""
+        """A new cache that holds the chosen prefixes; the LLM appends to the cache that it is given."""
+
         from transformers import DynamicCache
 
         assert self._prefixes is not None  # noqa: S101 (for mypy)

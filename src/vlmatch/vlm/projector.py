@@ -1,4 +1,4 @@
-"""The projector: what turns visual features into tokens that the LLM reads."""
+"""The projector: a small network that turns visual features into tokens that the LLM reads."""
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,13 @@ CLAMP = 6.0
 class Projector(nn.Module):
     """Maps (n, t, d) visual features to (n, t * tokens, D) embeddings of the LLM.
 
-    kind: 'linear'; 'mlp2x_gelu', two linear layers with GELU between (LLaVA-1.5, Liu et al., 2024); or
-    'mlp2x_gelu_normalised', the same, each token then normalised to the scale of the LLM's own embeddings, with a
-    learned position: a few hundred steps of training don't have to find the scale.
-    tokens: visual tokens out of each feature. scale: standard deviation of the LLM's token embeddings.
-    standardised: inputs are standardised by the mean and standard deviation that `standardise` took, and clamped to
-    6 of them either way, for features whose scales differ between encoders by orders of magnitude.
+    kind: 'linear' is one linear layer. 'mlp2x_gelu' is two linear layers with a GELU between them (LLaVA-1.5, Liu et
+    al., 2024). 'mlp2x_gelu_normalised' also normalises each token to the scale of the LLM's token embeddings and adds a
+    learned position, so that a few hundred training steps need not find that scale.
+    tokens: how many visual tokens come out of each feature. scale: standard deviation of the LLM's token embeddings.
+    standardised: standardise the inputs by the mean and standard deviation that `standardise` took, and clamp them to
+    6 standard deviations. The scales of encoders' features differ by orders of magnitude.
+    Raises VlmatchError on an unknown kind.
     """
 
     def __init__(
@@ -43,13 +44,17 @@ class Projector(nn.Module):
             self.register_buffer("std", torch.ones(width))
 
     def standardise(self, features: Tensor) -> None:
-        """Take mean and standard deviation from training features (n, t, d); one that never varies is left as it is."""
+        """Take mean and standard deviation from training features (n, t, d).
+
+        A dimension that never varies is only centred.
+        """
         values = features.reshape(-1, features.shape[-1]).float()
         std = values.std(dim=0)
         self.mean, self.std = values.mean(dim=0), torch.where(std > 0, std, torch.ones_like(std))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Project (n, t, d) features to (n, t * tokens, D) visual tokens; computed in the projector's own dtype."""
+        """Project (n, t, d) features to (n, t * tokens, D) visual tokens, in the dtype of the projector's weights."""
+
         values = features.to(next(self.parameters()).dtype)
         if self.standardised:
             values = ((values - self.mean) / self.std).clamp(-CLAMP, CLAMP)

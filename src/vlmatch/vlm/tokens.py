@@ -1,19 +1,24 @@
-"""Text and pictures as token ids: a picture is a placeholder in them, and answers alone have labels."""
+"""Text and pictures as token ids: a picture is a placeholder id, and only answers have labels."""
 
 import re
 from dataclasses import dataclass
 from typing import Any
 
 IMAGE = -200
-"""The placeholder of one picture in token ids, as LLaVA has it."""
+"""The placeholder of one picture among token ids; the same number as in LLaVA."""
 IGNORED = -100
-"""The label of a token that no loss is taken of."""
+"""The label of a token that the loss leaves out."""
 PLACE = "<image>"
+"""The placeholder of one picture in text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokenised:
-    """One training sample: ids with `IMAGE` where a picture goes, and labels of equal length, not shifted."""
+    """One training sample.
+
+    ids: token ids, with `IMAGE` where a picture goes. labels: for each id itself or `IGNORED`; they are not shifted,
+    so the label at place i is what the model must predict from the places before i.
+    """
 
     ids: tuple[int, ...]
     labels: tuple[int, ...]
@@ -23,14 +28,14 @@ class Tokenised:
 
     @property
     def images(self) -> int:
-        """How many pictures it holds."""
+        """How many pictures the sample has."""
         return self.ids.count(IMAGE)
 
 
 def encode(tokenizer: Any, text: str, *, special: bool) -> list[int]:
-    """Token ids of `text`; each '<image>' in it becomes `IMAGE`, the text on either side is tokenised by itself.
+    """Token ids of `text`; each '<image>' becomes `IMAGE`, and the text on either side is tokenised by itself.
 
-    special: whether the tokenizer's beginning-of-sequence token, if it has one, stands in front.
+    special: put the tokenizer's beginning-of-sequence token, if it has one, in front.
     """
     bos = tokenizer.bos_token_id
     ids = [bos] if special and bos is not None else []
@@ -43,12 +48,13 @@ def encode(tokenizer: Any, text: str, *, special: bool) -> list[int]:
 
 
 def answered(prompt: list[int], answer: list[int]) -> Tokenised:
-    """A prompt with its answer, which alone has labels."""
+    """A prompt followed by its answer; only the answer has labels."""
     return Tokenised((*prompt, *answer), (*(IGNORED for _ in prompt), *answer))
 
 
 def expanded(sample: Tokenised, visual_tokens: int) -> Tokenised:
-    """The sample with each picture's placeholder repeated, once for each of its visual tokens."""
+    """The sample with the placeholder of each picture repeated `visual_tokens` times."""
+
     times = [visual_tokens if i == IMAGE else 1 for i in sample.ids]
     return Tokenised(
         tuple(i for i, n in zip(sample.ids, times, strict=True) for _ in range(n)),

@@ -1,4 +1,4 @@
-"""What a stage trains on: samples in weighted parts, their pictures, and the order that follows from the seed."""
+"""The data of a training stage: samples in weighted parts, their pictures, and their order, drawn by the seed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +14,13 @@ from vlmatch.objects import Buildable
 from vlmatch.probes.items import Item
 from vlmatch.vlm.tokens import IMAGE, Tokenised
 
-BUCKET = 8  # batches among which samples are sorted by length
-MOST_PREFIXES = 16
+BUCKET = 8  # how many batches are drawn together, and their samples sorted by length
+MOST_PREFIXES = 16  # more different prefixes than these are not cached
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One training sample and the numbers of its pictures."""
+    """One training sample: its name for messages, its tokens, and the numbers of its pictures."""
 
     name: str
     tokens: Tokenised
@@ -28,17 +28,17 @@ class Sample:
 
 
 class Samples(Protocol):
-    """Samples by number; lengths, in tokens, may be estimates where they are tokenised on demand."""
+    """Samples by number. Lengths are in tokens; they may be estimates if samples are tokenised on demand."""
 
     @property
     def lengths(self) -> Sequence[int]:
-        """How long each sample is, to group them by."""
+        """The length of each sample, by which samples are grouped; a picture may count as one token."""
 
     def longest(self, tokens_per_image: int) -> int:
-        """How long the longest is, its pictures' tokens included."""
+        """The length of the longest sample, the tokens of its pictures included; may be an estimate."""
 
     def most(self, tokens_per_image: int) -> int:
-        """What no sample is longer than, its pictures' tokens included; never an estimate."""
+        """An upper bound on the length of every sample, the tokens of its pictures included."""
 
     def __len__(self) -> int: ...
 
@@ -46,7 +46,7 @@ class Samples(Protocol):
 
 
 class Pictures(Protocol):
-    """Pictures by number: features (t, d), or (c, h, w) prepared images."""
+    """Pictures by number: cached features (t, d), or prepared images (c, h, w)."""
 
     def __len__(self) -> int: ...
 
@@ -54,15 +54,15 @@ class Pictures(Protocol):
 
 
 class Listed(list[Sample]):
-    """Samples that are all in memory."""
+    """A list of samples, all in memory."""
 
     @property
     def lengths(self) -> Sequence[int]:
-        """How many ids each has."""
+        """The number of ids of each sample; a picture counts as one."""
         return [len(sample.tokens) for sample in self]
 
     def longest(self, tokens_per_image: int) -> int:
-        """The most tokens that a sample has."""
+        """The length of the longest sample, the tokens of its pictures included."""
         return max(len(s.tokens) + s.tokens.images * (tokens_per_image - 1) for s in self)
 
     most = longest
@@ -70,9 +70,10 @@ class Listed(list[Sample]):
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Parts by name, each with its weight in the mixture, and the pictures that their samples number.
+    """The data of one stage.
 
-    fingerprint: of what they were read from, so that a run does not go on with other data.
+    parts: by name, the weight of a part in the mixture, and its samples. pictures: what the samples' numbers refer to.
+    fingerprint: of the files that the data were read from; a run continues only with data of the same fingerprint.
     """
 
     parts: Mapping[str, tuple[float, Samples]]
@@ -81,21 +82,22 @@ class TrainingData:
 
     @property
     def size(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return sum(len(samples) for _, samples in self.parts.values())
 
     def longest(self, tokens_per_image: int) -> int:
-        """The tokens of the longest sample, perhaps estimated."""
+        """The length of the longest sample, as in `Samples.longest`."""
         return max(samples.longest(tokens_per_image) for _, samples in self.parts.values())
 
     def most(self, tokens_per_image: int) -> int:
-        """What no sample is longer than."""
+        """An upper bound on the length of every sample, as in `Samples.most`."""
         return max(samples.most(tokens_per_image) for _, samples in self.parts.values())
 
     def prefixes(self) -> tuple[tuple[int, ...], ...]:
-        """The texts in front of the pictures, if a few are in front of all; else none.
+        """The different texts in front of the first pictures, as token ids.
 
-        Where the LLM is frozen, their keys and values are constant. Samples that are tokenised on demand have none.
+        Their keys and values can be cached if the LLM is frozen. None if a sample has no text in front of a picture,
+        if there are more than `MOST_PREFIXES` such texts, or if samples are tokenised on demand.
         """
         found: set[tuple[int, ...]] = set()
         for _, samples in self.parts.values():
@@ -103,7 +105,7 @@ class TrainingData:
                 return ()
             for sample in samples:
                 ids = sample.tokens.ids
-                if IMAGE not in ids[1:]:  # nothing, not even a BOS, in front
+                if IMAGE not in ids[1:]:  # there is nothing, not even a beginning-of-sequence token, in front
                     return ()
                 found.add(ids[: ids.index(IMAGE)])
             if len(found) > MOST_PREFIXES:
@@ -113,8 +115,11 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class DataContext:
-    """What a recipe's data are made with: the LLM's tokenizer, the encoder that images are prepared for (None: its
-    features are cached), and what gives the features of the split's items, (n, t, d)."""
+    """What a data source may need to load its samples and pictures.
+
+    tokenizer: the LLM's. encoder: the one that images are prepared for; None if its features are cached. features:
+    gives the cached features (n, t, d) of n items of the split.
+    """
 
     tokenizer: Any
     encoder: Encoder | None
@@ -122,22 +127,23 @@ class DataContext:
 
 
 class DataSource(Buildable, ABC):
-    """A recipe's `data`: an object that a yaml names by `_target_`."""
+    """Where a stage's data come from: the object that `data._target_` of a recipe's stage names."""
 
     @abstractmethod
     def load(self, context: DataContext) -> TrainingData:
-        """Samples and pictures, checked before anything expensive starts."""
+        """The samples and pictures of a stage; bad input is found here, before anything expensive starts."""
 
 
 Numbered = tuple[str, int]
-"""A sample: its part and its number in there."""
+"""A sample, by the name of its part and its number in that part."""
 
 
 def schedule(data: TrainingData, steps: int, batch_size: int, seed: int) -> list[list[Numbered]]:
-    """The samples of each of `steps` batches; all of it follows from the seed.
+    """The samples of each of `steps` batches, drawn by the seed alone.
 
-    Each part is gone through in a random order, and again in another one, as often as its weight asks. Samples of
-    about one length come into one batch: they are sorted within `BUCKET` batches, whose order is drawn again.
+    The parts take turns in proportion to their weights. Each is gone through in a random order, then in another, and
+    so on. So that a batch holds samples of similar lengths, the samples of `BUCKET` batches are drawn together, sorted
+    by length and cut into batches, whose order is random.
     """
     generator = torch.Generator().manual_seed(seed)
     streams = {name: _stream(len(samples), generator) for name, (_, samples) in data.parts.items()}
@@ -161,18 +167,19 @@ def schedule(data: TrainingData, steps: int, batch_size: int, seed: int) -> list
 
 
 def a_picture(datasets: Sequence[TrainingData]) -> Tensor:
-    """One picture of them; VlmatchError where there is none."""
+    """Any picture of the data; VlmatchError if there is none."""
     for data in datasets:
         if len(data.pictures):
             return data.pictures[0]
-    raise VlmatchError("recipe.stages: no sample of any stage has a picture; give data with 'image' in them")
+    raise VlmatchError("recipe.stages: no sample of any stage has a picture; give data whose entries have 'image'")
 
 
 def steps_of(data: TrainingData, steps: int | None, epochs: float | None, batch_size: int) -> int:
-    """The number of steps that a recipe asks for; what does not fill a batch at the end of the data is left out.
+    """The number of steps of a stage: `steps`, or as many whole batches as `epochs` times the data fill.
 
-    Raises VlmatchError unless one of both is given, and where the data don't fill one batch.
+    Raises VlmatchError unless exactly one of the two is given, and if the data don't fill one batch.
     """
+
     if (steps is None) == (epochs is None):
         raise VlmatchError(f"recipe.stages: steps={steps}, epochs={epochs}; give one of them and null for the other")
     found = steps if steps is not None else int(data.size * (epochs or 0) // batch_size)

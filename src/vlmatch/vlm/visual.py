@@ -1,4 +1,4 @@
-"""What the projector is fed: an encoder's one feature, a pooled grid, or all its tokens."""
+"""The projector's input: one feature of an image, a pooled grid of features, or all tokens of the encoder."""
 
 from torch import Tensor, nn
 
@@ -8,8 +8,9 @@ from vlmatch.encoders.base import Encoder
 class VisualInput(nn.Module):
     """Runs an encoder for a VLM: (n, c, h, w) prepared images -> (n, t, d) features.
 
-    what: 'patches', all tokens of the layer that the encoder's yaml names for VLMs; or the encoder's own feature
-    (its yaml's `feature`: 'paper', 'vlm_input' or 'gridK', K x K means of its tokens), t being 1 or K x K.
+    what: 'patches' gives all t tokens of the layer that the encoder's yaml names for VLMs. 'feature' gives the feature
+    that its yaml's key `feature` chooses: 'paper' and 'vlm_input' are one vector (t = 1), 'gridK' is the means of the
+    tokens over K x K cells (t = K x K).
     """
 
     def __init__(self, encoder: Encoder, what: str) -> None:
@@ -18,7 +19,8 @@ class VisualInput(nn.Module):
         self.what = what
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features of n prepared images, (n, t, d)."""
+        """Features (n, t, d) of n prepared images (n, c, h, w)."""
+
         if self.what == "patches":
             return self.encoder.tokens(images)
         return self.encoder.feature(images).reshape(len(images), self.encoder.features_per_image, -1)
