@@ -277,7 +277,7 @@ def test_what_is_no_conversation_is_said_in_one_line(turns: list[Turn], message:
             "chat",
             "{% for m in messages %}{{ m.content }}\n{% endfor %}",
             TWO_TURNS,
-            "template='chat': .*not learn to stop",
+            "'chat': .*not learn to stop",
         ),
     ],
 )
@@ -292,7 +292,7 @@ def test_what_a_template_or_tokenizer_cannot_do_is_an_error(
 def test_vicuna_needs_an_end_token_and_offsets() -> None:
     tokenizer = tokenizer_of(("<s>", "</s>"), None, "<s>", "</s>")
     tokenizer.eos_token = None
-    with pytest.raises(VlmatchError, match="template='vicuna_v1': .*template=chat"):
+    with pytest.raises(VlmatchError, match=r"template='vicuna_v1': .*template=chat"):
         Conversations("vicuna_v1", tokenizer)
 
     class Slow:

@@ -153,7 +153,7 @@ def test_unknown_parts_and_encoders_that_are_not_there_are_refused(tmp_path: Pat
         Stage(vlm, Optimisation({"tower": 1.0}, 1, 0, 0, 0))
     with pytest.raises(VlmatchError, match=r"recipe\.visual\.cached=false"):
         Stage(vlm, Optimisation({"encoder": 1.0}, 1, 0, 0, 0))
-    with pytest.raises(VlmatchError, match="recipe.lora.targets=.*nowhere.*LlamaForCausalLM"):
+    with pytest.raises(VlmatchError, match=r"recipe\.lora\.targets=.*nowhere.*LlamaForCausalLM"):
         run(tmp_path, lora={**LORA, "targets": ["nowhere"]}, stages=[made_vlms.stage(trains={"lora": 1e-3})])
     for visual, said in (
         ({"what": "patches", "cached": True}, "features alone are cached"),

@@ -178,8 +178,8 @@ class Conversations:
         self._lead = answered[1].removeprefix(asked[1])
         if asked != [answered[0], answered[1].removesuffix(self._lead)] or self._lead.strip():
             raise VlmatchError(
-                f"template='chat': the tokenizer's chat template asks for an answer with '{asked[1][-40:]}', but writes "
-                f"'{answered[1][-40:]}' in front of an answer in training; choose template=vicuna_v1"
+                f"template='chat': the tokenizer's chat template asks for an answer with {asked[1][-40:]!r}, but in a "
+                f"conversation it writes {answered[1][-40:]!r} in front of one; choose template=vicuna_v1"
             )
         end = self._end_token(answered[2]).strip()
         if not end:
