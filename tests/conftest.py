@@ -1,11 +1,13 @@
 """Shared by all tests: one place for downloads, and small real data."""
 
+import io
 import os
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,10 @@ from huggingface_hub import constants
 from PIL import Image, ImageDraw
 
 from made_caches import Put
+from made_debs import write_deb
 from vlmatch.cli import main
-from vlmatch.packages import package as packages
 from vlmatch.packages.package import Package
+from vlmatch.packages.unpacked import write_list
 from vlmatch.probes.folder import folder
 from vlmatch.probes.pairs import ProbeSet
 
@@ -92,8 +95,11 @@ def put_package(empty_caches: Path) -> Put:
     def put(entry: dict[str, str], size: int) -> Path:
         folder = Package.of(entry).folder
         folder.mkdir(parents=True)
-        (folder / packages._STAMP).write_text(entry["sha256"])
-        (folder / "weights").write_bytes(b"0" * (size - len(entry["sha256"])))
+        (folder / "weights").touch()
+        write_list(folder, entry["sha256"])
+        own = sum(path.stat().st_size for path in folder.iterdir())
+        (folder / "weights").write_bytes(b"0" * (size - own))
+        write_list(folder, entry["sha256"])
         return folder
 
     return put
@@ -117,3 +123,17 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def pixel() -> bytes:
+    """The smallest PNG: one grey pixel."""
+    buffer = io.BytesIO()
+    Image.new("L", (1, 1), 99).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def make_deb(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a small Debian package into the test's folder: `write_deb`."""
+    return partial(write_deb, tmp_path)

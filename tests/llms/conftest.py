@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vlmatch import paths
+from vlmatch.packages.unpacked import write_list
 
 CAPTIONS = ["A frog.", "A small green frog sits on a leaf by the pond.", "x", "A US 25 cent piece called a quarter."]
 
@@ -158,7 +159,7 @@ def gguf_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_gguf: Ca
         folder = paths.cache() / "packages" / f"{package['name']}-1.0"
         (folder / member).parent.mkdir(parents=True)
         (folder / member).write_bytes(chunk)
-        (folder / ".wheel.sha256").write_text(package["sha256"])
+        write_list(folder, package["sha256"])
         packages.append(package)
         members.append(member)
     return {"packages": packages, "members": members, "sha256": hashlib.sha256(content).hexdigest()}

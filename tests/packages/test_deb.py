@@ -11,6 +11,7 @@ import pytest
 
 from vlmatch.errors import VlmatchError
 from vlmatch.packages import deb as deb_module
+from vlmatch.packages.archives import Limits
 from vlmatch.packages.deb import Archive, unpack_stamps
 
 MakeDeb = Callable[..., Path]
@@ -93,12 +94,10 @@ def test_links_and_devices_are_passed_over(tmp_path: Path, make_deb: MakeDeb) ->
     assert set(unpacked(deb, tmp_path / "out")) == {"a/frog.png", "a/frog.txt"}
 
 
-@pytest.mark.parametrize(("limit", "size"), [("MAX_FILE", 100), ("MAX_TOTAL", 150)])
-def test_a_size_limit_holds(
-    tmp_path: Path, make_deb: MakeDeb, monkeypatch: pytest.MonkeyPatch, limit: str, size: int
-) -> None:
-    monkeypatch.setattr(deb_module, limit, size)
-    with pytest.raises(VlmatchError, match="passes the size limit"):
+@pytest.mark.parametrize("limits", [Limits(total=1000, each=100), Limits(total=150)])
+def test_a_size_limit_holds(tmp_path: Path, make_deb: MakeDeb, monkeypatch: pytest.MonkeyPatch, limits: Limits) -> None:
+    monkeypatch.setattr(deb_module, "LIMITS", limits)
+    with pytest.raises(VlmatchError, match=r"1[05]0"):
         unpacked(make_deb({"a/frog.txt": b"A frog.", "a/frog.png": b"1" * 99, "a/owl.png": b"2" * 110}), tmp_path / "o")
 
 

@@ -5,6 +5,7 @@ import pytest
 from vlmatch.packages import package as packages
 from vlmatch.packages.licences import Licence, licence_of, recognised
 from vlmatch.packages.package import Package
+from vlmatch.packages.unpacked import STAMP
 
 MIT = (
     "Copyright 2020 A. Nyone\n\nPermission is hereby granted, free of charge,\nto any person obtaining a copy of this "
@@ -31,7 +32,7 @@ def package(tmp_path, monkeypatch):
 
     def write(files: dict[str, str]) -> dict:
         folder = Package.of(entry).folder
-        for name, text in {packages._STAMP: entry["sha256"], **files}.items():
+        for name, text in {STAMP: entry["sha256"], **files}.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
         return {"name": "a", "package": entry}

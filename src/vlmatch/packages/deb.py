@@ -1,9 +1,8 @@
 """Read files out of a Debian package in Python: no root, no dpkg, and nothing but regular files of the wanted names."""
 
-import lzma
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ import zstandard
 
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import Buildable
+from vlmatch.packages.archives import Limits, files_of_tar, refusing_damage, write_files
 
-MAX_FILE = 20_000_000  # bytes; the largest stamp has 3 MB
-MAX_TOTAL = 500_000_000  # bytes
+LIMITS = Limits(total=500_000_000, each=20_000_000)  # bytes; the largest stamp has 3 MB
 
 _STAMP = re.compile(r"usr/share/tuxpaint/stamps/(.+\.(?:png|svg|txt))")
 _COPYRIGHT = re.compile(r"usr/share/doc/[^/]+/(copyright)")
@@ -29,7 +28,7 @@ _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+:~-]*")
 class Archive(Buildable):
     """The Debian package that holds a probe's data: its name and version, and the SHA-256 of the .deb file.
 
-    `deb` is the path of a copy of that file that the user has at hand; without it apt downloads the package.
+    `deb` is the path of the user's own copy of that file; without it apt downloads the package.
     """
 
     package: str
@@ -38,23 +37,22 @@ class Archive(Buildable):
     deb: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what apt would take for an option or a path; VlmatchError."""
+        """Raise VlmatchError on a name or version that apt would read as an option or a path."""
         for key, grammar in (("package", _PACKAGE), ("version", _VERSION)):
             if not grammar.fullmatch(str(getattr(self, key))):
-                raise VlmatchError(f"archive: {key}='{getattr(self, key)}' is no {key} of Debian")
+                raise VlmatchError(f"archive: {key}='{getattr(self, key)}' is not a valid {key} of Debian")
 
 
 def unpack_stamps(deb: Path, destination: Path) -> None:
     """Write the captioned stamps and the copyright file of the package `deb` below the empty folder `destination`.
 
-    Kept are NAME.txt with NAME.png, or with NAME.svg where there is no PNG; sounds and mirror images are not.
+    A stamp is NAME.txt with NAME.png, or with NAME.svg where there is no PNG. Sounds and mirror images are left out.
     The same package gives the same bytes, modes and names each time.
 
-    Raises VlmatchError if the file is no Debian package, a member's name leads out of the folder, or a size
-    limit is passed (`MAX_FILE`, `MAX_TOTAL` bytes).
+    Raises VlmatchError as `read_members` does.
     """
     members = read_members(deb, _STAMP)
-    write_members({name: members[name] for name in _needed(members)}, destination)
+    write_files({name: members[name] for name in _needed(members)}, destination)
 
 
 def read_members(deb: Path, wanted: re.Pattern[str]) -> dict[str, bytes]:
@@ -62,43 +60,16 @@ def read_members(deb: Path, wanted: re.Pattern[str]) -> dict[str, bytes]:
 
     The key is what the pattern's one group matches. Links and devices are passed over.
 
-    Raises VlmatchError if the file is no Debian package, a member's name leads out of the folder, or a size
-    limit is passed (`MAX_FILE`, `MAX_TOTAL` bytes).
+    Raises VlmatchError if the file is not a Debian package or is damaged, if a member's name leads out of the folder,
+    or if a member or all members together pass `LIMITS`.
     """
-    try:
-        with deb.open("rb") as file, _tar_of(file, deb) as tar:
-            return _wanted(tar, deb, wanted)
-    except (tarfile.TarError, lzma.LZMAError, zstandard.ZstdError, EOFError, ValueError, OSError) as error:
-        raise VlmatchError(f"package '{deb}' is damaged ({error}); download it again") from error
 
+    def named(path: str) -> str | None:
+        match = wanted.fullmatch(path.removeprefix("./")) or _COPYRIGHT.fullmatch(path.removeprefix("./"))
+        return None if match is None else match[1]
 
-def write_members(members: Mapping[str, bytes], destination: Path) -> None:
-    """Write the files below the folder `destination`, with the same modes whatever the umask."""
-    for name in sorted(members):
-        target = destination / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(members[name])
-        target.chmod(0o644)
-    for folder in (item for item in destination.rglob("*") if item.is_dir()):
-        folder.chmod(0o755)
-
-
-def _wanted(tar: tarfile.TarFile, deb: Path, wanted: re.Pattern[str]) -> dict[str, bytes]:
-    members: dict[str, bytes] = {}
-    total = 0
-    for member in tar:
-        path = member.name.removeprefix("./")
-        match = wanted.fullmatch(path) or _COPYRIGHT.fullmatch(path)
-        if match is None or not member.isfile():  # links and devices are never followed or made
-            continue
-        name = match[1]
-        if ".." in name.split("/") or "\\" in name or "\0" in name or name.startswith("/"):
-            raise VlmatchError(f"package '{deb}': member '{member.name}' leads out of the folder; download it again")
-        total += member.size
-        if member.size > MAX_FILE or total > MAX_TOTAL:
-            raise VlmatchError(f"package '{deb}': member '{member.name}' passes the size limit; download it again")
-        members[name] = cast("IO[bytes]", tar.extractfile(member)).read()  # None only for what is no regular file
-    return members
+    with refusing_damage(deb.name), deb.open("rb") as file, _tar_of(file, deb) as tar:
+        return {name: content.read() for name, content in files_of_tar(tar, deb.name, LIMITS, named)}
 
 
 def _needed(members: dict[str, bytes]) -> set[str]:
@@ -128,13 +99,13 @@ def _tar_of(file: IO[bytes], deb: Path) -> Iterator[tarfile.TarFile]:
 
 
 def _seek_data(file: IO[bytes], deb: Path) -> str:
-    """Move to the start of data.tar.* and return its name; it is the last member that is read."""
+    """Move to the start of the package's data.tar.xz, .zst or .gz, and return its name."""
     if file.read(len(_AR_MAGIC)) != _AR_MAGIC:
-        raise VlmatchError(f"'{deb}' is no Debian package; download it again")
+        raise VlmatchError(f"'{deb}' is not a Debian package; download it again")
     while len(header := file.read(_AR_HEADER)) == _AR_HEADER:
         name = header[:16].decode("ascii", "replace").rstrip(" /")
         if re.fullmatch(r"data\.tar\.(?:xz|zst|gz)", name):
             return name
         size = int(header[48:58])
         file.seek(size + size % 2, 1)
-    raise VlmatchError(f"package '{deb}' has no data.tar.xz, .zst or .gz in it; download it again")
+    raise VlmatchError(f"package '{deb}' holds no data.tar.xz, .zst or .gz; download it again")

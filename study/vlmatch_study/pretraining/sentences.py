@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from vlmatch.errors import VlmatchError
+from vlmatch.files import sha256_of_file
 from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.objects import Buildable
 from vlmatch.packages.package import Package, package_folder
+from vlmatch.packages.unpacked import refuse_changed
 
 
 class SentenceEncoder(Buildable):
@@ -21,9 +23,11 @@ class SentenceEncoder(Buildable):
     def __init__(self, package: Mapping[str, str], folder: str) -> None:
         from transformers import AutoModel, AutoTokenizer
 
-        path = package_folder(Package.of(package)) / folder
+        root = package_folder(Package.of(package))
+        path = root / folder
         if not (path / "config.json").is_file():
             raise VlmatchError(f"pretrain.objective.text.folder='{folder}' is not in package '{package['name']}'")
+        refuse_changed(root, {file: sha256_of_file(file) for file in path.iterdir() if file.is_file()})
         self._tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
         with without_progress_bars():
             self._model: Any = AutoModel.from_pretrained(path, local_files_only=True, use_safetensors=True).eval()

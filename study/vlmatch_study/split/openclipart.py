@@ -10,7 +10,8 @@ from typing import Any
 
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.objects import Buildable
-from vlmatch.packages.deb import Archive, read_members, write_members
+from vlmatch.packages.archives import write_files
+from vlmatch.packages.deb import Archive, read_members
 from vlmatch.probes.concepts import phrase
 from vlmatch.probes.fetch import debian_package
 from vlmatch_study.split.sources import Candidate
@@ -75,7 +76,7 @@ class OpenClipart(Buildable):
         kept = {name: data for name, data in pictures.items() if _wanted(name, data)}
         rows = [_described(name, drawings) for name in sorted(kept)]
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write_members({**kept, _METADATA: lines.encode(), "copyright": copyright_file}, folder)
+        write_files({**kept, _METADATA: lines.encode(), "copyright": copyright_file}, folder)
 
     def candidates(self) -> list[Candidate]:
         """Each PNG with its title, or with its file's name where the title is a whole collection's."""
