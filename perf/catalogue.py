@@ -18,7 +18,7 @@ import yaml
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlmatch import paths
+from vlmatch.configs import yaml_path
 from vlmatch.encoders import catalogue, openclip, timm_models
 from vlmatch.encoders.convnets import torchvision_trunk
 
@@ -75,7 +75,7 @@ def recount(row: dict[str, str]) -> None:
 
 def count(name: str) -> Figures | None:
     """The figures of an encoder's yaml; None where its class, or its checkpoint, is needed to know the model."""
-    config = yaml.safe_load((paths.conf() / "encoder" / f"{name}.yaml").read_text())
+    config = yaml.safe_load(yaml_path("encoder", name).read_text())
     counter = COUNTERS.get(config["_target_"].rpartition(".")[2])
     if counter is None or config.get("checkpoint"):
         return None

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from vlmatch import paths
+from vlmatch.configs import choices, yaml_path
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +72,5 @@ def counting() -> ModuleType:
 
 
 def encoder_configs() -> dict[str, dict]:
-    """Every conf/encoder/*.yaml as a plain dictionary, by name."""
-    return {
-        path.stem: yaml.safe_load(path.read_text()) for path in sorted(Path(paths.conf(), "encoder").glob("*.yaml"))
-    }
+    """Every encoder's yaml as a plain dictionary, by name."""
+    return {name: yaml.safe_load(yaml_path("encoder", name).read_text()) for name in choices("encoder")}

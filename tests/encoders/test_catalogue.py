@@ -8,6 +8,7 @@ import pytest
 
 from encoders.conftest import counting, encoder_configs
 from vlmatch import paths
+from vlmatch.configs import yaml_path
 from vlmatch.encoders.catalogue import COMMERCIAL_USE, FILE, catalogue, read
 from vlmatch.errors import VlmatchError
 
@@ -40,7 +41,7 @@ def test_flops_of_a_vision_transformer_are_its_matrix_products():
 def test_tokens_are_those_of_each_yamls_first_line_and_the_licence_is_the_yamls():
     for name, config in encoder_configs().items():
         entry = catalogue().get(name)
-        line = Path(paths.conf(), "encoder", f"{name}.yaml").read_text().splitlines()[0]
+        line = yaml_path("encoder", name).read_text().splitlines()[0]
         grid = re.search(r", (\d+) x (\d+) tokens of ", line)
         if entry and grid:
             assert entry.visual_tokens == int(grid[1]) * int(grid[2]), name

@@ -1,7 +1,6 @@
 """Every encoder that a yaml takes from a hub: a tiny stand-in of its class, through its loader, against the library."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -14,7 +13,7 @@ from torchvision.models import get_model_weights
 
 from encoders import stand_ins
 from encoders.conftest import counting, encoder_configs
-from vlmatch import paths
+from vlmatch.configs import yaml_path
 
 HUB_LOADERS = ("OpenClipEncoder", "TimmEncoder", "TransformersEncoder", "TorchvisionHubEncoder")
 RULES = {
@@ -34,7 +33,7 @@ def hub_configs() -> dict[str, dict[str, Any]]:
 
 def first_line(name: str) -> tuple[int, str]:
     """What the first line of a yaml promises: the tokens of a side of the grid, and the feature rule."""
-    line = Path(paths.conf(), "encoder", f"{name}.yaml").read_text().splitlines()[0]
+    line = yaml_path("encoder", name).read_text().splitlines()[0]
     found = re.search(rf", (\d+) x \1 tokens of (?:its neck's )?\d+(?:: .*)?\. ({'|'.join(RULES)})", line)
     assert found, f"{name}: {line}"
     return int(found[1]), found[2].lower()

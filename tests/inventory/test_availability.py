@@ -55,19 +55,19 @@ def test_a_package_comes_at_first_use_and_is_here_afterwards(put_package: Put) -
 
 
 def test_one_package_of_several_is_not_enough(put_package: Put) -> None:
-    put_package(ENTRY, 100)
+    put_package(ENTRY, 1000)
     found = availability("llm", {"name": "a", "packages": [ENTRY, OTHER], "repository": None})
     assert (found.status, found.absent) == (PACKAGED, (Package.of(OTHER),))
 
 
 def test_the_dequantised_copy_of_a_gguf_counts_as_room_on_disk(put_package: Put, empty_caches: Path) -> None:
-    folder = put_package(ENTRY, 100)
+    folder = put_package(ENTRY, 1000)
     copy = empty_caches / "cache" / "models" / "a-12345678"
     copy.mkdir(parents=True)
     (copy / "model.safetensors").write_bytes(b"0" * 900)
     found = availability("llm", {"name": "a", "packages": [ENTRY], "sha256": "1234567890"})
     assert found.files == (folder, copy)
-    assert size_on_disk(found.files) == 1000
+    assert size_on_disk(found.files) == 1900
 
 
 def test_a_repository_takes_precedence_over_packages(empty_caches: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_path_in_the_checkout_is_shown_from_its_root() -> None:
 
 
 def test_a_derived_encoder_is_as_far_as_the_farthest_of_its_parts(put_package: Put, tmp_path: Path) -> None:
-    folder = put_package(ENTRY, 100)
+    folder = put_package(ENTRY, 1000)
     head = tmp_path / "head.safetensors"
     config = {"name": "d", "checkpoint": str(head), "parts": [{"name": "a", "package": ENTRY}]}
     assert availability("encoder", config).status == MISSING

@@ -12,7 +12,7 @@ from rich.console import Console
 from llms.conftest import byte_tokens, make_tokenizer, save_tiny  # noqa: F401 - fixtures
 from made_caches import Put
 from vlmatch import paths
-from vlmatch.configs import choices, composed
+from vlmatch.configs import choices, composed, yaml_path
 from vlmatch.errors import VlmatchError
 from vlmatch.inventory.availability import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, Availability
 from vlmatch.inventory.models import Model, commercial_use, models, stated_licence
@@ -122,7 +122,7 @@ def test_a_made_up_cache_shows_in_the_table(put_in_hub_cache: Put) -> None:
 def test_the_table_is_true_here() -> None:
     """Packages unpacked on this machine, as found from the yamls' text alone, against the table."""
     for each in models(composed()):
-        text = (paths.conf() / each.kind / f"{each.name}.yaml").read_text()
+        text = yaml_path(each.kind, each.name).read_text()
         wanted = re.findall(r"(?:name: |\{name: )([\w./@-]+),?\s+version: ([\d.]+)", text)
         if not wanted or ("repository: null" not in text and each.kind == "llm"):
             continue
