@@ -118,7 +118,7 @@ def test_the_terminal_gets_one_line() -> None:
     assert "\n" not in line
 
 
-def test_the_page_shows_correlations_truths_seeds_and_courses(tmp_path: Path) -> None:
+def test_the_page_shows_correlations_truths_seeds_and_learning_curves(tmp_path: Path) -> None:
     text = page(tmp_path, rows(), runs(0, 1))
     for part in [
         "Scores against the truth: recipe embedded (version 1), llm, data vlm_a, 2 seeds",
@@ -126,7 +126,7 @@ def test_the_page_shows_correlations_truths_seeds_and_courses(tmp_path: Path) ->
         "420 held-out items",
         "blind (sees nothing)",
         "pixels16 (control)",
-        "Seeds 0 and 1 order the 7 pretrained encoders alike by Spearman 1.00, the 4 of the best tier by 1.00.",
+        "Agreement of seeds 0 and 1: Spearman 1.00 over 7 pretrained encoders, 1.00 over the 4 of the best tier.",
         "step 25: .188",
         "clipart only",
         "caption choice, same category",
@@ -140,10 +140,7 @@ def test_the_page_shows_correlations_truths_seeds_and_courses(tmp_path: Path) ->
 def test_a_best_tier_too_small_for_a_correlation_is_said(tmp_path: Path) -> None:
     few = [run for run in runs(0, 1) if run.encoder in ENCODERS[:4]]
     text = page(tmp_path, rows()[:4], few)
-    assert (
-        "order the 4 pretrained encoders alike by Spearman 1.00; those of the best tier (2) are too few or tied."
-        in text
-    )
+    assert "Spearman 1.00 over 4 pretrained encoders; the best tier (2 encoders) is too small or tied." in text
 
 
 def test_the_panels_name_each_scores_first_and_never_the_blind_model(tmp_path: Path) -> None:
@@ -155,9 +152,9 @@ def test_the_panels_name_each_scores_first_and_never_the_blind_model(tmp_path: P
     assert "GW (lower is better)" in panels
 
 
-def test_a_page_of_one_encoder_one_seed_no_controls_and_no_course_is_whole(tmp_path: Path) -> None:
+def test_a_page_of_one_encoder_one_seed_no_controls_and_no_learning_curve_is_whole(tmp_path: Path) -> None:
     text = page(tmp_path, rows()[:1], [result(ENCODERS[0], 0.4, milestones=(), steps=None, source="imported: x.json")])
-    assert "All were trained with one seed" in text
+    assert "trained with one seed" in text
     assert "n = 1" in text
     assert '<svg class="curve"' not in text
     assert "above blind" not in text
@@ -174,7 +171,7 @@ def test_names_in_results_are_escaped(tmp_path: Path) -> None:
     assert "<b>" not in text
 
 
-def test_a_course_is_drawn_on_the_scale_of_all() -> None:
+def test_a_learning_curve_is_drawn_on_the_scale_of_all() -> None:
     (comparison,) = comparisons([result("a", 0.4), result("b", 0.2)])
     best, worst = (curve_points(truth, comparison).split() for truth in comparison.truths)
     assert best[0].startswith("2.0,")

@@ -1,1 +1,1 @@
-"""Report: the ranking in words, tables, plots and one self-contained page."""
+"""Report: the ranking in the terminal, as a table, and as one self-contained page."""

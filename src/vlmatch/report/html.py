@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page with the answer, the tables, the plots and where everything came from."""
+"""The report: one self-contained HTML page with the pick, the tables, the plots and the sources."""
 
 import base64
 from collections.abc import Callable, Sequence
@@ -96,12 +96,12 @@ def _shown(llm: LlmRanking, embeddings: ReadEmbeddings, evidence: Sequence[Ranki
         ],
         "bars": [Markup(score_bars(llm, name)) for name in _plotted(llm)],
         "maps": _maps(llm, embeddings),
-        "truths": [_held(each) for each in evidence if each.llm is llm],
+        "truths": [_compared(each) for each in evidence if each.llm is llm],
     }
 
 
-def _held(evidence: RankingEvidence) -> dict[str, Any]:
-    """What the template shows of a ranking held against the truths of one setting."""
+def _compared(evidence: RankingEvidence) -> dict[str, Any]:
+    """What the template shows of a ranking compared with the truths of one setting."""
     comparison = evidence.comparison
     best = max(comparison.pretrained, key=lambda truth: truth.mean, default=None)
     return {
@@ -113,7 +113,7 @@ def _held(evidence: RankingEvidence) -> dict[str, Any]:
 
 
 def _plotted(llm: LlmRanking) -> list[str]:
-    """The paper's score, and the one the pick came from."""
+    """The scores that are plotted: GW, and the score that the pick comes from."""
     wanted = [PAPER, llm.pick.score] if llm.pick else [PAPER]
     return [name for name in dict.fromkeys(wanted) if name in llm.encoders[0].ranks]
 

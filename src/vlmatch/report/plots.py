@@ -1,4 +1,4 @@
-"""Plots of the report: scores as bars, scores against truths, and a pick's two geometries as heat maps in one order."""
+"""Plots of the report: scores as bars, scores against the truth, and the distances of the pick as heat maps."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ Distances = NDArray[np.float64]
 
 
 def score_bars(llm: LlmRanking, score: str) -> str:
-    """One horizontal bar an encoder, best on top, as an SVG; controls are hatched, the pick is green."""
+    """One horizontal bar for each encoder, best on top, as an SVG; controls are hatched, the pick is green."""
     encoders = sorted(llm.encoders, key=lambda ranked: ranked.ranks[score], reverse=True)
     scored = encoders[0].row.scores[score]
     figure = Figure(figsize=(7.2, 0.32 * len(encoders) + 0.9), layout="constrained")
@@ -49,9 +49,9 @@ def score_bars(llm: LlmRanking, score: str) -> str:
 
 
 def heat_maps(pair: PairedGeometry, encoder: str, llm: str) -> bytes:
-    """Both distance matrices as a PNG, the image side scaled as the score scales it, rows ordered by the captions.
+    """Both distance matrices as a PNG: the image distances scaled as in GW, and the caption distances.
 
-    The order is the optimal leaf order of the captions' average-linkage tree: where the two geometries agree,
+    Rows of both are in the optimal leaf order of the captions' average-linkage tree: where the two geometries agree,
     the image side shows the same blocks.
     """
     text = pair.text.distances
@@ -77,9 +77,10 @@ def heat_maps(pair: PairedGeometry, encoder: str, llm: str) -> bytes:
 
 
 def truth_panels(scores: Sequence[ScoreEvidence], blind: Truth | None) -> str:
-    """Truth over score, one panel a score, as an SVG; right is better in all, the blind model is a dashed line.
+    """The truth over each score, one panel for each, as an SVG; right is better in every panel.
 
-    Bars are one standard error of the truth to each side; the encoder that the score puts first is named.
+    Bars are one standard error of the truth to each side. The encoder that the score ranks first is named, and a dashed
+    line marks the blind model.
     """
     kinds: tuple[tuple[str, str, str, Callable[[Truth], bool]], ...] = (
         ("packaged", PRETRAINED, "o", lambda truth: truth.packaged),
@@ -114,7 +115,7 @@ def truth_panels(scores: Sequence[ScoreEvidence], blind: Truth | None) -> str:
 
 
 def _name_first(axes: Any, score: ScoreEvidence) -> None:
-    """Name the encoder that the score puts first, and turn the axis of a score that is better when lower."""
+    """Name the encoder that the score ranks first, and reverse the axis of a score that is better when lower."""
     axes.margins(x=0.08, y=0.12)
     if not score.points:
         return

@@ -1,4 +1,4 @@
-"""The ranking in the terminal: one table an LLM, the warnings, and the pick."""
+"""The ranking in the terminal: one table for each LLM, the warnings, and the pick."""
 
 import math
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from vlmatch.ranking import Agreement, LlmRanking, ProvenOrders, RankedEncoder, 
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
 from vlmatch.scores.rows import Row, Scored
 
-MINIMUM_WIDTH = 200
-UNLIMITED = 10_000  # columns of text
+MINIMUM_WIDTH = 200  # characters, where the output is no terminal
+UNLIMITED = 10_000  # characters
 
 
 def show(rankings: Sequence[Ranking], failures: Sequence[PairStatus] = (), console: Console | None = None) -> None:
-    """Print every ranking, then what could not be scored."""
+    """Print every ranking, then the pairs that could not be scored."""
     console = console or terminal()
     for ranking in rankings:
         recipes = f"features '{ranking.image_recipe}', captions '{ranking.text_recipe}'"
@@ -41,20 +41,20 @@ def show(rankings: Sequence[Ranking], failures: Sequence[PairStatus] = (), conso
 
 
 def terminal() -> Console:
-    """A console as wide as the table needs where the output is a file or a pipe."""
+    """A console; if the output is a file or a pipe, it is wide enough for the table."""
     console = Console()
     return console if console.is_terminal else Console(width=max(console.width, MINIMUM_WIDTH))
 
 
 def verdict(llm: LlmRanking) -> list[str]:
-    """Warnings and pick in words, with rich's markup."""
+    """The warnings and the pick in words, with rich's markup."""
     lines = [
         f"[bold red]{warning}[/]" if "DO NOT TRUST" in warning else f"[yellow]note:[/] {warning}"
         for warning in llm.warnings
     ]
     if llm.pick is not None:
         by = f"by {llm.pick.title}" + (
-            "" if llm.pick.score == "gw" else ", the first score of `selection` whose controls all rank last"
+            "" if llm.pick.score == "gw" else ", the first score of `selection` that ranks every control last"
         )
         lines.append(f"[bold green]pick for {llm.llm}: {llm.pick.encoder}[/] ({by})")
     return lines
@@ -69,16 +69,16 @@ def proven_line(orders: ProvenOrders) -> str:
 
 
 def agreement_line(agreement: Agreement) -> str:
-    """How alike two LLMs order the encoders, in words."""
+    """How similarly two LLMs order the encoders, in words."""
     one, other = agreement.llms
     return (
-        f"agreement of the two LLMs by GW ({one}, {other}; {agreement.n_encoders} encoders): "
+        f"agreement of {one} and {other} on {agreement.n_encoders} encoders by GW: "
         f"Spearman {agreement.spearman:.2f}, Kendall {agreement.kendall:.2f}"
     )
 
 
 def published_lines(ranking: Ranking) -> list[str]:
-    """The published results of VLMs with these encoders, one line an encoder that has any."""
+    """The published ranks of these encoders, one line for each encoder that has any."""
     encoders = [ranked.row.encoder for ranked in ranking.llms[0].encoders]
     return [f"published, {encoder}: {'; '.join(found)}" for encoder in encoders if (found := published(encoder))]
 
@@ -95,20 +95,20 @@ def number(value: float) -> str:
 
 
 def relative(scored: Scored | None) -> str:
-    """GW in units of the median caption angle; descriptive, the only form that may be compared across LLMs."""
+    """GW in units of the median caption angle, the only form that can be compared across LLMs."""
     return number(float(scored.details["gw_relative"])) if scored is not None else "-"
 
 
 def _table(llm: LlmRanking, *, described: bool) -> Table:
-    """The encoders; `described` adds what the encoders are, which a narrow terminal has no room for."""
+    """The ranked encoders; `described` adds feature, size and pretraining, for which a narrow terminal has no room."""
     first = llm.encoders[0]
     classes = SizeClasses.of([ranked.row.image for ranked in llm.encoders])
     table = Table(
         title=f"for {llm.llm}",
         title_justify="left",
         title_style="bold",
-        caption="each score with its rank; c = control, t = trained here, on pictures like these; GW rel. = "
-        f"sqrt(E / median caption angle), descriptive; {classes}",
+        caption="Each score is followed by its rank. c: control, t: trained by this project on similar pictures. "
+        f"GW rel.: sqrt(E / median caption angle), comparable across LLMs. Size: {classes}.",
         caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -144,7 +144,7 @@ def _cells(place: int, ranked: RankedEncoder, llm: LlmRanking, classes: SizeClas
 
 
 def placed(row: Row, rankings: Sequence[Ranking], costs: Sequence[Cost]) -> str:
-    """One job of a sweep in one line: its score, its place among what is scored so far, and what it took."""
+    """One job of a sweep in one line: its score, its rank among the encoders scored so far, and its cost."""
     llm = next(llm for ranking in rankings for llm in ranking.llms if llm.llm == row.llm)
     ranked = next(ranked for ranked in llm.encoders if ranked.row.encoder == row.encoder)
     name = "gw" if "gw" in ranked.ranks else next(iter(ranked.ranks))
@@ -156,5 +156,5 @@ def placed(row: Row, rankings: Sequence[Ranking], costs: Sequence[Cost]) -> str:
 
 
 def memory(cost: Cost) -> str:
-    """GPU memory, where a GPU was used."""
+    """The GPU memory used, in words; '' without a GPU."""
     return f", {cost.gpu_bytes / 2**30:.1f} GiB of GPU memory" if cost.gpu_bytes else ""
