@@ -107,7 +107,7 @@ def _cold(encoder: Any, probe: Any, trainer: dict[str, Any]) -> tuple[float, int
 
 def _embed(encoder: Any, probe: Any, trainer: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        shards = Shards(Path(folder), "", len(probe), int(trainer["shard_size"]))
+        shards = Shards(Path(folder), "", range(len(probe)), int(trainer["shard_size"]))
         options = {key: value for key, value in trainer.items() if key != "shard_size"}
         predict.predict_missing(encoder, probe, shards, **options)
 

@@ -79,7 +79,7 @@ def test_preparing_threads_leave_the_cores_to_the_model() -> None:
 
 
 def test_batches_never_cross_a_shard(tmp_path: Path) -> None:
-    shards = Shards(tmp_path, "", 11, 4)
+    shards = Shards(tmp_path, "", range(11), 4)
     assert batches_of(shards, [0, 2], 2) == [[0, 1], [2, 3], [8, 9], [10]]
 
 
@@ -179,7 +179,7 @@ def test_a_compiled_model_gives_the_same_numbers(pictures: ProbeSet, tmp_path: P
         pytest.skip("no C++ compiler for torch.compile")
     found = []
     for compiled in (False, True):
-        shards = Shards(tmp_path / str(compiled), "", len(pictures), 6)
+        shards = Shards(tmp_path / str(compiled), "", range(len(pictures)), 6)
         options: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "batch_size": 6, "num_workers": 0}
         predict.predict_missing(Waves("waves"), pictures, shards, compile=compiled, **options)
         found.append(shards.merged())

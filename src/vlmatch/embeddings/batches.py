@@ -1,7 +1,7 @@
 """Batches of a probe set, decoded, preprocessed and collated by threads while the model works on those before."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -10,18 +10,32 @@ from threadpoolctl import threadpool_limits
 
 from vlmatch.embeddings.store import Shards
 
+SHORT = 64  # characters: below this, what padding adds takes no time
 AHEAD = 2  # batches that are prepared beyond the one in use: this bounds the memory that they take
 
 Batch = tuple[list[int], Any]
 
 
-def batches_of(shards: Shards, todo: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Batches of row numbers that never cross a shard, so that a resumed run forms the same ones as a whole run."""
-    return [
-        list(rows[start : start + batch_size])
-        for rows in map(shards.rows, todo)
-        for start in range(0, len(rows), batch_size)
-    ]
+def batches_of(
+    shards: Shards, todo: Sequence[int], batch_size: int, length: Callable[[int], int] = lambda row: 0
+) -> list[list[int]]:
+    """Batches of row numbers that never cross a shard, so that a resumed run forms the same ones as a whole run.
+
+    length: of a row's item. A batch ends early before an item of twice its first one's length, or every other item
+    would be padded to that.
+    """
+    return [batch for shard in todo for batch in _batches(shards.rows(shard), batch_size, length)]
+
+
+def _batches(rows: Iterable[int], batch_size: int, length: Callable[[int], int]) -> Iterator[list[int]]:
+    batch: list[int] = []
+    for row in rows:
+        if batch and (len(batch) == batch_size or length(row) > 2 * max(length(batch[0]), SHORT)):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
 
 
 class PreparedBatches:

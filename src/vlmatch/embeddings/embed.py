@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from vlmatch.embeddings.header import EmbeddingSpec, Header
+from vlmatch.embeddings.order import row_order
 from vlmatch.embeddings.store import FILE, Array, Embeddings, Shards, Store, sha256_of, write_array
 from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
@@ -52,7 +53,7 @@ def embed(
         return found, Cost()
     if config.get("parts"):
         return _combine(spec, config, probe, store, trainer)
-    shards = Shards(store.folder(spec), spec.fingerprint, len(probe), int(trainer["shard_size"]))
+    shards = Shards(store.folder(spec), spec.fingerprint, row_order(kind, probe), int(trainer["shard_size"]))
     if process_rank() > 0:  # rank 0 of a torchrun holds the lock for all, until the array is whole
         _fill(build(config), probe, shards, trainer)
         with store.locked(spec):
@@ -68,8 +69,11 @@ def embed(
         _forget_gpu_bytes()
         model = build(config)
         items = _announce(spec, shards)
+        truncation = _truncation(model, probe)
         _fill(model, probe, shards, trainer)
-        embeddings = _finish(spec, config, model, shards)
+        about = About.of(model)
+        about = replace(about, preprocessing={**about.preprocessing, **truncation})
+        embeddings = _finish(spec, config, about, shards)
         return embeddings, Cost(time.perf_counter() - started, items, _gpu_bytes())
 
 
@@ -87,7 +91,7 @@ def _announce(spec: EmbeddingSpec, shards: Shards) -> int:
     things = "images" if spec.kind == "encoder" else "captions"
     again = " (what is stored is stale or damaged)" if (shards.folder.parent / FILE).exists() else ""
     dtype = "" if spec.precision == "32-true" else f", forward pass in {spec.precision}"
-    print(f"{spec.kind} '{spec.model}': embedding {items} of {shards.n_rows} {things}{dtype}{again}", flush=True)
+    print(f"{spec.kind} '{spec.model}': embedding {items} of {len(shards.order)} {things}{dtype}{again}", flush=True)
     return items
 
 
@@ -127,9 +131,19 @@ def _joint_licence(licences: Sequence[Mapping[str, str]]) -> dict[str, str]:
     }
 
 
-def _finish(spec: EmbeddingSpec, config: Mapping[str, Any], model: Any, shards: Shards) -> Embeddings:
+def _truncation(model: Any, probe: ProbeSet) -> dict[str, int]:
+    """What an LLM cuts off the captions, to be stored; it is said in one line."""
+    if model.kind == "encoder":
+        return {}
+    truncation = model.truncation(probe.captions)
+    if truncation.captions:
+        print(truncation.line(model.name), flush=True)
+    return truncation.plain()
+
+
+def _finish(spec: EmbeddingSpec, config: Mapping[str, Any], about: About, shards: Shards) -> Embeddings:
     array = shards.merged()
-    header = _header(spec, array, About.of(model), asdict(licence_of(config)))
+    header = _header(spec, array, about, asdict(licence_of(config)))
     embeddings = _write(shards.folder.parent / FILE, array, header)
     shards.clear()
     return embeddings

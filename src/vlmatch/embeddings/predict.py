@@ -47,7 +47,7 @@ class Embedding(LightningModule):
         """The missing shards of this process, in order."""
         todo = self.shards.missing()[self.trainer.global_rank :: self.trainer.world_size]
         return PreparedBatches(
-            batches_of(self.shards, todo, self.batch_size),
+            batches_of(self.shards, todo, self.batch_size, self.length),
             self.prepare,
             self.model.collate,
             # Captions are prepared in no time, by tokenizers that two threads must not share.
@@ -60,6 +60,10 @@ class Embedding(LightningModule):
         return self.model.prepare(
             DECODED.image(self.probe, row) if self.model.kind == "encoder" else self.captions[row]
         )
+
+    def length(self, row: int) -> int:
+        """The length of a row's caption, in characters; of images all are alike."""
+        return 0 if self.model.kind == "encoder" else len(self.captions[row])
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[list[int], Tensor]:
         """Embed one batch: row numbers and a (batch, d) float32 tensor."""
@@ -118,6 +122,7 @@ class ShardWriter(BasePredictionWriter):
         super().__init__("batch")
         self.shards = shards
         self.batches: list[Tensor] = []  # on the device: a GPU is waited for once a shard
+        self.shard_by_last_row = {shards.rows(shard)[-1]: shard for shard in range(shards.n_shards)}
 
     def write_on_batch_end(
         self,
@@ -132,8 +137,8 @@ class ShardWriter(BasePredictionWriter):
         """Collect the batch; store the shard that it completes."""
         rows, embedded = prediction
         self.batches.append(embedded)
-        shard = rows[0] // self.shards.size
-        if rows[-1] == self.shards.rows(shard)[-1]:
+        shard = self.shard_by_last_row.get(rows[-1])
+        if shard is not None:
             self.shards.write(shard, torch.cat(self.batches).cpu().numpy())
             self.batches = []
         if trainer.received_sigterm:  # Lightning takes note of the signal in a predict loop, and goes on

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,21 +104,29 @@ def sha256_of(array: Array) -> str:
 
 
 class Shards:
-    """The rows of one unfinished array, in files of `size` rows, so that a killed run loses at most one of them."""
+    """The rows of one unfinished array, in files of `size` rows, so that a killed run loses at most one of them.
 
-    def __init__(self, folder: Path, fingerprint: str, n_rows: int, size: int) -> None:
+    order: the row numbers in the order in which they are computed and stored.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str, order: Sequence[int], size: int) -> None:
         self.folder = folder / "shards"
         self.fingerprint = fingerprint
-        self.n_rows = n_rows
+        self.order = order
         self.size = size
 
-    def rows(self, shard: int) -> range:
-        """The rows that a shard holds."""
-        return range(shard * self.size, min((shard + 1) * self.size, self.n_rows))
+    @property
+    def n_shards(self) -> int:
+        """How many shards the rows fill."""
+        return -(-len(self.order) // self.size)
+
+    def rows(self, shard: int) -> Sequence[int]:
+        """The numbers of the rows that a shard holds."""
+        return self.order[shard * self.size : (shard + 1) * self.size]
 
     def missing(self) -> list[int]:
         """The shards still to compute; one that is damaged or of another spec counts as missing."""
-        return [shard for shard in range(-(-self.n_rows // self.size)) if self.read(shard) is None]
+        return [shard for shard in range(self.n_shards) if self.read(shard) is None]
 
     def write(self, shard: int, array: Array) -> None:
         """Store the rows of one shard."""
@@ -136,16 +144,19 @@ class Shards:
         return array if intact and len(array) == len(self.rows(shard)) else None
 
     def merged(self) -> Array:
-        """All rows; every shard must be there."""
-        parts = [self.read(shard) for shard in range(-(-self.n_rows // self.size))]
+        """All rows, in the order of their numbers; every shard must be there."""
+        parts = [self.read(shard) for shard in range(self.n_shards)]
         widths = {part.shape[1] for part in parts if part is not None}
         if any(part is None for part in parts) or len(widths) != 1:
             raise VlmatchError(f"{self.folder}: a shard vanished while it was needed; run the same command again")
-        return np.concatenate([part for part in parts if part is not None])
+        stored = np.concatenate([part for part in parts if part is not None])
+        array = np.empty_like(stored)
+        array[self.order] = stored
+        return array
 
     def clear(self) -> None:
         """Remove the shards."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, shard: int) -> Path:
-        return self.folder / f"{shard:05d}-of-{-(-self.n_rows // self.size):05d}.safetensors"
+        return self.folder / f"{shard:05d}-of-{self.n_shards:05d}.safetensors"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vlmatch.errors import VlmatchError
 from vlmatch.llms.loading import load_causal_lm
 from vlmatch.llms.templates import CHAT, PLACE, chat_template
+from vlmatch.llms.truncation import Truncation, longest_start
 from vlmatch.llms.weights import weights_of
 from vlmatch.objects import Buildable
 
@@ -27,6 +28,8 @@ class LanguageModel(Buildable, nn.Module):
     user's one message and the turn handed to the model, as when it is asked to answer.
     `layer` indexes the n_layers + 1 hidden states (0: the embeddings, -1: after the final norm).
     `pooling` is 'last' or 'mean'; neither counts padding, whichever side it is on.
+    `max_tokens` limits the tokens of a caption in its template: a longer caption loses its end, the template stays
+    whole. A model with a smaller context has that as its limit.
     `device_map` is transformers' own: 'auto' spreads a model over all GPUs, and beyond them over the CPU's memory.
 
     Attributes: `causal_lm`, the transformers model; `tokenizer`; `weights_sha256`, of the GGUF or of the weight
@@ -36,7 +39,7 @@ class LanguageModel(Buildable, nn.Module):
     """
 
     kind: ClassVar[str] = "llm"
-    version: ClassVar[int] = 1  # raise it when the code gives other numbers for the same yaml
+    version: ClassVar[int] = 2  # raise it when the code gives other numbers for the same yaml
     control: ClassVar[bool] = False
 
     def __init__(
@@ -51,13 +54,14 @@ class LanguageModel(Buildable, nn.Module):
         template: str = "{caption}",
         layer: int = -2,
         pooling: str = "last",
+        max_tokens: int = 512,
         dtype: str = "float32",
         device_map: str | dict[str, Any] | None = None,
         trust_remote_code: bool = False,
         licence: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        _check_arguments(name, template, pooling, dtype)
+        _check_arguments(name, template, pooling, max_tokens, dtype)
         weights = weights_of(
             name, checkpoint=checkpoint, repository=repository, packages=packages, members=members, sha256=sha256
         )
@@ -74,9 +78,15 @@ class LanguageModel(Buildable, nn.Module):
         )
         self.template = chat_template(name, self.tokenizer) if template == CHAT else template
         self._special_tokens = template != CHAT  # a chat template writes its own
-        n_states = int(self.causal_lm.config.get_text_config().num_hidden_layers) + 1
+        text_config = self.causal_lm.config.get_text_config()
+        n_states = int(text_config.num_hidden_layers) + 1
         if not -n_states <= layer < n_states:
             raise VlmatchError(f"llm '{name}': layer={layer}; it has {n_states} hidden states, 0 to {n_states - 1}")
+        self.max_tokens = min(max_tokens, getattr(text_config, "max_position_embeddings", None) or max_tokens)
+        if (of_template := self._n_tokens([""])[0]) >= self.max_tokens:
+            raise VlmatchError(
+                f"llm '{name}': max_tokens={max_tokens}, but its template alone has {of_template} tokens; give more"
+            )
         self._wants_positions = "position_ids" in inspect.signature(self.causal_lm.base_model.forward).parameters
         self.eval()
 
@@ -97,6 +107,7 @@ class LanguageModel(Buildable, nn.Module):
             "template": self.template,
             "layer": self.layer,
             "pooling": self.pooling,
+            "max_tokens": self.max_tokens,
             "bos": self._adds_bos(),
             "padding": str(self.tokenizer.padding_side),
             "dtype": self.dtype_name,
@@ -108,14 +119,17 @@ class LanguageModel(Buildable, nn.Module):
         return sum(parameter.numel() for parameter in self.causal_lm.parameters())
 
     def prepare(self, caption: str) -> str:
-        """Put the caption into the template."""
-        return self.template.replace(PLACE, caption)
+        """Put the caption into the template, without its end where that gives more than `max_tokens` tokens."""
+        return self._in_template(longest_start(caption, lambda start: self._n_tokens([start])[0] <= self.max_tokens))
+
+    def truncation(self, captions: Sequence[str]) -> Truncation:
+        """How many of these captions `prepare` cuts, and the tokens of the longest."""
+        return Truncation.to(self.max_tokens, self._n_tokens(captions))
 
     def collate(self, texts: list[str]) -> dict[str, Tensor]:
-        """Tokenise n prepared captions: `input_ids` and `attention_mask`, both (n, t), padded to the longest.
+        """Tokenise n captions as `prepare` gives them: `input_ids` and `attention_mask`, (n, t), padded to the longest.
 
         Special tokens are added as the tokenizer does, unless the template is 'chat', which writes them.
-        Nothing is cut off: long captions cost memory.
         """
         tokens = self.tokenizer(texts, padding=True, add_special_tokens=self._special_tokens, return_tensors="pt")
         return {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
@@ -146,6 +160,15 @@ class LanguageModel(Buildable, nn.Module):
         table = self.causal_lm.get_input_embeddings()
         return table._hf_hook.execution_device if table.weight.device.type == "meta" else table.weight.device
 
+    def _in_template(self, caption: str) -> str:
+        return self.template.replace(PLACE, caption)
+
+    def _n_tokens(self, captions: Sequence[str]) -> list[int]:
+        """The number of tokens of each caption in its template, special ones included."""
+        texts = [self._in_template(caption) for caption in captions]
+        tokens = self.tokenizer(texts, add_special_tokens=self._special_tokens, verbose=False)
+        return [len(ids) for ids in tokens["input_ids"]]
+
     def _adds_bos(self) -> bool:
         first = self.collate([self.prepare("a")])["input_ids"][0, 0].item()
         return self.tokenizer.bos_token_id is not None and first == self.tokenizer.bos_token_id
@@ -164,10 +187,12 @@ def token_mean(states: Tensor, mask: Tensor) -> Tensor:
     return (states.float() * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def _check_arguments(name: str, template: str, pooling: str, dtype: str) -> None:
+def _check_arguments(name: str, template: str, pooling: str, max_tokens: int, dtype: str) -> None:
     if template != CHAT and PLACE not in template:
         raise VlmatchError(f"llm '{name}': template='{template}' has no '{PLACE}' in it; say where it goes")
     if pooling not in POOLINGS:
         raise VlmatchError(f"llm '{name}': pooling='{pooling}' is unknown; choose one of {', '.join(POOLINGS)}")
+    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 1:
+        raise VlmatchError(f"llm '{name}': max_tokens={max_tokens!r}; give a whole number of tokens, as 512")
     if dtype not in DTYPES:
         raise VlmatchError(f"llm '{name}': dtype='{dtype}' is unknown; choose one of {', '.join(DTYPES)}")

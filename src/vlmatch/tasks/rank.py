@@ -109,7 +109,7 @@ def _wanted(config: DictConfig, header: Header) -> bool:
     """Whether an array is of the recipe asked for and, with pool=experiment, of a model in the experiment's axes."""
     kind = header.spec.kind
     asked = plain(config[kind])
-    choices = ("feature",) if kind == "encoder" else ("layer", "pooling", "template")
+    choices = ("feature",) if kind == "encoder" else ("layer", "pooling", "template", "max_tokens")
     if header.spec.precision != config.trainer.precision:
         return False
     if any(key in asked and header.spec.settings.get(key, asked[key]) != asked[key] for key in choices):

@@ -1,0 +1,44 @@
+"""The limit of tokens a caption: a longer one loses its end, and those that did are counted."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """How many of `of` captions are cut to `limit` tokens, and how many tokens the longest caption has."""
+
+    captions: int
+    of: int
+    longest: int
+    limit: int
+
+    @classmethod
+    def to(cls, limit: int, n_tokens: Sequence[int]) -> "Truncation":
+        """What `limit` does to captions of these numbers of tokens, template included."""
+        return cls(sum(n > limit for n in n_tokens), len(n_tokens), max(n_tokens, default=0), limit)
+
+    def line(self, name: str) -> str:
+        """What was cut, for people."""
+        return (
+            f"llm '{name}': {self.captions} of {self.of} captions are cut to {self.limit} tokens (the longest has "
+            f"{self.longest:,}); llm.max_tokens=NUMBER reads more"
+        )
+
+    def plain(self) -> dict[str, int]:
+        """What is stored with the embeddings."""
+        return {"truncated_captions": self.captions, "longest_caption_tokens": self.longest}
+
+
+def longest_start(text: str, fits: Callable[[str], bool]) -> str:
+    """The longest start of `text` that fits, found by bisection; `fits` must hold for the empty text."""
+    if fits(text):
+        return text
+    fitting, length = 0, len(text)
+    while fitting < length:
+        middle = (fitting + length + 1) // 2
+        if fits(text[:middle]):
+            fitting = middle
+        else:
+            length = middle - 1
+    return text[:fitting]
