@@ -16,7 +16,7 @@ class Truncation:
     @classmethod
     def to(cls, limit: int, n_tokens: Sequence[int]) -> "Truncation":
         """What `limit` does to captions of these numbers of tokens, template included."""
-        return cls(sum(n > limit for n in n_tokens), len(n_tokens), max(n_tokens, default=0), limit)
+        return cls(sum(n > limit for n in n_tokens), len(n_tokens), max(n_tokens), limit)
 
     def line(self, name: str) -> str:
         """What was cut, for people."""
