@@ -10,7 +10,7 @@ from torch.nn import functional
 from vlmatch.errors import VlmatchError
 from vlmatch_study.pretraining.augmentation import augmented, normalised
 from vlmatch_study.pretraining.convnet import ConvnetObjective
-from vlmatch_study.pretraining.material import Material
+from vlmatch_study.pretraining.data import PretrainingData
 
 
 class Autoencoder(ConvnetObjective):
@@ -19,15 +19,15 @@ class Autoencoder(ConvnetObjective):
     decoder: channels of the decoder's layers, each of which doubles the map's side until it is the image's.
     """
 
-    def __init__(self, material: Material, *, decoder: list[int], **convnet: Any) -> None:
-        super().__init__(material, **convnet)
+    def __init__(self, data: PretrainingData, *, decoder: list[int], **convnet: Any) -> None:
+        super().__init__(data, **convnet)
         with torch.inference_mode():
-            side = int(self.trunk.eval().forward_features(normalised(material.inputs[:1])).shape[-1])
+            side = int(self.trunk.eval().forward_features(normalised(data.inputs[:1])).shape[-1])
         self.trunk.train()
-        if side * 2 ** len(decoder) != material.inputs.shape[-1]:
+        if side * 2 ** len(decoder) != data.inputs.shape[-1]:
             raise VlmatchError(
                 f"pretrain.objective.decoder={decoder}: {len(decoder)} layers make {side * 2 ** len(decoder)} pixels "
-                f"of a map of {side}; wanted {material.inputs.shape[-1]}: one layer for each doubling"
+                f"of a map of {side}; wanted {data.inputs.shape[-1]}: one layer for each doubling"
             )
         layers: list[nn.Module] = []
         for d, h in zip([self.width, *decoder[:-1]], decoder, strict=True):
@@ -36,11 +36,11 @@ class Autoencoder(ConvnetObjective):
 
     def loss(self, rows: list[int]) -> Tensor:
         """Mean squared error of the decoded views."""
-        images = self.material.inputs[rows].to(self.device)
+        images = self.data.inputs[rows].to(self.device)
         return self._error(augmented(images, smallest=self.smallest, colour=self.colour))
 
     @torch.inference_mode()
-    def measures(self, held_out: Material) -> Mapping[str, float]:
+    def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
         """The error on held-out images, and their categories by the nearest training images."""
         neighbours = super().measures(held_out)
         return {**neighbours, "reconstruction": float(self._error(normalised(held_out.inputs.to(self.device))))}

@@ -9,27 +9,27 @@ from torch.nn import functional
 
 from vlmatch_study.pretraining.augmentation import augmented
 from vlmatch_study.pretraining.convnet import ConvnetObjective
-from vlmatch_study.pretraining.material import Material
+from vlmatch_study.pretraining.data import PretrainingData
 
 
 class Categories(ConvnetObjective):
     """A convolutional network under a linear classifier that is thrown away; items without a category are left out."""
 
-    def __init__(self, material: Material, **convnet: Any) -> None:
-        super().__init__(material.labelled(), **convnet)
-        names = [str(category) for category in self.material.categories]
+    def __init__(self, data: PretrainingData, **convnet: Any) -> None:
+        super().__init__(data.labelled(), **convnet)
+        names = [str(category) for category in self.data.categories]
         self.names = sorted(set(names))
         self.labels = torch.tensor([self.names.index(name) for name in names])
         self.classifier = nn.Linear(self.width, len(self.names))
 
     def loss(self, rows: list[int]) -> Tensor:
         """Cross entropy with smoothed labels."""
-        view = augmented(self.material.inputs[rows].to(self.device), smallest=self.smallest, colour=self.colour)
+        view = augmented(self.data.inputs[rows].to(self.device), smallest=self.smallest, colour=self.colour)
         logits = self.classifier(self.feature(view))
         return functional.cross_entropy(logits, self.labels[rows].to(self.device), label_smoothing=0.1)
 
     @torch.inference_mode()
-    def measures(self, held_out: Material) -> Mapping[str, float]:
+    def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
         """Accuracy on held-out images, chance being the commonest category, and that of the nearest neighbours."""
         neighbours = super().measures(held_out)
         asked = held_out.labelled()

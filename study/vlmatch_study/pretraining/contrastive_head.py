@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmatch.errors import VlmatchError
+from vlmatch_study.pretraining.data import PretrainingData
 from vlmatch_study.pretraining.kept import WEIGHTS, write_halves
-from vlmatch_study.pretraining.material import Material
 from vlmatch_study.pretraining.measures import retrieval, zero_shot
 from vlmatch_study.pretraining.objective import Objective
 
@@ -24,14 +24,14 @@ class ContrastiveHead(Objective):
     The image's head is linear layers with GELU between, over the standardised feature, and is what is kept, as
     `vlmatch.encoders.derived.HeadEncoder` loads it; the text's is one linear layer.
 
-    material: features (n, d) as inputs. text: sentences -> (n, e). hidden, dimension: widths of the head.
+    data: features (n, d) as inputs. text: sentences -> (n, e). hidden, dimension: widths of the head.
     contrast: 'softmax' (CLIP's loss) or 'sigmoid' (SigLIP's). noise: standard deviation of what is added to the
     standardised features in training.
     """
 
     def __init__(
         self,
-        material: Material,
+        data: PretrainingData,
         *,
         text: Callable[[Sequence[str]], Tensor],
         hidden: Sequence[int],
@@ -42,7 +42,7 @@ class ContrastiveHead(Objective):
     ) -> None:
         from open_clip.loss import ClipLoss, SigLipLoss
 
-        super().__init__(material, **training)
+        super().__init__(data, **training)
         if contrast not in LOSSES:
             raise VlmatchError(
                 f"pretrain.objective.contrast='{contrast}' is unknown; choose one of {', '.join(LOSSES)}"
@@ -50,13 +50,13 @@ class ContrastiveHead(Objective):
         self.contrast: Any = ClipLoss() if contrast == "softmax" else SigLipLoss()
         self.noise = noise
         self.text = text
-        self.sentences = text(material.captions)
-        mean, std = standardisation(material.inputs)
+        self.sentences = text(data.captions)
+        mean, std = standardisation(data.inputs)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        widths = [material.inputs.shape[1], *hidden, dimension]
+        widths = [data.inputs.shape[1], *hidden, dimension]
         pairs = list(pairwise(widths))
         self.layers = nn.ModuleList(nn.Linear(d, h) for d, h in pairs)
         self.text_layer = nn.Linear(self.sentences.shape[1], dimension)
@@ -66,7 +66,7 @@ class ContrastiveHead(Objective):
 
     def loss(self, rows: list[int]) -> Tensor:
         """The contrast of images and captions within the batch."""
-        standardised = (self.material.inputs[rows].to(self.device) - self.mean) / self.std
+        standardised = (self.data.inputs[rows].to(self.device) - self.mean) / self.std
         images = self._head(standardised + self.noise * torch.randn_like(standardised))
         texts = self.text_layer(self.sentences[rows].to(self.device))
         bias = {} if self.logit_bias is None else {"logit_bias": self.logit_bias}
@@ -74,7 +74,7 @@ class ContrastiveHead(Objective):
         return loss
 
     @torch.inference_mode()
-    def measures(self, held_out: Material) -> Mapping[str, float]:
+    def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
         """Zero-shot accuracy on the held-out categories, and retrieval."""
         images = self._embed(held_out.inputs)
         texts = self._embed_text(held_out.captions)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from vlmatch.encoders.convnets import timm_convnet
 from vlmatch_study.pretraining.augmentation import normalised
+from vlmatch_study.pretraining.data import PretrainingData
 from vlmatch_study.pretraining.kept import WEIGHTS, write_halves
-from vlmatch_study.pretraining.material import Material
 from vlmatch_study.pretraining.measures import nearest_neighbours
 from vlmatch_study.pretraining.objective import Objective
 
@@ -23,7 +23,7 @@ class ConvnetObjective(Objective):
 
     def __init__(
         self,
-        material: Material,
+        data: PretrainingData,
         *,
         architecture: str,
         options: Mapping[str, Any] | None = None,
@@ -31,11 +31,11 @@ class ConvnetObjective(Objective):
         colour: float,
         **training: Any,
     ) -> None:
-        super().__init__(material, **training)
+        super().__init__(data, **training)
         self.smallest, self.colour = smallest, colour
         self.trunk = timm_convnet("pretrain.objective", architecture, options or {})
         with torch.inference_mode():
-            self.width = int(self.trunk.eval().forward_features(normalised(material.inputs[:2])).shape[1])
+            self.width = int(self.trunk.eval().forward_features(normalised(data.inputs[:2])).shape[1])
         self.trunk.train()
 
     def feature(self, images: Tensor) -> Tensor:
@@ -44,18 +44,16 @@ class ConvnetObjective(Objective):
         return feature_map.mean(dim=(2, 3))
 
     @torch.inference_mode()
-    def measures(self, held_out: Material) -> Mapping[str, float]:
+    def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
         """The category of held-out images by their nearest training images."""
         self.eval()
-        known, asked = self.material.labelled(), held_out.labelled()
+        known, asked = self.data.labelled(), held_out.labelled()
         names, truth = [str(c) for c in known.categories], [str(c) for c in asked.categories]
         return nearest_neighbours(self.features(known), names, self.features(asked), truth)
 
-    def features(self, material: Material) -> Tensor:
+    def features(self, data: PretrainingData) -> Tensor:
         """Features of all items without augmentation: (n, d)."""
-        batches = [
-            self.feature(normalised(part.to(self.device))) for part in torch.split(material.inputs, self.batch_size)
-        ]
+        batches = [self.feature(normalised(part.to(self.device))) for part in torch.split(data.inputs, self.batch_size)]
         return torch.cat(batches).cpu()
 
     def write(self, folder: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
-from vlmatch_study.pretraining.material import LICENCES
+from vlmatch_study.pretraining.data import LICENCES
 
 LARGEST = 5_000_000  # bytes of a folder of weights
 CARD = "card.json"

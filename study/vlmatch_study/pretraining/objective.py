@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vlmatch.objects import Buildable
-from vlmatch_study.pretraining.material import Material
+from vlmatch_study.pretraining.data import PretrainingData
 
 
 class Objective(Buildable, LightningModule, ABC):
@@ -26,12 +26,12 @@ class Objective(Buildable, LightningModule, ABC):
     last_loss: Tensor
 
     def __init__(
-        self, material: Material, *, learning_rate: float, weight_decay: float, batch_size: int, seed: int
+        self, data: PretrainingData, *, learning_rate: float, weight_decay: float, batch_size: int, seed: int
     ) -> None:
         super().__init__()
-        self.material = material
+        self.data = data
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.batch_size, self.seed = min(batch_size, len(material)), seed
+        self.batch_size, self.seed = min(batch_size, len(data)), seed
         for kept in ("seconds", "last_loss"):  # in checkpoints
             self.register_buffer(kept, torch.zeros((), dtype=torch.float64))
 
@@ -44,12 +44,12 @@ class Objective(Buildable, LightningModule, ABC):
         """Write what is kept of the encoder into `folder`, in half precision."""
 
     @abstractmethod
-    def measures(self, held_out: Material) -> Mapping[str, float]:
+    def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
         """How good the encoder is on items that it has not seen; each accuracy with what chance gives."""
 
     def train_dataloader(self) -> DataLoader[int]:
         """The numbers of each batch's items in this epoch; what does not fill a batch waits for another epoch."""
-        n = len(self.material)
+        n = len(self.data)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self._epoch_seed())).tolist()
         starts = range(0, n - self.batch_size + 1, self.batch_size)
         batches = [order[start : start + self.batch_size] for start in starts]

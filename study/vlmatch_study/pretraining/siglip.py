@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmatch_study.pretraining.augmentation import MEAN, STD, augmented, normalised
+from vlmatch_study.pretraining.data import PretrainingData
 from vlmatch_study.pretraining.kept import write_halves
-from vlmatch_study.pretraining.material import Material
 from vlmatch_study.pretraining.measures import retrieval, zero_shot
 from vlmatch_study.pretraining.objective import Objective
 
@@ -30,7 +30,7 @@ class SiglipTowers(Objective):
 
     def __init__(
         self,
-        material: Material,
+        data: PretrainingData,
         *,
         model: Mapping[str, Any],
         vocabulary: int,
@@ -41,25 +41,25 @@ class SiglipTowers(Objective):
         from open_clip.loss import SigLipLoss
         from open_clip.model import CustomTextCLIP
 
-        super().__init__(material, **training)
+        super().__init__(data, **training)
         self.smallest, self.colour = smallest, colour
-        self.tokenizer = tokenizer_of(material.captions, vocabulary)
-        self.model_config = complete(model, material.inputs.shape[-1], len(self.tokenizer), self.batch_size)
+        self.tokenizer = tokenizer_of(data.captions, vocabulary)
+        self.model_config = complete(model, data.inputs.shape[-1], len(self.tokenizer), self.batch_size)
         # open_clip fills in its argument, so it gets a copy; `custom_text` is its factory's, not the model's.
         built = {key: value for key, value in copy.deepcopy(self.model_config).items() if key != "custom_text"}
         self.towers: Any = CustomTextCLIP(**built)
         self.contrast: Any = SigLipLoss()
-        self.words = self._tokens(material.captions)
+        self.words = self._tokens(data.captions)
 
     def loss(self, rows: list[int]) -> Tensor:
         """Every image against every caption of the batch, each pair by itself right or wrong."""
-        view = augmented(self.material.inputs[rows].to(self.device), smallest=self.smallest, colour=self.colour)
+        view = augmented(self.data.inputs[rows].to(self.device), smallest=self.smallest, colour=self.colour)
         images, texts, scale, bias = self.towers(view, self.words[rows].to(self.device))
         loss: Tensor = self.contrast(images, texts, scale, bias)
         return loss
 
     @torch.inference_mode()
-    def measures(self, held_out: Material) -> Mapping[str, float]:
+    def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
         """Zero-shot accuracy on the held-out categories, and retrieval."""
         self.towers.eval()
         known, asked = held_out.labelled(), sorted({c for c in held_out.categories if c is not None})
@@ -72,7 +72,7 @@ class SiglipTowers(Objective):
 
     def write(self, folder: Path) -> None:
         """A folder that `open_clip.create_model('local-dir:...')` and `get_tokenizer` read."""
-        size = self.material.inputs.shape[-1]
+        size = self.data.inputs.shape[-1]
         preprocess = {
             "size": size,
             "mean": list(MEAN),
@@ -93,8 +93,8 @@ class SiglipTowers(Objective):
         ).input_ids
         return found
 
-    def _images(self, material: Material) -> Tensor:
-        found: Tensor = self.towers.encode_image(normalised(material.inputs).to(self.device))
+    def _images(self, data: PretrainingData) -> Tensor:
+        found: Tensor = self.towers.encode_image(normalised(data.inputs).to(self.device))
         return normalize(found).cpu()
 
     def _texts(self, sentences: Sequence[str]) -> Tensor:

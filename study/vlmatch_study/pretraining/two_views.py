@@ -9,7 +9,7 @@ from torch.nn import functional
 from vlmatch.errors import VlmatchError
 from vlmatch_study.pretraining.augmentation import augmented
 from vlmatch_study.pretraining.convnet import ConvnetObjective
-from vlmatch_study.pretraining.material import Material
+from vlmatch_study.pretraining.data import PretrainingData
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.2) -> Tensor:
@@ -48,8 +48,8 @@ class TwoViews(ConvnetObjective):
     agreement: 'nt_xent' or 'vicreg'. projection: width of the projector's two layers.
     """
 
-    def __init__(self, material: Material, *, agreement: str, projection: int, **convnet: Any) -> None:
-        super().__init__(material, **convnet)
+    def __init__(self, data: PretrainingData, *, agreement: str, projection: int, **convnet: Any) -> None:
+        super().__init__(data, **convnet)
         if agreement not in LOSSES:
             raise VlmatchError(
                 f"pretrain.objective.agreement='{agreement}' is unknown; choose one of {', '.join(LOSSES)}"
@@ -64,7 +64,7 @@ class TwoViews(ConvnetObjective):
 
     def loss(self, rows: list[int]) -> Tensor:
         """How little two views of the batch agree."""
-        images = self.material.inputs[rows].to(self.device)
+        images = self.data.inputs[rows].to(self.device)
         views = [augmented(images, smallest=self.smallest, colour=self.colour) for _ in range(2)]
         first, second = self.projector(self.feature(torch.cat(views))).chunk(2)
         return self.agreement(first, second)

@@ -17,9 +17,9 @@ from vlmatch.files import sha256_of_file
 from vlmatch.objects import build, plain, task
 from vlmatch.probes.items import Item
 from vlmatch_study.pretraining.backbone import backbone_features
+from vlmatch_study.pretraining.data import PretrainingData, held_apart, training_items
 from vlmatch_study.pretraining.fit import fit
 from vlmatch_study.pretraining.kept import Card, keep, size_of, weights_in
-from vlmatch_study.pretraining.material import Material, held_apart, training_items
 from vlmatch_study.pretraining.objective import Objective
 
 
@@ -34,36 +34,36 @@ def pretrain(config: DictConfig) -> None:
     split = build(plain(config.split))
     items, held_out = held_apart(training_items(split, recipe["sources"]), recipe["held_out"])
     print(f"{recipe['name']}: {len(items)} items to train on, {len(held_out)} held out", flush=True)
-    objective = _objective(_material(items, recipe, config), recipe)
+    objective = _objective(_data(items, recipe, config), recipe)
     working = Path(config.store) / "pretraining" / f"{recipe['name']}-{_fingerprint(recipe, split.fingerprint)[:8]}"
     loss = fit(objective, epochs=recipe["epochs"], checkpoints=working, accelerator=config.trainer.accelerator)
     staging = working / "weights"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     objective.eval().write(staging)
-    card = _card(recipe, split.fingerprint, objective, _material(held_out, recipe, config), loss, staging)
+    card = _card(recipe, split.fingerprint, objective, _data(held_out, recipe, config), loss, staging)
     keep(staging, Path(config.task.weights) / card.name, card)
     shutil.rmtree(working)
     _tell(card)
 
 
-def _objective(material: Material, recipe: dict[str, Any]) -> Objective:
+def _objective(data: PretrainingData, recipe: dict[str, Any]) -> Objective:
     """The untrained encoder; seeded last, since whatever was loaded before may have drawn random numbers."""
     make = build(recipe["objective"])
     torch.manual_seed(recipe["seed"])
-    objective: Objective = make(material, seed=recipe["seed"])
+    objective: Objective = make(data, seed=recipe["seed"])
     return objective
 
 
 def _card(
-    recipe: dict[str, Any], split: str, objective: Objective, held_out: Material, loss: float, staging: Path
+    recipe: dict[str, Any], split: str, objective: Objective, held_out: PretrainingData, loss: float, staging: Path
 ) -> Card:
     """The figures of a finished training whose weights lie in `staging`."""
     return Card(
         name=recipe["name"],
         about=recipe["about"],
         sources=tuple(recipe["sources"]),
-        n_training=len(objective.material),
+        n_training=len(objective.data),
         n_held_out=len(held_out),
         split=split,
         seed=recipe["seed"],
@@ -77,12 +77,12 @@ def _card(
     )
 
 
-def _material(items: Sequence[Item], recipe: dict[str, Any], config: DictConfig) -> Material:
+def _data(items: Sequence[Item], recipe: dict[str, Any], config: DictConfig) -> PretrainingData:
     """The items as pixels, or as the features of the frozen backbone that the recipe names."""
     if not recipe["parts"]:
-        return Material.images(items, recipe["image_size"])
+        return PretrainingData.images(items, recipe["image_size"])
     (backbone,) = recipe["parts"]
-    return Material.of(items, backbone_features(items, backbone, Store(config.store), plain(config.trainer)))
+    return PretrainingData.of(items, backbone_features(items, backbone, Store(config.store), plain(config.trainer)))
 
 
 def _fingerprint(recipe: dict[str, Any], split: str) -> str:

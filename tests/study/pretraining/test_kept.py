@@ -1,21 +1,20 @@
 """What is kept: half precision, cards, the README, and the weights that are committed."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
 from vlmatch import paths
+from vlmatch.configs import choices, chosen, yaml_path
 from vlmatch.errors import VlmatchError
 from vlmatch.files import sha256_of_file
-from vlmatch.objects import build
+from vlmatch.objects import build, plain
+from vlmatch_study.pretraining.data import LICENCES
 from vlmatch_study.pretraining.kept import CARD, LARGEST, Card, cards, keep, size_of, weights_in, write_halves
-from vlmatch_study.pretraining.material import LICENCES
 
 WEIGHTS = paths.root() / "study" / "weights"
 NAMES = sorted(path.parent.name for path in WEIGHTS.glob(f"*/{CARD}"))
@@ -81,14 +80,13 @@ def test_a_kept_encoder_replaces_the_one_before_and_is_listed(tmp_path: Path) ->
 def test_committed_weights_are_what_their_card_and_yaml_say(name: str) -> None:
     folder = WEIGHTS / name
     card = next(card for card in cards(WEIGHTS) if card.name == name)
-    settings = yaml.safe_load((paths.conf() / "encoder" / f"{name}.yaml").read_text())
-    recipe = yaml.safe_load((paths.conf() / "pretrain" / f"{name}.yaml").read_text())
+    settings, recipe = chosen("encoder", name), chosen("pretrain", name)
 
     assert sha256_of_file(weights_in(folder)) == card.sha256
     assert settings.get("sha256", card.sha256) == card.sha256
     assert size_of(folder) <= LARGEST
     assert set(card.sources) <= set(LICENCES)
-    assert (list(card.sources), card.seed, card.epochs) == (recipe["sources"], recipe["seed"], recipe["epochs"])
+    assert (list(card.sources), card.seed, card.epochs) == (recipe.sources, recipe.seed, recipe.epochs)
     assert card.sha256 in (WEIGHTS / "README.md").read_text()
     floats = [value for value in load_file(weights_in(folder)).values() if value.is_floating_point()]
     assert {value.dtype for value in floats} == {torch.float16}
@@ -96,8 +94,7 @@ def test_committed_weights_are_what_their_card_and_yaml_say(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_weights_load_and_tell_images_apart(name: str) -> None:
-    settings = yaml.safe_load((paths.conf() / "encoder" / f"{name}.yaml").read_text())
-    settings["checkpoint"] = settings["checkpoint"].replace("${vlmatch.root:}", str(paths.root()))
+    settings = plain(chosen("encoder", name))
     if "parts" in settings:
         settings["parts"] = []  # the backbone is a package's
     encoder = build(settings)
@@ -112,18 +109,9 @@ def test_committed_weights_load_and_tell_images_apart(name: str) -> None:
     assert not torch.allclose(features[0], features[1], rtol=1e-2)
 
 
-def test_every_recipe_has_an_encoder_and_a_stage() -> None:
-    recipes = sorted(path.stem for path in (paths.conf() / "pretrain").glob("*.yaml"))
-    stages = yaml.safe_load((paths.root() / "training" / "dvc.yaml").read_text())["stages"]
-    assert sorted(stages["pretrain"]["matrix"]["name"]) == recipes
-    for name in recipes:
-        first = (paths.conf() / "encoder" / f"{name}.yaml").read_text().splitlines()
-        assert first[0].startswith("# Trained here: ")
-        assert first[1] == f"# Made by: python src/run.py task=pretrain pretrain={name}"
-        assert yaml.safe_load((paths.conf() / "pretrain" / f"{name}.yaml").read_text())["name"] == name
-
-
-def test_the_root_pipeline_never_trains() -> None:
-    assert "pretrain" not in json.dumps(yaml.safe_load((paths.root() / "dvc.yaml").read_text())["stages"]).replace(
-        "pretraining", ""
-    )
+def test_every_recipe_of_an_encoder_has_the_encoders_yaml_beside_it() -> None:
+    for name in choices("pretrain"):
+        first, second, *_ = yaml_path("encoder", name).read_text().splitlines()
+        assert first.startswith("# Trained here: ")
+        assert second == f"# Made by: python src/run.py task=pretrain pretrain={name}"
+        assert chosen("pretrain", name).name == chosen("encoder", name).name == name

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from scipy.special import logsumexp
 
-from study.pretraining.made_material import drawn, features, sentences
+from study.pretraining.made_data import drawn, features, sentences
 from vlmatch.encoders.base import Encoder
 from vlmatch.encoders.derived import HeadEncoder
 from vlmatch.encoders.openclip import OpenClipEncoder
@@ -21,9 +21,9 @@ from vlmatch_study.pretraining.augmentation import normalised
 from vlmatch_study.pretraining.autoencoder import Autoencoder
 from vlmatch_study.pretraining.categories import Categories
 from vlmatch_study.pretraining.contrastive_head import ContrastiveHead, standardisation
+from vlmatch_study.pretraining.data import PretrainingData
 from vlmatch_study.pretraining.fit import fit
 from vlmatch_study.pretraining.kept import weights_in
-from vlmatch_study.pretraining.material import Material
 from vlmatch_study.pretraining.objective import Objective
 from vlmatch_study.pretraining.siglip import SiglipTowers
 from vlmatch_study.pretraining.two_views import TwoViews, nt_xent, vicreg
@@ -38,38 +38,38 @@ VIT = {"layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
 TIMM = {"timm_model_name": "test_resnet", "timm_pool": "avg", "timm_proj": "linear"}
 
 
-def head(contrast: str) -> Callable[[Material], Objective]:
+def head(contrast: str) -> Callable[[PretrainingData], Objective]:
     settings = {"text": sentences, "hidden": [16], "dimension": 8, "contrast": contrast, "noise": 0.1}
-    return lambda material: ContrastiveHead(features(material), **settings, **TRAINING)
+    return lambda data: ContrastiveHead(features(data), **settings, **TRAINING)
 
 
-def towers(vision: dict[str, Any]) -> Callable[[Material], Objective]:
+def towers(vision: dict[str, Any]) -> Callable[[PretrainingData], Objective]:
     model = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": TEXT}
     settings = {"model": model, "vocabulary": 300, "smallest": 0.9, "colour": 0.05}
-    return lambda material: SiglipTowers(material, **settings, **TRAINING)
+    return lambda data: SiglipTowers(data, **settings, **TRAINING)
 
 
-def two_views(agreement: str) -> Callable[[Material], Objective]:
-    return lambda material: TwoViews(material, agreement=agreement, projection=16, **CONVNET, **TRAINING)
+def two_views(agreement: str) -> Callable[[PretrainingData], Objective]:
+    return lambda data: TwoViews(data, agreement=agreement, projection=16, **CONVNET, **TRAINING)
 
 
-OBJECTIVES: dict[str, Callable[[Material], Objective]] = {
+OBJECTIVES: dict[str, Callable[[PretrainingData], Objective]] = {
     "head, softmax": head("softmax"),
     "head, sigmoid": head("sigmoid"),
     "siglip, vit": towers(VIT),
     "siglip, convnet": towers(TIMM),
     "simclr": two_views("nt_xent"),
     "vicreg": two_views("vicreg"),
-    "autoencoder": lambda material: Autoencoder(material, decoder=[16, 16, 8, 8, 8], **CONVNET, **TRAINING),
-    "categories": lambda material: Categories(material, **CONVNET, **TRAINING),
+    "autoencoder": lambda data: Autoencoder(data, decoder=[16, 16, 8, 8, 8], **CONVNET, **TRAINING),
+    "categories": lambda data: Categories(data, **CONVNET, **TRAINING),
 }
 EPOCHS = {"simclr": 40, "vicreg": 40, "categories": 40}  # the others need a dozen
 CONVNETS = ("simclr", "vicreg", "autoencoder", "categories")
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    return Material.images(drawn(tmp_path_factory.mktemp("drawn")), SIZE)
+def data(tmp_path_factory: pytest.TempPathFactory) -> PretrainingData:
+    return PretrainingData.images(drawn(tmp_path_factory.mktemp("drawn")), SIZE)
 
 
 @pytest.fixture(autouse=True)
@@ -79,37 +79,37 @@ def seeded() -> Any:
         yield
 
 
-def trained(name: str, material: Material, folder: Path, epochs: int = 12) -> tuple[Objective, float]:
+def trained(name: str, data: PretrainingData, folder: Path, epochs: int = 12) -> tuple[Objective, float]:
     torch.manual_seed(0)
-    objective = OBJECTIVES[name](material)
+    objective = OBJECTIVES[name](data)
     loss = fit(objective, epochs=epochs, checkpoints=folder / "checkpoints", accelerator="cpu")
     return objective.eval(), loss
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_loss_falls(name: str, material: Material, tmp_path: Path) -> None:
-    objective = OBJECTIVES[name](material)
-    untrained = mean_loss(objective, material)
+def test_the_loss_falls(name: str, data: PretrainingData, tmp_path: Path) -> None:
+    objective = OBJECTIVES[name](data)
+    untrained = mean_loss(objective, data)
 
     fit(objective, epochs=EPOCHS.get(name, 12), checkpoints=tmp_path, accelerator="cpu")
 
-    assert mean_loss(objective, material) < 0.9 * untrained
-    measures = objective.eval().measures(features(material) if name.startswith("head") else material)
+    assert mean_loss(objective, data) < 0.9 * untrained
+    measures = objective.eval().measures(features(data) if name.startswith("head") else data)
     assert all(np.isfinite(value) for value in measures.values())
     assert 0 < float(objective.seconds) < 60
 
 
-def mean_loss(objective: Objective, material: Material) -> float:
+def mean_loss(objective: Objective, data: PretrainingData) -> float:
     """Of several draws of the augmentation, by the batch's own statistics."""
     torch.manual_seed(1)
     with torch.inference_mode():
-        losses = [objective.train().loss(list(range(len(material)))) for _ in range(10)]
+        losses = [objective.train().loss(list(range(len(data)))) for _ in range(10)]
     return float(torch.stack(losses).mean())
 
 
 @pytest.mark.parametrize("name", CONVNETS)
-def test_a_convnet_loads_back_to_the_same_features(name: str, material: Material, tmp_path: Path) -> None:
-    objective, _ = trained(name, material, tmp_path, epochs=2)
+def test_a_convnet_loads_back_to_the_same_features(name: str, data: PretrainingData, tmp_path: Path) -> None:
+    objective, _ = trained(name, data, tmp_path, epochs=2)
     objective.write(tmp_path)
     path = tmp_path / "model.safetensors"
     colours = {"mean": [1, 1, 1], "std": [0.5, 0.5, 0.5]}
@@ -118,7 +118,7 @@ def test_a_convnet_loads_back_to_the_same_features(name: str, material: Material
     encoder = TrainedConvnet(name, checkpoint=str(path), sha256=sha256_of_file(path), **settings)
 
     with torch.inference_mode():
-        expected = objective.feature(normalised(material.inputs))
+        expected = objective.feature(normalised(data.inputs))
     assert_same_features(encoder, tmp_path, expected)
     with pytest.raises(VlmatchError, match="SHA-256 expected 00"):
         TrainedConvnet(name, checkpoint=str(path), sha256="00", **settings)
@@ -126,18 +126,18 @@ def test_a_convnet_loads_back_to_the_same_features(name: str, material: Material
 
 @pytest.mark.parametrize("name", ["siglip, vit", "siglip, convnet"])
 def test_towers_load_back_by_open_clip_itself_and_by_the_class_of_siglip(
-    name: str, material: Material, tmp_path: Path
+    name: str, data: PretrainingData, tmp_path: Path
 ) -> None:
     import open_clip
 
-    objective, _ = trained(name, material, tmp_path, epochs=2)
+    objective, _ = trained(name, data, tmp_path, epochs=2)
     folder = tmp_path / "kept"
     folder.mkdir()
     objective.write(folder)
 
     model = open_clip.create_model(f"local-dir:{folder}").eval()
-    words = open_clip.get_tokenizer(f"local-dir:{folder}")(list(material.captions))
-    images = normalised(material.inputs)
+    words = open_clip.get_tokenizer(f"local-dir:{folder}")(list(data.captions))
+    images = normalised(data.inputs)
     with torch.inference_mode():
         expected = objective.towers.eval()(images, objective.words)
         found = model(images, words)
@@ -157,12 +157,12 @@ def test_towers_load_back_by_open_clip_itself_and_by_the_class_of_siglip(
 
 
 @pytest.mark.parametrize("contrast", ["softmax", "sigmoid"])
-def test_a_head_loads_back_to_the_same_features(contrast: str, material: Material, tmp_path: Path) -> None:
-    objective, _ = trained(f"head, {contrast}", material, tmp_path, epochs=2)
+def test_a_head_loads_back_to_the_same_features(contrast: str, data: PretrainingData, tmp_path: Path) -> None:
+    objective, _ = trained(f"head, {contrast}", data, tmp_path, epochs=2)
     objective.write(tmp_path)
     path = tmp_path / "model.safetensors"
     encoder = HeadEncoder("head", [], checkpoint=str(path), sha256=sha256_of_file(path))
-    given = features(material).inputs
+    given = features(data).inputs
 
     with torch.inference_mode():
         expected = objective.layers[1](
@@ -181,7 +181,7 @@ def assert_same_features(encoder: Encoder, folder: Path, expected: torch.Tensor)
 
 @pytest.mark.parametrize("name", ["head, softmax", "siglip, vit", "vicreg"])
 def test_the_same_seed_gives_the_same_bytes_however_often_a_run_was_killed(
-    name: str, material: Material, tmp_path: Path
+    name: str, data: PretrainingData, tmp_path: Path
 ) -> None:
     digests, losses = [], []
     for kind in ("whole", "killed"):
@@ -189,9 +189,9 @@ def test_the_same_seed_gives_the_same_bytes_however_often_a_run_was_killed(
         if kind == "killed":
             torch.manual_seed(0)
             with pytest.raises(KilledError):
-                killed_after(OBJECTIVES[name](material), 5, folder / "checkpoints")
+                killed_after(OBJECTIVES[name](data), 5, folder / "checkpoints")
             assert (folder / "checkpoints" / "last.ckpt").is_file()
-        objective, loss = trained(name, material, folder, epochs=8)
+        objective, loss = trained(name, data, folder, epochs=8)
         objective.write(folder)
         digests.append(sha256_of_file(weights_in(folder)))
         losses.append(loss)
@@ -199,9 +199,9 @@ def test_the_same_seed_gives_the_same_bytes_however_often_a_run_was_killed(
     assert losses[0] == losses[1]
 
 
-def test_a_run_killed_behind_its_last_checkpoint_only_has_to_be_written(material: Material, tmp_path: Path) -> None:
-    objective, loss = trained("head, softmax", material, tmp_path, epochs=8)
-    again, same = trained("head, softmax", material, tmp_path, epochs=8)
+def test_a_run_killed_behind_its_last_checkpoint_only_has_to_be_written(data: PretrainingData, tmp_path: Path) -> None:
+    objective, loss = trained("head, softmax", data, tmp_path, epochs=8)
+    again, same = trained("head, softmax", data, tmp_path, epochs=8)
     assert same == loss > 0
     for one, other in zip(objective.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -258,26 +258,28 @@ def test_a_feature_that_hardly_varies_is_not_blown_up() -> None:
         (head("hinge"), r"contrast='hinge' is unknown; choose one of softmax, sigmoid"),
         (two_views("byol"), r"agreement='byol' is unknown; choose one of nt_xent, vicreg"),
         (
-            lambda material: Autoencoder(material, decoder=[8], **CONVNET, **TRAINING),
+            lambda data: Autoencoder(data, decoder=[8], **CONVNET, **TRAINING),
             r"decoder=\[8\]: 1 layers make 2 pixels of a map of 1; wanted 32",
         ),
         (
-            lambda material: Categories(material, **{**CONVNET, "architecture": "resnet19"}, **TRAINING),
+            lambda data: Categories(data, **{**CONVNET, "architecture": "resnet19"}, **TRAINING),
             r"architecture='resnet19' is unknown to timm",
         ),
         (
-            lambda material: Categories(material, **{**CONVNET, "options": {"wings": 2}}, **TRAINING),
+            lambda data: Categories(data, **{**CONVNET, "options": {"wings": 2}}, **TRAINING),
             r"resnet18 does not take options=\{'wings': 2\}",
         ),
     ],
 )
-def test_a_wrong_setting_is_named(make: Callable[[Material], Objective], user_message: str, material: Material) -> None:
+def test_a_wrong_setting_is_named(
+    make: Callable[[PretrainingData], Objective], user_message: str, data: PretrainingData
+) -> None:
     with pytest.raises(VlmatchError, match=user_message):
-        make(material)
+        make(data)
 
 
-def test_the_towers_config_is_plain_json_of_siglips_kind(material: Material, tmp_path: Path) -> None:
-    objective = OBJECTIVES["siglip, vit"](material)
+def test_the_towers_config_is_plain_json_of_siglips_kind(data: PretrainingData, tmp_path: Path) -> None:
+    objective = OBJECTIVES["siglip, vit"](data)
     objective.write(tmp_path)
     config = json.loads((tmp_path / "open_clip_config.json").read_text())
     assert config["model_cfg"]["vision_cfg"]["image_size"] == SIZE

@@ -1,6 +1,7 @@
 """`task=pretrain` from a config to a folder that its encoder's yaml loads."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import build, plain
+from vlmatch.objects import admitted, build, plain
 from vlmatch_study.tasks.pretrain import pretrain
 
 
@@ -19,19 +20,19 @@ def config(*overrides: str) -> DictConfig:
 
 
 @pytest.fixture
-def overrides(tmp_path: Path) -> list[str]:
+def overrides(tmp_path: Path) -> Iterator[list[str]]:
     """A made-up split, and everything written below `tmp_path`."""
-    return [
-        f"store={tmp_path / 'store'}",
-        f"task.weights={tmp_path / 'weights'}",
-        "targets=[study.pretraining.]",
-        "~split",
-        f"+split={{_target_: study.pretraining.made_material.made_split, folder: {tmp_path / 'drawn'}}}",
-    ]
+    (tmp_path / "drawn").mkdir()
+    with admitted("study.pretraining."):
+        yield [
+            f"store={tmp_path / 'store'}",
+            f"task.weights={tmp_path / 'weights'}",
+            "~split",
+            f"+split={{_target_: study.pretraining.made_data.made_split, folder: {tmp_path / 'drawn'}}}",
+        ]
 
 
 def test_a_training_ends_in_weights_that_its_yaml_loads(overrides: list[str], tmp_path: Path) -> None:
-    (tmp_path / "drawn").mkdir()
     name = "category_resnet_emoji"
     with torch.random.fork_rng(devices=[]):
         pretrain(config(*overrides, f"pretrain={name}", "pretrain.image_size=32", "pretrain.epochs=2"))
@@ -52,11 +53,10 @@ def test_a_training_ends_in_weights_that_its_yaml_loads(overrides: list[str], tm
 
 
 def test_without_a_name_the_names_are_listed() -> None:
-    with pytest.raises(VlmatchError, match=r"wants the name of an encoder: pretrain=one of autoencoder_resnet_both, "):
+    with pytest.raises(VlmatchError, match=r"pretrain=.*autoencoder_resnet_both"):
         pretrain(config())
 
 
-def test_openmoji_is_refused_from_the_command_line_too(overrides: list[str], tmp_path: Path) -> None:
-    (tmp_path / "drawn").mkdir()
-    with pytest.raises(VlmatchError, match="nothing is trained on 'openmoji'"):
+def test_openmoji_is_refused_from_the_command_line_too(overrides: list[str]) -> None:
+    with pytest.raises(VlmatchError, match=r"pretrain\.sources=.*openmoji"):
         pretrain(config(*overrides, "pretrain=category_resnet_emoji", "pretrain.sources=[openmoji]"))

@@ -22,7 +22,7 @@ LICENCES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class PretrainingData:
     """n training items: images (n, 3, s, s) uint8, or features (n, d) of a frozen backbone, with their words."""
 
     inputs: Tensor
@@ -43,13 +43,13 @@ class Material:
     def __len__(self) -> int:
         return len(self.captions)
 
-    def __getitem__(self, rows: Sequence[int]) -> "Material":
+    def __getitem__(self, rows: Sequence[int]) -> "PretrainingData":
         rows = list(rows)
-        return Material(
+        return PretrainingData(
             self.inputs[rows], tuple(self.captions[i] for i in rows), tuple(self.categories[i] for i in rows)
         )
 
-    def labelled(self) -> "Material":
+    def labelled(self) -> "PretrainingData":
         """The items that have a category."""
         return self[[i for i, category in enumerate(self.categories) if category is not None]]
 

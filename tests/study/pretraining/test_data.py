@@ -6,12 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
-from study.pretraining.made_material import drawn
+from study.pretraining.made_data import drawn
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.items import Split
 from vlmatch_study.pretraining.augmentation import augmented, normalised
 from vlmatch_study.pretraining.backbone import backbone_features
-from vlmatch_study.pretraining.material import Material, held_apart, training_items
+from vlmatch_study.pretraining.data import PretrainingData, held_apart, training_items
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def test_a_useless_choice_is_refused(split: Split, categories: list[str], user_m
 
 
 def test_images_are_padded_with_white_which_is_0(tmp_path: Path) -> None:
-    material = Material.images(drawn(tmp_path / "drawn"), 40)
-    values = normalised(material.inputs)
+    data = PretrainingData.images(drawn(tmp_path / "drawn"), 40)
+    values = normalised(data.inputs)
     assert values.shape == (12, 3, 40, 40)
     assert values[:, :, :4].abs().max() == 0  # 40 x 30 in the middle of a square
     assert values.min() == -2  # black
@@ -87,16 +87,16 @@ def test_images_are_padded_with_white_which_is_0(tmp_path: Path) -> None:
 
 
 def test_a_view_without_crop_or_colour_is_the_image_or_its_mirror(tmp_path: Path) -> None:
-    material = Material.images(drawn(tmp_path / "drawn"), 40)
+    data = PretrainingData.images(drawn(tmp_path / "drawn"), 40)
     torch.manual_seed(0)
-    whole = torch.nn.functional.pad(normalised(material.inputs), (8, 8, 8, 8))  # white all around: shifts lose nothing
+    whole = torch.nn.functional.pad(normalised(data.inputs), (8, 8, 8, 8))  # white all around: shifts lose nothing
     images = ((whole / 2 + 1) * 255).round().to(torch.uint8)
     views = augmented(images, smallest=1.0, colour=0.0)
     torch.testing.assert_close(views.sum(dim=(1, 2, 3)), whole.sum(dim=(1, 2, 3)), rtol=0.02, atol=1)
 
 
 def test_views_differ_and_keep_the_background(tmp_path: Path) -> None:
-    images = Material.images(drawn(tmp_path / "drawn"), 40).inputs
+    images = PretrainingData.images(drawn(tmp_path / "drawn"), 40).inputs
     torch.manual_seed(0)
     first, second = (augmented(images, smallest=0.8, colour=0.5) for _ in range(2))
     assert first.shape == (12, 3, 40, 40)
@@ -115,7 +115,7 @@ def test_an_image_that_is_gone_is_named(split: Split) -> None:
     items = training_items(split, ["clipart"])
     items[3].image.unlink()
     with pytest.raises(VlmatchError, match=items[3].image.name):
-        Material.images(items, 16)
+        PretrainingData.images(items, 16)
 
 
 def test_a_wide_image_is_not_squashed(tmp_path: Path) -> None:
@@ -123,6 +123,6 @@ def test_a_wide_image_is_not_squashed(tmp_path: Path) -> None:
 
     item = drawn(tmp_path / "drawn")[0]
     Image.new("RGB", (80, 20), "black").save(tmp_path / "wide.png")
-    pixels = Material.images([replace(item, image=tmp_path / "wide.png")], 40).inputs[0, 0]
+    pixels = PretrainingData.images([replace(item, image=tmp_path / "wide.png")], 40).inputs[0, 0]
     assert (pixels[15:25] == 0).all()
     assert (pixels[:14] == 255).all()

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from vlmatch.probes.items import Item, Split
-from vlmatch_study.pretraining.material import Material
+from vlmatch_study.pretraining.data import PretrainingData
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
 SHAPES = ("ellipse", "rectangle")
@@ -28,11 +28,11 @@ def drawn(folder: Path, source: str = "clipart", share: str = "encoder_training"
     return items
 
 
-def features(material: Material, width: int = 24) -> Material:
+def features(data: PretrainingData, width: int = 24) -> PretrainingData:
     """The same items as if a backbone had seen them: a fixed random map of their pixels."""
-    pixels = material.inputs.float().flatten(1) / 255
+    pixels = data.inputs.float().flatten(1) / 255
     directions = torch.randn(pixels.shape[1], width, generator=torch.Generator().manual_seed(0))
-    return Material(pixels @ directions / 10, material.captions, material.categories)
+    return PretrainingData(pixels @ directions / 10, data.captions, data.categories)
 
 
 def sentences(texts: list[str]) -> Tensor:
