@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_spaces import cloud, energy, equidistant, grid, half_gradient, octagon, size, weights
 from vlmatch.gromov import GromovWasserstein, Space, gromov_wasserstein
 from vlmatch.gromov.conditional_gradient import Problem
-from vlmatch.gromov.coupling import Coupling, Plan
+from vlmatch.gromov.coupling import Coupling, TransportPlan
 from vlmatch.gromov.losses import loss_named
 
 every_loss = pytest.mark.parametrize("loss", ["l1", "l2"])
@@ -176,7 +176,10 @@ def test_half_gradients_step_by_step_are_those_computed_at_once(loss: str, seed:
     for step in (0.3, 0.2, 0.6):
         swapped = random.integers(12, size=2)
         sigma[swapped] = sigma[swapped[::-1]]  # a vertex near the last one, then one far away
-        for vertex in (Plan.of_permutation(sigma.copy()), Plan.of_permutation(random.permutation(12))):
+        for vertex in (
+            TransportPlan.of_permutation(sigma.copy()),
+            TransportPlan.of_permutation(random.permutation(12)),
+        ):
             dense = np.zeros((12, 12))
             dense[vertex.rows, vertex.columns] = vertex.mass
             expected = half_gradient(x.distances, y.distances, dense, loss)

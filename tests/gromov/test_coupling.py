@@ -8,23 +8,23 @@ from scipy.optimize import linear_sum_assignment
 
 from made_spaces import weights
 from vlmatch.errors import VlmatchError
-from vlmatch.gromov.coupling import Coupling, Plan, checked_coupling
+from vlmatch.gromov.coupling import Coupling, TransportPlan, checked_coupling
 
 many = settings(max_examples=60, deadline=None)
 sizes, seeds = st.integers(1, 9), st.integers(0, 10**6)
 
 
-def as_array(plan: Plan, shape: tuple[int, int]) -> np.ndarray:
+def as_array(plan: TransportPlan, shape: tuple[int, int]) -> np.ndarray:
     array = np.zeros(shape)
     for i, j, mass in zip(plan.rows, plan.columns, plan.mass, strict=True):
         array[i, j] += mass
     return array
 
 
-def sparse(n: int, m: int, random: np.random.Generator) -> Plan:
+def sparse(n: int, m: int, random: np.random.Generator) -> TransportPlan:
     """A random part of the entries of an (n, m) array, at least one."""
     places = random.permutation(n * m)[: random.integers(1, n * m + 1)]
-    return Plan(places // m, places % m, random.random(len(places)))
+    return TransportPlan(places // m, places % m, random.random(len(places)))
 
 
 def uniform(n: int) -> np.ndarray:
@@ -36,7 +36,7 @@ def walked(n: int, random: np.random.Generator, steps: int = 3) -> tuple[Couplin
     coupling, expected = Coupling(uniform(n), uniform(n)), np.full((n, n), 1 / n**2)
     for _ in range(steps):
         sigma, step = random.permutation(n), random.random()
-        coupling = coupling.towards(Plan.of_permutation(sigma), step)
+        coupling = coupling.towards(TransportPlan.of_permutation(sigma), step)
         expected = (1 - step) * expected + step * np.eye(n)[sigma] / n
     return coupling, expected
 
@@ -53,7 +53,10 @@ def test_a_difference_of_plans_is_what_takes_one_to_the_other(n: int, m: int, se
 
 
 def test_permutations_differ_only_where_points_have_other_partners() -> None:
-    first, second = Plan.of_permutation(np.array([0, 1, 2, 3])), Plan.of_permutation(np.array([0, 2, 1, 3]))
+    first, second = (
+        TransportPlan.of_permutation(np.array([0, 1, 2, 3])),
+        TransportPlan.of_permutation(np.array([0, 2, 1, 3])),
+    )
     moved = first.minus(second)
     assert sorted(zip(moved.rows, moved.columns, moved.mass, strict=True)) == [
         (1, 1, 0.25),
@@ -68,7 +71,7 @@ def test_permutations_differ_only_where_points_have_other_partners() -> None:
 def test_a_plan_of_an_array_is_that_array_and_sums_over_it(n: int, m: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     array, values = as_array(sparse(n, m, random), (n, m)), random.normal(size=(n, m))
-    plan = Plan.of_dense(array)
+    plan = TransportPlan.of_dense(array)
     assert (as_array(plan, (n, m)) == array).all()
     assert len(plan) == np.count_nonzero(array)
     assert plan.sum_of(values) == pytest.approx((array * values).sum(), abs=1e-13)
@@ -93,7 +96,7 @@ def test_steps_keep_a_callers_start_and_the_first_coupling() -> None:
     p, q, random = weights(4, 0), weights(3, 1), np.random.default_rng(0)
     given_start = np.outer(p, q)
     coupling = Coupling(p, q, 1.0, given_start)
-    vertex = Plan.of_dense(np.outer(p, q))
+    vertex = TransportPlan.of_dense(np.outer(p, q))
     stepped = coupling.towards(vertex, 0.25)
     np.testing.assert_allclose(stepped.dense(), np.outer(p, q), rtol=1e-14)
     values = random.normal(size=(4, 3))
@@ -105,23 +108,23 @@ def test_steps_keep_a_callers_start_and_the_first_coupling() -> None:
 
 def test_a_whole_step_leaves_nothing_but_the_vertex() -> None:
     coupling, _ = walked(5, np.random.default_rng(0))
-    there = coupling.towards(Plan.of_permutation(np.arange(5)[::-1]), 1)
+    there = coupling.towards(TransportPlan.of_permutation(np.arange(5)[::-1]), 1)
     assert (there.start_weight, there.weights, len(there.plans)) == (0, (1.0,), 1)
     assert (there.dense() == np.eye(5)[::-1] / 5).all()
 
 
 def test_it_is_a_permutation_only_where_every_point_has_one_partner() -> None:
     sigma, p, other = np.array([2, 0, 1]), uniform(3), weights(3, 0)
-    one = Coupling.of_plan(p, p, Plan.of_permutation(sigma))
+    one = Coupling.of_plan(p, p, TransportPlan.of_permutation(sigma))
     assert (one.permutation == sigma).all()
-    halves = Plan(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2]), np.array([1, 1, 1, 2]) / 6)
+    halves = TransportPlan(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2]), np.array([1, 1, 1, 2]) / 6)
     for coupling in (
         Coupling(p, p),
-        one.towards(Plan.of_permutation(np.arange(3)), 0.5),
+        one.towards(TransportPlan.of_permutation(np.arange(3)), 0.5),
         Coupling.of_plan(p, p, halves),
-        Coupling.of_plan(p, p, Plan(np.array([0, 0, 1]), np.array([0, 1, 2]), p)),
-        Coupling.of_plan(p, uniform(1), Plan(np.arange(3), np.zeros(3, int), p)),
-        Coupling.of_plan(other, other, Plan(np.arange(3), np.arange(3), other)),
+        Coupling.of_plan(p, p, TransportPlan(np.array([0, 0, 1]), np.array([0, 1, 2]), p)),
+        Coupling.of_plan(p, uniform(1), TransportPlan(np.arange(3), np.zeros(3, int), p)),
+        Coupling.of_plan(other, other, TransportPlan(np.arange(3), np.arange(3), other)),
     ):
         assert coupling.permutation is None
 
@@ -134,7 +137,7 @@ def test_rounding_takes_the_permutation_that_shares_most_mass(n: int, seed: int)
     assert sorted(sigma) == list(range(n))
     most = expected[linear_sum_assignment(expected, maximize=True)].sum()
     assert expected[np.arange(n), sigma].sum() == pytest.approx(most, rel=1e-12)
-    assert (coupling.towards(Plan.of_permutation(sigma), 1).rounded() == sigma).all()
+    assert (coupling.towards(TransportPlan.of_permutation(sigma), 1).rounded() == sigma).all()
 
 
 def test_couplings_of_unequal_sizes_have_no_permutation_to_round_to() -> None:

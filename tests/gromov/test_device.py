@@ -7,7 +7,7 @@ import torch
 from made_spaces import LOSSES, cloud, half_gradient, weights
 from vlmatch.errors import VlmatchError
 from vlmatch.gromov import Space, gromov_wasserstein
-from vlmatch.gromov.coupling import Plan
+from vlmatch.gromov.coupling import TransportPlan
 from vlmatch.gromov.device import OnDevice
 from vlmatch.gromov.losses import loss_named
 
@@ -28,7 +28,7 @@ def test_what_moves_is_what_the_compiled_kernels_say(loss: str, device: str, n: 
     random, there, here = np.random.default_rng(0), OnDevice(loss, device), loss_named(loss)
     rows, columns = random.integers(n, size=50), random.integers(m, size=50)
     for mass in (random.random(50), -random.random(50), random.normal(size=50), np.zeros(50)):
-        plan = Plan(rows, columns, mass)
+        plan = TransportPlan(rows, columns, mass)
         expected = here.moved(x, y, plan, np.float64, 1)
         double = there.moved(x, y, plan, np.float64, 1)
         assert double.dtype == np.float64
@@ -46,7 +46,7 @@ def test_the_rest_is_that_of_the_loss(loss: str, device: str) -> None:
     coupling = np.eye(12)[sigma] / 12
     assert (there.at_product(x, y, 1)[0] == here.at_product(x, y, 1)[0]).all()
     assert (there.at_dense(x, y, coupling, 1) == here.at_dense(x, y, coupling, 1)).all()
-    whole = there.with_marginals(there.moved(x, y, Plan.of_dense(coupling), np.float64, 1), x, y)
+    whole = there.with_marginals(there.moved(x, y, TransportPlan.of_dense(coupling), np.float64, 1), x, y)
     np.testing.assert_allclose(whole, half_gradient(x.distances, y.distances, coupling, loss), atol=1e-13)
     assert there.energy(x, y, sigma) == here.energy(x, y, sigma)
     assert there.size(x, y) == here.size(x, y)

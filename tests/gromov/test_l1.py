@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from made_spaces import cloud, half_gradient, weights
-from vlmatch.gromov.coupling import Plan
+from vlmatch.gromov.coupling import TransportPlan
 from vlmatch.gromov.l1 import GRID, L1, city_block
 from vlmatch.gromov.space import Space
 
@@ -57,7 +57,7 @@ def test_sums_of_weighted_differences_are_scipys_whatever_the_tiles(n: int, m: i
 
 def test_single_precision_is_as_near_as_it_can_be() -> None:
     x, y = Space.of(cloud(60, 3, 0)), Space.of(cloud(60, 6, 1))
-    plan = Plan.of_permutation(np.random.default_rng(0).permutation(60))
+    plan = TransportPlan.of_permutation(np.random.default_rng(0).permutation(60))
     double, single = (L1().moved(x, y, plan, dtype, 1) for dtype in (np.float64, np.float32))
     assert (double.dtype, single.dtype) == (np.float64, np.float32)
     np.testing.assert_allclose(single, double, rtol=2e-6)

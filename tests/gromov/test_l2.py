@@ -5,7 +5,7 @@ import ot
 import pytest
 
 from made_spaces import cloud, grid, weights
-from vlmatch.gromov.coupling import Plan
+from vlmatch.gromov.coupling import TransportPlan
 from vlmatch.gromov.l2 import L2
 from vlmatch.gromov.space import Space
 
@@ -27,7 +27,7 @@ def test_gradient_and_energy_are_pots(make, n: int, m: int, seed: int) -> None:
     product = np.outer(x.weights, y.weights)
     values, error = L2().at_product(x, y, None)
     assert error == 0
-    plan = Plan.of_dense(vertex)
+    plan = TransportPlan.of_dense(vertex)
     at_vertex = L2().with_marginals(L2().moved(x, y, plan, np.float64, None), x, y)
     for coupling, ours in ((product, values), (vertex, at_vertex), (vertex, L2().at_dense(x, y, vertex, None))):
         gradient, loss = pots(x, y, coupling)
@@ -38,4 +38,4 @@ def test_gradient_and_energy_are_pots(make, n: int, m: int, seed: int) -> None:
 def test_it_is_always_in_double_precision() -> None:
     x, y = Space.of(cloud(8, 3, 0)), Space.of(cloud(8, 3, 1))
     assert not L2.single_precision
-    assert L2().moved(x, y, Plan.of_permutation(np.arange(8)), np.float32, None).dtype == np.float64
+    assert L2().moved(x, y, TransportPlan.of_permutation(np.arange(8)), np.float32, None).dtype == np.float64

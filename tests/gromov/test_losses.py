@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from made_spaces import LOSSES as DIFFERENCES
 from made_spaces import cloud, energy, grid, half_gradient, relabelled, size, weights
 from vlmatch.errors import VlmatchError
-from vlmatch.gromov.coupling import Plan
+from vlmatch.gromov.coupling import TransportPlan
 from vlmatch.gromov.losses import LOSSES, loss_named
 from vlmatch.gromov.space import Space
 
@@ -36,15 +36,15 @@ def some_coupling(x: Space, y: Space, seed: int) -> np.ndarray:
     return coupling
 
 
-def sparse(x: Space, y: Space, seed: int) -> Plan:
+def sparse(x: Space, y: Space, seed: int) -> TransportPlan:
     """A few entries of any sign."""
     random = np.random.default_rng(seed)
     count = int(random.integers(1, 12))
     rows, columns = random.integers(len(x), size=count), random.integers(len(y), size=count)
-    return Plan(rows, columns, random.normal(size=count))
+    return TransportPlan(rows, columns, random.normal(size=count))
 
 
-def as_array(plan: Plan, x: Space, y: Space) -> np.ndarray:
+def as_array(plan: TransportPlan, x: Space, y: Space) -> np.ndarray:
     array = np.zeros((len(x), len(y)))
     np.add.at(array, (plan.rows, plan.columns), plan.mass)
     return array
@@ -97,7 +97,7 @@ def test_a_whole_permutation_with_its_marginals_is_the_sum_too_and_so_is_its_ene
 ) -> None:
     x, y = (Space.of(space.distances) for space in pair(n, n, seed))
     rule, sigma = loss_named(loss), np.random.default_rng(seed).permutation(n)
-    plan = Plan.of_permutation(sigma)
+    plan = TransportPlan.of_permutation(sigma)
     values = rule.with_marginals(rule.moved(x, y, plan, np.float64, 1), x, y)
     expected = half_gradient(x.distances, y.distances, as_array(plan, x, y), loss)
     np.testing.assert_allclose(values, expected, rtol=1e-12, atol=1e-12)
@@ -132,7 +132,7 @@ def test_a_permutation_of_a_space_costs_that_space_exactly_nothing(loss: str) ->
     y = relabelled(x, np.argsort(sigma))  # point sigma[i] of y is point i of x
     assert loss_named(loss).energy(Space.of(x), Space.of(y), sigma) == 0
     if loss == "l1":
-        values = loss_named(loss).moved(Space.of(x), Space.of(y), Plan.of_permutation(sigma), np.float64, 1)
+        values = loss_named(loss).moved(Space.of(x), Space.of(y), TransportPlan.of_permutation(sigma), np.float64, 1)
         assert (values[np.arange(30), sigma] == 0).all()
 
 

@@ -1,4 +1,4 @@
-"""The Gromov-Wasserstein solver: how far two distance matrices are from each other, under the best coupling found."""
+"""The Gromov-Wasserstein solver: how much two distance matrices differ under the best coupling that it finds."""
 
 from vlmatch.gromov.bounds import first_lower_bound, second_lower_bound, third_lower_bound
 from vlmatch.gromov.coupling import Coupling

@@ -1,10 +1,10 @@
-"""Linear assignment by shortest augmenting paths over whole numbers, started from the duals of a problem alike.
+"""Linear assignment by shortest augmenting paths over whole numbers, started from the duals of a similar problem.
 
-Conditional gradient solves one assignment an iteration, and gradients near the product coupling are nearly tied:
-cold solvers spend nine tenths of the time there. Three means bring that down, at the same exact optimum:
-costs as fixed-point whole numbers, whose minima the compiler vectorises and whose comparisons are exact; duals
-handed on from one iteration to the next; and, for the first, duals read off along an order of the points in which
-partners lie near each other (`duals_along`).
+Conditional gradient solves one assignment in each iteration. Gradients near the product coupling are nearly tied, and
+a cold solver spends nine tenths of the whole time on them. Three means reduce that and keep the optimum exact: costs
+as fixed-point whole numbers, whose minima vectorise and whose comparisons are exact; duals passed from one iteration
+to the next; and, for the first one, duals estimated along an order of the points in which partners are near each
+other (`duals_along`).
 """
 
 from typing import Any
@@ -30,10 +30,10 @@ def assign(
 ) -> tuple[Permutation, Vector]:
     """The permutation sigma that minimises sum_i costs[i, sigma[i]] for (n, n) costs, and its dual values v, (n,).
 
-    duals: v of a problem alike; the optimum is the same from any. guess: a permutation likely to be near it.
-    precise: solved again, from there, with costs as 64-bit whole numbers, exact to 2^-59 of their range rather than
-    the 2^-27 of 32-bit ones.
-    Ties go to the guess, then to the first. Deterministic. Time O(n^3) at worst, memory O(n^2).
+    duals: v of a similar problem; they change the time, not the optimum. guess: a permutation that is probably close.
+    precise: afterwards solve again from the result with 64-bit costs, which are exact to 2^-59 of their range; 32-bit
+    costs are exact to 2^-27. Ties go to the guess, then to the first column. Deterministic. Time O(n^3) at worst,
+    memory O(n^2).
     Source: Jonker and Volgenant (1987), "A shortest augmenting path algorithm for dense and sparse linear assignment".
     """
     if guess is None:
@@ -63,14 +63,14 @@ def duals_along(costs: Values, order: Permutation, partners: Permutation) -> Vec
     """Dual values v, (n,), from the differences of costs between columns whose partners are neighbours in `order`.
 
     If row r and column partners[r] match at the optimum, v_b - v_a lies between costs[i, b] - costs[i, a] for the
-    rows i of a and of b. Along an order in which the costs vary smoothly all rows near by agree but for noise, which
-    their mean takes away. Time O(n^2 / 25), any `order` gives valid duals; a good one shortens the search severalfold.
+    rows i of a and of b. If the costs vary smoothly along the order, neighbouring rows agree but for noise, which their
+    mean removes. Any `order` gives valid duals; a good one makes the search several times shorter. Time O(n^2 / 25).
     """
     return _duals_along(costs, order, partners[order], max(1, len(costs) // _WINDOW))
 
 
 def dual_bound(costs: Values, duals: Vector, p: Vector, q: Vector) -> float:
-    """sum_j q_j v_j + sum_i p_i min_j (costs_ij - v_j): no coupling of p and q costs less, whatever `duals` are."""
+    """sum_j q_j v_j + sum_i p_i min_j (costs_ij - v_j): a lower bound of every coupling's cost, for any `duals`."""
     return float(q @ duals + p @ _least_reduced(costs, duals))
 
 
@@ -125,7 +125,7 @@ def _least(values: Whole) -> int:
 
 @njit(nogil=True, cache=True)
 def _reduce(row: Whole, duals: Whole, reduced: Whole) -> int:
-    """Fill `reduced` with row - duals; gives the least."""
+    """Fill `reduced` with row - duals; return the least entry."""
     whole = row.dtype.type
     least = whole(row[0] - duals[0])
     for j in range(len(row)):
@@ -139,7 +139,7 @@ def _reduce(row: Whole, duals: Whole, reduced: Whole) -> int:
 def _match_greedily(
     costs: Whole, duals: Whole, rows: Permutation, columns: Permutation, guess: Permutation
 ) -> Permutation:
-    """Match rows to columns of least reduced cost, the guess before others; gives the rows left free."""
+    """Match rows to columns of least reduced cost, the guess before others; return the rows left free."""
     n = len(costs)
     reduced, least = np.empty_like(duals), np.empty_like(duals)
     for i in range(n):
@@ -166,7 +166,7 @@ def _match_greedily(
 
 @njit(nogil=True, cache=True)
 def _reduce_rows(costs: Whole, duals: Whole, rows: Permutation, columns: Permutation, free: Permutation) -> Permutation:
-    """Augmenting row reduction, twice: a free row takes its best column and lowers the dual to the second best."""
+    """Augmenting row reduction, twice: a free row takes its best column and lowers its dual to the second best."""
     n = len(costs)
     whole = costs.dtype.type
     if n < 2:
@@ -205,7 +205,7 @@ def _reduce_rows(costs: Whole, duals: Whole, rows: Permutation, columns: Permuta
 
 @njit(nogil=True, cache=True)
 def _relax(row: Whole, duals: Whole, lengths: Whole, base: int) -> int:
-    """Shorten the paths to all columns by those through `row`, whose own path is `base` long; gives the shortest."""
+    """Shorten the paths to all columns by those through `row`, at distance `base`; return the shortest."""
     whole = row.dtype.type
     offset = whole(base)
     shortest = lengths[0]
@@ -218,9 +218,9 @@ def _relax(row: Whole, duals: Whole, lengths: Whole, base: int) -> int:
 
 @njit(nogil=True, cache=True)
 def _augment(costs: Whole, duals: Whole, rows: Permutation, columns: Permutation, free: Permutation, top: int) -> None:
-    """Give each free row a column along a shortest path of reduced costs (Dijkstra), and mend the duals.
+    """Give each free row a column along a shortest path of reduced costs (Dijkstra), and update the duals.
 
-    Who reached a column first is not recorded but found again on the way back: whole numbers compare exactly.
+    The predecessor of a column is not stored but found again on the way back: whole numbers compare exactly.
     """
     n = len(costs)
     whole = costs.dtype.type

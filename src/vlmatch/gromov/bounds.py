@@ -1,14 +1,14 @@
-"""Lower bounds of the Gromov-Wasserstein energy: no coupling is better, so a local optimum becomes an interval.
+"""Lower bounds of the Gromov-Wasserstein energy: with one, a local optimum becomes an interval for the global one.
 
-All of Memoli (2011), "Gromov-Wasserstein distances and the metric approach to object matching", section 6, for
-the two losses L: l1, |a - b|, and l2, (a - b)^2. Each returns an energy, in the unit of E itself::
+The three bounds of Memoli (2011), "Gromov-Wasserstein distances and the metric approach to object matching", section 6,
+for both losses L: l1, |a - b|, and l2, (a - b)^2. Each returns an energy, in the unit of E::
 
     E(pi) = sum_ijkl L(x_ik, y_jl) pi_ij pi_kl >= third >= first, second
 
-so take the root to bound a distance. x (n, n) and y (m, m) are distances, or a `Space`; p (n,) and q (m,) are the
-weights of their points, None for uniform. W(a, b) below is the least cost, by L, of moving weighted values a to
-weighted values b on the line; it couples them in sorted order. Bounds are exact: no regularisation, all in float64.
-They raise VlmatchError for an unknown loss, and for distances or weights that `Space.of` does not take.
+so its root bounds the distance. x (n, n) and y (m, m) are distances, or a `Space`; p (n,) and q (m,) are the weights of
+their points, None for uniform. W(a, b) below is the least cost, by L, of moving weighted values a to weighted values b
+on the line; the optimum couples them in sorted order. The bounds are exact: no regularisation, float64 throughout. They
+raise VlmatchError for an unknown loss, and for distances or weights that `Space.of` refuses.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from vlmatch.errors import VlmatchError
-from vlmatch.gromov.coupling import Plan
+from vlmatch.gromov.coupling import TransportPlan
 from vlmatch.gromov.l1 import city_block
 from vlmatch.gromov.losses import LossName, loss_named
 from vlmatch.gromov.space import Matrix, Space, Vector
@@ -60,7 +60,7 @@ def second_lower_bound(
 ) -> float:
     """W between all n^2 entries of x, x_ik with weight p_i p_k, and all m^2 entries of y.
 
-    Holds because pi x pi couples them. It sees the distribution of distances only.
+    It is a bound because pi x pi couples them. It depends on the distribution of distances only.
     Time O(n^2 log n + m^2 log m), memory O(n^2 + m^2).
     """
     X, Y = _spaces(x, y, p, q, loss)
@@ -83,18 +83,18 @@ def third_lower_bound(
 
         TLB = min_pi sum_ij W(x_i, y_j) pi_ij
 
-    Holds because sum_kl L(x_ik, y_jl) pi_kl >= W(x_i, y_j): pi couples p and q. It is at least as high as the
-    first, since W(x_i, y_j) >= L(e_i, e_j), and as the second, since the best couplings of rows, mixed by pi, are
-    one of all entries. Time O(n m (n + m)) and a transport problem of n x m costs, memory O((n + m)^2); uniform
-    weights are severalfold faster. workers: threads (None: all cores); BLAS, used for l2, has a setting of its own.
-    Raises VlmatchError too if the transport stops before its optimum.
+    It is a bound because sum_kl L(x_ik, y_jl) pi_kl >= W(x_i, y_j), as pi couples p and q. It is never below the first
+    bound, because W(x_i, y_j) >= L(e_i, e_j), nor below the second, because the best couplings of rows, mixed by pi,
+    are a coupling of all entries. Time O(n m (n + m)) and a transport problem of n x m costs, memory O((n + m)^2);
+    uniform weights are several times faster. workers: threads (None: all cores); BLAS, used for l2, has its own
+    setting. Raises VlmatchError also if the transport stops before its optimum.
     """
     X, Y = _spaces(x, y, p, q, loss)
     return rows_matched(X, Y, loss, workers)[0]
 
 
 def lower_bound_named(name: str, workers: int | None = None) -> Callable[..., float]:
-    """The bound of this name, as a function like `first_lower_bound`; VlmatchError for any other name."""
+    """The bound of this name, as a function like `first_lower_bound`; raises VlmatchError for any other name."""
     bounds: dict[str, Callable[..., float]] = {
         "first": first_lower_bound,
         "second": second_lower_bound,
@@ -105,8 +105,8 @@ def lower_bound_named(name: str, workers: int | None = None) -> Callable[..., fl
     return bounds[name]
 
 
-def rows_matched(x: Space, y: Space, loss: LossName, workers: int | None = None) -> tuple[float, Plan]:
-    """The third lower bound of E, and the coupling of points that attains it; see `third_lower_bound`."""
+def rows_matched(x: Space, y: Space, loss: LossName, workers: int | None = None) -> tuple[float, TransportPlan]:
+    """The third lower bound of E and the coupling of points that attains it; see `third_lower_bound`."""
     if x.uniform and y.uniform:
         return _uniform_rows_matched(x, y, loss, workers)
     costs = _costs_of_rows(x, y, loss, workers)
@@ -114,11 +114,11 @@ def rows_matched(x: Space, y: Space, loss: LossName, workers: int | None = None)
     return plan.sum_of(costs), plan
 
 
-def _uniform_rows_matched(x: Space, y: Space, loss: LossName, workers: int | None) -> tuple[float, Plan]:
-    """Sorted rows of uniform weights step at levels known beforehand, so W is a weighted distance of vectors.
+def _uniform_rows_matched(x: Space, y: Space, loss: LossName, workers: int | None) -> tuple[float, TransportPlan]:
+    """W for uniform weights: sorted rows step at known levels, so W is a weighted distance of vectors.
 
-    Rounding of BLAS is as large as rows are, not as their difference is; so it chooses the coupling only, and the
-    value comes from the differences themselves.
+    BLAS rounds relative to the size of the rows, not of their difference. So BLAS chooses the coupling only, and the
+    value is computed from the differences themselves.
     """
     n, m = len(x), len(y)
     levels = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)
@@ -132,7 +132,7 @@ def _uniform_rows_matched(x: Space, y: Space, loss: LossName, workers: int | Non
 
 
 def _squared_distances(a: Matrix, b: Matrix, mass: Vector) -> Matrix:
-    """sum_t mass[t] (a_it - b_jt)^2, (n, m), by BLAS. Centred first: most of their size is common to all rows."""
+    """sum_t mass[t] (a_it - b_jt)^2, (n, m), by BLAS, after removing the mean that all rows share."""
     centre, roots = a.mean(axis=0), np.sqrt(mass)
     a, b = (a - centre) * roots, (b - centre) * roots
     costs: Matrix = a @ (-2 * b).T
@@ -142,7 +142,7 @@ def _squared_distances(a: Matrix, b: Matrix, mass: Vector) -> Matrix:
 
 
 def _costs_of_rows(x: Space, y: Space, loss: LossName, workers: int | None) -> Matrix:
-    """W(x_i, y_j), (n, m), for any weights. The levels at which rows step differ from row to row: merge each pair."""
+    """W(x_i, y_j), (n, m), for any weights: rows step at different levels, so each pair of rows is merged."""
     (x_rows, x_levels), (y_rows, y_levels) = _sorted(x.distances, _weights(x)), _sorted(y.distances, _weights(y))
     costs = np.empty((len(x), len(y)))
 
@@ -154,14 +154,14 @@ def _costs_of_rows(x: Space, y: Space, loss: LossName, workers: int | None) -> M
 
 
 def _on_the_line(a: Vector, b: Vector, p: Vector | None, q: Vector | None, loss: LossName) -> float:
-    """W between values a of weights p and values b of weights q."""
+    """W between values a with weights p and values b with weights q."""
     cost = np.empty((1, 1))
     _merge(*_sorted(a[None], p), *_sorted(b[None], q), loss == "l2", cost, 0, 1)
     return float(cost[0, 0])
 
 
 def _sorted(rows: Matrix, weights: Vector | None) -> tuple[Matrix, Matrix]:
-    """Each row in order, and the weight of all its values up to and with each, which ends at 1."""
+    """Each row in ascending order, and the cumulative weights of its values, which end at 1."""
     if weights is None:
         n = rows.shape[1]
         return np.sort(rows, axis=1), np.full(rows.shape, np.arange(1, n + 1) / n)
@@ -176,8 +176,8 @@ def _merge(
 ) -> None:
     """costs_ij = the integral over u in [0, 1] of L(x_i(u), y_j(u)), x_i(u) being the first value of level >= u.
 
-    Each step leaves one value of either row behind, the one of lower level, without a branch that could be guessed
-    wrong; four rows of y are merged side by side, since a step has to wait for the one before.
+    Each step passes the value of lower level in one of the rows, without a branch that the processor could mispredict.
+    Four rows of y are merged side by side, because each step waits for the one before.
     """
     place, reached, total = np.zeros(4, np.int64), np.zeros(4), np.zeros(4)
     end = y.shape[1] - 1
@@ -208,5 +208,5 @@ def _spaces(
 
 
 def _weights(space: Space) -> Vector | None:
-    """None where they are uniform: levels are then exact, and no order of the points is needed."""
+    """None for uniform weights: the levels are then exact, and no order of the points is needed."""
     return None if space.uniform else space.weights

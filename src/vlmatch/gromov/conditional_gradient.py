@@ -1,20 +1,20 @@
-"""Conditional gradient (Frank-Wolfe) for Gromov-Wasserstein: from a coupling down to a certified stationary one."""
+"""Conditional gradient (Frank-Wolfe) for Gromov-Wasserstein, from a coupling to a certified stationary one."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from vlmatch.gromov.coupling import Coupling, Plan, Values
+from vlmatch.gromov.coupling import Coupling, TransportPlan, Values
 from vlmatch.gromov.losses import Loss
 from vlmatch.gromov.space import Space
 from vlmatch.gromov.transport import Transport
 
 
 class Descent(NamedTuple):
-    """Where a descent is: `half_gradient` is A of `coupling`, (n, m); `energies` so far; `gap` at the last step.
+    """The state of a descent: `half_gradient` is A of `coupling`, (n, m); `energies` so far; `gap` at the last step.
 
-    grid_error: the energy of a product start is at most so much too high.
+    grid_error: by how much the energy of a product start may be too high.
     """
 
     coupling: Coupling
@@ -25,19 +25,19 @@ class Descent(NamedTuple):
 
 
 class Problem:
-    """Two spaces and a loss: computes half gradients, each from the last one where little has moved."""
+    """Two spaces and a loss; computes half gradients, each from the last one if little mass has moved."""
 
     def __init__(self, loss: Loss, x: Space, y: Space, workers: int | None) -> None:
         self.loss, self.x, self.y, self.workers = loss, x, y, workers
-        self._last: tuple[Plan, Values] | None = None
+        self._last: tuple[TransportPlan, Values] | None = None
 
     @property
     def coarse(self) -> bool:
-        """Whether single precision helps and can hold these distances."""
+        """Whether single precision is faster and can represent these distances."""
         return self.loss.single_precision and 1e-30 < max(self.x.diameter, self.y.diameter) < 1e30
 
-    def at_plan(self, plan: Plan, dtype: DTypeLike) -> Values:
-        """A at a vertex; from the last vertex's A, if it has this dtype and moving there is less work than anew."""
+    def at_plan(self, plan: TransportPlan, dtype: DTypeLike) -> Values:
+        """A at a vertex: from the last vertex's A if it has this dtype and that is less work, else from scratch."""
         if self._last is not None and self._last[1].dtype == dtype:
             change = plan.minus(self._last[0])
             if len(change) < len(plan):
@@ -51,7 +51,7 @@ class Problem:
         return self._last[1]
 
     def at(self, coupling: Coupling) -> Values:
-        """A at a coupling, in float64, from nothing computed before. Time O(n^3), more where mass is spread."""
+        """A at a coupling, in float64, computed from scratch. Time O(n^3), more if the mass is spread out."""
         self._last = None
         if coupling.weights == (1.0,):
             return self.at_plan(coupling.plans[0], np.float64)
@@ -69,7 +69,7 @@ class Problem:
         return self.loss.at_dense(self.x, self.y, start, self.workers)
 
     def roughly_at(self, start: Coupling) -> Descent:
-        """The beginning of a descent in single precision; the product coupling's A comes from a grid."""
+        """The start of a descent in single precision; A at the product coupling comes from a grid."""
         if start.start_weight == 0:
             return Descent(start, self.at_plan(start.plans[0], np.float32))
         if start.start is None:
@@ -79,10 +79,10 @@ class Problem:
 
 
 def descend(problem: Problem, start: Coupling, *, resolved: float, max_iterations: int) -> Descent:
-    """Go down from `start` until the gap is at most `resolved`, rounding allows no descent, or iterations run out.
+    """Descend from `start` until the gap is at most `resolved`, rounding stops it, or iterations run out.
 
-    Where the loss has kernels in single precision, a first descent uses them; the last one, of few steps or none,
-    starts from A computed anew in double precision, and so its energy and gap do too.
+    If the loss has kernels in single precision, a first descent uses them. The last descent, of a few steps or none,
+    starts from A recomputed in double precision, so its energy and gap are in double precision too.
     """
     transport = Transport(problem.x, problem.y, start.permutation)
     at = Descent(start, np.empty((0, 0)))
@@ -95,7 +95,7 @@ def descend(problem: Problem, start: Coupling, *, resolved: float, max_iteration
 
 
 def _walk(problem: Problem, transport: Transport, at: Descent, resolved: float, max_iterations: int) -> Descent:
-    """Each step goes to the vertex that the gradient points at, to the exact minimum along the way."""
+    """Step to the vertex that the gradient points at, by the exact minimum on the way, until nothing improves."""
     coupling, half_gradient = at.coupling, at.half_gradient
     precise = half_gradient.dtype == np.float64
     energies = (*at.energies, coupling.sum_of(half_gradient))
@@ -119,8 +119,8 @@ def _walk(problem: Problem, transport: Transport, at: Descent, resolved: float, 
 def _exact_step(slope: float, change: float) -> float:
     """The a in (0, 1] that minimises the energy 2 slope a + (change - 2 slope) a^2, for slope < 0.
 
-    slope: <A(pi), vertex - pi>, half the energy's derivative at the start. change: the energy at the
-    vertex less that at pi. A concave quadratic that starts downhill has its minimum at the vertex.
+    slope: <A(pi), vertex - pi>, half the energy's derivative at the start. change: the energy at the vertex minus that
+    at pi. A concave quadratic that starts downhill has its minimum at the vertex.
     """
     curvature = change - 2 * slope
     return 1.0 if curvature <= -slope else -slope / curvature

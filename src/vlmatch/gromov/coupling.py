@@ -1,4 +1,4 @@
-"""Couplings of two sets of points, kept as what conditional gradient builds: a start and vertices, weighted."""
+"""Couplings of two sets of points, stored as conditional gradient builds them: a weighted start and vertices."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -16,7 +16,7 @@ Values = NDArray[np.float32] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class TransportPlan:
     """A sparse coupling, or a difference of two: `mass[t]` goes from point rows[t] to point columns[t]; all (k,)."""
 
     rows: NDArray[np.intp]
@@ -25,7 +25,7 @@ class Plan:
 
     @classmethod
     def of_permutation(cls, permutation: Permutation) -> Self:
-        """Each of n points whole, with mass 1 / n, to its own partner."""
+        """Each of n points with its whole mass 1 / n to its own partner."""
         n = len(permutation)
         return cls(np.arange(n), permutation, np.full(n, 1 / n))
 
@@ -43,7 +43,7 @@ class Plan:
         return float(values[self.rows, self.columns].astype(np.float64) @ self.mass)
 
     def minus(self, other: Self) -> Self:
-        """What has to be moved to come from `other` to this plan; entries that both share are left out."""
+        """The mass that must move to get from `other` to this plan; entries that both share are left out."""
         width = 1 + max(self.columns.max(), other.columns.max())
         keys = np.concatenate([self.rows * width + self.columns, other.rows * width + other.columns])
         unique, where = np.unique(keys, return_inverse=True)
@@ -68,11 +68,11 @@ class Coupling:
     start_weight: float = 1.0
     start: NDArray[np.float64] | None = None
     weights: tuple[float, ...] = ()
-    plans: tuple[Plan, ...] = ()
+    plans: tuple[TransportPlan, ...] = ()
 
     @classmethod
-    def of_plan(cls, p: NDArray[np.float64], q: NDArray[np.float64], plan: Plan) -> Self:
-        """The coupling that is one vertex."""
+    def of_plan(cls, p: NDArray[np.float64], q: NDArray[np.float64], plan: TransportPlan) -> Self:
+        """The coupling that consists of one vertex."""
         return cls(p, q, 0.0, None, (1.0,), (plan,))
 
     @property
@@ -82,19 +82,19 @@ class Coupling:
 
     @property
     def product_weight(self) -> float:
-        """How much of the product coupling, every point spread over all others, is left."""
+        """The remaining weight of the product coupling, in which every point is spread over all others."""
         return self.start_weight if self.start is None else 0.0
 
     @property
     def permutation(self) -> Permutation | None:
-        """sigma, (n,), where the coupling is a permutation of n points of weight 1 / n; else None."""
+        """sigma, (n,), if the coupling is a permutation of n points of weight 1 / n; else None."""
         plan = self.plans[0] if len(self.plans) == 1 and self.start_weight == 0 else None
         equal = len(self.p) == len(self.q) and (self.p == self.p[0]).all() and (self.q == self.q[0]).all()
         if plan is None or not equal or len(plan) != len(self.p) or (plan.rows != np.arange(len(plan))).any():
             return None
         return plan.columns if len(np.unique(plan.columns)) == len(self.p) else None
 
-    def towards(self, plan: Plan, step: float) -> Self:
+    def towards(self, plan: TransportPlan, step: float) -> Self:
         """(1 - step) times this coupling plus step times `plan`, 0 <= step <= 1."""
         if step == 1:
             return self.of_plan(self.p, self.q, plan)
@@ -119,7 +119,7 @@ class Coupling:
         return coupling
 
     def rounded(self) -> Permutation:
-        """The permutation, (n,), that shares most mass with the coupling; itself where it is one. Time O(n^3).
+        """The permutation, (n,), that shares most mass with the coupling. Time O(n^3), none for a permutation.
 
         Raises VlmatchError for sets of unequal size.
         """
@@ -134,7 +134,7 @@ class Coupling:
 def checked_coupling(values: ArrayLike, p: NDArray[np.float64], q: NDArray[np.float64]) -> Coupling:
     """A caller's coupling: an (n, m) array with marginals p and q, or a permutation (n,) of whole numbers.
 
-    Raises VlmatchError where it is neither.
+    Raises VlmatchError if it is neither.
     """
     array = np.asarray(values)
     if array.ndim == 1 and np.issubdtype(array.dtype, np.integer):
@@ -144,7 +144,7 @@ def checked_coupling(values: ArrayLike, p: NDArray[np.float64], q: NDArray[np.fl
             )
         if not np.allclose(q[array], p, rtol=0, atol=1e-12):
             raise VlmatchError("start is a permutation, but pairs points of different weights; give a coupling instead")
-        return Coupling.of_plan(p, q, Plan(np.arange(len(p)), array.astype(np.intp), p))
+        return Coupling.of_plan(p, q, TransportPlan(np.arange(len(p)), array.astype(np.intp), p))
     if array.shape != (len(p), len(q)):
         raise VlmatchError(f"start has shape {array.shape}, wanted a coupling of ({len(p)}, {len(q)}) or a permutation")
     dense = array.astype(np.float64)
@@ -155,4 +155,4 @@ def checked_coupling(values: ArrayLike, p: NDArray[np.float64], q: NDArray[np.fl
             "entries >= 0 with row sums p and column sums q"
         )
     vertex_like = np.count_nonzero(dense) <= len(p) + len(q) - 1
-    return Coupling.of_plan(p, q, Plan.of_dense(dense)) if vertex_like else Coupling(p, q, 1.0, dense)
+    return Coupling.of_plan(p, q, TransportPlan.of_dense(dense)) if vertex_like else Coupling(p, q, 1.0, dense)

@@ -1,4 +1,4 @@
-"""Half gradients by torch on a device; the assignments, and what leads to the first gradient, stay on the CPU."""
+"""Half gradients by torch on a device; assignments and the first gradient stay on the CPU."""
 
 from weakref import WeakKeyDictionary
 
@@ -7,15 +7,16 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 
 from vlmatch.errors import VlmatchError
-from vlmatch.gromov.coupling import Plan, Values
+from vlmatch.gromov.coupling import TransportPlan, Values
 from vlmatch.gromov.losses import Loss, loss_named
 from vlmatch.gromov.space import Matrix, Space
 
 
 class OnDevice:
-    """A loss whose O(n^3) part, A at a sparse coupling, is computed on a torch device; the rest is that of `loss`.
+    """A loss that computes its O(n^3) part, A at a sparse coupling, on a torch device; `loss` does the rest.
 
-    Holds the distances of both spaces there, in the precisions asked for, and two matrices more while it computes.
+    The device holds the distances of both spaces in the precisions asked for, and two more matrices during a
+    computation.
     """
 
     def __init__(self, loss_name: str, device: str | torch.device) -> None:
@@ -31,27 +32,27 @@ class OnDevice:
         self._there: WeakKeyDictionary[Space, dict[torch.dtype, torch.Tensor]] = WeakKeyDictionary()
 
     def at_product(self, x: Space, y: Space, workers: int | None) -> tuple[Values, float]:
-        """As `loss` has it, on the CPU."""
+        """As in `loss`, on the CPU."""
         return self.loss.at_product(x, y, workers)
 
     def at_dense(self, x: Space, y: Space, coupling: Matrix, workers: int | None) -> Values:
-        """As `loss` has it, on the CPU."""
+        """As in `loss`, on the CPU."""
         return self.loss.at_dense(x, y, coupling, workers)
 
     def with_marginals(self, values: Values, x: Space, y: Space) -> Values:
-        """As `loss` has it, on the CPU."""
+        """As in `loss`, on the CPU."""
         return self.loss.with_marginals(values, x, y)
 
     def energy(self, x: Space, y: Space, permutation: NDArray[np.intp]) -> float:
-        """As `loss` has it, on the CPU."""
+        """As in `loss`, on the CPU."""
         return self.loss.energy(x, y, permutation)
 
     def size(self, x: Space, y: Space) -> float:
-        """As `loss` has it."""
+        """As in `loss`."""
         return self.loss.size(x, y)
 
-    def moved(self, x: Space, y: Space, plan: Plan, dtype: DTypeLike, workers: int | None) -> Values:
-        """As `loss` has it, by torch.cdist (l1) or a matrix product (l2); given back on the CPU."""
+    def moved(self, x: Space, y: Space, plan: TransportPlan, dtype: DTypeLike, workers: int | None) -> Values:
+        """As in `loss`, by torch.cdist (l1) or a matrix product (l2); the result is on the CPU."""
         precision = torch.float32 if dtype == np.float32 else torch.float64
         a = self._on_device(x, precision)[:, torch.from_numpy(plan.rows).to(self.device)]
         b = self._on_device(y, precision)[:, torch.from_numpy(plan.columns).to(self.device)]
@@ -68,7 +69,7 @@ class OnDevice:
 
 
 def _l1(a: torch.Tensor, b: torch.Tensor, mass: torch.Tensor) -> torch.Tensor:
-    """sum_t mass_t |a_it - b_jt| for a (n, k) and b (m, k); torch.cdist knows no weights, and none below 0."""
+    """sum_t mass_t |a_it - b_jt| for a (n, k) and b (m, k); torch.cdist itself takes no weights."""
     total = a.new_zeros((len(a), len(b)))
     for sign in (1, -1):
         part = (sign * mass > 0).nonzero()[:, 0]

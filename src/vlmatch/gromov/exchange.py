@@ -1,4 +1,4 @@
-"""A 2-exchange local search: two points swap their partners as long as that lowers the energy of a permutation."""
+"""A 2-exchange local search: two points swap their partners while that lowers the energy of a permutation."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ _RESOLUTION = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Exchanged:
-    """Where the swaps led: a permutation (n,), its energy E, and how many swaps it took."""
+    """The result of the swaps: a permutation (n,), its energy E, and the number of swaps."""
 
     permutation: Permutation
     energy: float
@@ -32,7 +32,7 @@ def two_exchange(
     loss: LossName = "l1",
     max_swaps: int = 100_000,
 ) -> Exchanged:
-    """Swap partners of two points until no swap lowers E any more (beyond 1e-12 of the mean losses of both spaces).
+    """Swap the partners of two points until no swap lowers E by more than 1e-12 of the mean losses of both spaces.
 
     permutation: sigma, (n,), between spaces of n points of equal weight. gradient: the half gradient A at
     sigma, (n, n). Swapping sigma(i) = a and sigma(k) = b changes the coupling by Q: 1/n at (i, b) and (k, a),
@@ -42,14 +42,14 @@ def two_exchange(
                = 2/n (A_ib + A_ka - A_ia - A_kb) + 4/n^2 (L(x_ik, y_ab) - L(x_ik, 0) - L(0, y_ab))
                = 2/n (A_ib + A_ka - A_ia - A_kb) - 8/n^2 c      c = min(x_ik, y_ab) for l1, x_ik y_ab for l2
 
-    A stationary permutation of conditional gradient has <A, Q> >= 0 for all Q; the second term is never positive,
-    so such a permutation can still be improved by swaps. A swap is cheap to look at and costly to make, as all
-    of A changes. So each point in turn looks for its best swap, goes on to the other point's best swap
-    while that is better, and only a swap that is best for both of its points is made.
+    A stationary permutation of conditional gradient has <A, Q> >= 0 for all Q. The second term is never positive,
+    so swaps can still improve such a permutation. To evaluate a swap is cheap, and to make one is expensive, because
+    all of A changes. So each point in turn looks for its best swap, and moves on to the other point's best swap while
+    that is better; a swap is made only if it is the best one for both of its points.
 
-    Never worse than it was given: E is recomputed from the distances, and a gradient too rough to
-    trust gives the start back with 0 swaps. Stops after `max_swaps`; from random starts some 2 n are made.
-    Deterministic, one thread, without the interpreter's lock. Time O(n^2) a swap and a sweep, memory O(n^2).
+    The result is never worse than the input: E is recomputed from the distances, and if the gradient was too
+    inaccurate, the input is returned with 0 swaps. Stops after `max_swaps`; random starts need about 2 n swaps.
+    Deterministic, one thread, without the interpreter's lock. Time O(n^2) for each swap and each sweep, memory O(n^2).
 
     Raises VlmatchError for spaces of unequal size or weights, and for arrays that do not fit them.
     Source: 2-exchange for quadratic assignment: Burkard, Dell'Amico, Martello (2009), Assignment Problems, chapter 8.
@@ -81,7 +81,7 @@ def _check(x: Space, y: Space, permutation: Permutation, gradient: Matrix) -> No
 def _exchange(
     x: Matrix, y: Matrix, half_gradient: Matrix, sigma: Permutation, is_l1: bool, resolved: float, max_swaps: int
 ) -> int:
-    """Change sigma and half_gradient in place, until n points in a row have no swap to make; the number of swaps."""
+    """Change sigma and half_gradient in place until n points in a row have no swap to make; return the swaps."""
     n = len(sigma)
     changes = np.empty(n)
     swaps = idle = turn = 0
@@ -122,11 +122,11 @@ def changes_of_swaps(
 
 @njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
 def _swap(x: Matrix, y: Matrix, half_gradient: Matrix, sigma: Permutation, i: int, k: int, is_l1: bool) -> None:
-    """Swap the partners a of i and b of k, and bring the half gradient up to date in O(n^2).
+    """Swap the partners a of i and b of k, and update the half gradient in O(n^2).
 
     With L(x_pi, t) - L(x_pk, t) = h_p(t), A_pj changes by (h_p(y_jb) - h_p(y_ja)) / n. For l2, h_p(t) is
-    -2 (x_pi - x_pk) t up to a constant; for l1, up to a constant and a sign, it is 2 t clipped to between
-    x_pi and x_pk, rising where x_pi < x_pk.
+    -2 (x_pi - x_pk) t up to a constant. For l1 it is, up to a constant and a sign, 2 t clipped to the range between
+    x_pi and x_pk, increasing if x_pi < x_pk.
     """
     n = len(sigma)
     a, b = sigma[i], sigma[k]

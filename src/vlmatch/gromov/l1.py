@@ -1,10 +1,10 @@
-"""The l1 loss |a - b|: exact half gradients by compiled kernels on all cores, without memory of n^3."""
+"""The l1 loss |a - b|: exact half gradients by compiled kernels on all cores, without O(n^3) memory."""
 
 import numpy as np
 from numba import njit
 from numpy.typing import DTypeLike, NDArray
 
-from vlmatch.gromov.coupling import Plan, Values
+from vlmatch.gromov.coupling import TransportPlan, Values
 from vlmatch.gromov.space import Matrix, Space, Vector
 from vlmatch.gromov.threads import over_rows
 
@@ -24,9 +24,9 @@ class L1:
     def at_product(self, x: Space, y: Space, workers: int | None) -> tuple[Values, float]:
         """A at the product coupling, from one matrix product of n x GRID by GRID x m values. Time O(nm GRID).
 
-        A_ij = sum_l q_l f_i(y_jl) with f_i(t) = sum_k p_k |x_ik - t|, which is linear but for the distances of
-        row i. f_i is exact at the edges of the cells and interpolated between, never too low, and too high by
-        half a cell where x_ik lies in the cell of y_jl. So the energy is too high by at most, and returned is::
+        A_ij = sum_l q_l f_i(y_jl) with f_i(t) = sum_k p_k |x_ik - t|, which is linear except at the distances of row i.
+        f_i is exact at the edges of the cells and interpolated between them. It is never too low, and too high by at
+        most half a cell where x_ik lies in the cell of y_jl. So the energy is too high by at most the returned::
 
             half a cell * sum over cells (share of x's distances there) (share of y's distances there)
         """
@@ -60,10 +60,10 @@ class L1:
         return sums
 
     def with_marginals(self, values: Values, x: Space, y: Space) -> Values:
-        """The same: all of A depends on the coupling."""
+        """`values` as they are: no part of A depends on the marginals alone."""
         return values
 
-    def moved(self, x: Space, y: Space, plan: Plan, dtype: DTypeLike, workers: int | None) -> Values:
+    def moved(self, x: Space, y: Space, plan: TransportPlan, dtype: DTypeLike, workers: int | None) -> Values:
         """A_ij = sum_t mass_t |x_i,rows[t] - y_j,columns[t]|. Time O(nm) for each entry of the plan."""
         single = dtype == np.float32
         a, b = (x.single, y.single) if single else (x.distances, y.distances)
@@ -75,7 +75,7 @@ class L1:
         return float(np.abs(np.subtract(x.distances, paired, out=paired), out=paired).mean())
 
     def size(self, x: Space, y: Space) -> float:
-        """The mean distances of both spaces together."""
+        """The sum of the mean distances of both spaces."""
         return float(x.eccentricities @ x.weights + y.eccentricities @ y.weights)
 
 
@@ -95,14 +95,14 @@ def city_block(a: Values, b: Values, mass: Vector, workers: int | None = None) -
 
 
 def _columns(values: Values, wanted: NDArray[np.intp]) -> Values:
-    """These columns; the array itself, without a copy, where that is all of them in order."""
+    """These columns; the array itself, without a copy, if they are all columns in order."""
     all_of_them = len(wanted) == values.shape[1] and (wanted == np.arange(len(wanted))).all()
     return values if all_of_them else values[:, wanted]
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
 def _city_block_of_many(x: Values, y: Values, mass: Values, sums: Values, first: int, last: int) -> None:
-    """Tiles of 4 rows of x by 2 of y, so that a value loaded serves several sums; y in groups that stay in cache."""
+    """In tiles of 4 rows of x by 2 of y, so that a loaded value serves several sums; y in groups that stay in cache."""
     zero = x.dtype.type(0)
     for group in range(0, len(y), 32):
         for i in range(first, last, 4):
@@ -129,7 +129,7 @@ def _city_block_of_many(x: Values, y: Values, mass: Values, sums: Values, first:
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
 def _city_block_of_few(x: Values, y: Values, mass: Values, sums: Values, first: int, last: int) -> None:
-    """For y given transposed, (k, m): along its rows, since the sums over few t are too short to vectorise."""
+    """For transposed y, (k, m): along its rows, because sums over few t are too short to vectorise."""
     terms = len(mass)
     for i in range(first, last):
         sums[i] = 0
@@ -154,7 +154,7 @@ def _city_block_of_few(x: Values, y: Values, mass: Values, sums: Values, first: 
 def _mean_distances_to_edges(
     x: Matrix, p: Vector, cell: float, heights: Matrix, shares: Matrix, first: int, last: int
 ) -> None:
-    """sum_k p_k |x_ik - edge| at every edge of the cells; and the share of each row in each cell, of zeros at first."""
+    """sum_k p_k |x_ik - edge| at every edge of the cells, and each row's share of weight in each cell."""
     cells = shares.shape[1]
     sums = np.empty(cells)
     for i in range(first, last):
@@ -175,7 +175,7 @@ def _mean_distances_to_edges(
 
 @njit(nogil=True, cache=True)
 def _split_over_edges(y: Matrix, q: Vector, cell: float, hats: Matrix, shares: Matrix, first: int, last: int) -> None:
-    """Each distance's weight on both edges of its cell, more on the nearer; and the shares of each row in the cells."""
+    """Each distance's weight split over both edges of its cell, and each row's share of weight in each cell."""
     cells = shares.shape[1]
     for j in range(first, last):
         for k in range(len(q)):
@@ -197,7 +197,7 @@ def _merge_rows(
     first: int,
     last: int,
 ) -> None:
-    """sums_ij = sum_kc |x_ik - y_jc| pi_kc: for each i and c sorted rows x_i and y_c are merged, weighted by pi_.c."""
+    """sums_ij = sum_kc |x_ik - y_jc| pi_kc: for each i and c, merge the sorted rows x_i and y_c, weighted by pi_.c."""
     n, m = len(x), len(y)
     for i in range(first, last):
         for c in range(m):

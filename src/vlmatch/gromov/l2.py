@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from vlmatch.gromov.coupling import Plan, Values
+from vlmatch.gromov.coupling import TransportPlan, Values
 from vlmatch.gromov.space import Matrix, Space
 
 
@@ -11,7 +11,7 @@ class L2:
     """L(a, b) = (a - b)^2; E in the squared unit of the distances.
 
     A(pi)_ij = sum_k p_k x_ik^2 + sum_l q_l y_jl^2 - 2 (x pi y)_ij (Peyre, Cuturi and Solomon, 2016, proposition 1).
-    Always in double precision: the products cost little, and the difference loses digits.
+    Always in double precision: the matrix products are cheap, and the difference loses digits.
     """
 
     single_precision = False
@@ -26,12 +26,12 @@ class L2:
         return self.with_marginals(product, x, y)
 
     def with_marginals(self, values: Values, x: Space, y: Space) -> Values:
-        """Adds the mean squares of both sides."""
+        """Add the mean squares of both sides, in place."""
         values += x.mean_squares[:, None]
         values += y.mean_squares[None, :]
         return values
 
-    def moved(self, x: Space, y: Space, plan: Plan, dtype: DTypeLike, workers: int | None) -> Values:
+    def moved(self, x: Space, y: Space, plan: TransportPlan, dtype: DTypeLike, workers: int | None) -> Values:
         """-2 sum_t mass_t x_i,rows[t] y_j,columns[t], a product of n x k by k x m; BLAS chooses the threads."""
         product: Matrix = x.distances[plan.rows].T @ (y.distances[plan.columns] * (-2 * plan.mass)[:, None])
         return product
@@ -42,5 +42,5 @@ class L2:
         return float(np.square(np.subtract(x.distances, paired, out=paired), out=paired).mean())
 
     def size(self, x: Space, y: Space) -> float:
-        """The mean squared distances of both spaces together."""
+        """The sum of the mean squared distances of both spaces."""
         return float(x.mean_squares @ x.weights + y.mean_squares @ y.weights)

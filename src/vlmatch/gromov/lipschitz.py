@@ -1,4 +1,4 @@
-"""Theorem 1 of the paper: how much, at most, the map from images to texts stretches distances, given a coupling."""
+"""Theorem 1 of the paper: by how much, at most, the map from images to captions stretches distances."""
 
 from dataclasses import dataclass
 
@@ -18,23 +18,23 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class LipschitzBound:
-    """The theorem's constant for one coupling, what the map does in fact, and both for most pairs of points.
+    """The theorem's bound for one coupling, the measured Lipschitz constant, and both for most pairs of points.
 
-    Distances are in the unit of D_x and D_y; `bound`, `measured` and their quantiles are ratios of text to
-    image distances. One pair of near duplicates decides `spacing`, and with it `bound`; the quantiles do not hang
-    on a few pairs.
+    Distances are in the unit of D_x and D_y; `bound`, `measured` and their quantiles are ratios of text to image
+    distances. One pair of near duplicates determines `spacing`, and with it `bound`; the quantiles do not depend on a
+    few pairs.
 
-    distortion: GW_inf, the largest |x_ik - y_jl| over i -> j and k -> l of the support. spacing: r, the
-    smallest x_ik, i != k. epsilon: the largest distance from the image f(i) of a point to one of its targets,
-    0 for a permutation. bound: 1 + (2 epsilon + distortion) / spacing. It is inf where two points of X coincide,
-    but 1 where there is no distortion, as then they coincide in Y too.
+    distortion: GW_inf, the largest |x_ik - y_jl| over i -> j and k -> l of the support. spacing: r, the smallest x_ik,
+    i != k. epsilon: the largest distance from the image f(i) of a point to one of its targets, 0 for a permutation.
+    bound: 1 + (2 epsilon + distortion) / spacing. It is inf if two points of X coincide, but 1 without distortion,
+    because they then coincide in Y too.
     measured: the largest y_f(i)f(k) / x_ik over pairs with x_ik > 0; 0 if there are none.
-    energy_change: E of the rounded permutation less E of the coupling given; 0 if nothing was rounded.
-    quantile: the share of pairs that the following hold for, at least. bound_quantile: as `bound`, without the
-    (1 - quantile) / 2 of all pairs that are distorted most, and as many that are closest; inf where more pairs than
-    those coincide. measured_quantile: the ratio that this share of pairs does not exceed, never above
-    `bound_quantile`; a pair that coincides in X counts as inf, or as 0 where it coincides in Y too. share: of
-    all pairs, those whose ratio is at most `bound_quantile`; at least `quantile`.
+    energy_change: E of the rounded permutation minus E of the given coupling; 0 if nothing was rounded.
+    quantile: the share of pairs for which the following hold at least. bound_quantile: as `bound`, without the
+    (1 - quantile) / 2 of all pairs with the most distortion and as many of the closest pairs; inf if more pairs than
+    those coincide. measured_quantile: the ratio that this share of pairs does not exceed, never above `bound_quantile`;
+    a pair that coincides in X counts as inf, or as 0 if it coincides in Y too. share: the share of all pairs whose
+    ratio is at most `bound_quantile`; at least `quantile`.
     """
 
     distortion: float
@@ -64,21 +64,21 @@ def lipschitz_bound(
 
     Proof: for i -> j and k -> l of the support, y_jl <= x_ik + GW_inf, and by the triangle inequality
     y_f(i)f(k) <= y_jl + 2 epsilon; divide by x_ik >= r. Pairs with x_ik >= r' and distortion at most G' satisfy the
-    same with r' and G': all but (1 - quantile) / 2 of the pairs do the one, and all but as many the other, if
-    these are chosen as quantiles. So the quantile is a share of pairs that a bound holds for, not a guess; 0.99
-    leaves room for 1 pair in 200 to coincide, 70 copies of one image among 1000.
+    same with r' and G'. With r' and G' chosen as quantiles, all but (1 - quantile) / 2 of the pairs satisfy each of the
+    two. So the bound holds for at least the share `quantile` of the pairs. With .99, 1 pair in 200 may coincide, as 70
+    copies of one image among 1000 do.
 
     D_x (n, n), D_y (m, m): distances in one unit (scaled, as for the solver), or a `Space` with weights.
     coupling: a permutation (n,) of whole numbers, an (n, m) array, or the solver's `Coupling`.
-    round: take the permutation of largest overlap in place of the coupling. The support of a coupling that is
-    still partly the product is every pair, which says nothing; `energy_change` tells what rounding costs, under
-    `loss`. With round=False the coupling is used as it is, and f(i) is the point of Y with the least mean
-    distance to the targets of i by their mass: Bayes-optimal for the distance as loss among the points at hand.
-    (A barycentre would be optimal for its square, but angles have none that can be told from their matrix.)
+    round: replace the coupling by the permutation with the largest overlap. Without that, the support of a coupling
+    that still contains some of the product is every pair, and the bound says nothing; `energy_change` is the price of
+    rounding under `loss`. With round=False the coupling is used as it is, and f(i) is the point of Y with the least
+    mean distance to the targets of i by their mass: Bayes-optimal for the distance as loss among the given points. (A
+    barycentre would be optimal for the squared distance, but angles have none that their matrix determines.)
 
     Time O(n^2) for a permutation, else O(n^3); memory O(nm).
     Raises VlmatchError for unequal sizes or weights if `round`, for fewer than 2 points in X, a quantile outside
-    (0, 1], distances that are none, and a coupling that does not fit them.
+    (0, 1], matrices that are no distances, and a coupling that does not fit them.
     Source: the paper (arXiv 2605.01325), theorem 1; the quantiles are ours.
     """
     x, y = Space.of(D_x, name="D_x"), Space.of(D_y, name="D_y")
@@ -118,7 +118,7 @@ def _bound(slack: float, spacing: float) -> float:
 
 
 def _smallest(values: Vector, rank: int) -> float:
-    """The value of this rank, from 1 for the smallest: `rank` values do not exceed it."""
+    """The value of this rank, counted from 1 for the smallest: `rank` values do not exceed it."""
     return float(np.partition(values, rank - 1)[rank - 1])
 
 
@@ -130,7 +130,7 @@ def _ratios(stretched: Vector, spacings: Vector) -> Vector:
 
 
 def _rounded(dense: Matrix, x: Space, y: Space, rule: Loss) -> tuple[Permutation, float]:
-    """The permutation (n,) that shares most mass with the coupling, and the change of E on the way to it."""
+    """The permutation (n,) that shares most mass with the coupling, and the change of E from rounding to it."""
     if np.count_nonzero(dense) == len(dense):  # a permutation already
         return dense.argmax(axis=1), 0.0
     permutation: Permutation = linear_sum_assignment(dense, maximize=True)[1]
@@ -138,7 +138,7 @@ def _rounded(dense: Matrix, x: Space, y: Space, rule: Loss) -> tuple[Permutation
 
 
 def _medoids(dense: Matrix, y: Space) -> tuple[NDArray[np.intp], float]:
-    """f (n,): each point's image, with the least mean distance to its targets; and the largest such distance."""
+    """f (n,): each point's image, with the least mean distance to its targets; and the largest distance to a target."""
     images: NDArray[np.intp] = (dense @ y.distances).argmin(axis=1)
     rows, targets = dense.nonzero()
     return images, float(y.distances[images[rows], targets].max())

@@ -1,4 +1,4 @@
-"""Many problems at once: a thread a problem, so that the steps of one that use a single core run beside another's."""
+"""Many problems at once, one thread for each, so that single-threaded steps of several problems run side by side."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +14,12 @@ from vlmatch.gromov.threads import number_of_workers
 def gromov_wasserstein_pool(
     problems: Iterable[tuple[Space, Space]], *, workers: int | None = None, **options: Any
 ) -> list[GromovWasserstein]:
-    """`gromov_wasserstein` on every pair of spaces, in their order, with `options` for each.
+    """Solve every pair of spaces by `gromov_wasserstein` with `options`; results are in the order of the pairs.
 
-    A Space that stands in several problems is checked once and shared, with what is derived from it. workers: how
-    many problems at a time, each on one thread (None: all cores); BLAS is held to one thread meanwhile, in the whole
-    process. Memory is that of `workers` problems, and of the results, whose couplings are sparse. The results are
-    those of one call after another, for l2 up to the last bits of BLAS's products. Raises what the first problem
-    to fail raises.
+    A Space that occurs in several problems is checked once, and what is derived from it is shared. workers: the number
+    of problems at a time, each on one thread (None: all cores). BLAS is limited to one thread meanwhile, in the whole
+    process. Memory is that of `workers` problems plus the results, whose couplings are sparse. The results equal those
+    of single calls, for l2 up to the last bits of BLAS's products. Raises what the first failing problem raises.
     """
 
     def solve(pair: tuple[Space, Space]) -> GromovWasserstein:

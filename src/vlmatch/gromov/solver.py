@@ -1,4 +1,4 @@
-"""Gromov-Wasserstein between two distance matrices: the coupling reached from a start, or the best of several."""
+"""Gromov-Wasserstein between two distance matrices: the coupling reached from one start, or the best of several."""
 
 import time
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from vlmatch.errors import VlmatchError
 from vlmatch.gromov.bounds import BoundName, lower_bound_named
 from vlmatch.gromov.conditional_gradient import Descent, Problem, descend
-from vlmatch.gromov.coupling import Coupling, Plan
+from vlmatch.gromov.coupling import Coupling, TransportPlan
 from vlmatch.gromov.exchange import two_exchange
 from vlmatch.gromov.losses import Loss, LossName, loss_named
 from vlmatch.gromov.space import Space
@@ -19,7 +19,7 @@ from vlmatch.gromov.threads import number_of_workers
 
 @dataclass(frozen=True)
 class Tried:
-    """How the descent from one start ended."""
+    """The result of the descent from one start."""
 
     start: str
     energy: float
@@ -28,14 +28,14 @@ class Tried:
 
 @dataclass(frozen=True, eq=False)
 class GromovWasserstein:
-    """What the solver reached: a local optimum, as every tractable method gives.
+    """The solver's result: a local optimum, like that of every tractable method.
 
-    energy: E of `coupling`. gap: at least max over couplings p of <gradient, coupling - p>, by duality; it is 0
-    exactly at stationary couplings. converged: whether `gap` came down to the tolerance. lower_bound: of
-    `distance`, so that the global optimum lies in [lower_bound, distance]; None if not asked for. energies: E at
-    the start and after each iteration, falling but for the rounding of single precision. start: where the answer
-    came from, and `tried` how every start ended. grid_error: the first energy of a product start is at most so
-    much too high. seconds: wall time of the whole call.
+    energy: E of `coupling`. gap: at least max over couplings p of <gradient, coupling - p>, by duality; it is 0 exactly
+    at stationary couplings. converged: whether `gap` is at most the tolerance. lower_bound: of `distance`, so the
+    global optimum lies in [lower_bound, distance]; None if it was not asked for. energies: E at the start and after
+    each iteration; it decreases, up to the rounding of single precision. start: the start that gave the result; `tried`
+    has the result of every start. grid_error: by how much the first energy of a product start may be too high. seconds:
+    wall time of the whole call.
     """
 
     coupling: Coupling
@@ -56,7 +56,7 @@ class GromovWasserstein:
 
     @property
     def iterations(self) -> int:
-        """Steps taken from the start."""
+        """The number of steps from the start."""
         return len(self.energies) - 1
 
 
@@ -80,26 +80,26 @@ def gromov_wasserstein(
 
         E(pi) = sum_ijkl L(D_x[i, k], D_y[j, l]) pi_ij pi_kl      L(a, b) = |a - b| (l1) or (a - b)^2 (l2)
 
-    Each iteration solves a transport problem with the gradient as costs, and moves towards its solution by the
-    exact minimum along the way, where the energy is a quadratic. It ends where the gap is at most `tolerance` times
-    the mean distances (l2: mean squares) of both sides, where rounding allows no descent, or after `max_iterations`.
+    Each iteration solves a transport problem with the gradient as costs, and moves towards its solution to the exact
+    minimum on the way, where the energy is a quadratic. It ends when the gap is at most `tolerance` times the mean
+    distances (l2: mean squares) of both sides, when rounding prevents any descent, or after `max_iterations`.
 
     D_x (n, n), D_y (m, m): distances in one unit; NumPy arrays, torch tensors, or a Space. p (n,), q (m,): positive
-    weights that sum to 1; uniform unless given.
+    weights that sum to 1; uniform by default.
     start: "product" (the paper's), "identity", "first_lower_bound" (matches the eccentricities in order),
     "third_lower_bound" (matches rows of distances), "random" (from `seed`), "best" of these; or a coupling (n, m), or
-    a permutation (n,) of whole numbers. The product can be a saddle: where all points of a space see the same
-    distances it is stationary, and nothing moves.
-    local_search: afterwards exchange partners of two points while that helps, and descend again; for couplings that
-    are permutations of points of equal weight.
-    lower_bound: Memoli's, which of the three; None leaves it out. workers: threads; None: all cores.
-    device: torch's name of one, as "cuda", to compute the gradients there; a tensor on a device implies it. The
-    assignments, most of the time there, stay on the CPU.
+    a permutation (n,) of whole numbers. The product can be a saddle: if all points of a space have the same distances,
+    it is stationary, and the solver stays there.
+    local_search: afterwards exchange the partners of two points while that helps, and descend again; only for couplings
+    that are permutations of points of equal weight.
+    lower_bound: which of Memoli's three; None computes none. workers: threads; None: all cores.
+    device: torch's name of a device, such as "cuda", to compute the gradients there; a tensor on a device implies it.
+    The assignments, which take most of the time there, stay on the CPU.
 
-    Deterministic; for l1 whatever the threads, for l2 up to the last bits of BLAS's products. Relabelling the points
-    leaves the energy alone unless a transport problem is tied: ties are broken by the order of the points, and may
-    lead to another local optimum. Time O(n^3) an iteration, some 10 iterations on real embeddings; memory O(n^2),
-    some 8 matrices.
+    The result is deterministic; for l1 it does not depend on the threads, for l2 only in the last bits of BLAS's
+    products. Relabelling the points does not change the energy unless a transport problem is tied: ties are broken by
+    the order of the points, and may lead to another local optimum. Time O(n^3) an iteration, about 10 iterations on
+    real embeddings; memory O(n^2), about 8 matrices.
 
     Raises VlmatchError for matrices that are no distances, unknown names, and starts that do not fit.
     Source: for l1 the paper (arXiv 2605.01325), equation for GW; conditional gradient as in Vayer et al. (2019).
@@ -143,13 +143,13 @@ def _check_options(workers: int | None, max_iterations: int, tolerance: float) -
 def _searched(
     problem: Problem, start: Coupling, loss: LossName, resolved: float, max_iterations: int, local_search: bool
 ) -> Descent:
-    """Descend; with local search, exchange pairs and descend again until neither helps."""
+    """Descend; with local search, then exchange pairs and descend again until neither helps."""
     at = descend(problem, start, resolved=resolved, max_iterations=max_iterations)
     while local_search and (permutation := at.coupling.permutation) is not None:
         found = two_exchange(problem.x, problem.y, permutation, at.half_gradient.astype(np.float64), loss=loss)
         if not found.swaps:
             break
-        again = Coupling.of_plan(problem.x.weights, problem.y.weights, Plan.of_permutation(found.permutation))
+        again = Coupling.of_plan(problem.x.weights, problem.y.weights, TransportPlan.of_permutation(found.permutation))
         below = descend(problem, again, resolved=resolved, max_iterations=max_iterations)
         if below.energies[-1] >= at.energies[-1]:  # single precision can lead back to where the swaps came from
             break
@@ -158,7 +158,7 @@ def _searched(
 
 
 def _energy(problem: Problem, at: Descent) -> float:
-    """The energy at the end; of a permutation straight from the differences, which leaves no rounding of sums."""
+    """The energy at the end; for a permutation from the differences themselves, without the rounding of sums."""
     permutation = at.coupling.permutation
     if permutation is None:
         return at.energies[-1]

@@ -1,4 +1,4 @@
-"""A space: distances within one set and the weights of its points, checked once and shared by all problems on it."""
+"""A space: the distances within one set and the weights of its points, checked once and shared by all problems."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,10 +22,10 @@ class Space:
 
     @classmethod
     def of(cls, distances: "ArrayLike | Space", weights: ArrayLike | None = None, *, name: str = "D") -> Self:
-        """Check distances (n, n) and weights (n,), uniform unless given; torch tensors are brought to the CPU.
+        """Check distances (n, n) and weights (n,), uniform by default; torch tensors are moved to the CPU.
 
-        Raises VlmatchError, naming the argument, unless the distances are finite, symmetric, not negative and
-        0 on the diagonal, and the weights positive with sum 1. The triangle inequality is not asked for.
+        Raises VlmatchError, naming the argument, unless the distances are finite, symmetric, not negative and 0 on the
+        diagonal, and the weights positive with sum 1. The triangle inequality is not checked.
         """
         if isinstance(distances, cls):
             if weights is not None:
@@ -49,17 +49,17 @@ class Space:
 
     @cached_property
     def eccentricities(self) -> Vector:
-        """(n,): each point's mean distance to all points, by weight."""
+        """(n,): each point's weighted mean distance to all points."""
         return self.distances @ self.weights
 
     @cached_property
     def mean_squares(self) -> Vector:
-        """(n,): each point's mean squared distance to all points, by weight."""
+        """(n,): each point's weighted mean squared distance to all points."""
         return np.square(self.distances) @ self.weights
 
     @cached_property
     def order(self) -> NDArray[np.intp]:
-        """The points by eccentricity, ascending; ties in the order of the points."""
+        """The points by eccentricity, ascending; ties keep the order of the points."""
         return np.argsort(self.eccentricities, kind="stable")
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Where a descent begins: the named couplings, several of them, or the caller's own."""
+"""The couplings that a descent starts from: named ones, the best of several, or the caller's own."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from vlmatch.errors import VlmatchError
 from vlmatch.gromov.bounds import rows_matched
-from vlmatch.gromov.coupling import Coupling, Plan, checked_coupling
+from vlmatch.gromov.coupling import Coupling, TransportPlan, checked_coupling
 from vlmatch.gromov.losses import LossName
 from vlmatch.gromov.space import Space
 from vlmatch.gromov.transport import Transport, matched_in_order
@@ -18,9 +18,9 @@ Start = Callable[[Space, Space, LossName, int, int | None], Coupling]
 def starting_couplings(
     start: str | ArrayLike, x: Space, y: Space, loss: LossName, seed: int, workers: int | None
 ) -> Iterator[tuple[str, Coupling]]:
-    """Name and coupling of the start; of each named start that these spaces allow for "best".
+    """Yield the name and coupling of each start; for "best", of every named start that these spaces allow.
 
-    Made one by one as they are asked for. Raises VlmatchError for an unknown name and for a coupling that does not fit.
+    Couplings are computed one by one. Raises VlmatchError for an unknown name, and for a coupling that does not fit.
     """
     if not isinstance(start, str):
         yield "given", checked_coupling(start, x.weights, y.weights)
@@ -44,17 +44,17 @@ def _identity(x: Space, y: Space, loss: LossName, seed: int, workers: int | None
             f"start='identity' pairs point i with point i, which wants equal sizes and weights; here are {len(x)} and "
             f"{len(y)} points; choose another start"
         )
-    return Coupling.of_plan(x.weights, y.weights, Plan(np.arange(len(x)), np.arange(len(x)), x.weights))
+    return Coupling.of_plan(x.weights, y.weights, TransportPlan(np.arange(len(x)), np.arange(len(x)), x.weights))
 
 
 def _first_lower_bound(x: Space, y: Space, loss: LossName, seed: int, workers: int | None) -> Coupling:
-    """The optimal coupling of the first bound (for l2: of its l1 twin): eccentricities in order."""
+    """The optimal coupling of the first lower bound with l1: points matched in the order of their eccentricities."""
     if x.uniform and y.uniform and len(x) == len(y):
-        plan = Plan.of_permutation(matched_in_order(x, y))
+        plan = TransportPlan.of_permutation(matched_in_order(x, y))
     else:
         import ot  # here, since it imports torch
 
-        plan = Plan.of_dense(ot.emd_1d(x.eccentricities, y.eccentricities, x.weights, y.weights))
+        plan = TransportPlan.of_dense(ot.emd_1d(x.eccentricities, y.eccentricities, x.weights, y.weights))
     return Coupling.of_plan(x.weights, y.weights, plan)
 
 

@@ -1,4 +1,4 @@
-"""Rows of a result shared out over threads: compiled kernels release the interpreter, so that all cores work."""
+"""Sharing the rows of a result between threads: compiled kernels release the interpreter, so all cores work."""
 
 import os
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def number_of_workers(workers: int | None) -> int:
 
 
 def over_rows(kernel: Callable[[int, int], None], n_rows: int, workers: int | None) -> None:
-    """Call kernel(first, last) on consecutive shares of `n_rows` rows, a share a thread; None means all cores."""
+    """Call kernel(first, last) on consecutive parts of `n_rows` rows, one part for each thread; None: all cores."""
     workers = available_cores() if workers is None else workers
     groups = -(-n_rows // ROWS_AT_ONCE)
     if workers <= 1 or groups <= 1:

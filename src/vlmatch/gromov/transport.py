@@ -1,4 +1,4 @@
-"""The linear step: the vertex of the transport polytope that costs least, and a bound from below by duality."""
+"""The linear step: the vertex of the transport polytope with the least cost, and a lower bound by duality."""
 
 from typing import NamedTuple
 
@@ -6,25 +6,25 @@ import numpy as np
 
 from vlmatch.errors import VlmatchError
 from vlmatch.gromov.assignment import assign, dual_bound, duals_along
-from vlmatch.gromov.coupling import Permutation, Plan, Values
+from vlmatch.gromov.coupling import Permutation, TransportPlan, Values
 from vlmatch.gromov.space import Space, Vector
 
 _MAX_PIVOTS = 10**8
 
 
 class Vertex(NamedTuple):
-    """A vertex and `bound`: if `precise` was asked for, no coupling costs less, by the dual values of the vertex."""
+    """A vertex, and `bound`: with `precise`, no coupling costs less than it, by the dual values of the vertex."""
 
-    plan: Plan
+    plan: TransportPlan
     bound: float
 
 
 class Transport:
-    """Solves min_p <costs, p> over the couplings of two spaces, again and again for costs that change little.
+    """Solves min_p <costs, p> over the couplings of two spaces, repeatedly, for costs that change little.
 
-    Equally many points of equal weight: an assignment, warm-started from the last one's dual values; the first two
-    times, as costs change most then, from those along the order of eccentricities with the last vertex, at first
-    `guess`, as partners. Otherwise POT's network simplex.
+    For equal numbers of points of equal weight this is an assignment, warm-started from the last dual values. The first
+    two times, when costs change most, it starts from dual values along the order of eccentricities, with the last
+    vertex (at first `guess`) as partners. Other sizes and weights use POT's network simplex.
     """
 
     def __init__(self, x: Space, y: Space, guess: Permutation | None = None) -> None:
@@ -35,7 +35,7 @@ class Transport:
         self._solved = 0
 
     def towards(self, costs: Values, *, precise: bool = True) -> Vertex:
-        """The best vertex for (n, m) costs. Raises VlmatchError if the simplex stops before its optimum."""
+        """The vertex of least cost, for (n, m) costs. Raises VlmatchError if the simplex stops before its optimum."""
         if not self.by_assignment:
             return self._by_simplex(costs.astype(np.float64, copy=False))
         if self._guess is None:
@@ -45,7 +45,7 @@ class Transport:
         permutation, self._duals = assign(costs, duals=self._duals, guess=self._guess, precise=precise)
         self._guess = permutation
         self._solved += 1
-        plan = Plan.of_permutation(permutation)
+        plan = TransportPlan.of_permutation(permutation)
         if not precise:
             return Vertex(plan, plan.sum_of(costs))
         return Vertex(plan, dual_bound(costs, self._duals, self.x.weights, self.y.weights))
@@ -62,7 +62,7 @@ class Transport:
                 f"transport of {costs.shape[0]} x {costs.shape[1]} costs stopped before its optimum "
                 f"({log['warning']}); check the distances for values far apart in size"
             )
-        return Vertex(Plan.of_dense(flow), dual_bound(costs, log["v"] * size, self.x.weights, self.y.weights))
+        return Vertex(TransportPlan.of_dense(flow), dual_bound(costs, log["v"] * size, self.x.weights, self.y.weights))
 
 
 def matched_in_order(x: Space, y: Space) -> Permutation:
