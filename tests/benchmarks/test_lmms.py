@@ -102,7 +102,7 @@ def test_the_evaluator_scores_what_plain_forwards_give(vlm: VLM, local: Path, tm
 @installed
 def test_a_limit_asks_the_first_items_and_the_file_says_so(vlm: VLM, local: Path, tmp_path: Path) -> None:
     found = asked(vlm, local, tmp_path, ["drawn_answer"], limit=4)
-    lmms.write(found, tmp_path / "4_results.json")
+    lmms.write_results(found, tmp_path / "4_results.json")
     kept = json.loads((tmp_path / "4_results.json").read_text())
     assert kept["config"]["limit"] == 4
     assert kept["n-samples"]["drawn_answer"] == {"original": 12, "effective": 4}
@@ -153,8 +153,8 @@ def test_greedy_says_whether_the_model_would_say_it_itself(vlm: VLM, monkeypatch
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tasks": ["drawn_nothing"]}, "task.tasks: 'drawn_nothing' is no task of lmms-eval"),
-        ({"template": "plain"}, "template='plain' can't ask questions; choose one of vicuna_v1, chat"),
+        ({"tasks": ["drawn_nothing"]}, "task.tasks=drawn_nothing"),
+        ({"template": "plain"}, "template='plain' .*vicuna_v1, chat"),
     ],
 )
 def test_what_cannot_be_asked_is_an_error(vlm: VLM, local: Path, tmp_path: Path, settings, message: str) -> None:
@@ -164,7 +164,7 @@ def test_what_cannot_be_asked_is_an_error(vlm: VLM, local: Path, tmp_path: Path,
 
 @installed
 def test_a_vlm_without_encoder_is_refused(local: Path, tmp_path: Path) -> None:
-    with pytest.raises(VlmatchError, match="fed cached features and can't see new pictures"):
+    with pytest.raises(VlmatchError, match="cached features and no encoder"):
         asked(made_vlms.tiny_vlm(tmp_path / "llm"), local, tmp_path)
 
 
@@ -174,11 +174,11 @@ def test_a_video_and_a_place_too_many_are_errors(vlm: VLM) -> None:
 
     model = VlmatchModel(vlm, template="vicuna_v1", pad=PAD, batch_size=1, max_new_tokens=5)
     model.task_dict = {"drawn": {"test": [{"image": "a.mp4"}, items()[0]]}}
-    with pytest.raises(VlmatchError, match="task 'drawn', item 0: str, wanted pictures alone"):
+    with pytest.raises(VlmatchError, match=r"task\.tasks=drawn, item 0: .*str"):
         model.generate_until([request("What?", {}, 0)])
-    with pytest.raises(VlmatchError, match="item 1: 2 x '<image>' for 1 pictures"):
+    with pytest.raises(VlmatchError, match=r"item 1: .*2 x '<image>' for 1 pictures"):
         model.generate_until([request("<image><image>What?", {}, 1)])
-    with pytest.raises(VlmatchError, match="asks in several rounds"):
+    with pytest.raises(VlmatchError, match="several rounds"):
         model.generate_until_multi_round([request("What?", {}, 0)])
 
 
@@ -189,7 +189,7 @@ def test_a_video_and_a_place_too_many_are_errors(vlm: VLM) -> None:
         (
             ConnectionError("no hub"),
             NotHereError,
-            r"task.tasks=gqa: the data can't be had \(no hub\); lmms-eval fetches",
+            r"task.tasks=gqa: .*\(no hub\).*HF_TOKEN",
         ),
         (KeyError("a bug"), KeyError, "a bug"),
     ],
@@ -244,7 +244,7 @@ def test_wrong_numbers_are_errors(vlm: VLM, tmp_path: Path, settings: dict[str, 
 
 @pytest.mark.skipif(importlib.util.find_spec("lmms_eval") is not None, reason="lmms-eval is installed")
 def test_without_lmms_eval_the_error_says_how_to_get_it(vlm: VLM, tmp_path: Path) -> None:
-    with pytest.raises(NotHereError, match="lmms-eval is not installed here; `make test-lmms`"):
+    with pytest.raises(NotHereError, match="lmms-eval is not installed; `make test-lmms`"):
         asked(vlm, tmp_path, tmp_path)
 
 

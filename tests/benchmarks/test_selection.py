@@ -56,7 +56,7 @@ def test_no_two_pictures_have_one_concept_or_caption(items: tuple[Item, ...]) ->
 
 @pytest.mark.parametrize("wanted", [{"items": 12, "of_category": 5}, {"items": 6, "of_category": 9}])
 def test_too_few_pictures_and_broken_groups_are_errors(items: tuple[Item, ...], wanted: dict[str, int]) -> None:
-    with pytest.raises(VlmatchError, match=r"benchmark.sources.clipart.items=\d+: \d+ pictures can be used"):
+    with pytest.raises(VlmatchError, match=r"benchmark.sources.clipart.items=\d+.* \d+ pictures"):
         selected(items, {"clipart": wanted}, 4, seed=0)
 
 
@@ -74,7 +74,7 @@ def test_groups_of_one_category_are_disjoint_and_leave_out_what_fills_none(items
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"groups": {"all": ["caption_gain"]}}, r"benchmark.groups.all=\['caption_gain'\]: choose of caption_choice"),
+        ({"groups": {"all": ["caption_gain"]}}, r"benchmark.groups.all=\['caption_gain'\].* caption_choice"),
         ({"groups": {"all": []}}, r"benchmark.groups.all=\[\]"),
         ({"group": 1}, "benchmark.group=1"),
         ({"hard_group": 1}, "benchmark.hard_group=1"),

@@ -144,24 +144,24 @@ def test_limits_models_and_benchmarks_do_not_mix(changed: Changed) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda plain: plain.pop("results"), "is no result file of lmms-eval, which has results, config, n-samples"),
-        (lambda plain: plain.update(results={"chartqa": {}}), "none of the public benchmarks, but chartqa; wanted one"),
+        (lambda plain: plain.pop("results"), "is no result file of lmms-eval.*results, config, n-samples"),
+        (lambda plain: plain.update(results={"chartqa": {}}), "the tasks chartqa; wanted .*gqa"),
         (
             lambda plain: plain["results"]["pope"].pop("pope_accuracy,none"),
-            "task 'pope' has no number as pope_accuracy,none; there are pope_f1_score,none",
+            "task 'pope' .*pope_accuracy,none.*pope_f1_score,none",
         ),
         (
             lambda plain: plain["results"]["gqa"].update({"exact_match,none": math.nan}),
-            "task 'gqa' has no number as exact_match,none",
+            "task 'gqa' .*exact_match,none",
         ),
         (
             lambda plain: plain["results"]["gqa"].update({"exact_match,none": 51.5}),
             "task 'gqa' has exact_match,none=51.5, wanted 0 to 1",
         ),
-        (lambda plain: plain.update({"n-samples": {}}), "doesn't say how many items of 'gqa' were asked"),
+        (lambda plain: plain.update({"n-samples": {}}), "n-samples of task 'gqa'"),
         (
             lambda plain: plain["n-samples"]["mme"].update(effective=8),
-            "8 of 12 items of 'mme' were asked, and its score is only defined over all",
+            "8 of 12 items of 'mme'.*without --limit",
         ),
         (lambda plain: plain["config"].update(limit=0.1), "has limit=0.1; wanted a whole number of items"),
     ],

@@ -54,10 +54,8 @@ def test_a_vlm_of_cached_features_is_given_its_encoder_and_asked(cli, trained: P
 @pytest.mark.skipif(not installed.args[0], reason="lmms-eval is installed")
 def test_without_lmms_eval_the_error_says_how_to_get_it(cli, tmp_path: Path) -> None:
     code, _, err = cli("task=public", f"task.run={tmp_path}")
-    assert (code, err) == (
-        2,
-        "vlmatch: lmms-eval is not installed here; `make test-lmms` sets up .venv-lmms with it\n",
-    )
+    assert code == 2
+    assert "lmms-eval is not installed; `make test-lmms`" in err
 
 
 def test_no_folder_is_an_error(cli) -> None:
@@ -69,7 +67,7 @@ def test_no_folder_is_an_error(cli) -> None:
 def test_a_limit_is_refused_where_a_score_is_only_defined_over_all_items(cli, tmp_path: Path) -> None:
     code, _, err = cli("task=public", f"task.run={tmp_path}", "task.limit=500", "task.tasks=[gqa,mme,pope]")
     assert code == 2
-    assert "task.limit=500: only over all items is there a score of mme; leave it out, or ask" in err
+    assert "task.limit=500: the score of mme" in err
     assert "'task.tasks=[gqa,pope]'" in err
 
 

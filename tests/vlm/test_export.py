@@ -217,14 +217,14 @@ def test_further_rows_are_the_mean_so_that_their_token_is_never_the_likeliest():
 @pytest.mark.parametrize(
     ("settings", "user_message"),
     [
-        ({"vision": "registers"}, "encoder 'registers' has 5 tokens in front of its patches .* leave out one"),
-        ({"vision": "convnext"}, r"encoder 'convnext' ends in a map \(convnext\)"),
-        ({"language": "phi"}, "no place for a PhiForCausalLM: .* output layer without bias"),
-        ({"language": "gemma2"}, "has other logits, by .*: LLaVA computes Gemma2ForCausalLM or the tower 'clip'"),
-        ({"what": "feature"}, "recipe.visual.what='feature': LLaVA's projector is fed all patches"),
-        ({"tokens": 2}, "the projector has 2 tokens a feature, which LLaVA's has not"),
-        ({"standardised": True}, "the projector has standardised input"),
-        ({"kind": "mlp2x_gelu_normalised"}, "the projector has a normalised output"),
+        ({"vision": "registers"}, "encoder 'registers' has 5 tokens"),
+        ({"vision": "convnext"}, "encoder 'convnext' ends in a map"),
+        ({"language": "phi"}, "PhiForCausalLM.*output layer without bias"),
+        ({"language": "gemma2"}, "logits differ .*Gemma2ForCausalLM or encoder 'clip'"),
+        ({"what": "feature"}, "what='feature'.*what=patches"),
+        ({"tokens": 2}, "2 tokens a feature.*tokens=1"),
+        ({"standardised": True}, "standardised input.*standardised=false"),
+        ({"kind": "mlp2x_gelu_normalised"}, "a normalised output.*kind=mlp2x_gelu"),
     ],
 )
 def test_what_llava_has_no_place_for_is_one_line_and_leaves_nothing(tmp_path, settings, user_message):
@@ -239,11 +239,11 @@ def test_other_towers_cached_features_and_a_folder_in_use_are_refused(tmp_path):
     vlm = made(tmp_path)
     (tmp_path / "llava").mkdir()
     (tmp_path / "llava" / "mine.txt").touch()
-    with pytest.raises(VlmatchError, match=r"task.to='.*llava' exists already; name a new folder"):
+    with pytest.raises(VlmatchError, match=r"task\.to='.*llava'"):
         export_llava(vlm, tmp_path / "llava")
     assert [path.name for path in (tmp_path / "llava").iterdir()] == ["mine.txt"]
     pixels = vlm_of(Pixels("pixels16", size=16), vlm.llm)
-    with pytest.raises(VlmatchError, match=r"encoder 'pixels16' is a Pixels, .* one that TransformersEncoder loads"):
+    with pytest.raises(VlmatchError, match=r"encoder 'pixels16' is a Pixels.*TransformersEncoder"):
         export_llava(pixels, tmp_path / "new")
-    with pytest.raises(VlmatchError, match=r"is fed cached features and holds no vision tower"):
+    with pytest.raises(VlmatchError, match=r"cached features.*recipe\.visual\.cached=false"):
         export_llava(VLM(vlm.llm, vlm.projector), tmp_path / "new")

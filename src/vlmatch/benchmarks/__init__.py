@@ -1,1 +1,1 @@
-"""Benchmarks: what a trained VLM knows of held-out pictures, by the likelihood that it gives to answers."""
+"""Benchmarks of trained VLMs: our own suite on held-out pictures, and public benchmarks by lmms-eval."""

@@ -1,7 +1,7 @@
-"""What likelihoods say of pictures: the credit that each picture earns for each text, were that text its own.
+"""From likelihoods to credits: how much each picture would earn with each text, if that text were its own.
 
-Each function maps log-likelihoods (pictures, texts) of one group to credits of the same shape. A picture's score is
-its credit for its own text, on the diagonal.
+Each function maps the log-likelihoods (pictures, texts) of one group to credits of the same shape. What a picture earns
+is its credit for its own text, on the diagonal.
 """
 
 import numpy as np
@@ -9,39 +9,42 @@ import numpy as np
 from vlmatch.benchmarks.measurement import Array
 
 TIE = 1e-4
-"""Nats within which two likelihoods are equal: a model that is blind must tie, whatever the rounding."""
+"""Likelihoods that differ by fewer nats are equal, so that a blind model ties in spite of rounding."""
 
 
 def above_prior(likelihoods: Array) -> Array:
-    """Each text's likelihood minus its mean under the other pictures (leave-one-out).
+    """Each text's likelihood minus the mean of its likelihoods under the other pictures (leave-one-out).
 
-    That is n / (n - 1) times the distance to the mean under all n, so a row's order is that of both.
+    This is n / (n - 1) times the difference to the mean under all n pictures, so both put the texts of a picture in
+    the same order.
     """
     n = len(likelihoods)
     return likelihoods - (likelihoods.sum(axis=0) - likelihoods) / (n - 1)
 
 
 def choice(likelihoods: Array) -> Array:
-    """Which text fits the picture: the greatest above its prior; ties share the credit.
+    """Credits of choosing a text for each picture: the text furthest above its prior gets 1; ties share it.
 
-    Each row of credits sums to 1, so over all assignments of pictures to texts the mean is exactly 1 / texts.
+    Each row sums to 1, so the mean over all assignments of pictures to texts is exactly 1 / texts: the chance.
     """
     return _shared(above_prior(likelihoods), axis=1)
 
 
 def retrieval(likelihoods: Array) -> Array:
-    """Which picture fits the text: the one that gives it the greatest likelihood; ties share the credit.
+    """Credits of choosing a picture for each text: the picture under which it is likeliest gets 1; ties share it.
 
-    Each column of credits sums to 1, so the exact chance is 1 / pictures. A text's prior is the same for all.
+    Each column sums to 1, so the exact chance is 1 / pictures. No prior is subtracted: a text's prior is the same for
+    all pictures.
     """
     return _shared(likelihoods, axis=0)
 
 
 def gain(likelihoods: Array, tokens: Array) -> Array:
-    """Nats a token that the picture adds to the text's mean under the other pictures; `tokens` has each text's number.
+    """Credits of a text's likelihood: how far it is above the mean under the other pictures, in nats a token.
 
-    Each column sums to 0, so the exact chance is 0.
+    tokens: the number of tokens of each text. Each column sums to 0, so the exact chance is 0.
     """
+
     return above_prior(likelihoods) / tokens
 
 

@@ -1,4 +1,4 @@
-"""Log-likelihoods of many candidate answers for each picture: what they share is computed once, the rest in one row."""
+"""Log-likelihoods of many candidate answers for each picture: all candidates of a picture are computed in one row."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,11 @@ from vlmatch.vlm.tokens import IMAGE
 
 @dataclass(frozen=True)
 class _Prompt:
-    """A question as the LLM reads it: `shared` begins with the picture's tokens; what is in front of it is cached."""
+    """A question as the LLM reads it.
+
+    cache: keys and values of the `cached` tokens in front of the picture; None if there are none. shared: the picture's
+    tokens and the text after them.
+    """
 
     cache: Any
     cached: int
@@ -24,11 +28,13 @@ class _Prompt:
 
 @dataclass(frozen=True)
 class _Packed:
-    """Candidates of b pictures, a row each, without their last tokens, which predict nothing that is asked.
+    """The candidates of b pictures, side by side in one row a picture, without their last tokens.
 
-    tokens, owners, depths (b, m): a token, the candidate that it belongs to (-1: padding), its place in there.
-    rows, places, answers (r,): which row's logits, at which place behind the shared part's last token (0: at it),
-    predict which token. candidates (r,): the candidate that it is of, counted over all rows.
+    tokens, owners, depths (b, m): each token, the number of its candidate in the row (-1: padding), and its place in
+    the candidate. The other four have one entry for each of the r tokens that are scored, (r,): the logits in row
+    `rows` at place `places` (0: the shared part's last token, k: the k-th token after it) predict the token `answers`,
+    which belongs to the candidate number `candidates`, counted over all rows.
+
     """
 
     tokens: Tensor
@@ -43,16 +49,16 @@ class _Packed:
 def log_likelihoods(
     vlm: VLM, visual: Tensor, prompt: Sequence[int], candidates: Sequence[Sequence[Sequence[int]]], batch_size: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Log-likelihoods in nats of the candidates of each picture, as (number of the picture, (c,) float64 on the CPU).
+    """Yield (number of the picture, log-likelihoods of its c candidates in nats, (c,) float64 on the CPU).
 
-    visual: n pictures, as `VLM.visual_tokens` wants them. prompt: token ids with `IMAGE` once. candidates: c token
-    sequences for each picture; each follows the prompt, and no end-of-text token is scored. Pictures come in the order
-    of their lengths. The model has to be in evaluation mode.
+    visual: n pictures, as `VLM.visual_tokens` takes them. prompt: token ids with `IMAGE` once. candidates: for each
+    picture, c token sequences that may follow the prompt; no end-of-text token is added. Pictures are yielded in the
+    order of the lengths of their rows. The model must be in evaluation mode.
 
-    A row is: prompt | candidate | candidate ... Each candidate sees the prompt and itself, by a 4-D mask, and its
-    positions count on from the prompt, so its likelihood is that of the prompt with this candidate alone.
+    A row is: prompt | candidate | candidate ... A 4-D attention mask lets each candidate see only the prompt and
+    itself, and its positions continue those of the prompt. So its likelihood is the one after the prompt alone.
 
-    Raises VlmatchError where an LLM with a sliding window does not see a whole row of prompt and candidate.
+    Raises VlmatchError if the LLM has a sliding window that is shorter than prompt and candidate.
     """
     device = vlm.causal_lm.get_input_embeddings().weight.device
     read = _read(vlm, prompt, device)
@@ -69,7 +75,7 @@ def log_likelihoods(
 
 @torch.inference_mode()
 def _read(vlm: VLM, prompt: Sequence[int], device: torch.device) -> _Prompt:
-    """Cut the prompt at its picture, and compute keys and values of what is in front of it."""
+    """Cut the prompt at its picture, and compute the keys and values of the text in front of the picture."""
     at = list(prompt).index(IMAGE)
     shared = (*[IMAGE] * vlm.tokens_per_image, *prompt[at + 1 :])
     if at == 0:
@@ -79,7 +85,7 @@ def _read(vlm: VLM, prompt: Sequence[int], device: torch.device) -> _Prompt:
 
 
 def _pack(candidates: Sequence[Sequence[Sequence[int]]], device: torch.device) -> _Packed:
-    """Lay the candidates of each picture side by side."""
+    """Put the candidates of each picture side by side."""
     fed: list[list[tuple[int, int, int]]] = []
     read: list[tuple[int, int, int, int]] = []
     total = 0
@@ -100,13 +106,13 @@ def _pack(candidates: Sequence[Sequence[Sequence[int]]], device: torch.device) -
 
 @torch.inference_mode()
 def _scored(vlm: VLM, prompt: _Prompt, packed: _Packed, visual: Tensor, n_candidates: int) -> Tensor:
-    """The log-likelihood of each candidate of a batch, (n_candidates,) float64."""
+    """The log-likelihoods of all candidates of a batch, (n_candidates,) float64."""
     b, m = packed.tokens.shape
     s = len(prompt.shared)
     shared = torch.tensor(prompt.shared, device=visual.device)
     embedded = vlm.embed(torch.cat([shared.expand(b, s), packed.tokens], dim=1), visual)
     steps = torch.arange(s, device=visual.device).expand(b, s)
-    cache = copy.deepcopy(prompt.cache)  # the LLM appends to the one that it is given
+    cache = copy.deepcopy(prompt.cache)  # the LLM appends to the cache that it is given
     if cache is not None:
         cache.batch_repeat_interleave(b)
     output = vlm.causal_lm(
@@ -125,7 +131,11 @@ def _scored(vlm: VLM, prompt: _Prompt, packed: _Packed, visual: Tensor, n_candid
 
 
 def _mask(owners: Tensor, prompt: _Prompt, dtype: torch.dtype) -> Tensor:
-    """What each token sees, as what is added to attention: (b, 1, s + m, cached + s + m), 0 or the least number."""
+    """The mask that is added to attention, (b, 1, s + m, cached + s + m): 0 where a token sees, else the least number.
+
+    s: the number of tokens of the shared part. m: that of the candidates.
+    """
+
     b, m = owners.shape
     s, cached = len(prompt.shared), prompt.cached
     unseen = torch.ones(s + m, s + m, dtype=torch.bool, device=owners.device).triu(1).repeat(b, 1, 1)
@@ -140,6 +150,6 @@ def _check_window(vlm: VLM, prompt: _Prompt, longest: int) -> None:
     length = prompt.cached + len(prompt.shared) + longest
     if window is not None and length > window:
         raise VlmatchError(
-            f"llm '{vlm.llm.name}': prompt, picture and answer have {length} tokens, and it sees {window} back "
-            "(sliding_window); give a recipe with fewer visual tokens, or another LLM"
+            f"llm '{vlm.llm.name}' looks back over {window} tokens (sliding_window), but prompt, picture and answer "
+            f"have {length}; give a recipe with fewer visual tokens, or another LLM"
         )

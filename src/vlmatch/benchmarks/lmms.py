@@ -1,4 +1,4 @@
-"""Public benchmarks by lmms-eval, in this process, with a VLM in memory."""
+"""Public benchmarks by lmms-eval, run in this process on a VLM in memory."""
 
 import json
 from argparse import Namespace
@@ -26,13 +26,14 @@ def evaluate_public(
     max_new_tokens: int = 128,
     own_tasks: Path | None = None,
 ) -> dict[str, Any]:
-    """Ask `tasks` of lmms-eval and return its results, the plain values that `write` writes.
+    """Run the benchmarks `tasks` of lmms-eval and return its results as plain values, for `write_results`.
 
-    about: what tells this VLM apart; it stands in the results as the model's arguments. template, pad: of the
-    conversations and pictures that it was trained on. folder: for what tasks write themselves. limit: items a task;
-    None: all. own_tasks: a folder with yamls of other tasks, from which alone they are then taken, without network.
+    about: describes this VLM; the results hold it as the model's arguments. template, pad: the template of the
+    conversations and the colour of the squares that the VLM was trained with. folder: where tasks write files of their
+    own. limit: how many items of each task; None: all. own_tasks: a folder with yamls of your own tasks; tasks are then
+    only looked for there, and the network is not used.
 
-    Raises VlmatchError on a wrong argument, NotHereError where lmms-eval or a task's data can't be had.
+    Raises VlmatchError on a wrong argument, NotHereError if lmms-eval is not installed or a task's data can't be had.
     """
     _check(limit, batch_size, max_new_tokens)
     require_lmms_eval()
@@ -45,7 +46,7 @@ def evaluate_public(
 
     from vlmatch.benchmarks.lmms_model import VlmatchModel
 
-    logger.disable("lmms_eval")  # a line for each of some thousand tasks
+    logger.disable("lmms_eval")  # it logs a line for each of some thousand tasks
     model = VlmatchModel(vlm, template=template, pad=pad, batch_size=batch_size, max_new_tokens=max_new_tokens)
     manager = TaskManager(
         include_path=None if own_tasks is None else str(own_tasks),
@@ -53,7 +54,7 @@ def evaluate_public(
         model_name="vlmatch",
     )
     if unknown := [task for task in tasks if task not in manager.all_tasks]:
-        raise VlmatchError(f"task.tasks: '{unknown[0]}' is no task of lmms-eval; `lmms-eval tasks` lists them")
+        raise VlmatchError(f"task.tasks={unknown[0]}: lmms-eval has no such task; `lmms-eval tasks` lists them")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         found = simple_evaluate(
@@ -71,8 +72,8 @@ def evaluate_public(
     return dict(found)
 
 
-def write(results: Mapping[str, Any], path: Path) -> None:
-    """Write results as lmms-eval writes them, in one step; `task=import` reads them."""
+def write_results(results: Mapping[str, Any], path: Path) -> None:
+    """Write results in the format of lmms-eval's own files, atomically; `task=import` reads them."""
     from lmms_eval.utils import handle_non_serializable
 
     with renamed(path) as temporary:
@@ -80,27 +81,27 @@ def write(results: Mapping[str, Any], path: Path) -> None:
 
 
 def require_lmms_eval() -> None:
-    """Raise NotHereError unless lmms-eval is installed; it has a lock of its own, beside the project's."""
+    """Raise NotHereError unless lmms-eval is installed; `make test-lmms` installs it beside the project's packages."""
     if find_spec("lmms_eval") is None:
-        raise NotHereError("lmms-eval is not installed here; `make test-lmms` sets up .venv-lmms with it")
+        raise NotHereError("lmms-eval is not installed; `make test-lmms` makes an environment with it, .venv-lmms")
 
 
 def _not_here(tasks: Sequence[str], error: Any) -> BaseException:
-    """What a failure to get data, tried several times, means to a user; any other failure stays what it was."""
+    """The error for a user if data could not be had, after several attempts; any other error as it was."""
     cause: BaseException = error if isinstance(error, OSError) else error.last_attempt.exception()
-    if not isinstance(cause, OSError):  # as the hub's errors and those of datasets are
+    if not isinstance(cause, OSError):  # the hub's errors and those of `datasets` are OSErrors
         return cause
     return NotHereError(
-        f"task.tasks={','.join(tasks)}: the data can't be had ({one_line(cause)[:200]}); lmms-eval fetches them from "
-        "the Hugging Face hub, logged in (HF_TOKEN)"
+        f"task.tasks={','.join(tasks)}: the data can't be had ({one_line(cause)[:200]}); lmms-eval downloads them from "
+        "the Hugging Face hub, where some need a login: set HF_TOKEN"
     )
 
 
 def _check(limit: object, batch_size: int, max_new_tokens: int) -> None:
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise VlmatchError(
-            f"task.limit={limit}; wanted a whole number of items a task, or null for all. Of a share, lmms-eval takes "
-            "what it is of the first task for all others too"
+            f"task.limit={limit}; wanted a whole number of items a task, or null for all. A share is refused because "
+            "lmms-eval computes the number of items from the first task and uses it for all"
         )
     for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
         if value < 1:

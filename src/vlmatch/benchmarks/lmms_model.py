@@ -1,4 +1,4 @@
-"""A VLM as a model of lmms-eval, in this process: any encoder and any projector, asked in batches."""
+"""A VLM as a model of lmms-eval, in this process: with any encoder and any projector, in batches."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -19,15 +19,15 @@ from vlmatch.vlm.tokens import IGNORED, PLACE, Tokenised, expanded
 from vlmatch.vlm.training_data import Sample
 
 TEMPLATES = ("vicuna_v1", "chat")  # 'plain' has no place for a question
-OWN = ("until", "image_aspect_ratio")  # generation options that are not transformers'; encoders do their own resizing
+NOT_OF_GENERATE = ("until", "image_aspect_ratio")  # options that transformers' generate doesn't have; encoders resize
 
 
 class VlmatchModel(lmms):
-    """Answers lmms-eval's requests with a VLM that has its encoder.
+    """Answers lmms-eval's requests with a VLM.
 
-    template, pad: of the conversations and pictures that the VLM was trained on (`LlavaJson`). max_new_tokens: where a
-    task doesn't say.
-    Raises VlmatchError where the VLM can't see, or the template can't ask.
+    template, pad: the template of the conversations and the colour of the squares that the VLM was trained with
+    (`LlavaJson`). max_new_tokens: for tasks that don't set it.
+    Raises VlmatchError if the VLM has no encoder, or if the template has no questions.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class VlmatchModel(lmms):
     ) -> None:
         super().__init__()
         if vlm.visual is None:
-            raise VlmatchError("this VLM is fed cached features and can't see new pictures; give it its encoder")
+            raise VlmatchError("this VLM has cached features and no encoder, so it can't see pictures; add its encoder")
         if template not in TEMPLATES:
-            raise VlmatchError(f"template='{template}' can't ask questions; choose one of {', '.join(TEMPLATES)}")
+            raise VlmatchError(f"template='{template}' has no questions; choose one of {', '.join(TEMPLATES)}")
         self.vlm = vlm.eval()
         self.encoder = vlm.visual.encoder
         self.conversations = Conversations(template, vlm.tokenizer)
@@ -46,9 +46,11 @@ class VlmatchModel(lmms):
         self.max_new_tokens = max_new_tokens
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
-        """Answers to (question, generation options, pictures of a document, its number, task, split), in their order.
+        """The generated answers, in the order of the requests.
 
-        Greedy, unless the options say `do_sample: true` or, saying nothing of it, a temperature above 0.
+        A request has (question, generation options, function that gives a document's pictures, the document's number,
+        task, split). Decoding is greedy unless the options have `do_sample: true`, or no `do_sample` and a temperature
+        above 0.
         """
         answers = [""] * len(requests)
         for numbers in self._batches(requests):
@@ -68,11 +70,12 @@ class VlmatchModel(lmms):
 
     @torch.inference_mode()
     def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
-        """Of (question, answer, pictures of a document, its number, task, split): loss, and whether greedy gives it.
+        """For each request, the loss of an answer, and whether greedy decoding would give it.
 
+        A request has (question, answer, function that gives a document's pictures, the document's number, task, split).
         The loss is the negative log-likelihood, in nats, summed over the answer and the token that ends it. lmms-eval
-        calls it a likelihood and takes the smallest for the model's choice. Each pair comes in a `GenerationResult`,
-        since lmms-eval 0.7 makes a string of anything else.
+        calls it a likelihood and takes the answer with the smallest as the model's choice. Each pair is wrapped in a
+        `GenerationResult`, because lmms-eval 0.7 turns anything else into a string.
         """
         found: list[Any] = [None] * len(requests)
         for numbers in self._batches(requests):
@@ -82,9 +85,9 @@ class VlmatchModel(lmms):
         return found
 
     def generate_until_multi_round(self, requests: Sequence[Any]) -> list[str]:
-        """Always raises: a task of several rounds is none of those that this is for."""
+        """Raise VlmatchError: tasks of several rounds are not supported."""
         raise VlmatchError(
-            f"task '{requests[0].task_name}' asks in several rounds, which vlmatch doesn't; leave it out"
+            f"task.tasks={requests[0].task_name} asks in several rounds, which vlmatch does not support; leave it out"
         )
 
     def _likelihood(self, asked: Sequence[tuple[Any, ...]]) -> tuple[Tensor, Tensor]:
@@ -103,7 +106,7 @@ class VlmatchModel(lmms):
         return losses.reshape(targets.shape).sum(dim=1), greedy
 
     def _batches(self, requests: Sequence[Any]) -> Iterator[list[int]]:
-        """Numbers of requests with equal options, the longest first, so that too large a batch shows at once."""
+        """The requests' numbers, in batches of equal options, the longest first: a batch too large fails at once."""
         from rich.progress import Progress
 
         def options(number: int) -> str:
@@ -121,14 +124,20 @@ class VlmatchModel(lmms):
                     progress.advance(bar, len(numbers))
 
     def _asked(self, question: str, to_visual: Any, document: int, task: str, split: str) -> tuple[str, list[Any]]:
-        """The question with a place for each of its pictures, and these."""
+        """The question with one '<image>' for each of its pictures, and the pictures."""
         pictures = list(to_visual(self.task_dict[task][split][document]) or [])
         for picture in pictures:
             if not isinstance(picture, Image.Image):
-                raise VlmatchError(f"task '{task}', item {document}: {type(picture).__name__}, wanted pictures alone")
+                raise VlmatchError(
+                    f"task.tasks={task}, item {document}: it has a {type(picture).__name__}; wanted only pictures, so "
+                    "leave the task out"
+                )
         places = question.count(PLACE)
         if places not in (0, len(pictures)):
-            raise VlmatchError(f"task '{task}', item {document}: {places} x '{PLACE}' for {len(pictures)} pictures")
+            raise VlmatchError(
+                f"task.tasks={task}, item {document}: its question has {places} x '{PLACE}' for {len(pictures)} "
+                "pictures; wanted one each, or none, so leave the task out"
+            )
         in_front = "" if places else " ".join([PLACE] * len(pictures)) + "\n"
         return (in_front + question).strip(), pictures
 
@@ -151,14 +160,15 @@ class VlmatchModel(lmms):
 
 
 def sampling(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's generation options as transformers' generate takes them; one that it doesn't know, it refuses."""
-    known = {key: value for key, value in options.items() if key not in OWN and value is not None}
+    """A task's generation options as arguments of transformers' generate, which refuses those that it doesn't know."""
+    known = {key: value for key, value in options.items() if key not in NOT_OF_GENERATE and value is not None}
     if not known.get("do_sample", known.get("temperature", 0) > 0):
         return {key: value for key, value in known.items() if key not in ("do_sample", "temperature", "top_p", "top_k")}
     return {**known, "do_sample": True}
 
 
 def until(text: str, stops: str | Sequence[str] | None) -> str:
-    """A text up to the first of the stops in it."""
+    """The text up to the first of the `stops` in it."""
+
     wanted = [stops] if isinstance(stops, str) else stops or []
     return text[: min((text.index(stop) for stop in wanted if stop and stop in text), default=len(text))]

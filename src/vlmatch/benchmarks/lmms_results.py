@@ -1,4 +1,4 @@
-"""Result files of lmms-eval: the public benchmarks in them, as scores from 0 to 1."""
+"""Result files of lmms-eval: reads their public benchmarks, as scores from 0 to 1."""
 
 import csv
 import json
@@ -13,16 +13,16 @@ from vlmatch.errors import VlmatchError, one_line
 from vlmatch.results import Benchmark
 
 TABLE = Path(__file__).with_name("lmms_tasks.csv")
-VERSION = 1  # of the table: raise it with any change that gives other scores of the same file
+VERSION = 1  # of the table: raise it with any change that gives another score from the same file
 
 
 @dataclass(frozen=True)
 class PublicTask:
-    """How lmms-eval names a benchmark, and what of its figures is the score.
+    """A benchmark's name in lmms-eval, and which of its figures is the score.
 
-    metric: with the filter, as in the file. perfect: the figure of a model that is always right. chance: of a score
-    from 0 to 1, what guessing gives. items: independent answers that the metric is of, when all are asked.
-    whole: whether the metric is only defined over all of them.
+    metric: the metric and its filter, as in the file. perfect: its value for a model that is always right; the score is
+    the value divided by it. chance: the score of guessing. items: how many independent answers the metric is computed
+    from when all are asked. whole: whether the metric is only defined over all items.
     """
 
     benchmark: str
@@ -36,7 +36,11 @@ class PublicTask:
 
 @dataclass(frozen=True)
 class ResultFile:
-    """What one file says. limit: items a task, None: all. model: its arguments. skipped: tasks without a benchmark."""
+    """The contents of one file.
+
+    skipped: tasks that are none of our public benchmarks. limit: items a task; None: all. model: the arguments of the
+    model. version: of lmms-eval.
+    """
 
     path: Path
     benchmarks: Mapping[str, Benchmark]
@@ -48,7 +52,7 @@ class ResultFile:
 
 @cache
 def public_tasks() -> dict[str, PublicTask]:
-    """The table of benchmarks, by lmms-eval's names of their tasks."""
+    """The table of public benchmarks, by lmms-eval's names of their tasks."""
     with TABLE.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {
@@ -66,10 +70,10 @@ def public_tasks() -> dict[str, PublicTask]:
 
 
 def read_result_file(path: Path) -> ResultFile:
-    """Read a file that lmms-eval 0.5 to 0.7 wrote.
+    """Read a result file of lmms-eval 0.5 to 0.7.
 
-    Raises VlmatchError on one that is none, has no public benchmark, lacks a benchmark's metric, or has a limit where
-    there can be none.
+    Raises VlmatchError if the file is no result file, has no public benchmark or lacks a benchmark's metric, or if it
+    has a limit and a benchmark that is only defined over all items.
     """
     plain = _plain(path)
     config = plain["config"]
@@ -78,7 +82,7 @@ def read_result_file(path: Path) -> ResultFile:
     skipped = tuple(sorted(set(plain["results"]) - set(known)))
     if not known:
         raise VlmatchError(
-            f"'{path}' has none of the public benchmarks, but {', '.join(skipped) or 'nothing'}; wanted one or more of "
+            f"'{path}' has the tasks {', '.join(skipped) or '(none)'}; wanted one or more of the public benchmarks "
             f"{', '.join(public_tasks())}"
         )
     return ResultFile(
@@ -92,20 +96,22 @@ def read_result_file(path: Path) -> ResultFile:
 
 
 def require_whole(tasks: Sequence[str], limit: int | None) -> None:
-    """Refuse a limit for tasks whose score is only defined over all items: VlmatchError that names the others."""
+    """Raise VlmatchError if there is a limit and a task whose score is only defined over all items."""
     whole = [task for task in tasks if task in public_tasks() and public_tasks()[task].whole]
     if limit is not None and whole:
         others = [task for task in tasks if task not in whole]
-        alone = f", or ask the others alone: 'task.tasks=[{','.join(others)}]'" if others else ""
+        alone = f", or run only the others: 'task.tasks=[{','.join(others)}]'" if others else ""
         raise VlmatchError(
-            f"task.limit={limit}: only over all items is there a score of {' and '.join(whole)}; leave it out{alone}"
+            f"task.limit={limit}: the score of {' and '.join(whole)} is only defined over all items; leave the limit "
+            f"out{alone}"
         )
 
 
 def standard_error(score: float, items: int) -> float:
-    """The largest standard error that a mean of n scores between 0 and 1 can have: sqrt(p (1 - p) / n).
+    """The largest standard error that the mean of n scores from 0 to 1 can have: sqrt(p (1 - p) / n).
 
-    It is the binomial one where each item is right or wrong (Bhatia and Davis, 2000, for scores between).
+    If each item is right or wrong, it is the binomial standard error. For scores between 0 and 1 it is an upper bound
+    (Bhatia and Davis, 2000).
     """
     return math.sqrt(score * (1 - score) / items)
 
@@ -118,8 +124,8 @@ def _plain(path: Path) -> dict[str, Any]:
     wanted = ("results", "config", "n-samples")
     if not isinstance(plain, dict) or any(not isinstance(plain.get(key), dict) for key in wanted):
         raise VlmatchError(
-            f"'{path}' is no result file of lmms-eval, which has {', '.join(wanted)}; its *_results.json is one, its "
-            "*_samples_*.jsonl are not"
+            f"'{path}' is no result file of lmms-eval: it lacks some of {', '.join(wanted)}; give a *_results.json, "
+            "not a *_samples_*.jsonl"
         )
     return plain
 
@@ -131,8 +137,8 @@ def _limit(path: Path, limit: Any) -> int | None:
         limit = int(limit)
     if not isinstance(limit, int) or limit < 1:
         raise VlmatchError(
-            f"'{path}' has limit={limit}; wanted a whole number of items: of a share, lmms-eval takes what it is "
-            "of the first task for all others too"
+            f"'{path}' has limit={limit}; wanted a whole number of items. For a share, lmms-eval computes the number "
+            "of items from the first task and uses it for all"
         )
     return limit
 
@@ -142,17 +148,22 @@ def _benchmark(path: Path, task: PublicTask, plain: Mapping[str, Any]) -> Benchm
     value = figures.get(task.metric)
     if not _is_number(value):
         there = ", ".join(sorted(key for key in figures if "," in key and "_stderr" not in key))
-        raise VlmatchError(f"'{path}': task '{task.task}' has no number as {task.metric}; there are {there or 'none'}")
+        raise VlmatchError(
+            f"'{path}': task '{task.task}' has no number under {task.metric}, but {there or 'nothing'}; evaluate it "
+            "with lmms-eval 0.5 to 0.7"
+        )
     score = value / task.perfect
     if not 0 <= score <= 1:
         raise VlmatchError(f"'{path}': task '{task.task}' has {task.metric}={value}, wanted 0 to {task.perfect:g}")
     items = plain["n-samples"].get(task.task, {})
     asked, there_are = items.get("effective"), items.get("original")
     if not _is_number(asked) or not _is_number(there_are) or asked < 1:
-        raise VlmatchError(f"'{path}' doesn't say how many items of '{task.task}' were asked (n-samples)")
+        raise VlmatchError(
+            f"'{path}': n-samples of task '{task.task}' is {items}; wanted numbers 'effective' and 'original'"
+        )
     if task.whole and asked < there_are:
         raise VlmatchError(
-            f"'{path}': {asked} of {there_are} items of '{task.task}' were asked, and its score is only defined over "
+            f"'{path}': {asked} of {there_are} items of '{task.task}' were asked, but its score is only defined over "
             "all; evaluate it without --limit"
         )
     n = min(int(asked), task.items)

@@ -1,4 +1,4 @@
-"""Scores with their standard errors: of a benchmark, of groups of benchmarks, and the mean over groups."""
+"""Scores and their standard errors: of one benchmark, of a group of benchmarks, and the mean over groups."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,13 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ItemCredits:
-    """What m items earned in one benchmark, one entry an item in each array.
+    """What m items earned in one benchmark; each array has one entry for each item.
 
-    items: their numbers among the measured ones. credit: what each earned. shuffled: what it earned with the next
-    picture of its group in place of its own. clusters: items whose credits depend on each other have one number.
-    sources: where each comes from. strata: the score is the mean over all items, by strata of a fixed size (sources);
-    `balanced`: it is the mean over the strata's means (categories). chance: what guessing earns, exactly.
+    items: the items' numbers among all measured items. credit: what each earned. shuffled: what it earned with the
+    next picture of its group in place of its own. clusters: items whose credits depend on each other share a number.
+    sources: the source of each item. strata: the stratum of each item; items were drawn within strata. balanced: the
+    score is the mean over the strata's means; else it is the mean over all items. chance: the expected score of
+    guessing, exactly.
     """
 
     items: Numbers
@@ -43,14 +44,15 @@ class ItemCredits:
 
     @property
     def score_shuffled(self) -> float:
-        """The mean credit with shuffled pictures."""
+        """The score with shuffled pictures."""
         return float(self._weights() @ self.shuffled)
 
     def by_source(self) -> dict[str, "ItemCredits"]:
-        """The same of each source that has two clusters or more in it; balanced over categories with two items there.
+        """The credits of each source that has at least two clusters.
 
-        The chance is that of the whole; with `balanced` it is exact for the whole alone, whose categories are those
-        that the model chose from.
+        If `balanced`, strata with one item of the source are left out. Each source gets the chance of the whole. For
+        `balanced` credits that chance is exact for the whole alone, because the model chose from the categories of all
+        sources.
         """
         found = {}
         for source in np.unique(self.sources):
@@ -63,10 +65,10 @@ class ItemCredits:
         return found
 
     def influence(self) -> Array:
-        """How far each item moves the score, (m,): its weight times its distance from the mean of its stratum.
+        """How far each item moves the score, (m,): its weight times its difference from the mean of its stratum.
 
-        The number of clusters g in a stratum corrects by g / (g - 1) in the variance. Where a stratum has one cluster,
-        all are taken as one.
+        The variance is corrected by g / (g - 1), where g is the number of clusters in the stratum. If any stratum has
+        only one cluster, all items are taken as one stratum.
         """
         strata = self.strata
         if min(len(np.unique(self.clusters[strata == name])) for name in np.unique(strata)) < 2:
@@ -93,10 +95,11 @@ class ItemCredits:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a suite found of one VLM.
+    """The scores of one VLM in all benchmarks of a suite.
 
-    composition: the benchmarks of each group of the mean. likelihoods: what all of it follows from, log-likelihoods in
-    nats of 'captions' (n, n) and of 'categories' (n, k) by picture, NaN where they were not asked.
+    credits: by benchmark. composition: the benchmarks of each group; the mean is over groups. likelihoods: the
+    log-likelihoods in nats from which all scores follow, of 'captions' (n, n) and 'categories' (n, k) under each of n
+    pictures; NaN where they were not asked.
     """
 
     suite: results.SuiteId
@@ -106,12 +109,13 @@ class Measurement:
 
     @cached_property
     def benchmarks(self) -> dict[str, results.Benchmark]:
-        """Each benchmark as it is reported."""
+        """Each benchmark as a result stores it."""
         return {name: _described(credits) for name, credits in self.credits.items()}
 
     @cached_property
     def groups(self) -> dict[str, results.Group]:
-        """Each group's mean of (score - chance) / (1 - chance): 0 is chance, 1 is perfect."""
+        """Each group's mean of (score - chance) / (1 - chance) over its benchmarks: 0 is chance, 1 is perfect."""
+
         return {
             group: results.Group(**asdict(self._combined(self._weighted(parts))), of=tuple(parts))
             for group, parts in self.composition.items()
@@ -119,14 +123,14 @@ class Measurement:
 
     @cached_property
     def mean(self) -> results.Estimate:
-        """The truth: the mean over groups."""
+        """The mean over groups; the truth is this mean over seeds."""
         n = len(self.composition)
         return self._combined(
             [(b / n, name) for parts in self.composition.values() for b, name in self._weighted(parts)]
         )
 
     def keep(self, path: Path) -> None:
-        """Write the likelihoods to an .npz in one step, in float32."""
+        """Write the likelihoods to an .npz, in float32, atomically."""
         with renamed(path) as temporary, temporary.open("wb") as file:
             captions, categories = (self.likelihoods[name].astype(np.float32) for name in ("captions", "categories"))
             np.savez_compressed(file, captions=captions, categories=categories)
@@ -141,7 +145,7 @@ class Measurement:
         }
 
     def _weighted(self, parts: Sequence[str]) -> list[tuple[float, str]]:
-        """By how much a group's score moves with the score of each of its benchmarks."""
+        """The weight of each benchmark's score in the score of their group."""
         return [(1 / (len(parts) * (1 - self.credits[name].chance)), name) for name in parts]
 
     def _combined(self, weighted: Sequence[tuple[float, str]]) -> results.Estimate:
@@ -150,12 +154,14 @@ class Measurement:
 
 
 def standard_error(parts: Sequence[tuple[float, ItemCredits]]) -> float:
-    """The standard error of a weighted sum of scores, over items as they were drawn, by the delta method.
+    """The standard error of a weighted sum of scores, over the drawing of items, by the delta method.
 
-    Each item moves the sum by its influence in all benchmarks together. Influences of items that are in one cluster of
-    any of the benchmarks may be dependent, and their products are summed: the sandwich estimator with several
-    clusterings (Cameron, Gelbach and Miller, 2011). For one benchmark it is the standard error of the groups' means.
+    An item's influence on the sum is its influence in all benchmarks together. Items that share a cluster in any
+    benchmark may depend on each other, so the products of their influences are summed: the sandwich estimator with
+    several clusterings (Cameron, Gelbach and Miller, 2011). For one benchmark, this is the standard error of the mean
+    over its clusters.
     """
+
     n = 1 + max(int(credits.items.max()) for _, credits in parts)
     moved = np.zeros(n)
     related = np.eye(n, dtype=bool)

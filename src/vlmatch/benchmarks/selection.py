@@ -1,4 +1,4 @@
-"""Which held-out pictures are measured, and which of them are each other's alternatives; all drawn by a seed."""
+"""The held-out pictures that a VLM is measured on, and the groups in which they are each other's alternatives."""
 
 import hashlib
 from collections import Counter
@@ -12,13 +12,16 @@ from vlmatch.probes.items import Item
 def selected(
     items: Iterable[Item], sources: Mapping[str, Mapping[str, int]], group: int, seed: int
 ) -> tuple[Item, ...]:
-    """Some items of each source, no two of all with one concept or caption, a `group` of one source after the other.
+    """Items drawn from each source, in groups: each `group` items in a row are of one source.
 
-    sources: by source, how many `items` of it are taken, a multiple of `group`, and how many of one category at most.
-    Items are gone through in the order of a hash of seed and id, so that the order in which they are given, and what
-    is not chosen, change nothing. Sources alternate by their sizes, so that every beginning is about as mixed as all.
+    sources: for each source, `items`: how many to draw, a multiple of `group`; and `of_category`: how many of one
+    category at most. No two drawn items share a concept or a caption.
 
-    Raises VlmatchError where a source has too few.
+    Items are tried in the order of a hash of seed and id, so the selection does not depend on the order in which they
+    are given, nor on items that are not drawn. The sources' groups are interleaved, so that the first part of the
+    selection has about the same mixture of sources as the whole.
+
+    Raises VlmatchError if a source has too few items.
     """
     ordered = sorted(items, key=lambda item: _digest(f"{seed} {item.id}"))
     taken: set[str] = set()
@@ -27,8 +30,9 @@ def selected(
         found = _of_source([item for item in ordered if item.source == source], taken, **wanted)
         if len(found) < wanted["items"] or wanted["items"] % group:
             raise VlmatchError(
-                f"benchmark.sources.{source}.items={wanted['items']}: {len(found)} pictures can be used, and "
-                f"a multiple of group={group} is wanted; give fewer, or raise of_category={wanted['of_category']}"
+                f"benchmark.sources.{source}.items={wanted['items']}; wanted a multiple of benchmark.group={group}, "
+                f"and no more than the {len(found)} pictures that can be used; give fewer, or a larger "
+                f"benchmark.sources.{source}.of_category (now {wanted['of_category']})"
             )
         cut = [found[i : i + group] for i in range(0, len(found), group)]
         groups += [((i + 0.5) / len(cut), source, part) for i, part in enumerate(cut)]
@@ -36,14 +40,14 @@ def selected(
 
 
 def groups_of(n: int, group: int) -> list[list[int]]:
-    """The groups of n selected items, by their numbers: each so many in a row."""
+    """The groups of n selected items, by number: each `group` in a row are one group."""
     return [list(range(start, start + group)) for start in range(0, n, group)]
 
 
 def same_category(items: Sequence[Item], group: int) -> list[list[int]]:
-    """Groups of items of one source and one category, in the order of their first items.
+    """Groups of items of one source and one category, by number, in the order of their first items.
 
-    What does not fill a group is left out, and so are items without a category.
+    Items that don't fill a group, and items without a category, are left out.
     """
     kinds: dict[tuple[str, str], list[int]] = {}
     for number, item in enumerate(items):
@@ -58,7 +62,8 @@ def same_category(items: Sequence[Item], group: int) -> list[list[int]]:
 
 
 def _of_source(ordered: Sequence[Item], taken: set[str], items: int, of_category: int) -> list[Item]:
-    """The first so many that are new; their names are added to `taken`."""
+    """The first `items` whose concept and caption are new; both are added to `taken`."""
+
     found: list[Item] = []
     categories: Counter[str | None] = Counter()
     for item in ordered:

@@ -1,4 +1,4 @@
-"""The suite of benchmarks that a VLM trained by the embedded recipe is measured with, on pictures it has not seen."""
+"""The suite of benchmarks on held-out pictures, which measures VLMs of the embedded recipe."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,14 +25,15 @@ from vlmatch.vlm.model import VLM
 from vlmatch.vlm.tokens import encode
 
 CHOICES = ("caption_choice", "caption_choice_hard", "category", "retrieval")
-"""Benchmarks with a chance; caption_gain, in nats, is in no group."""
+"""The benchmarks that groups may have: those with a chance. caption_gain is in nats, and in no group."""
 
 
 @dataclass(frozen=True)
 class QuestionPlan:
-    """What is asked: groups of items by their numbers, and the categories to choose from.
+    """Which questions are asked about which items.
 
-    groups: of random pictures. hard: of one source and category each.
+    groups: groups of pictures of one source, by number. hard: groups of pictures of one source and one category.
+    categories: those to choose from.
     """
 
     groups: list[list[int]]
@@ -41,12 +42,12 @@ class QuestionPlan:
 
     @property
     def pictures(self) -> list[int]:
-        """The pictures of `groups`, which are also asked for their categories."""
+        """The pictures of `groups`; the VLM is also asked for their categories."""
         return [number for group in self.groups for number in group]
 
     @property
     def captions(self) -> dict[int, list[int]]:
-        """By picture, whose captions are asked under it."""
+        """By picture, the pictures whose captions are scored under it."""
         wanted: dict[int, set[int]] = {}
         for group in (*self.groups, *self.hard):
             for picture in group:
@@ -58,22 +59,26 @@ class QuestionPlan:
 class BenchmarkSuite(Buildable):
     """Benchmarks scored by the likelihood of answers, over groups of pictures of one source.
 
-    caption_choice: which of the group's captions fits the picture, the captions' priors subtracted.
-    caption_choice_hard: the same among pictures of one category.
-    retrieval: which of the group's pictures fits the caption.
-    caption_gain: nats a token that a caption gains over its mean under the group's other pictures; chance is 0.
-    category: which of the training data's categories the picture has, each one's mean under all other pictures
-    subtracted. The score is the mean over categories of the part that was recognised (balanced accuracy): with the
-    plain one, chance depends on how often a model gives which answer; with this it is exactly 1 / categories over all
-    assignments of pictures to categories. Categories of fewer than two of the pictures are not asked.
+    - caption_choice: which of the group's captions fits the picture; each caption's prior is subtracted.
+    - caption_choice_hard: the same, in groups of pictures of one category.
+    - retrieval: which of the group's pictures fits the caption.
+    - caption_gain: by how many nats a token a caption is likelier than its mean under the group's other pictures.
+      Chance is 0.
+    - category: which of the training data's categories the picture has; each category's mean under all other pictures
+      is subtracted. The score is balanced accuracy: the mean, over categories, of the part that was recognised. The
+      chance of plain accuracy depends on how often a model gives which answer. The chance of balanced accuracy is
+      exactly 1 / categories, over all assignments of pictures to categories. A category that fewer than two of the
+      pictures have is not asked.
 
-    Standard errors are over pictures as they were drawn: the items of a group are one cluster (of category, each is one
-    of its own), and sources, or for category the categories, are strata (`measured.standard_error`).
+    Standard errors are over the drawing of pictures (`measurement.standard_error`). The items of a group are one
+    cluster, and sources are strata; for category, each picture is a cluster, and categories are strata.
 
-    `shuffled` scores show each question with the next picture of its group. Where the group's pictures are also the
-    alternatives, a model that sees falls below chance there, to (1 - score) / (group - 1) on average.
+    `shuffled` scores show each question with the next picture of its group. If the alternatives are the group's
+    pictures or their captions, a model that sees falls below chance: to (1 - score) / (group - 1) on average.
 
-    batch_size: pictures at a time. course: the part of the groups that is measured on the way of a training.
+    share: of the split. sources: see `selection.selected`. group, hard_group: pictures in a group. groups: the
+    benchmarks of each group of the mean. batch_size: pictures at a time. course: the part of the groups of pictures
+    that is measured at the milestones of a training.
     """
 
     name: str
@@ -90,30 +95,34 @@ class BenchmarkSuite(Buildable):
     def __post_init__(self) -> None:
         for group, parts in self.groups.items():
             if not parts or not set(parts) <= set(CHOICES):
-                raise VlmatchError(f"benchmark.groups.{group}={list(parts)}: choose of {', '.join(CHOICES)}")
+                raise VlmatchError(
+                    f"benchmark.groups.{group}={list(parts)}; wanted one or more of {', '.join(CHOICES)}"
+                )
         for key, size in (("group", self.group), ("hard_group", self.hard_group)):
             if size < 2:
-                raise VlmatchError(f"benchmark.{key}={size}: a choice needs 2 pictures or more")
+                raise VlmatchError(f"benchmark.{key}={size}; wanted 2 or more, since a choice needs two pictures")
 
     def items(self, split: Split) -> tuple[Item, ...]:
-        """The pictures to measure on, the same for every VLM; VlmatchError where the split has too few."""
+        """The pictures to measure on, the same for every VLM; VlmatchError if the split has too few."""
         return selected(split.share(self.share), self.sources, self.group, self.seed)
 
     def plan(self, items: Sequence[Item], categories: Sequence[str], fraction: float = 1.0) -> QuestionPlan:
-        """What is asked of the first `fraction` of the groups; VlmatchError where that leaves fewer than two."""
+        """The questions about the first `fraction` of the groups; VlmatchError if fewer than two groups are left."""
         groups, hard = (
             found[: round(fraction * len(found))]
             for found in (groups_of(len(items), self.group), same_category(items, self.hard_group))
         )
         if not 0 < fraction <= 1 or min(len(groups), len(hard)) < 2:
             raise VlmatchError(
-                f"fraction={fraction} of the benchmarks: {len(groups)} groups and {len(hard)} of one category; "
-                "give at most 1, and enough for two of each, which a standard error needs"
+                f"fraction={fraction} of the benchmarks leaves {len(groups)} groups and {len(hard)} of one category; "
+                "wanted at most 1, and at least two groups of each kind, which a standard error needs"
             )
         counts = Counter(items[number].category for group in groups for number in group)
         asked = tuple(name for name in sorted(set(categories)) if counts[name] > 1)
         if len(asked) < 2:
-            raise VlmatchError(f"categories={sorted(set(categories))}: two or more that pictures have are wanted")
+            raise VlmatchError(
+                f"categories={sorted(set(categories))}; wanted two or more that at least two pictures have"
+            )
         return QuestionPlan(groups, hard, asked)
 
     def evaluate(
@@ -125,15 +134,16 @@ class BenchmarkSuite(Buildable):
         prompts: Mapping[str, str],
         fraction: float = 1.0,
     ) -> Measurement:
-        """Measure a VLM on `items`, with their features (n, t, d), or prepared images where it has an encoder.
+        """Measure a VLM on n items; the VLM itself does not change.
 
-        categories: those of the training data. prompts: the recipe's, 'caption' and 'category'. fraction: measure only
-        the first so many of the groups. The VLM is left as it was.
+        features: of the items, (n, t, d), or prepared images (n, c, h, w) if the VLM has an encoder. categories: those
+        of the training data. prompts: the recipe's, for 'caption' and 'category'. fraction: the part of the groups
+        that is measured, from the first on.
 
-        Raises VlmatchError on a wrong argument, and where a likelihood is not finite.
+        Raises VlmatchError on a wrong argument, or if a likelihood is not finite.
         """
         if len(features) != len(items):
-            raise VlmatchError(f"benchmarks: features of {len(features)} pictures for {len(items)} items")
+            raise VlmatchError(f"benchmarks: features of {len(features)} pictures; wanted those of {len(items)} items")
         plan = self.plan(items, categories, fraction)
         captions = [answer_ids(vlm.tokenizer, str(answer_of(item, "caption")), ends=False) for item in items]
         names = [answer_ids(vlm.tokenizer, name, ends=False) for name in plan.categories]
@@ -146,9 +156,9 @@ class BenchmarkSuite(Buildable):
     def scored(
         self, items: Sequence[Item], plan: QuestionPlan, captions: Array, tokens: Array, category: Array
     ) -> Measurement:
-        """Score log-likelihoods: `captions` (n, n) of the captions, `category` (n, k) of the categories, by picture.
+        """Score log-likelihoods under each of n pictures: of all captions, (n, n), and of the categories, (n, k).
 
-        tokens (n,): how many each caption has. Only what the plan asks is looked at.
+        tokens (n,): how many tokens each caption has. Only the entries that the plan asks for are read.
         """
         credits = {
             "caption_choice": _in_groups(items, plan.groups, [choice(captions[np.ix_(g, g)]) for g in plan.groups]),
@@ -167,7 +177,7 @@ class BenchmarkSuite(Buildable):
 
 @contextmanager
 def evaluating(vlm: VLM) -> Iterator[None]:
-    """Switch dropout and its like off for a while; each module then goes on in the mode that it was in."""
+    """Put a VLM into evaluation mode inside the block; afterwards each module is in its own mode again."""
     training = [module for module in vlm.modules() if module.training]
     vlm.eval()
     try:
@@ -186,9 +196,9 @@ def _matrix(
     asked: Mapping[int, Sequence[int]],
     batch_size: int,
 ) -> Array:
-    """Log-likelihoods of texts by picture, (n, texts); NaN where they are not asked.
+    """Log-likelihoods of texts under each picture, (n, texts); NaN where they are not asked.
 
-    Pictures with equal features are asked as one, which is all that a blind model has.
+    Pictures with equal features are computed once; for a blind model, all pictures are equal.
     """
     prompt = encode(vlm.tokenizer, prompt_of(prompts, question), special=True)
     rows = _rows(features, asked)
@@ -199,7 +209,9 @@ def _matrix(
     hidden = not Console().is_terminal
     for number, values in track(scored, f"benchmarks: {question}", total=len(rows), transient=True, disable=hidden):
         if not bool(torch.isfinite(values).all()):
-            raise VlmatchError("benchmarks: a likelihood is not finite; the VLM's weights or features are not")
+            raise VlmatchError(
+                "benchmarks: a likelihood is not finite, because the VLM's weights or the features aren't; train again"
+            )
         for picture in rows[number].pictures:
             wanted = np.isin(rows[number].texts, asked[picture])
             found[picture, np.array(rows[number].texts)[wanted]] = values.numpy()[wanted]
@@ -207,14 +219,14 @@ def _matrix(
 
 
 class _Row(NamedTuple):
-    """Texts that are asked at once about pictures with equal features."""
+    """Texts that are scored together under pictures with equal features."""
 
     pictures: list[int]
     texts: tuple[int, ...]
 
 
 def _rows(features: Tensor, asked: Mapping[int, Sequence[int]]) -> list[_Row]:
-    """What to ask, in the order of `asked`; a row has at most as many texts as one picture is asked at most."""
+    """The rows to compute, in the order of `asked`; no row has more texts than the most that one picture is asked."""
     alike: dict[bytes, list[int]] = {}
     for picture in asked:
         alike.setdefault(features[picture].cpu().numpy().tobytes(), []).append(picture)
@@ -229,7 +241,7 @@ def _rows(features: Tensor, asked: Mapping[int, Sequence[int]]) -> list[_Row]:
 def _in_groups(
     items: Sequence[Item], groups: Sequence[Sequence[int]], credits: Sequence[Array], chance: float | None = None
 ) -> ItemCredits:
-    """Own and shuffled credits of all groups; items of a group are one cluster."""
+    """The credits of a benchmark over groups; the items of a group are one cluster."""
     sources = np.array([items[number].source for group in groups for number in group])
     return ItemCredits(
         items=np.array([number for group in groups for number in group]),
@@ -243,7 +255,8 @@ def _in_groups(
 
 
 def _category(items: Sequence[Item], plan: QuestionPlan, credit: Array) -> ItemCredits:
-    """The credits (pictures, categories) of what has one of the categories; each picture is a cluster of its own."""
+    """The credits of the category benchmark, from (pictures, categories); each picture is a cluster of its own."""
+
     rows = [row for row, number in enumerate(plan.pictures) if items[number].category in plan.categories]
     shown = np.concatenate([np.roll(group, -1) for group in np.arange(len(credit)).reshape(len(plan.groups), -1)])
     numbers = np.array(plan.pictures)[rows]

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from vlmatch.benchmarks.lmms import evaluate_public, require_lmms_eval, write
+from vlmatch.benchmarks.lmms import evaluate_public, require_lmms_eval, write_results
 from vlmatch.benchmarks.lmms_results import require_whole
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build, plain, task
@@ -44,7 +44,7 @@ def public(config: DictConfig) -> None:
         max_new_tokens=task["max_new_tokens"],
         own_tasks=None if task["own_tasks"] is None else Path(task["own_tasks"]),
     )
-    write(found, to)
+    write_results(found, to)
     print(f"{to}: {', '.join(tasks)}; task=import task.file={to} makes it a truth")
 
 

@@ -1,4 +1,7 @@
-"""A trained VLM as a LLaVA checkpoint of Hugging Face, which transformers loads without this package."""
+"""Export of a trained VLM as a LLaVA checkpoint, which transformers loads without this package.
+
+LLaVA calls the encoder the tower.
+"""
 
 import copy
 import os
@@ -16,31 +19,31 @@ from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.vlm.conversations import Conversations
 from vlmatch.vlm.lora import lora_state
 from vlmatch.vlm.model import VLM
-from vlmatch.vlm.processor import example, image_token, prepared, processor_of
+from vlmatch.vlm.processor import example_picture, image_token, prepared_example, processor_of
 from vlmatch.vlm.projector import Projector
 from vlmatch.vlm.tokens import IMAGE, PLACE, Tokenised, encode, expanded
 
-LAYER = -2  # the hidden state that `TransformersEncoder.tokens` gives
+LAYER = -2  # the hidden state that `TransformersEncoder.tokens` returns
 PROMPT = f"A picture:{PLACE}\nIt shows"
-TOLERANCE = 1e-4  # of the largest logit; what follows from the order of sums
-TOLERANCE_OF_HALF = 0.05  # where the LLM computes in 16 bits, and the comparison in 32
+TOLERANCE = 1e-4  # largest difference, as a part of the largest logit: sums are taken in another order
+TOLERANCE_OF_HALF = 0.05  # the same for an LLM in 16 bits, which the comparison computes in 32
 
 
 def export_llava(vlm: VLM, folder: Path, *, template: str | None = None, pad: Sequence[int] | None = None) -> list[str]:
     """Write `vlm` to `folder` for `LlavaForConditionalGeneration.from_pretrained` and `AutoProcessor`.
 
-    The checkpoint is loaded back by transformers and must give the VLM's logits before it gets its name. LoRA is
-    merged into the weights; `vlm` itself stays as it is. Weights keep their types: where those differ, transformers
-    loads all in that of the tower, unless it is told another.
+    Before `folder` gets its name, transformers loads the checkpoint back, and its logits must be the VLM's. LoRA is
+    merged into the weights; `vlm` itself does not change. Weights keep their dtypes; if these differ, transformers
+    loads all weights in the encoder's, unless it is given another.
 
-    template, pad: how the training wrote conversations and padded pictures (`LlavaJson`); the processor does the same.
-    Returns what its processor does otherwise than the training, a line each.
-    Raises VlmatchError where LLaVA has no place for what the VLM does, and where `folder` holds something.
+    template, pad: the template of the conversations and the colour of the squares in training (`LlavaJson`), which the
+    processor takes over. Returns notes, a line for each thing that the processor does in another way than the training.
+    Raises VlmatchError if LLaVA's classes can't compute what the VLM computes, or if `folder` is not empty.
     """
     tower = exportable_tower(vlm)
     activation, projector = llava_projector(vlm.projector)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise VlmatchError(f"task.to='{folder}' exists already; name a new folder")
+        raise VlmatchError(f"task.to='{folder}' exists already; give a new folder")
     prefix = prefix_tokens(tower)
     tokenizer, image_id = image_token(vlm.tokenizer)
     config = _config(vlm, tower, activation, image_id, prefix)
@@ -61,30 +64,31 @@ def export_llava(vlm: VLM, folder: Path, *, template: str | None = None, pad: Se
 
 
 def exportable_tower(vlm: VLM) -> TransformersEncoder:
-    """The encoder, if LLaVA can have it as its tower and is fed as here; else VlmatchError."""
+    """The VLM's encoder. Raises VlmatchError if LLaVA can't have it as its tower, or is given other features."""
     if vlm.visual is None:
         raise VlmatchError(
-            "this VLM is fed cached features and holds no vision tower; train one with recipe.visual.what=patches and "
+            "this VLM was trained on cached features and has no encoder; train one with recipe.visual.what=patches and "
             "recipe.visual.cached=false to export it"
         )
     encoder = vlm.visual.encoder
     if not isinstance(encoder, TransformersEncoder):
         raise VlmatchError(
-            f"encoder '{encoder.name}' is a {type(encoder).__name__}, and a LLaVA checkpoint holds towers of "
-            "transformers alone; train with one that TransformersEncoder loads (many models are on the hub in both)"
+            f"encoder '{encoder.name}' is a {type(encoder).__name__}, and a LLaVA checkpoint can only have an encoder "
+            "of transformers; train with a TransformersEncoder (the hub has many models in its format)"
         )
     if vlm.visual.what != "patches":
         raise VlmatchError(
-            f"recipe.visual.what='{vlm.visual.what}': LLaVA's projector is fed all patches; train with "
+            f"recipe.visual.what='{vlm.visual.what}': LLaVA's projector is given all patches; train with "
             "recipe.visual.what=patches to export it"
         )
     return encoder
 
 
 def llava_projector(projector: Projector) -> tuple[str, dict[str, Tensor]]:
-    """LLaVA's activation and the weights of its two linear layers that compute the same as `projector`.
+    """The activation, and the weights of LLaVA's two linear layers, that compute the same as `projector`.
 
-    A linear projector is the first of them, followed by no activation and the identity. Others: VlmatchError.
+    A linear projector becomes the first layer, without activation; the second is the identity. Raises VlmatchError on
+    a projector that LLaVA's can't equal.
     """
     if projector.standardised or projector.norm is not None or projector.tokens != 1:
         found = [
@@ -93,7 +97,7 @@ def llava_projector(projector: Projector) -> tuple[str, dict[str, Tensor]]:
             *([f"{projector.tokens} tokens a feature"] if projector.tokens != 1 else []),
         ]
         raise VlmatchError(
-            f"the projector has {' and '.join(found)}, which LLaVA's has not; train with recipe.projector.kind="
+            f"the projector has {' and '.join(found)}, which LLaVA's doesn't have; train with recipe.projector.kind="
             "mlp2x_gelu or linear, tokens=1 and standardised=false to export it"
         )
     layers = projector.layers
@@ -115,36 +119,39 @@ def llava_projector(projector: Projector) -> tuple[str, dict[str, Tensor]]:
 
 @torch.inference_mode()
 def prefix_tokens(tower: TransformersEncoder) -> int:
-    """How many tokens (CLS) stand in front of the patches: 0 or 1, which LLaVA can leave out; else VlmatchError."""
+    """How many tokens (CLS) the encoder puts in front of its patches: 0 or 1, since LLaVA can leave out one.
+
+    Raises VlmatchError if there are more, or if the encoder ends in a map.
+    """
     if tower.paper_rule == "global average":
         raise VlmatchError(
-            f"encoder '{tower.name}' ends in a map ({tower.model.config.model_type}), and LLaVA takes a tower's hidden "
-            "state but one; train with a vision transformer to export it"
+            f"encoder '{tower.name}' ends in a map ({tower.model.config.model_type}), and LLaVA reads the last but one "
+            "hidden state of a vision transformer; train with a vision transformer to export it"
         )
-    images = prepared(tower, None).to(next(tower.parameters()).device)
+    images = prepared_example(tower, None).to(next(tower.parameters()).device)
     hidden = tower.model(pixel_values=images, output_hidden_states=True).hidden_states[LAYER]
     prefix = int(hidden.shape[1] - tower.tokens(images).shape[1])
     if prefix > 1:
         raise VlmatchError(
-            f"encoder '{tower.name}' has {prefix} tokens in front of its patches (CLS, registers), of which LLaVA can "
-            "leave out one; train with a tower without registers to export it"
+            f"encoder '{tower.name}' has {prefix} tokens in front of its patches (CLS, registers), and LLaVA can leave "
+            "out only one; train with an encoder without registers to export it"
         )
     return prefix
 
 
 @torch.inference_mode()
 def compare(vlm: VLM, tower: TransformersEncoder, folder: Path, pad: Sequence[int] | None) -> list[str]:
-    """Load the checkpoint in `folder` as anyone would, and compare its logits with the VLM's on a picture and a text.
+    """Load the checkpoint in `folder` by transformers, and compare its logits with the VLM's on a picture and a text.
 
-    Returns what `export_llava` does. Raises VlmatchError where it computes something else.
+    Returns the notes of `export_llava`. Raises VlmatchError if the logits differ.
     """
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
     with without_progress_bars():
         llava = LlavaForConditionalGeneration.from_pretrained(folder, local_files_only=True).eval()
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-    inputs = processor(images=example(), text=PROMPT, return_tensors="pt")
-    pixels = prepared(tower, pad)
+    inputs = processor(images=example_picture(), text=PROMPT, return_tensors="pt")
+    pixels = prepared_example(tower, pad)
     sample = Tokenised(*[tuple(encode(vlm.tokenizer, PROMPT, special=True))] * 2)
     ids = torch.tensor([expanded(sample, vlm.tokens_per_image).ids])
     device = vlm.causal_lm.get_input_embeddings().weight.device
@@ -154,20 +161,23 @@ def compare(vlm: VLM, tower: TransformersEncoder, folder: Path, pad: Sequence[in
     difference = float((found - wanted).abs().max() / wanted.abs().max())
     if not difference <= (TOLERANCE if vlm.causal_lm.dtype == torch.float32 else TOLERANCE_OF_HALF):
         raise VlmatchError(
-            f"as a LLaVA checkpoint this VLM has other logits, by {difference:.1g} of the largest: LLaVA computes "
-            f"{type(vlm.causal_lm).__name__} or the tower '{tower.name}' in another way; nothing was written, choose "
+            f"the LLaVA checkpoint's logits differ from this VLM's by {difference:.1g} of the largest: LLaVA computes "
+            f"{type(vlm.causal_lm).__name__} or encoder '{tower.name}' in another way; nothing was written. Choose "
             "another LLM or encoder"
         )
     notes = []
     if not torch.equal(inputs["input_ids"], theirs):
-        notes.append("its tokenizer leaves out a space that the training had between a picture and the text behind it")
+        notes.append("its tokenizer leaves out a space that was between a picture and the text after it in training")
     if inputs["pixel_values"].shape != pixels.shape or not torch.allclose(inputs["pixel_values"], pixels, atol=1e-5):
-        notes.append(f"its image processor does not put pictures on a square of colour {list(pad or ())} first; do so")
+        notes.append(
+            f"its image processor does not put pictures on a square of colour {list(pad or ())} as in training; do so "
+            "before you call it"
+        )
     return notes
 
 
 def merged_state(causal_lm: Any) -> dict[str, Tensor]:
-    """The LLM's tensors by name, with each adapter added to the matrix that it adapts, in that one's own type."""
+    """The LLM's tensors by name; each adapter is added to the matrix that it adapts, in the matrix's dtype."""
     state = dict(causal_lm.state_dict())
     if not lora_state(causal_lm):
         return state
@@ -182,7 +192,7 @@ def merged_state(causal_lm: Any) -> dict[str, Tensor]:
 
 
 def _config(vlm: VLM, tower: TransformersEncoder, activation: str, image_id: int, prefix: int) -> Any:
-    """LLaVA's config; the vocabulary grows only if the embedding table has no row left for the image's token."""
+    """LLaVA's config. The vocabulary grows only if the embedding table has no row for the image token."""
     from transformers import LlavaConfig
 
     text, vision = copy.deepcopy(vlm.causal_lm.config), copy.deepcopy(tower.model.config)
@@ -204,7 +214,7 @@ def _config(vlm: VLM, tower: TransformersEncoder, activation: str, image_id: int
 
 
 def _llava(config: Any, vlm: VLM, tower: TransformersEncoder, projector: dict[str, Tensor], ends: list[int]) -> Any:
-    """LLaVA with the VLM's own tensors; no memory is taken for others."""
+    """LLaVA's model with the VLM's own tensors; no memory is allocated for new ones."""
     from transformers import GenerationConfig, LlavaForConditionalGeneration
 
     try:
@@ -212,19 +222,19 @@ def _llava(config: Any, vlm: VLM, tower: TransformersEncoder, projector: dict[st
             llava = LlavaForConditionalGeneration(config)
     except (ValueError, AttributeError, TypeError) as error:
         raise VlmatchError(
-            f"LLaVA takes no {config.vision_config.model_type} as tower, or no {config.text_config.model_type} as LLM "
-            f"({one_line(error)[:160]}); choose another"
+            f"LLaVA can't have a {config.vision_config.model_type} as encoder or a {config.text_config.model_type} as "
+            f"LLM ({one_line(error)[:160]}); choose another"
         ) from error
     base, head = vlm.causal_lm.base_model, vlm.causal_lm.get_output_embeddings()
     if type(llava.model.language_model) is not type(base) or head.bias is not None:
         raise VlmatchError(
-            f"LLaVA has no place for a {type(vlm.causal_lm).__name__}: wanted an LLM of transformers' own, with an "
-            "output layer without bias; train with another LLM to export it"
+            f"LLaVA can't have a {type(vlm.causal_lm).__name__} as LLM: wanted a class of transformers, with an output "
+            "layer without bias; train with another LLM to export it"
         )
     if type(llava.model.vision_tower) is not type(tower.model):
         raise VlmatchError(
-            f"LLaVA has no place for encoder '{tower.name}', a {type(tower.model).__name__}: wanted a tower of "
-            "transformers' own; train with another to export it"
+            f"LLaVA can't have encoder '{tower.name}', a {type(tower.model).__name__}: wanted a class of transformers; "
+            "train with another encoder to export it"
         )
     state = _state(llava, vlm, tower, projector)
     llava.load_state_dict(state, strict=True, assign=True)
@@ -239,9 +249,9 @@ def _llava(config: Any, vlm: VLM, tower: TransformersEncoder, projector: dict[st
 
 
 def _state(llava: Any, vlm: VLM, tower: TransformersEncoder, projector: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All tensors by LLaVA's names.
+    """All tensors under LLaVA's names.
 
-    A tower's pooler is loaded by none of our encoders that has one to spare (ViT), and LLaVA reads no pooled output.
+    A pooler (of a ViT) is filled with zeros: our encoders don't load one, and LLaVA doesn't read its output.
     """
     prefix = f"{vlm.causal_lm.base_model_prefix}."
     llm = merged_state(vlm.causal_lm)
@@ -261,10 +271,12 @@ def _state(llava: Any, vlm: VLM, tower: TransformersEncoder, projector: dict[str
 
 
 def grown(weight: Tensor, rows: int) -> Tensor:
-    """(V, D) with the mean of its rows as further ones: a token whose logit is the others' mean is never the likeliest.
+    """`weight` (V, D) with further rows up to (rows, D), each the mean of the V.
 
-    Its probability is 1 / (V + 1) at most (Jensen's inequality).
+    The logit of such a token is the mean of the others, so the token is never the likeliest: its probability is at most
+    1 / (V + 1) (Jensen's inequality).
     """
+
     missing = rows - len(weight)
     mean = weight.float().mean(dim=0, keepdim=True).to(weight.dtype)
     return torch.cat([weight.detach(), mean.expand(missing, -1)]) if missing else weight.detach()

@@ -1,4 +1,4 @@
-"""The processor of an exported VLM: the tower's image processor, and a tokenizer that knows `<image>`."""
+"""The processor of an exported VLM: the encoder's image processor, and a tokenizer that knows `<image>`."""
 
 import copy
 from collections.abc import Sequence
@@ -37,10 +37,13 @@ READ_PARTS = f"""\
 {{%- endfor -%}}
 {{%- set messages = plain.messages -%}}
 """
-"""In front of a chat template of texts: messages in parts, as processors have them, become the texts of the training,
-where one picture has a line of its own in front of its question."""
+"""Jinja code that is put in front of a chat template for texts.
 
-VICUNA = f"""\
+Users of a processor give messages in parts (texts and images). The code turns them into the texts that the VLM was
+trained on: a question with one picture has the picture on a line of its own in front.
+"""
+
+VICUNA_TEMPLATE = f"""\
 {{%- if messages[0].role == "system" -%}}
 {{{{- messages[0].content + " " -}}}}
 {{%- set messages = messages[1:] -%}}
@@ -55,12 +58,13 @@ VICUNA = f"""\
 {{%- endif -%}}
 {{%- endfor -%}}
 """
+"""The template 'vicuna_v1' of `conversations`, in Jinja."""
 
 
 def image_token(tokenizer: Any) -> tuple[Any, int]:
-    """A copy of the tokenizer with `<image>` as a special token, and its id: a new one unless it had it already.
+    """A copy of the tokenizer that has `<image>` as a special token, and the id of that token.
 
-    It begins a text as the VLM was trained: with its beginning-of-sequence token where it has one, and no other.
+    Like the training, the copy puts the beginning-of-sequence token, if there is one, and nothing else around a text.
     """
     found = copy.deepcopy(tokenizer)
     found.add_tokens([PLACE], special_tokens=True)
@@ -73,15 +77,15 @@ def image_token(tokenizer: Any) -> tuple[Any, int]:
 def processor_of(
     tower: TransformersEncoder, tokenizer: Any, prefix: int, template: str | None, pad: Sequence[int] | None
 ) -> Any:
-    """LLaVA's processor.
+    """LLaVA's processor for an encoder (LLaVA calls it the tower) and a tokenizer.
 
-    prefix: tokens in front of the tower's patches, which are left out. template: the training's, of
-    `conversations.TEMPLATES`; all but 'vicuna_v1' leave the LLM's own, if it has one. pad: the colour of the square
-    that the training put pictures on.
+    prefix: how many tokens (CLS) in front of the encoder's patches LLaVA leaves out. template: the one that the VLM was
+    trained with, of `conversations.TEMPLATES`; with others than 'vicuna_v1' the processor gets the LLM's own template,
+    if there is one. pad: the colour of the square that pictures were put on in training; None: no square.
     """
     from transformers import LlavaProcessor
 
-    chosen = VICUNA if template == "vicuna_v1" else tokenizer.chat_template
+    chosen = VICUNA_TEMPLATE if template == "vicuna_v1" else tokenizer.chat_template
     if isinstance(chosen, dict):
         chosen = chosen.get("default")
     return LlavaProcessor(
@@ -94,21 +98,25 @@ def processor_of(
     )
 
 
-def prepared(tower: TransformersEncoder, pad: Sequence[int] | None) -> torch.Tensor:
-    """The picture of the comparison as the training would have prepared it, (1, 3, h, w)."""
-    picture = example()
+def prepared_example(tower: TransformersEncoder, pad: Sequence[int] | None) -> torch.Tensor:
+    """The example picture, prepared as in training, (1, 3, h, w)."""
+    picture = example_picture()
     return tower.collate([tower.prepare(picture if pad is None else on_square(picture, tuple(pad)))])
 
 
-def example() -> Image.Image:
-    """A picture of an odd size: a bright corner in a gradient."""
+def example_picture() -> Image.Image:
+    """The picture that an exported VLM is compared on: of an odd size, a gradient with a bright corner."""
     picture = Image.linear_gradient("L").convert("RGB").resize((321, 243))
     picture.paste((255, 200, 0), (10, 20, 90, 120))
     return picture
 
 
 def _image_processor(tower: TransformersEncoder, pad: Sequence[int] | None) -> Any:
-    """The tower's own; LLaVA's with the same settings where the training padded, if that comes to the same."""
+    """The image processor of an exported VLM.
+
+    It is the encoder's own. If pictures were put on a square in training, it is LLaVA's processor, which does so too,
+    with the settings of the encoder's, unless the two give different pixels for the example picture.
+    """
     from transformers import LlavaImageProcessor
 
     own = tower._processor
@@ -116,6 +124,6 @@ def _image_processor(tower: TransformersEncoder, pad: Sequence[int] | None) -> A
         return own
     settings = {key: value for key, value in own.to_dict().items() if key != "image_processor_type"}
     padding = LlavaImageProcessor(**{"do_center_crop": False, **settings, "do_pad": True})
-    found = padding(images=example(), return_tensors="pt")["pixel_values"]
-    wanted = prepared(tower, pad)
+    found = padding(images=example_picture(), return_tensors="pt")["pixel_values"]
+    wanted = prepared_example(tower, pad)
     return padding if found.shape == wanted.shape and torch.allclose(found, wanted, atol=1e-5) else own
