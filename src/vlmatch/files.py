@@ -1,10 +1,17 @@
-"""Files on disk: written under a temporary name and renamed when whole, and identified by SHA-256."""
+"""Files on disk: safe names, whole writes under a temporary name, and SHA-256 digests."""
 
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from vlmatch.errors import VlmatchError
+
+MAX_NAME_BYTES = 200  # file systems allow 255, and fingerprints are appended to names
+
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
 @contextlib.contextmanager
@@ -23,3 +30,17 @@ def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_folder_name(key: str, name: object) -> None:
+    """Raise VlmatchError unless `name`, the value given for `key`, can safely name a folder.
+
+    A name starts with a letter or digit, so it can't lead out of its folder, and a spreadsheet can't take it for a
+    formula.
+    """
+    text = str(name)
+    if not _FOLDER_NAME.fullmatch(text) or len(text.encode(errors="replace")) > MAX_NAME_BYTES:
+        raise VlmatchError(
+            f"{key}={text!r} can't name a folder; start it with a letter or digit (A-Z, a-z, 0-9), go on with letters, "
+            f"digits and . _ + -, and use at most {MAX_NAME_BYTES} bytes"
+        )

@@ -68,14 +68,20 @@ def test_an_image_that_is_not_there_is_named_with_its_row(mine: Path) -> None:
     ("text", "message"),
     [
         ("image,caption\na.png,A cat.\nb.png,\n", "captions.csv line 3: the caption of 'b.png' is empty"),
-        ("image,caption\na.png,A cat.\n,A dog.\n", "captions.csv line 3 names no image"),
-        ("image\na.png\n", "captions.csv line 2 has no 'caption' or 'text'"),
-        ("picture,caption\na.png,A cat.\n", "captions.csv line 2 has no 'image' or 'file_name'"),
-        ("image,caption\na.png,A cat, asleep.\n", "captions.csv line 2 has more fields than the header"),
+        ("image,caption\na.png,A cat.\n,A dog.\n", "captions.csv line 3: 'image' or 'file_name' is None"),
+        ("image\na.png\n", "captions.csv has no column 'caption' or 'text'; it has image"),
+        (
+            "picture,caption\na.png,A cat.\n",
+            "has no column 'image' or 'file_name'; it has picture, caption",
+        ),
+        (
+            "image,caption\na.png,A cat, asleep.\n",
+            "line 2: .* more fields than the header, split at a comma",
+        ),
         ("image,caption,id\na.png,A cat.,7\nb.png,A dog.,7\n", "id '7' appears twice"),
         ("image,caption\na.png,A cat.\n", "1 pair left of 1 read"),
         ("", "0 pairs left of 0 read"),
-        ('image,caption\na.png,"A cat.\n', "captions.csv after line 1 is no CSV .unexpected end of data"),
+        ('image,caption\na.png,"A cat.\n', "captions.csv after line 1 .*unexpected end of data"),
     ],
 )
 def test_a_bad_csv_is_told_by_row(mine: Path, text: str, message: str) -> None:
@@ -85,13 +91,21 @@ def test_a_bad_csv_is_told_by_row(mine: Path, text: str, message: str) -> None:
 
 def test_a_csv_in_another_encoding_is_refused(mine: Path) -> None:
     (mine / "captions.csv").write_bytes(b"image,caption\na.png,Fr\xf6sche\n")
-    with pytest.raises(VlmatchError, match="no UTF-8 CSV"):
+    with pytest.raises(VlmatchError, match=r"captions\.csv .*UTF-8"):
         folder(mine)
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [('{"image": ', "line 2 is no JSON"), ("[1]", "line 2 is no JSON object"), ('{"image": "b.png"}', "line 2 has no")],
+    [
+        ('{"image": ', "line 2: it is not JSON"),
+        ("[1]", "line 2: it is of type list"),
+        ('{"image": "b.png"}', "line 2: the caption of 'b.png' is empty"),
+        ('{"image": ["b.png"], "caption": "A dog."}', r"line 2: 'image' or 'file_name' is \['b.png'\]"),
+        ('{"image": "b.png", "caption": {"en": "A dog."}}', "line 2: 'caption' or 'text' is of type dict"),
+        ('{"image": "b.png", "caption": [["A dog."]]}', "line 2: 'caption' or 'text' is of type list"),
+        ('{"image": "b.png", "caption": []}', "line 2: the caption of 'b.png' is empty"),
+    ],
 )
 def test_a_bad_jsonl_is_told_by_line(mine: Path, line: str, message: str) -> None:
     (mine / "captions.jsonl").write_text('{"image": "a.png", "caption": "A cat."}\n' + line)
@@ -108,7 +122,7 @@ def test_a_table_may_be_named_itself_and_have_tabs(mine: Path) -> None:
     (mine / "captions.csv").unlink()
     (mine / "list.tsv").rename(mine / "captions.tsv")
     assert folder(mine).captions == ["A cat, asleep.", 'A "dog", awake.']
-    with pytest.raises(VlmatchError, match=r"a\.png is no folder and no \.csv, \.tsv, \.jsonl"):
+    with pytest.raises(VlmatchError, match=r"a\.png is neither a folder nor a table \(\.csv, \.tsv, \.jsonl\)"):
         folder(mine / "a.png")
 
 
@@ -128,10 +142,45 @@ def test_every_unicode_is_read_right(mine: Path, encoding: str, suffix: str) -> 
     assert folder(mine).captions == captions
 
 
-def test_utf16_without_a_mark_is_refused(mine: Path) -> None:
-    (mine / "captions.csv").write_bytes("image,caption\na.png,Frösche\n".encode("utf-16-le"))
-    with pytest.raises(VlmatchError, match=r"captions\.csv"):
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_refused_by_name(mine: Path, encoding: str) -> None:
+    (mine / "captions.csv").write_bytes("image,caption\na.png,Frösche\n".encode(encoding))
+    with pytest.raises(VlmatchError, match=r"captions\.csv .*UTF-16"):
         folder(mine)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_csv_with_another_delimiter_is_read_by_its_header(mine: Path, delimiter: str) -> None:
+    rows = [["image", "caption"], ["a.png", "A cat, asleep."], ["b.png", '"A dog; awake."']]
+    write_csv(mine, "".join(delimiter.join(row) + "\n" for row in rows))
+    assert folder(mine).captions == ["A cat, asleep.", "A dog; awake."]
+    write_csv(mine, "".join(delimiter.join([*row, "x"]) + "\n" for row in rows[1:]))
+    with pytest.raises(VlmatchError, match=r"captions\.csv has no column 'image'"):
+        folder(mine)
+
+
+def test_of_several_captions_the_first_is_used_and_the_sheet_says_so(mine: Path) -> None:
+    rows: list[object] = [
+        {"image": "a.png", "caption": [" A cat. ", "A kitten."]},
+        {"image": "b.png", "caption": ["A dog."]},
+        {"image": "c.png", "caption": 7},
+    ]
+    probe = folder(write_jsonl(mine, rows))
+    assert probe.captions == ["A cat.", "A dog.", "7"]
+    assert probe.sheet()["several_captions"] == 1
+    assert "several captions: 1 pairs list more than one; the first is used" in probe.data_sheet()
+
+
+def test_bad_lines_of_a_jsonl_are_skipped_and_counted_if_asked(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMATCH_CACHE", str(mine / "cache"))
+    good = [json.dumps({"image": f"{name}.png", "caption": name}) for name in "ab"]
+    bad = ['{"image": ', "[1]", '{"caption": "x"}', '{"image": "c.png", "caption": {}}', '{"image": "c.png"}']
+    bad.append('{"image": "c.png", "caption": "half \\ud83d"}')
+    (mine / "captions.jsonl").write_text("\n".join([good[0], *bad, good[1]]))
+    probe = folder(mine, bad_images="skip")
+    assert probe.captions == ["a", "b"]
+    assert sum(probe.counts.skipped.values()) == len(bad)
+    assert probe.counts.skipped["malformed"] == 2
 
 
 def test_bad_rows_are_skipped_counted_and_named_if_asked(

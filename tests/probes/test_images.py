@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.images import SVG_SIDE, ImageError, image_size, open_image
+from vlmatch.probes.images import SVG_SIDE, ImageError, image_header, open_image
 
 
-def png_claiming(width: int, height: int) -> bytes:
-    """A PNG whose header claims that size and whose pixels never come."""
+def png(width: int, height: int, pixels: bytes = b"\0", depth: int = 8) -> bytes:
+    """A PNG in RGB whose header claims this size and depth; without pixels they never come."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
 
 def colour_at(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
@@ -80,6 +80,49 @@ def test_photographs_are_turned_upright_by_their_exif_orientation(tmp_path: Path
     assert colour_at(image, 10, 35)[2] > 200
 
 
+def test_exif_data_that_cannot_be_written_back_still_turn_a_photograph_upright(tmp_path: Path) -> None:
+    description = struct.pack("<HHII", 0x010E, 5, 1, 38)  # a text by its tag, stored as a fraction
+    orientation = struct.pack("<HHII", 0x0112, 3, 1, 6)
+    ifd = struct.pack("<H", 2) + description + orientation + struct.pack("<III", 0, 3, 7)
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + ifd
+    Image.new("RGB", (40, 20), "blue").save(tmp_path / "x.jpg", exif=exif)
+    with Image.open(tmp_path / "x.jpg") as image, pytest.raises(AttributeError):
+        ImageOps.exif_transpose(image)
+    assert open_image(tmp_path / "x.jpg").size == (20, 40)
+
+
+def test_unreadable_exif_data_leave_a_photograph_as_it_is(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 20), "blue").save(tmp_path / "x.jpg", exif=b"Exif\0\0no such data")
+    assert open_image(tmp_path / "x.jpg").size == (40, 20)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("largest", [4095, 511])
+def test_twelve_bit_greys_are_scaled_by_their_own_white(tmp_path: Path, suffix: str, largest: int) -> None:
+    ramp = np.linspace(0, largest, 64).round().astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / f"x.{suffix}")
+    opened = np.asarray(open_image(tmp_path / f"x.{suffix}"))[..., 0]
+    np.testing.assert_allclose(opened, ramp / 4095 * 255, atol=0.51)
+
+
+def test_a_dark_pgm_stays_dark_because_it_says_what_is_white(tmp_path: Path) -> None:
+    (tmp_path / "x.pgm").write_bytes(b"P5 2 1 65535\n" + struct.pack(">HH", 0, 4095))
+    assert np.asarray(open_image(tmp_path / "x.pgm"))[0, 1, 0] == 16
+
+
+@pytest.mark.parametrize(("largest", "visible"), [(4095, False), (65535, True), (0, True)])
+def test_twelve_bit_colours_are_refused_because_pillow_drops_their_lower_bits(
+    tmp_path: Path, largest: int, visible: bool
+) -> None:
+    pixels = b"\0" + struct.pack(">3H", largest, largest, largest // 2)
+    (tmp_path / "x.png").write_bytes(png(1, 1, pixels, depth=16))
+    if visible:
+        assert colour_at(open_image(tmp_path / "x.png"), 0, 0)[0] == largest >> 8
+    else:
+        with pytest.raises(ImageError, match=r"x\.png' can't be decoded .*16-bit colours"):
+            open_image(tmp_path / "x.png")
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "L", "1", "YCbCr"])
 def test_other_colour_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
     Image.new("RGB", (8, 8), "white").convert(mode).save(tmp_path / "x.tif")
@@ -88,7 +131,7 @@ def test_other_colour_spaces_become_rgb(tmp_path: Path, mode: str) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(20000, 15000), (10000, 6000)])
 def test_a_huge_image_is_refused_by_its_header_without_being_decoded(tmp_path: Path, width: int, height: int) -> None:
-    (tmp_path / "huge.png").write_bytes(png_claiming(width, height))
+    (tmp_path / "huge.png").write_bytes(png(width, height))
     started = time.perf_counter()
     with pytest.raises(VlmatchError, match=r"huge\.png' is too large .*the limit is 50,000,000") as caught:
         open_image(tmp_path / "huge.png")
@@ -106,7 +149,7 @@ def test_a_limit_is_inclusive(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(101, 1), (2, 300)])
 def test_a_line_of_pixels_is_refused_before_anything_is_resized(tmp_path: Path, size: tuple[int, int]) -> None:
     Image.new("RGB", size).save(tmp_path / "x.png")
-    for read in (open_image, image_size):
+    for read in (open_image, image_header):
         with pytest.raises(ImageError, match="one side more than 100 times the other") as caught:
             read(tmp_path / "x.png")
         assert caught.value.reason == "too long"

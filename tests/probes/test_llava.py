@@ -8,6 +8,7 @@ import pytest
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.llava import llava
+from vlmatch.probes.llava_format import conversation_of
 
 
 def conversation(answer: str, question: str = "<image>\nWhat is this?") -> list[dict[str, str]]:
@@ -103,6 +104,74 @@ def test_sharegpt_messages_and_image_tokens_in_answers(images: Path) -> None:
     assert llava(write(images, items), images, drop_duplicates=False).captions == ["Seen."] * 3
 
 
+def test_images_may_be_a_list_of_one_and_of_several_none_is_a_pair(images: Path) -> None:
+    items = [
+        {"images": [f"00/{n}.png"], "messages": [{"role": "user", "content": "<image>what?"}, answer(f"A shape {n}.")]}
+        for n in range(2)
+    ]
+    items.append({"image": ["00/2.png"], "conversations": conversation("A shape 2.")})
+    items.append({"images": ["00/0.png", "00/1.png"], "messages": [answer("Two shapes.")]})
+    items.append({"images": [], "messages": [answer("No shape.")]})
+    probe = llava(write(images, items), images)
+    assert probe.captions == ["A shape 0.", "A shape 1.", "A shape 2."]
+    assert [pair.id for pair in probe.pairs] == ["0", "1", "2"]
+    assert probe.counts.skipped == {"with several images": 1, "without an image": 1}
+
+
+def answer(text: str) -> dict[str, str]:
+    """A turn of ShareGPT's."""
+    return {"role": "assistant", "content": text}
+
+
+def test_turns_may_come_in_parts(images: Path) -> None:
+    asked = [{"type": "image"}, {"type": "text", "text": "What is this?"}]
+    items = [
+        {
+            "images": [f"00/{n}.png"],
+            "messages": [
+                {"role": "user", "content": asked},
+                {"role": "assistant", "content": [{"type": "text", "text": f"Thing {n}."}]},
+            ],
+        }
+        for n in range(2)
+    ]
+    assert llava(write(images, items), images).captions == ["Thing 0.", "Thing 1."]
+    assert conversation_of(0, items[0]).turns[0].text == "<image>What is this?"
+
+
+@pytest.mark.parametrize("name", ["data.json", "data.jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lines_of_json_are_read_whatever_the_file_is_called(images: Path, name: str, encoding: str) -> None:
+    items = [{"image": f"00/{n}.png", "conversations": conversation(f"A\u2028thing, {n}.")} for n in range(3)]
+    lines = "\r\n".join(json.dumps(item, ensure_ascii=False) for item in items)
+    (images.parent / name).write_bytes(
+        f"\ufeff{lines}\r\n\r\n".encode("utf-16-le") if encoding == "utf-16" else lines.encode(encoding)
+    )
+    assert llava(images.parent / name, images).captions == [f"A\u2028thing, {n}." for n in range(3)]
+
+
+def test_malformed_entries_are_skipped_and_counted_if_asked(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMATCH_CACHE", str(images / "cache"))
+    good = [{"id": n, "image": f"00/{n}.png", "conversations": conversation(f"{n}")} for n in range(2)]
+    bad: list[Any] = [{"image": "00/2.png", "conversations": None}, "text", {"image": 5}]
+    bad.append({"image": "00/2.png", "conversations": [{"from": "cat", "value": "Mew."}]})
+    file = images.parent / "chat.jsonl"
+    file.write_text("\n".join([*map(json.dumps, [*good, *bad]), '{"image": ']))
+    probe = llava(file, images, bad_images="skip")
+    assert probe.captions == ["0", "1"]
+    assert probe.counts.skipped == {"malformed": 5}
+    with pytest.raises(VlmatchError, match=r"entry 2: the conversation is empty; .*probe\.bad_images=skip"):
+        llava(file, images)
+
+
+@pytest.mark.parametrize("image", ["../secret.png", "/etc/secret.png", "00/../../secret.png", "..\\secret.png"])
+def test_nothing_outside_of_the_folder_is_opened(images: Path, pixel: bytes, image: str) -> None:
+    (images.parent / "secret.png").write_bytes(pixel)
+    items = [{"image": image, "conversations": conversation("A secret.")}]
+    with pytest.raises(VlmatchError, match=r"entry 0: image '.*secret\.png' lies outside of probe\.images="):
+        llava(write(images, items), images)
+
+
 @pytest.mark.parametrize("turn", [0, -1, "last", 1.5, True])
 def test_a_turn_that_is_none_is_refused(images: Path, turn: Any) -> None:
     with pytest.raises(VlmatchError, match="wanted 1 for the first answer"):
@@ -122,13 +191,21 @@ def test_missing_images_are_skipped_and_counted_if_asked(images: Path, monkeypat
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ({"id": "x", "image": "00/1.png"}, "entry 1 has no turn from 'gpt'"),
-        ({"id": "x", "image": "00/1.png", "conversations": [{"from": "human", "value": "?"}]}, "entry 1 has no turn"),
-        ({"id": "x", "image": ["00/1.png"], "conversations": conversation("A dog.")}, "wanted one path as a string"),
+        ({"id": "x", "image": "00/1.png"}, "entry 1: the conversation is empty"),
+        ({"image": "00/1.png", "conversations": None}, "entry 1: the conversation is empty"),
+        ({"image": "00/1.png", "conversations": "A dog."}, "entry 1: the conversation is of type str"),
+        ({"image": "00/1.png", "conversations": [{"from": "human", "value": "?"}]}, "entry 1: .* has no answer"),
+        ({"id": "x", "image": 5, "conversations": conversation("A dog.")}, "image=5; wanted a path"),
+        ({"images": [None], "conversations": conversation("A dog.")}, r"images=\[None\]; wanted a path"),
+        ({"image": "00/1.png", "conversations": conversation("A dog\ud83d")}, r"turn 2 .*half a character .*ud83d"),
+        ({"image": "00/\ud83d.png", "conversations": conversation("A dog.")}, r"image=.*half a character .*ud83d"),
         ({"id": "x", "image": "00/1.png", "conversations": conversation("")}, "the caption of 'x' is empty"),
-        ({"id": "x", "image": "00/1.png", "conversations": ["A dog."]}, "a turn that is no JSON object"),
-        ({"id": "x", "image": "00/1.png", "conversations": [{"from": "gpt", "value": 7}]}, "no text but int"),
-        ("text", "entry 1 is no JSON object"),
+        ({"id": "x", "image": "00/1.png", "conversations": ["A dog."]}, "turn 1 .* its text is null"),
+        (
+            {"id": "x", "image": "00/1.png", "conversations": [{"from": "gpt", "value": 7}]},
+            "turn 1 .* its text is of type int",
+        ),
+        ("text", "entry 1: it is of type str"),
     ],
 )
 def test_a_bad_entry_is_named(images: Path, item: Any, message: str) -> None:
@@ -138,10 +215,10 @@ def test_a_bad_entry_is_named(images: Path, item: Any, message: str) -> None:
 
 
 def test_what_is_no_list_of_conversations_is_refused(images: Path) -> None:
-    with pytest.raises(VlmatchError, match="is no JSON list"):
+    with pytest.raises(VlmatchError, match=r"probe\.path=.* not a JSON list"):
         llava(write(images, {"id": 1}), images)
     (images / "broken.json").write_text("[")
-    with pytest.raises(VlmatchError, match="is no JSON"):
+    with pytest.raises(VlmatchError, match=r"probe\.path=.* not JSON"):
         llava(images / "broken.json")
     with pytest.raises(VlmatchError, match=r"can't be read \(No such file"):
         llava(images / "nothing.json")

@@ -65,7 +65,7 @@ def test_the_sheet_holds_counts_sizes_lengths_and_labels(mine: Path) -> None:
     assert sheet["dropped"] == {"a repeated caption": 1}
     assert sheet["skipped"] == {}
     assert sheet["entries"] is None
-    sizes = {"images": 3, "unreadable": 0, "smallest": [8, 8], "median": [30, 10], "largest": [5, 400]}
+    sizes = {"images": 3, "unreadable": 0, "deep_greys": 0, "smallest": [8, 8], "median": [30, 10], "largest": [5, 400]}
     assert sheet["image_sizes"] == sizes
     assert sheet["caption_words"] == {"min": 2, "median": 2, "max": 5}
     assert sheet["labels"] == {"pet": 2}

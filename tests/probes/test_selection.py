@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import ImageError
-from vlmatch.probes.pairs import ProbeEntry, ProbeSet
+from vlmatch.probes.pairs import ProbeCounts, ProbeEntry, ProbeSet
 from vlmatch.probes.reading import Read
 from vlmatch.probes.selection import Options, Tally, build, normalised
 
@@ -146,9 +147,9 @@ def test_a_sample_larger_than_the_source_is_all_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"limit": 1}, "limit=1; a geometry needs at least 2 pairs"),
-        ({"limit": -3}, "limit=-3; a geometry needs at least 2 pairs"),
-        ({"sample": 0}, "sample=0; a geometry needs at least 2 pairs"),
+        ({"limit": 1}, "probe.limit=1; give at least 2"),
+        ({"limit": -3}, "probe.limit=-3; give at least 2"),
+        ({"sample": 0}, "probe.sample=0; give at least 2"),
         ({"sample": 5, "limit": 5}, "probe.limit=5 and probe.sample=5"),
         ({"bad_images": "ignore"}, "bad_images='ignore' is unknown; choose error or skip"),
         ({"drop_near_duplicates": 64}, "drop_near_duplicates=64; wanted 0 to 63 bits"),
@@ -165,6 +166,39 @@ def test_one_pair_only_is_refused(tmp_path: Path) -> None:
         build("p", write_images(tmp_path, 1), Options())
     with pytest.raises(VlmatchError, match=r"probe 'p': 0 pairs left of 0 read \(skipped: 3 can't be decoded"):
         build("p", write_images(tmp_path, 3), Options(bad_images="skip"))
+
+
+@pytest.mark.parametrize("changed", [{"caption": "A smile \ud83d"}, {"id": "\ud83d"}, {"label": "\ud83d"}])
+@pytest.mark.parametrize("sample", [None, 3])
+def test_half_a_character_is_refused_by_place_or_skipped(
+    tmp_path: Path, changed: dict[str, str], sample: int | None
+) -> None:
+    entries = write_images(tmp_path, 4)
+    entries[1] = replace(entries[1], where="line 2", **changed)  # type: ignore[arg-type]
+    with pytest.raises(VlmatchError, match=r"line 2: .*ud83d.*probe\.bad_images=skip"):
+        build("p", entries, Options(sample=4))
+    for n in range(4):
+        drawing(n).save(tmp_path / f"{n}", "PNG")
+    probe = build("p", entries, Options(sample=sample, bad_images="skip"))
+    assert probe.counts.skipped == {"not valid Unicode": 1}
+    assert len(probe) == 3
+    assert "\n".join(probe.data_sheet()).encode()
+
+
+def test_a_path_that_no_file_can_have_is_a_bad_image(tmp_path: Path) -> None:
+    entries = write_images(tmp_path, 2)
+    entries[1] = replace(entries[1], image=tmp_path / "a\0b.png")
+    with pytest.raises(VlmatchError, match=r"image .* of '1' can't be read"):
+        build("p", entries, Options())
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/tmp/x", "=1+1", "+1", "-x", "@x", "", ".", "a/b", "a b", "x" * 201])
+def test_a_name_that_cannot_name_a_folder_is_refused_before_anything_is_read(tmp_path: Path, name: str) -> None:
+    with pytest.raises(VlmatchError, match=r"probe\.name='.*' can't name a folder"):
+        build(name, [ProbeEntry("1", tmp_path / "gone", "x")], Options(bad_images="skip"))
+    with pytest.raises(VlmatchError, match=r"probe\.name='.*' can't name a folder"):
+        ProbeSet(name, (), ProbeCounts(0, 0, 0, 0))
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_repeated_id_is_refused_by_name(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import ImageError
-from vlmatch.probes.webdataset import TarMember, webdataset
+from vlmatch.probes.webdataset import TarMember, _Samples, webdataset
 
 
 @pytest.fixture(autouse=True)
@@ -175,16 +175,71 @@ def test_keys_without_an_image_are_counted_and_without_a_caption_refused_or_coun
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"a.png": b"1", "a.jpg": b"2"}, "key 'a' has a.jpg besides"),
-        ({"a.txt": b"1", "a.TXT": b"2"}, "key 'a' has a.TXT besides"),
+        ({"a.png": b"1", "a.jpg": b"2"}, "key 'a' also has a.jpg"),
+        ({"a.txt": b"1", "a.TXT": b"2"}, "key 'a' also has a.TXT"),
         ({"a.png": b"1", "a.txt": b"Fr\xf6sche"}, r"a\.txt can't be read .*save it as UTF-8 txt"),
         ({"a.png": b"1", "a.json": b"{"}, r"a\.json can't be read"),
-        ({"a.png": b"1", "a.txt": bytes(1_000_001)}, r"a\.txt has 1,000,001 bytes; a caption has at most 1,000,000"),
+        (
+            {"a.png": b"1", "a.txt": bytes(1_000_001)},
+            r"a\.txt has 1,000,001 bytes; .* at most 1,000,000",
+        ),
     ],
 )
 def test_a_bad_member_is_named(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
     with pytest.raises(VlmatchError, match=message):
         webdataset(str(write(tmp_path / "x.tar", members)))
+
+
+def test_a_bad_text_is_skipped_and_counted_if_asked(tmp_path: Path) -> None:
+    members = {"a.png": encoded(1), "a.txt": b"One.", "b.png": encoded(2), "b.txt": b"Two."}
+    members |= {"c.png": encoded(3), "c.json": b"{oops", "d.png": encoded(4), "d.txt": b"Fr\xf6sche"}
+    members |= {"e.png": encoded(5), "e.txt": bytes(1_000_001)}
+    members |= {"f.png": encoded(6), "f.json": b'{"caption": {"en": "Six."}}'}
+    probe = webdataset(str(write(tmp_path / "x.tar", members)), bad_images="skip")
+    assert probe.captions == ["One.", "Two."]
+    assert probe.counts.skipped == {
+        "with a broken json": 1,
+        "with a broken txt": 1,
+        "with too long a text": 1,
+        "with a caption that is not text": 1,
+    }
+
+
+def test_an_empty_txt_leaves_the_word_to_the_json(tmp_path: Path) -> None:
+    members = {f"{n}.png": encoded(n) for n in range(3)} | {f"{n}.txt": b" \n" for n in range(2)}
+    members |= {f"{n}.json": json.dumps({"caption": [f"Shape {n}.", "More."]}).encode() for n in range(3)}
+    probe = webdataset(str(write(tmp_path / "x.tar", members)))
+    assert probe.captions == ["Shape 0.", "Shape 1.", "Shape 2."]
+    assert probe.counts.several_captions == 3
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_shard_cut_anywhere_is_refused_unless_all_members_and_the_mark_are_there(tmp_path: Path, form: int) -> None:
+    shard = tmp_path / "x.tar"
+    names = ["0.png", "0.txt", f"{'long' * 40 if form != tarfile.USTAR_FORMAT else 1}.png"]
+    with tarfile.open(shard, "w", format=form) as tar:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = 700
+            tar.addfile(info, io.BytesIO(bytes(range(7)) * 100))
+        end = tar.offset
+    content = shard.read_bytes()
+    samples = _Samples("p", [shard])
+    assert len(list(samples)) == 2
+    for length in [*range(0, end + 512, 128), end - 1, end + 511]:
+        shard.write_bytes(content[:length])
+        with pytest.raises(VlmatchError, match=r"x\.tar is not a whole tar file"):
+            list(samples)
+    for length in (end + 512, end + 600, end + 1024):  # nothing is lost where only the rest of the mark is
+        shard.write_bytes(content[:length])
+        assert len(list(samples)) == 2
+
+
+def test_shards_joined_by_cat_are_refused_because_only_the_first_would_be_read(shards: Path) -> None:
+    parts = [(shards / f"shard-000{n}.tar").read_bytes() for n in range(2)]
+    (shards / "x.tar").write_bytes(b"".join(parts))
+    with pytest.raises(VlmatchError, match=r"x\.tar .*data follow its end-of-archive mark"):
+        webdataset(str(shards / "x.tar"))
 
 
 def test_a_compressed_shard_is_refused_with_what_to_do(shards: Path) -> None:
@@ -198,7 +253,7 @@ def test_a_compressed_shard_is_refused_with_what_to_do(shards: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"hello", b"x" * 4096])
 def test_what_is_no_tar_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.tar").write_bytes(content)
-    with pytest.raises(VlmatchError, match=r"x\.tar is no whole tar file"):
+    with pytest.raises(VlmatchError, match=r"x\.tar is not a whole tar file"):
         webdataset(str(tmp_path / "x.tar"))
 
 
@@ -207,7 +262,7 @@ def test_a_shard_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     members = {f"{n}.{kind}": rng.bytes(3000) if kind == "png" else b"x" for n in range(4) for kind in ("png", "txt")}
     content = write(tmp_path / "x.tar", members).read_bytes()
     (tmp_path / "x.tar").write_bytes(content[:11_000])
-    with pytest.raises(VlmatchError, match="is no whole tar file"):
+    with pytest.raises(VlmatchError, match="is not a whole tar file"):
         webdataset(str(tmp_path / "x.tar"))
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from made_templates import CHATML, FAMILIES, GEMMA, family, tokenizer_of, unmarked
 from vlmatch.errors import VlmatchError
-from vlmatch.vlm.conversations import ASSISTANT, SYSTEM, USER, VICUNA_SYSTEM, Conversations, Turn
+from vlmatch.probes.llava_format import ASSISTANT, SYSTEM, USER, Turn
+from vlmatch.vlm.conversations import VICUNA_SYSTEM, Conversations
 from vlmatch.vlm.tokens import IGNORED, IMAGE, expanded
 
 TWO_TURNS = [

@@ -10,8 +10,9 @@ from PIL import Image
 from vlm.made_llava import CHAT, MEANS, made, vlm_of
 from vlmatch.encoders.controls import Pixels
 from vlmatch.errors import VlmatchError
+from vlmatch.probes.llava_format import Turn
 from vlmatch.tasks.export import export as task
-from vlmatch.vlm.conversations import VICUNA_SYSTEM, Conversations, Turn
+from vlmatch.vlm.conversations import VICUNA_SYSTEM, Conversations
 from vlmatch.vlm.export import export_llava, grown
 from vlmatch.vlm.lazy_samples import on_square
 from vlmatch.vlm.lora import add_lora

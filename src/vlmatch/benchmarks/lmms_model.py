@@ -11,11 +11,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
+from vlmatch.probes.llava_format import ASSISTANT, PLACE, USER, Turn
 from vlmatch.vlm.batches import Collate
-from vlmatch.vlm.conversations import ASSISTANT, USER, Conversations, Turn
+from vlmatch.vlm.conversations import Conversations
 from vlmatch.vlm.lazy_samples import on_square
 from vlmatch.vlm.model import VLM
-from vlmatch.vlm.tokens import IGNORED, PLACE, Tokenised, expanded
+from vlmatch.vlm.tokens import IGNORED, Tokenised, expanded
 from vlmatch.vlm.training_data import Sample
 
 TEMPLATES = ("vicuna_v1", "chat")  # 'plain' has no place for a question

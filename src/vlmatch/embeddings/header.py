@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from vlmatch.encoders.about import About
-from vlmatch.errors import VlmatchError
-from vlmatch.files import sha256_of_file
+from vlmatch.files import require_folder_name, sha256_of_file
 from vlmatch.moved import to_first_names
 from vlmatch.objects import version_of
 from vlmatch.probes.pairs import ProbeSet
@@ -19,7 +17,6 @@ FORMAT = 1
 # Keys of a model's yaml that change no number.
 _ABOUT = ("name", "licence", "control", "device_map")
 _PLACES = ("checkpoint", "repository")  # keys whose value is a path wherever there is something of that name
-_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever an EmbeddingSpec is made
 
 
@@ -46,8 +43,7 @@ class EmbeddingSpec:
 
         Raises VlmatchError where the model's name can't be that of a folder.
         """
-        if not _NAME.fullmatch(str(config["name"])):
-            raise VlmatchError(f"{kind}.name='{config['name']}' can't name a folder; give letters, digits and . _ + -")
+        require_folder_name(f"{kind}.name", config["name"])
         settings = _settings(config)
         version = version_of(config)
         return cls(kind, str(config["name"]), settings, version, probe.key, probe.fingerprint, len(probe), precision)

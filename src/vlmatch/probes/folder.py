@@ -7,7 +7,9 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import buildable
+from vlmatch.probes.captions import first_caption
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
+from vlmatch.probes.problems import EntryError
 from vlmatch.probes.selection import Options, build
 from vlmatch.probes.tables import SUFFIXES, rows
 
@@ -20,10 +22,11 @@ def folder(path: str | Path, name: str = "folder", **options: Any) -> ProbeSet:
     """Read the pairs that a table lists, in its order; `options` are those of `selection.Options`.
 
     `path` is the table (.csv, .tsv or .jsonl), or the folder that holds it as captions.csv, .tsv or .jsonl.
-    Columns: `image` (or `file_name`), a path from the table's folder; `caption` (or `text`); if wanted `id` and
-    `label`. Without an id the image's path is it, with #2, #3, ... for its further captions.
+    Columns: `image` (or `file_name`), a path that starts from the table's folder; `caption` (or `text`), in JSONL also
+    a list of captions, of which the first is used; optional `id` and `label`. Without an id, the image's path is the
+    id, with #2, #3, ... for its further captions.
 
-    Raises VlmatchError naming the row that lacks something, or as `selection.build` does.
+    Raises VlmatchError naming the first bad row, or as `selection.build` does.
     """
     table = _table(name, Path(path).expanduser())
     return build(name, _entries(name, table), Options(**options), source=table.name)
@@ -32,36 +35,61 @@ def folder(path: str | Path, name: str = "folder", **options: Any) -> ProbeSet:
 def _table(name: str, path: Path) -> Path:
     if path.is_file():
         if path.suffix not in SUFFIXES:
-            raise VlmatchError(f"probe '{name}': probe.path={path} is no folder and no {', '.join(SUFFIXES)}")
+            raise VlmatchError(
+                f"probe '{name}': probe.path={path} is neither a folder nor a table ({', '.join(SUFFIXES)})"
+            )
         return path
     tables = [path / f"captions{suffix}" for suffix in SUFFIXES]
-    there = [table for table in tables if table.is_file()]
-    if len(there) != 1:
-        found = " and ".join(table.name for table in there) or "no captions.csv, captions.tsv or captions.jsonl"
+    present = [table for table in tables if table.is_file()]
+    if len(present) != 1:
+        found = " and ".join(table.name for table in present) or "no captions.csv, captions.tsv or captions.jsonl"
         raise VlmatchError(f"probe '{name}': {found} in probe.path={path}; exactly one must list the pairs")
-    return there[0]
+    return present[0]
 
 
 def _entries(name: str, table: Path) -> Iterator[ProbeEntry]:
     times: Counter[str] = Counter()
     for where, row in rows(name, table):
-        image = _value(name, where, row, IMAGE_COLUMNS)
-        if not image:
-            raise VlmatchError(f"probe '{name}': {where} names no image; fill it in or remove the row")
-        times[image] += 1
-        default = image if times[image] == 1 else f"{image}#{times[image]}"
-        caption = _value(name, where, row, CAPTION_COLUMNS)
-        label = _text(row.get("label"))
-        yield ProbeEntry(_text(row.get("id")) or default, table.parent / image, caption, label or None, where)
+        try:
+            if isinstance(row, EntryError):
+                raise row
+            if table.suffix != ".jsonl":
+                _require_columns(name, table, row)
+            yield _entry(table, where, row, times)
+        except EntryError as problem:
+            yield ProbeEntry.unusable(where, problem)
 
 
-def _value(name: str, where: str, row: Mapping[str, Any], columns: tuple[str, str]) -> str:
-    """The first of the columns that is filled in, '' if none is; an error if the row has none of them."""
-    if not any(column in row for column in columns):
-        wanted = " or ".join(f"'{column}'" for column in columns)
-        raise VlmatchError(f"probe '{name}': {where} has no {wanted}; name the column so, or add it")
-    return next((value for column in columns if (value := _text(row.get(column)))), "")
+def _require_columns(name: str, table: Path, row: Mapping[str, Any]) -> None:
+    for columns in (IMAGE_COLUMNS, CAPTION_COLUMNS):
+        if not any(column in row for column in columns):
+            raise VlmatchError(
+                f"probe '{name}': {table.name} has no column {_either(columns)}; it has {', '.join(row)}: rename one"
+            )
 
 
-def _text(value: object) -> str:
+def _entry(table: Path, where: str, row: Mapping[str, Any], times: Counter[str]) -> ProbeEntry:
+    """The entry of a row; `times` counts the rows of each image so far."""
+    image = _value(row, IMAGE_COLUMNS)
+    if not isinstance(image, str) or not image:
+        raise EntryError(f"{_either(IMAGE_COLUMNS)} is {image!r}; wanted the path of an image", "without an image")
+    caption, n_captions = first_caption(_value(row, CAPTION_COLUMNS), _either(CAPTION_COLUMNS))
+    times[image] += 1
+    default = image if times[image] == 1 else f"{image}#{times[image]}"
+    identifier, label = _string(row.get("id")), _string(row.get("label"))
+    return ProbeEntry(identifier or default, table.parent / image, caption, label or None, where, n_captions)
+
+
+def _value(row: Mapping[str, Any], columns: tuple[str, str]) -> Any:
+    """The first of the columns that is filled in, texts stripped and numbers as text; None if none is."""
+    values = (row.get(column) for column in columns)
+    plain = (_string(value) if isinstance(value, str | int | float) else value for value in values)
+    return next((value for value in plain if value), None)
+
+
+def _string(value: Any) -> str:
     return "" if value is None else str(value).strip()
+
+
+def _either(columns: tuple[str, str]) -> str:
+    return " or ".join(f"'{column}'" for column in columns)

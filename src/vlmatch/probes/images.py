@@ -1,4 +1,4 @@
-"""Open one image safely and always alike: bounded in size, upright, and RGB on white."""
+"""Open one image safely and always in the same way: bounded in size, upright, and RGB on white."""
 
 import hashlib
 import importlib.util
@@ -6,31 +6,57 @@ import io
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeGuard
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import sha256_of_file
+from vlmatch.probes.depth import eight_bit_greys, has_deep_colour, is_deep_grey, require_visible_colour
+from vlmatch.probes.problems import EntryError
 from vlmatch.probes.svg import require_harmless
 
 MAX_PIXELS = 50_000_000
-MAX_RATIO = 100  # of the sides: to resize the shorter one of a line of pixels makes a huge image
+MAX_RATIO = 100  # of the longer to the shorter side: resizing the shorter side of a line of pixels makes a huge image
 MAX_BYTES = 500_000_000  # of an encoded image inside a container, which is read into memory
-SVG_SIDE = 512  # pixels of the longer side of a rendered drawing; the encoders look at 224 to 384
+SVG_SIDE = 512  # pixels of the longer side of a rendered drawing; encoders see 224 to 384
 
-# What photographs and clip-art come as; left out are formats whose decoder starts other programs (EPS).
+# The formats of photographs and clip-art, without those whose decoder starts other programs (EPS).
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "PPM")
 
-_BROKEN_FILE = (OSError, SyntaxError, ValueError, EOFError, IndexError, RuntimeError, struct.error, zlib.error)
+# What Pillow and the SVG renderer raise on broken or odd files.
+_BROKEN_FILE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    AttributeError,
+    TypeError,
+    ArithmeticError,
+    AssertionError,
+    struct.error,
+    zlib.error,
+)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by its EXIF orientation."""
 
 
 class Contained(Protocol):
-    """An image inside a container, such as a tar file; `str` of it names it for people.
+    """An image inside a container, such as a tar file; `str` gives its name for messages.
 
-    Implementations are small, frozen and picklable: worker processes get them, and open the container themselves.
+    Implementations are small, frozen and picklable, because worker processes receive them and open the container.
     """
 
     @property
@@ -44,19 +70,16 @@ class Contained(Protocol):
 ImageSource = Path | Contained
 
 
-class ImageError(VlmatchError):
-    """One image that can't be used; `reason` says why in two or three words, for counting."""
-
-    def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+class ImageError(EntryError):
+    """One image that can't be used."""
 
 
 def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an image to RGB, upright (EXIF orientation) and on white where it is transparent.
 
-    The size is read from the header and checked before anything is decoded. Of an animation the first
-    frame counts; 16-bit greys are scaled to 8 bits; an SVG file is rendered with `SVG_SIDE` pixels on its longer side.
+    The size is read from the header and checked before anything is decoded. An animation gives its first frame, 16-bit
+    greys are scaled to 8 bits (see `depth.eight_bit_greys`), and an SVG file is rendered with `SVG_SIDE` pixels on its
+    longer side.
 
     Raises ImageError if the image is missing, can't be decoded, has more than `max_pixels` pixels, or one side that is
     more than `MAX_RATIO` times the other.
@@ -71,10 +94,18 @@ def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
         raise _undecodable(source, error) from error
 
 
-def image_size(source: ImageSource) -> tuple[int, int] | None:
-    """Width and height as the header has them, unturned and undecoded; None for a drawing (SVG), which has no pixels.
+@dataclass(frozen=True)
+class ImageHeader:
+    """Width and height in pixels, not yet turned upright, and whether the pixels are greys of more than 8 bits."""
 
-    Raises ImageError if the image is missing, has no header that can be read, or is too long for its height.
+    size: tuple[int, int]
+    deep_grey: bool
+
+
+def image_header(source: ImageSource) -> ImageHeader | None:
+    """Read an image's header without decoding it; None for a drawing (SVG), which has no pixels.
+
+    Raises ImageError if the image is missing, has no readable header, or is too long for its height.
     """
     if _is_svg(source):
         return None
@@ -83,7 +114,7 @@ def image_size(source: ImageSource) -> tuple[int, int] | None:
             warnings.simplefilter("ignore")
             with Image.open(_opened(source), formats=FORMATS) as image:
                 _require_ratio(source, *image.size)
-                return image.size
+                return ImageHeader(image.size, is_deep_grey(image))
     except (Image.DecompressionBombError, *_BROKEN_FILE) as error:
         raise _undecodable(source, error) from error
 
@@ -94,11 +125,11 @@ def sha256_of_image(source: ImageSource) -> str:
 
 
 def _is_svg(source: ImageSource) -> TypeGuard[Path]:
-    """Whether the image is a drawing; a missing file is refused here. Containers hold pixels only."""
+    """Whether the image is a drawing, which only files can be. Raises ImageError for a missing file."""
     if not isinstance(source, Path):
         return False
     if not source.is_file():
-        raise ImageError(f"image '{source}' is not there; restore the file or remove its row", "not there")
+        raise ImageError(f"image '{source}' is not there", "not there", "restore the file or remove its row")
     return source.suffix.lower() == ".svg"
 
 
@@ -114,41 +145,50 @@ def _decode(source: ImageSource, max_pixels: int) -> Image.Image:
             if width * height > max_pixels:
                 raise _too_large(source, f"{width} x {height} = {width * height:,} pixels", max_pixels)
             _require_ratio(source, width, height)
-            return _rgb_on_white(ImageOps.exif_transpose(image))
+            deep_colour = has_deep_colour(image)
+            decoded = _rgb_on_white(_upright(image), image.format)
+    if deep_colour:
+        require_visible_colour(decoded)
+    return decoded
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF orientation says; without one, or with unreadable EXIF data, it stays as it is.
+
+    Pillow's `exif_transpose` also writes the EXIF data anew, which fails for tags that it can read but not write.
+    """
+    image.load()
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _BROKEN_FILE:
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _require_ratio(source: ImageSource, width: int, height: int) -> None:
     if max(width, height) > MAX_RATIO * min(width, height):
         raise ImageError(
-            f"image '{source}' is {width} x {height} pixels, one side more than {MAX_RATIO} times the other; cut it, "
-            "or remove its row",
+            f"image '{source}' is {width} x {height} pixels, one side more than {MAX_RATIO} times the other",
             "too long",
+            "cut it, or remove its row",
         )
 
 
 def _undecodable(source: ImageSource, error: Exception) -> ImageError:
     unknown = isinstance(error, UnidentifiedImageError)
-    why = f"it is none of {', '.join(FORMATS)}, SVG" if unknown else one_line(error)
-    return ImageError(f"image '{source}' can't be decoded ({why}); replace it or remove its row", "can't be decoded")
+    why = f"its format is not one of {', '.join(FORMATS)}, SVG" if unknown else one_line(error)
+    return ImageError(f"image '{source}' can't be decoded ({why})", "can't be decoded", "replace it or remove its row")
 
 
-def _rgb_on_white(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        image = _eight_bits(image)
+def _rgb_on_white(image: Image.Image, file_format: str | None) -> Image.Image:
+    if is_deep_grey(image):
+        image = eight_bit_greys(image, file_format)
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed white; convert it to 8 bits")
     if not image.has_transparency_data:
         return image.convert("RGB")
     pixels = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit greys to 8 bits; Pillow's own conversion clips them at 255."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65_535:
-        raise ValueError("32-bit pixels have no agreed white; convert it to 8 bits")
-    return Image.fromarray(np.round(values / 257).astype(np.uint8))
 
 
 def _render_svg(path: Path) -> Image.Image:
@@ -161,9 +201,9 @@ def _render_svg(path: Path) -> Image.Image:
             svg_string=text,
             width=SVG_SIDE,
             height=SVG_SIDE,
-            dpi=96,  # sizes in points or millimetres count as CSS has them
+            dpi=96,  # as CSS has it, for sizes in points or millimetres
             background="#ffffff",
-            skip_system_fonts=True,  # text must look the same on every machine: matplotlib's copy of DejaVu
+            skip_system_fonts=True,  # text must look the same on every machine: use matplotlib's copy of DejaVu
             font_files=[str(_fonts() / "DejaVuSans.ttf")],
             font_family="DejaVu Sans",
             serif_family="DejaVu Sans",
@@ -171,8 +211,8 @@ def _render_svg(path: Path) -> Image.Image:
         )
         return Image.open(io.BytesIO(drawing)).convert("RGB")
     except _BROKEN_FILE as error:
-        message = f"image '{path}' can't be rendered ({one_line(error)}); replace the file or remove its row"
-        raise ImageError(message, "can't be decoded") from error
+        problem = f"image '{path}' can't be rendered ({one_line(error)})"
+        raise ImageError(problem, "can't be decoded", "replace the file or remove its row") from error
 
 
 def _fonts() -> Path:
@@ -184,6 +224,7 @@ def _fonts() -> Path:
 
 def _too_large(source: ImageSource, size: str, max_pixels: int) -> ImageError:
     return ImageError(
-        f"image '{source}' is too large ({size}; the limit is {max_pixels:,}); shrink it, or raise probe.max_pixels",
+        f"image '{source}' is too large ({size}; the limit is {max_pixels:,})",
         "too large",
+        "shrink it, or raise probe.max_pixels",
     )

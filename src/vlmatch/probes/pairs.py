@@ -5,23 +5,37 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from PIL import Image
 
+from vlmatch.files import require_folder_name
 from vlmatch.probes import sheet
 from vlmatch.probes.images import MAX_PIXELS, ImageSource, open_image
+from vlmatch.probes.problems import EntryError
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeEntry:
-    """One entry of a source: a pair whose image has not been read yet; `where` tells people its place, as 'line 3'."""
+    """One entry of a source: a pair whose image has not been read yet.
+
+    `where` names its place for people, such as 'line 3'. `n_captions` is how many captions the source lists; the first
+    is used. `problem` says why the entry can't be used; its other fields are then of no use.
+    """
 
     id: str
     image: ImageSource
     caption: str
     label: str | None = None
     where: str = ""
+    n_captions: int = 1
+    problem: EntryError | None = None
+
+    @classmethod
+    def unusable(cls, where: str, problem: EntryError) -> Self:
+        """An entry that can't be used, to be refused or skipped and counted, as the user chose."""
+        return cls(where, Path(), "", where=where, problem=problem)
 
 
 @dataclass(frozen=True)
@@ -39,9 +53,10 @@ class Pair:
 class ProbeCounts:
     """How many pairs were read, how many captions and images among them are distinct, how many were kept.
 
-    `dropped` counts pairs that repeat one kept before, by kind, so that read = kept + the sum of dropped. `skipped`
-    counts, by reason, entries that are no pairs at all, such as a conversation without an image, or bad ones that the
-    user chose to skip; `first_skipped` names a few of these. `entries` is how many a sample was drawn from.
+    `dropped` counts pairs that repeat one kept before, by kind; read = kept + the sum of dropped. `skipped` counts by
+    reason the entries that are not pairs, such as a conversation without an image, and the bad ones that the user chose
+    to skip; `first_skipped` quotes a few of the bad ones. `entries` is the number that a sample was drawn from.
+    `several_captions` counts the pairs read whose source lists several captions, of which the first is used.
     """
 
     read: int
@@ -52,11 +67,15 @@ class ProbeCounts:
     skipped: Mapping[str, int] = field(default_factory=dict)
     first_skipped: tuple[str, ...] = ()
     entries: int | None = None
+    several_captions: int = 0
 
 
 @dataclass(frozen=True)
 class ProbeSet:
-    """n image-text pairs over which two geometries are compared."""
+    """n image-text pairs over which two geometries are compared.
+
+    Raises VlmatchError if `name` can't name a folder.
+    """
 
     name: str
     pairs: tuple[Pair, ...]
@@ -64,6 +83,10 @@ class ProbeSet:
     source: str = ""
     licence: str = "none stated"
     max_pixels: int = field(default=MAX_PIXELS, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the name, because the store has a folder of that name."""
+        require_folder_name("probe.name", self.name)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -84,7 +107,7 @@ class ProbeSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over ids, captions and image bytes, in order; labels and places do not count."""
+        """SHA-256 over ids, captions and image bytes, in order; labels and file paths do not count."""
         rows = [[pair.id, pair.caption, pair.image_sha256] for pair in self.pairs]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
@@ -94,9 +117,9 @@ class ProbeSet:
         return f"{self.name}-{self.fingerprint[:8]}"
 
     def sheet(self) -> dict[str, Any]:
-        """What the probe is made of, as plain values that JSON can hold; reads the images' headers.
+        """What the probe is made of, as plain values for JSON; reads the images' headers.
 
-        `image_sizes` are [width, height] in pixels, by number of pixels; `caption_words` are words in a caption.
+        `image_sizes` are [width, height] in pixels, by number of pixels; `caption_words` counts the words of a caption.
         """
         counts = self.counts
         return {
@@ -110,6 +133,7 @@ class ProbeSet:
             "dropped": dict(counts.dropped),
             "skipped": dict(counts.skipped),
             "first_skipped": list(counts.first_skipped),
+            "several_captions": counts.several_captions,
             "distinct_captions": counts.distinct_captions,
             "distinct_images": counts.distinct_images,
             "image_sizes": sheet.size_summary([pair.image for pair in self.pairs]),

@@ -1,7 +1,7 @@
-"""Read the images of a probe by a few threads: their digests and, where it is asked, whether and what they show."""
+"""Read the images of a probe with a few threads: their SHA-256 and, on request, their perceptual hashes."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -12,25 +12,27 @@ from vlmatch.files import renamed
 from vlmatch.probes.images import ImageError, open_image, sha256_of_image
 from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.perceptual import perceptual_hash
+from vlmatch.probes.problems import EntryError
 
-VERSION = 1  # raised when the same image gives another hash
+VERSION = 2  # raise it when the same image gives another perceptual hash
 
 _READERS = 8  # threads
-_BATCH = 256  # images handed to them at a time
+_BATCH = 256  # images read ahead at a time
+_CHUNK = 8  # images a thread reads at a time: most take less time than handing them over
 
 
 @dataclass(frozen=True)
 class Read:
-    """An entry and its image's SHA-256 and perceptual hash, if that was asked for; or why the image can't be used."""
+    """An entry with its image's SHA-256 and, on request, perceptual hash; or the problem why it can't be used."""
 
     entry: ProbeEntry
     sha256: str = ""
     perceptual_hash: int | None = None
-    problem: ImageError | None = None
+    problem: EntryError | None = None
 
 
 class Reader:
-    """Reads images in batches. With `decode` each is decoded and hashed, unless the cache shows that it was before."""
+    """Reads images in batches. With `decode`, each image is decoded and hashed, unless the cache holds its hash."""
 
     def __init__(self, name: str, *, decode: bool, max_pixels: int) -> None:
         self.decode = decode
@@ -40,41 +42,46 @@ class Reader:
         self._n_kept = len(self._known)
 
     def read(self, entries: Iterable[ProbeEntry]) -> Iterator[Read]:
-        """Read the images only as far as they are asked for, and in order."""
+        """Read the images in order, and only a batch further than the caller asks for."""
         remaining = iter(entries)
         with ThreadPoolExecutor(max_workers=_READERS) as readers:
             while batch := list(islice(remaining, _BATCH)):
-                yield from readers.map(self._read, batch)
+                chunks = [batch[start : start + _CHUNK] for start in range(0, len(batch), _CHUNK)]
+                for read in readers.map(self._read_chunk, chunks):
+                    yield from read
 
     def save(self) -> None:
-        """Keep the hashes, so that the next job decodes none of these images for them."""
+        """Keep the hashes, so that the next job need not decode these images to get them."""
         if len(self._known) > self._n_kept:
             with renamed(self._file) as temporary:
                 temporary.write_text(json.dumps(self._known), encoding="utf-8")
 
+    def _read_chunk(self, entries: Sequence[ProbeEntry]) -> list[Read]:
+        return [self._read(entry) for entry in entries]
+
     def _read(self, entry: ProbeEntry) -> Read:
+        if entry.problem is not None:
+            return Read(entry, problem=entry.problem)
         try:
             digest = sha256_of_image(entry.image)
             return Read(entry, digest, self._hash(entry, digest) if self.decode else None)
         except ImageError as error:
             return Read(entry, problem=error)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError is a path that no file can have
             reason = "not there" if isinstance(error, FileNotFoundError) else "can't be read"
-            message = (
-                f"image '{entry.image}' of '{entry.id}' can't be read ({error.strerror or error}); "
-                "restore the file or remove the row"
-            )
-            return Read(entry, problem=ImageError(message, reason))
+            why = getattr(error, "strerror", None) or error
+            problem = f"image '{entry.image}' of '{entry.id}' can't be read ({why})"
+            return Read(entry, problem=ImageError(problem, reason, "restore the file or remove the row"))
 
     def _hash(self, entry: ProbeEntry, digest: str) -> int:
-        key = digest + Path(entry.image.name).suffix  # which decides between pixels and a drawing
+        key = digest + Path(entry.image.name).suffix  # the suffix decides whether it is decoded or rendered
         if key not in self._known:
             self._known[key] = perceptual_hash(open_image(entry.image, self.max_pixels))
         return self._known[key]
 
 
 def _kept(file: Path) -> dict[str, int]:
-    """What the cache holds; nothing where it is not there or damaged."""
+    """The hashes in the cache; none if it is absent or damaged."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,39 +1,41 @@
-"""Which entries of a source become the probe: all, the first, or a sample; without repetitions, and not silently."""
+"""Choose which entries of a source become the probe, drop repetitions, and count everything that is left out."""
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vlmatch.errors import VlmatchError
+from vlmatch.files import require_folder_name
 from vlmatch.probes.images import MAX_PIXELS
 from vlmatch.probes.pairs import Pair, ProbeCounts, ProbeEntry, ProbeSet
 from vlmatch.probes.perceptual import BITS
+from vlmatch.probes.problems import EntryError
 from vlmatch.probes.reading import Read, Reader
+from vlmatch.probes.sampling import draw_order
 
-_NAMED = 3  # skipped entries that are named
+_QUOTED = 3  # skipped entries that are quoted
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What can be asked of every probe; each is a key of its yaml.
+    """The options of every probe; each is a key of its yaml.
 
-    drop_duplicates : drop a pair if one kept before it has its caption (case and white space folded) or its image
-        (byte for byte).
-    drop_near_duplicates : drop a pair if one kept before it has an image within so many bits of its perceptual hash.
-    limit : keep only the first so many pairs; nothing further is read.
-    sample : keep so many pairs, drawn uniformly without replacement by `seed` from all entries. Which are drawn
-        depends on their ids only, not on their order, and a larger sample holds the smaller one. Repeated pairs are
-        replaced by further draws. The sample stands in the source's order.
-    bad_images : 'error' names the first image that is missing or can't be read, and those that can't be decoded when
-        their turn comes; 'skip' decodes all beforehand, leaves out the bad ones and entries without a caption, counts
-        them and names the first few.
-    max_pixels : an image with more is bad.
+    drop_duplicates : drop a pair whose caption (up to case and white space) or image (byte for byte) an earlier kept
+        pair has.
+    drop_near_duplicates : drop a pair whose image is within this many bits of an earlier kept one, by perceptual hash.
+    limit : keep only the first so many pairs; the rest is not read.
+    sample : keep so many pairs, drawn by `seed` from all entries, uniformly without replacement. The draw depends on
+        the entries' ids only, not on their order, and a larger sample contains the smaller one. Repeated pairs are
+        replaced by further draws. The sample keeps the source's order.
+    bad_images : 'error' stops at the first entry that is malformed, has no caption, or whose image is missing or can't
+        be read; an image that can't be decoded is an error when it is embedded. 'skip' decodes all images beforehand,
+        leaves out the bad entries, counts them by reason and quotes the first few.
+    max_pixels : an image with more pixels is bad.
     """
 
     drop_duplicates: bool = True
@@ -48,10 +50,12 @@ class Options:
         """Raises VlmatchError naming an option that is out of range."""
         for key, number in (("limit", self.limit), ("sample", self.sample)):
             if number is not None and number < 2:
-                raise VlmatchError(f"probe.{key}={number}; a geometry needs at least 2 pairs, or null for all")
+                raise VlmatchError(
+                    f"probe.{key}={number}; give at least 2, because a geometry needs 2 pairs, or null for all"
+                )
         if self.limit is not None and self.sample is not None:
             raise VlmatchError(
-                f"probe.limit={self.limit} and probe.sample={self.sample}: the first so many, or a sample? Give one"
+                f"probe.limit={self.limit} and probe.sample={self.sample} exclude each other; give one of them"
             )
         if self.bad_images not in ("error", "skip"):
             raise VlmatchError(f"probe.bad_images='{self.bad_images}' is unknown; choose error or skip")
@@ -61,7 +65,7 @@ class Options:
 
     @property
     def decode(self) -> bool:
-        """Whether images must be decoded to choose among them."""
+        """Whether images must be decoded to choose between pairs."""
         return self.bad_images == "skip" or self.drop_near_duplicates is not None
 
 
@@ -74,19 +78,21 @@ def build(
     licence: str = "none stated",
     skipped: Callable[[], Mapping[str, int]] = dict,
 ) -> ProbeSet:
-    """Read the entries' images, check and choose among the pairs, and count what was left out.
+    """Read the entries' images, check and select the pairs, and count what was left out.
 
-    `skipped` is asked at the end for the entries that were no pairs, by reason. The counts are of what was read by
-    then: with a limit or a sample that is not all.
+    `skipped` is called at the end and returns, by reason, the number of entries that the source itself left out. All
+    counts are of what was read by then, which with a limit or a sample is not the whole source.
 
-    Raises VlmatchError on a repeated id, on an empty caption or a bad image unless these are skipped, or where
+    Raises VlmatchError if `name` can't name a folder, on a repeated id, on a bad entry unless these are skipped, or if
     fewer than two pairs are left.
     """
+    require_folder_name("probe.name", name)
+    entries = map(_valid_unicode, entries)
     places: dict[str, int] = {}
     if options.sample is not None:
         entries = list(entries)
         places = {entry.id: place for place, entry in enumerate(entries)}
-        entries = sorted(entries, key=lambda entry: _lot(options.seed, entry.id))
+        entries = draw_order(entries, options.seed, lambda entry: entry.id)
     tally = Tally(name, options)
     reader = Reader(name, decode=options.decode, max_pixels=options.max_pixels)
     for read in reader.read(entries):
@@ -101,7 +107,7 @@ def build(
 
 
 class Tally:
-    """What has been read so far of a probe, and what of it is kept."""
+    """The pairs that have been kept so far, and the counts of those that have not."""
 
     def __init__(self, name: str, options: Options) -> None:
         self.name = name
@@ -110,33 +116,31 @@ class Tally:
         self.skipped: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.first_skipped: list[str] = []
+        self.several_captions = 0
         self._read: dict[str, set[str]] = {"ids": set(), "captions": set(), "images": set()}
         self._kept: dict[str, set[str]] = {"captions": set(), "images": set()}
-        self._hashes = np.empty(256, dtype=np.uint64)  # of the kept; grows by doubling
+        self._hashes = np.empty(256, dtype=np.uint64)  # of the kept images; grows by doubling
 
     def add(self, read: Read) -> None:
-        """Count one more entry, and keep it unless it is bad, or its caption or image is kept already."""
+        """Count one more entry, and keep it unless it is bad, or its caption or image has been kept before."""
         entry = read.entry
         if entry.id in self._read["ids"]:
-            raise VlmatchError(f"{self._at(entry)}id '{entry.id}' appears twice; every pair needs an id of its own")
-        if read.problem is not None:
-            self._skip(entry, str(read.problem), read.problem.reason)
-            return
+            raise VlmatchError(f"{self._at(entry)}id '{entry.id}' appears twice; give every pair its own id")
         caption = normalised(entry.caption)
-        if not caption:
-            message = f"the caption of '{entry.id}' is empty; give it a caption or remove the row"
-            self._skip(entry, message, "without a caption")
-            return
-        self._read["ids"].add(entry.id)
-        self._read["captions"].add(caption)
-        self._read["images"].add(read.sha256)
-        if repeated := self._repeated(read, caption):
-            self.dropped[repeated] += 1
+        if read.problem is not None:
+            self._skip(entry, read.problem)
+        elif not caption:
+            problem = f"the caption of '{entry.id}' is empty"
+            self._skip(entry, EntryError(problem, "without a caption", "give it a caption or remove the row"))
         else:
-            self._keep(read, caption)
+            self._count(read, caption)
+            if repeated := self._repeated(read, caption):
+                self.dropped[repeated] += 1
+            else:
+                self._keep(read, caption)
 
     def counts(self, skipped: Mapping[str, int], n_entries: int | None = None) -> ProbeCounts:
-        """The counts of all that was added, and what else was skipped."""
+        """The counts of all entries that were added, and of those in `skipped`, which the source left out."""
         return ProbeCounts(
             read=len(self._read["ids"]),
             distinct_captions=len(self._read["captions"]),
@@ -146,10 +150,17 @@ class Tally:
             skipped={reason: count for reason, count in {**skipped, **self.skipped}.items() if count},
             first_skipped=tuple(self.first_skipped),
             entries=n_entries,
+            several_captions=self.several_captions,
         )
 
+    def _count(self, read: Read, caption: str) -> None:
+        self._read["ids"].add(read.entry.id)
+        self._read["captions"].add(caption)
+        self._read["images"].add(read.sha256)
+        self.several_captions += read.entry.n_captions > 1
+
     def _repeated(self, read: Read, caption: str) -> str:
-        """What of the pair is kept already, or ''."""
+        """Which part of the pair has been kept before; '' if none."""
         if self.options.drop_duplicates:
             if read.sha256 in self._kept["images"]:
                 return "a repeated image"
@@ -171,13 +182,13 @@ class Tally:
         self._kept["images"].add(read.sha256)
         self.kept.append(Pair(entry.id, entry.image, entry.caption, read.sha256, entry.label))
 
-    def _skip(self, entry: ProbeEntry, message: str, reason: str) -> None:
-        """Count a bad entry where the user chose to skip such, else refuse it."""
+    def _skip(self, entry: ProbeEntry, problem: EntryError) -> None:
+        """Count a bad entry if the user chose to skip such; otherwise raise VlmatchError."""
         if self.options.bad_images == "error":
-            raise VlmatchError(f"{self._at(entry)}{message}; or skip and count such entries: probe.bad_images=skip")
-        self.skipped[reason] += 1
-        if len(self.first_skipped) < _NAMED:
-            self.first_skipped.append(f"{entry.where}: {message}" if entry.where else message)
+            raise VlmatchError(f"{self._at(entry)}{problem}; or skip and count such entries: probe.bad_images=skip")
+        self.skipped[problem.reason] += 1
+        if len(self.first_skipped) < _QUOTED:
+            self.first_skipped.append(f"{entry.where}: {problem.problem}" if entry.where else problem.problem)
 
     def _at(self, entry: ProbeEntry) -> str:
         return f"probe '{self.name}': {entry.where}: " if entry.where else f"probe '{self.name}': "
@@ -188,12 +199,22 @@ def normalised(caption: str) -> str:
     return " ".join(caption.casefold().split())
 
 
-def _lot(seed: int, identifier: str) -> bytes:
-    return hashlib.sha256(f"{seed} {identifier}".encode()).digest()
+def _valid_unicode(entry: ProbeEntry) -> ProbeEntry:
+    """The entry, marked as unusable if a text of it can't be encoded: JSON may hold half of an emoji."""
+    try:
+        f"{entry.id}{entry.caption}{entry.label}{entry.image.name}".encode()
+    except UnicodeEncodeError as error:
+        problem = EntryError(
+            f"its id, caption, label or image holds half a character ({error.object[error.start]!a})",
+            "not valid Unicode",
+        )
+        name = entry.id.encode(errors="backslashreplace").decode()
+        return replace(ProbeEntry.unusable(name, problem), where=entry.where or f"'{name}'")
+    return entry
 
 
 def _check(name: str, counts: ProbeCounts) -> None:
-    """Log what was skipped, and refuse what is no geometry."""
+    """Log what was skipped; raise VlmatchError if fewer than two pairs are left."""
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.skipped.items())
     if counts.first_skipped:
         log.warning("probe '%s': skipped %s; the first: %s", name, reasons, " | ".join(counts.first_skipped))
@@ -201,5 +222,5 @@ def _check(name: str, counts: ProbeCounts) -> None:
         raise VlmatchError(
             f"probe '{name}': {counts.kept} pair{'s'[: counts.kept != 1]} left of {counts.read} read"
             + (f" (skipped: {reasons})" if reasons else "")
-            + "; a geometry needs at least 2, and an answer worth trusting some hundreds"
+            + "; a geometry needs at least 2 pairs, and a reliable answer some hundreds"
         )

@@ -1,27 +1,31 @@
-"""The data sheet of a probe: how large its images are, how long its captions, and how its labels are spread."""
+"""The data sheet of a probe: the sizes of its images, the lengths of its captions, and the counts of its labels."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from vlmatch.probes.images import ImageError, ImageSource, image_size
+from vlmatch.probes.depth import SIXTEEN_BITS, TWELVE_BITS
+from vlmatch.probes.images import ImageError, ImageHeader, ImageSource, image_header
 
-MAX_HEADERS = 10_000  # images whose size is read; of more, so many at even distances
+MAX_HEADERS = 10_000  # images whose headers are read; of more images, every second, third ... one
 _READERS = 8
 _LABELS_SHOWN = 8
 
 
 def size_summary(sources: Sequence[ImageSource]) -> dict[str, Any]:
-    """The smallest, median and largest [width, height] by number of pixels, from headers alone, and of how many.
+    """The smallest, median and largest [width, height] by number of pixels, read from headers, and of how many images.
 
-    Drawings have no size; `unreadable` counts images without a readable header.
+    Drawings have no size. `unreadable` counts images without a readable header, `deep_greys` those whose pixels are
+    greys of more than 8 bits.
     """
     step = -(-len(sources) // MAX_HEADERS) or 1
     with ThreadPoolExecutor(max_workers=_READERS) as readers:
-        found = list(readers.map(_size, sources[::step]))
-    sizes = sorted((size for size in found if isinstance(size, tuple)), key=lambda size: (size[0] * size[1], size))
-    summary: dict[str, Any] = {"images": len(sizes), "unreadable": found.count("unreadable")}
+        found = list(readers.map(_header, sources[::step]))
+    headers = [header for header in found if isinstance(header, ImageHeader)]
+    sizes = sorted((header.size for header in headers), key=lambda size: (size[0] * size[1], size))
+    deep_greys = sum(header.deep_grey for header in headers)
+    summary: dict[str, Any] = {"images": len(sizes), "unreadable": found.count("unreadable"), "deep_greys": deep_greys}
     if sizes:
         named = {"smallest": sizes[0], "median": sizes[(len(sizes) - 1) // 2], "largest": sizes[-1]}
         summary |= {name: list(size) for name, size in named.items()}
@@ -29,13 +33,13 @@ def size_summary(sources: Sequence[ImageSource]) -> dict[str, Any]:
 
 
 def length_summary(captions: Sequence[str]) -> dict[str, int]:
-    """The least, median (the lower of two) and greatest number of words."""
+    """The smallest, median (the lower of two) and largest number of words in a caption."""
     lengths = sorted(len(caption.split()) for caption in captions)
     return {"min": lengths[0], "median": lengths[(len(lengths) - 1) // 2], "max": lengths[-1]}
 
 
 def label_counts(labels: Sequence[str | None]) -> dict[str, int]:
-    """How many pairs each label has, most first; pairs without a label do not count."""
+    """How many pairs each label has, largest first; pairs without a label are left out."""
     return dict(Counter(label for label in labels if label is not None).most_common())
 
 
@@ -50,7 +54,9 @@ def lines(sheet: Mapping[str, Any]) -> list[str]:
         *(f"  skipped: {example}" for example in sheet["first_skipped"]),
         f"distinct captions: {sheet['distinct_captions']:,}; distinct images: {sheet['distinct_images']:,}"
         + "".join(f"; {count:,} dropped for {kind}" for kind, count in sheet["dropped"].items()),
+        *_several_in_words(sheet["several_captions"]),
         _sizes_in_words(sheet["image_sizes"]),
+        *_depth_in_words(sheet["image_sizes"]["deep_greys"]),
         "words in a caption: {min} to {max}, median {median}".format(**sheet["caption_words"]),
         *([_labels_in_words(labels)] if labels else []),
         f"source: {sheet['source'] or 'not stated'}; licence: {sheet['licence']}",
@@ -58,11 +64,24 @@ def lines(sheet: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _size(source: ImageSource) -> tuple[int, int] | str:
+def _header(source: ImageSource) -> ImageHeader | str:
     try:
-        return image_size(source) or "drawing"
+        return image_header(source) or "drawing"
     except ImageError:
         return "unreadable"
+
+
+def _several_in_words(several: int) -> list[str]:
+    return [f"several captions: {several:,} pairs list more than one; the first is used"] if several else []
+
+
+def _depth_in_words(deep_greys: int) -> list[str]:
+    if not deep_greys:
+        return []
+    return [
+        f"16-bit greys: {deep_greys:,} images, scaled to 8 bits; white is {SIXTEEN_BITS:,}, or {TWELVE_BITS:,} in a "
+        f"PNG or TIFF without a value above that (12-bit values)"
+    ]
 
 
 def _sizes_in_words(sizes: Mapping[str, Any]) -> str:

@@ -7,59 +7,96 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError
+from vlmatch.probes.problems import EntryError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 
+_DELIMITERS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
 
-def rows(name: str, table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each row by column, and its place in words, such as 'captions.csv line 3'; `name` is the probe's, for errors.
+Row = Mapping[str, Any] | EntryError
+"""The values of a row by column, or why the row can't be used."""
 
-    The suffix decides the form (`SUFFIXES`). A CSV or TSV has a header line; a JSONL has an object a line.
 
-    Raises VlmatchError naming the line that is not of that form.
+def rows(name: str, table: Path) -> Iterator[tuple[str, Row]]:
+    """Each row with its place, such as 'captions.csv line 3'; `name` is the probe's, for errors.
+
+    The suffix decides the form (`SUFFIXES`). A CSV or TSV has a header line, a JSONL one object a line. If the header
+    of a CSV or TSV has a single column, but several when split at a semicolon, a tab, a bar or a comma, the table is
+    split there: spreadsheets write such files in many countries.
+
+    Raises VlmatchError naming the file that is in another encoding or form.
     """
     try:
-        yield from _jsonl_rows(name, table) if table.suffix == ".jsonl" else _csv_rows(name, table)
+        encoding = _encoding(name, table)
+        yield from _jsonl_rows(table, encoding) if table.suffix == ".jsonl" else _csv_rows(name, table, encoding)
     except UnicodeError as error:
+        kind = table.suffix[1:].upper()
         raise VlmatchError(
-            f"probe '{name}': {table.name} is no UTF-8 {table.suffix[1:].upper()} ({error}); save it as UTF-8"
+            f"probe '{name}': {table.name} is not a {kind} in UTF-8 ({error}); save it as UTF-8"
         ) from error
 
 
-def _csv_rows(name: str, table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _csv_rows(name: str, table: Path, encoding: str) -> Iterator[tuple[str, Row]]:
     kind = table.suffix[1:].upper()
-    with table.open(encoding=_encoding(table), newline="") as file:
-        reader = csv.DictReader(file, strict=True, delimiter="\t" if kind == "TSV" else ",")
+    with table.open(encoding=encoding, newline="") as file:
+        delimiter = _delimiter(file.readline(), "\t" if kind == "TSV" else ",")
+        file.seek(0)
+        reader = csv.DictReader(file, strict=True, delimiter=delimiter)
         try:
             for row in reader:
                 where = f"{table.name} line {reader.line_num}"
-                if None in row:
-                    raise VlmatchError(
-                        f"probe '{name}': {where} has more fields than the header; "
-                        'put captions with commas or tabs in "quotes"'
-                    )
-                yield where, row
+                yield where, _too_long(delimiter) if None in row else row
         except csv.Error as error:
             where = f"{table.name} after line {reader.line_num}"
-            raise VlmatchError(f"probe '{name}': {where} is no {kind} ({error}); mend the quotes there") from error
+            raise VlmatchError(
+                f"probe '{name}': {where} is not {kind} split at {_DELIMITERS[delimiter]} ({error}); mend its quotes"
+            ) from error
 
 
-def _jsonl_rows(name: str, table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    with table.open(encoding=_encoding(table)) as file:
+def _delimiter(header: str, default: str) -> str:
+    """The character that splits a header line into columns."""
+    others = [delimiter for delimiter in _DELIMITERS if delimiter != default]
+    return next((each for each in (default, *others) if each in header), default)
+
+
+def _too_long(delimiter: str) -> EntryError:
+    return EntryError(
+        f"it has more fields than the header, split at {_DELIMITERS[delimiter]}",
+        "with too many fields",
+        f'put captions with {_DELIMITERS[delimiter]} in "quotes"',
+    )
+
+
+def _jsonl_rows(table: Path, encoding: str) -> Iterator[tuple[str, Row]]:
+    with table.open(encoding=encoding) as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{table.name} line {number}"
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise VlmatchError(f"probe '{name}': {where} is no JSON ({error}); mend or remove it") from error
-            if not isinstance(row, dict):
-                wanted = '{"image": ..., "caption": ...}'
-                raise VlmatchError(f"probe '{name}': {where} is no JSON object; wanted {wanted}")
-            yield where, row
+            if line.strip():
+                yield f"{table.name} line {number}", _json_row(line)
 
 
-def _encoding(table: Path) -> str:
+def _json_row(line: str) -> Row:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return EntryError(f"it is not JSON ({error})", "malformed")
+    if not isinstance(row, dict):
+        wanted = '{"image": ..., "caption": ...}'
+        return EntryError(f"it is of type {type(row).__name__}; wanted an object, {wanted}", "malformed")
+    return row
+
+
+def _encoding(name: str, table: Path) -> str:
+    """UTF-16 if the file has its byte order mark, else UTF-8.
+
+    Raises VlmatchError for UTF-16 or UTF-32 without a mark: every table starts with an ASCII character, so a zero
+    among the first two bytes is half of one.
+    """
     with table.open("rb") as file:
-        return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        start = file.read(2)
+    if start in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if b"\x00" in start:
+        raise VlmatchError(
+            f"probe '{name}': {table.name} seems to be UTF-16 without a byte order mark; save it as UTF-8"
+        )
+    return "utf-8-sig"

@@ -5,7 +5,8 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.items import Item, Split
-from vlmatch.vlm.tokens import PLACE, answered, encode
+from vlmatch.probes.llava_format import PLACE
+from vlmatch.vlm.tokens import answered, encode
 from vlmatch.vlm.training_data import DataContext, DataSource, Listed, Sample, TrainingData
 
 

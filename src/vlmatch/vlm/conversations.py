@@ -7,10 +7,10 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.llms.templates import DAY
-from vlmatch.vlm.tokens import IGNORED, IMAGE, PLACE, Tokenised
+from vlmatch.probes.llava_format import ASSISTANT, PLACE, SYSTEM, USER, Turn
+from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised
 
 TEMPLATES = ("plain", "vicuna_v1", "chat")
-SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 VICUNA_SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
@@ -18,17 +18,6 @@ VICUNA_SYSTEM = (
 
 _MARK = "\ue000{}\ue001"  # private-use characters, which no template treats as anything but text
 _MARKS = re.compile("\ue000[0-9]+\ue001")
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One turn of a conversation.
-
-    role: 'system', 'user' or 'assistant'. text: what is said; a user's text has '<image>' where a picture goes.
-    """
-
-    role: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from vlmatch.encoders.transformers_models import TransformersEncoder
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.llms.quiet import without_progress_bars
+from vlmatch.probes.llava_format import PLACE
 from vlmatch.vlm.conversations import Conversations
 from vlmatch.vlm.lora import lora_state
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.processor import example_picture, image_token, prepared_example, processor_of
 from vlmatch.vlm.projector import Projector
-from vlmatch.vlm.tokens import IMAGE, PLACE, Tokenised, encode, expanded
+from vlmatch.vlm.tokens import IMAGE, Tokenised, encode, expanded
 
 LAYER = -2  # the hidden state that `TransformersEncoder.tokens` returns
 PROMPT = f"A picture:{PLACE}\nIt shows"

@@ -7,10 +7,9 @@ from PIL import Image
 from torch import Tensor
 
 from vlmatch.encoders.base import Encoder
-from vlmatch.errors import VlmatchError
-from vlmatch.probes.images import ImageError, open_image
+from vlmatch.probes.images import open_image
+from vlmatch.probes.llava_format import Conversation
 from vlmatch.vlm.conversations import Conversations
-from vlmatch.vlm.entries import Entry
 from vlmatch.vlm.tokens import IMAGE, Tokenised
 from vlmatch.vlm.training_data import Sample
 
@@ -25,7 +24,7 @@ class LazySamples:
 
     def __init__(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[Conversation],
         paths: Sequence[str],
         conversations: Conversations,
         name: str,
@@ -82,10 +81,7 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, number: int) -> Tensor:
-        try:
-            image = open_image(self.folder / self.paths[number], self.max_pixels)
-        except ImageError as error:  # a worker process can only pass on errors that are made of a message alone
-            raise VlmatchError(str(error)) from error
+        image = open_image(self.folder / self.paths[number], self.max_pixels)
         return self.encoder.prepare(image if self.pad is None else on_square(image, self.pad))
 
 
@@ -101,7 +97,6 @@ def cut(tokens: Tokenised, max_length: int, tokens_per_image: int) -> Tokenised:
 
 def on_square(image: Image.Image, colour: tuple[int, ...]) -> Image.Image:
     """The image in the middle of a square of this colour (RGB), whose side is the image's longer one."""
-
     side = max(image.size)
     square = Image.new("RGB", (side, side), (colour[0], colour[1], colour[2]))
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))

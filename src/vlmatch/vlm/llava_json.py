@@ -1,16 +1,26 @@
 """Training data in LLaVA's json: conversations about pictures, checked before a training, tokenised when wanted."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.images import MAX_PIXELS, ImageError, image_size, open_image
+from vlmatch.probes.images import MAX_PIXELS, ImageError, image_header, open_image
+from vlmatch.probes.llava_format import (
+    Conversation,
+    Numbered,
+    conversation_of,
+    fingerprint_of,
+    image_path,
+    read_items,
+)
+from vlmatch.probes.problems import EntryError
+from vlmatch.probes.sampling import draw_order
 from vlmatch.vlm.building import feature_shape
 from vlmatch.vlm.conversations import Conversations
-from vlmatch.vlm.entries import Entry, chosen, entry_of, fingerprint_of, read_items
 from vlmatch.vlm.lazy_samples import ImageFiles, LazySamples, cut
 from vlmatch.vlm.tokens import IGNORED
 from vlmatch.vlm.training_data import DataContext, DataSource, TrainingData
@@ -91,15 +101,24 @@ class LlavaJson(DataSource):
         pictures = ImageFiles(self.folder, paths, context.encoder, self.max_pixels, self.pad)
         return TrainingData({self.file.stem: (1.0, samples)}, pictures, fingerprint_of(kept))
 
-    def _read(self, skipped: "Skipped") -> Iterator[Entry]:
-        """The chosen entries that hold what they must."""
-        for number, item in chosen(read_items(self.file), self.limit, self.sample, self.seed):
+    def _read(self, skipped: "Skipped") -> Iterator[Conversation]:
+        """The chosen conversations, without malformed ones."""
+        for number, item in self._chosen(read_items(self.file, "data.path")):
             try:
-                yield entry_of(number, item)
-            except VlmatchError as error:
-                skipped.add("bad_conversations", number, str(error))
+                conversation = conversation_of(number, item)
+                conversation.require_places()
+            except EntryError as error:
+                skipped.add("bad_conversations", number, error.problem)
+            else:
+                yield conversation
 
-    def _with_images(self, entries: Sequence[Entry], skipped: "Skipped") -> list[Entry]:
+    def _chosen(self, items: list[Numbered]) -> list[Numbered]:
+        """The first `limit` items, or a sample, in the file's order; the draw depends on their numbers in the file."""
+        if self.sample is None:
+            return items[: self.limit]
+        return sorted(draw_order(items, self.seed, _number)[: self.sample], key=_number)
+
+    def _with_images(self, entries: Sequence[Conversation], skipped: "Skipped") -> list[Conversation]:
         """The entries whose images can be used."""
         images = list(dict.fromkeys(image for entry in entries for image in entry.images))
         with ThreadPoolExecutor(max_workers=_READERS) as readers:
@@ -114,21 +133,21 @@ class LlavaJson(DataSource):
 
     def _problem(self, image: str) -> str | None:
         """Why an image can't be used."""
-        path = PurePosixPath(image.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
-            return f"image '{image}' lies outside of data.images={self.folder}"
         try:
+            path = image_path(self.folder, image, "data.images")
             if self.choices["bad_images"] == "skip":
-                open_image(self.folder / image, self.max_pixels)
+                open_image(path, self.max_pixels)
                 return None
-            size = image_size(self.folder / image)
+            header = image_header(path)
         except ImageError as error:
-            return str(error).rsplit(";", 1)[0]
-        if size is not None and size[0] * size[1] > self.max_pixels:
-            return f"image '{image}' has {size[0]} x {size[1]} pixels; the limit is {self.max_pixels:,}"
+            return error.problem
+        if header is not None and math.prod(header.size) > self.max_pixels:
+            return f"image '{image}' has {header.size[0]} x {header.size[1]} pixels; the limit is {self.max_pixels:,}"
         return None
 
-    def _fits(self, entry: Entry, conversations: Conversations, tokens_per_image: int, skipped: "Skipped") -> bool:
+    def _fits(
+        self, entry: Conversation, conversations: Conversations, tokens_per_image: int, skipped: "Skipped"
+    ) -> bool:
         """Whether a conversation can be written, and is short enough or can be cut to be; counts it where not.
 
         No token is shorter than a byte, so that most conversations need not be tokenised; what may be cut only has to
@@ -181,3 +200,7 @@ class Skipped:
             log.warning("%s: %d of %d entries skipped (%s); %s", self.file, count, entries, key, self.first[key])
         if not kept:
             raise VlmatchError(f"{self.file}: no entry can be used; {next(iter(self.first.values()), 'there is none')}")
+
+
+def _number(item: Numbered) -> int:
+    return item[0]

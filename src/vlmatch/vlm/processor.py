@@ -9,9 +9,10 @@ from PIL import Image
 
 from vlmatch.encoders.transformers_models import TransformersEncoder
 from vlmatch.llms.templates import DAY
+from vlmatch.probes.llava_format import PLACE
 from vlmatch.vlm.conversations import VICUNA_SYSTEM
 from vlmatch.vlm.lazy_samples import on_square
-from vlmatch.vlm.tokens import PLACE, encode
+from vlmatch.vlm.tokens import encode
 
 READ_PARTS = f"""\
 {{%- set date_string = date_string if date_string is defined else "{DAY}" -%}}

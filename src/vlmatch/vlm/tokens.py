@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from vlmatch.probes.llava_format import PLACE
+
 IMAGE = -200
 """The placeholder of one picture among token ids; the same number as in LLaVA."""
 IGNORED = -100
 """The label of a token that the loss leaves out."""
-PLACE = "<image>"
-"""The placeholder of one picture in text."""
 
 
 @dataclass(frozen=True, slots=True)
