@@ -1,4 +1,4 @@
-"""Geometry: the angular distances within a set of embeddings, checked, and scaled as the paper does."""
+"""Geometry: the angles within a set of embeddings, checked, and scaled as in the paper."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +11,7 @@ from scipy.spatial.distance import pdist, squareform
 from vlmatch.errors import VlmatchError
 
 RESOLUTION = 1e-6
-"""Radians: a float32 forward pass resolves no smaller angle, so a median below it is a constant embedding."""
+"""Radians: a float32 forward pass cannot resolve smaller angles, so embeddings with a median below it are constant."""
 
 
 def upper_triangle(distances: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -20,17 +20,16 @@ def upper_triangle(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def angular_distances(embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Angles between the rows of an (n, d) array: (n, n), radians in [0, pi], symmetric, diagonal exactly 0.
+    """Angles between the rows of an (n, d) array: (n, n), radians in [0, pi], symmetric, exactly 0 on the diagonal.
 
     With u, v the normalised rows::
 
         angle = 2 arcsin(|u - v| / 2)
 
-    |u - v| is summed from differences, so that small angles keep all their digits where arccos(cosine)
-    and a Gram matrix lose half; within 1e-8 of pi the error is below 3e-8. Rows must not be 0.
-    Time O(n^2 d), memory O(n^2 + n d).
+    |u - v| is computed from differences. So small angles keep all their digits, where arccos(cosine) and a Gram matrix
+    lose half of them. Within 1e-8 of pi the error is below 3e-8. No row may be 0. Time O(n^2 d), memory O(n^2 + n d).
     """
-    rows = embeddings / np.abs(embeddings).max(axis=1, keepdims=True)  # squares neither overflow nor vanish
+    rows = embeddings / np.abs(embeddings).max(axis=1, keepdims=True)  # so that squares neither overflow nor underflow
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return squareform(2 * np.arcsin(np.minimum(pdist(rows) / 2, 1)), checks=False)
 
@@ -47,7 +46,7 @@ class Geometry:
         """Measure the angles between n embeddings, given as an (n, d) array of any float dtype.
 
         `kind` ("image", "text") names the embeddings in errors.
-        Raises VlmatchError unless they are n x d with n >= 2, finite, and without rows of zeros.
+        Raises VlmatchError unless the array is n x d with n >= 2, finite, and has no row of zeros.
         """
         checked = _checked(embeddings, kind)
         return cls(checked, angular_distances(checked))
@@ -82,14 +81,14 @@ class PairedGeometry:
             if geometry.median < RESOLUTION:
                 raise VlmatchError(
                     f"{kind} embeddings: the median angle between them is {geometry.median:.2g} rad, wanted at least "
-                    f"{RESOLUTION:g}: they are constant, or mostly so; check the model's weights and its pooling"
+                    f"{RESOLUTION:g}: they are constant or nearly so; check the model's weights and its pooling"
                 )
 
     @classmethod
     def angular(cls, image_embeddings: ArrayLike, text_embeddings: ArrayLike, *, n_parameters: int) -> Self:
-        """Measure both sides' angles: (n, d) image and (n, e) text embeddings, row i of both being pair i.
+        """Measure the angles of both sides: (n, d) image and (n, e) text embeddings; row i of both is pair i.
 
-        Raises VlmatchError as `Geometry.angular` does, and where the sides differ in n or one is constant.
+        Raises VlmatchError as `Geometry.angular` does, if the sides differ in n, and if one side is constant.
         """
         image = Geometry.angular(image_embeddings, kind="image")
         return cls(image, Geometry.angular(text_embeddings, kind="text"), n_parameters)
@@ -104,7 +103,7 @@ class PairedGeometry:
 
     @cached_property
     def scaled_image_distances(self) -> NDArray[np.float64]:
-        """s D^X: the image angles brought to the text's median, (n, n)."""
+        """s D^X: the image angles scaled to the captions' median, (n, n)."""
         return self.scale * self.image.distances
 
 
@@ -112,7 +111,7 @@ def _checked(embeddings: ArrayLike, kind: str) -> NDArray[np.float64]:
     array = np.asarray(embeddings)
     if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] < 1:
         raise VlmatchError(
-            f"{kind} embeddings: shape {array.shape}, wanted n x d with n >= 2; a model must give one vector an item"
+            f"{kind} embeddings: shape {array.shape}, wanted n x d with n >= 2; a model must give one vector per item"
         )
     array = array.astype(np.float64)
     unusable = ~np.isfinite(array).all(axis=1)

@@ -1,4 +1,4 @@
-"""What every score is: a callable over a paired geometry, which says how to read its number."""
+"""The base class of every score: a callable over a paired geometry, with what is needed to read its number."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from vlmatch.objects import Buildable
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """One finite number, and what else the score has to say about it."""
+    """One finite number, and further figures by name."""
 
     value: float
     details: Mapping[str, float | int | str] = field(default_factory=dict)
@@ -21,15 +21,15 @@ class ScoreResult:
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
             raise VlmatchError(
-                f"the score came out as {self.value}, wanted a finite number; check the embeddings' sizes"
+                f"a score is {self.value}, wanted a finite number; check the embeddings for very large or small values"
             )
 
 
 class Score(Buildable, ABC):
-    """A score of one encoder against one LLM, from inference alone.
+    """A score of one encoder against one LLM, computed from embeddings alone.
 
-    title: its column's head. version: raised whenever the number may change; results of different
-    versions never mix. uses_pairing: whether it needs to know which caption belongs to which image.
+    title: the head of its column. version: raised whenever the number may change; results of different versions are
+    never compared. uses_pairing: whether it needs to know which caption belongs to which image.
     """
 
     title: ClassVar[str]
@@ -39,11 +39,11 @@ class Score(Buildable, ABC):
 
     @abstractmethod
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
-        """Score `pair`; raises VlmatchError, in one line, where the score is not defined."""
+        """Score `pair`; raises VlmatchError if the score is not defined for it."""
 
 
 def require_pairs(title: str, pair: PairedGeometry, least: int) -> None:
-    """Raise VlmatchError unless `pair` has `least` pairs, the fewest for which the score `title` is defined."""
+    """Raise VlmatchError unless `pair` has at least `least` pairs, the fewest that the score `title` is defined for."""
     if len(pair) < least:
         raise VlmatchError(
             f"score '{title}': {len(pair)} pairs, wanted at least {least}; add pairs or leave the score out"

@@ -15,11 +15,12 @@ from vlmatch.scores.base import Score, ScoreResult, require_option, require_pair
 class CCA(Score):
     """Mean canonical correlation of both spaces' centred projections to 50 principal components.
 
-    Hotelling (1936); reduced by PCA first as in SVCCA (Raghu et al., 2017), with a fixed number of components, since
-    with as many dimensions as pairs every canonical correlation is 1; for the same reason with a quarter of the pairs
-    at most. Fewer are taken where a side has fewer that are not zero; `image_components` and `text_components` say how
-    many. The mean is over the captions' components: those that an encoder has no dimension for count 0, or three
-    dimensions that hit would beat fifty. Range [0, 1], larger is better. Time O(n d min(n, d)), memory O(n d).
+    Hotelling (1936), after PCA as in SVCCA (Raghu et al., 2017). The number of components is fixed, and at most a
+    quarter of the pairs, because with as many dimensions as pairs every canonical correlation is 1. A side with fewer
+    non-zero components uses those; the details `image_components` and `text_components` give the numbers used. The mean
+    is over the captions' components: where the encoder has fewer, the missing correlations count as 0. Otherwise an
+    encoder with three well-placed dimensions would beat one with fifty. Range [0, 1], larger is better. Time O(n d
+    min(n, d)), memory O(n d).
     """
 
     components: int = 50
@@ -33,7 +34,7 @@ class CCA(Score):
         require_option(self.title, "components", self.components, 1)
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
-        """Score `pair`, of n >= 5 pairs: of fewer, a quarter is no component."""
+        """Score `pair`, of n >= 5 pairs: at most n / 4 components are kept, and at least one is needed."""
         require_pairs(self.title, pair, 5)
         images = self._whitened_components(pair.image.embeddings)
         captions = self._whitened_components(pair.text.embeddings)

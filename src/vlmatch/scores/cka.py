@@ -16,9 +16,9 @@ class CKA(Score):
 
         |X^T Y|_F^2 / (|X^T X|_F |Y^T Y|_F) = <K, L> / (|K|_F |L|_F),   K = X X^T, L = Y Y^T
 
-    Kornblith et al. (2019), equation for the linear kernel, with the usual, biased estimate: it rises
-    towards 1 as the dimensions outgrow n. The embeddings are not normalised. Range [0, 1], larger is
-    better. Time O(n^2 d), memory O(n^2 + n d).
+    Kornblith et al. (2019), equation for the linear kernel. This is the usual, biased estimate, which approaches 1 as
+    the dimensions outgrow n. The embeddings are not normalised. Range [0, 1], larger is better. Time O(n^2 d), memory
+    O(n^2 + n d).
     """
 
     title: ClassVar[str] = "CKA"
@@ -27,7 +27,7 @@ class CKA(Score):
     uses_pairing: ClassVar[bool] = True
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
-        """Score `pair`, of n >= 3 pairs: with two, every pair of spaces scores 1."""
+        """Score `pair`, of n >= 3 pairs: with two, every score is 1."""
         require_pairs(self.title, pair, 3)
         images, captions = _centred_kernel(pair.image.embeddings), _centred_kernel(pair.text.embeddings)
         return ScoreResult(float(np.vdot(images, captions) / (np.linalg.norm(images) * np.linalg.norm(captions))))
@@ -35,5 +35,5 @@ class CKA(Score):
 
 def _centred_kernel(embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
     centred = embeddings - embeddings.mean(axis=0)
-    centred /= np.abs(centred).max()  # CKA does not depend on the scale, and squares of it must stay in range
+    centred /= np.abs(centred).max()  # keeps squares in range; CKA does not depend on the scale
     return centred @ centred.T

@@ -1,4 +1,4 @@
-"""The paired distortion: the Gromov-Wasserstein objective at the known pairing, with nothing optimised."""
+"""The paired distortion: the Gromov-Wasserstein objective at the known pairing, without any optimisation."""
 
 import math
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from vlmatch.scores.base import Score, ScoreResult
 
 @dataclass(frozen=True)
 class GWPaired(Score):
-    """E^(1/2) of GW at the coupling that gives each image its own caption::
+    """E^(1/2) of GW at the coupling that pairs each image with its own caption::
 
         (mean over all i, j of |s D^X_ij - D^Y_ij|)^(1/2)
 
-    The diagonal, all zeros, counts in the mean, as it does in GW: so this is never below the GW optimum.
+    The mean includes the diagonal of zeros, as in GW, so the score is never below the GW optimum.
     Unit and range as for GW, smaller is better. Time and memory O(n^2).
     """
 

@@ -14,11 +14,11 @@ from vlmatch.scores.base import Score, ScoreResult, require_option, require_pair
 class MutualNN(Score):
     """Mean share of the k nearest neighbours that an image and its caption have in common.
 
-    Huh et al. (2024), `mutual_knn` of their platonic-rep: neighbours by inner product of L2-normalised
-    embeddings, itself excluded; here by the smallest angle, which is the same order. Their preparation also
-    clamps the features at the .95 quantile of |x|, which is left out: the embeddings are scored as they
-    are. One layer pair, chosen beforehand, where they report the best of all. Equal angles are taken in the
-    order of the items. Range [0, 1], larger is better; k / (n - 1) by chance. Time and memory O(n^2).
+    Huh et al. (2024), `mutual_knn` in platonic-rep. They take neighbours by the inner product of L2-normalised
+    embeddings without the item itself; here they are those with the smallest angle, which is the same order. Two things
+    differ: they clamp features at the .95 quantile of |x|, and this score does not; they report the best pair of
+    layers, and this score uses one pair of layers that is chosen beforehand. Ties keep the order of the items. Range
+    [0, 1], larger is better; guessing gives k / (n - 1). Time and memory O(n^2).
     """
 
     k: int = 10
@@ -32,7 +32,7 @@ class MutualNN(Score):
         require_option(self.title, "k", self.k, 1)
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
-        """Score `pair`, of n >= k + 2 pairs: with k + 1, everything is everything's neighbour."""
+        """Score `pair`, of n >= k + 2 pairs: with k + 1 pairs all items are neighbours of each other."""
         require_pairs(self.title, pair, self.k + 2)
         shared = self._is_neighbour(pair.image.distances) & self._is_neighbour(pair.text.distances)
         return ScoreResult(float(shared.sum(axis=1).mean() / self.k), {"chance": self.k / (len(pair) - 1)})

@@ -1,4 +1,4 @@
-"""The size of the encoder: the habit that other scores have to beat."""
+"""The size of the encoder: the common habit that other scores should beat."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +11,7 @@ from vlmatch.scores.base import Score, ScoreResult
 class Parameters(Score):
     """The image encoder's number of parameters, on the common belief that larger is better.
 
-    A baseline of the paper; it looks at neither images nor captions. Range [0, inf). Costs nothing.
+    A baseline of the paper; it uses neither images nor captions. Range [0, inf). Takes no time.
     """
 
     title: ClassVar[str] = "Params"

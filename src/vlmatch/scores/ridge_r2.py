@@ -1,4 +1,4 @@
-"""Ridge regression: how much of the captions' space is a linear function of the images'?"""
+"""Ridge regression: how much of the captions' space is a linear function of the image features?"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,7 +16,7 @@ from vlmatch.geometry import PairedGeometry
 from vlmatch.scores.base import Score, ScoreResult, require_option, require_pairs
 
 ALPHAS = np.logspace(-2, 6, 9)
-CLAMP = 6.0  # deviations
+CLAMP = 6.0  # standard deviations
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,12 @@ class RidgeR2(Score):
     """Out-of-fold R2 of a ridge regression from standardised image features to text components.
 
     In each of 5 shuffled folds (seed 0) the targets are the first 50 principal components of that fold's training
-    captions. Features are clipped to 6 deviations of the training images, as a VLM's projector is fed them: a unit that
-    is dead on these and fires on one test image would decide all. Alpha is chosen among 1e-2 ... 1e6 by leave-one-out
-    within the fold (RidgeCV). R2 is variance-weighted over components and averaged over folds. Range (-inf, 1], larger
-    is better; 0 for what the mean caption explains. Which pairs share a fold depends on their order, so relabelling
-    moves the number within its noise. Time O(folds n^2 (n + d)), memory O(n^2 + n d).
+    captions. Features are clipped to 6 standard deviations of the training images, as for a VLM's projector. Otherwise
+    a unit that is constant on the training images and large on one test image would dominate the score. Alpha is chosen
+    among 1e-2 ... 1e6 by leave-one-out within the fold (RidgeCV). R2 is variance-weighted over components and averaged
+    over folds. Range (-inf, 1], larger is better; predicting the mean caption gives 0. The order of the pairs
+    determines the folds, so relabelling changes the number within its noise. Time O(folds n^2 (n + d)), memory O(n^2 +
+    n d).
     """
 
     components: int = 50
@@ -44,7 +45,7 @@ class RidgeR2(Score):
         require_option(self.title, "folds", self.folds, 2)
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
-        """Score `pair`, of at least two pairs a fold: a fold of one has no variance to explain."""
+        """Score `pair`, of at least two pairs a fold: a single pair has no variance to explain."""
         require_pairs(self.title, pair, 2 * self.folds)
         splits = KFold(self.folds, shuffle=True, random_state=0).split(pair.image.embeddings)
         r2 = [self._fold(pair.image.embeddings, pair.text.embeddings, train, test) for train, test in splits]
@@ -57,7 +58,7 @@ class RidgeR2(Score):
         train: NDArray[np.intp],
         test: NDArray[np.intp],
     ) -> float:
-        """R2 on the pairs `test` of a regression fitted to the pairs `train`."""
+        """R2 on the pairs `test` of a regression that is fitted to the pairs `train`."""
         targets = PCA(min(self.components, len(train) - 1, captions.shape[1]), svd_solver="full").fit(captions[train])
         clipped = FunctionTransformer(np.clip, kw_args={"a_min": -CLAMP, "a_max": CLAMP})
         ridge = make_pipeline(StandardScaler(), clipped, RidgeCV(ALPHAS))

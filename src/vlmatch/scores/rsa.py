@@ -24,13 +24,13 @@ class RSA(Score):
     uses_pairing: ClassVar[bool] = True
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
-        """Score `pair`, of n >= 3 pairs; raises VlmatchError where one side's distances are all equal."""
+        """Score `pair`, of n >= 3 pairs; raises VlmatchError if all distances of one side are equal."""
         require_pairs(self.title, pair, 3)
         images, captions = upper_triangle(pair.image.distances), upper_triangle(pair.text.distances)
         for kind, distances in (("image", images), ("text", captions)):
             if np.ptp(distances) == 0:
                 raise VlmatchError(
-                    f"score '{self.title}': all {kind} distances are {distances[0]:.6g}, wanted distances that "
-                    "differ, or there is no order to compare; add pairs or leave the score out"
+                    f"score '{self.title}': all {kind} distances are {distances[0]:.6g}, wanted different distances, "
+                    "because equal ones have no order; add pairs or leave the score out"
                 )
         return ScoreResult(float(spearmanr(images, captions).statistic))
