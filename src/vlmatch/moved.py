@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 FIRST_NAMES = {
+    "vlmatch_study.trained_head.HeadEncoder": "vlmatch.encoders.derived.HeadEncoder",
     "vlmatch_study.trained_convnet.TrainedConvnet": "vlmatch.encoders.trained_here.TrainedConvnet",
 }
 """By today's name of a class, the name that it was first stored under. Add a line when a class moves."""

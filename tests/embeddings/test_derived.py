@@ -50,7 +50,7 @@ def head(tmp_path: Path) -> dict[str, Any]:
 def head_of(path: Path, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
     save_file({key: value.half() for key, value in tensors.items()}, path)
     return {
-        "_target_": "vlmatch.encoders.derived.HeadEncoder",
+        "_target_": "vlmatch_study.trained_head.HeadEncoder",
         "name": "head_t",
         "parts": [THUMBNAIL],
         "checkpoint": str(path),

@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from encoders.test_openclip import GELU_TAG, tiny  # noqa: F401 - a fixture
 from encoders.test_transformers_models import save
 from vlmatch import objects
-from vlmatch.encoders.derived import HeadEncoder
 from vlmatch.encoders.openclip import OpenClipEncoder
 from vlmatch.encoders.timm_models import TimmEncoder
 from vlmatch.encoders.torchvision_models import TorchvisionHubEncoder
@@ -21,6 +20,7 @@ from vlmatch.encoders.weights import read_state_dict
 from vlmatch.errors import VlmatchError
 from vlmatch.files import sha256_of_file
 from vlmatch.pickles import refuse_code
+from vlmatch_study.trained_head import HeadEncoder
 
 RESNET = {"architecture": "resnet18", "weights": "IMAGENET1K_V1", "node": "layer4"}
 TARGET = {"_target_": "os.mkdir", "path": "ran"}

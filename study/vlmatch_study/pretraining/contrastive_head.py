@@ -22,7 +22,7 @@ class ContrastiveHead(Objective):
     """Brings a backbone's feature and a frozen sentence embedding of the caption into one space.
 
     The image's head is linear layers with GELU between, over the standardised feature, and is what is kept, as
-    `vlmatch.encoders.derived.HeadEncoder` loads it; the text's is one linear layer.
+    `vlmatch_study.trained_head.HeadEncoder` loads it; the text's is one linear layer.
 
     data: features (n, d) as inputs. text: sentences -> (n, e). hidden, dimension: widths of the head.
     contrast: 'softmax' (CLIP's loss) or 'sigmoid' (SigLIP's). noise: standard deviation of what is added to the

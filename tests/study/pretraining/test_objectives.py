@@ -13,7 +13,6 @@ from scipy.special import logsumexp
 
 from study.pretraining.made_data import drawn, features, sentences
 from vlmatch.encoders.base import Encoder
-from vlmatch.encoders.derived import HeadEncoder
 from vlmatch.encoders.openclip import OpenClipEncoder
 from vlmatch.errors import VlmatchError
 from vlmatch.files import sha256_of_file
@@ -28,6 +27,7 @@ from vlmatch_study.pretraining.objective import Objective
 from vlmatch_study.pretraining.siglip import SiglipTowers
 from vlmatch_study.pretraining.two_views import TwoViews, nt_xent, vicreg
 from vlmatch_study.trained_convnet import TrainedConvnet
+from vlmatch_study.trained_head import HeadEncoder
 
 SIZE = 32
 RESNET = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}
