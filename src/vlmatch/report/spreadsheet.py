@@ -1,30 +1,51 @@
 """The ranking as a table: one row for each encoder and LLM, as a data frame and as a CSV file."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from vlmatch.ranking import PAPER, LlmRanking, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DETAILS = ("lipschitz_bound_99", "lipschitz_99")  # of GW, shown beside the scores
 
 
 def write_table(path: Path, rankings: Sequence[Ranking]) -> Path:
-    """Write `frame(rankings)` as CSV and return the path; equal rankings give equal bytes."""
+    """Write the rows of `frame(rankings)` as CSV and return the path; equal rankings give equal bytes.
+
+    Without pandas, since importing it takes half a second.
+    """
+    rows = _rows(rankings)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     path.parent.mkdir(parents=True, exist_ok=True)
-    frame(rankings).to_csv(path, index=False, float_format="%.8g", lineterminator="\n")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
     return path
 
 
-def frame(rankings: Sequence[Ranking]) -> pd.DataFrame:
+def frame(rankings: Sequence[Ranking]) -> "pd.DataFrame":
     """One row for each encoder and LLM of every ranking, best first within an LLM.
 
     Columns: what is known of the encoder, every score, its rank as `rank_SCORE`, and the details of GW in `DETAILS`,
     which are missing in rows of other scores.
     """
-    return pd.DataFrame([line for ranking in rankings for llm in ranking.llms for line in _lines(ranking, llm)])
+    import pandas as pd
+
+    return pd.DataFrame(_rows(rankings))
+
+
+def _cell(value: object) -> object:
+    return f"{value:.8g}" if isinstance(value, float) else value
+
+
+def _rows(rankings: Sequence[Ranking]) -> list[dict[str, object]]:
+    return [line for ranking in rankings for llm in ranking.llms for line in _lines(ranking, llm)]
 
 
 def _lines(ranking: Ranking, llm: LlmRanking) -> list[dict[str, object]]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmatch.geometry import PairedGeometry
-from vlmatch.gromov import Space, gromov_wasserstein, lipschitz_bound
 from vlmatch.scores.base import Score, ScoreResult
 
 QUANTILE = 0.99  # the share of pairs that the details `lipschitz_bound_99` and `lipschitz_99` hold for
@@ -42,6 +41,8 @@ class GW(Score):
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of n >= 2 pairs."""
+        from vlmatch.gromov import Space, gromov_wasserstein, lipschitz_bound  # compiled: half a second
+
         images = Space.of(pair.scaled_image_distances, name="D_x")
         captions = Space.of(pair.text.distances, name="D_y")
         found = gromov_wasserstein(

@@ -5,12 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.linear_model import RidgeCV
-from sklearn.metrics import r2_score
-from sklearn.model_selection import KFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from vlmatch.geometry import PairedGeometry
 from vlmatch.scores.base import Score, ScoreResult, require_option, require_pairs
@@ -46,6 +40,8 @@ class RidgeR2(Score):
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of at least two pairs a fold: a single pair has no variance to explain."""
+        from sklearn.model_selection import KFold  # here, since importing scikit-learn takes half a second
+
         require_pairs(self.title, pair, 2 * self.folds)
         splits = KFold(self.folds, shuffle=True, random_state=0).split(pair.image.embeddings)
         r2 = [self._fold(pair.image.embeddings, pair.text.embeddings, train, test) for train, test in splits]
@@ -59,6 +55,12 @@ class RidgeR2(Score):
         test: NDArray[np.intp],
     ) -> float:
         """R2 on the pairs `test` of a regression that is fitted to the pairs `train`."""
+        from sklearn.decomposition import PCA
+        from sklearn.linear_model import RidgeCV
+        from sklearn.metrics import r2_score
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
         targets = PCA(min(self.components, len(train) - 1, captions.shape[1]), svd_solver="full").fit(captions[train])
         clipped = FunctionTransformer(np.clip, kw_args={"a_min": -CLAMP, "a_max": CLAMP})
         ridge = make_pipeline(StandardScaler(), clipped, RidgeCV(ALPHAS))

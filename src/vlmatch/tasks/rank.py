@@ -1,7 +1,8 @@
 """Rank: embed and score one encoder against one LLM, log it, and show its place among all that the store holds."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from vlmatch.processes import PARENT, SWEEP, launched, process_rank
 from vlmatch.ranking import rank_rows
 from vlmatch.report.answer import answer, rows_of
 from vlmatch.report.table import placed, terminal
-from vlmatch.scores.rows import Row, score_pair
+from vlmatch.scores.rows import Row, score_pair, stored_rows
 from vlmatch.tracking import Tracker, tags_of
 
 
@@ -58,17 +59,30 @@ def rank_stored(config: DictConfig) -> PairStatus:
         raise VlmatchError(f"pool='{config.pool}' is unknown; choose one of auto, store, experiment")
     store = Store(config.store)
     probe = build(plain(config.probe))
-    members = [(folder, header) for folder, header in store.headers(probe.key) if _wanted(config, header)]
-    images, captions = (
-        [_read(folder) for folder, header in members if header.spec.kind == kind] for kind in ("encoder", "llm")
-    )
-    rows = [score_pair(*pair, plain(config.score), store) for pair in product(images, captions)]
+    rows = _stored_pairs(config, probe.key, store)
     if not rows:
         raise VlmatchError(
             f"the store holds no encoder and LLM for probe '{probe.key}'; run python src/run.py multirun first"
         )
     _answer(config, rows, store)
     return PairStatus("*", "*", SCORED)
+
+
+def _stored_pairs(config: DictConfig, probe: str, store: Store) -> list[Row]:
+    """The row of every pair that is asked for; embeddings are read only for pairs that have not been scored yet."""
+    scores = plain(config.score)
+    wanted = {kind: _wanted(config, kind) for kind in ("encoder", "llm")}
+    members = [each for each in store.headers(probe) if wanted[each[1].spec.kind](each[1])]
+    images, captions = ([each for each in members if each[1].spec.kind == kind] for kind in ("encoder", "llm"))
+    scored = {(row.image.fingerprint, row.text.fingerprint): row for row in stored_rows(store, probe, scores)}
+    read = cache(_read)
+    rows = []
+    for (image_folder, image), (text_folder, text) in product(images, captions):
+        row = scored.get((image.fingerprint, text.fingerprint))
+        if row is None or (row.image, row.text) != (image, text):
+            row = score_pair(read(image_folder), read(text_folder), scores, store)
+        rows.append(row)
+    return rows
 
 
 def _other_rank(config: DictConfig, probe: Any, store: Store) -> PairStatus:
@@ -105,16 +119,18 @@ def _answer(config: DictConfig, rows: Sequence[Row], store: Store) -> Path | Non
     )
 
 
-def _wanted(config: DictConfig, header: Header) -> bool:
+def _wanted(config: DictConfig, kind: str) -> Callable[[Header], bool]:
     """Whether an array is of the recipe asked for and, with pool=experiment, of a model in the experiment's axes."""
-    kind = header.spec.kind
-    asked = plain(config[kind])
+    asked, axis = plain(config[kind]), _axis(kind)
     choices = ("feature",) if kind == "encoder" else ("layer", "pooling", "template", "max_tokens")
-    if header.spec.precision != config.trainer.precision:
-        return False
-    if any(key in asked and header.spec.settings.get(key, asked[key]) != asked[key] for key in choices):
-        return False
-    return config.pool == "store" or header.spec.model in _axis(kind)
+    settings = {key: asked[key] for key in choices if key in asked}
+
+    def wanted(header: Header) -> bool:
+        same_recipe = all(header.spec.settings.get(key, value) == value for key, value in settings.items())
+        in_pool = config.pool == "store" or header.spec.model in axis
+        return header.spec.precision == config.trainer.precision and same_recipe and in_pool
+
+    return wanted
 
 
 def _axis(group: str) -> set[str]:
