@@ -32,15 +32,18 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def require_folder_name(key: str, name: object) -> None:
-    """Raise VlmatchError unless `name`, the value given for `key`, can safely name a folder.
+def is_folder_name(name: str) -> bool:
+    """Whether a name can safely name a folder.
 
-    A name starts with a letter or digit, so it can't lead out of its folder, and a spreadsheet can't take it for a
-    formula.
+    It starts with a letter or digit, so it can't lead out of its folder, and a spreadsheet can't take it for a formula.
     """
-    text = str(name)
-    if not _FOLDER_NAME.fullmatch(text) or len(text.encode(errors="replace")) > MAX_NAME_BYTES:
+    return _FOLDER_NAME.fullmatch(name) is not None and len(name.encode(errors="replace")) <= MAX_NAME_BYTES
+
+
+def require_folder_name(key: str, name: object) -> None:
+    """Raise VlmatchError unless `name`, the value given for `key`, can safely name a folder."""
+    if not is_folder_name(str(name)):
         raise VlmatchError(
-            f"{key}={text!r} can't name a folder; start it with a letter or digit (A-Z, a-z, 0-9), go on with letters, "
-            f"digits and . _ + -, and use at most {MAX_NAME_BYTES} bytes"
+            f"{key}={str(name)!r} can't name a folder; start it with a letter or digit (A-Z, a-z, 0-9), go on with "
+            f"letters, digits and . _ + -, and use at most {MAX_NAME_BYTES} bytes"
         )

@@ -93,7 +93,7 @@ def test_a_folder_that_is_no_dataset_is_refused_in_one_line(tmp_path: Path, cont
     if content is not None:
         for name in ("state.json", "dataset_info.json"):
             (tmp_path / name).write_bytes(content)
-    with pytest.raises(VlmatchError, match="is no dataset that save_to_disk wrote") as caught:
+    with pytest.raises(VlmatchError, match=r"probe\.path=.* is not a dataset") as caught:
         hf_dataset(tmp_path)
     assert "\n" not in str(caught.value)
 

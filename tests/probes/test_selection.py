@@ -15,7 +15,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import ImageError
 from vlmatch.probes.pairs import ProbeCounts, ProbeEntry, ProbeSet
 from vlmatch.probes.reading import Read
-from vlmatch.probes.selection import Options, Tally, build, normalised
+from vlmatch.probes.selection import ProbeOptions, Tally, build_probe_set, normalised
 
 captions = st.sampled_from(["A frog.", "a  FROG.", "A toad.", "Eine Kröte.", "x"])
 images = st.sampled_from(["i0", "i1", "i2", "i3"])
@@ -29,7 +29,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tallied(reads: Sequence[Read], **options: object) -> Tally:
     """What is kept of these."""
-    tally = Tally("p", Options(**options))  # type: ignore[arg-type]
+    tally = Tally("p", ProbeOptions(**options))  # type: ignore[arg-type]
     for read in reads:
         tally.add(read)
     return tally
@@ -85,14 +85,14 @@ def test_a_limit_keeps_the_first_pairs_and_reads_no_further(tmp_path: Path) -> N
     entries = write_images(tmp_path, 5)
     entries[1] = ProbeEntry("1", tmp_path / "1", "CAPTION  0")
     gone = [ProbeEntry(f"gone {n}", tmp_path / "gone", "x") for n in range(300)]
-    probe = build("p", [*entries, *gone], Options(limit=2))
+    probe = build_probe_set("p", [*entries, *gone], ProbeOptions(limit=2))
     assert probe.captions == ["caption 0", "caption 2"]
     assert (probe.counts.read, probe.counts.kept) == (3, 2)
 
 
 def sampled(entries: list[ProbeEntry], **options: object) -> ProbeSet:
     """The probe that these options choose."""
-    return build("p", entries, Options(**options))  # type: ignore[arg-type]
+    return build_probe_set("p", entries, ProbeOptions(**options))  # type: ignore[arg-type]
 
 
 def test_a_sample_does_not_depend_on_the_order_and_holds_the_smaller_ones(tmp_path: Path) -> None:
@@ -158,14 +158,14 @@ def test_a_sample_larger_than_the_source_is_all_of_it(tmp_path: Path) -> None:
 )
 def test_an_option_out_of_range_is_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(VlmatchError, match=message):
-        Options(**options)  # type: ignore[arg-type]
+        ProbeOptions(**options)  # type: ignore[arg-type]
 
 
 def test_one_pair_only_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VlmatchError, match="probe 'p': 1 pair left of 1 read; a geometry needs at least 2"):
-        build("p", write_images(tmp_path, 1), Options())
+        build_probe_set("p", write_images(tmp_path, 1), ProbeOptions())
     with pytest.raises(VlmatchError, match=r"probe 'p': 0 pairs left of 0 read \(skipped: 3 can't be decoded"):
-        build("p", write_images(tmp_path, 3), Options(bad_images="skip"))
+        build_probe_set("p", write_images(tmp_path, 3), ProbeOptions(bad_images="skip"))
 
 
 @pytest.mark.parametrize("changed", [{"caption": "A smile \ud83d"}, {"id": "\ud83d"}, {"label": "\ud83d"}])
@@ -176,10 +176,10 @@ def test_half_a_character_is_refused_by_place_or_skipped(
     entries = write_images(tmp_path, 4)
     entries[1] = replace(entries[1], where="line 2", **changed)  # type: ignore[arg-type]
     with pytest.raises(VlmatchError, match=r"line 2: .*ud83d.*probe\.bad_images=skip"):
-        build("p", entries, Options(sample=4))
+        build_probe_set("p", entries, ProbeOptions(sample=4))
     for n in range(4):
         drawing(n).save(tmp_path / f"{n}", "PNG")
-    probe = build("p", entries, Options(sample=sample, bad_images="skip"))
+    probe = build_probe_set("p", entries, ProbeOptions(sample=sample, bad_images="skip"))
     assert probe.counts.skipped == {"not valid Unicode": 1}
     assert len(probe) == 3
     assert "\n".join(probe.data_sheet()).encode()
@@ -189,13 +189,13 @@ def test_a_path_that_no_file_can_have_is_a_bad_image(tmp_path: Path) -> None:
     entries = write_images(tmp_path, 2)
     entries[1] = replace(entries[1], image=tmp_path / "a\0b.png")
     with pytest.raises(VlmatchError, match=r"image .* of '1' can't be read"):
-        build("p", entries, Options())
+        build_probe_set("p", entries, ProbeOptions())
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/tmp/x", "=1+1", "+1", "-x", "@x", "", ".", "a/b", "a b", "x" * 201])
 def test_a_name_that_cannot_name_a_folder_is_refused_before_anything_is_read(tmp_path: Path, name: str) -> None:
     with pytest.raises(VlmatchError, match=r"probe\.name='.*' can't name a folder"):
-        build(name, [ProbeEntry("1", tmp_path / "gone", "x")], Options(bad_images="skip"))
+        build_probe_set(name, [ProbeEntry("1", tmp_path / "gone", "x")], ProbeOptions(bad_images="skip"))
     with pytest.raises(VlmatchError, match=r"probe\.name='.*' can't name a folder"):
         ProbeSet(name, (), ProbeCounts(0, 0, 0, 0))
     assert not (tmp_path / "cache").exists()
@@ -204,7 +204,7 @@ def test_a_name_that_cannot_name_a_folder_is_refused_before_anything_is_read(tmp
 def test_a_repeated_id_is_refused_by_name(tmp_path: Path) -> None:
     first, second = write_images(tmp_path, 2)
     with pytest.raises(VlmatchError, match="id '0' appears twice"):
-        build("p", [first, ProbeEntry("0", second.image, "another")], Options())
+        build_probe_set("p", [first, ProbeEntry("0", second.image, "another")], ProbeOptions())
 
 
 @pytest.mark.parametrize("caption", ["", " \t\n", "\u00a0"])
@@ -212,7 +212,7 @@ def test_an_empty_caption_is_refused_by_name_and_place(tmp_path: Path, caption: 
     entries = write_images(tmp_path, 3)
     entries[1] = ProbeEntry("1", entries[1].image, caption, where="line 7")
     with pytest.raises(VlmatchError, match="line 7: the caption of '1' is empty"):
-        build("p", entries, Options(drop_duplicates=False))
+        build_probe_set("p", entries, ProbeOptions(drop_duplicates=False))
 
 
 def test_what_was_skipped_is_counted_and_a_few_are_named(caplog: pytest.LogCaptureFixture) -> None:
@@ -240,8 +240,8 @@ def test_a_rescaled_copy_is_dropped_and_counted_apart(tmp_path: Path) -> None:
     drawing(0).resize((160, 120)).save(tmp_path / "1.png")
     drawing(1).save(tmp_path / "2.png")
     entries = [ProbeEntry(f"{n}", tmp_path / f"{n}.png", f"caption {n}") for n in range(3)]
-    assert len(build("p", entries, Options())) == 3
-    probe = build("p", entries, Options(drop_near_duplicates=6))
+    assert len(build_probe_set("p", entries, ProbeOptions())) == 3
+    probe = build_probe_set("p", entries, ProbeOptions(drop_near_duplicates=6))
     assert [pair.id for pair in probe.pairs] == ["0", "2"]
     assert probe.counts.dropped == {"a similar image": 1}
 
@@ -251,10 +251,10 @@ def test_bad_images_are_skipped_by_their_limit_even_where_the_cache_has_their_ha
         drawing(n).resize((20 + 20 * n, 20)).save(tmp_path / f"{n}.png")
     (tmp_path / "4.png").write_bytes((tmp_path / "3.png").read_bytes()[:-40])
     entries = [ProbeEntry(f"{n}", tmp_path / f"{n}.png", f"caption {n}") for n in range(5)]
-    assert build("p", entries, Options(bad_images="skip")).counts.skipped == {"can't be decoded": 1}
-    bounded = build("p", entries, Options(bad_images="skip", max_pixels=1000))
+    assert build_probe_set("p", entries, ProbeOptions(bad_images="skip")).counts.skipped == {"can't be decoded": 1}
+    bounded = build_probe_set("p", entries, ProbeOptions(bad_images="skip", max_pixels=1000))
     assert bounded.counts.skipped == {"too large": 3}
     assert len(bounded) == 2
-    assert len(build("p", entries, Options())) == 5  # what is bad is named when its turn comes
+    assert len(build_probe_set("p", entries, ProbeOptions())) == 5  # what is bad is named when its turn comes
     with pytest.raises(VlmatchError, match=r"4\.png' can't be decoded"):
-        build("p", entries, Options(drop_near_duplicates=0))
+        build_probe_set("p", entries, ProbeOptions(drop_near_duplicates=0))

@@ -1,4 +1,4 @@
-"""The form in which two captions name the same thing, and the words of captions."""
+"""Reduce captions to concepts, so that two captions of the same thing compare equal."""
 
 import re
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ _ARTICLES = frozenset({"a", "an", "the"})
 
 
 def phrase(text: str) -> str:
-    """A bare lower-case phrase: words of letters, joined by single spaces; digits and punctuation are gone."""
+    """The text in lower case, as words of letters joined by single spaces, without digits and punctuation."""
     return " ".join(_WORD.findall(text.casefold().replace("_", " ").replace(_APOSTROPHE, "'")))
 
 
 def concept(caption: str) -> str:
-    """The form in which two captions name the same thing: case, digits, punctuation, articles, plural s folded."""
+    """The thing that a caption names: its words without case, digits, punctuation, articles and plural s."""
     words = phrase(caption).replace("-", " ").split()
     return " ".join(_singular(word) for word in words if word not in _ARTICLES)
 
 
 def words_of(captions: Iterable[str]) -> frozenset[str]:
-    """The words of many captions, as `concept` has them."""
+    """All words of the captions, in the form that `concept` gives them."""
     return frozenset(word for caption in captions for word in concept(caption).split())
 
 

@@ -1,4 +1,4 @@
-"""Fetch data that come inside packages, checked by SHA-256 and put in place in one step."""
+"""Fetch data from packages: check them by SHA-256, and put them in place in one step."""
 
 import os
 import shutil
@@ -18,13 +18,13 @@ APT_SECONDS = 600  # longest wait for one apt command; the largest package has 1
 
 
 def fetch_stamps(destination: Path, archive: Archive) -> bool:
-    """Fill the folder `destination` with the stamps of `archive`; byte for byte the same each time.
+    """Fill the folder `destination` with the stamps of `archive`; the bytes are the same each time.
 
-    A folder that is there is left alone (False is returned): `verify_folder` checks whether it is right. The
-    package comes from `archive.deb` where the user gives it, else from apt. Nothing is installed, no root is
-    needed, and an interrupted fetch leaves no half-filled folder.
+    An existing folder stays as it is (False is returned); `verify_folder` checks its content. The package comes from
+    `archive.deb` if the user gives it, else from apt. Nothing is installed, root is not needed, and an interrupted
+    fetch leaves no half-filled folder.
 
-    Raises NotHereError if the package can't be had, VlmatchError if its SHA-256 is another or it is damaged.
+    Raises NotHereError if the package can't be downloaded, VlmatchError if its SHA-256 differs or it is damaged.
     """
     return fetch_folder(
         destination,
@@ -33,17 +33,17 @@ def fetch_stamps(destination: Path, archive: Archive) -> bool:
 
 
 def fetch_folder(destination: Path, fill: Callable[[Path, Path], None]) -> bool:
-    """Let `fill(folder, staging)` fill an empty folder and move it to `destination`, unless that is there (False).
+    """Let `fill(folder, staging)` fill an empty folder, and move that to `destination`.
 
-    Downloads go to `staging`, which is removed afterwards. Two processes never fetch at once, and an interrupted
-    fetch leaves no half-filled folder.
+    If `destination` exists and is not empty, nothing is done and False is returned. Downloads go to `staging`, which
+    is removed afterwards. Two processes never fetch at once, and an interrupted fetch leaves no half-filled folder.
     """
     paths.cache().mkdir(parents=True, exist_ok=True)
-    with FileLock(paths.cache() / "fetch.lock"):  # not beside the folder: what lies there is counted by DVC
+    with FileLock(paths.cache() / "fetch.lock"):  # not beside the folder, because DVC counts the files there
         if destination.is_dir() and any(destination.iterdir()):
             return False
         staging = destination.with_name(f".{destination.name}.part")
-        shutil.rmtree(staging, ignore_errors=True)  # what a killed fetch left
+        shutil.rmtree(staging, ignore_errors=True)  # left by a killed fetch
         try:
             (staging / "unpacked").mkdir(parents=True)
             fill(staging / "unpacked", staging)
@@ -57,9 +57,9 @@ def fetch_folder(destination: Path, fill: Callable[[Path, Path], None]) -> bool:
 def debian_package(archive: Archive, folder: Path, key: str) -> Path:
     """The checked .deb file: the user's copy, else downloaded by apt into a folder below `folder`.
 
-    `key` is the config key of `archive.deb`, for the error messages.
+    `key` is the config key of `archive.deb`, for errors.
 
-    Raises NotHereError if the package can't be had, VlmatchError if its SHA-256 is another.
+    Raises NotHereError if the package can't be downloaded, VlmatchError if its SHA-256 differs.
     """
     deb = _given(archive, key) if archive.deb else _download(archive, folder / archive.package, key)
     got = sha256_of_file(deb)
@@ -74,7 +74,7 @@ def debian_package(archive: Archive, folder: Path, key: str) -> Path:
 def _given(archive: Archive, key: str) -> Path:
     deb = Path(archive.deb or "").expanduser()
     if not deb.is_file():
-        raise NotHereError(f"package file '{deb}' is not there; give {key} the path of the .deb")
+        raise NotHereError(f"{key}={deb} is not there; give the path of the .deb")
     return deb
 
 
@@ -85,7 +85,7 @@ def _download(archive: Archive, folder: Path, key: str) -> Path:
     require_network(f"the files of package '{wanted}' are", f"give {key}=/path/to/it.deb")
     folder.mkdir(parents=True)
     said = _apt(["download", wanted], folder)
-    if _downloaded(folder) is None:  # the machine's lists may be absent or old: fetch them into a folder of our own
+    if _downloaded(folder) is None:  # the machine's package lists may be absent or old: use a folder of our own
         lists, cache = folder / "lists", folder / "cache"
         (lists / "partial").mkdir(parents=True)
         (cache / "archives" / "partial").mkdir(parents=True)
@@ -98,7 +98,7 @@ def _download(archive: Archive, folder: Path, key: str) -> Path:
 
 
 def _apt(arguments: list[str], folder: Path) -> str:
-    """Run apt-get in `folder` and return what it says about errors."""
+    """Run apt-get in `folder` and return its error messages."""
     try:
         done = subprocess.run(
             ["apt-get", "-q", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20", *arguments],
@@ -120,6 +120,6 @@ def _downloaded(folder: Path) -> Path | None:
 
 def _not_here(wanted: str, why: str, key: str) -> NotHereError:
     return NotHereError(
-        f"package '{wanted}' can't be had by apt ({why}); download that .deb from a Debian mirror elsewhere and give "
+        f"package '{wanted}' can't be downloaded by apt ({why}); get that .deb from a Debian mirror elsewhere and give "
         f"{key}=/path/to/it.deb, or use your own images (probe=folder)"
     )

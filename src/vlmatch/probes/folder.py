@@ -10,7 +10,7 @@ from vlmatch.objects import buildable
 from vlmatch.probes.captions import first_caption
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.problems import EntryError
-from vlmatch.probes.selection import Options, build
+from vlmatch.probes.selection import ProbeOptions, build_probe_set
 from vlmatch.probes.tables import SUFFIXES, rows
 
 IMAGE_COLUMNS = ("image", "file_name")
@@ -19,17 +19,17 @@ CAPTION_COLUMNS = ("caption", "text")
 
 @buildable
 def folder(path: str | Path, name: str = "folder", **options: Any) -> ProbeSet:
-    """Read the pairs that a table lists, in its order; `options` are those of `selection.Options`.
+    """Read the pairs that a table lists, in its order; `options` are those of `selection.ProbeOptions`.
 
     `path` is the table (.csv, .tsv or .jsonl), or the folder that holds it as captions.csv, .tsv or .jsonl.
     Columns: `image` (or `file_name`), a path that starts from the table's folder; `caption` (or `text`), in JSONL also
     a list of captions, of which the first is used; optional `id` and `label`. Without an id, the image's path is the
     id, with #2, #3, ... for its further captions.
 
-    Raises VlmatchError naming the first bad row, or as `selection.build` does.
+    Raises VlmatchError naming the first bad row, or as `selection.build_probe_set` does.
     """
     table = _table(name, Path(path).expanduser())
-    return build(name, _entries(name, table), Options(**options), source=table.name)
+    return build_probe_set(name, _entries(name, table), ProbeOptions(**options), source=table.name)
 
 
 def _table(name: str, path: Path) -> Path:

@@ -10,7 +10,7 @@ from vlmatch.errors import VlmatchError, one_line
 from vlmatch.objects import buildable
 from vlmatch.probes.columns import Columns, image_bytes
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
-from vlmatch.probes.selection import Options, build
+from vlmatch.probes.selection import ProbeOptions, build_probe_set
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class DatasetCell:
         return f"row {self.row}"
 
     def __str__(self) -> str:
-        """The row, and the folder that the dataset is in."""
+        """The row, and the dataset's folder."""
         return f"{self.name} in {self.folder}" + (f" ({self.split})" if self.split else "")
 
     def read(self) -> bytes:
-        """The encoded image; ImageError if there is none."""
+        """The encoded image. Raises ImageError if the cell has none."""
         return image_bytes(_images(self.folder, self.split, self.column)[self.row][self.column], self)
 
 
@@ -50,16 +50,17 @@ def hf_dataset(
 ) -> ProbeSet:
     """Read the pairs of a dataset that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote, in its order.
 
-    `split` is needed for the latter. `image`, `caption`, `id` and `label` name columns; an image is of the Image
-    feature, or encoded bytes. Without an id column the row's number is the id. Class labels are named where the
-    dataset names them. `options` are those of `selection.Options`.
+    A `DatasetDict` needs a `split`. `image`, `caption`, `id` and `label` name columns; the image column has the Image
+    feature, or encoded bytes. If the caption column holds lists, the first caption of each is used. Without an id
+    column, the row's number is the id. Class labels get the names that the dataset gives them.
+    `options` are those of `selection.ProbeOptions`.
 
-    Raises VlmatchError for a folder that is no dataset, a column that is not there or of another type, or as
-    `selection.build` does.
+    Raises VlmatchError for a folder without a dataset, a missing column, a caption that is not text, or as
+    `selection.build_probe_set` does.
     """
     folder = Path(path).expanduser()
     columns = Columns(name, image, caption, id, label)
-    return build(name, _entries(folder, split, columns), Options(**options), source=str(path))
+    return build_probe_set(name, _entries(folder, split, columns), ProbeOptions(**options), source=str(path))
 
 
 def _entries(folder: Path, split: str | None, columns: Columns) -> Iterator[ProbeEntry]:
@@ -72,7 +73,7 @@ def _entries(folder: Path, split: str | None, columns: Columns) -> Iterator[Prob
         entry = columns.entry(DatasetCell(folder, split, columns.image, row), values, str(row))
         if named and entry.label:
             number = int(entry.label)
-            entry = replace(entry, label=feature.int2str(number) if number >= 0 else None)  # -1: not labelled
+            entry = replace(entry, label=feature.int2str(number) if number >= 0 else None)  # -1 means no label
         yield entry
 
 
@@ -81,9 +82,9 @@ def _dataset(name: str, folder: Path, split: str | None) -> Any:
 
     try:
         opened = load_from_disk(str(folder))
-    except Exception as error:  # Arrow, JSON and the file system have their own; none is the program's fault
+    except Exception as error:  # Arrow, JSON and the file system raise their own kinds
         raise VlmatchError(
-            f"probe '{name}': probe.path={folder} is no dataset that save_to_disk wrote ({one_line(error)})"
+            f"probe '{name}': probe.path={folder} is not a dataset written by save_to_disk ({one_line(error)})"
         ) from error
     if not isinstance(opened, DatasetDict):
         if split is not None:

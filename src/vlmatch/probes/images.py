@@ -53,7 +53,7 @@ _TURNS = {
 """What makes an image upright, by its EXIF orientation."""
 
 
-class Contained(Protocol):
+class ContainedImage(Protocol):
     """An image inside a container, such as a tar file; `str` gives its name for messages.
 
     Implementations are small, frozen and picklable, because worker processes receive them and open the container.
@@ -67,7 +67,7 @@ class Contained(Protocol):
         """The encoded image; OSError or ImageError if it can't be read."""
 
 
-ImageSource = Path | Contained
+ImageSource = Path | ContainedImage
 
 
 class ImageError(EntryError):

@@ -1,4 +1,4 @@
-"""Items of a split: captioned images, each in one share, such as training data, benchmarks or probe."""
+"""A split: captioned images, each of which belongs to one share, such as training data, benchmarks or probe."""
 
 import hashlib
 import json
@@ -28,9 +28,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Split:
-    """All items, and what was dropped on the way: by source, the number for each reason.
+    """All items, and the number of dropped candidates by source and reason.
 
-    `largest` names the largest groups that had to stay together: their number of candidates and a concept of each.
+    `largest` lists the largest groups that had to stay in one share: the number of candidates and one concept of each.
     """
 
     items: tuple[Item, ...]
@@ -38,7 +38,7 @@ class Split:
     largest: tuple[tuple[int, str], ...] = ()
 
     def share(self, name: str, sources: Sequence[str] | None = None) -> tuple[Item, ...]:
-        """The items of one share, of all sources or of some; VlmatchError if it has none."""
+        """The items of one share, of all sources or of some. Raises VlmatchError if there are none."""
         found = tuple(i for i in self.items if i.share == name and (sources is None or i.source in sources))
         if not found:
             shares = sorted({f"{item.share} of {item.source}" for item in self.items})
@@ -59,7 +59,7 @@ class Split:
         return {key: (len(concepts), len(set(concepts))) for key, concepts in sorted(found.items())}
 
     def data_sheet(self) -> list[str]:
-        """What the shares are made of, as lines of text for people."""
+        """The contents of the shares, as lines of text for people."""
         lines = [f"split: {len(self.items):,} items", f"{'share':<18}{'source':<14}{'items':>7}{'concepts':>10}"]
         lines += [f"{share:<18}{name:<14}{n:>7}{c:>10}" for (share, name), (n, c) in self.counts().items()]
         for share, categories in sorted(self.categories().items()):
@@ -70,7 +70,7 @@ class Split:
         return [*lines, f"fingerprint: {self.fingerprint}"]
 
     def categories(self) -> dict[str, Counter[str]]:
-        """By share, how many items each category has; the probe's are left out, 'none' is an item without one."""
+        """The number of items by share and category ('none': without one); the probe's share is left out."""
         found: dict[str, Counter[str]] = {}
         for item in self.items:
             if item.share != PROBE:

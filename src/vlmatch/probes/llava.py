@@ -10,7 +10,7 @@ from vlmatch.objects import buildable
 from vlmatch.probes.llava_format import Conversation, conversation_of, image_path, images_of, read_items
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.problems import EntryError
-from vlmatch.probes.selection import Options, build
+from vlmatch.probes.selection import ProbeOptions, build_probe_set
 
 LONGEST = "longest"
 
@@ -27,16 +27,18 @@ def llava(
     word. Image paths start from the folder `images`, by default that of the json; paths that lead out of it are bad.
 
     Conversations with no image, several images, or fewer answers than `turn` are not pairs: they are skipped and
-    counted. Repeated ids, as the 665K has, become ID#2, ID#3, ...; `options` are those of `selection.Options`.
+    counted. Repeated ids, as the 665K has, become ID#2, ID#3, ...; `options` are those of `selection.ProbeOptions`.
 
-    Raises VlmatchError naming the first malformed entry, or as `selection.build` does.
+    Raises VlmatchError naming the first malformed entry, or as `selection.build_probe_set` does.
     """
     if turn != LONGEST and not (type(turn) is int and turn >= 1):
         raise VlmatchError(f"probe '{name}': probe.turn={turn!r}; wanted 1 for the first answer, 2, ..., or {LONGEST}")
     file = Path(path).expanduser()
     folder = file.parent if images is None else Path(images).expanduser()
     conversations = _Conversations(file, folder, turn)
-    return build(name, conversations, Options(**options), source=file.name, skipped=lambda: conversations.skipped)
+    return build_probe_set(
+        name, conversations, ProbeOptions(**options), source=file.name, skipped=lambda: conversations.skipped
+    )
 
 
 class _Conversations:

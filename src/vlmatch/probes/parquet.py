@@ -1,4 +1,4 @@
-"""Parquet files with encoded images in a column, as Hugging Face's hub has them; read by row group, on demand."""
+"""Parquet files with encoded images in a column, as on Hugging Face's hub, read one row group at a time."""
 
 import glob
 import threading
@@ -13,9 +13,9 @@ from vlmatch.objects import buildable
 from vlmatch.probes.columns import Columns, image_bytes
 from vlmatch.probes.images import ImageError
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
-from vlmatch.probes.selection import Options, build
+from vlmatch.probes.selection import ProbeOptions, build_probe_set
 
-_reading = threading.Lock()  # else several threads that miss the cache decompress the same row group
+_reading = threading.Lock()  # without it, several threads would decompress the same row group at once
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,19 @@ class ParquetCell:
         return f"row {self.row} of row group {self.row_group}"
 
     def __str__(self) -> str:
-        """The row, and the file it is in."""
+        """The row and its file."""
         return f"{self.name} in {self.file}"
 
     def read(self) -> bytes:
-        """The encoded image; ImageError if there is none."""
+        """The encoded image. Raises ImageError if the cell has none."""
         import pyarrow
 
         try:
             with _reading:
                 values = _row_group(self.file, self.row_group, self.column)
         except (pyarrow.ArrowException, OSError) as error:
-            raise ImageError(f"image '{self}' can't be read ({one_line(error)})", "can't be read") from error
+            problem = f"image '{self}' can't be read ({one_line(error)})"
+            raise ImageError(problem, "can't be read", "fetch or write the file again") from error
         return image_bytes(values[self.row].as_py(), self)
 
 
@@ -62,14 +63,16 @@ def parquet(
     """Read the pairs of the Parquet files that `path` names, file by file and row by row.
 
     `path` is a file, a folder with *.parquet in it, or a glob. `image`, `caption`, `id` and `label` name columns; an
-    image is encoded bytes (JPEG, PNG ...) or a struct with a field 'bytes'. Without an id column the id is
-    FILE/ROW. `options` are those of `selection.Options`.
+    image is encoded bytes (JPEG, PNG ...) or a struct with a field 'bytes'. If the caption column holds lists, the
+    first caption of each is used. Without an id column, the id is FILE/ROW. `options` are those of
+    `selection.ProbeOptions`.
 
-    Raises VlmatchError for a column that is not there or of another type, a broken file, or as `selection.build` does.
+    Raises VlmatchError for a missing column, a caption that is not text, a broken file, or as
+    `selection.build_probe_set` does.
     """
     files = _files(name, path)
     columns = Columns(name, image, caption, id, label)
-    return build(name, _entries(files, columns), Options(**options), source=str(path))
+    return build_probe_set(name, _entries(files, columns), ProbeOptions(**options), source=str(path))
 
 
 def _files(name: str, path: str) -> list[Path]:

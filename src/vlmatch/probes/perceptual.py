@@ -1,4 +1,4 @@
-"""How alike images look: a 64-bit perceptual hash of each, and the clusters of those that differ in few bits."""
+"""Find images that look alike: a 64-bit perceptual hash of each, and clusters of hashes that differ in few bits."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,11 @@ _PAIRS_AT_ONCE = 4_000_000
 
 
 def perceptual_hash(image: Image.Image) -> int:
-    """Which of the 8 x 8 lowest frequencies of an image lie above their median, as 64 bits: 0 <= hash < 2**64.
+    """A hash 0 <= h < 2**64: each bit tells whether one of the 8 x 8 lowest frequencies is above their median.
 
-    This is the imagehash library's pHash: a discrete cosine transform of the image in 32 x 32 greys. Rescaled or
-    recompressed copies differ in a few bits, unrelated images in some 32; all flat images but black share one hash.
+    This is pHash of the imagehash library: a discrete cosine transform of the image in 32 x 32 greys. Rescaled or
+    recompressed copies differ in a few bits, unrelated images in about 32. All images of a single colour except black
+    have the same hash.
     """
     import imagehash
 
@@ -25,8 +26,8 @@ def perceptual_hash(image: Image.Image) -> int:
 def clusters(hashes: Sequence[int], distance: int) -> list[int]:
     """The cluster of each of n hashes, numbered from 0 by first appearance.
 
-    Two hashes are joined if they differ in at most `distance` bits; a cluster is a connected component, so two of
-    its members may differ in more. Time O(n^2), about a second for 15,000; memory O(n).
+    Two hashes are joined if they differ in at most `distance` bits. A cluster is a connected component, so two of its
+    members may differ in more bits. Time O(n^2), about a second for 15,000 hashes; memory O(n).
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

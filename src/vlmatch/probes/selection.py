@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Options:
+class ProbeOptions:
     """The options of every probe; each is a key of its yaml.
 
     drop_duplicates : drop a pair whose caption (up to case and white space) or image (byte for byte) an earlier kept
@@ -69,10 +69,10 @@ class Options:
         return self.bad_images == "skip" or self.drop_near_duplicates is not None
 
 
-def build(
+def build_probe_set(
     name: str,
     entries: Iterable[ProbeEntry],
-    options: Options,
+    options: ProbeOptions,
     *,
     source: str = "",
     licence: str = "none stated",
@@ -109,7 +109,7 @@ def build(
 class Tally:
     """The pairs that have been kept so far, and the counts of those that have not."""
 
-    def __init__(self, name: str, options: Options) -> None:
+    def __init__(self, name: str, options: ProbeOptions) -> None:
         self.name = name
         self.options = options
         self.kept: list[Pair] = []

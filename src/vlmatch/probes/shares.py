@@ -1,4 +1,4 @@
-"""A share of the split as a probe set: the second probe, and the pictures that VLMs are trained and measured on."""
+"""A share of a split as a probe set: the second probe, and the images that VLMs are trained and measured on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from vlmatch.objects import buildable
 from vlmatch.probes.items import Item, Split
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
-from vlmatch.probes.selection import Options, build
+from vlmatch.probes.selection import ProbeOptions, build_probe_set
 
 
 @buildable
@@ -19,16 +19,18 @@ def share_of(
     licence: str = "none stated",
     **options: Any,
 ) -> ProbeSet:
-    """The items of one share of the split, of all `sources` or of some; `options` are those of `selection.Options`.
+    """The items of one share of the split, of all `sources` or of some.
 
-    Raises VlmatchError where the split has no such share, or as `selection.build` does.
+    `options` are those of `selection.ProbeOptions`.
+
+    Raises VlmatchError if the split has no such share, or as `selection.build_probe_set` does.
     """
-    return pairs_of(split.share(share, sources), name or share, source, licence, **options)
+    return probe_set_of(split.share(share, sources), name or share, source, licence, **options)
 
 
-def pairs_of(
+def probe_set_of(
     items: Sequence[Item], name: str, source: str = "", licence: str = "none stated", **options: Any
 ) -> ProbeSet:
     """Items of the split as a probe set, with their categories as labels."""
     entries = [ProbeEntry(item.id, item.image, item.caption, item.category) for item in items]
-    return build(name, entries, Options(**options), source=source, licence=licence)
+    return build_probe_set(name, entries, ProbeOptions(**options), source=source, licence=licence)

@@ -1,4 +1,4 @@
-"""The captioned stamps of Tux Paint: clip-art with one English sentence each, as the Debian package has them."""
+"""The stamps of Tux Paint from their Debian package: clip-art with one English sentence each."""
 
 from pathlib import Path
 from typing import Any
@@ -7,18 +7,18 @@ from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.objects import buildable
 from vlmatch.packages.deb import Archive
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
-from vlmatch.probes.selection import Options, build
+from vlmatch.probes.selection import ProbeOptions, build_probe_set
 
 
 @buildable
 def stamps(path: str | Path, archive: Archive, name: str = "stamps", *, svg: bool = False, **options: Any) -> ProbeSet:
-    """Read the stamps below `path`, which `task=fetch` fills: NAME.png beside NAME.txt, sorted by id.
+    """Read the stamps in the folder `path`, which `task=fetch` fills: NAME.png beside NAME.txt, sorted by id.
 
-    The id is the path below `path` without suffix, the label its top folder, the caption the first line of the
-    .txt (the other lines are translations). `svg` adds the drawings that come as SVG only, rendered;
-    `options` are those of `selection.Options`.
+    The id is the path within the folder without suffix, the label its top folder, the caption the first line of the
+    .txt (the other lines are translations). `svg` adds the drawings that exist only as SVG, rendered.
+    `options` are those of `selection.ProbeOptions`.
 
-    Raises NotHereError if the folder holds no stamps, VlmatchError as `selection.build` does.
+    Raises NotHereError if the folder holds no stamps, VlmatchError as `selection.build_probe_set` does.
     """
     folder = Path(path)
     suffixes = {".png", ".svg"} if svg else {".png"}
@@ -29,13 +29,13 @@ def stamps(path: str | Path, archive: Archive, name: str = "stamps", *, svg: boo
             "or point at your own images (probe=folder)"
         )
     entries = sorted((_entry(image, folder) for image in images), key=lambda entry: entry.id)
-    return build(
-        name, entries, Options(**options), source=f"Debian {archive.package} {archive.version}", licence="GPL-2"
+    return build_probe_set(
+        name, entries, ProbeOptions(**options), source=f"Debian {archive.package} {archive.version}", licence="GPL-2"
     )
 
 
 def _counts(image: Path) -> bool:
-    """Whether the image has a caption, and is no drawing of a stamp that has a PNG too."""
+    """Whether the image has a caption; a drawing (SVG) does not count if there is a PNG of the same name."""
     drawn_twice = image.suffix == ".svg" and image.with_suffix(".png").is_file()
     return image.with_suffix(".txt").is_file() and not drawn_twice
 

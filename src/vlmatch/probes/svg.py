@@ -1,20 +1,20 @@
-"""What an SVG may not hold: nesting or noise that stops its renderer, and pictures from elsewhere on this machine."""
+"""Refuse SVG files that would stop their renderer, or that show other files of this machine."""
 
 import io
 
 from defusedxml import ElementTree
 
 MAX_BYTES = 20_000_000
-MAX_DEPTH = 100  # the renderer's own stack ends at a few hundred
-MAX_OCTAVES = 10  # of feTurbulence; each takes as long as the first
+MAX_DEPTH = 100  # of nested elements; the renderer's stack overflows at a few hundred
+MAX_OCTAVES = 10  # of feTurbulence; the time grows with each
 _REFERENCES = ("href", "{http://www.w3.org/1999/xlink}href")
 
 
 def require_harmless(text: str) -> None:
-    """Raise ValueError, or the parser's SyntaxError, where a drawing is none that can be rendered without risk.
+    """Raise ValueError, or the parser's SyntaxError, if a drawing can't be rendered safely.
 
-    A picture elsewhere on this machine would be missing from its fingerprint. One beside the file is not looked for by
-    the renderer, which leaves it out.
+    A drawing must not show another file of this machine, whose content would be missing from the fingerprint. A file
+    named by a relative path does no harm: the renderer leaves it out.
     """
     if len(text) > MAX_BYTES:
         raise ValueError(f"{len(text):,} characters, the limit is {MAX_BYTES:,}")
@@ -34,7 +34,7 @@ def _require_harmless_element(name: str, attributes: dict[str, str]) -> None:
         for key in _REFERENCES:
             target = attributes.get(key, "data:").strip()
             if target.startswith(("/", "\\")) or (":" in target and not target.startswith("data:")):
-                raise ValueError(f"it shows another file, '{target[:60]}'; put that into it")
+                raise ValueError(f"it shows another file, '{target[:60]}'; embed that as data")
     if name == "feTurbulence":
         octaves = attributes.get("numOctaves", "1").strip()
         if not octaves.isdigit() or int(octaves) > MAX_OCTAVES:

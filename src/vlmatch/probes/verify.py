@@ -1,4 +1,4 @@
-"""Verify data against its .dvc file: DVC itself accepts changed data silently."""
+"""Verify a data folder against its .dvc file, because DVC itself accepts changed data silently."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from vlmatch.errors import VlmatchError
 
 @dataclass(frozen=True)
 class Checksum:
-    """A folder as DVC sees it: the checksum of its listing, its bytes and its number of files."""
+    """What DVC records of a folder: the checksum of its listing, its size in bytes and its number of files."""
 
     md5: str
     size: int
@@ -22,7 +22,7 @@ class Checksum:
 def dvc_checksum(folder: Path) -> Checksum:
     """The checksum that `dvc add folder` would write: MD5 of the JSON list of {md5, relpath}, and '.dir'.
 
-    The list is sorted by relpath; order of reading, times and modes of the files do not count.
+    The list is sorted by relpath. The files' times, modes and order on disk do not count.
     """
     entries = []
     size = 0
@@ -37,9 +37,9 @@ def dvc_checksum(folder: Path) -> Checksum:
 
 
 def verify_folder(folder: Path, dvc_file: Path, fetch: str = "task=fetch") -> Checksum:
-    """Compare `folder` with the checksum that `dvc_file` holds, and return it; `fetch` is the command that fills it.
+    """Compare `folder` with the checksum in `dvc_file`, and return that; `fetch` is the command that fills the folder.
 
-    Raises VlmatchError naming both if they differ, or if either is not there.
+    Raises VlmatchError if the two differ (naming both), or if either file or folder is missing.
     """
     expected = _recorded(dvc_file)
     if not folder.is_dir():
@@ -61,7 +61,7 @@ def _recorded(dvc_file: Path) -> Checksum:
     except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError, ValueError) as error:
         raise VlmatchError(
             f"'{dvc_file}' can't be read as the .dvc file of a folder ({type(error).__name__}); "
-            "restore it from git, or write it anew with dvc add"
+            "restore it from git, or write it again with dvc add"
         ) from error
 
 

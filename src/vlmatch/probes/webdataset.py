@@ -17,7 +17,7 @@ from vlmatch.probes.captions import first_caption
 from vlmatch.probes.images import MAX_BYTES, ImageError
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.problems import EntryError
-from vlmatch.probes.selection import Options, build
+from vlmatch.probes.selection import ProbeOptions, build_probe_set
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "ppm")
 CAPTION_KEYS = ("caption", "text")
@@ -75,16 +75,17 @@ def webdataset(path: str, name: str = "webdataset", **options: Any) -> ProbeSet:
     `IMAGES`) with the text of KEY.txt or, if that is absent or empty, the 'caption' (or 'text') of KEY.json. Its id is
     SHARD/KEY. Other members, such as links, are counted and never opened; keys without an image are skipped and
     counted. A member's name serves as an id only, so a name that leads out of a folder does no harm. `options` are
-    those of `selection.Options`.
+    those of `selection.ProbeOptions`.
 
     A shard must end with the end-of-archive mark of the tar format, a block of 512 zeros: without it, a shard that was
     cut off between two members would look whole. Whatever follows that block must be zeros too.
 
-    Raises VlmatchError for an address (pipe:, http:), a compressed or cut shard, or as `selection.build` does.
+    Raises VlmatchError for an address (pipe:, http:), a compressed or cut shard, or as `selection.build_probe_set`
+    does.
     """
     shards = _shards(name, path)
     samples = _Samples(name, shards)
-    return build(name, samples, Options(**options), source=path, skipped=lambda: samples.skipped)
+    return build_probe_set(name, samples, ProbeOptions(**options), source=path, skipped=lambda: samples.skipped)
 
 
 class _Samples:

@@ -62,7 +62,7 @@ class LlmSettings(ModelSettings):
 
 
 class ProbeSettings(ObjectSettings):
-    """A probe. The reader that `_target_` names checks its options, which are those of `probes.selection.Options`.
+    """A probe. The reader that `_target_` names checks its options, which are those of `probes.selection.ProbeOptions`.
 
     archive: the package that holds its data. split: the split that it is a share of.
     """

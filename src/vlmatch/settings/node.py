@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -12,9 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from vlmatch.configs import nearest
 from vlmatch.errors import VlmatchError
-
-NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
-"""Names of models, probes, recipes and data also name folders, so they hold nothing else."""
+from vlmatch.files import is_folder_name
 
 _WANTED = {
     "int_type": "a whole number",
@@ -91,7 +88,7 @@ def of_types(wanted: str, *types: type) -> PlainValidator:
 
 
 def _name(value: Any) -> Any:
-    if isinstance(value, str) and NAME.fullmatch(value):
+    if isinstance(value, str) and is_folder_name(value):
         return value
     raise PydanticCustomError("wanted", "letters, digits and . _ + -, since it names a folder")
 

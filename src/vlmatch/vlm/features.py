@@ -10,7 +10,7 @@ from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
 from vlmatch.probes.items import Item
-from vlmatch.probes.shares import pairs_of
+from vlmatch.probes.shares import probe_set_of
 
 
 def cached_features(
@@ -24,7 +24,7 @@ def cached_features(
     t is 1, or K x K with `feature: gridK`.
     """
     (share,) = {item.share for item in items}
-    probe = pairs_of(items, share, drop_duplicates=False)
+    probe = probe_set_of(items, share, drop_duplicates=False)
     embeddings, _ = embed("encoder", encoder, probe, store, trainer)
     rows = torch.from_numpy(embeddings.array).float()
     feature = str(encoder.get("feature", "paper"))

@@ -11,7 +11,7 @@ from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
 from vlmatch.packages.licences import licence_of
 from vlmatch.probes.items import Item
-from vlmatch.probes.shares import pairs_of
+from vlmatch.probes.shares import probe_set_of
 
 PERMISSIVE = ("Apache-2.0", "MIT", "BSD", "BSD-2-Clause", "BSD-3-Clause")
 
@@ -32,7 +32,7 @@ def backbone_features(
     rows: dict[str, Tensor] = {}
     for source in sorted({item.source for item in items}):
         of_source = [item for item in items if item.source == source]
-        probe = pairs_of(of_source, f"training_{source}", drop_duplicates=False)
+        probe = probe_set_of(of_source, f"training_{source}", drop_duplicates=False)
         embeddings, _ = embed("encoder", backbone, probe, store, trainer)
         rows |= zip((pair.id for pair in probe.pairs), torch.from_numpy(embeddings.array), strict=True)
     return torch.stack([rows[item.id] for item in items])

@@ -14,11 +14,10 @@ from PIL import Image
 from made_sources import draw, made
 from vlmatch.configs import composed
 from vlmatch.errors import NotHereError, VlmatchError
-from vlmatch.objects import build, plain
+from vlmatch.objects import plain
 from vlmatch.probes.items import Item, Split
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
-from vlmatch.probes.selection import Options
-from vlmatch.probes.selection import build as build_probe
+from vlmatch.probes.selection import ProbeOptions, build_probe_set
 from vlmatch_study.split.building import split
 
 SHARES = {
@@ -41,7 +40,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
 
 def stamps_of(pictures: Sequence[Path], captions: Sequence[str]) -> ProbeSet:
     entries = [ProbeEntry(f"s{n}", pictures[n], caption) for n, caption in enumerate(captions)]
-    return build_probe("stamps", entries, Options(drop_duplicates=False))
+    return build_probe_set("stamps", entries, ProbeOptions(drop_duplicates=False))
 
 
 def split_of(pictures: Sequence[Path], rows: Sequence[Row], **changes: Any) -> Split:
