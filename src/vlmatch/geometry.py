@@ -64,12 +64,12 @@ class Geometry:
 class PairedGeometry:
     """Two geometries over the same n pairs: item i of one belongs to item i of the other.
 
-    `n_parameters` is the size of the image encoder.
+    `n_parameters` is the size of the image encoder, None where it is not known.
     """
 
     image: Geometry
     text: Geometry
-    n_parameters: int
+    n_parameters: int | None
 
     def __post_init__(self) -> None:
         if len(self.image) != len(self.text):
@@ -85,7 +85,7 @@ class PairedGeometry:
                 )
 
     @classmethod
-    def angular(cls, image_embeddings: ArrayLike, text_embeddings: ArrayLike, *, n_parameters: int) -> Self:
+    def angular(cls, image_embeddings: ArrayLike, text_embeddings: ArrayLike, *, n_parameters: int | None) -> Self:
         """Measure the angles of both sides: (n, d) image and (n, e) text embeddings; row i of both is pair i.
 
         Raises VlmatchError as `Geometry.angular` does, if the sides differ in n, and if one side is constant.
@@ -108,7 +108,12 @@ class PairedGeometry:
 
 
 def _checked(embeddings: ArrayLike, kind: str) -> NDArray[np.float64]:
-    array = np.asarray(embeddings)
+    try:
+        array = np.asarray(embeddings)
+    except ValueError as error:  # lists of different lengths
+        raise VlmatchError(f"{kind} embeddings: they make no array ({error}); wanted n x d numbers") from error
+    if array.dtype.kind not in "biuf":
+        raise VlmatchError(f"{kind} embeddings: dtype {array.dtype}, wanted real numbers, such as float32")
     if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] < 1:
         raise VlmatchError(
             f"{kind} embeddings: shape {array.shape}, wanted n x d with n >= 2; a model must give one vector per item"

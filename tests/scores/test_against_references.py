@@ -220,7 +220,5 @@ def test_too_few_pairs_are_one_line_with_both_numbers(score) -> None:
 
 
 def test_rsa_of_equal_distances_is_one_line() -> None:
-    with pytest.raises(
-        VlmatchError, match=r"score 'RSA': all image distances are 1\.5708, wanted different distances"
-    ):
+    with pytest.raises(VlmatchError, match=r"score 'RSA': all image distances are 1\.5708, wanted different distances"):
         RSA()(paired(np.eye(5), np.random.default_rng(0).normal(size=(5, 3))))

@@ -29,13 +29,15 @@ class Score(Buildable, ABC):
     """A score of one encoder against one LLM, computed from embeddings alone.
 
     title: the head of its column. version: raised whenever the number may change; results of different versions are
-    never compared. uses_pairing: whether it needs to know which caption belongs to which image.
+    never compared. uses_pairing: whether it needs to know which caption belongs to which image. uses_size: whether it
+    needs the encoder's number of parameters, which is not known of every encoder.
     """
 
     title: ClassVar[str]
     version: ClassVar[int]
     higher_is_better: ClassVar[bool]
     uses_pairing: ClassVar[bool]
+    uses_size: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, pair: PairedGeometry) -> ScoreResult:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry
 from vlmatch.scores.base import Score, ScoreResult
 
@@ -18,7 +19,10 @@ class Parameters(Score):
     version: ClassVar[int] = 1
     higher_is_better: ClassVar[bool] = True
     uses_pairing: ClassVar[bool] = False
+    uses_size: ClassVar[bool] = True
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
-        """Score `pair` by the size of its encoder."""
+        """Score `pair` by the size of its encoder. Raises VlmatchError where that is not known."""
+        if pair.n_parameters is None:
+            raise VlmatchError(f"score '{self.title}': n_parameters=None; give the encoder's number of parameters")
         return ScoreResult(float(pair.n_parameters))

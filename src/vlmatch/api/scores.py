@@ -1,0 +1,132 @@
+"""Score two arrays of embeddings, an image's and its caption's in each row."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from numpy.typing import ArrayLike
+
+from vlmatch.api.defaults import default_scores, score_settings
+from vlmatch.errors import VlmatchError
+from vlmatch.geometry import PairedGeometry
+from vlmatch.objects import found
+from vlmatch.scores.base import Score, ScoreResult
+
+ScoreChoice: TypeAlias = Iterable[str] | Mapping[str, Score | Mapping[str, Any]]
+"""Scores by their names, or a mapping from names of your own to scores or their settings (`_target_` and options)."""
+
+
+@dataclass(frozen=True)
+class Scores(Mapping[str, float]):
+    """The values of several scores by name, as a mapping.
+
+    results: by name, each value with its details, such as the number of iterations. scores: by name, the score itself,
+    which says whether higher is better.
+    """
+
+    results: Mapping[str, ScoreResult]
+    scores: Mapping[str, Score]
+
+    def __getitem__(self, name: str) -> float:
+        return self.results[name].value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def details(self, name: str) -> Mapping[str, float | int | str]:
+        """What else the score `name` says of its value."""
+        return self.results[name].details
+
+    def __repr__(self) -> str:
+        width = max(map(len, self.results), default=0)
+        return "\n".join(
+            f"{name:{width}}  {self[name]:.6g}  ({'higher' if score.higher_is_better else 'lower'} is better)"
+            for name, score in self.scores.items()
+        )
+
+
+def score(
+    images: ArrayLike,
+    captions: ArrayLike,
+    scores: ScoreChoice | None = None,
+    *,
+    n_parameters: int | None = None,
+) -> Scores:
+    """How well an encoder's embeddings fit an LLM's, by every score.
+
+    Parameters
+    ----------
+    images : (n, d1) array of image embeddings, NumPy or torch, of any number type.
+    captions : (n, d2) array of caption embeddings; row i is the caption of image i.
+    scores : names of scores, or a mapping from names to scores or their settings. Default: those of the command line.
+    n_parameters : the encoder's number of parameters, for the baseline `parameters`. Without it this score is left out.
+
+    Returns
+    -------
+    A mapping from the name of each score to its value; `details(name)` says more.
+
+    Raises
+    ------
+    VlmatchError
+        Where the arrays are not two (n, d) arrays of finite numbers with as many rows, where a score is unknown, or
+        where it is not defined for these arrays, such as for too few pairs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import vlmatch
+    >>> random = np.random.default_rng(0)
+    >>> captions = random.normal(size=(60, 8))
+    >>> rotation = np.linalg.qr(random.normal(size=(8, 8)))[0]
+    >>> same = vlmatch.score(captions @ rotation, captions, ["gw_paired", "cka"])
+    >>> f"{same['gw_paired']:.3f} {same['cka']:.3f}"
+    '0.000 1.000'
+    >>> other = vlmatch.score(random.normal(size=(60, 8)), captions, ["gw_paired", "cka"])
+    >>> other["gw_paired"] > same["gw_paired"] and other["cka"] < same["cka"]
+    True
+    >>> sorted(vlmatch.score(captions @ rotation, captions))
+    ['cca', 'cka', 'gw', 'gw_paired', 'mutual_nn', 'ridge_r2', 'rsa']
+    """
+    chosen = scores_of(scores)
+    pair = PairedGeometry.angular(as_array(images), as_array(captions), n_parameters=n_parameters)
+    if scores is None:
+        chosen = {name: each for name, each in chosen.items() if n_parameters is not None or not each.uses_size}
+    return Scores({name: each(pair) for name, each in chosen.items()}, chosen)
+
+
+def scores_of(choice: ScoreChoice | None) -> dict[str, Score]:
+    """The chosen scores by name, built. Raises VlmatchError where one is unknown or none is chosen."""
+    if isinstance(choice, str):
+        choice = [choice]
+    if not isinstance(choice, Mapping):
+        choice = {name: score_settings(name) for name in (default_scores() if choice is None else choice)}
+    if not choice:
+        raise VlmatchError("scores is empty; name at least one, such as scores=['gw']")
+    return {name: _built(name, each) for name, each in choice.items()}
+
+
+def as_array(embeddings: Any) -> ArrayLike:
+    """Embeddings as NumPy takes them: a torch tensor is detached, and brought to the CPU in single precision at least.
+
+    torch is not imported: who has a tensor has it.
+    """
+    if not hasattr(embeddings, "detach"):
+        return embeddings
+    tensor = embeddings.detach().cpu()
+    return (tensor.float() if tensor.element_size() < 4 else tensor).numpy()
+
+
+def _built(name: str, chosen: Score | Mapping[str, Any]) -> Score:
+    if isinstance(chosen, Score):
+        return chosen
+    try:
+        options = dict(chosen)
+        built: Score = found(options.pop("_target_"))(**options)
+    except (TypeError, ValueError, KeyError) as error:
+        raise VlmatchError(
+            f"scores: '{name}' is {chosen!r} ({error}); give a name, a Score, or settings with a _target_"
+        ) from error
+    return built
