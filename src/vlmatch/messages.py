@@ -70,6 +70,8 @@ def _about_config(error: BaseException, arguments: list[str]) -> str:
     if key:
         name = next(group for group in key.groups() if group)
         asked = next((a.split("=")[0].lstrip("+~") for a in arguments if name in a.split("=")[0]), name)
+        if asked in groups():
+            return f"'{asked}' is a config group that this task does not use; choose the task that uses it, by task=NAME"
         return f"'{asked}' is not a key of the config; {nearest(asked, _keys())}"
     return message.removesuffix(" Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.")
 
@@ -78,7 +80,7 @@ def _keys() -> list[str]:
     """Every config group, and every dotted key of the default config."""
     from omegaconf import OmegaConf
 
-    return [*groups(), *_dotted(OmegaConf.to_container(composed(), resolve=False))]
+    return list(dict.fromkeys([*groups(), *_dotted(OmegaConf.to_container(composed(), resolve=False))]))
 
 
 def _dotted(node: object, prefix: str = "") -> Iterable[str]:

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from vlmatch import paths
-from vlmatch.configs import choices, chosen, yaml_path
+from vlmatch.configs import choices, chosen, composed, yaml_path
 from vlmatch.errors import VlmatchError
 from vlmatch.files import sha256_of_file
 from vlmatch.objects import build, plain
@@ -38,6 +38,10 @@ def made(folder: Path, name: str = "made_up") -> Card:
     write_halves(folder / "model.safetensors", {"a": torch.randn(2, 3), "steps": torch.tensor(70_000)})
     digest = sha256_of_file(weights_in(folder))
     return Card(name=name, bytes=size_of(folder), sha256=digest, **VALUES)
+
+
+def recipe_of(name: str) -> Any:
+    return composed("task=pretrain", f"pretrain={name}").pretrain
 
 
 def test_floats_are_halved_and_counts_are_not(tmp_path: Path) -> None:
@@ -80,7 +84,7 @@ def test_a_kept_encoder_replaces_the_one_before_and_is_listed(tmp_path: Path) ->
 def test_committed_weights_are_what_their_card_and_yaml_say(name: str) -> None:
     folder = WEIGHTS / name
     card = next(card for card in cards(WEIGHTS) if card.name == name)
-    settings, recipe = chosen("encoder", name), chosen("pretrain", name)
+    settings, recipe = chosen("encoder", name), recipe_of(name)
 
     assert sha256_of_file(weights_in(folder)) == card.sha256
     assert settings.get("sha256", card.sha256) == card.sha256
@@ -114,4 +118,4 @@ def test_every_recipe_of_an_encoder_has_the_encoders_yaml_beside_it() -> None:
         first, second, *_ = yaml_path("encoder", name).read_text().splitlines()
         assert first.startswith("# Trained here: ")
         assert second == f"# Made by: python src/run.py task=pretrain pretrain={name}"
-        assert chosen("pretrain", name).name == chosen("encoder", name).name == name
+        assert recipe_of(name).name == chosen("encoder", name).name == name
