@@ -14,7 +14,7 @@ from PIL import Image
 from made_sources import draw, made
 from vlmatch.configs import composed
 from vlmatch.errors import NotHereError, VlmatchError
-from vlmatch.objects import plain
+from vlmatch.objects import build, plain
 from vlmatch.probes.items import Item, Split
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
