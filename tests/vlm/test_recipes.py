@@ -102,10 +102,6 @@ def test_data_that_are_not_given_are_named(name: str) -> None:
     assert "\n" not in line
 
 
-def test_trainers_have_the_same_keys_and_strategies_that_exist() -> None:
-    files = sorted((paths.conf() / "trainer").glob("*.yaml"))
-    trainers = {file.stem: OmegaConf.load(file) for file in files}
-    assert {"ddp_cpu", "fsdp", "deepspeed"} <= set(trainers)
-    for name, trainer in trainers.items():
-        assert set(trainer) == set(trainers["cpu"]), name
-        assert trainer.strategy in ("auto", *StrategyRegistry), name
+def test_every_trainers_strategy_exists() -> None:
+    for name in sorted(file.stem for file in (paths.conf() / "trainer").glob("*.yaml")):
+        assert composed(f"trainer={name}").trainer.strategy in ("auto", *StrategyRegistry), name
