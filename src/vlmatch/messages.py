@@ -71,7 +71,9 @@ def _about_config(error: BaseException, arguments: list[str]) -> str:
         name = next(group for group in key.groups() if group)
         asked = next((a.split("=")[0].lstrip("+~") for a in arguments if name in a.split("=")[0]), name)
         if asked in groups():
-            return f"'{asked}' is a config group that this task does not use; choose the task that uses it, by task=NAME"
+            return (
+                f"'{asked}' is a config group that this task does not use; choose the task that uses it, by task=NAME"
+            )
         return f"'{asked}' is not a key of the config; {nearest(asked, _keys())}"
     return message.removesuffix(" Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.")
 

@@ -147,16 +147,21 @@ def test_a_sample_larger_than_the_source_is_all_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"limit": 1}, "probe.limit=1; give at least 2"),
-        ({"limit": -3}, "probe.limit=-3; give at least 2"),
-        ({"sample": 0}, "probe.sample=0; give at least 2"),
+        ({"limit": 1}, "probe.limit=1; wanted .* at least 2"),
+        ({"limit": -3}, "probe.limit=-3; wanted .* at least 2"),
+        ({"sample": 0}, "probe.sample=0; wanted .* at least 2"),
         ({"sample": 5, "limit": 5}, "probe.limit=5 and probe.sample=5"),
-        ({"bad_images": "ignore"}, "bad_images='ignore' is unknown; choose error or skip"),
+        ({"bad_images": "ignore"}, "probe.bad_images='ignore'; wanted error or skip"),
         ({"drop_near_duplicates": 64}, "drop_near_duplicates=64; wanted 0 to 63 bits"),
         ({"drop_near_duplicates": -1}, "drop_near_duplicates=-1; wanted 0 to 63 bits"),
+        ({"limit": "8"}, "probe.limit='8'; wanted a whole number"),
+        ({"sample": 2.5}, "probe.sample=2.5; wanted a whole number"),
+        ({"seed": None}, "probe.seed=None; wanted a whole number"),
+        ({"drop_duplicates": "yes"}, "probe.drop_duplicates='yes'; wanted true or false"),
+        ({"max_pixels": 0}, "probe.max_pixels=0; wanted a number of pixels"),
     ],
 )
-def test_an_option_out_of_range_is_named(options: dict[str, object], message: str) -> None:
+def test_an_option_that_is_out_of_range_or_of_another_type_is_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(VlmatchError, match=message):
         ProbeOptions(**options)  # type: ignore[arg-type]
 

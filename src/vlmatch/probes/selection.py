@@ -47,21 +47,27 @@ class ProbeOptions:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        """Raises VlmatchError naming an option that is out of range."""
+        """Raises VlmatchError naming an option that is out of range or of another type."""
+        near = self.drop_near_duplicates
+        _require("drop_duplicates", self.drop_duplicates, isinstance(self.drop_duplicates, bool), "true or false")
+        _require(
+            "drop_near_duplicates",
+            near,
+            near is None or (_is_whole(near) and 0 <= near < BITS),
+            f"0 to {BITS - 1} bits, or null",
+        )
         for key, number in (("limit", self.limit), ("sample", self.sample)):
-            if number is not None and number < 2:
-                raise VlmatchError(
-                    f"probe.{key}={number}; give at least 2, because a geometry needs 2 pairs, or null for all"
-                )
+            wanted = "a whole number of at least 2, because a geometry needs 2 pairs, or null for all"
+            _require(key, number, number is None or (_is_whole(number) and number >= 2), wanted)
         if self.limit is not None and self.sample is not None:
             raise VlmatchError(
                 f"probe.limit={self.limit} and probe.sample={self.sample} exclude each other; give one of them"
             )
-        if self.bad_images not in ("error", "skip"):
-            raise VlmatchError(f"probe.bad_images='{self.bad_images}' is unknown; choose error or skip")
-        near = self.drop_near_duplicates
-        if near is not None and not 0 <= near < BITS:
-            raise VlmatchError(f"probe.drop_near_duplicates={near}; wanted 0 to {BITS - 1} bits, or null for none")
+        _require("seed", self.seed, _is_whole(self.seed), "a whole number")
+        _require("bad_images", self.bad_images, self.bad_images in ("error", "skip"), "error or skip")
+        _require(
+            "max_pixels", self.max_pixels, _is_whole(self.max_pixels) and self.max_pixels > 0, "a number of pixels"
+        )
 
     @property
     def decode(self) -> bool:
@@ -197,6 +203,15 @@ class Tally:
 def normalised(caption: str) -> str:
     """The form in which two captions count as the same: case and white space folded."""
     return " ".join(caption.casefold().split())
+
+
+def _require(key: str, value: object, right: bool, wanted: str) -> None:
+    if not right:
+        raise VlmatchError(f"probe.{key}={value!r}; wanted {wanted}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _valid_unicode(entry: ProbeEntry) -> ProbeEntry:
