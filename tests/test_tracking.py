@@ -1,15 +1,22 @@
 """MLflow: orphans, races, secrets, and the comparison page's address."""
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from omegaconf import OmegaConf
 
+from vlmatch.errors import VlmatchError
+from vlmatch.messages import user_message
+from vlmatch.mlflow_connection import connecting
 from vlmatch.tracking import Tracker
 
 
@@ -62,6 +69,78 @@ def test_processes_that_race_through_the_first_use_do_not_break_the_database(con
     assert [process.wait(timeout=120) for process in racing] == [0, 0, 0]
     tracker = Tracker.of(config)
     assert len(tracker.client.search_runs([tracker.experiment_id])) == 3
+
+
+class AnyPage(http.server.BaseHTTPRequestHandler):
+    """Answers every request by a page, as a login in front of a server does."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<html>log in</html>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def login_page() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), AnyPage) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def refused(config, *parts: str) -> None:
+    """Connecting is one line that holds all of `parts`, in under 20 seconds."""
+    started = time.perf_counter()
+    with pytest.raises(VlmatchError) as error:
+        Tracker.of(config)
+    assert time.perf_counter() - started < 20
+    line = user_message(error.value)
+    assert line is not None
+    assert "\n" not in line
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize("uri", ["/a/folder", "a/folder", "file:///a/folder", "foo://bar", "http://127.0.0.1:9"])
+def test_an_address_that_cannot_work_is_one_line(config, uri: str) -> None:
+    config.tracking.uri = uri
+    refused(config, f"tracking.uri='{uri}'")
+
+
+def test_a_page_instead_of_a_server_is_one_line(config, login_page: str) -> None:
+    config.tracking.uri = login_page
+    refused(config, f"tracking.uri='{login_page}'")
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_experiment_without_a_name_is_one_line(config, name: str) -> None:
+    config.tracking.experiment = name
+    refused(config, f"tracking.experiment='{name}'")
+
+
+def test_a_damaged_database_is_one_line(config, tmp_path: Path) -> None:
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "mlflow.db").write_bytes(b"no database" * 100)
+    refused(config, "tracking.uri='sqlite:///", "mlflow.db'")
+
+
+def test_a_deleted_experiment_is_one_line(config) -> None:
+    tracker = Tracker.of(config)
+    tracker.client.delete_experiment(tracker.experiment_id)
+    refused(config, "tracking.experiment='vlmatch'", "deleted")
+
+
+def test_retries_are_few_while_connecting_and_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    with connecting("http://127.0.0.1:5000"):
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "5"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
 
 
 def test_artifacts_lie_beside_the_database_and_hold_no_secret(config, tmp_path: Path) -> None:

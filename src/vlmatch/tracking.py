@@ -1,4 +1,4 @@
-"""MLflow: one run a pair, nested under one run a sweep, in a database that many processes may write at once."""
+"""MLflow: one run for each pair, nested under the run of its sweep, in a database that many processes may write to."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlmatch.embeddings.header import Header
 from vlmatch.errors import one_line
-from vlmatch.network import require_network
+from vlmatch.mlflow_connection import connecting, experiment_id, require_usable
 from vlmatch.processes import SWEEP
 from vlmatch.results import Result, rendered
 from vlmatch.scores.rows import Row
@@ -38,33 +38,28 @@ class Tracker:
 
     @classmethod
     def of(cls, config: DictConfig) -> "Tracker":
-        """Connect; create database and experiment under a lock where they are not there, and close orphaned runs.
+        """Connect, create database and experiment if they are missing, and close orphaned runs.
 
-        Two processes that race through the first use of a fresh sqlite file break it.
+        All of that happens under a lock, because two processes that use a fresh sqlite file at once break it. Raises
+        VlmatchError if the server or the database cannot be used.
         """
         folder = Path(config.tracking.folder)
         uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
-        if not uri.startswith(("sqlite:", "file:", "/")):
-            require_network(f"the MLflow server '{masked_addresses(uri)}' is", "give tracking.uri=null")
+        require_usable(uri, str(config.tracking.experiment))
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
         from mlflow import MlflowClient
 
         for talkative in ("mlflow", "alembic"):  # after the import, which sets its own levels
             logging.getLogger(talkative).setLevel(logging.WARNING)
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
+        with FileLock(folder / ".lock"), connecting(uri):
             client = MlflowClient(uri)
-            found = client.get_experiment_by_name(config.tracking.experiment)
-            location = (folder / "artifacts").as_uri() if uri.startswith("sqlite:") else None
-            experiment = (
-                found.experiment_id if found else client.create_experiment(config.tracking.experiment, location)
-            )
-            tracker = cls(client, uri, experiment, folder)
+            tracker = cls(client, uri, experiment_id(client, uri, str(config.tracking.experiment), folder), folder)
             tracker.close_orphans()
         return tracker
 
     def close_orphans(self) -> None:
-        """Mark as KILLED the running runs of this machine whose process is gone."""
+        """Mark as KILLED the running runs of this machine whose process has ended."""
         running = self.client.search_runs(
             [self.experiment_id],
             f"attributes.status = 'RUNNING' and tags.host = '{socket.gethostname()}'",
@@ -80,7 +75,7 @@ class Tracker:
             self.client.set_terminated(run_id, "KILLED")
 
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
-        """Create a run, nested under `parent` where one is given; returns its id."""
+        """Create a run, nested under `parent` if that is given; return its id."""
         nesting = {"mlflow.parentRunId": parent} if parent else {}
         own = {"host": socket.gethostname(), "pid": str(os.getpid()), "mlflow.runName": name, **_commit()}
         return str(self.client.create_run(self.experiment_id, tags={**own, **nesting, **tags}).info.run_id)
@@ -89,7 +84,7 @@ class Tracker:
     def run(
         self, name: str, tags: Mapping[str, str], parent: str | None = None, again: str | None = None
     ) -> Iterator[str]:
-        """A run that ends as FINISHED, or as FAILED when the block raises; `again`: one to go on with."""
+        """A run that ends as FINISHED, or as FAILED if the block raises. again: the id of an earlier run to continue."""
         run_id = self._again(again) or self.start(name, tags, parent)
         try:
             yield run_id
@@ -100,7 +95,7 @@ class Tracker:
         self.client.set_terminated(run_id, "FINISHED")
 
     def parent(self, name: str, tags: Mapping[str, str]) -> str:
-        """The run of this name over those of several seeds, created where there is none; it is always FINISHED."""
+        """The run of this name that groups the runs of several seeds; created if missing, and always FINISHED."""
         with FileLock(self.folder / ".lock"):
             found = self.client.search_runs(
                 [self.experiment_id], f"attributes.run_name = '{name}' and tags.task = '{tags['task']}'", max_results=1
@@ -112,7 +107,7 @@ class Tracker:
         return run_id
 
     def lightning_logger(self, run_id: str) -> Any:
-        """A logger for Lightning's trainer that writes into this run."""
+        """A logger for Lightning's trainer that writes to this run."""
         from pytorch_lightning.loggers import MLFlowLogger
 
         return MLFlowLogger(
@@ -120,9 +115,9 @@ class Tracker:
         )
 
     def log_result(self, run_id: str, result: Result) -> None:
-        """A trained VLM's truth: a metric a benchmark, group and source, the course as steps, and the whole as JSON.
+        """Log a trained VLM's result: metrics for mean, groups and benchmarks, the learning curve, and the whole as JSON.
 
-        MLflow draws a metric at step 0 alone as a bar, and any other as a curve.
+        MLflow draws a metric at step 0 alone as a bar, and any other metric as a curve.
         """
         from mlflow.entities import Metric
         from mlflow.utils.time import get_current_time_millis
@@ -134,7 +129,7 @@ class Tracker:
         self.client.log_text(run_id, rendered(result), "result.json")
 
     def log_seeds(self, run_id: str, results: Sequence[Result]) -> None:
-        """Mean and standard deviation over seeds, in the run over theirs."""
+        """Log the mean and standard deviation over seeds to the run that groups them."""
         for name in figures(results[0]):
             values = [figures(result)[name] for result in results]
             self.client.log_metric(run_id, name, statistics.fmean(values))
@@ -143,7 +138,7 @@ class Tracker:
         self.client.set_tag(run_id, "seeds", ",".join(str(result.seed) for result in results))
 
     def log_row(self, run_id: str, row: Row, costs: Mapping[str, float]) -> None:
-        """One metric a score; parameters of both models; details and licences in tables."""
+        """Log a metric for each score, the parameters of both models, and a table of all details."""
         from mlflow.entities import Metric, Param
         from mlflow.utils.time import get_current_time_millis
 
@@ -159,16 +154,16 @@ class Tracker:
         self._log_probe(run_id, row)
 
     def log_config(self, run_id: str, config: DictConfig) -> None:
-        """The resolved config as an artifact, with secrets masked."""
+        """Log the resolved config as an artifact, with secrets masked."""
         plain = OmegaConf.to_container(config, resolve=True)
         self.client.log_text(run_id, OmegaConf.to_yaml(OmegaConf.create(masked(plain))), "config.yaml")
 
     def log_sheet(self, run_id: str, sheet: Mapping[str, Any]) -> None:
-        """The probe's data sheet, plain values, as an artifact."""
+        """Log the probe's data sheet, plain values, as an artifact."""
         self.client.log_dict(run_id, dict(sheet), "probe.json")
 
     def log_file(self, run_id: str, path: Path) -> None:
-        """A file, such as the report, as an artifact."""
+        """Log a file, such as the report, as an artifact."""
         self.client.log_artifact(run_id, str(path))
 
     def children(self, parent: str) -> list[str]:
@@ -190,7 +185,7 @@ class Tracker:
         return f"{page}/#/compare-runs?runs={runs}&experiments={experiments}"
 
     def _again(self, run_id: str | None) -> str | None:
-        """Set an ended run of this experiment to running again; None where there is no such run."""
+        """Set an ended run of this experiment to running again; None if there is no such run."""
         from mlflow.exceptions import MlflowException
 
         if run_id is None:
@@ -219,20 +214,20 @@ class Tracker:
 
 
 def figures(result: Result) -> dict[str, float]:
-    """What MLflow shows of a result, by the metric's name."""
+    """The metrics of a result in MLflow, by name."""
     benchmarks = {f"benchmark/{name}": found.score for name, found in result.benchmarks.items()}
     groups = {f"group/{name}": found.score for name, found in result.groups.items()}
     return {"mean": result.mean.score, "mean/standard_error": result.mean.standard_error, **groups, **benchmarks}
 
 
 def tags_of(config: DictConfig, **more: str) -> dict[str, str]:
-    """The tags a pair's run carries itself: nesting vanishes from MLflow's page as soon as it is sorted by a metric."""
+    """The tags of a pair's run. MLflow's page drops the nesting as soon as it is sorted, so each run has its own tags."""
     own = {"task": "rank", "encoder": config.encoder.name, "llm": config.llm.name, "sweep": os.environ.get(SWEEP)}
     return {key: value for key, value in {**own, **more}.items() if value}
 
 
 def _params(side: str, header: Header) -> dict[str, str]:
-    """What tells the models of a sweep apart; MLflow's comparison page first plots the first three in this alphabet."""
+    """The parameters of one model; MLflow's comparison page first plots the first three in alphabetical order."""
     licence = "-" if header.control else header.licence["name"]
     about = {"recipe": header.spec.slug, "rule": header.rule, "dimension": header.dimension}
     named = {f"{side}.{key}": str(value) for key, value in {**about, "n_parameters": header.n_parameters}.items()}

@@ -45,10 +45,10 @@ def import_results(config: DictConfig) -> None:
     for file in files:
         for name in file.skipped:
             print(f"{file.path.name}: task '{name}' is none of the public benchmarks; left out")
+    tracker = Tracker.of(config)
     path = write(folder, result)
     recipe = f"{result.recipe.name} v{result.recipe.version}"
     told = {"encoder": result.encoder, "llm": result.llm, "data": result.data, "recipe": recipe}
-    tracker = Tracker.of(config)
     with tracker.run(str(result.run.with_suffix("")), {"task": "import", "seed": str(result.seed), **told}) as run_id:
         tracker.log_config(run_id, config)
         tracker.log_result(run_id, result)

@@ -30,15 +30,15 @@ def rank(config: DictConfig) -> PairStatus:
     """Embed, compare, score and log; everything expensive comes from the store when it is there."""
     if config.pool != "auto":
         return rank_stored(config)
-    probe = build(plain(config.probe))
     store = Store(config.store)
     if process_rank() > 0:
-        return _other_rank(config, probe, store)
+        return _other_rank(config, build(plain(config.probe)), store)
+    tracker = Tracker.of(config)  # first, because nothing may be computed for a server that can't be used
+    probe = build(plain(config.probe))
     precision = str(config.trainer.precision)
     recipes = [EmbeddingSpec.of(kind, plain(config[kind]), probe, precision).slug for kind in ("encoder", "llm")]
     if not os.environ.get(SWEEP):
         terminal().print("\n".join(probe.data_sheet()), highlight=False, markup=False, soft_wrap=True)
-    tracker = Tracker.of(config)
     name = f"{config.encoder.name} x {config.llm.name}"
     with tracker.run(
         name, tags_of(config, probe=probe.key, recipe=" x ".join(recipes)), os.environ.get(PARENT)
