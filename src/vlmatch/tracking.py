@@ -84,7 +84,7 @@ class Tracker:
     def run(
         self, name: str, tags: Mapping[str, str], parent: str | None = None, again: str | None = None
     ) -> Iterator[str]:
-        """A run that ends as FINISHED, or as FAILED if the block raises. again: the id of an earlier run to continue."""
+        """A run that ends as FINISHED, or as FAILED if the block raises; `again` is the id of a run to continue."""
         run_id = self._again(again) or self.start(name, tags, parent)
         try:
             yield run_id
@@ -115,7 +115,7 @@ class Tracker:
         )
 
     def log_result(self, run_id: str, result: Result) -> None:
-        """Log a trained VLM's result: metrics for mean, groups and benchmarks, the learning curve, and the whole as JSON.
+        """Log a result: metrics for mean, groups and benchmarks, the learning curve, and the whole as JSON.
 
         MLflow draws a metric at step 0 alone as a bar, and any other metric as a curve.
         """
@@ -221,7 +221,7 @@ def figures(result: Result) -> dict[str, float]:
 
 
 def tags_of(config: DictConfig, **more: str) -> dict[str, str]:
-    """The tags of a pair's run. MLflow's page drops the nesting as soon as it is sorted, so each run has its own tags."""
+    """The tags of a pair's run: all that tells it apart, because a sorted page in MLflow drops the nesting."""
     own = {"task": "rank", "encoder": config.encoder.name, "llm": config.llm.name, "sweep": os.environ.get(SWEEP)}
     return {key: value for key, value in {**own, **more}.items() if value}
 
