@@ -48,14 +48,10 @@ class ProbeOptions:
 
     def __post_init__(self) -> None:
         """Raises VlmatchError naming an option that is out of range or of another type."""
-        near = self.drop_near_duplicates
         _require("drop_duplicates", self.drop_duplicates, isinstance(self.drop_duplicates, bool), "true or false")
-        _require(
-            "drop_near_duplicates",
-            near,
-            near is None or (_is_whole(near) and 0 <= near < BITS),
-            f"0 to {BITS - 1} bits, or null",
-        )
+        near = self.drop_near_duplicates
+        in_range = near is None or (_is_whole(near) and 0 <= near < BITS)
+        _require("drop_near_duplicates", near, in_range, f"0 to {BITS - 1} bits, or null")
         for key, number in (("limit", self.limit), ("sample", self.sample)):
             wanted = "a whole number of at least 2, because a geometry needs 2 pairs, or null for all"
             _require(key, number, number is None or (_is_whole(number) and number >= 2), wanted)
