@@ -15,7 +15,7 @@ CATEGORIES = ("animals", "tools")
 
 @pytest.fixture
 def items() -> tuple[Item, ...]:
-    """Twelve items of each of two sources, of two categories in turn; concepts and captions differ between all."""
+    """Twelve items of each of two sources, alternately of two categories; all concepts and captions differ."""
     return tuple(
         Item(f"{source}/{i}", Path(f"{i}.png"), caption, caption, source, CATEGORIES[i % 2], "benchmarks")
         for source in ("clipart", "openmoji")
@@ -26,13 +26,13 @@ def items() -> tuple[Item, ...]:
 
 @pytest.fixture
 def split(items: tuple[Item, ...]) -> Split:
-    """A split with nothing but benchmarks."""
+    """A split of which all items are for benchmarks."""
     return Split(items)
 
 
 @pytest.fixture
 def make_suite() -> Callable[..., BenchmarkSuite]:
-    """Suites of 8 pictures of each source, in groups of 4, and of 2 of one category."""
+    """A function that makes suites of 8 pictures of each source, in groups of 4, and of 2 of one category."""
 
     def make(**options: Any) -> BenchmarkSuite:
         each = {"items": 8, "of_category": 5}

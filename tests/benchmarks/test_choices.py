@@ -1,4 +1,4 @@
-"""Credits: exact chance over all assignments of pictures to texts, priors without the picture itself, shared ties."""
+"""Credits: exact chance over all assignments of pictures to texts, leave-one-out priors, and shared ties."""
 
 from itertools import permutations
 
@@ -17,7 +17,7 @@ def made(seed: int, pictures: int = 5, texts: int = 5) -> np.ndarray:
     return found
 
 
-def test_the_prior_leaves_the_picture_itself_out() -> None:
+def test_the_prior_leaves_out_the_picture_itself() -> None:
     values = made(0)
     for picture in range(5):
         others = np.delete(values, picture, axis=0).mean(axis=0)
@@ -33,20 +33,20 @@ def test_chance_is_exact_over_all_assignments(credit: object, seed: int) -> None
     assert np.std(scores) > 0.05
 
 
-def test_gain_is_zero_over_all_assignments_and_counts_by_token() -> None:
+def test_gain_is_zero_over_all_assignments_and_is_divided_by_tokens() -> None:
     values, tokens = made(1), np.array([1, 2, 3, 4, 5])
     scores = [np.diag(gain(values[list(order)], tokens)).mean() for order in permutations(range(5))]
     assert np.mean(scores) == pytest.approx(0, abs=1e-12)
     assert gain(values, tokens)[0, 2] == pytest.approx((values[0, 2] - values[1:, 2].mean()) / 3)
 
 
-def test_a_model_that_sees_has_all_credit_whatever_the_priors() -> None:
+def test_a_model_that_sees_gets_all_credit_in_spite_of_priors() -> None:
     prior = 50 * np.random.default_rng(0).normal(size=6)
     np.testing.assert_array_equal(choice(prior + 2 * np.eye(6)), np.eye(6))
     np.testing.assert_array_equal(retrieval(prior + 2 * np.eye(6)), np.eye(6))
 
 
-def test_ties_share_and_rounding_is_no_difference() -> None:
+def test_ties_share_the_credit_and_rounding_is_ignored() -> None:
     blind = np.tile(np.array([-3.0, -9.0, -5.0, -7.0]), (4, 1)) + 1e-6 * np.random.default_rng(0).normal(size=(4, 4))
     np.testing.assert_array_equal(choice(blind), 0.25)
     np.testing.assert_array_equal(retrieval(blind), 0.25)

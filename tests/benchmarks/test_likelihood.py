@@ -1,4 +1,4 @@
-"""Likelihoods of packed candidates against one plain forward for each picture and candidate."""
+"""Likelihoods of packed candidates equal one plain forward for each picture and candidate."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ CANDIDATES = [
 
 @torch.inference_mode()
 def plain(vlm: VLM, features: torch.Tensor, prompt: list[int], candidate: list[int]) -> float:
-    """The whole text at once, without cache, mask or position ids."""
+    """The likelihood by one forward over the whole text, without cache, mask or position ids."""
     ids = [i for token in prompt for i in ([token] * vlm.tokens_per_image if token == IMAGE else [token])]
     embedded = vlm.embed(torch.tensor([ids + candidate]), features[None])
     logits = vlm.causal_lm(inputs_embeds=embedded, use_cache=False).logits[0].log_softmax(dim=1)
@@ -44,7 +44,7 @@ def test_packed_candidates_have_the_likelihoods_of_plain_texts(
         torch.testing.assert_close(found[number], torch.tensor(wanted, dtype=torch.float64), atol=1e-4, rtol=0)
 
 
-def test_a_single_token_each_leaves_nothing_to_pack(tmp_path: Path) -> None:
+def test_candidates_of_one_token_leave_nothing_to_pack(tmp_path: Path) -> None:
     vlm, features = tiny_vlm(tmp_path).eval(), torch.randn(2, 1, 6)
     prompt = encode(vlm.tokenizer, "x<image>", special=True)
     found = dict(log_likelihoods(vlm, features, prompt, [[[7], [8]], [[9], [7]]], batch_size=2))

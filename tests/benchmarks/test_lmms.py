@@ -1,4 +1,4 @@
-"""lmms-eval's own evaluator over a tiny VLM and a local task of drawn pictures, against plain forwards."""
+"""lmms-eval's evaluator on a tiny VLM and a local task of drawn pictures equals plain forwards."""
 
 import importlib.util
 import json
@@ -29,7 +29,7 @@ PAD = (120, 110, 100)
 
 @pytest.fixture(scope="module")
 def vlm(tmp_path_factory: pytest.TempPathFactory) -> VLM:
-    """Four pixels as four visual tokens of two each, before a random Llama."""
+    """A VLM with four pixels as features, two visual tokens each, and a random Llama."""
     made = made_vlms.recipe(visual={"what": "patches", "cached": False}, projector={"kind": "mlp2x_gelu", "tokens": 2})
     llm = made_vlms.tiny_llm(tmp_path_factory.mktemp("llm"))
     vlm = build_vlm(made, llm, Pixels("pixels2", 2), (4, 3))
@@ -39,7 +39,7 @@ def vlm(tmp_path_factory: pytest.TempPathFactory) -> VLM:
 
 
 def padded(picture: Image.Image) -> Image.Image:
-    """In the middle of a grey square."""
+    """The picture in the middle of a grey square."""
     side = max(picture.size)
     square = Image.new("RGB", (side, side), PAD)
     square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
@@ -47,7 +47,7 @@ def padded(picture: Image.Image) -> Image.Image:
 
 
 def plain_logits(vlm: VLM, picture: Image.Image, question: str, answer: list[int]) -> torch.Tensor:
-    """Logits in front of each answer token and behind the last: one item, no batch, no padding, the prompt by hand."""
+    """The logits that predict each answer token and the end: one item, without padding, its prompt written by hand."""
     assert vlm.visual is not None
     prompt = encode(vlm.tokenizer, f"{VICUNA_SYSTEM} USER: <image>\n{question} ASSISTANT:", special=True)
     visual = vlm.visual_tokens(vlm.visual.encoder.prepare(padded(picture))[None])[0]
@@ -72,7 +72,7 @@ def plain_answer(vlm: VLM, item: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def local(vlm: VLM, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two tasks over the drawn pictures; to every third question, `said` is what the VLM says."""
+    """Two tasks over the drawn pictures; the answer to every third question is `said`, the VLM's own."""
     with torch.no_grad():
         rows = [
             {**item, "said": plain_answer(vlm, item) if number % 3 == 0 else "nothing of the kind"}
@@ -87,7 +87,7 @@ def asked(vlm: VLM, local: Path, folder: Path, tasks=("drawn_choice", "drawn_ans
 
 
 @installed
-def test_the_evaluator_scores_what_plain_forwards_give(vlm: VLM, local: Path, tmp_path: Path) -> None:
+def test_the_evaluators_scores_equal_those_of_plain_forwards(vlm: VLM, local: Path, tmp_path: Path) -> None:
     found = asked(vlm, local, tmp_path)
     with torch.no_grad():
         chosen = [min(item["choices"], key=lambda choice: plain_loss(vlm, item, choice)) for item in items()]
@@ -100,7 +100,7 @@ def test_the_evaluator_scores_what_plain_forwards_give(vlm: VLM, local: Path, tm
 
 
 @installed
-def test_a_limit_asks_the_first_items_and_the_file_says_so(vlm: VLM, local: Path, tmp_path: Path) -> None:
+def test_a_limit_asks_the_first_items_and_stands_in_the_file(vlm: VLM, local: Path, tmp_path: Path) -> None:
     found = asked(vlm, local, tmp_path, ["drawn_answer"], limit=4)
     lmms.write_results(found, tmp_path / "4_results.json")
     kept = json.loads((tmp_path / "4_results.json").read_text())
@@ -125,8 +125,8 @@ def test_likelihoods_are_summed_losses_whatever_the_batch(vlm: VLM) -> None:
 
 
 @installed
-def test_greedy_says_whether_the_model_would_say_it_itself(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An output layer is solved for that says ' red' and ends; of ' rex', it says all but one letter."""
+def test_greedy_tells_whether_greedy_decoding_gives_the_answer(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output layer is solved so that the model says ' red' and ends; ' rex' differs in one letter."""
     from vlmatch.benchmarks.lmms_model import VlmatchModel
 
     item = items()[0]
@@ -157,7 +157,7 @@ def test_greedy_says_whether_the_model_would_say_it_itself(vlm: VLM, monkeypatch
         ({"template": "plain"}, "template='plain' .*vicuna_v1, chat"),
     ],
 )
-def test_what_cannot_be_asked_is_an_error(vlm: VLM, local: Path, tmp_path: Path, settings, message: str) -> None:
+def test_unknown_tasks_and_templates_are_errors(vlm: VLM, local: Path, tmp_path: Path, settings, message: str) -> None:
     with pytest.raises(VlmatchError, match=message):
         asked(vlm, local, tmp_path, **settings)
 
@@ -169,7 +169,7 @@ def test_a_vlm_without_encoder_is_refused(local: Path, tmp_path: Path) -> None:
 
 
 @installed
-def test_a_video_and_a_place_too_many_are_errors(vlm: VLM) -> None:
+def test_videos_and_extra_image_places_are_errors(vlm: VLM) -> None:
     from vlmatch.benchmarks.lmms_model import VlmatchModel
 
     model = VlmatchModel(vlm, template="vicuna_v1", pad=PAD, batch_size=1, max_new_tokens=5)
@@ -194,7 +194,7 @@ def test_a_video_and_a_place_too_many_are_errors(vlm: VLM) -> None:
         (KeyError("a bug"), KeyError, "a bug"),
     ],
 )
-def test_only_what_keeps_data_away_is_called_so(
+def test_only_errors_of_data_are_reported_as_missing_data(
     vlm: VLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, seen: type, message: str
 ) -> None:
     import lmms_eval.evaluator
@@ -249,7 +249,7 @@ def test_without_lmms_eval_the_error_says_how_to_get_it(vlm: VLM, tmp_path: Path
 
 
 def request(question: str, behind: Any, document: int) -> Any:
-    """A request as lmms-eval hands it over."""
+    """A request as lmms-eval makes it."""
     from lmms_eval.api.instance import Instance
 
     arguments = (question, behind, lambda doc: [doc["image"]], document, "drawn", "test")

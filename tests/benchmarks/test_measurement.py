@@ -1,4 +1,4 @@
-"""Scores and standard errors: against simulation, on models that know all or nothing, and as plain values."""
+"""Scores and standard errors: against simulations, for models that know all or nothing, and as plain values."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ KINDS = ("animals", "flags", "food", "tools")
 
 
 def drawn(random: np.random.Generator, per_source: int) -> list[Item]:
-    """Items of two sources, of random categories."""
+    """Items of two sources, with random categories."""
     return [
         Item(f"{source}/{i}", Path(), str(i), str(i), source, str(random.choice(KINDS)), "benchmarks")
         for source in ("clipart", "openmoji")
@@ -26,7 +26,7 @@ def drawn(random: np.random.Generator, per_source: int) -> list[Item]:
 
 
 def simulated(suite: BenchmarkSuite, random: np.random.Generator, per_source: int) -> Measurement:
-    """A model that sees some pictures better than others, one source worse, and hardly any flag."""
+    """The measurement of a simulated model that sees some pictures better, one source worse, and hardly any flag."""
     items = drawn(random, per_source)
     n = len(items)
     skill = random.exponential(2.0, n) * np.array([0.5 if item.source == "clipart" else 1.5 for item in items])
@@ -56,7 +56,7 @@ def test_standard_errors_are_those_of_repeated_draws(make_suite: Callable[..., B
     assert 0.92 < np.mean(covered) < 0.98
 
 
-def test_groups_count_as_one_where_their_items_agree() -> None:
+def test_items_of_a_group_count_as_one_if_they_agree() -> None:
     credit = np.repeat([0.0, 1.0, 1.0, 0.0, 1.0, 1.0], 4)
     names = np.full(24, "clipart")
     credits = ItemCredits(
@@ -94,7 +94,7 @@ def test_a_balanced_score_has_its_exact_chance_over_all_assignments() -> None:
 
 
 @pytest.mark.parametrize(("signal", "score"), [(100.0, 1.0), (0.0, 0.0)])
-def test_a_model_that_sees_all_scores_one_and_a_blind_one_nothing(
+def test_a_model_that_sees_all_scores_one_and_a_blind_one_zero(
     make_suite: Callable[..., BenchmarkSuite], signal: float, score: float
 ) -> None:
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The whole suite on a tiny VLM: against plain loops, blind, in part, and with bad input."""
+"""The whole suite on a tiny VLM: against plain loops, blind, over a part of the groups, and with bad input."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,19 +24,19 @@ KINDS = ("animals", "tools")
 
 @pytest.fixture(scope="module")
 def vlm(tmp_path_factory: pytest.TempPathFactory) -> VLM:
-    """Fed with features (n, 1, 6)."""
+    """A tiny VLM for cached features (n, 1, 6)."""
     return tiny_vlm(tmp_path_factory.mktemp("llm"))
 
 
 @pytest.fixture
 def features() -> Tensor:
-    """Of 16 pictures."""
+    """Features of 16 pictures."""
     return 3 * torch.randn(16, 1, 6, generator=torch.Generator().manual_seed(0))
 
 
 @torch.inference_mode()
 def plain(vlm: VLM, feature: Tensor, question: str, answer: str) -> float:
-    """The log-likelihood of one answer, by the whole text."""
+    """The log-likelihood of one answer, by a forward over the whole text."""
     prompt = encode(vlm.tokenizer, PROMPTS[question], special=True)
     prompt = [i for token in prompt for i in ([token] * 2 if token < 0 else [token])]
     ids = answer_ids(vlm.tokenizer, answer, ends=False)
@@ -83,7 +83,7 @@ def test_a_model_without_pictures_ties_everywhere(
     assert found["benchmarks"]["caption_gain"]["score"] == pytest.approx(0, abs=1e-5)
 
 
-def test_equal_pictures_are_asked_as_one(
+def test_equal_pictures_are_computed_once(
     vlm: VLM, features: Tensor, make_suite: Callable[..., BenchmarkSuite], split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows: list[int] = []
@@ -127,7 +127,7 @@ def test_a_fraction_measures_the_first_groups(
     assert len(half.credits["caption_choice"].items) == 8
 
 
-def test_the_model_goes_on_in_the_mode_it_was_in(
+def test_each_module_is_in_its_own_mode_again(
     vlm: VLM, features: Tensor, make_suite: Callable[..., BenchmarkSuite], split: Split
 ) -> None:
     suite = make_suite()

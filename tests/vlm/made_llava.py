@@ -1,4 +1,4 @@
-"""Tiny VLMs whose towers came through transformers."""
+"""Tiny VLMs whose encoders are loaded by transformers."""
 
 import torch
 import transformers

@@ -1,4 +1,4 @@
-"""A split of drawn pictures: colours and shades, each with a caption that says which."""
+"""A split of drawn pictures: squares of one colour, with captions that name it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a stage is reckoned to take of memory, against closed forms, and the refusal of what does not fit."""
+"""The memory estimate of a stage equals closed forms, and a stage that does not fit is refused."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def vlm(tmp_path_factory: pytest.TempPathFactory) -> VLM:
     return made_vlms.tiny_vlm(tmp_path_factory.mktemp("llm"))
 
 
-def test_what_a_perceptron_keeps_is_its_input_and_what_stands_on_either_side_of_gelu() -> None:
+def test_a_perceptron_keeps_its_input_and_the_values_before_and_after_gelu() -> None:
     layers = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2))
     images = torch.zeros(3, 4)
     assert kept_by(layers, (images,), torch.float32, trained=True) == 3 * (4 + 8 + 8) * 4
@@ -43,7 +43,7 @@ def test_what_a_perceptron_keeps_is_its_input_and_what_stands_on_either_side_of_
     assert all(not parameter.is_meta and parameter.requires_grad for parameter in layers.parameters())
 
 
-def test_a_llama_keeps_what_korthikanti_et_al_reckon() -> None:
+def test_a_llama_keeps_the_bytes_of_korthikanti_et_al() -> None:
     """34 bytes a layer, token and width, without scores ("Reducing Activation Recomputation", 2023, section 4.1).
 
     transformers' norms, two a layer, work in float32: they keep up to 10 bytes more each.
@@ -89,7 +89,7 @@ def test_smaller_batches_and_checkpointing_take_less(vlm: VLM) -> None:
     )
 
 
-def test_a_tower_that_is_trained_keeps_its_activations(tmp_path: Path) -> None:
+def test_an_encoder_that_is_trained_keeps_its_activations(tmp_path: Path) -> None:
     class Wide(Pixels):
         def __init__(self) -> None:
             super().__init__("wide", 4)
@@ -108,7 +108,7 @@ def test_a_tower_that_is_trained_keeps_its_activations(tmp_path: Path) -> None:
     assert found.gradients - frozen.gradients == 4 * (3 * 1000 + 1000)
 
 
-def test_what_does_not_fit_is_refused_in_one_line(vlm: VLM) -> None:
+def test_a_stage_that_does_not_fit_is_refused_in_one_line(vlm: VLM) -> None:
     recipe = made_vlms.recipe()
     (budget,) = require_memory(vlm, recipe, CPU, [20], PICTURE)
     require_memory(vlm, recipe, CPU, [20], PICTURE, available=int(budget.total) + 1)
@@ -147,6 +147,6 @@ def test_a_container_may_hold_less_than_the_machine(tmp_path: Path, held: str, e
     assert physical_memory(tmp_path / "memory.max") == (expected or whole)
 
 
-def test_processes_are_those_of_the_trainer() -> None:
+def test_the_number_of_processes_follows_from_the_trainer() -> None:
     assert processes_of({"devices": 2}) == 2
     assert processes_of({"devices": -1}) == max(1, torch.cuda.device_count())

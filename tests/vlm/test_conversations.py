@@ -1,4 +1,4 @@
-"""What a conversation becomes in each template, and which of its tokens are learnt."""
+"""The tokens of a conversation in each template, and which of them have labels."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ TWO_TURNS = [
 
 @pytest.fixture(scope="module")
 def metaspace() -> Any:
-    """A tokenizer as Llama 2 and Vicuna have: a space in front of a word belongs to it, BOS and EOS."""
+    """A tokenizer like that of Llama 2 and Vicuna: a word holds the space in front of it; with BOS and EOS."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -38,7 +38,7 @@ def metaspace() -> Any:
 
 
 def learnt(tokenizer: Any, tokens: Any) -> list[str]:
-    """What is learnt, run by run."""
+    """The text of each unbroken run of labels."""
     runs: list[list[int]] = [[]]
     for label in tokens.labels:
         if label != IGNORED:
@@ -49,7 +49,7 @@ def learnt(tokenizer: Any, tokens: Any) -> list[str]:
 
 
 def read(tokenizer: Any, tokens: Any) -> str:
-    """All that the LLM reads, '#' for a picture."""
+    """The text that the LLM reads, with '#' for a picture."""
     parts: list[list[int]] = [[]]
     for token in tokens.ids:
         if token == IMAGE:
@@ -59,7 +59,7 @@ def read(tokenizer: Any, tokens: Any) -> str:
     return "#".join(tokenizer.decode(part) for part in parts)
 
 
-def test_plain_is_picture_and_caption_and_drops_the_question() -> None:
+def test_plain_has_picture_and_caption_and_drops_the_question() -> None:
     tokenizer = tokenizer_of(("<s>", "</s>"), None, "<s>", "</s>")
     conversations = Conversations("plain", tokenizer)
     tokens = conversations.tokenised([Turn(USER, "Describe it briefly.\n<image>"), Turn(ASSISTANT, " a cat ")])
@@ -69,7 +69,7 @@ def test_plain_is_picture_and_caption_and_drops_the_question() -> None:
     assert conversations.prompt([Turn(USER, "Describe it.<image>")]) == [tokenizer.bos_token_id, IMAGE]
 
 
-def test_vicuna_ends_each_answer_and_learns_no_more() -> None:
+def test_vicuna_ends_each_answer_and_only_answers_have_labels() -> None:
     tokenizer = tokenizer_of(("<s>", "</s>"), None, "<s>", "</s>")
     turns = [Turn(USER, "What is it?\n<image>"), *TWO_TURNS[1:]]
     tokens = Conversations("vicuna_v1", tokenizer).tokenised(turns)
@@ -89,7 +89,7 @@ def test_vicuna_with_a_tokenizer_whose_words_hold_the_space_in_front(metaspace: 
     assert tokens.labels[len(prompt)] != IGNORED
 
 
-def test_vicunas_system_prompt_gives_way_to_ones_own() -> None:
+def test_a_system_turn_replaces_vicunas_system_prompt() -> None:
     tokenizer = tokenizer_of(("<s>", "</s>"), None, "<s>", "</s>")
     tokens = Conversations("vicuna_v1", tokenizer).tokenised([Turn(SYSTEM, "Be brief."), *TWO_TURNS[:2]])
     assert read(tokenizer, tokens) == "<s>Be brief. USER: What is it? ASSISTANT: A cat, 5 years old.</s>"
@@ -169,7 +169,7 @@ def ids(name: str, text: str) -> list[int]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_prompt_is_what_stands_in_front_of_the_answer(name: str) -> None:
+def test_a_prompt_is_the_text_in_front_of_the_answer(name: str) -> None:
     conversations = Conversations("chat", TOKENIZERS[name])
     tokens = conversations.tokenised(TWO_TURNS)
     prompt = conversations.prompt(TWO_TURNS[:3])
@@ -179,7 +179,7 @@ def test_a_prompt_is_what_stands_in_front_of_the_answer(name: str) -> None:
 
 
 def test_an_answer_that_repeats_the_templates_own_words_is_found() -> None:
-    """Where one searches for answers in the text, 'a' is found in 'assistant'."""
+    """A search for the answer 'a' in the text would find it in 'assistant'."""
     tokens = Conversations("chat", TOKENIZERS["qwen2.5"]).tokenised([Turn(USER, "user"), Turn(ASSISTANT, "a")])
     assert learnt(TOKENIZERS["qwen2.5"], tokens) == ["a<|im_end|>"]
 
@@ -188,8 +188,8 @@ THINKING = unmarked(CHATML.replace("⟦", "{% if loop.last %}<think></think>{% e
 UNASKED = "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
 
 
-def test_an_empty_thought_in_front_of_the_last_answer_is_asked_for_too() -> None:
-    """As Qwen3's template has it."""
+def test_an_empty_thought_before_the_last_answer_is_also_in_the_prompt() -> None:
+    """Qwen3's template writes one."""
     end = "<|im_start|>assistant\n{% endif %}"
     thinking = THINKING.removesuffix(end) + end.replace("{% endif %}", UNASKED + "{% endif %}")
     tokenizer = tokenizer_of(("<|im_start|>", "<|im_end|>"), thinking, None)
@@ -201,14 +201,14 @@ def test_an_empty_thought_in_front_of_the_last_answer_is_asked_for_too() -> None
     assert tokens.labels[len(prompt)] != IGNORED
 
 
-def test_answers_that_do_not_follow_on_what_asks_for_them_are_refused() -> None:
+def test_a_template_whose_prompt_differs_from_training_is_refused() -> None:
     tokenizer = tokenizer_of(("<|im_start|>", "<|im_end|>"), THINKING, None)
     with pytest.raises(VlmatchError, match=r"template='chat'.*template=vicuna_v1"):
         Conversations("chat", tokenizer)
 
 
-def test_the_end_of_an_answer_is_learnt_also_behind_a_space() -> None:
-    """As Llama 2's chat has it."""
+def test_an_end_token_after_a_space_has_a_label() -> None:
+    """Llama 2's chat template has such a space."""
     spaced = (
         "{% for m in messages %}{% if m.role == 'user' %}<s>[INST] {{ m.content }} [/INST]"
         "{% else %} {{ m.content }} </s>{% endif %}{% endfor %}"
@@ -224,7 +224,7 @@ def test_the_end_of_an_answer_is_learnt_also_behind_a_space() -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_what_ends_an_answer_is_known(name: str) -> None:
+def test_the_end_tokens_are_those_that_end_answers(name: str) -> None:
     conversations = Conversations("chat", TOKENIZERS[name])
     taught = [label for label in conversations.tokenised(TWO_TURNS).labels if label != IGNORED]
     assert conversations.ends == (taught[-1],)
@@ -254,7 +254,7 @@ def test_one_picture_goes_in_front_and_several_stay_where_they_are() -> None:
         ([Turn(USER, "What?"), Turn(ASSISTANT, "<image>")], "an answer .*'<image>'"),
     ],
 )
-def test_what_is_no_conversation_is_said_in_one_line(turns: list[Turn], message: str) -> None:
+def test_a_malformed_conversation_is_an_error_of_one_line(turns: list[Turn], message: str) -> None:
     with pytest.raises(VlmatchError, match=message) as caught:
         Conversations("vicuna_v1", TOKENIZERS["gemma"]).tokenised(turns)
     assert "\n" not in str(caught.value)
@@ -282,7 +282,7 @@ def test_what_is_no_conversation_is_said_in_one_line(turns: list[Turn], message:
         ),
     ],
 )
-def test_what_a_template_or_tokenizer_cannot_do_is_an_error(
+def test_a_template_that_cannot_write_a_conversation_is_an_error(
     template: str, chat: str | None, turns: list[Turn], message: str
 ) -> None:
     tokenizer = tokenizer_of(("<start_of_turn>", "<end_of_turn>"), chat, "<bos>")

@@ -27,7 +27,7 @@ N = 48
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny CLIP tower, tiny Llama and Qwen2 with a chat template, and both stages' data; some have no picture."""
+    """A tiny CLIP encoder, Llama and Qwen2 with a chat template, and data of both stages, partly without pictures."""
     home = tmp_path_factory.mktemp("home")
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -58,7 +58,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(home: Path, recipe: str, llm: str) -> list[str]:
-    """What a user types, with tiny models and ten steps a stage."""
+    """A user's command, with tiny models and ten steps a stage."""
     stages = ("steps=10", "epochs=null", "batch_size=4", "workers=0")
     kinds = ("pretrain", "instruct")
     return [
@@ -134,7 +134,7 @@ def test_ten_steps_a_stage_by_two_processes(trained: Path, recipe: str, llm: str
     assert {file.stem for file in (folder / "final").glob("*.safetensors")} == learnt
 
 
-def test_two_processes_tell_the_losses_of_one_that_takes_their_parts_in_turn(trained: Path) -> None:
+def test_two_processes_have_the_losses_of_one_that_computes_their_parts_in_turn(trained: Path) -> None:
     both, alone = (
         json.loads((finished(trained / runs / "llava15") / "training.json").read_text()) for runs in ("runs", "alone")
     )

@@ -1,4 +1,4 @@
-"""Exported checkpoints, loaded by transformers' own classes: the same pixels, logits and texts."""
+"""Exported checkpoints that transformers loads give the same pixels, logits and texts."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ TEXT = "A picture:<image>\nCaption:"
 
 @pytest.fixture(scope="module")
 def pictures() -> list[Image.Image]:
-    """Noise, wide and tall, of odd sizes."""
+    """Two pictures of noise, one wide and one tall, of odd sizes."""
     random = np.random.default_rng(0)
     return [Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in ((61, 93), (127, 45))]
 
@@ -43,7 +43,7 @@ def prompt_ids(vlm: VLM, text: str = TEXT) -> list[int]:
 
 @torch.inference_mode()
 def assert_equal(vlm: VLM, folder, pictures) -> None:
-    """Pixels, ids, logits and greedy texts of transformers are ours, and a new token takes a mean part at most."""
+    """Transformers' pixels, ids, logits and greedy texts equal ours; a new token's probability is at most the mean."""
     model, processor = loaded(folder)
     for picture in pictures:
         pixels = vlm.visual.encoder.prepare(picture)[None]
@@ -85,7 +85,7 @@ def test_transformers_own_class_computes_the_same(tmp_path, pictures, vision, la
     assert str(tmp_path) not in (tmp_path / "llava" / "config.json").read_text()
 
 
-def test_adapters_are_merged_and_the_vlm_stays_as_it_was(tmp_path, pictures):
+def test_adapters_are_merged_and_the_vlm_does_not_change(tmp_path, pictures):
     vlm = made(tmp_path)
     before = vlm.generate(None, [encode(vlm.tokenizer, "x", special=True)], max_new_tokens=8)
     add_lora(vlm.causal_lm, {"r": 4, "alpha": 8, "dropout": 0.1, "targets": ["q_proj", "v_proj", "down_proj"]})
@@ -112,7 +112,7 @@ def test_an_llm_in_16_bits_keeps_its_weights(tmp_path):
 
 
 @pytest.mark.parametrize("template", ["chat", "vicuna_v1"])
-def test_messages_become_the_tokens_of_the_training(tmp_path, pictures, template):
+def test_messages_give_the_tokens_of_the_training(tmp_path, pictures, template):
     vlm = made(tmp_path, chat=CHAT)
     vlm.causal_lm.generation_config.eos_token_id = 7  # as where a base LLM was taught the template's own end
     assert export_llava(vlm, tmp_path / "llava", template=template) == []
@@ -150,7 +150,7 @@ def test_pictures_are_padded_as_in_the_training(tmp_path, pictures, vision):
         torch.testing.assert_close(found, padded, rtol=0, atol=1e-5)
 
 
-def test_what_the_processor_does_otherwise_than_the_training_is_told(tmp_path):
+def test_differences_between_processor_and_training_are_noted(tmp_path):
     notes = export_llava(made(tmp_path, space=True), tmp_path / "llava", pad=(1, 2, 3))
     assert [note.split()[1] for note in notes] == ["tokenizer", "image"]
     assert "[1, 2, 3]" in notes[1]
@@ -192,9 +192,7 @@ def trained(tmp_path) -> VLM:
 
 
 @torch.inference_mode()
-def test_the_task_exports_what_was_trained_with_the_template_and_padding_of_its_last_stage(
-    tmp_path, pictures, trained, capsys
-):
+def test_the_task_exports_with_the_template_and_padding_of_the_last_stage(tmp_path, pictures, trained, capsys):
     paths = {"run": str(tmp_path / "run"), "to": str(tmp_path / "llava")}
     task(OmegaConf.create({"task": paths, "targets": []}))
     assert capsys.readouterr().out.count("\n") == 1
@@ -207,7 +205,7 @@ def test_the_task_exports_what_was_trained_with_the_template_and_padding_of_its_
     torch.testing.assert_close(model(**inputs).logits[..., :259], ours, rtol=0, atol=1e-5)
 
 
-def test_further_rows_are_the_mean_so_that_their_token_is_never_the_likeliest():
+def test_new_rows_are_the_mean_so_a_new_token_is_never_the_likeliest():
     weight, states = torch.randn(9, 4), torch.randn(50, 4)
     logits = states @ grown(weight, 11).T
     torch.testing.assert_close(logits[:, 9:], logits[:, :9].mean(dim=1, keepdim=True).expand(-1, 2))
@@ -216,7 +214,7 @@ def test_further_rows_are_the_mean_so_that_their_token_is_never_the_likeliest():
 
 
 @pytest.mark.parametrize(
-    ("settings", "user_message"),
+    ("settings", "message"),
     [
         ({"vision": "registers"}, "encoder 'registers' has 5 tokens"),
         ({"vision": "convnext"}, "encoder 'convnext' ends in a map"),
@@ -228,9 +226,9 @@ def test_further_rows_are_the_mean_so_that_their_token_is_never_the_likeliest():
         ({"kind": "mlp2x_gelu_normalised"}, "a normalised output.*kind=mlp2x_gelu"),
     ],
 )
-def test_what_llava_has_no_place_for_is_one_line_and_leaves_nothing(tmp_path, settings, user_message):
+def test_a_vlm_that_llava_cannot_equal_is_refused_and_nothing_is_written(tmp_path, settings, message):
     vlm = made(tmp_path, **settings)
-    with pytest.raises(VlmatchError, match=user_message) as caught:
+    with pytest.raises(VlmatchError, match=message) as caught:
         export_llava(vlm, tmp_path / "llava")
     assert "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} == {"tower", "llm"}

@@ -1,4 +1,4 @@
-"""LLaVA's json as training data: what is read, what is refused or skipped beforehand, and what a sample holds."""
+"""LLaVA's json as training data: what is read, refused or skipped, and what a sample holds."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ ENTRIES = [
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    """A token for each byte, BOS and EOS."""
+    """A tokenizer with one token a byte, BOS and EOS."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -64,7 +64,7 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def load(tmp_path: Path, images: Path, tokenizer: Any) -> Callable[..., TrainingData]:
-    """Writes entries to a json and makes a stage's load of it."""
+    """A function that writes entries to a json and loads it as a stage's data."""
 
     def make(entries: Any, suffix: str = "json", **options: Any) -> TrainingData:
         file = tmp_path / f"data.{suffix}"
@@ -103,7 +103,7 @@ def test_each_entry_is_a_sample_with_its_pictures(
     torch.testing.assert_close(found.pictures[0], red)
 
 
-def test_samples_with_and_without_pictures_come_into_batches(load: Callable[..., TrainingData]) -> None:
+def test_samples_with_and_without_pictures_share_batches(load: Callable[..., TrainingData]) -> None:
     found = load(ENTRIES)
     batch = next(iter(Batches(found, schedule(found, 1, 4, seed=0), Collate(TOKENS_PER_IMAGE))))
     assert batch.visual is not None
@@ -120,7 +120,7 @@ def test_lengths_count_pictures_and_follow_the_text(load: Callable[..., Training
     assert samples.lengths[2] - 2 * TOKENS_PER_IMAGE == len("Is <image> like <image>?No.") // 4
 
 
-def test_a_sample_of_the_file_is_the_same_every_time_and_part_of_a_larger_one(
+def test_a_sample_is_the_same_every_time_and_part_of_a_larger_one(
     load: Callable[..., TrainingData], tokenizer: Any
 ) -> None:
     entries = [{"conversations": said("Which?", f"Number {number}.")} for number in range(40)]
@@ -145,7 +145,7 @@ def test_missing_images_are_counted_before_the_training(
     assert "3 of 7 entries skipped (bad_images); entry 0: image" in caplog.text
 
 
-def test_an_image_that_cannot_be_decoded_is_skipped_beforehand_or_named_in_its_turn(
+def test_an_image_that_cannot_be_decoded_is_skipped_or_named_when_it_is_read(
     load: Callable[..., TrainingData], images: Path, tokenizer: Any
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -160,7 +160,7 @@ def test_an_image_that_cannot_be_decoded_is_skipped_beforehand_or_named_in_its_t
 
 
 @pytest.mark.parametrize("image", ["../secret.png", "/etc/secret.png", "sub/../../secret.png", "..\\secret.png"])
-def test_nothing_outside_of_the_folder_is_opened(load: Callable[..., TrainingData], tmp_path: Path, image: str) -> None:
+def test_no_image_outside_the_folder_is_opened(load: Callable[..., TrainingData], tmp_path: Path, image: str) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
     with pytest.raises(VlmatchError, match=r"entry 0: image '.*secret\.png' lies outside of data\.images="):
         load([{"image": image, "conversations": said("<image>", "A secret.")}])
@@ -231,7 +231,7 @@ def test_a_sample_may_have_exactly_max_length_tokens(load: Callable[..., Trainin
         load(ENTRIES[:1], max_length=length - 1)
 
 
-def test_what_has_no_answer_left_when_cut_is_skipped(load: Callable[..., TrainingData]) -> None:
+def test_an_entry_without_an_answer_after_the_cut_is_skipped(load: Callable[..., TrainingData]) -> None:
     asked_at_length = {"image": "a.png", "conversations": said("<image>" + "word " * 200, "Yes.")}
     ((_, samples),) = load([asked_at_length, ENTRIES[0]], max_length=400, too_long="cut").parts.values()
     assert len(samples) == 1
@@ -240,7 +240,7 @@ def test_what_has_no_answer_left_when_cut_is_skipped(load: Callable[..., Trainin
         load([LONG], max_length=100, too_long="cut")
 
 
-def test_a_picture_that_is_cut_off_is_not_opened_either(load: Callable[..., TrainingData]) -> None:
+def test_a_picture_that_is_cut_off_is_not_opened(load: Callable[..., TrainingData]) -> None:
     turns = said("<image>", "A cat. " * 60) + said("<image>", "A dog.")
     entry = {"image": ["a.png", "sub/b.png"], "conversations": turns}
     ((_, samples),) = load([entry], max_length=300, too_long="cut").parts.values()
@@ -282,9 +282,7 @@ def test_a_malformed_file_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_options_and_files_that_are_wrong_are_named(
-    load: Callable[..., TrainingData], images: Path, tokenizer: Any
-) -> None:
+def test_wrong_options_and_files_are_named(load: Callable[..., TrainingData], images: Path, tokenizer: Any) -> None:
     for key in ("bad_images", "bad_conversations", "too_long"):
         with pytest.raises(VlmatchError, match=rf"data\.{key}='drop' is unknown; choose one of error, skip"):
             load(ENTRIES, **{key: "drop"})
@@ -299,6 +297,6 @@ def test_options_and_files_that_are_wrong_are_named(
         gone.load(DataContext(tokenizer, None, features=pytest.fail))
 
 
-def test_everything_bad_leaves_nothing_and_says_so(load: Callable[..., TrainingData]) -> None:
+def test_a_file_of_bad_entries_alone_is_an_error(load: Callable[..., TrainingData]) -> None:
     with pytest.raises(VlmatchError, match="no entry can be used; entry 0: the conversation is empty"):
         load([{"conversations": []}], bad_conversations="skip")

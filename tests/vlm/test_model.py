@@ -1,4 +1,4 @@
-"""The VLM against a plain forward of the LLM over the whole sequence, one sample at a time."""
+"""The VLM equals a plain forward of the LLM over the whole sequence, one sample at a time."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def batch_of(vlm: VLM, *, cached: bool):
 
 
 def plain_losses(vlm: VLM, samples, data) -> list[float]:
-    """Cross entropy of every answer token, without padding, cache or anything that a batch brings."""
+    """The cross entropy of every answer token, one sample at a time, without padding or cache."""
     found = []
     for sample in samples:
         visual = vlm.visual_tokens(data.pictures[list(sample.images)])[0]
@@ -75,7 +75,7 @@ def test_prefixes_beyond_a_sliding_window_are_not_cached(tmp_path_factory: pytes
     assert not vlm.cacheable([])
 
 
-def test_samples_without_pictures_go_beside_others(vlm: VLM) -> None:
+def test_a_batch_may_hold_samples_without_pictures(vlm: VLM) -> None:
     tokenizer, picture = vlm.tokenizer, torch.ones(1, 6)
     seeing = answered(encode(tokenizer, "<image>see", special=True), [5, 1])
     text = answered(encode(tokenizer, "no picture", special=True), [6, 7, 1])
@@ -87,7 +87,7 @@ def test_samples_without_pictures_go_beside_others(vlm: VLM) -> None:
         assert float(vlm.loss(batch)) == pytest.approx((3 * losses[0] + 2 * losses[1]) / 5, abs=1e-5)
 
 
-def test_generation_equals_the_most_likely_next_token_each_time(vlm: VLM) -> None:
+def test_generation_takes_the_likeliest_token_each_time(vlm: VLM) -> None:
     prompts = [
         expanded(Tokenised(tuple(ids), tuple(ids)), vlm.tokens_per_image).ids
         for ids in (encode(vlm.tokenizer, text, special=True) for text in ("a<image>is", "what is this?<image>"))
@@ -105,7 +105,7 @@ def test_generation_equals_the_most_likely_next_token_each_time(vlm: VLM) -> Non
         assert vlm.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True) == text
 
 
-def test_generation_stops_at_an_end_that_was_taught(vlm: VLM) -> None:
+def test_generation_stops_at_a_given_end_token(vlm: VLM) -> None:
     ids = encode(vlm.tokenizer, "a<image>is", special=True)
     prompt = expanded(Tokenised(tuple(ids), tuple(ids)), vlm.tokens_per_image).ids
     picture = torch.ones(1, 1, 6)

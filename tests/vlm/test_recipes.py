@@ -1,4 +1,4 @@
-"""The recipes for real data: they compose, say what papers say, and name what has still to be given."""
+"""The recipes for real data compose, have the papers' numbers, and name the paths that must be given."""
 
 import math
 from typing import Any
@@ -35,7 +35,7 @@ def recipe(name: str, **given: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_is_whole_once_its_data_are_given(name: str) -> None:
+def test_a_recipe_is_complete_when_its_data_are_given(name: str) -> None:
     found = recipe(name, **GIVEN)
     assert found["name"] == name
     assert found["version"] >= 1
@@ -93,7 +93,7 @@ def test_the_papers_learning_rate_rises_over_3_percent_and_falls_by_a_cosine() -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_data_that_are_not_given_are_named(name: str) -> None:
+def test_missing_paths_of_data_are_named(name: str) -> None:
     with pytest.raises(Exception, match=r"recipe\.pretrain_json") as caught:
         recipe(name)
     line = user_message(caught.value)

@@ -1,4 +1,4 @@
-"""What stops a training or refuses to start one: in a line, with what was kept."""
+"""Errors that stop a training or refuse to start it have one line, and checkpoints are kept."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from vlmatch.vlm.stage import Optimisation, Stage
 from vlmatch.vlm.training_data import Listed, TrainingData, schedule, steps_of
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit, "CHECKPOINTS", 4)
@@ -39,7 +39,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
 
 
-def test_a_gradient_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "CHECKPOINTS", 4)
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
     loss, calls = VLM.loss, 0
@@ -59,7 +59,7 @@ def test_a_gradient_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_full_disk_the_previous_checkpoint_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "CHECKPOINTS", 4)
     renamed, calls = checkpoints.renamed, 0
 
@@ -93,7 +93,7 @@ def test_a_stage_that_runs_out_of_memory_is_named(tmp_path: Path, monkeypatch: p
         run(tmp_path)
 
 
-def test_an_error_that_nobody_foresaw_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unforeseen_error_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def odd(*_: object) -> None:
         raise RuntimeError("sizes differ")
 
@@ -134,7 +134,9 @@ def test_adapters_are_not_shared_out_by_fsdp(tmp_path: Path) -> None:
     ("steps", "epochs", "message"),
     [(None, None, "give one of them"), (5, 1.0, "give one of them"), (None, 0.1, "don't fill one batch of 8")],
 )
-def test_a_recipe_says_how_long(tmp_path: Path, steps: int | None, epochs: float | None, message: str) -> None:
+def test_the_number_of_steps_follows_from_steps_or_epochs(
+    tmp_path: Path, steps: int | None, epochs: float | None, message: str
+) -> None:
     data = TrainingData({"a": (1.0, Listed([None] * 20))}, torch.zeros(20, 1, 6))
     assert steps_of(data, None, 2, 8) == 5
     with pytest.raises(VlmatchError, match=message):
@@ -147,7 +149,7 @@ def test_a_batch_that_can_not_be_cut_evenly_is_refused(tmp_path: Path) -> None:
         run(tmp_path, stages=[made_vlms.stage(accumulate=4, batch_size=6)])
 
 
-def test_unknown_parts_and_encoders_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_unknown_parts_and_missing_encoders_are_refused(tmp_path: Path) -> None:
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
     with pytest.raises(VlmatchError, match="trains has 'tower'; choose of projector, encoder, llm, lora"):
         Stage(vlm, Optimisation({"tower": 1.0}, 1, 0, 0, 0))
@@ -186,7 +188,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_picture_that_a_worker_can_not_read_is_one_line(tmp_path: Path, workers: int) -> None:
+def test_an_error_of_a_worker_process_has_one_line(tmp_path: Path, workers: int) -> None:
     data = TrainingData(made_vlms.training_data(made_vlms.tiny_vlm(tmp_path / "llm")).parts, Broken())
     batches = Batches(data, schedule(data, 20, 4, 0), Collate(2), workers)
     with pytest.raises(VlmatchError) as raised:

@@ -1,4 +1,4 @@
-"""A run is known by what decides its training: under today's names of classes and folders, and under earlier ones."""
+"""A run is recognised by the settings that decide its training, also under earlier names of classes and folders."""
 
 import json
 from functools import cache
@@ -20,7 +20,7 @@ FIRST_NAME = "vlmatch.encoders.trained_here.TrainedConvnet"
 TODAYS_NAME = "vlmatch_study.trained_convnet.TrainedConvnet"
 
 
-def test_a_folder_goes_on_only_under_its_own_settings(tmp_path: Path) -> None:
+def test_a_run_continues_only_under_its_own_settings(tmp_path: Path) -> None:
     def made(**changes):
         settings = {**made_vlms.recipe(), **changes}
         return Run({"name": "e", "_target_": "x"}, {"name": "l"}, settings)
@@ -41,13 +41,13 @@ def test_a_folder_goes_on_only_under_its_own_settings(tmp_path: Path) -> None:
 
 
 def before(encoder: dict[str, Any]) -> dict[str, Any]:
-    """The settings of an encoder trained here as they were stored when its class and its weights lay elsewhere."""
+    """The settings of an encoder trained here, as they were stored before its class and its weights moved."""
     text = json.dumps(encoder).replace(TODAYS_NAME, FIRST_NAME).replace("study/weights/", "weights/")
     assert FIRST_NAME in text
     return dict(json.loads(text))
 
 
-def test_a_run_from_before_its_classes_moved_is_the_same_run(tmp_path: Path) -> None:
+def test_a_run_stored_before_a_class_moved_is_the_same_run(tmp_path: Path) -> None:
     encoder = plain(composed("encoder=simclr_resnet_both").encoder)
     llm = plain(composed("llm=smollm2-135m").llm)
     run = Run(encoder, llm, made_vlms.recipe())
@@ -62,7 +62,7 @@ def test_a_run_from_before_its_classes_moved_is_the_same_run(tmp_path: Path) -> 
         other.claim(tmp_path)
 
 
-def test_what_changes_no_training_does_not_tell_runs_apart(tmp_path: Path) -> None:
+def test_settings_that_change_no_training_are_ignored(tmp_path: Path) -> None:
     def run(**llm: Any) -> Run:
         return Run({"name": "e", "licence": llm.get("licence")}, {"name": "l", **llm}, made_vlms.recipe())
 
@@ -73,7 +73,7 @@ def test_what_changes_no_training_does_not_tell_runs_apart(tmp_path: Path) -> No
         run(dtype="bfloat16").claim(tmp_path)
 
 
-def test_a_vlm_from_before_its_encoders_class_moved_loads(tmp_path: Path) -> None:
+def test_a_vlm_stored_before_its_encoders_class_moved_loads(tmp_path: Path) -> None:
     config = plain(composed("encoder=simclr_resnet_both").encoder)
     projector = {"kind": "linear", "tokens": 1}
     recipe = made_vlms.recipe(visual={"what": "feature", "cached": False}, projector=projector)
@@ -93,8 +93,8 @@ def recipe_of(data: str, seed: int) -> dict[str, Any]:
     return plain(composed("recipe=embedded", f"recipe.data={data}", f"recipe.seed={seed}").recipe)
 
 
-def test_todays_recipe_is_the_one_of_the_results() -> None:
-    """Results are compared only within one recipe: a fingerprint that changes sets them all apart."""
+def test_todays_recipe_has_the_fingerprint_of_the_results() -> None:
+    """Results are only compared within one recipe, so its fingerprint must not change."""
     found = results.read(paths.results())
     assert len(found) >= 72
     for result in found:

@@ -31,7 +31,7 @@ from vlmatch.vlm.training_data import DataContext
 
 @pytest.fixture(scope="module", autouse=True)
 def split_made_here() -> Iterator[None]:
-    """The split that these tests train on is built from a module of the tests."""
+    """Admit the module of the split that these tests train on."""
     with admitted("vlm.made_split"):
         yield
 
@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(home: Path, task: str, *overrides: str) -> DictConfig:
-    """Everything small, and below `home`."""
+    """A config in which everything is small and lies below `home`."""
     settings = [
         f"task={task}",
         "encoder=pixels16",
@@ -71,7 +71,7 @@ def config(home: Path, task: str, *overrides: str) -> DictConfig:
 
 @pytest.fixture(scope="module")
 def trained(home: Path) -> Path:
-    """Two seeds, and the blind model once."""
+    """Two trained seeds, and one blind model."""
     for seed in (0, 1):
         train(config(home, "train", f"recipe.seed={seed}"))
     return home
@@ -97,7 +97,7 @@ def test_a_training_ends_in_a_result_beside_its_blind_model(trained: Path) -> No
     assert blind.benchmarks["caption_choice"].score == pytest.approx(1 / 3, abs=1e-4)
 
 
-def test_scores_follow_from_the_likelihoods_that_are_kept(trained: Path) -> None:
+def test_scores_follow_from_the_stored_likelihoods(trained: Path) -> None:
     made = config(trained, "evaluate", "encoder=pixels16")
     suite, split = (build(plain(part)) for part in (made.benchmark, made.split))
     items = suite.items(split)
@@ -127,7 +127,7 @@ def test_a_model_trained_in_bfloat16_is_measured_in_float32(
     assert "blind-0: mean 0.000 +- 0.000 (naming 0.000, detail 0.000, category 0.000)" in capsys.readouterr().out
 
 
-def test_curves_and_bars_are_in_mlflow_and_seeds_under_one_run(trained: Path) -> None:
+def test_mlflow_has_curves_and_bars_and_the_seeds_under_one_run(trained: Path) -> None:
     client = MlflowClient(f"sqlite:///{trained / 'mlruns' / 'mlflow.db'}")
     (experiment,) = [found for found in client.search_experiments() if found.name == "vlmatch"]
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
@@ -147,7 +147,7 @@ def test_curves_and_bars_are_in_mlflow_and_seeds_under_one_run(trained: Path) ->
     assert parent.data.metrics["mean/deviation"] == pytest.approx(abs(both[0] - both[1]) / 2**0.5)
 
 
-def test_a_seed_that_another_suite_measured_is_not_averaged(trained: Path) -> None:
+def test_a_seed_measured_by_another_suite_is_not_averaged(trained: Path) -> None:
     path = trained / "runs" / GROUP / "pixels16-1" / "result.json"
     before = results.read_file(path)
     older = {name: found for name, found in before.benchmarks.items() if name != "caption_gain"}
@@ -164,7 +164,7 @@ def test_a_seed_that_another_suite_measured_is_not_averaged(trained: Path) -> No
         results.write_file(path, before)
 
 
-def test_what_has_finished_is_not_done_again(
+def test_a_finished_run_is_not_repeated(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Stage, "training_step", None)
@@ -172,7 +172,7 @@ def test_what_has_finished_is_not_done_again(
     assert "embedded/tiny-vlm_a/pixels16-0: done before" in capsys.readouterr().out
 
 
-def test_what_another_suite_measured_is_measured_again_and_not_trained(
+def test_a_run_measured_by_another_suite_is_measured_again_without_training(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Stage, "training_step", None)
@@ -199,12 +199,12 @@ def test_results_are_collected(trained: Path) -> None:
     assert len(results.read(trained / "results")) == 3
 
 
-def test_what_was_not_trained_is_not_measured(trained: Path) -> None:
+def test_a_run_without_training_is_not_measured(trained: Path) -> None:
     with pytest.raises(VlmatchError, match=r"mean_colour-0: no finished training .* run task=train"):
         evaluate(config(trained, "evaluate", "encoder=mean_colour"))
 
 
-def test_what_was_trained_on_another_split_is_not_measured_on_this_one(trained: Path) -> None:
+def test_a_vlm_trained_on_another_split_is_not_measured_on_this_one(trained: Path) -> None:
     path = trained / "runs" / GROUP / "pixels16-1" / "vlm" / "data.json"
     before = path.read_text()
     path.write_text(json.dumps(["f" * 64]))
@@ -224,12 +224,12 @@ def test_what_was_trained_on_another_split_is_not_measured_on_this_one(trained: 
         ("trainer.strategy=ddp_spawn", r"strategy=ddp_spawn embeds, and can't train"),
     ],
 )
-def test_a_recipe_that_can_not_be_trained_is_one_line(trained: Path, override: str, message: str) -> None:
+def test_a_recipe_that_cannot_be_trained_is_an_error_of_one_line(trained: Path, override: str, message: str) -> None:
     with pytest.raises(VlmatchError, match=message):
         train(config(trained, "train", "task.blind=null", f"task.runs={trained}/wrong", override))
 
 
-def test_a_question_that_nobody_can_answer_is_refused(trained: Path) -> None:
+def test_a_question_without_answers_is_refused(trained: Path) -> None:
     made = config(trained, "train")
     split = build(plain(made.split))
     bare = Split(tuple(replace(item, category=None) for item in split.items))
@@ -239,6 +239,6 @@ def test_a_question_that_nobody_can_answer_is_refused(trained: Path) -> None:
         data.load(DataContext(tokenizer, None, lambda items: torch.zeros(len(items), 1, 6)))
 
 
-def test_another_recipe_does_not_go_on_with_the_run(trained: Path) -> None:
+def test_a_run_does_not_continue_under_another_recipe(trained: Path) -> None:
     with pytest.raises(VlmatchError, match=r"holds a run with other settings \(recipe\.projector: "):
         train(config(trained, "train", "recipe.projector.tokens=3"))

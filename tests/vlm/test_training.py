@@ -1,4 +1,4 @@
-"""Training: what learns, in which order samples come, and that a killed run goes on as if nothing had been."""
+"""Training: which parts learn, in which order samples come, and a killed run that continues with equal losses."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_the_bar_counts_steps_of_the_stage(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("killed_at", [7, 14, 20])
-def test_a_killed_run_goes_on_with_the_same_losses(
+def test_a_killed_run_continues_with_the_same_losses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple[VLM, TrainingLog], killed_at: int
 ) -> None:
     monkeypatch.setattr(fit, "CHECKPOINTS", 4)
@@ -56,7 +56,7 @@ def test_a_killed_run_goes_on_with_the_same_losses(
 
 
 def killed(monkeypatch: pytest.MonkeyPatch, at: int, folder: Path, **changes: Any) -> None:
-    """Run until the micro-batch of number `at`, counted from 1 in this process."""
+    """Run until micro-batch number `at`, counted from 1 in this process."""
     seen = 0
 
     def die(*_: object) -> None:
@@ -71,10 +71,10 @@ def killed(monkeypatch: pytest.MonkeyPatch, at: int, folder: Path, **changes: An
             run(folder, **changes)
 
 
-def test_a_run_killed_twice_within_accumulated_steps_loses_no_part_of_one(
+def test_a_run_killed_twice_inside_accumulated_steps_loses_no_micro_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lightning's own checkpoints, in a resumed run, are also written behind the first part of a step."""
+    """In a resumed run, Lightning's own callback also writes a checkpoint after the first part of a step."""
     monkeypatch.setattr(fit, "CHECKPOINTS", 3)
     changes = {"stages": [made_vlms.stage(accumulate=4, batch_size=8)]}
     _, whole = run(tmp_path / "whole", **changes)
@@ -93,7 +93,7 @@ def test_a_stage_without_checkpointing_follows_one_with_it(tmp_path: Path) -> No
     assert not vlm.causal_lm.is_activation_checkpointing
 
 
-def test_a_micro_batch_of_text_alone_stops_no_training_of_the_projector(tmp_path: Path) -> None:
+def test_a_micro_batch_without_pictures_can_train_the_projector(tmp_path: Path) -> None:
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
     seeing = made_vlms.training_data(vlm)
     ids = encode(vlm.tokenizer, "no picture", special=True)
@@ -105,7 +105,7 @@ def test_a_micro_batch_of_text_alone_stops_no_training_of_the_projector(tmp_path
     assert torch.isfinite(torch.tensor(log.losses)).all()
 
 
-def test_sixteen_examples_are_learnt_by_heart(tmp_path: Path) -> None:
+def test_sixteen_captions_are_memorised(tmp_path: Path) -> None:
     stages = [made_vlms.stage(trains={"projector": 1e-2, "llm": 3e-3}, steps=150, batch_size=16)]
     vlm = made_vlms.tiny_vlm(tmp_path / "llm", stages=stages)
     whole = made_vlms.training_data(vlm, n=16)
@@ -115,7 +115,7 @@ def test_sixteen_examples_are_learnt_by_heart(tmp_path: Path) -> None:
     assert log.losses[-1] < 0.05
 
 
-def test_only_what_the_recipe_names_learns(tmp_path: Path) -> None:
+def test_only_the_parts_that_the_recipe_names_learn(tmp_path: Path) -> None:
     vlm = made_vlms.tiny_vlm(tmp_path / "llm", **TWO_STAGES)
     before = {name: p.detach().clone() for name, p in vlm.named_parameters()}
     Training(vlm, made_vlms.about(**TWO_STAGES), tmp_path / "run", TRAINER).fit([made_vlms.training_data(vlm)] * 2)
@@ -126,7 +126,7 @@ def test_only_what_the_recipe_names_learns(tmp_path: Path) -> None:
     assert any(float(p.detach().abs().max()) > 0 for name, p in vlm.named_parameters() if "lora_B" in name)
 
 
-def test_what_is_saved_loads_to_the_same_answers(tmp_path: Path) -> None:
+def test_a_saved_vlm_loads_and_gives_the_same_answers(tmp_path: Path) -> None:
     vlm, _ = run(tmp_path, **TWO_STAGES)
     picture = torch.randn(1, 1, 6)
     prompt = made_vlms.expanded_prompt(vlm)
@@ -142,7 +142,7 @@ def test_what_is_saved_loads_to_the_same_answers(tmp_path: Path) -> None:
     assert steps == list(milestone_steps(21)) == [3, 5, 10]
 
 
-def test_checkpoints_are_plain_values_and_hold_what_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_are_plain_values_of_the_parts_that_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[dict] = []
     monkeypatch.setattr(
         Stage, "on_train_end", lambda self: kept.append(self.trainer._checkpoint_connector.dump_checkpoint())
@@ -167,7 +167,7 @@ def test_learning_rates_warm_up_and_fall() -> None:
     assert all(one >= other for one, other in pairwise(rates[10:]))
 
 
-def test_parts_are_drawn_by_weight_and_all_of_their_samples_come(tmp_path: Path) -> None:
+def test_parts_are_drawn_by_weight_and_all_samples_are_used(tmp_path: Path) -> None:
     data = made_vlms.training_data(made_vlms.tiny_vlm(tmp_path / "llm"))
     batches = schedule(data, 40, 8, seed=3)
     assert batches == schedule(data, 40, 8, seed=3) != schedule(data, 40, 8, seed=4)
@@ -179,7 +179,7 @@ def test_parts_are_drawn_by_weight_and_all_of_their_samples_come(tmp_path: Path)
 
 
 def test_accumulated_micro_batches_are_one_step(tmp_path: Path) -> None:
-    """Means over parts with as many answer tokens are the mean over the whole."""
+    """If micro-batches have equally many answer tokens, the mean of their losses is that of the whole batch."""
 
     def trained(folder: Path, accumulate: int) -> tuple[TrainingLog, VLM]:
         stages = [made_vlms.stage(accumulate=accumulate, batch_size=8)]
@@ -198,16 +198,14 @@ def test_accumulated_micro_batches_are_one_step(tmp_path: Path) -> None:
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
 
 
-def test_a_milestone_is_saved_once_however_many_parts_a_batch_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_milestone_is_saved_once_with_accumulated_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[str] = []
     monkeypatch.setattr(milestones, "save_vlm", lambda _vlm, folder, _about: saved.append(folder.name))
     run(tmp_path, stages=[made_vlms.stage(accumulate=4, batch_size=8)], prompts={"caption": "x"})
     assert saved == ["2", "3", "6"]
 
 
-def test_a_second_stage_goes_on_with_the_adapters_of_the_first(tmp_path: Path) -> None:
+def test_a_second_stage_continues_with_the_adapters_of_the_first(tmp_path: Path) -> None:
     tune = made_vlms.stage(name="tune", trains={"lora": 1e-2}, steps=3)
     stages = [tune, made_vlms.stage(name="more", trains={"lora": 0.0}, steps=2)]
     vlm, _ = run(tmp_path, lora=LORA, stages=stages)
@@ -216,7 +214,7 @@ def test_a_second_stage_goes_on_with_the_adapters_of_the_first(tmp_path: Path) -
         torch.testing.assert_close(value, first[name], atol=0, rtol=0)
 
 
-def test_losses_are_told_over_an_eighth(tmp_path: Path) -> None:
+def test_the_loss_at_a_step_is_the_mean_over_an_eighth(tmp_path: Path) -> None:
     log = TrainingLog(tuple(float(i) for i in range(16)), 1.0, 5)
     assert log.loss_at(16) == 14.5
     assert log.loss_at(1) == 0

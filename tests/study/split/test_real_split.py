@@ -1,11 +1,13 @@
 """The split of the real sources, where they have been fetched: no concept and no similar picture in two shares."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vlmatch import paths
+from vlmatch.benchmarks.suite import BenchmarkSuite
 from vlmatch.configs import composed
 from vlmatch.objects import build, plain
 from vlmatch.probes.images import MAX_PIXELS
@@ -53,3 +55,15 @@ def test_the_clipart_probe_is_disjoint_from_all_else(real: Split) -> None:
     others = {item.image for item in real.items if item.share != "probe_clipart"}
     assert not others & {pair.image for pair in probe.pairs}
     assert len(probe) > 150
+
+
+def test_the_suite_finds_its_pictures(real: Split) -> None:
+    suite: BenchmarkSuite = build(plain(composed("benchmark=embedded").benchmark))
+    items = suite.items(real)
+    assert len(items) == len({item.concept for item in items}) == 480
+    for part in (items, items[:120]):
+        assert Counter(item.source for item in part)["clipart"] == pytest.approx(0.467 * len(part), rel=0.07)
+    plan = suite.plan(items, [item.category for item in real.share("vlm_b") if item.category])
+    assert len(plan.categories) == 15
+    assert 4 * len(plan.hard) > 380
+    assert Counter(item.category for item in items).most_common(1)[0][1] <= 62
