@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 
 from vlmatch import cli as cli_module
 from vlmatch import paths
-from vlmatch.cli import arguments_for_hydra, main
+from vlmatch.cli import arguments_for_hydra, help_page, main
+from vlmatch.configs import choices
 from vlmatch.messages import user_message
 
 EMBED = ("task=embed", "task.side=encoder")
@@ -40,6 +41,11 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 def lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("vlmatch: ")]
+
+
+@pytest.mark.parametrize("name", choices("task"))
+def test_help_lists_every_task(name: str) -> None:
+    assert f"task={name} " in help_page()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from vlmatch.messages import DEBUG, user_message
 from vlmatch.objects import admit, task_named
 
 UNLISTED = ("hydra", "local")  # config groups that a user doesn't choose from
+CHECKOUT_ONLY = "  [checkout]"  # ends the lines of help.txt that an installed wheel leaves out
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -63,8 +64,10 @@ def help_page() -> str:
     """
     offered = {group: ", ".join(choices(group)) for group in groups() if group not in UNLISTED}
     listed = "\n".join(f"{group}: {names}" for group, names in offered.items() if names)
-    text = Path(__file__).with_name("help.txt").read_text(encoding="utf-8").replace("{groups}", listed)
-    return text if paths.in_checkout() else text.replace("python src/run.py", "vlmatch")
+    lines = Path(__file__).with_name("help.txt").read_text(encoding="utf-8").splitlines()
+    if not paths.in_checkout():
+        lines = [line.replace("python src/run.py", "vlmatch") for line in lines if not line.endswith(CHECKOUT_ONLY)]
+    return "\n".join(line.removesuffix(CHECKOUT_ONLY) for line in lines).replace("{groups}", listed)
 
 
 def run_task(config: Any) -> Any:
