@@ -142,8 +142,8 @@ def test_every_unicode_is_read_right(mine: Path, encoding: str, suffix: str) -> 
     assert folder(mine).captions == captions
 
 
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf16_without_a_mark_is_refused_by_name(mine: Path, encoding: str) -> None:
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_utf16_without_a_mark_and_utf32_are_refused_by_name(mine: Path, encoding: str) -> None:
     (mine / "captions.csv").write_bytes("image,caption\na.png,Frösche\n".encode(encoding))
     with pytest.raises(VlmatchError, match=r"captions\.csv .*UTF-16"):
         folder(mine)
@@ -151,7 +151,7 @@ def test_utf16_without_a_mark_is_refused_by_name(mine: Path, encoding: str) -> N
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_a_csv_with_another_delimiter_is_read_by_its_header(mine: Path, delimiter: str) -> None:
-    rows = [["image", "caption"], ["a.png", "A cat, asleep."], ["b.png", '"A dog; awake."']]
+    rows = [["image", " caption"], ["a.png", "A cat, asleep."], ["b.png", '"A dog; awake."']]
     write_csv(mine, "".join(delimiter.join(row) + "\n" for row in rows))
     assert folder(mine).captions == ["A cat, asleep.", "A dog; awake."]
     write_csv(mine, "".join(delimiter.join([*row, "x"]) + "\n" for row in rows[1:]))

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import ImageError
 from vlmatch.probes.pairs import ProbeCounts, ProbeEntry, ProbeSet
-from vlmatch.probes.reading import Read
+from vlmatch.probes.reading import ReadEntry
 from vlmatch.probes.selection import ProbeOptions, Tally, build_probe_set, normalised
 
 captions = st.sampled_from(["A frog.", "a  FROG.", "A toad.", "Eine Kröte.", "x"])
@@ -27,7 +27,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLMATCH_CACHE", str(tmp_path / "cache"))
 
 
-def tallied(reads: Sequence[Read], **options: object) -> Tally:
+def tallied(reads: Sequence[ReadEntry], **options: object) -> Tally:
     """What is kept of these."""
     tally = Tally("p", ProbeOptions(**options))  # type: ignore[arg-type]
     for read in reads:
@@ -35,9 +35,9 @@ def tallied(reads: Sequence[Read], **options: object) -> Tally:
     return tally
 
 
-def reads_of(rows: list[tuple[str, str]]) -> list[Read]:
+def reads_of(rows: list[tuple[str, str]]) -> list[ReadEntry]:
     """Entries with numbered ids from captions and image digests."""
-    return [Read(ProbeEntry(str(n), Path(image), caption), image) for n, (caption, image) in enumerate(rows)]
+    return [ReadEntry(ProbeEntry(str(n), Path(image), caption), image) for n, (caption, image) in enumerate(rows)]
 
 
 @given(st.lists(st.tuples(captions, images), min_size=2, max_size=30))
@@ -62,7 +62,7 @@ def test_nothing_is_dropped_unless_asked(rows: list[tuple[str, str]]) -> None:
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=600), st.integers(0, 30))
 def test_near_duplicates_are_dropped_by_the_bits_between_their_hashes(hashes: list[int], distance: int) -> None:
-    reads = [Read(ProbeEntry(str(n), Path("x"), f"{n}"), f"{n}", value) for n, value in enumerate(hashes)]
+    reads = [ReadEntry(ProbeEntry(str(n), Path("x"), f"{n}"), f"{n}", value) for n, value in enumerate(hashes)]
     expected: list[int] = []
     for value in hashes:
         if all((value ^ kept).bit_count() > distance for kept in expected):
@@ -180,7 +180,7 @@ def test_half_a_character_is_refused_by_place_or_skipped(
 ) -> None:
     entries = write_images(tmp_path, 4)
     entries[1] = replace(entries[1], where="line 2", **changed)  # type: ignore[arg-type]
-    with pytest.raises(VlmatchError, match=r"line 2: .*ud83d.*probe\.bad_images=skip"):
+    with pytest.raises(VlmatchError, match=rf"line 2: its {next(iter(changed))} .*ud83d.*probe\.bad_images=skip"):
         build_probe_set("p", entries, ProbeOptions(sample=4))
     for n in range(4):
         drawing(n).save(tmp_path / f"{n}", "PNG")
@@ -222,12 +222,14 @@ def test_an_empty_caption_is_refused_by_name_and_place(tmp_path: Path, caption: 
 
 def test_what_was_skipped_is_counted_and_a_few_are_named(caplog: pytest.LogCaptureFixture) -> None:
     problem = ImageError("image 'x' is too large", "too large")
-    tally = tallied([Read(ProbeEntry(f"{n}", Path("x"), "x"), problem=problem) for n in range(9)], bad_images="skip")
+    tally = tallied(
+        [ReadEntry(ProbeEntry(f"{n}", Path("x"), "x"), problem=problem) for n in range(9)], bad_images="skip"
+    )
     counts = tally.counts({"without an image": 2, "other members": 0})
     assert counts.skipped == {"without an image": 2, "too large": 9}
     assert counts.first_skipped == ("image 'x' is too large",) * 3
     with pytest.raises(VlmatchError, match=r"probe 'p': image 'x' is too large; .*probe\.bad_images=skip"):
-        tallied([Read(ProbeEntry("1", Path("x"), "x"), problem=problem)])
+        tallied([ReadEntry(ProbeEntry("1", Path("x"), "x"), problem=problem)])
 
 
 def drawing(seed: int) -> Image.Image:

@@ -22,7 +22,7 @@ _CHUNK = 8  # images a thread reads at a time: most take less time than handing 
 
 
 @dataclass(frozen=True)
-class Read:
+class ReadEntry:
     """An entry with its image's SHA-256 and, on request, perceptual hash; or the problem why it can't be used."""
 
     entry: ProbeEntry
@@ -41,7 +41,7 @@ class Reader:
         self._known = _kept(self._file) if decode else {}
         self._n_kept = len(self._known)
 
-    def read(self, entries: Iterable[ProbeEntry]) -> Iterator[Read]:
+    def read(self, entries: Iterable[ProbeEntry]) -> Iterator[ReadEntry]:
         """Read the images in order, and only a batch further than the caller asks for."""
         remaining = iter(entries)
         with ThreadPoolExecutor(max_workers=_READERS) as readers:
@@ -56,22 +56,22 @@ class Reader:
             with renamed(self._file) as temporary:
                 temporary.write_text(json.dumps(self._known), encoding="utf-8")
 
-    def _read_chunk(self, entries: Sequence[ProbeEntry]) -> list[Read]:
+    def _read_chunk(self, entries: Sequence[ProbeEntry]) -> list[ReadEntry]:
         return [self._read(entry) for entry in entries]
 
-    def _read(self, entry: ProbeEntry) -> Read:
+    def _read(self, entry: ProbeEntry) -> ReadEntry:
         if entry.problem is not None:
-            return Read(entry, problem=entry.problem)
+            return ReadEntry(entry, problem=entry.problem)
         try:
             digest = sha256_of_image(entry.image)
-            return Read(entry, digest, self._hash(entry, digest) if self.decode else None)
+            return ReadEntry(entry, digest, self._hash(entry, digest) if self.decode else None)
         except ImageError as error:
-            return Read(entry, problem=error)
+            return ReadEntry(entry, problem=error)
         except (OSError, ValueError) as error:  # a ValueError is a path that no file can have
             reason = "not there" if isinstance(error, FileNotFoundError) else "can't be read"
             why = getattr(error, "strerror", None) or error
             problem = f"image '{entry.image}' of '{entry.id}' can't be read ({why})"
-            return Read(entry, problem=ImageError(problem, reason, "restore the file or remove the row"))
+            return ReadEntry(entry, problem=ImageError(problem, reason, "restore the file or remove the row"))
 
     def _hash(self, entry: ProbeEntry, digest: str) -> int:
         key = digest + Path(entry.image.name).suffix  # the suffix decides whether it is decoded or rendered

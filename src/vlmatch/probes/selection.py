@@ -13,7 +13,7 @@ from vlmatch.probes.images import MAX_PIXELS
 from vlmatch.probes.pairs import Pair, ProbeCounts, ProbeEntry, ProbeSet
 from vlmatch.probes.perceptual import BITS
 from vlmatch.probes.problems import EntryError
-from vlmatch.probes.reading import Read, Reader
+from vlmatch.probes.reading import ReadEntry, Reader
 from vlmatch.probes.sampling import draw_order
 
 _QUOTED = 3  # skipped entries that are quoted
@@ -123,7 +123,7 @@ class Tally:
         self._kept: dict[str, set[str]] = {"captions": set(), "images": set()}
         self._hashes = np.empty(256, dtype=np.uint64)  # of the kept images; grows by doubling
 
-    def add(self, read: Read) -> None:
+    def add(self, read: ReadEntry) -> None:
         """Count one more entry, and keep it unless it is bad, or its caption or image has been kept before."""
         entry = read.entry
         if entry.id in self._read["ids"]:
@@ -155,13 +155,13 @@ class Tally:
             several_captions=self.several_captions,
         )
 
-    def _count(self, read: Read, caption: str) -> None:
+    def _count(self, read: ReadEntry, caption: str) -> None:
         self._read["ids"].add(read.entry.id)
         self._read["captions"].add(caption)
         self._read["images"].add(read.sha256)
         self.several_captions += read.entry.n_captions > 1
 
-    def _repeated(self, read: Read, caption: str) -> str:
+    def _repeated(self, read: ReadEntry, caption: str) -> str:
         """Which part of the pair has been kept before; '' if none."""
         if self.options.drop_duplicates:
             if read.sha256 in self._kept["images"]:
@@ -175,7 +175,7 @@ class Tally:
                 return "a similar image"
         return ""
 
-    def _keep(self, read: Read, caption: str) -> None:
+    def _keep(self, read: ReadEntry, caption: str) -> None:
         entry = read.entry
         if len(self.kept) == len(self._hashes):
             self._hashes = np.concatenate([self._hashes, np.empty_like(self._hashes)])
@@ -212,15 +212,15 @@ def _is_whole(value: object) -> bool:
 
 def _valid_unicode(entry: ProbeEntry) -> ProbeEntry:
     """The entry, marked as unusable if a text of it can't be encoded: JSON may hold half of an emoji."""
-    try:
-        f"{entry.id}{entry.caption}{entry.label}{entry.image.name}".encode()
-    except UnicodeEncodeError as error:
-        problem = EntryError(
-            f"its id, caption, label or image holds half a character ({error.object[error.start]!a})",
-            "not valid Unicode",
-        )
-        name = entry.id.encode(errors="backslashreplace").decode()
-        return replace(ProbeEntry.unusable(name, problem), where=entry.where or f"'{name}'")
+    texts = {"id": entry.id, "caption": entry.caption, "label": entry.label or "", "image's name": entry.image.name}
+    for what, text in texts.items():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = text[error.start]
+            problem = EntryError(f"its {what} holds half a character ({half!a})", "not valid Unicode")
+            name = entry.id.encode(errors="backslashreplace").decode()
+            return replace(ProbeEntry.unusable(name, problem), where=entry.where or f"'{name}'")
     return entry
 
 

@@ -1,5 +1,6 @@
 """Rows of a table of captions: CSV, TSV or JSONL, in UTF-8, or in UTF-16 with a byte order mark."""
 
+import codecs
 import csv
 import json
 from collections.abc import Iterator, Mapping
@@ -43,6 +44,7 @@ def _csv_rows(name: str, table: Path, encoding: str) -> Iterator[tuple[str, Row]
         file.seek(0)
         reader = csv.DictReader(file, strict=True, delimiter=delimiter)
         try:
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
             for row in reader:
                 where = f"{table.name} line {reader.line_num}"
                 yield where, _too_long(delimiter) if None in row else row
@@ -88,15 +90,15 @@ def _json_row(line: str) -> Row:
 def _encoding(name: str, table: Path) -> str:
     """UTF-16 if the file has its byte order mark, else UTF-8.
 
-    Raises VlmatchError for UTF-16 or UTF-32 without a mark: every table starts with an ASCII character, so a zero
-    among the first two bytes is half of one.
+    Raises VlmatchError for UTF-32, and for UTF-16 without a mark: every table starts with an ASCII character, so a zero
+    among the first two bytes is a part of one.
     """
     with table.open("rb") as file:
-        start = file.read(2)
-    if start in (b"\xff\xfe", b"\xfe\xff"):
+        start = file.read(4)
+    if start != codecs.BOM_UTF32_LE and start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    if b"\x00" in start:
+    if start == codecs.BOM_UTF32_LE or b"\x00" in start[:2]:
         raise VlmatchError(
-            f"probe '{name}': {table.name} seems to be UTF-16 without a byte order mark; save it as UTF-8"
+            f"probe '{name}': {table.name} is in UTF-16 without a byte order mark, or in UTF-32; save it as UTF-8"
         )
     return "utf-8-sig"
