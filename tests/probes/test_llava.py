@@ -112,10 +112,11 @@ def test_images_may_be_a_list_of_one_and_of_several_none_is_a_pair(images: Path)
     items.append({"image": ["00/2.png"], "conversations": conversation("A shape 2.")})
     items.append({"images": ["00/0.png", "00/1.png"], "messages": [answer("Two shapes.")]})
     items.append({"images": [], "messages": [answer("No shape.")]})
+    items.append({"image": "", "messages": [answer("No shape.")]})
     probe = llava(write(images, items), images)
     assert probe.captions == ["A shape 0.", "A shape 1.", "A shape 2."]
     assert [pair.id for pair in probe.pairs] == ["0", "1", "2"]
-    assert probe.counts.skipped == {"with several images": 1, "without an image": 1}
+    assert probe.counts.skipped == {"with several images": 1, "without an image": 2}
 
 
 def answer(text: str) -> dict[str, str]:
@@ -148,6 +149,8 @@ def test_lines_of_json_are_read_whatever_the_file_is_called(images: Path, name: 
         f"\ufeff{lines}\r\n\r\n".encode("utf-16-le") if encoding == "utf-16" else lines.encode(encoding)
     )
     assert llava(images.parent / name, images).captions == [f"A\u2028thing, {n}." for n in range(3)]
+    (images.parent / name).write_bytes(json.dumps(items, indent=1).encode(encoding))
+    assert len(llava(images.parent / name, images)) == 3
 
 
 def test_malformed_entries_are_skipped_and_counted_if_asked(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,7 @@ def test_an_answer_longer_than_the_context_is_an_error_skipped_or_cut(
     load: Callable[..., TrainingData], tokenizer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(
-        VlmatchError, match=r"entry 4: \d+ tokens, of which 4 are pictures'; max_length is 500; .*skip or cut$"
+        VlmatchError, match=r"entry 4: \d+ tokens, 4 of them for images; max_length is 500; .*skip or cut$"
     ):
         load([*ENTRIES, LONG], max_length=500)
     with caplog.at_level(logging.WARNING):
@@ -235,7 +235,7 @@ def test_an_entry_without_an_answer_after_the_cut_is_skipped(load: Callable[...,
     asked_at_length = {"image": "a.png", "conversations": said("<image>" + "word " * 200, "Yes.")}
     ((_, samples),) = load([asked_at_length, ENTRIES[0]], max_length=400, too_long="cut").parts.values()
     assert len(samples) == 1
-    said_why = r"no entry can be used; entry 0: \d+ tokens.*, where no answer of it has begun"
+    said_why = r"no entry can be used; entry 0: \d+ tokens.* would leave no answer"
     with pytest.raises(VlmatchError, match=said_why):
         load([LONG], max_length=100, too_long="cut")
 

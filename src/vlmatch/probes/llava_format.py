@@ -36,13 +36,13 @@ class Conversation:
     """One conversation: its number and id in the file, its turns, and the paths of its images as the file has them."""
 
     number: int
+    id: str
     turns: tuple[Turn, ...]
     images: tuple[str, ...]
-    id: str = ""
 
     @property
     def answers(self) -> list[str]:
-        """What the assistant says, turn by turn, without places of images."""
+        """What the assistant says in each of its turns, without '<image>'."""
         return [turn.text.replace(PLACE, "").strip() for turn in self.turns if turn.role == ASSISTANT]
 
     def require_places(self) -> None:
@@ -67,7 +67,7 @@ def read_items(file: Path, key: str) -> list[Numbered]:
         text = content.decode(json.detect_encoding(content))
     except UnicodeError as error:
         raise VlmatchError(f"{key}={file} is not valid UTF-8 ({error}); save it as UTF-8") from error
-    if file.suffix == ".jsonl":
+    if file.suffix == ".jsonl" and not text.lstrip().startswith("["):
         return _lines(text)
     try:
         found = json.loads(text)
@@ -96,7 +96,7 @@ def conversation_of(number: int, item: Any) -> Conversation:
         raise _malformed("the conversation is empty" if not said else f"the conversation is {_kind(said)}, not a list")
     identifier = item.get("id")
     turns = tuple(_turn(place, each) for place, each in enumerate(said, start=1))
-    return Conversation(number, turns, images, str(number if identifier is None else identifier))
+    return Conversation(number, str(number if identifier is None else identifier), turns, images)
 
 
 def images_of(item: Any) -> tuple[str, ...]:
@@ -105,9 +105,9 @@ def images_of(item: Any) -> tuple[str, ...]:
         raise item
     if not isinstance(item, Mapping):
         raise _malformed(f"it is {_kind(item)}; wanted a JSON object with 'image' and 'conversations'")
-    key = "images" if item.get("image") is None else "image"
+    key = "image" if item.get("image") else "images"
     given = item.get(key)
-    found = [given] if isinstance(given, str) else given or []
+    found = [given] if isinstance(given, str) and given else given or []
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise _malformed(f"{key}={given!r}; wanted a path, or a list of paths")
     for each in found:

@@ -1,4 +1,4 @@
-"""Training data in LLaVA's json: conversations about pictures, checked before a training, tokenised when wanted."""
+"""Training data in LLaVA's format: conversations that are checked before a training, and tokenised on demand."""
 
 import logging
 import math
@@ -31,27 +31,29 @@ CHOICES = {
     "too_long": ("error", "skip", "cut"),
 }
 
-_READERS = 8  # threads that look at images
+_READERS = 8  # threads that read images
 
 log = logging.getLogger(__name__)
 
 
 class LlavaJson(DataSource):
-    """A recipe's data in LLaVA's format (Liu et al., 2023): LCS-558K, CC3M-595K, the mixture of 665K, or one's own.
+    """A stage's training data in LLaVA's format (Liu et al., 2023): LCS-558K, CC3M-595K, the 665K mixture, or your own.
 
-    path: a json list, or lines of json (.jsonl), of {image, conversations: [{from, value}, ...]}; `image` is a path, a
-    list of them, or absent; ShareGPT's {messages: [{role, content}, ...]} is read too. images: the folder that these
-    paths start from; nothing outside of it is opened, though links in it are followed.
-    template: one of `conversations.TEMPLATES`. max_length: the most tokens of a sample, those of its pictures included.
-    what, tokens: the recipe's visual.what and projector.tokens, which decide how many those are.
-    limit: only the first so many entries; sample: so many, drawn by `seed`; a larger sample holds the smaller one.
-    bad_images: 'error' where one is missing, no image or larger than `max_pixels`, as its header says, and what can't
-    be decoded when its turn comes; 'skip' decodes all beforehand, and leaves out the bad ones' entries.
-    bad_conversations: 'error', or 'skip' those that are empty or whose roles are out of order.
-    too_long: 'error', 'skip' samples with more tokens, or 'cut' their end off, and skip those whose first answer is
-    beyond it. What is skipped is counted and logged.
-    pad: the colour (RGB, 0 to 255) of the square that a picture is put on before it is prepared, so that no encoder
-    crops it, as LLaVA-1.5 does in its second stage; None: prepared as it is.
+    path: a json list, or one object a line: {image, conversations: [{from, value}, ...]}, or ShareGPT's {images,
+    messages: [{role, content}, ...]}. `image` and `images` are a path or a list of paths, or absent.
+    images: the folder that image paths start from; a path that leads out of it is a bad image.
+    template: one of `conversations.TEMPLATES`. max_length: the largest number of tokens of a sample, images included.
+    what, tokens: the recipe's visual.what and projector.tokens, which decide how many tokens an image takes.
+    limit: use only the first so many entries. sample: use so many, drawn by `seed`; a larger sample contains the
+    smaller one.
+    bad_images: 'error' stops before the training if an image is missing, has no readable header, or has more than
+    `max_pixels`, and during the training if one can't be decoded. 'skip' decodes all images beforehand and leaves out
+    the entries with bad ones.
+    bad_conversations: 'error', or 'skip' entries that are malformed or empty, or whose roles are out of order.
+    too_long: 'error', 'skip' samples with too many tokens, or 'cut' off their end; samples whose first answer would be
+    cut off are skipped. Skipped entries are counted and logged.
+    pad: the colour (RGB, 0 to 255) of a square that an image is put on, so that the encoder's preparation crops
+    nothing, as in LLaVA-1.5's second stage; None: no square.
     """
 
     def __init__(
@@ -77,16 +79,16 @@ class LlavaJson(DataSource):
             if value not in CHOICES[key]:
                 raise VlmatchError(f"data.{key}='{value}' is unknown; choose one of {', '.join(CHOICES[key])}")
         if limit is not None and sample is not None:
-            raise VlmatchError(f"data.limit={limit} and data.sample={sample}: the first so many, or a sample? Give one")
+            raise VlmatchError(f"data.limit={limit} and data.sample={sample} exclude each other; give one of them")
         self.file, self.folder = Path(path).expanduser(), Path(images).expanduser()
         self.template, self.max_length, self.what, self.tokens = template, max_length, what, tokens
         self.limit, self.sample, self.seed = limit, sample, seed
         self.max_pixels, self.pad = max_pixels, tuple(pad) if pad else None
 
     def load(self, context: DataContext) -> TrainingData:
-        """The samples that can be used, and their pictures; every entry and every image is checked first.
+        """The usable samples and their images; every entry and every image is checked first.
 
-        Raises VlmatchError naming file and entry of the first that can't be used, unless such are skipped.
+        Raises VlmatchError naming file and entry of the first bad one, unless such are skipped.
         """
         if context.encoder is None:
             raise VlmatchError("recipe.visual.cached=true, but a json's pictures go through the encoder; make it false")
@@ -132,7 +134,7 @@ class LlavaJson(DataSource):
         return [entry for entry in entries if entry.number not in bad]
 
     def _problem(self, image: str) -> str | None:
-        """Why an image can't be used."""
+        """Why an image can't be used; None if it can."""
         try:
             path = image_path(self.folder, image, "data.images")
             if self.choices["bad_images"] == "skip":
@@ -148,10 +150,10 @@ class LlavaJson(DataSource):
     def _fits(
         self, entry: Conversation, conversations: Conversations, tokens_per_image: int, skipped: "Skipped"
     ) -> bool:
-        """Whether a conversation can be written, and is short enough or can be cut to be; counts it where not.
+        """Whether a conversation can be written, and is or can be made short enough; counts it if not.
 
-        No token is shorter than a byte, so that most conversations need not be tokenised; what may be cut only has to
-        get as far as its first answer.
+        Every token has at least one byte, so most conversations need no tokenising here. If samples may be cut, only
+        the part up to the first answer must fit.
         """
         try:
             written = conversations.written(entry.turns)
@@ -166,17 +168,17 @@ class LlavaJson(DataSource):
         length = len(tokens) - len(entry.images) + visual
         if length <= self.max_length:
             return True
-        said = f"{length} tokens, of which {visual} are pictures'; max_length is {self.max_length}"
+        said = f"{length} tokens, {visual} of them for images; max_length is {self.max_length}"
         if self.choices["too_long"] == "cut":
             if any(label != IGNORED for label in cut(tokens, self.max_length, tokens_per_image).labels):
                 return True
-            said += ", where no answer of it has begun"
+            said += ", and cutting would leave no answer"
         skipped.add("too_long", entry.number, said)
         return False
 
 
 class Skipped:
-    """What was left out so far, by the key of the recipe that decides so; where none does, the first is an error."""
+    """Counts of skipped entries, by the recipe's key that allows skipping them; otherwise the first is an error."""
 
     def __init__(self, file: Path, choices: Mapping[str, str]) -> None:
         self.file, self.choices = file, choices
@@ -184,7 +186,7 @@ class Skipped:
         self.first: dict[str, str] = {}
 
     def add(self, key: str, number: int, message: str) -> None:
-        """Count an entry; raises VlmatchError unless such are skipped."""
+        """Count an entry. Raises VlmatchError unless the recipe skips such entries."""
         if self.choices[key] == "error":
             ways = " or ".join(CHOICES[key][1:])
             raise VlmatchError(
@@ -194,7 +196,7 @@ class Skipped:
         self.first.setdefault(key, f"entry {number}: {message}")
 
     def tell(self, kept: int) -> None:
-        """Log what was skipped; VlmatchError where nothing is left."""
+        """Log what was skipped. Raises VlmatchError if nothing is left."""
         entries = kept + self.counts.total()
         for key, count in self.counts.items():
             log.warning("%s: %d of %d entries skipped (%s); %s", self.file, count, entries, key, self.first[key])
