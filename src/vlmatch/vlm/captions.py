@@ -1,4 +1,4 @@
-"""The embedded recipe's data: captions and categories of one share of the split."""
+"""The data of the embedded recipe: captions and categories of one share of the split."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +11,10 @@ from vlmatch.vlm.training_data import DataContext, DataSource, Listed, Sample, T
 
 
 class SplitData(DataSource):
-    """Captions and categories of the items of one share, one part for each question.
+    """Captions and categories of the items of one share of the split, as one part for each question.
 
-    weights: each question's part of the mixture. prompts: the text of each, with '<image>' in it. 'caption' asks for
-    an item's caption, 'category' for its category, which items without one are not asked.
+    weights: the weight of each question in the mixture. prompts: the text of each question, with '<image>' in it. The
+    questions are 'caption' and 'category'; items without a category are not asked for it.
     """
 
     def __init__(self, split: Split, share: str, *, weights: Mapping[str, float], prompts: Mapping[str, str]) -> None:
@@ -22,15 +22,15 @@ class SplitData(DataSource):
         self.weights, self.prompts = weights, prompts
 
     def load(self, context: DataContext) -> TrainingData:
-        """The samples of all items; the picture of an item has the item's number.
+        """The samples of all items; a picture's number is its item's.
 
-        Raises VlmatchError on a prompt without exactly one '<image>', on a question that is unknown or that no item
-        answers, and where features are not cached.
+        Raises VlmatchError on a prompt without exactly one '<image>', on a question that is unknown or that no item has
+        an answer to, or if features are not cached.
         """
         if context.encoder is not None:
             raise VlmatchError(
-                "recipe.visual.cached=false, but the split's pictures are trained on by their cached features; make it "
-                "true, or give conversations about pictures (recipe=llava15)"
+                "recipe.visual.cached=false, but this recipe trains on cached features of the split's pictures; give "
+                "recipe.visual.cached=true, or a recipe with conversations about pictures (recipe=llava15)"
             )
         parts = {
             question: (weight, self._part(question, context.tokenizer)) for question, weight in self.weights.items()
@@ -45,27 +45,30 @@ class SplitData(DataSource):
             if (text := answer_of(item, question))
         )
         if not found:
-            raise VlmatchError(f"recipe.weights has '{question}', and no item of recipe.data has one; leave it out")
+            raise VlmatchError(
+                f"recipe.stages.N.data.weights has '{question}', but no item of recipe.data has one; leave it out"
+            )
         return found
 
 
 def prompt_of(prompts: Mapping[str, str], question: str) -> str:
-    """The text of a question; VlmatchError if there is none, or not one '<image>' in it."""
+    """The text of a question; VlmatchError unless there is one, with exactly one '<image>'."""
     prompt = prompts.get(question, "")
     if prompt.count(PLACE) != 1:
-        raise VlmatchError(f"recipe.prompts.{question}='{prompt}': wanted a text with one '{PLACE}' in it")
+        raise VlmatchError(f"recipe.prompts.{question}='{prompt}'; wanted a text with one '{PLACE}' in it")
     return prompt
 
 
 def answer_ids(tokenizer: Any, text: str, *, ends: bool) -> list[int]:
-    """The tokens of an answer: a space in front, as within a sentence, and an end-of-text token if it `ends`."""
+    """The token ids of an answer, with a space in front as inside a sentence; `ends`: add the end-of-text token."""
     ids = tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
     return [*ids, tokenizer.eos_token_id] if ends else list(ids)
 
 
 def answer_of(item: Item, question: str) -> str | None:
-    """The answer to a question about an item; None where it has none. VlmatchError on an unknown question."""
+    """The answer to a question about an item; None if the item has none. VlmatchError on an unknown question."""
     answers = {"caption": item.caption.lower(), "category": item.category}
     if question not in answers:
-        raise VlmatchError(f"recipe.weights has '{question}'; choose of {', '.join(answers)}")
+        raise VlmatchError(f"recipe.stages.N.data.weights has '{question}'; choose one of {', '.join(answers)}")
+
     return answers[question]

@@ -1,4 +1,4 @@
-"""One stage of a training: which parts learn, how fast, and what is logged of every step."""
+"""One stage of a training: which parts learn, at which rates, and what is logged at every step."""
 
 import math
 import sys
@@ -34,7 +34,7 @@ class Optimisation:
     seed: int
 
     def factor(self, step: int) -> float:
-        """What the learning rates are multiplied by at a step, counted from 0."""
+        """The factor of the learning rates at a step, counted from 0."""
         rising = math.ceil(self.warm_up * self.steps)
         if step < rising:
             return (step + 1) / rising
@@ -44,8 +44,8 @@ class Optimisation:
 class Stage(LightningModule):
     """A VLM in one stage of its training.
 
-    Checkpoints hold what learns, and plain values. Random numbers (dropout) follow from seed and step.
-    prefixes: texts that stand in front of samples and are not in their batches.
+    prefixes: the token ids of texts in front of samples that are cached, and not in batches. Checkpoints hold the
+    parameters that learn, and plain values. Random numbers (dropout) depend on seed and step alone.
     """
 
     def __init__(self, vlm: VLM, optimisation: Optimisation, prefixes: Sequence[Sequence[int]] = ()) -> None:
@@ -55,7 +55,7 @@ class Stage(LightningModule):
         self.vlm = vlm
         self.optimisation = optimisation
         self.prefixes = prefixes
-        self.strict_loading = False  # what is frozen is not in a checkpoint
+        self.strict_loading = False  # checkpoints don't hold frozen parameters
         self.losses: list[float] = []
         self.seconds = 0.0
         self._spent, self._tokens, self._summed = time.perf_counter(), 0, 0.0
@@ -67,13 +67,13 @@ class Stage(LightningModule):
                 parameter.requires_grad_(True)
 
     def configure_model(self) -> None:
-        """Share out the model among the processes, where the trainer says so and an earlier stage has not."""
+        """Shard the model among the processes, if the trainer's strategy does so and no earlier stage has done it."""
         if isinstance(self.trainer.strategy, ModelParallelStrategy) and not is_shared(self.vlm):
             half = str(self.trainer.precision).startswith("bf16")
             shard(self.vlm, self.device_mesh["data_parallel"], half)  # type: ignore[index]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean cross entropy over the answers' tokens."""
+        """The mean cross entropy over the tokens of the batch's answers."""
         torch.manual_seed((self.optimisation.seed * 100_003 + batch_idx) * 1009 + self.global_rank)
         loss = self.vlm.loss(batch)
         self._names = batch.names
@@ -83,19 +83,22 @@ class Stage(LightningModule):
         return loss
 
     def on_train_start(self) -> None:
-        """Cache the prefixes, where the LLM is now; what is frozen, encoders' batch statistics too, stays as in use."""
+        """Set modes, and cache the prefixes, now that the LLM is on its device.
+
+        Frozen parts are in evaluation mode, so that the batch statistics of encoders don't change.
+        """
         self.vlm.eval()
         self.vlm.projector.train()
         if {"llm", "lora"} & set(self.optimisation.trains) or self.vlm.causal_lm.is_activation_checkpointing:
-            self.vlm.causal_lm.train()  # transformers recomputes nothing in evaluation mode
+            self.vlm.causal_lm.train()  # in evaluation mode transformers does no gradient checkpointing
         if self.prefixes:
             self.vlm.cache_prefixes(self.prefixes)
         self._spent = time.perf_counter()
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
-        """Log what a step took, before its gradient is clipped."""
+        """Log the step's loss, gradient norm, speed and memory, before its gradient is clipped."""
         if not ends_step(self.trainer, self.trainer.fit_loop.batch_idx):
-            return  # DeepSpeed's strategy comes here with every part of a step
+            return  # DeepSpeed's strategy calls this for every micro-batch of a step
         now, processes = time.perf_counter(), self.trainer.world_size
         ours = torch.tensor([self._summed, self._tokens], device=self.device)
         loss, tokens = self.trainer.strategy.reduce(ours, reduce_op="mean").tolist()
@@ -106,7 +109,7 @@ class Stage(LightningModule):
             "tokens_per_second": tokens * processes / (now - self._spent),
             "memory_gib": used_memory() / 2**30,
         }
-        if self.trainer.precision != "16-mixed":  # its scaler leaves such steps out
+        if self.trainer.precision != "16-mixed":  # its scaler skips steps whose gradient is not finite
             self._require_finite("gradient's norm", measured["gradient_norm"])
         self.log("loss", loss, prog_bar=True)
         self.log_dict(measured)
@@ -118,12 +121,12 @@ class Stage(LightningModule):
         if not math.isfinite(value):
             raise VlmatchError(
                 f"the {what} is {value} at step {self.global_step + 1}, in a batch with {', '.join(self._names[:4])} "
-                "and others; the last checkpoint is kept. Give a lower learning rate (recipe.stages), or look at these "
-                "samples"
+                "and others; the last checkpoint is kept. Give lower learning rates (recipe.stages.N.trains), or check "
+                "these samples"
             )
 
     def configure_optimizers(self) -> Any:
-        """AdamW over a group for each part, with and without weight decay."""
+        """AdamW with two groups of parameters for each part, with and without weight decay."""
         optimisation = self.optimisation
         groups = [
             {"params": parameters, "lr": rate, "weight_decay": optimisation.weight_decay if decays else 0.0}
@@ -136,14 +139,14 @@ class Stage(LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out what is frozen."""
+        """Leave out frozen parameters; add losses and seconds."""
         kept = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         kept |= {f"vlm.projector.{name}" for name, _ in self.vlm.projector.named_buffers()}
         checkpoint["state_dict"] = {key: value for key, value in checkpoint["state_dict"].items() if key in kept}
         checkpoint["losses"], checkpoint["seconds"] = self.losses, self.seconds
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with losses and seconds."""
+        """Restore losses and seconds."""
         self.losses, self.seconds = list(checkpoint["losses"]), checkpoint["seconds"]
 
 
@@ -154,7 +157,7 @@ def parameters_of(vlm: VLM, part: str) -> Iterator[tuple[str, nn.Parameter]]:
     elif part == "encoder":
         if vlm.visual is None:
             raise VlmatchError(
-                "recipe.stages: trains the encoder, of which there are only cached features; give "
+                "recipe.stages.N.trains has encoder, but there are only cached features of it; give "
                 "recipe.visual.cached=false"
             )
         yield from vlm.visual.named_parameters()
@@ -170,7 +173,8 @@ def ends_step(trainer: Trainer, batch_idx: int) -> bool:
 
 
 def used_memory() -> int:
-    """The most memory in use so far, in bytes: the GPU's where there is one, else this process's."""
+    """The most memory used so far, in bytes: of the GPU if there is one, else of this process."""
+
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     import resource
