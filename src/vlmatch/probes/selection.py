@@ -126,11 +126,11 @@ class Tally:
     def add(self, read: ReadEntry) -> None:
         """Count one more entry, and keep it unless it is bad, or its caption or image has been kept before."""
         entry = read.entry
-        if entry.id in self._read["ids"]:
-            raise VlmatchError(f"{self._at(entry)}id '{entry.id}' appears twice; give every pair its own id")
         caption = normalised(entry.caption)
         if read.problem is not None:
             self._skip(entry, read.problem)
+        elif entry.id in self._read["ids"]:
+            raise VlmatchError(f"{self._at(entry)}id '{entry.id}' appears twice; give every pair its own id")
         elif not caption:
             problem = f"the caption of '{entry.id}' is empty"
             self._skip(entry, EntryError(problem, "without a caption", "give it a caption or remove the row"))
@@ -143,13 +143,14 @@ class Tally:
 
     def counts(self, skipped: Mapping[str, int], n_entries: int | None = None) -> ProbeCounts:
         """The counts of all entries that were added, and of those in `skipped`, which the source left out."""
+        all_skipped = Counter(skipped) + self.skipped
         return ProbeCounts(
             read=len(self._read["ids"]),
             distinct_captions=len(self._read["captions"]),
             distinct_images=len(self._read["images"]),
             kept=len(self.kept),
             dropped=dict(self.dropped),
-            skipped={reason: count for reason, count in {**skipped, **self.skipped}.items() if count},
+            skipped=dict(all_skipped),
             first_skipped=tuple(self.first_skipped),
             entries=n_entries,
             several_captions=self.several_captions,
