@@ -1,4 +1,4 @@
-"""Encoders that were trained here: small convolutional networks of timm's architectures with weights of ours."""
+"""Encoders trained here from random weights: convolutional networks of timm's architectures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from vlmatch.encoders.weights import checked_sha256, load_strictly, local_path, 
 
 
 class TrainedConvnet(TimmMapEncoder):
-    """A timm architecture that ends in a map, with the weights that `task=pretrain` made.
+    """A timm architecture that ends in a feature map, with the weights that `task=pretrain` made.
 
-    architecture, options: of `timm.create_model`. checkpoint: the .safetensors file, in half precision.
-    sha256: that of the file. Raises VlmatchError where the file is another or doesn't fit, NotHereError where it is
-    missing.
+    architecture, options: arguments of `timm.create_model`. checkpoint: the .safetensors file, in half precision.
+    sha256: the file's. Raises VlmatchError where the file has another SHA-256 or does not fit, NotHereError where it
+    is missing.
     """
 
     def __init__(

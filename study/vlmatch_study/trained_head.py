@@ -1,4 +1,4 @@
-"""Encoders trained here over a frozen backbone: the head that `task=pretrain` made, on the backbone's feature."""
+"""Encoders trained here over a frozen backbone: a head, made by `task=pretrain`, on the backbone's feature."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,7 +58,10 @@ class HeadEncoder(DerivedEncoder):
         return self._encoders()[0].collate(items)
 
     def tokens(self, images: Tensor) -> Tensor:
-        """The head on each token of the backbone, (n, t, d); VlmatchError where their width is not its feature's."""
+        """The head on each token of the backbone: (n, t, d).
+
+        Raises VlmatchError where the tokens have another width than the feature that the head was trained on.
+        """
         tokens = self._encoders()[0].tokens(images)
         if tokens.shape[2] != len(self.mean):
             raise VlmatchError(
@@ -78,7 +81,7 @@ class HeadEncoder(DerivedEncoder):
         return self._apply_head(feature)
 
     def about(self, parts: Sequence[About]) -> About:
-        """What the backbone is, and the head over it."""
+        """The description of the backbone with its head."""
         (backbone,) = parts
         own = sum(parameter.numel() for parameter in self.layers.parameters())
         return About(
@@ -100,7 +103,10 @@ class HeadEncoder(DerivedEncoder):
 
 
 def _head(name: str, checkpoint: str, sha256: str) -> tuple[nn.Sequential, Tensor, Tensor]:
-    """Layers, mean and std of a head's file; VlmatchError where it is another file, or no such head."""
+    """Layers, mean and std in a head's file.
+
+    Raises VlmatchError where the SHA-256 differs, or the tensors are not those of a head.
+    """
     path = local_path(name, checkpoint)
     checked_sha256(name, path, sha256)
     state = {key: value.float() for key, value in read_state_dict(name, path).items()}
@@ -108,8 +114,8 @@ def _head(name: str, checkpoint: str, sha256: str) -> tuple[nn.Sequential, Tenso
     names = [f"layers.{i}.{what}" for i in range(depth) for what in ("weight", "bias")] + ["mean", "std"]
     if not depth or set(names) != set(state) or not (state["std"] > 0).all():
         raise VlmatchError(
-            f"encoder '{name}': checkpoint '{path}' is no head: it holds {', '.join(sorted(state)[:6])}; wanted mean, "
-            "std (above 0), layers.0.weight, layers.0.bias and so on"
+            f"encoder '{name}': checkpoint '{path}' has no head in it: it holds "
+            f"{', '.join(sorted(state)[:6])}; wanted mean, std (above 0), layers.0.weight, layers.0.bias and so on"
         )
     layers: list[nn.Module] = []
     width = len(state["mean"])
@@ -120,7 +126,7 @@ def _head(name: str, checkpoint: str, sha256: str) -> tuple[nn.Sequential, Tenso
                 f"encoder '{name}': checkpoint '{path}': layers.{i} has a weight {tuple(weight.shape)} and a bias "
                 f"{tuple(bias.shape)}; wanted (h, {width}) and (h,)"
             )
-        with torch.device("meta"):  # no random weights are drawn for what is loaded anyway
+        with torch.device("meta"):  # draw no random weights, which would be overwritten
             linear = nn.Linear(width, len(weight))
         linear.load_state_dict({"weight": weight, "bias": bias}, assign=True)
         layers += [linear, nn.GELU()]

@@ -172,7 +172,7 @@ def test_a_head_refuses_what_is_not_its_own(pictures: ProbeSet, tmp_path: Path, 
         with pytest.raises(VlmatchError, match=message):
             build(config)
     for tensors, message in (
-        (sound, "is no head: it holds layers.0.bias, layers.0.weight; wanted mean"),
+        (sound, "it holds layers.0.bias, layers.0.weight; wanted mean"),
         ({**sound, **scales, "std": torch.zeros(48)}, r"wanted mean, std \(above 0\)"),
         ({**sound, **scales, "layers.0.bias": torch.ones(3)}, r"layers.0 has a weight \(2, 48\) and a bias \(3,\)"),
     ):

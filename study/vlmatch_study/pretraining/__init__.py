@@ -1,1 +1,1 @@
-"""Small encoders trained here, on the share of the split that is theirs: objectives, their data, and what is kept."""
+"""Training of the small encoders: their data, their objectives, and how their weights are kept."""

@@ -1,11 +1,11 @@
-"""Augmentation of whole batches: random crops and flips as one affine map an image, and changed colours."""
+"""Augmentation of batches: a random crop, flip and change of colours for each image."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 MEAN, STD = (1.0, 1.0, 1.0), (0.5, 0.5, 0.5)
-"""White is 0, so that whatever pads an image, in a crop or in a convolution, continues its background."""
+"""White becomes 0, so zero padding continues a white background, in crops as in convolutions."""
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -16,9 +16,9 @@ def normalised(images: Tensor) -> Tensor:
 def augmented(images: Tensor, *, smallest: float, colour: float) -> Tensor:
     """One random view of each of (n, 3, s, s) uint8 images, normalised.
 
-    smallest: the least side of a crop, as a part of the image's. Half of the crops are flipped.
-    colour: how far each channel's gain and the contrast may go from 1; a fifth of the images lose their colour,
-    unless it is 0.
+    smallest: the least side of a crop, as a fraction of the image's side. Half of the crops are flipped.
+    colour: how far each channel's gain and the contrast may deviate from 1. A fifth of the images become grey. With 0
+    nothing is done to the colours.
     """
     return _cropped(_normalised(_recoloured(images.float() / 255, colour)), smallest)
 
@@ -30,7 +30,7 @@ def _normalised(values: Tensor) -> Tensor:
 def _cropped(images: Tensor, smallest: float) -> Tensor:
     n = len(images)
     side = torch.empty(n).uniform_(smallest, 1)
-    # A crop may leave the image by a tenth: things at its rim come to the middle too.
+    # A crop may reach beyond the image by a tenth, so that things at its edge also come to the middle.
     shift = torch.empty(n, 2).uniform_(-1, 1) * (1.1 - side)[:, None]
     flip = torch.randint(0, 2, (n,)) * 2 - 1
     affine = torch.zeros(n, 2, 3)
@@ -47,5 +47,5 @@ def _recoloured(values: Tensor, colour: float) -> Tensor:
     contrast = torch.empty(n, 1, 1, 1).uniform_(1 - colour, 1 + colour).to(values.device)
     grey = (torch.rand(n, 1, 1, 1) < 0.2).to(values.device)
     values = torch.where(grey, values.mean(dim=1, keepdim=True), values)
-    # Around white, not around grey: the background stays what it is, and the drawing changes.
+    # Around white instead of grey: the drawing changes and the white background does not.
     return (1 - (1 - values) * contrast * gain).clamp(0, 1)

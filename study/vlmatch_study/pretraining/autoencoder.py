@@ -1,4 +1,4 @@
-"""A convolutional autoencoder: the encoder's map must hold what the image looks like."""
+"""A convolutional autoencoder: the image is reconstructed from the encoder's last feature map."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +14,10 @@ from vlmatch_study.pretraining.data import PretrainingData
 
 
 class Autoencoder(ConvnetObjective):
-    """A convolutional network, and a decoder of its last map that is thrown away.
+    """A convolutional network, with a decoder of its last feature map that is not kept.
 
-    decoder: channels of the decoder's layers, each of which doubles the map's side until it is the image's.
+    decoder: channels of the decoder's layers. Each layer doubles the map's side; together they reach the image's side.
+    Raises VlmatchError where they do not.
     """
 
     def __init__(self, data: PretrainingData, *, decoder: list[int], **convnet: Any) -> None:
@@ -26,8 +27,8 @@ class Autoencoder(ConvnetObjective):
         self.trunk.train()
         if side * 2 ** len(decoder) != data.inputs.shape[-1]:
             raise VlmatchError(
-                f"pretrain.objective.decoder={decoder}: {len(decoder)} layers make {side * 2 ** len(decoder)} pixels "
-                f"of a map of {side}; wanted {data.inputs.shape[-1]}: one layer for each doubling"
+                f"pretrain.objective.decoder={decoder}: {len(decoder)} layers turn a map of {side} "
+                f"pixels into {side * 2 ** len(decoder)}; wanted {data.inputs.shape[-1]}: one layer doubles the side"
             )
         layers: list[nn.Module] = []
         for d, h in zip([self.width, *decoder[:-1]], decoder, strict=True):
@@ -35,13 +36,13 @@ class Autoencoder(ConvnetObjective):
         self.decoder = nn.Sequential(*layers, nn.Conv2d(decoder[-1], 3, 3, padding=1))
 
     def loss(self, rows: list[int]) -> Tensor:
-        """Mean squared error of the decoded views."""
+        """Mean squared error of the reconstructed views."""
         images = self.data.inputs[rows].to(self.device)
         return self._error(augmented(images, smallest=self.smallest, colour=self.colour))
 
     @torch.inference_mode()
     def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
-        """The error on held-out images, and their categories by the nearest training images."""
+        """The reconstruction error on held-out images, and `neighbours` as for every convolutional network."""
         neighbours = super().measures(held_out)
         return {**neighbours, "reconstruction": float(self._error(normalised(held_out.inputs.to(self.device))))}
 

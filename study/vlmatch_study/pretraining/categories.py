@@ -1,4 +1,4 @@
-"""Supervised: a convolutional network that names the category of an image."""
+"""Supervised training: a convolutional network classifies images by category."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from vlmatch_study.pretraining.data import PretrainingData
 
 
 class Categories(ConvnetObjective):
-    """A convolutional network under a linear classifier that is thrown away; items without a category are left out."""
+    """A convolutional network with a linear classifier that is not kept. Items without a category are left out."""
 
     def __init__(self, data: PretrainingData, **convnet: Any) -> None:
         super().__init__(data.labelled(), **convnet)
@@ -30,7 +30,7 @@ class Categories(ConvnetObjective):
 
     @torch.inference_mode()
     def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
-        """Accuracy on held-out images, chance being the commonest category, and that of the nearest neighbours."""
+        """Accuracy on held-out images, and `neighbours`; chance is the share of the commonest category."""
         neighbours = super().measures(held_out)
         asked = held_out.labelled()
         found = self.classifier(self.features(asked).to(self.device)).argmax(dim=1).tolist()

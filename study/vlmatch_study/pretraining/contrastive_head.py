@@ -1,4 +1,4 @@
-"""Locked-image tuning (Zhai et al., 2022) at its smallest: a contrastive head over a frozen backbone's features."""
+"""Locked-image tuning (Zhai et al., 2022) on a small scale: a contrastive head over a frozen backbone's features."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -19,14 +19,15 @@ LOSSES = ("softmax", "sigmoid")
 
 
 class ContrastiveHead(Objective):
-    """Brings a backbone's feature and a frozen sentence embedding of the caption into one space.
+    """Maps a backbone's feature and a frozen sentence embedding of the caption into one space.
 
-    The image's head is linear layers with GELU between, over the standardised feature, and is what is kept, as
-    `vlmatch_study.trained_head.HeadEncoder` loads it; the text's is one linear layer.
+    The image head is a stack of linear layers with GELU between them, on the standardised feature. It is kept, and
+    `vlmatch_study.trained_head.HeadEncoder` loads it. The text head is one linear layer and is not kept.
 
-    data: features (n, d) as inputs. text: sentences -> (n, e). hidden, dimension: widths of the head.
-    contrast: 'softmax' (CLIP's loss) or 'sigmoid' (SigLIP's). noise: standard deviation of what is added to the
-    standardised features in training.
+    data: its inputs are features (n, d). text: a function from n sentences to embeddings (n, e).
+    hidden, dimension: widths of the image head's hidden layers and of its output.
+    contrast: 'softmax' (CLIP's loss) or 'sigmoid' (SigLIP's).
+    noise: standard deviation of the Gaussian noise that is added to the standardised features in training.
     """
 
     def __init__(
@@ -60,12 +61,12 @@ class ContrastiveHead(Objective):
         pairs = list(pairwise(widths))
         self.layers = nn.ModuleList(nn.Linear(d, h) for d, h in pairs)
         self.text_layer = nn.Linear(self.sentences.shape[1], dimension)
-        # The starting points of the two papers: temperature 0.07; 0.1, and a bias against the many wrong pairs.
+        # As in the two papers: CLIP starts at temperature 0.07; SigLIP at 0.1, with a bias against wrong pairs.
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07 if contrast == "softmax" else 10.0).log())
         self.logit_bias = None if contrast == "softmax" else nn.Parameter(torch.tensor(-10.0))
 
     def loss(self, rows: list[int]) -> Tensor:
-        """The contrast of images and captions within the batch."""
+        """The contrastive loss of images and captions within the batch."""
         standardised = (self.data.inputs[rows].to(self.device) - self.mean) / self.std
         images = self._head(standardised + self.noise * torch.randn_like(standardised))
         texts = self.text_layer(self.sentences[rows].to(self.device))
@@ -75,7 +76,7 @@ class ContrastiveHead(Objective):
 
     @torch.inference_mode()
     def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
-        """Zero-shot accuracy on the held-out categories, and retrieval."""
+        """Zero-shot accuracy on the held-out categories, and retrieval of captions."""
         images = self._embed(held_out.inputs)
         texts = self._embed_text(held_out.captions)
         known, asked = held_out.labelled(), sorted({c for c in held_out.categories if c is not None})
@@ -86,7 +87,7 @@ class ContrastiveHead(Objective):
         }
 
     def write(self, folder: Path) -> None:
-        """The image's head."""
+        """Write the image head."""
         state = {f"layers.{key}": value for key, value in self.layers.state_dict().items()}
         write_halves(folder / WEIGHTS, {"mean": self.mean, "std": self.std, **state})
 
@@ -105,6 +106,9 @@ class ContrastiveHead(Objective):
 
 
 def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of (n, d) features; one that hardly varies here is not blown up elsewhere."""
+    """Mean and standard deviation of (n, d) features, each (d,).
+
+    A tenth of the median deviation is the least, so that a feature that hardly varies here is not scaled up elsewhere.
+    """
     std = features.std(dim=0)
     return features.mean(dim=0), std.clamp(min=float(std.median()) / 10)

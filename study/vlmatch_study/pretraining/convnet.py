@@ -1,4 +1,4 @@
-"""A small convolutional network of timm as the encoder in training: its map, its feature, and how it is kept."""
+"""Training of a small convolutional network of timm: its feature, its figures, and how its weights are kept."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +16,9 @@ from vlmatch_study.pretraining.objective import Objective
 
 
 class ConvnetObjective(Objective):
-    """An objective whose encoder is a convolutional network, kept as `vlmatch_study.trained_convnet` loads it.
+    """An objective whose encoder is a convolutional network; `vlmatch_study.trained_convnet` loads what is kept.
 
-    architecture, options: of `timm.create_model`. smallest, colour: of the augmentation.
+    architecture, options: arguments of `timm.create_model`. smallest, colour: see `augmentation.augmented`.
     """
 
     def __init__(
@@ -45,17 +45,17 @@ class ConvnetObjective(Objective):
 
     @torch.inference_mode()
     def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
-        """The category of held-out images by their nearest training images."""
+        """How well the nearest training images tell the category of held-out images."""
         self.eval()
         known, asked = self.data.labelled(), held_out.labelled()
         names, truth = [str(c) for c in known.categories], [str(c) for c in asked.categories]
         return nearest_neighbours(self.features(known), names, self.features(asked), truth)
 
     def features(self, data: PretrainingData) -> Tensor:
-        """Features of all items without augmentation: (n, d)."""
+        """Features (n, d) of all items, without augmentation."""
         batches = [self.feature(normalised(part.to(self.device))) for part in torch.split(data.inputs, self.batch_size)]
         return torch.cat(batches).cpu()
 
     def write(self, folder: Path) -> None:
-        """The network without what it was trained by."""
+        """Write the network, without the layers that only the objective needs."""
         write_halves(folder / WEIGHTS, self.trunk.state_dict())

@@ -1,4 +1,4 @@
-"""What encoders are trained on: the split's share for them, decoded once, with a part held out to measure by."""
+"""The data that encoders are trained on: one share of the split, decoded once, and the held-out part of it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ LICENCES = {
     "clipart": "Open Clip Art Library, public domain",
     "emoji_google": "Google's Noto emoji, Apache-2.0",
 }
-"""The sources that committed weights may be trained on; OpenMoji's licence (CC BY-SA) is not among them."""
+"""The sources that committed weights may be trained on. OpenMoji is not among them: its licence is CC BY-SA."""
 
 
 @dataclass(frozen=True, eq=False)
 class PretrainingData:
-    """n training items: images (n, 3, s, s) uint8, or features (n, d) of a frozen backbone, with their words."""
+    """n items with captions and categories: images (n, 3, s, s) uint8, or features (n, d) of a frozen backbone."""
 
     inputs: Tensor
     captions: tuple[str, ...]
@@ -31,13 +31,13 @@ class PretrainingData:
 
     @classmethod
     def images(cls, items: Sequence[Item], size: int) -> Self:
-        """Decode the items' images to `size` x `size` pixels, on white where they are not square."""
+        """Decode the items' images to `size` x `size` pixels, padded with white where they are not square."""
         pictures = torch.stack([_picture(open_image(item.image), size) for item in items])
         return cls.of(items, pictures)
 
     @classmethod
     def of(cls, items: Sequence[Item], inputs: Tensor) -> Self:
-        """The items with inputs that are there already, row by row."""
+        """The items with given inputs, row by row."""
         return cls(inputs, tuple(item.caption for item in items), tuple(item.category for item in items))
 
     def __len__(self) -> int:
@@ -55,23 +55,30 @@ class PretrainingData:
 
 
 def training_items(split: Split, sources: Sequence[str]) -> tuple[Item, ...]:
-    """The items that an encoder may be trained on; VlmatchError on a source that is not free for it."""
+    """The items of these sources that an encoder may be trained on.
+
+    Raises VlmatchError on a source that no encoder may be trained on.
+    """
     for source in sources:
         if source not in LICENCES:
             raise VlmatchError(
-                f"pretrain.sources={list(sources)}: nothing is trained on '{source}'; choose from {', '.join(LICENCES)}"
+                f"pretrain.sources={list(sources)}: no encoder may be trained on '{source}'; "
+                f"choose from {', '.join(LICENCES)}"
             )
     items = split.share(SHARE, sources)
     strangers = [item for item in items if item.share != SHARE or item.source not in sources]
     if strangers:
-        raise VlmatchError(f"split: '{strangers[0].id}' of share '{strangers[0].share}' is not for training encoders")
+        raise VlmatchError(
+            f"split: '{strangers[0].id}' of share '{strangers[0].share}' came as part of '{SHARE}' of {list(sources)}; "
+            "nothing else may be trained on"
+        )
     return items
 
 
 def held_apart(items: Sequence[Item], categories: Sequence[str] = ()) -> tuple[list[Item], list[Item]]:
-    """The items to train on, and those held out: of `categories`, or else a tenth of the concepts by their hash.
+    """The items to train on, and those held out: all of `categories`; without any, a tenth of the concepts by hash.
 
-    Raises VlmatchError where one of the two would be empty, or a category has no item.
+    Raises VlmatchError where either would be empty, or a category has no item.
     """
     absent = sorted(set(categories) - {str(item.category) for item in items})
     if absent:
@@ -79,7 +86,10 @@ def held_apart(items: Sequence[Item], categories: Sequence[str] = ()) -> tuple[l
     held_out = [item for item in items if (item.category in categories if categories else _tenth(item.concept))]
     kept = [item for item in items if item not in held_out]
     if not kept or not held_out:
-        raise VlmatchError(f"pretrain.held_out={list(categories)}: {len(kept)} items to train on, {len(held_out)} not")
+        raise VlmatchError(
+            f"pretrain.held_out={list(categories)}: {len(kept)} items to train on, {len(held_out)} held out; "
+            "wanted some of each"
+        )
     return kept, held_out
 
 

@@ -1,4 +1,4 @@
-"""The training loop: Lightning's, with a checkpoint every few epochs, from which a killed run goes on alike."""
+"""The training loop: Lightning's, with a checkpoint every few epochs, so that a killed run resumes and ends equal."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ CHECKPOINT_EPOCHS = 4
 
 @quiet_lightning()
 def fit(objective: Objective, *, epochs: int, checkpoints: Path, accelerator: str) -> float:
-    """Train for `epochs`, or what is left of them; returns the mean loss of the last epoch.
+    """Train for `epochs`, or for those that a killed run has left; returns the mean loss of the last epoch.
 
-    `checkpoints` is the run's own folder. Raises SystemExit(143) where SIGTERM ended the training early.
+    `checkpoints` is a folder that belongs to this run. Raises SystemExit(143) where SIGTERM ended the training early.
     """
     last = checkpoints / "last.ckpt"
     trainer = Trainer(
@@ -24,7 +24,7 @@ def fit(objective: Objective, *, epochs: int, checkpoints: Path, accelerator: st
         devices=1,
         logger=False,
         deterministic=True,
-        reload_dataloaders_every_n_epochs=1,  # an epoch's order is made from its number
+        reload_dataloaders_every_n_epochs=1,  # the order of the items follows from the epoch's number
         enable_model_summary=False,
         callbacks=[
             ModelCheckpoint(

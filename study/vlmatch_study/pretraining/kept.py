@@ -1,4 +1,4 @@
-"""What is kept of a training: weights in half precision, a card of figures with their SHA-256, and a README of all."""
+"""What is kept of a training: weights in half precision, a card with its figures, and a README of all cards."""
 
 import json
 import shutil
@@ -14,14 +14,14 @@ from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 from vlmatch_study.pretraining.data import LICENCES
 
-LARGEST = 5_000_000  # bytes of a folder of weights
+LARGEST = 5_000_000  # bytes that a folder of weights may have
 CARD = "card.json"
 WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
 class Card:
-    """How an encoder came to be, and how good it is on what was held out; `sha256` is that of its weight file."""
+    """How an encoder was trained, and its figures on held-out items; `sha256` is its weight file's."""
 
     name: str
     about: str
@@ -40,14 +40,16 @@ class Card:
 
 
 def write_halves(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors, floating-point ones in half precision.
+    """Write tensors as safetensors, floating-point numbers in half precision.
 
-    Raises VlmatchError where a number is too large for it, or none.
+    Raises VlmatchError where a number is NaN, or too large for half precision.
     """
     halves = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     for key, value in halves.items():
         if not torch.isfinite(value).all():
-            raise VlmatchError(f"weights '{path.parent.name}': '{key}' is not finite in half precision; train anew")
+            raise VlmatchError(
+                f"weights '{path.parent.name}': '{key}' has numbers that are not finite in half precision; train again"
+            )
     save_file({key: value.detach().cpu().contiguous() for key, value in halves.items()}, path)
 
 
@@ -58,15 +60,17 @@ def weights_in(folder: Path) -> Path:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of a folder of weights; VlmatchError above what is committed."""
+    """Bytes of a folder of weights. Raises VlmatchError where they are more than `LARGEST`."""
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if size > LARGEST:
-        raise VlmatchError(f"weights '{folder.name}': {size:,} bytes; wanted at most {LARGEST:,}: a smaller encoder")
+        raise VlmatchError(
+            f"weights '{folder.name}': {size:,} bytes; wanted at most {LARGEST:,}; train a smaller encoder"
+        )
     return size
 
 
 def keep(staging: Path, folder: Path, card: Card) -> None:
-    """Move the finished `staging` to `folder` with its card, and list it in the README beside."""
+    """Move the finished `staging` with its card to `folder`, and list it in the README above."""
     (staging / CARD).write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -81,17 +85,21 @@ def cards(weights: Path) -> list[Card]:
 
 
 def write_readme(weights: Path) -> None:
-    """List every encoder with its data, objective, size and figures."""
+    """Write README.md in `weights`."""
+    with renamed(weights / "README.md") as temporary:
+        temporary.write_text(readme(weights))
+
+
+def readme(weights: Path) -> str:
+    """A page that lists every encoder below `weights` with its data, objective, size and figures."""
     found = cards(weights)
     used = sorted({source for card in found for source in card.sources})
-    text = _README.format(
+    return _README.format(
         licences="\n".join(f"- `{source}`: {LICENCES[source]}" for source in used),
         made="\n".join(map(_made, found)),
         measured="\n".join(map(_measured, found)),
         digests="\n".join(f"{card.sha256}  {_file(weights, card)}" for card in found),
     )
-    with renamed(weights / "README.md") as temporary:
-        temporary.write_text(text)
 
 
 def _made(card: Card) -> str:
@@ -119,37 +127,42 @@ def _file(weights: Path, card: Card) -> str:
 
 
 _README = """\
-# Encoders that were trained here
-Small encoders which differ in data, objective and size: members of the pool, marked `trained_on_domain` in the
-catalogue. Each is made by a stage of `training/dvc.yaml`, from `conf/pretrain/NAME.yaml` and the split's share
-`encoder_training`: `dvc repro training/dvc.yaml:pretrain@NAME`, or `python src/run.py task=pretrain pretrain=NAME`.
-Training writes this page. Weights are in half precision; no backbone is among them: a head is loaded with the
-package of its own. Seconds are of the optimisation alone, by one thread beside other work. With some
-hundred images the networks from scratch stay weak; a pool that is to be ranked needs such encoders too.
+# Encoders trained here
+These small encoders differ in data, objective and size. They are members of the pool (`conf/pool.yaml`), and the
+catalogue marks them `trained_on_domain`. Each has a recipe, `study/conf/pretrain/NAME.yaml`, and is trained on the
+split's share `encoder_training` by `python src/run.py task=pretrain pretrain=NAME`, or as a stage of the pipeline by
+`dvc repro study/dvc.yaml:pretrain@NAME`. Training writes this page.
 
-Licence of the weights: Apache-2.0, as the repository. They were trained on
+The weights are stored in half precision. A head is stored without its backbone, which comes in a package. Seconds
+count the optimisation alone, by one thread beside other work. The networks trained from random weights stay weak,
+because they saw only some hundred images; a pool that tests a ranking needs such encoders too.
+
+The licence of the weights is Apache-2.0, as the repository's. They were trained on
 {licences}
 
 | encoder | what it is | data | images | epochs | seconds | last loss | parameters trained, M | MB |
 |---|---|---|--:|--:|--:|--:|--:|--:|
 {made}
 
-On items held out, with what chance gives in parentheses. Zero-shot: categories that were not trained on, told apart by
-their names, accuracy averaged over categories. Recall at 5: a held-out image's caption among the nearest five of the
-held-out captions. Neighbours: the category by a vote of the five nearest training images. Reconstruction: mean squared
-error, where a white image is all 0 and black 4 away.
+The next table measures them on held-out items, with chance in parentheses:
+- zero-shot: images of categories that were not trained on are told apart by the categories' names; accuracy, averaged
+  over categories
+- recall at 5: how often a held-out image's caption is among the nearest five of the held-out captions
+- neighbours: the category by a vote of the five nearest training images; accuracy
+- accuracy: of the trained classifier, on the categories
+- reconstruction: mean squared error of a pixel's channel; white in place of black counts 4
 
-What was chosen by looking: the heads' depth and noise by zero-shot accuracy and recall on these same items (nine
-settings of `lit_mobilenetv2_emoji`, four of `lit_efficientnet_lite0_both`), so that theirs flatter. An LCNet, a
-MobileNetV3 and a MobileNetV2 gave way to ResNets after both the held-out items and the stamps' categories had shown
-them to be bad: the architectures of `category_resnet_emoji`, `vicreg_resnet_emoji` and `siglip_resnet_both` have seen
-the probe.
+These items and the probe were used to make choices. The heads' depth and noise were chosen by zero-shot accuracy and
+recall on these same items (nine settings of `lit_mobilenetv2_emoji`, four of `lit_efficientnet_lite0_both`), so the
+heads' figures are too good. An LCNet, a MobileNetV3 and a MobileNetV2 were replaced by ResNets after the held-out items
+and the stamps' categories had shown that they were bad. So the architectures of `category_resnet_emoji`,
+`vicreg_resnet_emoji` and `siglip_resnet_both` were chosen by a look at the probe.
 
 | encoder | held out | zero-shot | recall at 5 | neighbours | accuracy | reconstruction |
 |---|--:|--:|--:|--:|--:|--:|
 {measured}
 
-SHA-256, as `card.json` and `conf/encoder/NAME.yaml` have it:
+SHA-256 of the weights, as in `card.json` and `study/conf/encoder/NAME.yaml`:
 ```
 {digests}
 ```

@@ -1,4 +1,4 @@
-"""How good an encoder is on items that it has not seen, each measure with what chance would give."""
+"""Measures of an encoder on held-out items, each with its value by chance."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ NEIGHBOURS = 5
 
 
 def zero_shot(images: Tensor, classes: Tensor, labels: Sequence[int]) -> dict[str, float]:
-    """Accuracy of taking the class whose text is nearest, averaged over classes, so that chance is 1 / k.
+    """Accuracy of the class whose text is nearest, averaged over classes; chance is 1 / k.
 
-    images (n, d), classes (k, d): embeddings in the shared space; labels: the class of each image.
+    images: (n, d) and classes: (k, d), embeddings in the shared space. labels: the class of each image.
     """
     found = (normalize(images) @ normalize(classes).T).argmax(dim=1)
     truth = torch.tensor(labels)
@@ -21,7 +21,7 @@ def zero_shot(images: Tensor, classes: Tensor, labels: Sequence[int]) -> dict[st
 
 
 def retrieval(images: Tensor, texts: Tensor, captions: Sequence[str]) -> dict[str, float]:
-    """How often a caption of an image is among its five nearest ones: images and texts (n, d), row by row."""
+    """How often an image's caption is among the five nearest captions. images, texts: (n, d), row by row."""
     k = min(5, len(captions))
     nearest = (normalize(images) @ normalize(texts).T).topk(k, dim=1).indices.tolist()
     found = [captions[row] in {captions[i] for i in columns} for row, columns in enumerate(nearest)]
@@ -29,9 +29,10 @@ def retrieval(images: Tensor, texts: Tensor, captions: Sequence[str]) -> dict[st
 
 
 def nearest_neighbours(known: Tensor, names: Sequence[str], asked: Tensor, truth: Sequence[str]) -> dict[str, float]:
-    """Accuracy of the vote of the five nearest of `known` (n, d); chance is the commonest name's part of `truth`.
+    """Accuracy of a vote of the five nearest rows of `known`; the nearest row breaks a tie.
 
-    The nearest breaks a tie.
+    known: (n, d), with n names. asked: (m, d), with m true names. Chance is the share in `truth` of the name that is
+    commonest in `names`.
     """
     nearest = (normalize(asked) @ normalize(known).T).topk(min(NEIGHBOURS, len(names)), dim=1).indices.tolist()
     votes = [[names[i] for i in columns] for columns in nearest]

@@ -1,4 +1,4 @@
-"""What every objective shares: batches and random numbers that follow from seed and epoch, optimiser, and results."""
+"""The base of all objectives: batches and random numbers that follow from seed and epoch, and the optimiser."""
 
 import math
 import time
@@ -17,9 +17,9 @@ from vlmatch_study.pretraining.data import PretrainingData
 
 
 class Objective(Buildable, LightningModule, ABC):
-    """An encoder in training. What is random follows from `seed` and the epoch, so that a resumed run goes on alike.
+    """An encoder in training. Random numbers follow from `seed` and the epoch, so a resumed run gives equal results.
 
-    learning_rate: AdamW's highest: it warms up over the first tenth of the steps, and falls to 0 by a cosine.
+    learning_rate: AdamW's highest. It warms up over the first tenth of the steps, then falls to 0 by a cosine.
     """
 
     seconds: Tensor
@@ -37,18 +37,18 @@ class Objective(Buildable, LightningModule, ABC):
 
     @abstractmethod
     def loss(self, rows: list[int]) -> Tensor:
-        """The loss of the training items with these numbers."""
+        """The loss of the training items with these row numbers."""
 
     @abstractmethod
     def write(self, folder: Path) -> None:
-        """Write what is kept of the encoder into `folder`, in half precision."""
+        """Write the encoder's weights into `folder`, in half precision."""
 
     @abstractmethod
     def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
-        """How good the encoder is on items that it has not seen; each accuracy with what chance gives."""
+        """The encoder's figures on held-out items; each accuracy with its value by chance."""
 
     def train_dataloader(self) -> DataLoader[int]:
-        """The numbers of each batch's items in this epoch; what does not fill a batch waits for another epoch."""
+        """The row numbers of each batch in this epoch; rows that do not fill a batch wait for another epoch."""
         n = len(self.data)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self._epoch_seed())).tolist()
         starts = range(0, n - self.batch_size + 1, self.batch_size)
@@ -56,23 +56,23 @@ class Objective(Buildable, LightningModule, ABC):
         return DataLoader(range(n), batch_sampler=batches, collate_fn=list)  # type: ignore[arg-type]
 
     def on_train_epoch_start(self) -> None:
-        """Look at the clock."""
+        """Note the time."""
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
-        """Add what this epoch took, and keep its mean loss."""
+        """Add this epoch's seconds, and keep its mean loss."""
         self.seconds += time.perf_counter() - self._started
         self.last_loss.copy_(self.trainer.callback_metrics["loss"])
 
     def training_step(self, rows: list[int], batch_idx: int) -> Tensor:
-        """The loss of one batch; its random numbers are seeded here, since loaders draw some between batches."""
+        """The loss of one batch. Random numbers are seeded here, because data loaders draw some between batches."""
         torch.manual_seed(self._epoch_seed() * 1009 + batch_idx)
         loss = self.loss(rows)
         self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(rows))
         return loss
 
     def configure_optimizers(self) -> Any:
-        """AdamW, its learning rate warmed up and let down."""
+        """AdamW with warm-up and cosine decay."""
         optimiser = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         steps = int(self.trainer.estimated_stepping_batches)
         warm_up = max(1, steps // 10)

@@ -1,4 +1,4 @@
-"""Sentence embeddings by all-MiniLM-L6-v2, the frozen text side of the contrastive heads; no LLM of the pool."""
+"""Sentence embeddings by all-MiniLM-L6-v2, the frozen text side of the contrastive heads. It is no LLM of the pool."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Two small towers from scratch by SigLIP's loss (Zhai et al., 2023), kept as a model of open_clip."""
+"""Two small towers trained from random weights by SigLIP's loss (Zhai et al., 2023), kept as an open_clip model."""
 
 import copy
 import json
@@ -22,10 +22,10 @@ SPECIAL = ("<pad>", "<unk>", "</s>")
 
 
 class SiglipTowers(Objective):
-    """An open_clip model of both towers; the caption's tokens are byte pairs learnt from the training captions.
+    """An open_clip model of both towers. Its tokeniser is learnt from the training captions by byte-pair encoding.
 
-    model: open_clip's model config (`embed_dim`, `vision_cfg`, `text_cfg`); the vocabulary's size is put into it.
-    vocabulary: the most tokens there may be. colour, smallest: of the augmentation.
+    model: open_clip's model config (`embed_dim`, `vision_cfg`, `text_cfg`), to which the vocabulary's size is added.
+    vocabulary: the largest number of tokens. colour, smallest: see `augmentation.augmented`.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class SiglipTowers(Objective):
         self.smallest, self.colour = smallest, colour
         self.tokenizer = tokenizer_of(data.captions, vocabulary)
         self.model_config = complete(model, data.inputs.shape[-1], len(self.tokenizer), self.batch_size)
-        # open_clip fills in its argument, so it gets a copy; `custom_text` is its factory's, not the model's.
+        # open_clip changes its argument, so it gets a copy. `custom_text` is for its factory, not for the model.
         built = {key: value for key, value in copy.deepcopy(self.model_config).items() if key != "custom_text"}
         self.towers: Any = CustomTextCLIP(**built)
         self.contrast: Any = SigLipLoss()
         self.words = self._tokens(data.captions)
 
     def loss(self, rows: list[int]) -> Tensor:
-        """Every image against every caption of the batch, each pair by itself right or wrong."""
+        """SigLIP's loss: each pair of an image and a caption in the batch is classified as right or wrong."""
         view = augmented(self.data.inputs[rows].to(self.device), smallest=self.smallest, colour=self.colour)
         images, texts, scale, bias = self.towers(view, self.words[rows].to(self.device))
         loss: Tensor = self.contrast(images, texts, scale, bias)
@@ -60,7 +60,7 @@ class SiglipTowers(Objective):
 
     @torch.inference_mode()
     def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
-        """Zero-shot accuracy on the held-out categories, and retrieval."""
+        """Zero-shot accuracy on the held-out categories, and retrieval of captions."""
         self.towers.eval()
         known, asked = held_out.labelled(), sorted({c for c in held_out.categories if c is not None})
         labels = [asked.index(str(category)) for category in known.categories]
@@ -71,7 +71,7 @@ class SiglipTowers(Objective):
         }
 
     def write(self, folder: Path) -> None:
-        """A folder that `open_clip.create_model('local-dir:...')` and `get_tokenizer` read."""
+        """Write a folder that `open_clip.create_model('local-dir:...')` and `get_tokenizer` read."""
         size = self.data.inputs.shape[-1]
         preprocess = {
             "size": size,
@@ -103,9 +103,9 @@ class SiglipTowers(Objective):
 
 
 def complete(model: Mapping[str, Any], image_size: int, vocabulary: int, batch_size: int) -> dict[str, Any]:
-    """The model config with what SigLIP is: its loss's starting point, and a text tower without a causal mask.
+    """The model config with SigLIP's own parts: the initial values of its loss, and a text tower without causal mask.
 
-    The bias starts at the log odds of a right pair among all of a batch; SigLIP's -10 is that of 32,000.
+    The bias starts at the log odds of a right pair in a batch. SigLIP's own -10 is the value for batches of 32,000.
     """
     return {
         **model,
@@ -116,7 +116,7 @@ def complete(model: Mapping[str, Any], image_size: int, vocabulary: int, batch_s
         "text_cfg": {
             **model["text_cfg"],
             "vocab_size": vocabulary,
-            "hf_tokenizer_name": "tokenizer.json",  # that of the folder; it makes open_clip look for one there
+            "hf_tokenizer_name": "tokenizer.json",  # makes open_clip look for the tokeniser in the folder
             "no_causal_mask": True,
             "pool_type": "last",
             "proj_bias": True,
@@ -125,7 +125,7 @@ def complete(model: Mapping[str, Any], image_size: int, vocabulary: int, batch_s
 
 
 def tokenizer_of(captions: Sequence[str], vocabulary: int) -> Any:
-    """A tokeniser of byte pairs learnt from the captions, in lower case; CLIP's own would cost 49,408 rows."""
+    """A lower-case byte-pair tokeniser learnt from the captions; CLIP's own would need 49,408 rows of embeddings."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

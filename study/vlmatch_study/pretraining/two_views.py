@@ -1,4 +1,4 @@
-"""Self-supervised: two augmented views of an image agree, by SimCLR's contrast or by VICReg's statistics."""
+"""Self-supervised training: two augmented views of an image shall agree, by SimCLR's or by VICReg's loss."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from vlmatch_study.pretraining.data import PretrainingData
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.2) -> Tensor:
-    """SimCLR's loss (Chen et al., 2020, equation 1): each view must find its other one among all 2n - 1.
+    """SimCLR's loss (Chen et al., 2020, equation 1): each view must find its partner among the 2n - 1 others.
 
     first, second: (n, d) projections of two views of the same n images.
     """
@@ -25,9 +25,10 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.2) -> Tensor:
 
 
 def vicreg(first: Tensor, second: Tensor) -> Tensor:
-    """VICReg's loss (Bardes et al., 2022, equation 6, with its weights 25, 25, 1), of (n, d) projections.
+    """VICReg's loss (Bardes et al., 2022, equation 6, with its weights 25, 25, 1).
 
-    Invariance of the two views, variance of each dimension of at least 1, no covariance between dimensions.
+    It rewards equal views, a variance of at least 1 in each dimension, and no covariance between dimensions.
+    first, second: (n, d) projections of two views of the same n images.
     """
 
     def spread(views: Tensor) -> Tensor:
@@ -43,9 +44,9 @@ LOSSES = {"nt_xent": nt_xent, "vicreg": vicreg}
 
 
 class TwoViews(ConvnetObjective):
-    """A convolutional network under a projector that is thrown away.
+    """A convolutional network with a projector that is not kept.
 
-    agreement: 'nt_xent' or 'vicreg'. projection: width of the projector's two layers.
+    agreement: 'nt_xent' (SimCLR) or 'vicreg'. projection: width of the projector's two layers.
     """
 
     def __init__(self, data: PretrainingData, *, agreement: str, projection: int, **convnet: Any) -> None:
@@ -63,7 +64,7 @@ class TwoViews(ConvnetObjective):
         )
 
     def loss(self, rows: list[int]) -> Tensor:
-        """How little two views of the batch agree."""
+        """The loss of two views of each image in the batch."""
         images = self.data.inputs[rows].to(self.device)
         views = [augmented(images, smallest=self.smallest, colour=self.colour) for _ in range(2)]
         first, second = self.projector(self.feature(torch.cat(views))).chunk(2)

@@ -1,4 +1,4 @@
-"""One split of all data: encoder training, VLM data, benchmarks and probe share no concept and no similar picture."""
+"""Building the split: every picture goes into one share, and look-alikes and equal concepts go together."""
 
 import logging
 from collections import Counter
@@ -20,12 +20,14 @@ from vlmatch_study.split.sources import Candidate, Source
 
 log = logging.getLogger(__name__)
 
-SERIES = frozenset({"clipart", "collection", "iconset", "theme"})  # words of a series' name, which says nothing
+SERIES = frozenset(
+    {"clipart", "collection", "iconset", "theme"}
+)  # words in the name of a series, which says nothing about a picture
 
 
 @dataclass(frozen=True)
 class _Hashed:
-    """A candidate on its way into a component; `kind` is `PROBE` for a stamp."""
+    """A candidate with its perceptual hash; `kind` is `PROBE` for a stamp."""
 
     candidate: Candidate
     source: str
@@ -34,7 +36,7 @@ class _Hashed:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What names its concept; the first is the item's."""
+        """The names of its concept; the item gets the first."""
         named = concept(self.candidate.caption)
         point = self.candidate.code_point
         return (named,) if point is None else (f"U+{point}", named)
@@ -53,17 +55,22 @@ def split(
 ) -> Split:
     """Divide the sources into shares, so that nothing in one share is in another.
 
-    Candidates of one concept (`sources.concept`, or an emoji's code point), or whose perceptual hashes lie within
-    `distance` bits, must stay together, and so must what either joins in turn. Each such component goes where the
-    hash of its key and `seed` falls in the table of its kind (`shares`: kind, then share and its part), so that an
-    added item moves others only where it joins components, or brings a new concept or kind into one. A component with a
-    stamp in it is the probe's: of it only the stamps are kept. One in which kinds meet is of the kind that
-    `shares` has first, and what is of another kind is dropped unless that kind has the share too.
+    Two candidates must stay together if they have one concept (`concepts.concept`, or an emoji's code point), if their
+    perceptual hashes differ in at most `distance` bits, or if both must stay with a third one. So the candidates form
+    components, and each component goes into one share:
 
-    Of one concept's pictures in a source, the first `per_concept` are kept, and none that looks like one before it.
+    - A component with a stamp goes to the probe. Only its stamps are kept.
+    - Another goes where the hash of its key and of `seed` falls in the table of its kind. `shares` maps each kind to
+      its shares and their parts. In a component of several kinds the kind that `shares` has first decides, and items of
+      another kind are dropped unless that kind has the share too.
 
-    Raises NotHereError where a source has not been fetched, VlmatchError where it differs from its .dvc file or
-    the parts of a kind don't add up to 1.
+    So an added item moves others only if it joins components, or brings a new concept or kind into one.
+
+    Of the pictures of one concept in a source, the first `per_concept` are kept, without those whose hash repeats.
+    Captions of more than `max_words` words are dropped.
+
+    Raises NotHereError where a source has not been fetched, VlmatchError where a source differs from its .dvc file, or
+    the parts of a kind do not add up to 1.
     """
     _check(shares)
     dropped: dict[str, Counter[str]] = {}
@@ -87,7 +94,7 @@ def _stamps(stamps: ProbeSet) -> list[_Hashed]:
 def _kept(
     source: Source, offered: Sequence[Candidate], known: frozenset[str], max_words: int, reasons: Counter[str]
 ) -> list[_Hashed]:
-    """The candidates of a source that can be used; the reasons against the others are counted."""
+    """The usable candidates of a source; for the others, the reasons are counted."""
     folder = Path(source.path)
     recorded = folder.with_name(f"{folder.name}.dvc")
     if recorded.is_file():
@@ -102,7 +109,7 @@ def _kept(
 
 
 def _hashed(candidates: Sequence[Candidate], source: str, kind: str, reasons: Counter[str]) -> list[_Hashed]:
-    """The candidates with their perceptual hashes, which the cache holds after the first time."""
+    """The candidates with their perceptual hashes, which are cached."""
     reader = Reader(f"split-{source}", decode=True, max_pixels=MAX_PIXELS)
     entries = (ProbeEntry(candidate.id, candidate.image, candidate.caption) for candidate in candidates)
     found = []
@@ -117,10 +124,10 @@ def _hashed(candidates: Sequence[Candidate], source: str, kind: str, reasons: Co
 
 
 def _against(candidate: Candidate, known: frozenset[str], max_words: int) -> str:
-    """Why the candidate's caption can't be used, or ''.
+    """Why the candidate's caption cannot be used, or ''.
 
-    Words are known from the stamps' captions and the emoji's names and tags, which are English. Titles are in several
-    languages, file names hold authors and abbreviations.
+    `known` holds the words of the stamps' captions and of the emoji's names and tags, which are English. Titles may be
+    in other languages, and file names may hold authors and abbreviations.
     """
     words = words_of([candidate.caption])
     telling = {word for word in words if len(word) > 2}
@@ -164,7 +171,7 @@ def _assigned(
 
 
 def _share(members: Sequence[_Hashed], shares: Mapping[str, Mapping[str, float]], seed: int) -> str:
-    """Where a component goes."""
+    """The share that a component goes into."""
     kinds = {item.kind for item in members}
     if PROBE in kinds:
         return PROBE
@@ -173,7 +180,7 @@ def _share(members: Sequence[_Hashed], shares: Mapping[str, Mapping[str, float]]
     for share, part in table.items():
         if (at := at - part) < 0:
             return share
-    return list(table)[-1]  # parts may add up to a little less than 1
+    return list(table)[-1]  # rounding: the parts may add up to a little less than 1
 
 
 def _item(hashed: _Hashed, share: str) -> Item:
@@ -198,6 +205,6 @@ def _check(shares: Mapping[str, Mapping[str, float]]) -> None:
     for kind, table in shares.items():
         if PROBE in table or any(part <= 0 for part in table.values()) or abs(sum(table.values()) - 1) > 1e-9:
             raise VlmatchError(
-                f"split.shares.{kind}={dict(table)}: wanted positive parts that add up to 1, none of them '{PROBE}', "
-                "which is the stamps'"
+                f"split.shares.{kind}={dict(table)}: wanted positive parts that add up to 1, and no share '{PROBE}', "
+                "which is for the stamps alone"
             )

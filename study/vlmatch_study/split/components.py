@@ -1,4 +1,4 @@
-"""What must stay together in a split: the connected components of shared concepts and similar pictures."""
+"""Groups that must stay together in a split: connected components of equal concepts and similar pictures."""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -9,7 +9,10 @@ from vlmatch.probes.perceptual import clusters
 
 
 def components(keys: Sequence[Collection[str]], hashes: Sequence[int], distance: int) -> list[int]:
-    """The component of each item: items that share a key, or a cluster of hashes within `distance` bits, are joined."""
+    """The component of each item: items are joined if they share a key, or if their hashes fall into one cluster.
+
+    distance: bits that two hashes of a cluster may differ in.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -28,9 +31,9 @@ def components(keys: Sequence[Collection[str]], hashes: Sequence[int], distance:
 
 
 def position(keys: Collection[str], seed: int) -> float:
-    """A number in [0, 1) that depends on the seed and on one of the component's keys: the one whose hash is least.
+    """A number in [0, 1) that depends on the seed and on one of the component's keys: the one with the least hash.
 
-    So a further key changes it only where its own hash is less.
+    So a further key changes the number only if its own hash is less.
     """
     key = min(keys, key=lambda name: _digest(f"{seed} key {name}"))
     return int.from_bytes(_digest(f"{seed} position {key}")[:6]) / 2**48

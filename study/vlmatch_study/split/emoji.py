@@ -1,4 +1,4 @@
-"""Two sets of emoji as npm packages: Google's as PNG, OpenMoji's as SVG; both know their code points."""
+"""Two sets of emoji from npm packages, with their code points: Google's as PNG, OpenMoji's as SVG."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from vlmatch.packages.npm import npm_tarball, unpack_tarball
 from vlmatch.probes.concepts import phrase
 from vlmatch_study.split.sources import Candidate
 
-_GLYPH_WORDS = ("black", "white", "heavy")  # in Unicode's names often filled, outlined and bold, not a colour
+_GLYPH_WORDS = ("black", "white", "heavy")  # in Unicode's names these often mean filled, outlined and bold
 _SKIN = {"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"}
 
 _GROUPS = {
@@ -144,14 +144,14 @@ def code_point(unified: str) -> str:
 
 
 def _google_caption(name: str, short_name: str) -> str:
-    """The name, or the short name where that does not confirm what may be no colour: 'HEAVY BLACK HEART' is a heart."""
+    """The name, or the short name if only the name has a word of `_GLYPH_WORDS`: 'HEAVY BLACK HEART' is a heart."""
     caption, short = phrase(name), phrase(short_name.replace("-", " "))
     doubtful = any(word in caption.split() and word not in short.split() for word in _GLYPH_WORDS)
     return short if doubtful else caption
 
 
 def _part(group: str) -> bool:
-    """Whether the group is that of skin tones and hair styles, which are no emoji of their own."""
+    """Whether the group holds skin tones and hair styles, which are parts of other emoji."""
     return group.casefold() == "component"
 
 
@@ -180,7 +180,7 @@ def _keep(files: list[Path], folder: Path) -> None:
 def _here(path: str, name: str) -> Path:
     file = Path(path) / name
     if not file.is_file():
-        raise NotHereError(f"emoji '{path}' are not there; get them with task=fetch task.what=split")
+        raise NotHereError(f"emoji '{path}' are not there; get them by task=fetch task.what=split")
     return file
 
 

@@ -1,4 +1,4 @@
-"""The Open Clip Art Library as two Debian packages: PNG from one, titles and keywords from the SVG of the other."""
+"""The Open Clip Art Library from two Debian packages: PNG from one, titles and keywords from the other's SVG."""
 
 import json
 import re
@@ -16,10 +16,10 @@ from vlmatch.probes.concepts import phrase
 from vlmatch.probes.fetch import debian_package
 from vlmatch_study.split.sources import Candidate
 
-# Not fetched: 1,400 stars and other plain shapes, buttons, letters of lamps, patterns.
+# Folders that are not kept: 1,400 stars and other plain shapes, buttons, letters made of lamps, patterns.
 PLAIN = ("shapes/", "buttons/", "computer/buttons/", "special/", "signs_and_symbols/led/")
-MAX_PIXELS = 2_000_000  # nor are the 25 pictures with more: of up to 623 million pixels, slow for all who decode them
-COLLECTION = 3  # a title that so many differently named files share is their collection's
+MAX_PIXELS = 2_000_000  # 25 pictures with more (up to 623 million) are not kept, since they take long to decode
+COLLECTION = 3  # a title that this many differently named files share is the title of a collection
 
 _PNG = re.compile(r"usr/share/openclipart/png/(.+\.png)")
 _SVG = re.compile(r"usr/share/openclipart/svg/(.+\.svg)")
@@ -59,7 +59,7 @@ _CATEGORIES = {
 class OpenClipart(Buildable):
     """The clip-art below `path`: PNG files, and one line of metadata.jsonl for each.
 
-    A file whose SVG is no XML that can be trusted has `"title": null` there.
+    The line has `"title": null` where the SVG is broken XML, or defines entities of its own.
     """
 
     path: str
@@ -69,7 +69,7 @@ class OpenClipart(Buildable):
     kind: str = "clipart"
 
     def fill(self, folder: Path, staging: Path) -> None:
-        """Write the PNG files and metadata.jsonl into `folder`; VlmatchError or NotHereError as `debian_package`."""
+        """Write the PNG files and metadata.jsonl into `folder`; raises what `debian_package` raises."""
         pictures = read_members(debian_package(self.png, staging, "split.sources.openclipart.png.deb"), _PNG)
         drawings = read_members(debian_package(self.svg, staging, "split.sources.openclipart.svg.deb"), _SVG)
         copyright_file = pictures.pop("copyright")
@@ -79,7 +79,7 @@ class OpenClipart(Buildable):
         write_files({**kept, _METADATA: lines.encode(), "copyright": copyright_file}, folder)
 
     def candidates(self) -> list[Candidate]:
-        """Each PNG with its title, or with its file's name where the title is a whole collection's."""
+        """Each PNG with its title, or with its file's name where the title is that of a collection."""
         rows = self._rows()
         names = defaultdict(set)
         for row in rows:
@@ -95,7 +95,7 @@ class OpenClipart(Buildable):
     def _rows(self) -> list[dict[str, Any]]:
         file = Path(self.path) / _METADATA
         if not file.is_file():
-            raise NotHereError(f"clip-art '{self.path}' is not there; get it with task=fetch task.what=split")
+            raise NotHereError(f"clip-art '{self.path}' is not there; get it by task=fetch task.what=split")
         try:
             rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
             return sorted(rows, key=lambda row: row["image"])
@@ -104,13 +104,13 @@ class OpenClipart(Buildable):
 
 
 def _wanted(name: str, png: bytes) -> bool:
-    """Whether a picture is kept; width and height stand in a PNG's header."""
+    """Whether a picture is kept. Bytes 16 to 24 of a PNG hold its width and height."""
     pixels = int.from_bytes(png[16:20]) * int.from_bytes(png[20:24])
     return not name.startswith(PLAIN) and pixels <= MAX_PIXELS
 
 
 def _described(name: str, drawings: Mapping[str, bytes]) -> dict[str, Any]:
-    """The metadata of one picture, out of the drawing of the same name."""
+    """The metadata of one picture, from the drawing of the same name."""
     title, description, keywords = None, "", []
     for work in _works(drawings.get(name.removesuffix(".png") + ".svg", b"")):
         title = title or _text(work.find(f"{_DC}title"))
@@ -120,7 +120,7 @@ def _described(name: str, drawings: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _works(drawing: bytes) -> Iterator[Any]:
-    """The elements that describe the work; none where the XML is broken or has entities of its own."""
+    """The elements that describe the work; none where the XML is broken or defines entities."""
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
 
@@ -139,6 +139,6 @@ def _stem(name: str) -> str:
 
 
 def _category(name: str) -> str | None:
-    """The common category of the folder, the most specific that is known."""
+    """The category of the innermost folder that has one."""
     folders = [parent.as_posix() for parent in PurePosixPath(name).parents]
     return next((_CATEGORIES[folder] for folder in folders if folder in _CATEGORIES), None)

@@ -1,4 +1,4 @@
-"""What every source of the split gives: candidates with a caption, and captions brought into one form."""
+"""The interface of the split's sources, and the candidates that they offer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Protocol
 class Candidate:
     """An image that the split may use.
 
-    `caption` is a bare lower-case phrase. A caption that comes from a file's name is only a `guess`. `code_point`
-    is an emoji's, in hexadecimal, without skin tone and variation selectors.
+    caption: a bare lower-case phrase. guess: whether it comes from a file's name instead of a title.
+    code_point: an emoji's, in hexadecimal, without skin tone and variation selectors. keywords: words of its metadata.
     """
 
     id: str
@@ -23,7 +23,7 @@ class Candidate:
 
 
 class Source(Protocol):
-    """A set of images with captions that comes inside one or two packages."""
+    """A set of captioned images that comes in one or two packages."""
 
     @property
     def name(self) -> str:
@@ -31,7 +31,7 @@ class Source(Protocol):
 
     @property
     def kind(self) -> str:
-        """Clip-art or emoji: which shares the source is divided into."""
+        """'clipart' or 'emoji': it decides which shares the source is divided into."""
 
     @property
     def path(self) -> str:
@@ -41,4 +41,4 @@ class Source(Protocol):
         """Write the source into the empty `folder`, the same bytes each time; downloads go below `staging`."""
 
     def candidates(self) -> list[Candidate]:
-        """The images that may be used, sorted by id; NotHereError where the source has not been fetched."""
+        """The images that may be used, sorted by id. Raises NotHereError where the source has not been fetched."""

@@ -253,28 +253,28 @@ def test_a_feature_that_hardly_varies_is_not_blown_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "user_message"),
+    ("make", "told"),
     [
-        (head("hinge"), r"contrast='hinge' is unknown; choose one of softmax, sigmoid"),
-        (two_views("byol"), r"agreement='byol' is unknown; choose one of nt_xent, vicreg"),
+        (head("hinge"), r"contrast='hinge'.*softmax, sigmoid"),
+        (two_views("byol"), r"agreement='byol'.*nt_xent, vicreg"),
         (
             lambda data: Autoencoder(data, decoder=[8], **CONVNET, **TRAINING),
-            r"decoder=\[8\]: 1 layers make 2 pixels of a map of 1; wanted 32",
+            r"decoder=\[8\].*map of 1 pixels into 2; wanted 32",
         ),
         (
             lambda data: Categories(data, **{**CONVNET, "architecture": "resnet19"}, **TRAINING),
-            r"architecture='resnet19' is unknown to timm",
+            r"architecture='resnet19'",
         ),
         (
             lambda data: Categories(data, **{**CONVNET, "options": {"wings": 2}}, **TRAINING),
-            r"resnet18 does not take options=\{'wings': 2\}",
+            r"resnet18.*options=\{'wings': 2\}",
         ),
     ],
 )
 def test_a_wrong_setting_is_named(
-    make: Callable[[PretrainingData], Objective], user_message: str, data: PretrainingData
+    make: Callable[[PretrainingData], Objective], told: str, data: PretrainingData
 ) -> None:
-    with pytest.raises(VlmatchError, match=user_message):
+    with pytest.raises(VlmatchError, match=told):
         make(data)
 
 

@@ -129,7 +129,7 @@ def test_code_points_have_no_skin_tone_and_no_variation_selector(unified: str, e
 
 @pytest.mark.parametrize("source", [GoogleEmoji, OpenMoji])
 def test_what_is_not_fetched_names_the_command(tmp_path: Path, source: type[GoogleEmoji | OpenMoji]) -> None:
-    with pytest.raises(NotHereError, match=r"are not there; get them with task=fetch task\.what=split"):
+    with pytest.raises(NotHereError, match=r"task=fetch task\.what=split"):
         source(str(tmp_path), PACKAGE).candidates()
 
 

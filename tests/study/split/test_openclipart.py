@@ -131,7 +131,7 @@ def test_the_category_is_that_of_the_innermost_known_folder(clipart: OpenClipart
 
 
 def test_what_is_not_fetched_names_the_command(clipart: OpenClipart) -> None:
-    with pytest.raises(NotHereError, match=r"is not there; get it with task=fetch task\.what=split"):
+    with pytest.raises(NotHereError, match=r"task=fetch task\.what=split"):
         clipart.candidates()
 
 
