@@ -1,4 +1,4 @@
-"""Result files that lmms-eval 0.7.3 wrote (over twelve drawn pictures; the model's name is made up), read as truth."""
+"""Result files that lmms-eval 0.7.3 wrote (over twelve drawn pictures, by a model with an invented name), imported."""
 
 import json
 import math
@@ -85,7 +85,7 @@ def test_the_command_imports_a_folder_into_results_and_mlflow(cli, changed: Chan
     command = ["task=import", f"task.file={folder}", f"++results={tmp_path}/results", *told]
     code, out, err = cli(*command)
     assert (code, err) == (0, "")
-    assert "b_results.json: task 'chartqa' is none of the public benchmarks; left out" in out
+    assert "b_results.json: task 'chartqa' is not one of the public benchmarks" in out
     assert "gqa 50.0, pope 50.0, seedbench 0.0" in out
     result = read_file(tmp_path / "results" / "llava15" / "vicuna-7b-lcs558k" / "clip_l336-0.json")
     assert result.source == "imported: a_results.json, b_results.json"
@@ -98,11 +98,11 @@ def test_the_command_imports_a_folder_into_results_and_mlflow(cli, changed: Chan
     own.write_text(own.read_text().replace("imported: a_results.json, b_results.json", "trained here"))
     code, _, err = cli(*command)
     assert code == 2
-    assert "holds the result of a training here; import under another name: task.recipe=..." in err
+    assert "holds the result of a training; import with another name" in err
     code, _, err = cli("task=import")
     assert (code, err) == (
         2,
-        "vlmatch: task=import wants result files of lmms-eval; give task.file=FILE, [FILE,FILE] or FOLDER\n",
+        "vlmatch: task.file=null, wanted result files of lmms-eval; give task.file=FILE, [FILE,FILE] or FOLDER\n",
     )
 
 
@@ -126,18 +126,18 @@ def test_a_file_of_task_public_says_which_vlm_it_is_of(changed: Changed) -> None
 
 
 def test_who_it_is_of_must_be_said() -> None:
-    with pytest.raises(VlmatchError, match=r"doesn't say which llm it is of; give task.llm=NAME task.recipe=NAME"):
+    with pytest.raises(VlmatchError, match=r"doesn't name the llm of its VLM; give task.llm=NAME task.recipe=NAME"):
         result_of([read_result_file(WHOLE)], {**NOTHING, "encoder": "clip_l336", "data": "lcs558k"})
 
 
 def test_limits_models_and_benchmarks_do_not_mix(changed: Changed) -> None:
     whole = read_result_file(WHOLE)
-    with pytest.raises(VlmatchError, match=r"has limit None and '.*' 8; they can't be one result"):
+    with pytest.raises(VlmatchError, match=r"has limit None and '.*' 8; one result needs equal ones"):
         result_of([whole, read_result_file(LIMITED)], {**NOTHING, **TOLD})
     other = read_result_file(changed(lambda plain: plain["config"].update(model_args="pretrained=b")))
-    with pytest.raises(VlmatchError, match=r"has model pretrained=someone/.* and '.*' pretrained=b; they can't"):
+    with pytest.raises(VlmatchError, match=r"has model pretrained=someone/.* and '.*' pretrained=b; one result"):
         result_of([whole, other], {**NOTHING, **TOLD})
-    with pytest.raises(VlmatchError, match=r"has gqa, and so has another of task.file; give one of them"):
+    with pytest.raises(VlmatchError, match=r"both hold gqa; give one of them"):
         result_of([whole, read_result_file(changed())], {**NOTHING, **TOLD})
 
 

@@ -1,4 +1,4 @@
-"""A saved VLM, asked a local task of lmms-eval by the command line, and what came out imported as truth."""
+"""A saved VLM, asked a local task of lmms-eval by the command line, and its answers imported as a result."""
 
 import json
 from pathlib import Path
@@ -41,11 +41,11 @@ def test_a_vlm_of_cached_features_is_given_its_encoder_and_asked(cli, trained: P
     code, out, _ = cli("task=public", "task.tasks=[gqa,drawn_choice]", "task.limit=6", *arguments)
     assert code == 0
     path = tmp_path / "public" / "tiny" / "llama-made" / "pixels2-0_results.json"
-    assert f"{path}: gqa, drawn_choice; task=import task.file={path} makes it a truth" in out
+    assert f"{path}: gqa, drawn_choice; task=import task.file={path} adds them to the results" in out
     assert json.loads(path.read_text())["config"]["limit"] == 6
     code, out, _ = cli("task=import", f"task.file={path}", f"++results={tmp_path}/results")
     assert code == 0
-    assert "task 'drawn_choice' is none of the public benchmarks; left out" in out
+    assert "task 'drawn_choice' is not one of the public benchmarks" in out
     result = read_file(tmp_path / "results" / "tiny" / "llama-made" / "pixels2-0.json")
     assert (result.benchmarks["gqa"].n, result.control, result.visual.tokens) == (6, True, 2)
     assert result.visual.rule == Pixels("pixels2", 2).rule

@@ -1,4 +1,4 @@
-"""Collect: put the result of every finished training into `results/`, which git keeps, and show what is new."""
+"""Collect: copy the result of every finished training to the folder of results, and show what is new."""
 
 import shutil
 from pathlib import Path
@@ -19,12 +19,12 @@ NEW, KEPT, REPLACED, REFUSED, OTHER = "new", "as before", "replaced", "not taken
 
 @task
 def collect(config: DictConfig) -> None:
-    """Copy result.json and likelihoods of every run below `task.runs` to `results`.
+    """Copy the result and the likelihoods of every run below `task.runs` to the folder `results`.
 
-    Raises VlmatchError, having written nothing, where no run is finished, where one lacks its likelihoods, and where
-    two are the same one with other results; having written the others, where one was measured by another suite than
-    `benchmark`, and where a result differs from the one that `results` holds, unless that is of an older version of
-    recipe or suite, or `task.replace` is true.
+    Raises VlmatchError, before anything is written, if no run is finished, if a run has no likelihoods, and if two
+    folders hold different results of the same run. Raises it after the other results were written if a run was measured
+    by another suite than `benchmark`, and if its result differs from the one in `results`; the latter is replaced
+    without an error if it is of an older version of recipe or suite, or with `task.replace=true`.
     """
     runs, folder = Path(config.task.runs), Path(config.results)
     found = _finished(runs)
@@ -55,7 +55,7 @@ def collect(config: DictConfig) -> None:
 
 
 def _finished(runs: Path) -> dict[Path, tuple[Path, Result]]:
-    """Every finished run's file and result by its place below `results/`, in the order of places."""
+    """The file and result of every finished run by its path below `results`, in the order of paths."""
     found: dict[Path, tuple[Path, Result]] = {}
     for path in sorted(runs.rglob(RESULT)):
         result = read_file(path)
@@ -83,7 +83,7 @@ def _show(found: dict[Path, Result], statuses: dict[Path, str], folder: Path) ->
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for head in ("recipe", "llm", "data", "encoder"):
         table.add_column(head, no_wrap=True)
-    for head in ("seed", "truth", "std. error"):
+    for head in ("seed", "mean", "std. error"):
         table.add_column(head, justify="right")
     table.add_column("")
     for run, result in found.items():

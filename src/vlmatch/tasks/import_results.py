@@ -1,4 +1,4 @@
-"""Import: result files of lmms-eval become one truth among those of `results/`, and a run in MLflow."""
+"""Import: result files of lmms-eval become one result in the folder of results, and a run in MLflow."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ ASSUMED = {"seed": 0, "version": 1, "control": False, "fingerprint": "unknown", 
 
 @task
 def import_results(config: DictConfig) -> None:
-    """Read the files of `task.file`, write their result to `results` and log it; what was left out is printed."""
+    """Read the files of `task.file`, write their result to `results` and log it; print the tasks that are left out."""
     task = plain(config.task)
     files = [read_result_file(path) for path in _paths(task["file"])]
     result = result_of(files, {key: task[key] for key in (*NEEDED, "seed", "version", "control")})
@@ -44,7 +44,7 @@ def import_results(config: DictConfig) -> None:
         _require_free(each / result.run)
     for file in files:
         for name in file.skipped:
-            print(f"{file.path.name}: task '{name}' is none of the public benchmarks; left out")
+            print(f"{file.path.name}: task '{name}' is not one of the public benchmarks and is left out")
     tracker = Tracker.of(config)
     path = write(folder, result)
     recipe = f"{result.recipe.name} v{result.recipe.version}"
@@ -58,10 +58,10 @@ def import_results(config: DictConfig) -> None:
 
 
 def result_of(files: Sequence[ResultFile], told: Mapping[str, Any]) -> Result:
-    """One result of files about one VLM; `told`: what the command line says of it, None where it says nothing.
+    """One result from files about one VLM. told: what the command line says about the VLM; None where it says nothing.
 
-    Raises VlmatchError where the files differ in the model, the limit or lmms-eval's version, have a benchmark twice,
-    or neither they nor `told` name what was trained.
+    Raises VlmatchError if the files differ in the model, the limit or lmms-eval's version, if two of them hold the same
+    benchmark, and if neither they nor `told` name what was trained.
     """
     for field in ("limit", "version", "model"):
         _require_same(files, field)
@@ -69,7 +69,7 @@ def result_of(files: Sequence[ResultFile], told: Mapping[str, Any]) -> Result:
     benchmarks: dict[str, Benchmark] = {}
     for file in files:
         if twice := sorted(set(benchmarks) & set(file.benchmarks)):
-            raise VlmatchError(f"'{file.path}' has {twice[0]}, and so has another of task.file; give one of them")
+            raise VlmatchError(f"'{file.path}' and another file of task.file both hold {twice[0]}; give one of them")
         benchmarks |= file.benchmarks
     group = group_of(benchmarks)
     return Result(
@@ -100,7 +100,7 @@ def result_of(files: Sequence[ResultFile], told: Mapping[str, Any]) -> Result:
 
 
 def group_of(benchmarks: Mapping[str, Benchmark]) -> Group:
-    """All of them as one group, so that each counts alike, as in the papers' means."""
+    """All benchmarks as one group, in which each has the same weight, as in the papers' means."""
     names = tuple(sorted(benchmarks))
     scale = {name: 1 - (benchmarks[name].chance or 0.0) for name in names}
     gains = [above_chance(benchmarks[name].score, benchmarks[name].chance) for name in names]
@@ -111,7 +111,9 @@ def group_of(benchmarks: Mapping[str, Benchmark]) -> Group:
 def _paths(given: Any) -> list[Path]:
     """The files of `task.file`: one, a list, or all *results.json of a folder."""
     if not given:
-        raise VlmatchError("task=import wants result files of lmms-eval; give task.file=FILE, [FILE,FILE] or FOLDER")
+        raise VlmatchError(
+            "task.file=null, wanted result files of lmms-eval; give task.file=FILE, [FILE,FILE] or FOLDER"
+        )
     found = []
     for path in map(Path, given if isinstance(given, list) else [given]):
         inside = sorted(path.rglob("*results.json")) if path.is_dir() else [path]
@@ -122,7 +124,7 @@ def _paths(given: Any) -> list[Path]:
 
 
 def _named(file: ResultFile, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Which VLM it is: what the file says (those of task=public do), what was told, else what is assumed."""
+    """The VLM's settings: as the file says (those of task=public do), as told, else as assumed."""
     said = dict(file.model) if isinstance(file.model, Mapping) else {}
     given = {key: value for key, value in told.items() if value is not None}
     for key in given.keys() & said.keys():
@@ -131,7 +133,7 @@ def _named(file: ResultFile, told: Mapping[str, Any]) -> dict[str, Any]:
     named = {**ASSUMED, **said, **given}
     if missing := [key for key in NEEDED if key not in named]:
         wanted = " ".join(f"task.{key}=NAME" for key in missing)
-        raise VlmatchError(f"'{file.path}' doesn't say which {missing[0]} it is of; give {wanted}")
+        raise VlmatchError(f"'{file.path}' doesn't name the {missing[0]} of its VLM; give {wanted}")
     return named
 
 
@@ -141,10 +143,10 @@ def _require_same(files: Sequence[ResultFile], field: str) -> None:
         if getattr(file, field) != first:
             raise VlmatchError(
                 f"task.file: '{files[0].path}' has {field} {first} and '{file.path}' {getattr(file, field)}; "
-                "they can't be one result: import them apart, under another task.recipe"
+                "one result needs equal ones: import the others separately, with another task.recipe"
             )
 
 
 def _require_free(path: Path) -> None:
     if path.is_file() and not read_file(path).source.startswith(IMPORTED):
-        raise VlmatchError(f"'{path}' holds the result of a training here; import under another name: task.recipe=...")
+        raise VlmatchError(f"'{path}' holds the result of a training; import with another name: task.recipe=...")

@@ -45,7 +45,7 @@ def public(config: DictConfig) -> None:
         own_tasks=None if task["own_tasks"] is None else Path(task["own_tasks"]),
     )
     write_results(found, to)
-    print(f"{to}: {', '.join(tasks)}; task=import task.file={to} makes it a truth")
+    print(f"{to}: {', '.join(tasks)}; task=import task.file={to} adds them to the results")
 
 
 def trained_with(recipe: Mapping[str, Any], template: str | None) -> tuple[str, list[int] | None]:
