@@ -7,8 +7,8 @@ versions. `key=value` changes the configuration.
 
 import re
 import sys
-from pathlib import Path
 
+from vlmatch import paths
 from vlmatch.configs import composed
 from vlmatch.results import read
 
@@ -21,7 +21,7 @@ def main() -> None:
     recipe, suite = [(part.name, part.version) for part in (config.recipe, config.benchmark)]
     done = {
         (str(result.seed), result.data, result.llm, result.encoder)
-        for result in read(Path(config.results))
+        for result in read(paths.results(config.results))
         if (result.recipe.name, result.recipe.version) == recipe and result.suite.is_of(*suite)
     }
     for name in map(str.strip, sys.stdin):

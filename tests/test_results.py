@@ -48,7 +48,7 @@ def test_measured_figures_are_rounded_and_the_config_is_not() -> None:
 
 def test_a_checkout_reads_and_writes_one_folder() -> None:
     assert paths.results() == paths.root() / "study" / "results"
-    assert paths.result_folders(paths.results()) == [paths.results()]
+    assert paths.result_folders() == paths.result_folders(paths.results()) == [paths.results()]
 
 
 def test_a_wheel_writes_to_the_working_folder_and_reads_its_own_results_too(
@@ -58,7 +58,8 @@ def test_a_wheel_writes_to_the_working_folder_and_reads_its_own_results_too(
     monkeypatch.chdir(tmp_path)
     assert paths.results() == tmp_path / "results"
     packaged = paths.PACKAGE / "evidence" / "results"
-    assert paths.result_folders(Path("results")) == [packaged, Path("results")]
+    assert paths.result_folders() == [packaged, tmp_path / "results"]
+    assert paths.result_folders("results") == [packaged, Path("results")]
     assert paths.result_folders(tmp_path / "elsewhere") == [tmp_path / "elsewhere"]
 
 

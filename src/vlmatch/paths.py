@@ -39,16 +39,21 @@ def cache() -> Path:
     return Path(os.environ.get("VLMATCH_CACHE") or root() / "cache").expanduser().absolute()
 
 
-def results() -> Path:
-    """Where results of finished trainings are written: the checkout's `study/results/`, else `results/` of `root()`."""
+def results(given: str | Path | None = None) -> Path:
+    """Where results of finished trainings are written: `given`, else the default folder.
+
+    The default is `study/results/` in a checkout, and `results/` of the working folder with an installed wheel.
+    """
+    if given is not None:
+        return Path(given)
     return _CHECKOUT / "study" / "results" if in_checkout() else root() / "results"
 
 
-def result_folders(results_folder: Path) -> list[Path]:
-    """The folders whose results are compared with scores, given the folder that results are written to.
+def result_folders(given: str | Path | None = None) -> list[Path]:
+    """The folders of results that scores are compared with: `given` alone, unless it is the default folder.
 
-    An installed wheel has results of its own, which come first. A folder other than the default one stands alone.
+    An installed wheel holds results of its own; with the default folder they are read too, and first.
     """
-    if in_checkout() or results_folder.absolute() != results().absolute():
-        return [results_folder]
-    return [PACKAGE / "evidence" / "results", results_folder]
+    if in_checkout() or results(given).absolute() != results().absolute():
+        return [results(given)]
+    return [PACKAGE / "evidence" / "results", results(given)]

@@ -91,7 +91,7 @@ def _answer(config: DictConfig) -> None:
         rows_of(store, groups, plain(config.score)),
         config.selection,
         store,
-        results=paths.result_folders(Path(config.results)),
+        results=paths.result_folders(config.results),
         table=config.answer.table,
         report=config.answer.report,
         failures=failures,

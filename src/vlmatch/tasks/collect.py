@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from vlmatch import paths
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 from vlmatch.objects import task
@@ -26,7 +27,7 @@ def collect(config: DictConfig) -> None:
     by another suite than `benchmark`, and if its result differs from the one in `results`; the latter is replaced
     without an error if it is of an older version of recipe or suite, or with `task.replace=true`.
     """
-    runs, folder = Path(config.task.runs), Path(config.results)
+    runs, folder = Path(config.task.runs), paths.results(config.results)
     found = _finished(runs)
     before = {result.run: result for result in read(folder)}
     otherwise = REPLACED if config.task.replace else REFUSED

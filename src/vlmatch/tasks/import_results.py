@@ -39,7 +39,7 @@ def import_results(config: DictConfig) -> None:
     task = plain(config.task)
     files = [read_result_file(path) for path in _paths(task["file"])]
     result = result_of(files, {key: task[key] for key in (*NEEDED, "seed", "version", "control")})
-    folder = Path(config.results)
+    folder = paths.results(config.results)
     for each in paths.result_folders(folder):
         _require_free(each / result.run)
     for file in files:

@@ -113,7 +113,7 @@ def _answer(config: DictConfig, rows: Sequence[Row], store: Store) -> Path | Non
         rows,
         config.selection,
         store,
-        results=paths.result_folders(Path(config.results)),
+        results=paths.result_folders(config.results),
         table=config.answer.table,
         report=config.answer.report,
     )
