@@ -6,7 +6,7 @@ CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run train collect test test-lmms lint ui report clean
+.PHONY: help setup run train collect test test-full test-lmms lint ui report clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,8 +30,14 @@ train: .venv/.ready ## train and measure the VLMs of study/dvc.yaml that have no
 collect: .venv/.ready ## put the results of finished trainings into study/results/
 	$(BIN)/python src/run.py task=collect
 
-test: .venv/.ready ## run the tests, a file at a time on each core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile
+# One-thread processes, a file at a time on each core: slow set-ups are shared by the tests of a file.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile
+
+test: .venv/.ready ## run the tests but the slow ones
+	$(PYTEST) -m 'not slow'
+
+test-full: .venv/.ready ## run the slow tests: all real weights, kills, other launchers, DVC, the wheel, the notebook
+	$(PYTEST) -m slow
 
 test-lmms: .venv-lmms/.ready ## run the tests that need lmms-eval, in an environment of its own
 	.venv-lmms/bin/python -m pytest tests/benchmarks/test_lmms.py tests/tasks/test_public.py

@@ -96,6 +96,7 @@ def test_mlflow_has_one_parent_and_a_child_a_pair_with_its_own_tags(
     assert "not here" in failed.data.tags["error"]
 
 
+@pytest.mark.slow
 def test_workers_of_another_launcher_join_the_same_parent(sweep: subprocess.CompletedProcess[str], home: Path) -> None:
     before = {run.info.run_id for run in runs(home)[1]}
     done = run(

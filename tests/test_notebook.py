@@ -1,6 +1,7 @@
 """The tour runs from top to bottom, and is stored without outputs."""
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 from vlmatch import paths
@@ -8,6 +9,7 @@ from vlmatch import paths
 TOUR = paths.root() / "notebooks" / "tour.ipynb"
 
 
+@pytest.mark.slow
 def test_the_tour_runs_from_top_to_bottom() -> None:
     notebook = nbformat.read(TOUR, as_version=4)
     NotebookClient(

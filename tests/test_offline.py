@@ -64,6 +64,7 @@ def test_the_guard_of_these_tests_sees_a_connection_and_a_download(guarded: dict
     assert len((tmp_path / "touched").read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_a_sweep_with_workers_makes_no_network_call(
     guarded: dict[str, str], tmp_path: Path, picture_folder: Path, save_tiny: Callable[..., Any]
 ) -> None:

@@ -172,6 +172,7 @@ def repro(project: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*DVC, "repro"], cwd=project, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_changed_byte_stops_the_pipeline_and_restoring_it_recomputes_nothing(project: Path) -> None:
     first = repro(project)
     assert first.returncode == 0, first.stderr

@@ -59,6 +59,7 @@ def test_runs_orphaned_by_a_kill_are_closed_at_the_next_start(config) -> None:
     assert [status(tracker, run) for run in (orphan, elsewhere, alive)] == ["KILLED", "RUNNING", "RUNNING"]
 
 
+@pytest.mark.slow
 def test_processes_that_race_through_the_first_use_do_not_break_the_database(config, tmp_path: Path) -> None:
     script = (
         "from omegaconf import OmegaConf; from vlmatch.tracking import Tracker\n"

@@ -9,6 +9,8 @@ import pytest
 
 from vlmatch import paths
 
+pytestmark = pytest.mark.slow
+
 ROOT = paths.root()
 
 

@@ -192,6 +192,7 @@ def test_two_processes_compute_it_once(pictures: ProbeSet, tmp_path: Path, marks
     assert len({line.split()[0] for line in marks.read_text().splitlines()}) == 1
 
 
+@pytest.mark.slow
 def test_spawned_processes_share_the_shards(pictures: ProbeSet, tmp_path: Path) -> None:
     config = THUMBNAIL
     one, _ = compute(config, pictures, Store(tmp_path / "one"))

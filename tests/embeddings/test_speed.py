@@ -174,6 +174,7 @@ class Waves(Thumbnail):
         return (images / 100).sin() * 2 + images.cos()
 
 
+@pytest.mark.slow
 def test_a_compiled_model_gives_the_same_numbers(pictures: ProbeSet, tmp_path: Path) -> None:
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("no C++ compiler for torch.compile")

@@ -34,9 +34,12 @@ EMBEDDED = {
     "mean_colour": (3, "mean colour", True),
 }
 LARGE = {"resmem_resnet152": 489}  # MB
+QUICK = {"efficientnet_lite0", "mobilenetv2", "random_resnet18", "pixels16", "mean_colour"}
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in EMBEDDED]
+)
 @torch.inference_mode()
 def test_an_embedded_encoder_gives_finite_features_by_its_declared_rule(name, photos):
     width, rule, control = EMBEDDED[name]

@@ -61,6 +61,7 @@ GEMMA = settings("gemma3_270m")
 CONVERTED = paths.cache() / "models" / f"gemma3_270m-{GEMMA['sha256'][:8]}"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CONVERTED.is_dir(), reason="Gemma's conversion takes a minute: make run does it")
 @torch.inference_mode()
 def test_gemma_adds_bos_and_embeds_captions_alike_on_either_side(captions: list[str]) -> None:

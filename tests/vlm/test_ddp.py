@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 from made_vlms import tiny_llm
 from vlmatch import paths
 
+pytestmark = pytest.mark.slow
+
 CHAT = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"

@@ -16,6 +16,8 @@ from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.reading import Reader
 from vlmatch.probes.shares import share_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def real() -> Split:
