@@ -133,7 +133,7 @@ def test_overrides_of_the_models_count(cli, folder_probe: list[str], tmp_path: P
 
 def test_members_that_do_not_exist_are_a_note(cli, folder_probe: list[str]) -> None:
     _, out, _ = cli(*folder_probe, "encoder=fused", "encoder.members=[pixels16,mean_color]", *EMBED)
-    assert "note: fused: encoder 'mean_color', a part of another one, is unknown; did you mean mean_colour" in out
+    assert all(part in out for part in ("note: fused: ", "'mean_color'", "mean_colour"))
 
 
 def test_a_bug_in_the_look_ahead_stops_the_sweep_with_its_traceback(cli, untouched, folder_probe, monkeypatch) -> None:

@@ -1,29 +1,72 @@
 """vlmatch: choose the vision encoder before you train the vision-language model.
 
-`score` compares two arrays of embeddings. Everything is imported at first use, so `import vlmatch` is quick.
+`score` compares two arrays of embeddings, `embed` makes such arrays, `rank` ranks a pool of encoders. Everything is
+imported at first use, so `import vlmatch` is quick.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vlmatch.api.models import own_encoder as own_encoder
+    from vlmatch.api.models import own_llm as own_llm
+    from vlmatch.api.models import precomputed as precomputed
+    from vlmatch.api.probes import probe as probe
+    from vlmatch.api.ranking import embed as embed
+    from vlmatch.api.ranking import rank as rank
+    from vlmatch.api.ranking import rank_stored as rank_stored
     from vlmatch.api.scores import Scores as Scores
     from vlmatch.api.scores import score as score
+    from vlmatch.api.settings import encoder as encoder
+    from vlmatch.api.settings import llm as llm
+    from vlmatch.embeddings.store import Embeddings as Embeddings
     from vlmatch.errors import NotHereError as NotHereError
     from vlmatch.errors import VlmatchError as VlmatchError
     from vlmatch.gromov import gromov_wasserstein as gromov_wasserstein
+    from vlmatch.probes.pairs import ProbeSet as ProbeSet
+    from vlmatch.report.pool import PoolRanking as PoolRanking
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Embeddings": "vlmatch.embeddings.store",
     "NotHereError": "vlmatch.errors",
+    "PoolRanking": "vlmatch.report.pool",
+    "ProbeSet": "vlmatch.probes.pairs",
     "Scores": "vlmatch.api.scores",
     "VlmatchError": "vlmatch.errors",
+    "embed": "vlmatch.api.ranking",
+    "encoder": "vlmatch.api.settings",
     "gromov_wasserstein": "vlmatch.gromov",
+    "llm": "vlmatch.api.settings",
+    "own_encoder": "vlmatch.api.models",
+    "own_llm": "vlmatch.api.models",
+    "precomputed": "vlmatch.api.models",
+    "probe": "vlmatch.api.probes",
+    "rank": "vlmatch.api.ranking",
+    "rank_stored": "vlmatch.api.ranking",
     "score": "vlmatch.api.scores",
 }
 
-__all__ = ["NotHereError", "Scores", "VlmatchError", "gromov_wasserstein", "score"]
+__all__ = [
+    "Embeddings",
+    "NotHereError",
+    "PoolRanking",
+    "ProbeSet",
+    "Scores",
+    "VlmatchError",
+    "embed",
+    "encoder",
+    "gromov_wasserstein",
+    "llm",
+    "own_encoder",
+    "own_llm",
+    "precomputed",
+    "probe",
+    "rank",
+    "rank_stored",
+    "score",
+]
 
 
 def __getattr__(name: str) -> Any:

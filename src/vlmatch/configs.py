@@ -149,6 +149,7 @@ _RESOLVERS: dict[str, Callable[..., Any]] = {
     "vlmatch.configs": named_configs,
     "vlmatch.pool": pool_axis,
     "vlmatch.fused": fused_name,
+    "vlmatch.stem": lambda path: Path(str(path)).stem,
     "vlmatch.fast_dtype": fast_dtype,
 }
 for _name, _resolver in _RESOLVERS.items():

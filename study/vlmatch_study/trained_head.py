@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vlmatch.encoders.about import About
+from vlmatch.encoders.about import About, joint_size
 from vlmatch.encoders.base import Encoder
 from vlmatch.encoders.derived import DerivedEncoder, joint_sha256
 from vlmatch.encoders.weights import checked_sha256, local_path, read_state_dict
@@ -88,7 +88,7 @@ class HeadEncoder(DerivedEncoder):
             self.name,
             f"{backbone.rule}, head",
             backbone.control,
-            backbone.n_parameters + own,
+            joint_size([backbone.n_parameters, own]),
             joint_sha256([backbone.weights_sha256, self._head_sha256]),
             backbone.preprocessing,
         )

@@ -2,17 +2,23 @@
 
 import doctest
 import importlib
+import inspect
+from pathlib import Path
 
 import pytest
 
 import vlmatch
+from vlmatch.embeddings.own import OwnModel
+
+FUNCTIONS = [name for name in vlmatch.__all__ if name[0].islower() and name != "gromov_wasserstein"]
 
 
-@pytest.mark.parametrize("name", ["score"])
-def test_the_examples_hold(name: str) -> None:
-    public = getattr(vlmatch, name)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_examples_hold(name: str, here: Path, my_encoder: OwnModel, my_llm: OwnModel) -> None:
+    public = inspect.unwrap(getattr(vlmatch, name))
     module = importlib.import_module(public.__module__)
-    examples = doctest.DocTestFinder(recurse=False).find(public, name, module=module)
+    given = {"my_encoder": my_encoder, "my_llm": my_llm}
+    examples = doctest.DocTestFinder(recurse=False).find(public, name, module=module, extraglobs=given)
     results = [doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example) for example in examples]
     assert sum(result.attempted for result in results) > 0
     assert sum(result.failed for result in results) == 0

@@ -122,13 +122,13 @@ def test_a_name_that_would_lead_out_of_its_folder_is_refused(pictures: ProbeSet,
 def test_every_encoders_yaml_makes_a_recipe_with_nothing_here(pictures: ProbeSet) -> None:
     for path in sorted((paths.conf() / "encoder").glob("*.yaml")):
         config = yaml.safe_load(path.read_text())  # an ONNX node's name may look like an absolute path
-        if "parts" not in config:
+        if "parts" not in config and config.get("path") != "???":
             assert EmbeddingSpec.of("encoder", config, pictures, "32-true").model == path.stem
 
 
 def test_an_output_that_is_not_n_by_d_is_one_line(pictures: ProbeSet, tmp_path: Path) -> None:
     config = {**THUMBNAIL, "fail": "shape"}
-    with pytest.raises(VlmatchError, match=r"encoder 't': its output is \(2, 48, 1\).*n x d"):
+    with pytest.raises(VlmatchError, match=r"encoder 't': its output is \(2, 48, 1\) for 2 items.*\(n, d\)"):
         compute(config, pictures, Store(tmp_path))
 
 

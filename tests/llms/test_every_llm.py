@@ -19,7 +19,7 @@ from sentencepiece import SentencePieceTrainer
 from vlmatch import paths
 from vlmatch.objects import build
 
-YAMLS = sorted((paths.conf() / "llm").glob("*.yaml"))
+YAMLS = sorted(path for path in (paths.conf() / "llm").glob("*.yaml") if path.stem != "precomputed")  # no model
 SIZES = {
     "vocab_size": 320,
     "hidden_size": 32,

@@ -11,7 +11,7 @@ import yaml
 from vlmatch import paths
 from vlmatch.llms.language_model import LanguageModel
 
-YAMLS = sorted((paths.conf() / "llm").glob("*.yaml"))
+YAMLS = sorted(path for path in (paths.conf() / "llm").glob("*.yaml") if path.stem != "precomputed")  # no model
 
 
 def settings(name: str) -> dict[str, Any]:

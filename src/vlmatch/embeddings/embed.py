@@ -1,7 +1,7 @@
 """Embed a probe set by a model: from the store when fresh, else computed, resuming what a killed run left."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,7 @@ from vlmatch.embeddings.store import FILE, Array, Embeddings, Shards, Store, sha
 from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build
-from vlmatch.packages.licences import NONE_STATED, licence_of
+from vlmatch.packages.licences import NONE_STATED, Licence, licence_of
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.processes import launched, process_rank
 
@@ -39,59 +39,109 @@ def embed(
     probe: ProbeSet,
     store: Store,
     trainer: Mapping[str, Any],
+    *,
+    progress: bool = True,
 ) -> tuple[Embeddings, Cost]:
-    """Embeddings of `probe` by the model of `config`, an encoder's or LLM's plain yaml.
+    """Embeddings of `probe` by the model of `config`, the plain yaml of an encoder or LLM.
 
-    Two processes never compute the same one: the second waits, then reads. A file that is stale or damaged is
-    computed again.  A model made of others (`parts:`) is
-    combined from their embeddings, which are stored under their own names; the cost is theirs.
-    Raises NotHereError where the weights can't be had, VlmatchError where the output is not (n, d).
+    A model made of others (`parts:`) is combined from their embeddings, which are stored under their own names; the
+    cost is theirs. Everything else is as for `embed_by`.
     """
     spec = EmbeddingSpec.of(kind, config, probe, str(trainer["precision"]))
     found = store.read(spec)
     if found is not None:
         return found, Cost()
     if config.get("parts"):
-        return _combine(spec, config, probe, store, trainer)
-    shards = Shards(store.folder(spec), spec.fingerprint, row_order(kind, probe), int(trainer["shard_size"]))
+        return _combine(spec, config, probe, store, trainer, progress)
+    return embed_by(
+        lambda: build(config), spec, probe, store, trainer, licence=lambda: licence_of(config), progress=progress
+    )
+
+
+def embed_by(
+    make: Callable[[], Any],
+    spec: EmbeddingSpec,
+    probe: ProbeSet,
+    store: Store,
+    trainer: Mapping[str, Any],
+    *,
+    licence: Callable[[], Licence] = lambda: NONE_STATED,
+    progress: bool = True,
+) -> tuple[Embeddings, Cost]:
+    """Embeddings of `probe` by the model that `make` gives, and what they cost: from the store if it has them.
+
+    spec: what the embeddings are stored as. licence: asked for once the model is there, with its package. progress:
+    whether lines or a bar show what is done.
+
+    Two processes never compute the same embeddings: the second waits, then reads. A file that is stale or damaged is
+    computed again.
+    Raises NotHereError where the weights can't be had, VlmatchError where the output is not (n, d) finite numbers.
+    """
+    shards = Shards(store.folder(spec), spec.fingerprint, row_order(spec.kind, probe), int(trainer["shard_size"]))
     if process_rank() > 0:  # rank 0 of a torchrun holds the lock for all, until the array is whole
-        _fill(build(config), probe, shards, trainer)
-        with store.locked(spec):
-            found = store.read(spec)
-        if found is None:
-            raise VlmatchError(f"{kind} '{spec.model}': rank 0 failed to write the embeddings; its message says why")
-        return found, Cost()
+        return _computed_by_all(make(), spec, probe, store, shards, trainer), Cost()
     with store.locked(spec):
         found = store.read(spec)
         if found is not None:
             return found, Cost()
         started = time.perf_counter()
         _forget_gpu_bytes()
-        model = build(config)
-        items = _announce(spec, shards)
-        truncation = _truncation(model, probe)
-        _fill(model, probe, shards, trainer)
+        model = make()
+        if _is_precomputed(model):
+            return _stored_elsewhere(model, spec, probe, store, asdict(licence())), Cost()
+        items = _announce(spec, shards, progress)
+        cut_off = _truncation(model, probe, progress)
+        _fill(model, probe, shards, trainer, progress)
         about = About.of(model)
-        about = replace(about, preprocessing={**about.preprocessing, **truncation})
-        embeddings = _finish(spec, config, about, shards)
+        about = replace(about, preprocessing={**about.preprocessing, **cut_off})
+        embeddings = _finish(spec, about, asdict(licence()), shards)
         return embeddings, Cost(time.perf_counter() - started, items, _gpu_bytes())
 
 
-def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: Mapping[str, Any]) -> None:
+def _computed_by_all(
+    model: Any, spec: EmbeddingSpec, probe: ProbeSet, store: Store, shards: Shards, trainer: Mapping[str, Any]
+) -> Embeddings:
+    """The share of a process that is not the first, then what the first one wrote."""
+    if not _is_precomputed(model):
+        _fill(model, probe, shards, trainer, progress=False)
+    with store.locked(spec):
+        found = store.read(spec)
+    if found is None:
+        raise VlmatchError(f"{spec.kind} '{spec.model}': rank 0 failed to write the embeddings; its message says why")
+    return found
+
+
+def _stored_elsewhere(
+    model: Any, spec: EmbeddingSpec, probe: ProbeSet, store: Store, licence: Mapping[str, str]
+) -> Embeddings:
+    """Embeddings that are all there is of a model, matched with the probe and put into the store."""
+    array = model.stored_rows([pair.id for pair in probe.pairs])
+    return _write(store.folder(spec) / FILE, array, _header(spec, array, About.of(model), licence))
+
+
+def _is_precomputed(model: Any) -> bool:
+    """Whether embeddings are all there is of a model."""
+    return hasattr(model, "stored_rows")
+
+
+def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: Mapping[str, Any], progress: bool) -> None:
     # One process of several always takes part: the others wait for it where the loop ends.
     if launched() or shards.missing():
         from vlmatch.embeddings.predict import predict_missing
 
-        predict_missing(model, probe, shards, **{key: value for key, value in trainer.items() if key != "shard_size"})
+        options = {key: value for key, value in trainer.items() if key != "shard_size"}
+        predict_missing(model, probe, shards, progress=progress, **options)
 
 
-def _announce(spec: EmbeddingSpec, shards: Shards) -> int:
+def _announce(spec: EmbeddingSpec, shards: Shards, progress: bool) -> int:
     """Say what will be computed, and why if something was there; returns the number of items."""
     items = sum(len(shards.rows(shard)) for shard in shards.missing())
     things = "images" if spec.kind == "encoder" else "captions"
     again = " (what is stored is stale or damaged)" if (shards.folder.parent / FILE).exists() else ""
     dtype = "" if spec.precision == "32-true" else f", forward pass in {spec.precision}"
-    print(f"{spec.kind} '{spec.model}': embedding {items} of {len(shards.order)} {things}{dtype}{again}", flush=True)
+    line = f"{spec.kind} '{spec.model}': embedding {items} of {len(shards.order)} {things}{dtype}{again}"
+    if progress:
+        print(line, flush=True)
     return items
 
 
@@ -101,18 +151,20 @@ def _combine(
     probe: ProbeSet,
     store: Store,
     trainer: Mapping[str, Any],
+    progress: bool,
 ) -> tuple[Embeddings, Cost]:
     """Embed each part, or find it in the store, and combine their features: no backbone is loaded for that."""
     import torch
 
     model = build({**config, "parts": []})
-    embedded = [embed(spec.kind, part, probe, store, trainer) for part in config["parts"]]
+    embedded = [embed(spec.kind, part, probe, store, trainer, progress=progress) for part in config["parts"]]
     parts = [part for part, _ in embedded]
     with store.locked(spec):
         found = store.read(spec)
         if found is None:
             names = ", ".join(part.header.spec.model for part in parts)
-            print(f"{spec.kind} '{spec.model}': made of the features of {names}", flush=True)
+            if progress:
+                print(f"{spec.kind} '{spec.model}': made of the features of {names}", flush=True)
             with torch.inference_mode():
                 array = model.combine([torch.from_numpy(part.array) for part in parts]).float().numpy()
             about = model.about([part.header.about for part in parts])
@@ -131,20 +183,19 @@ def _joint_licence(licences: Sequence[Mapping[str, str]]) -> dict[str, str]:
     }
 
 
-def _truncation(model: Any, probe: ProbeSet) -> dict[str, int]:
+def _truncation(model: Any, probe: ProbeSet, progress: bool) -> dict[str, int]:
     """What an LLM cuts off the captions, to be stored; it is said in one line."""
-    if model.kind == "encoder":
+    truncation = None if model.kind == "encoder" else model.truncation(probe.captions)
+    if truncation is None:
         return {}
-    truncation = model.truncation(probe.captions)
-    if truncation.captions:
+    if truncation.captions and progress:
         print(truncation.line(model.name), flush=True)
-    return truncation.plain()
+    return dict(truncation.plain())
 
 
-def _finish(spec: EmbeddingSpec, config: Mapping[str, Any], about: About, shards: Shards) -> Embeddings:
+def _finish(spec: EmbeddingSpec, about: About, licence: Mapping[str, str], shards: Shards) -> Embeddings:
     array = shards.merged()
-    header = _header(spec, array, about, asdict(licence_of(config)))
-    embeddings = _write(shards.folder.parent / FILE, array, header)
+    embeddings = _write(shards.folder.parent / FILE, array, _header(spec, array, about, licence))
     shards.clear()
     return embeddings
 

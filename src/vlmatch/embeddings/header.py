@@ -16,7 +16,7 @@ from vlmatch.probes.pairs import ProbeSet
 FORMAT = 1
 # Keys of a model's yaml that change no number.
 _ABOUT = ("name", "licence", "control", "device_map")
-_PLACES = ("checkpoint", "repository")  # keys whose value is a path wherever there is something of that name
+_PLACES = ("checkpoint", "repository", "path")  # keys whose value is a path wherever there is something of that name
 HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever an EmbeddingSpec is made
 
 
@@ -78,7 +78,7 @@ class Header:
     dimension: int
     rule: str
     control: bool
-    n_parameters: int
+    n_parameters: int | None
     weights_sha256: str | None
     preprocessing: Mapping[str, Any]
     licence: Mapping[str, str]

@@ -4,13 +4,16 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from vlmatch.embeddings.batches import Batch, PreparedBatches, batches_of
 from vlmatch.embeddings.decoded import DECODED
+from vlmatch.embeddings.own import Items, OwnModel
 from vlmatch.embeddings.progress import EmbeddingProgress
 from vlmatch.embeddings.store import Shards
 from vlmatch.errors import VlmatchError, one_line
@@ -65,20 +68,35 @@ class Embedding(LightningModule):
         """The length of a row's caption, in characters; of images all are alike."""
         return 0 if self.model.kind == "encoder" else len(self.captions[row])
 
+    def on_predict_start(self) -> None:
+        """Embed an item twice by a model of the user's own, which may draw random numbers."""
+        missing = self.shards.missing()
+        if missing and isinstance(self.model, OwnModel):
+            row = self.shards.rows(missing[0])[0]
+            self.model.require_repeatable(self._alone(row), self._alone(row))
+
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[list[int], Tensor]:
         """Embed one batch: row numbers and a (batch, d) float32 tensor."""
         rows, inputs = batch
-        embedded = self._embedded(inputs, len(rows))
-        if embedded.ndim != 2 or len(embedded) != len(rows):
-            raise VlmatchError(
-                f"{self.model.kind} '{self.model.name}': its output is {tuple(embedded.shape)} for {len(rows)} items; "
-                "one vector an item (n x d) is wanted: check the feature rule, or the output node of an ONNX model"
-            )
-        return rows, embedded.float()
+        return rows, self._checked(self._embedded(inputs, len(rows)), len(rows))
 
     def on_predict_end(self) -> None:
         """Wait for the other processes: the rows are whole only when all have written theirs."""
         self.trainer.strategy.barrier()
+
+    def _alone(self, row: int) -> Tensor:
+        """The embedding of one row, (1, d)."""
+        inputs = self.trainer.strategy.batch_to_device(self.model.collate([self.prepare(row)]))
+        return self._checked(self.model(inputs), 1)
+
+    def _checked(self, embedded: Tensor, n: int) -> Tensor:
+        """The embeddings of n items in single precision; VlmatchError where they are not (n, d)."""
+        if embedded.ndim != 2 or len(embedded) != n:
+            raise VlmatchError(
+                f"{self.model.kind} '{self.model.name}': its output is {tuple(embedded.shape)} for {n} items; wanted "
+                "(n, d), one vector an item: check the feature rule, or the output node of an ONNX model"
+            )
+        return embedded.float()
 
     def _embedded(self, inputs: Any, n: int) -> Tensor:
         while True:
@@ -139,7 +157,9 @@ class ShardWriter(BasePredictionWriter):
         self.batches.append(embedded)
         shard = self.shard_by_last_row.get(rows[-1])
         if shard is not None:
-            self.shards.write(shard, torch.cat(self.batches).cpu().numpy())
+            array = torch.cat(self.batches).cpu().numpy()
+            _require_finite(pl_module, self.shards.rows(shard), array)
+            self.shards.write(shard, array)
             self.batches = []
         if trainer.received_sigterm:  # Lightning takes note of the signal in a predict loop, and goes on
             raise SystemExit(143)
@@ -153,11 +173,13 @@ def predict_missing(
     batch_size: int,
     num_workers: int,
     compile: bool = False,
+    progress: bool = True,
     **trainer: Any,
 ) -> None:
     """Compute every missing shard; `trainer` goes to Lightning's Trainer (accelerator, devices, strategy, ...).
 
     num_workers: threads that decode and preprocess. compile: whether torch.compile is to make the model faster.
+    progress: whether a bar or lines show how far it is.
     """
     if shards.size % batch_size:
         raise VlmatchError(f"trainer.shard_size={shards.size} is not a multiple of trainer.batch_size={batch_size}")
@@ -166,6 +188,7 @@ def predict_missing(
     )
     todo = sum(len(shards.rows(shard)) for shard in shards.missing())
     things = "images" if model.kind == "encoder" else "captions"
+    shown = [EmbeddingProgress(f"{model.kind} '{model.name}'", things, todo)] if progress else []
     with quiet_lightning():
         warnings.filterwarnings("ignore", module="PIL")
         Trainer(
@@ -177,14 +200,27 @@ def predict_missing(
             enable_progress_bar=False,
             use_distributed_sampler=False,
             inference_mode=True,
-            callbacks=[ShardWriter(shards), EmbeddingProgress(f"{model.kind} '{model.name}'", things, todo)],
+            callbacks=[ShardWriter(shards), *shown],
         ).predict(module, return_predictions=False)
+
+
+def _require_finite(loop: Any, rows: Sequence[int], array: NDArray[np.float32]) -> None:
+    """Raise VlmatchError where an embedding holds NaN or infinity, which no score takes."""
+    unusable = ~np.isfinite(array).all(axis=1)
+    if unusable.any():
+        first = loop.probe.pairs[rows[int(unusable.argmax())]].id
+        raise VlmatchError(
+            f"{loop.model.kind} '{loop.model.name}': {unusable.sum()} of {len(rows)} embeddings hold NaN or infinity, "
+            f"the first is that of '{first}'; look at that item, or use single precision (trainer.precision=32-true)"
+        )
 
 
 def _piece(inputs: Any, start: int, end: int) -> Any:
     """Items `start` to `end` of a batch: a tensor, or a mapping or list of tensors."""
     if isinstance(inputs, Mapping):
         return {key: _piece(value, start, end) for key, value in inputs.items()}
+    if isinstance(inputs, Items):
+        return Items(inputs[start:end])
     if isinstance(inputs, list | tuple):
         return [_piece(value, start, end) for value in inputs]
     return inputs[start:end]

@@ -31,6 +31,10 @@ class Embeddings:
     array: Array
     header: Header
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """The array, for functions of NumPy and for `vlmatch.score`."""
+        return np.array(self.array, dtype=dtype, copy=copy)
+
 
 class Store:
     """Embeddings on disk under `root/embeddings/<probe>/<model>/<spec>/`."""

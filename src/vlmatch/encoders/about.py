@@ -1,6 +1,6 @@
 """What tables show of a model, whether it is built or only its embeddings are stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ class About:
     name: str
     rule: str
     control: bool
-    n_parameters: int
+    n_parameters: int | None
     weights_sha256: str | None
     preprocessing: Mapping[str, Any]
 
@@ -22,3 +22,9 @@ class About:
         return cls(
             model.name, model.rule, model.control, model.n_parameters(), model.weights_sha256, model.preprocessing
         )
+
+
+def joint_size(sizes: Sequence[int | None]) -> int | None:
+    """The number of parameters of several models together; None where that of one is not known."""
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None

@@ -95,8 +95,8 @@ class Encoder(Buildable, nn.Module, ABC):
         """Stack prepared images to one batch."""
         return torch.stack(items)
 
-    def n_parameters(self) -> int:
-        """Parameters of the vision side, the ones a VLM would carry."""
+    def n_parameters(self) -> int | None:
+        """Parameters of the vision side, the ones a VLM would carry; None where they are not known."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _gridded(self, tokens: Tensor, side: int) -> Tensor:

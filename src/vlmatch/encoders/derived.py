@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vlmatch.encoders.about import About
+from vlmatch.encoders.about import About, joint_size
 from vlmatch.encoders.base import Encoder
 from vlmatch.errors import VlmatchError
 
@@ -64,8 +64,8 @@ class DerivedEncoder(Encoder):
         """What `prepare` does, as plain values."""
         return dict(self.described.preprocessing)
 
-    def n_parameters(self) -> int:
-        """Parameters of the parts, and of what is trained over them."""
+    def n_parameters(self) -> int | None:
+        """Parameters of the parts, and of what is trained over them; None where those of a part are not known."""
         return self.described.n_parameters
 
     @property
@@ -135,7 +135,7 @@ class FusedEncoder(DerivedEncoder):
             self.name,
             "concatenated: " + ", ".join(part.rule for part in parts),
             all(part.control for part in parts),
-            sum(part.n_parameters for part in parts),
+            joint_size([part.n_parameters for part in parts]),
             joint_sha256([part.weights_sha256 for part in parts]),
             {part.name: part.preprocessing for part in parts},
         )

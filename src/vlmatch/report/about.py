@@ -21,14 +21,16 @@ class SizeClasses:
     @classmethod
     def of(cls, encoders: Sequence[Header]) -> "SizeClasses":
         """The paper's border if an encoder of the pool reaches it, else the median of the pool without controls."""
-        sizes = [header.n_parameters for header in encoders if not header.control]
+        sizes = [header.n_parameters for header in encoders if header.n_parameters is not None and not header.control]
         if not sizes or max(sizes) >= LARGE:
             return cls(LARGE, "the paper's border")
         return cls(median(sizes), "the pool's median")
 
     def name(self, header: Header) -> str:
-        """'small' or 'large'; '' for a control."""
-        return "" if header.control else "large" if header.n_parameters >= self.border else "small"
+        """'small' or 'large'; '' for a control, and where the size is not known."""
+        if header.control or header.n_parameters is None:
+            return ""
+        return "large" if header.n_parameters >= self.border else "small"
 
     def __str__(self) -> str:
         return f"large from {self.border / 1e6:,.1f}M parameters ({self.whose})"

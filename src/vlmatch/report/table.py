@@ -83,8 +83,10 @@ def published_lines(ranking: Ranking) -> list[str]:
     return [f"published, {encoder}: {'; '.join(found)}" for encoder in encoders if (found := published(encoder))]
 
 
-def number(value: float) -> str:
-    """A score with four digits, a parameter count in millions, ∞ for infinity."""
+def number(value: float | None) -> str:
+    """A score with four digits, a parameter count in millions, ∞ for infinity, ? for what is not known."""
+    if value is None:
+        return "?"
     if value == 0:
         return "0"
     if math.isinf(value):

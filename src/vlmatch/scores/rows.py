@@ -56,29 +56,35 @@ def score_pair(
     images: Embeddings,
     captions: Embeddings,
     configs: Mapping[str, Mapping[str, Any]],
-    store: Store,
+    store: Store | None,
 ) -> Row:
     """Every score of `configs` (name -> yaml) on a pair of embeddings; those in the store are not computed again.
 
-    What was computed before a score that raises is kept.
+    store: None for embeddings that are not stored, whose scores are not either. A score that uses the encoder's size is
+    left out where that is not known. What was computed before a score that raises is kept.
     """
+    header = images.header
+    scores = {name: build(config) for name, config in configs.items()}
+    scores = {name: score for name, score in scores.items() if _applies(score, header)}
+    if store is None:
+        pair = PairedGeometry.angular(images.array, captions.array, n_parameters=header.n_parameters)
+        return Row(header, captions.header, {name: _scored(scores[name], pair, configs[name]) for name in scores})
     path = _path(store, images.header, captions.header)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         kept = _read(path)
         known = dict(kept.scores) if kept and _same_embeddings(kept, images.header, captions.header) else {}
-        scores = {name: build(config) for name, config in configs.items()}
         missing = [name for name, score in scores.items() if not _fresh(known.get(name), score, configs[name])]
         headers = images.header, captions.header
         try:
             if missing:
-                pair = PairedGeometry.angular(images.array, captions.array, n_parameters=images.header.n_parameters)
+                pair = PairedGeometry.angular(images.array, captions.array, n_parameters=header.n_parameters)
                 for name in missing:
                     known[name] = _scored(scores[name], pair, configs[name])
         finally:
             if missing or kept is None or (kept.image, kept.text) != headers:  # equal arrays of another recipe
                 _write(path, Row(*headers, known))
-    return Row(*headers, {name: known[name] for name in configs})
+    return Row(*headers, {name: known[name] for name in scores})
 
 
 def stored_rows(store: Store, probe: str, configs: Mapping[str, Mapping[str, Any]]) -> list[Row]:
@@ -90,12 +96,18 @@ def stored_rows(store: Store, probe: str, configs: Mapping[str, Mapping[str, Any
     embedded = {header.fingerprint for _, header in store.headers(probe)}
     scores = {name: build(config) for name, config in configs.items()}
     rows = filter(None, map(_read, sorted((store.root / "scores" / probe).glob("*.json"))))
-    return [
-        Row(row.image, row.text, {name: row.scores[name] for name in configs})
-        for row in rows
-        if {row.image.fingerprint, row.text.fingerprint} <= embedded
-        and all(_fresh(row.scores.get(name), score, configs[name]) for name, score in scores.items())
-    ]
+    found = []
+    for row in rows:
+        asked = {name: score for name, score in scores.items() if _applies(score, row.image)}
+        fresh = all(_fresh(row.scores.get(name), score, configs[name]) for name, score in asked.items())
+        if fresh and {row.image.fingerprint, row.text.fingerprint} <= embedded:
+            found.append(Row(row.image, row.text, {name: row.scores[name] for name in asked}))
+    return found
+
+
+def _applies(score: Any, image: Header) -> bool:
+    """Whether a score can be computed for this encoder; its size may not be known."""
+    return image.n_parameters is not None or not score.uses_size
 
 
 def _scored(score: Any, pair: PairedGeometry, settings: Mapping[str, Any]) -> Scored:

@@ -1,0 +1,258 @@
+"""Models of any origin behind one function that embeds: by name, by settings, of your own, or already embedded."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from numpy.typing import ArrayLike
+
+from vlmatch.api.scores import as_array
+from vlmatch.api.settings import encoder, llm
+from vlmatch.configs import choices, nearest, unknown_choice
+from vlmatch.embeddings.embed import Cost, embed, embed_by
+from vlmatch.embeddings.header import EmbeddingSpec, Header
+from vlmatch.embeddings.store import Embeddings, Store, sha256_of
+from vlmatch.errors import VlmatchError
+from vlmatch.files import require_folder_name
+from vlmatch.objects import found as target_named
+from vlmatch.probes.array_file import matched_rows, read_rows
+from vlmatch.probes.pairs import ProbeSet
+from vlmatch.settings.buildable import MODELS, ModelSettings
+from vlmatch.settings.work import TrainerSettings
+
+if TYPE_CHECKING:
+    from vlmatch.embeddings.own import OwnModel
+
+
+EXAMPLES = {"encoder": "mobilenetv2", "llm": "smollm2"}
+
+
+@dataclass(frozen=True, eq=False)
+class Precomputed:
+    """Embeddings that were computed elsewhere; `precomputed` makes them."""
+
+    name: str
+    embeddings: Any
+    ids: Sequence[str] | None = None
+    n_parameters: int | None = None
+    kind: str = "encoder"
+
+
+class Prepares(Protocol):
+    """An object of the user's with `prepare` and `features`, or a model of ours that is built."""
+
+    @property
+    def prepare(self) -> Callable[[Any], Any]:
+        """One image or caption -> what the model takes of it."""
+
+
+Model: TypeAlias = str | Mapping[str, Any] | ModelSettings | Precomputed | Prepares
+"""A model: its name, settings, an object with `prepare` and `features`, or precomputed embeddings."""
+
+
+def own_encoder(
+    name: str,
+    prepare: Callable[[Any], Any],
+    features: Callable[[Any], Any],
+    *,
+    version: str | None = None,
+    n_parameters: int | None = None,
+) -> "OwnModel":
+    """An encoder of your own, made of two functions; no yaml is needed.
+
+    Parameters
+    ----------
+    name : how tables call it.
+    prepare : one RGB PIL image -> a tensor, of the same shape for all images. Threads call it at the same time.
+    features : a stacked batch of such tensors -> (n, d), a tensor or array.
+    version : names these functions and weights. With a version, embeddings are stored and found again under it: give
+        another one whenever they change. Without, nothing is stored.
+    n_parameters : the size of the encoder. Default: that of the torch modules that `features` uses.
+
+    Modules that `features` uses run on the trainer's device. An object that has `prepare`, `features` and, if wanted,
+    `name` and `version` can be given to `rank` and `embed` as it is.
+
+    When it is used, it raises VlmatchError on features that are not (n, d), hold NaN, or differ when the first image is
+    embedded again.
+
+    >>> import vlmatch, numpy as np
+    >>> tiny = vlmatch.own_encoder("tiny", lambda image: np.asarray(image.resize((4, 4))) / 255.0,
+    ...                            lambda batch: batch.flatten(1))
+    >>> tiny.name
+    'tiny'
+    """
+    return _own("encoder", name, prepare, features, version, n_parameters)
+
+
+def own_llm(
+    name: str,
+    prepare: Callable[[str], Any],
+    features: Callable[[Any], Any],
+    *,
+    version: str | None = None,
+) -> "OwnModel":
+    """An LLM of your own, or any other model of text, made of two functions.
+
+    prepare: one caption -> anything. features: the list of what `prepare` gave for n captions -> (n, d). Everything
+    else is as for `own_encoder`.
+
+    >>> import vlmatch
+    >>> vlmatch.own_llm("lengths", str, lambda texts: [[len(text), text.count(" ")] for text in texts]).kind
+    'llm'
+    """
+    return _own("llm", name, prepare, features, version, None)
+
+
+def precomputed(
+    name: str,
+    embeddings: ArrayLike | str | Path,
+    *,
+    ids: Sequence[str] | None = None,
+    n_parameters: int | None = None,
+) -> Precomputed:
+    """Embeddings from elsewhere, in the place of an encoder or LLM.
+
+    embeddings: an (n, d) array, NumPy or torch, or the path of a .npy, .safetensors or .parquet file. ids: of the
+    array's rows, by which they are matched with the pairs of a probe; without, row i is that of pair i.
+
+    When they are used, VlmatchError is raised where they are not (n, d) finite numbers, or don't fit the probe.
+
+    >>> import vlmatch, numpy as np
+    >>> vlmatch.precomputed("mine", np.zeros((3, 2))).name
+    'mine'
+    """
+    return Precomputed(name, embeddings, ids, n_parameters)
+
+
+def model_of(kind: str, given: Model) -> Any:
+    """What a caller gave for an encoder or LLM, as something that `embedded` takes.
+
+    Raises VlmatchError where it is none, or of the other kind.
+    """
+    if isinstance(given, str):
+        return (encoder if kind == "encoder" else llm)(given)
+    if isinstance(given, Mapping):
+        return MODELS[kind].of(kind, dict(given))
+    if isinstance(given, Precomputed):
+        require_folder_name(f"{kind}.name", given.name)
+        return replace(given, kind=kind)
+    found: Any = given if getattr(given, "kind", None) in MODELS else _of_object(kind, given)
+    if found.kind != kind:
+        raise VlmatchError(f"'{found.name}' is an {found.kind}; wanted an {kind}")
+    require_folder_name(f"{kind}.name", found.name)
+    return found
+
+
+def kind_of(given: Model) -> str:
+    """'encoder' or 'llm': the kind of a model. A name that both have is the encoder's.
+
+    Raises VlmatchError where a name is neither's.
+    """
+    if isinstance(given, str):
+        found = next((kind for kind in MODELS if given in choices(kind)), None)
+        if found is None:
+            line = unknown_choice("encoder", given)
+            raise VlmatchError(f"{line} It is no LLM either: {nearest(given, choices('llm'))}")
+        return found
+    if isinstance(given, Mapping) and "_target_" in given:
+        return str(getattr(target_named(str(given["_target_"])), "kind", "encoder"))
+    kind = str(getattr(given, "kind", ""))
+    return kind if kind in MODELS else "encoder"
+
+
+def models_of(kind: str, given: Any, probe: ProbeSet, trainer: TrainerSettings) -> list[Any]:
+    """The models of one side of a pool. Raises VlmatchError where there are none, or two of one name."""
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    models = [model_of(kind, each) for each in (given if several else [given])]
+    if not models:
+        raise VlmatchError(f"{kind}s={given!r} is empty; name at least one, such as {kind}s=['{EXAMPLES[kind]}']")
+    labels = [_label(model, probe, trainer) for model in models]
+    for place, label in enumerate(labels):
+        if label in labels[:place]:
+            raise VlmatchError(f"{kind}s: two are called '{label[0]}', which tables can't tell apart; rename one")
+    return models
+
+
+def embedded(
+    model: Any, probe: ProbeSet, store: Store, trainer: TrainerSettings, *, progress: bool = True
+) -> tuple[Embeddings, Cost]:
+    """Embeddings of `probe` by what `model_of` gave, and their cost; stored if the model has an identity."""
+    options = trainer.plain()
+    if isinstance(model, ModelSettings):
+        return embed(model.kind, model.plain(), probe, store, options, progress=progress)
+    if isinstance(model, Precomputed):
+        return _from_elsewhere(model, probe, str(trainer.precision)), Cost()
+    version = getattr(model, "identity", None)
+    spec = _spec(model.kind, model.name, {"own": version}, probe, str(trainer.precision))
+    if version is not None:
+        return embed_by(lambda: model, spec, probe, store, options, progress=progress)
+    with tempfile.TemporaryDirectory(prefix="vlmatch-") as folder:
+        return embed_by(lambda: model, spec, probe, Store(folder), options, progress=progress)
+
+
+def is_stored(model: Any) -> bool:
+    """Whether embeddings by this model are kept in the store, so that scores of them may be kept too."""
+    return isinstance(model, ModelSettings) or getattr(model, "identity", None) is not None
+
+
+def _own(kind: str, name: str, prepare: Any, features: Any, version: str | None, n_parameters: int | None) -> Any:
+    from vlmatch.embeddings.own import OwnModel
+
+    for argument, value in (("prepare", prepare), ("features", features)):
+        if not callable(value):
+            raise VlmatchError(f"{kind} '{name}': {argument}={value!r} can't be called; give a function")
+    if version is not None and not (isinstance(version, str) and version):
+        raise VlmatchError(f"{kind} '{name}': version={version!r}; give text that changes with the model, or None")
+    require_folder_name(f"{kind}.name", name)
+    return OwnModel(kind, name, prepare, features, version, n_parameters)
+
+
+def _of_object(kind: str, given: Any) -> Any:
+    """An object of the user's with `prepare` and `features`, as an own model."""
+    if not (callable(getattr(given, "prepare", None)) and callable(getattr(given, "features", None))):
+        shown = f"an array, {type(given).__name__}" if hasattr(given, "shape") else repr(given)[:80]
+        raise VlmatchError(
+            f"{kind}={shown} is none; give a name, settings, an object with prepare and features, or embeddings as "
+            "vlmatch.precomputed(name, array)"
+        )
+    name = str(getattr(given, "name", type(given).__name__))
+    return _own(kind, name, given.prepare, given.features, getattr(given, "version", None), None)
+
+
+def _label(model: Any, probe: ProbeSet, trainer: TrainerSettings) -> tuple[str, str]:
+    """What tells a model apart from others in tables: its name and the choices that a user sweeps."""
+    if not isinstance(model, ModelSettings):
+        return str(model.name), ""
+    return model.name, EmbeddingSpec.of(model.kind, model.plain(), probe, str(trainer.precision)).slug
+
+
+def _from_elsewhere(model: Precomputed, probe: ProbeSet, precision: str) -> Embeddings:
+    kind = model.kind
+    ids = [pair.id for pair in probe.pairs]
+    what = f"{kind} '{model.name}'"
+    if isinstance(model.embeddings, str | Path):
+        array = read_rows(what, Path(model.embeddings).expanduser(), ids)
+    else:
+        array = matched_rows(what, as_array(model.embeddings), model.ids, ids)
+    digest = sha256_of(array)
+    spec = _spec(kind, model.name, {"array_sha256": digest}, probe, precision)
+    header = Header(
+        spec=spec,
+        fingerprint=spec.fingerprint,
+        dimension=array.shape[1],
+        rule="precomputed",
+        control=False,
+        n_parameters=model.n_parameters,
+        weights_sha256=None,
+        preprocessing={},
+        licence={"name": "none stated", "source": "", "how": "none stated"},
+        array_sha256=digest,
+    )
+    return Embeddings(array, header)
+
+
+def _spec(kind: str, name: str, settings: Mapping[str, Any], probe: ProbeSet, precision: str) -> EmbeddingSpec:
+    """What is stored of a model without a yaml; its group is that of the default feature rule or layer."""
+    return EmbeddingSpec(kind, name, settings, 0, probe.key, probe.fingerprint, len(probe), precision)

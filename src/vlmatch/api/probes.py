@@ -1,0 +1,59 @@
+"""A probe set by the name of its yaml, or from a folder or table of your own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from vlmatch.api.settings import settings_named
+from vlmatch.configs import choices, unknown_choice
+from vlmatch.errors import VlmatchError
+from vlmatch.objects import build
+from vlmatch.probes.fetch import fetch_stamps
+from vlmatch.probes.pairs import ProbeSet
+from vlmatch.settings.buildable import ProbeSettings
+
+Probe: TypeAlias = "ProbeSet | str | Path | Mapping[str, Any] | ProbeSettings"
+"""A probe set, the name of a yaml in conf/probe, the path of a folder or table, or settings."""
+
+
+def probe(source: Probe, /, **options: Any) -> ProbeSet:
+    """Read image-caption pairs.
+
+    source: the name of a yaml in `conf/probe` ('stamps', 'llava', ...), or the path of your own folder with
+    captions.csv (columns image, caption), of such a table itself, of a WebDataset's shards (.tar), a LLaVA json or a
+    Parquet file. options: keys of its yaml, such as `limit`, `sample`, `seed`, `bad_images`.
+
+    Data that come inside a package are fetched at first use.
+    Raises VlmatchError where there is no such probe or option, or an entry is bad.
+
+    >>> import vlmatch
+    >>> pairs = vlmatch.probe("pictures", limit=4)  # a folder
+    >>> len(pairs), pairs.captions[0]
+    (4, 'A red ellipse.')
+    """
+    if isinstance(source, ProbeSet):
+        if options:
+            raise VlmatchError(f"probe options {', '.join(options)} are for a probe that is read; this one has been")
+        return source
+    if isinstance(source, Mapping | ProbeSettings):
+        plain = source.plain() if isinstance(source, ProbeSettings) else dict(source)
+        return _built(ProbeSettings.of("probe", {**plain, **options}))
+    if isinstance(source, str) and source in choices("probe"):
+        return _built(ProbeSettings.of("probe", settings_named("probe", source, options)))
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise VlmatchError(f"{unknown_choice('probe', str(source))}; and there is no folder or file of this name")
+    reader = READERS.get(path.suffix, "folder")
+    return _built(ProbeSettings.of("probe", settings_named("probe", reader, {"path": str(path), **options})))
+
+
+READERS = {".tar": "webdataset", ".json": "llava", ".parquet": "parquet"}
+"""By the ending of a file, the yaml that reads it; any other file or folder is read by `folder`."""
+
+
+def _built(settings: ProbeSettings) -> ProbeSet:
+    """The probe set, its data fetched where a package has them and they are not here yet."""
+    if settings.archive is not None and settings.path is not None and not Path(settings.path).exists():
+        fetch_stamps(Path(settings.path), settings.archive.build())
+    found: ProbeSet = build(settings.plain())
+    return found

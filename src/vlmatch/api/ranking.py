@@ -1,0 +1,245 @@
+"""Embed a probe set by a model, and rank a pool of encoders for LLMs."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from vlmatch import paths
+from vlmatch.api.defaults import default_scores, default_selection, score_settings
+from vlmatch.api.models import Model, embedded, is_stored, kind_of, model_of, models_of
+from vlmatch.api.probes import Probe, probe
+from vlmatch.api.settings import trainer_settings
+from vlmatch.embeddings.embed import Cost
+from vlmatch.embeddings.header import Header
+from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
+from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.jobs import NOT_HERE, PairStatus
+from vlmatch.probes.pairs import ProbeSet
+from vlmatch.report.html import ReadEmbeddings
+from vlmatch.report.pool import PoolRanking
+from vlmatch.scores.rows import Row, score_pair, stored_rows
+from vlmatch.settings.buildable import ObjectSettings
+from vlmatch.settings.work import TrainerSettings
+
+Trainer: TypeAlias = str | Mapping[str, Any] | TrainerSettings
+"""The name of a yaml in conf/trainer, or other values for keys of trainer=cpu, such as {'batch_size': 8}."""
+
+ScoreNames: TypeAlias = Iterable[str] | Mapping[str, ObjectSettings | Mapping[str, Any]]
+"""Scores by their names, or a mapping from names of your own to settings (`_target_` and options)."""
+
+Models: TypeAlias = Sequence[Model] | Model
+"""Several models, or one."""
+
+
+def embed(
+    probe_set: Probe,
+    model: Model,
+    *,
+    store: Store | Path | str | None = None,
+    trainer: Trainer = "cpu",
+    progress: bool = True,
+) -> Embeddings:
+    """The embeddings of a probe set by one encoder or LLM.
+
+    Parameters
+    ----------
+    probe_set : as for `probe`.
+    model : an encoder of images or an LLM: the name of its yaml, settings (`encoder`, `llm`), an own model
+        (`own_encoder`, `own_llm`), or `precomputed` embeddings. A name that both kinds have is the encoder's.
+    store : the folder that keeps embeddings. Default: the one of the command line.
+    trainer : the name of a yaml in conf/trainer ('cpu', 'gpu', ...), or values for keys of 'cpu'.
+    progress : whether lines or a bar show what is done.
+
+    Returns
+    -------
+    `array` (n, d) float32, rows in the order of the pairs, and `header`, which says what decided the numbers. NumPy
+    takes the value as an array.
+
+    Raises
+    ------
+    NotHereError where the weights can't be had; VlmatchError on bad input, and where the output is not (n, d) finite
+    numbers.
+
+    Examples
+    --------
+    >>> import vlmatch
+    >>> colours = vlmatch.embed("pictures", "mean_colour", progress=False)
+    >>> colours.array.shape, colours.header.rule
+    ((12, 3), 'mean colour')
+    """
+    pairs = probe(probe_set)
+    found, _ = embedded(
+        model_of(kind_of(model), model), pairs, store_of(store), trainer_settings(trainer), progress=progress
+    )
+    return found
+
+
+def rank(
+    probe_set: Probe,
+    encoders: Models,
+    llms: Models,
+    *,
+    store: Store | Path | str | None = None,
+    trainer: Trainer = "cpu",
+    scores: ScoreNames | None = None,
+    selection: Sequence[str] | None = None,
+    progress: bool = True,
+) -> PoolRanking:
+    """Rank encoders by how well their embeddings of a probe set fit those of LLMs; nothing is trained.
+
+    Parameters
+    ----------
+    probe_set : as for `probe`: your own folder, or the name of a probe.
+    encoders, llms : as `model` of `embed`. Their names must differ.
+    store, trainer, progress : as for `embed`. Scores are kept in the store too.
+    scores : names of scores, or a mapping from names to settings. Default: those of the command line.
+    selection : the pick comes from the first of these scores that ranks all controls last. Default: as above.
+
+    Returns
+    -------
+    A value that prints as tables, shows as one in a notebook, and has `to_frame()`, `report(path)` and `picks`. Models
+    whose weights can't be had are among its `failures`.
+
+    Raises
+    ------
+    NotHereError where no pair can be scored, because weights can't be had; VlmatchError on bad input.
+
+    Examples
+    --------
+    >>> import vlmatch
+    >>> ranking = vlmatch.rank("pictures", ["pixels16", "mean_colour", my_encoder], [my_llm], progress=False)
+    >>> ranking.to_frame()[["llm", "encoder", "control"]].sort_values("encoder").encoder.tolist()
+    ['mean_colour', 'mine', 'pixels16']
+    >>> list(ranking.picks)  # by LLM, the encoder to take
+    ['letters']
+    >>> ranking.report("report.html").name
+    'report.html'
+    """
+    pairs, kept, options = probe(probe_set), store_of(store), trainer_settings(trainer)
+    chosen = score_choice(scores)
+    pools = [models_of(kind, given, pairs, options) for kind, given in (("encoder", encoders), ("llm", llms))]
+    images, captions = ([_member(each, pairs, kept, options, progress) for each in pool] for pool in pools)
+    rows, failures = [], []
+    for image, text in product(images, captions):
+        if image.embeddings is None or text.embeddings is None:
+            failures.append(PairStatus(image.name, text.name, NOT_HERE, one_line(image.missing or text.missing)))
+        else:
+            keeping = kept if image.is_stored and text.is_stored else None
+            rows.append(score_pair(image.embeddings, text.embeddings, chosen, keeping))
+    if not rows:
+        raise next(member.missing for member in (*images, *captions) if member.missing is not None)
+    embedded_now = [member for member in (*images, *captions) if member.embeddings is not None]
+    return PoolRanking.of(
+        rows,
+        default_selection() if selection is None else selection,
+        failures=failures,
+        results=paths.result_folders(paths.results()),
+        embeddings=_reader(embedded_now, kept),
+        costs={member.fingerprint: member.cost for member in embedded_now},
+    )
+
+
+def rank_stored(
+    probe_set: Probe,
+    *,
+    store: Store | Path | str | None = None,
+    scores: ScoreNames | None = None,
+    selection: Sequence[str] | None = None,
+    wanted: Callable[[Header], bool] = lambda header: True,
+) -> PoolRanking:
+    """Rank every encoder for every LLM that the store holds for a probe set; nothing is embedded.
+
+    wanted: which embeddings count, by their headers. Everything else is as for `rank`; pairs without scores are scored.
+    Raises VlmatchError where the store has no encoder or no LLM.
+
+    >>> import vlmatch
+    >>> for model in ("pixels16", "mean_colour", my_llm):
+    ...     stored = vlmatch.embed("pictures", model, progress=False)
+    >>> sorted(vlmatch.rank_stored("pictures", scores=["cka"]).to_frame().encoder)
+    ['mean_colour', 'pixels16']
+    """
+    pairs, kept = probe(probe_set), store_of(store)
+    rows = _stored_pairs(pairs.key, kept, score_choice(scores), wanted)
+    if not rows:
+        raise VlmatchError(f"store={kept.root} holds no encoder with an LLM for probe '{pairs.key}'; embed both first")
+    return PoolRanking.of(
+        rows,
+        default_selection() if selection is None else selection,
+        results=paths.result_folders(paths.results()),
+        embeddings=kept.read,
+    )
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A model of the pool with its embeddings, or why it has none."""
+
+    name: str
+    is_stored: bool
+    embeddings: Embeddings | None = None
+    cost: Cost = field(default_factory=Cost)
+    missing: NotHereError | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return "" if self.embeddings is None else self.embeddings.header.fingerprint
+
+
+def _member(model: Any, pairs: ProbeSet, store: Store, trainer: TrainerSettings, progress: bool) -> _Member:
+    name, stored = str(model.name), is_stored(model)
+    try:
+        return _Member(name, stored, *embedded(model, pairs, store, trainer, progress=progress))
+    except NotHereError as error:
+        return _Member(name, stored, missing=error)
+
+
+def _reader(members: Sequence[_Member], store: Store) -> ReadEmbeddings:
+    """Reads embeddings from the store, or from memory where they are not stored."""
+    unstored = {member.fingerprint: member.embeddings for member in members if not member.is_stored}
+    return lambda spec: unstored.get(spec.fingerprint) or store.read(spec)
+
+
+def _stored_pairs(
+    probe_key: str, store: Store, scores: Mapping[str, Mapping[str, Any]], wanted: Callable[[Header], bool]
+) -> list[Row]:
+    """The row of every pair that is wanted; embeddings are read only for pairs that have not been scored yet."""
+    members = [(folder, header) for folder, header in store.headers(probe_key) if wanted(header)]
+    images, captions = ([each for each in members if each[1].spec.kind == kind] for kind in ("encoder", "llm"))
+    scored = {(row.image.fingerprint, row.text.fingerprint): row for row in stored_rows(store, probe_key, scores)}
+    read = cache(_read)
+    rows = []
+    for (image_folder, image), (text_folder, text) in product(images, captions):
+        row = scored.get((image.fingerprint, text.fingerprint))
+        if row is None or (row.image, row.text) != (image, text):
+            row = score_pair(read(image_folder), read(text_folder), scores, store)
+        rows.append(row)
+    return rows
+
+
+def _read(folder: Path) -> Embeddings:
+    found = read_file(folder / FILE)
+    if found is None:
+        raise VlmatchError(f"{folder / FILE} is damaged; remove its folder and embed again")
+    return found
+
+
+def store_of(store: Store | Path | str | None) -> Store:
+    """The store in this folder; None: in the one of the command line."""
+    return store if isinstance(store, Store) else Store(paths.cache() if store is None else Path(store).expanduser())
+
+
+def score_choice(scores: ScoreNames | None) -> dict[str, dict[str, Any]]:
+    """The settings of the chosen scores by name. Raises VlmatchError where one is unknown or none is chosen."""
+    if isinstance(scores, str):
+        scores = [scores]
+    if not isinstance(scores, Mapping):
+        scores = {name: score_settings(name) for name in (default_scores() if scores is None else scores)}
+    if not scores:
+        raise VlmatchError("scores is empty; name at least one, such as scores=['gw']")
+    return {
+        name: (each if isinstance(each, ObjectSettings) else ObjectSettings.of(f"scores.{name}", each)).plain()
+        for name, each in scores.items()
+    }

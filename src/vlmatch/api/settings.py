@@ -1,0 +1,73 @@
+"""Settings by name: what `encoder=NAME encoder.KEY=VALUE` means on the command line, for Python."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from vlmatch import paths
+from vlmatch.configs import chosen, composed, nearest
+from vlmatch.errors import VlmatchError
+from vlmatch.objects import plain
+from vlmatch.settings.buildable import EncoderSettings, LlmSettings
+from vlmatch.settings.work import TrainerSettings
+
+
+def encoder(name: str, /, **options: Any) -> EncoderSettings:
+    """The settings of an encoder that has a yaml, with other values for some of its keys.
+
+    Raises VlmatchError where no encoder has this name, or a key is unknown or still needs a value.
+
+    >>> import vlmatch
+    >>> vlmatch.encoder("pixels16", size=4).plain()["size"]
+    4
+    """
+    return EncoderSettings.of("encoder", settings_named("encoder", name, options))
+
+
+def llm(name: str, /, **options: Any) -> LlmSettings:
+    """The settings of an LLM that has a yaml, with other values for some of its keys.
+
+    Raises VlmatchError where no LLM has this name, or a key is unknown or still needs a value.
+
+    >>> import vlmatch
+    >>> vlmatch.llm("smollm2", pooling="mean").pooling
+    'mean'
+    """
+    return LlmSettings.of("llm", settings_named("llm", name, options))
+
+
+def trainer_settings(trainer: str | Mapping[str, Any] | TrainerSettings) -> TrainerSettings:
+    """The trainer of this yaml, or trainer=cpu with other values for some of its keys."""
+    if isinstance(trainer, TrainerSettings):
+        return trainer
+    name, options = (trainer, {}) if isinstance(trainer, str) else ("cpu", trainer)
+    return TrainerSettings.of("trainer", settings_named("trainer", name, options))
+
+
+def settings_named(group: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain settings of the yaml `name` of a config group, with `options` in place of its values.
+
+    Raises VlmatchError where there is no such yaml, no such key, or a value that has still to be given.
+    """
+    node = chosen(group, name)
+    keys = [str(key) for key in node]  # `in` would not find those that have no value yet
+    for key, value in options.items():
+        if key not in keys:
+            raise VlmatchError(f"{group}.{key}={value!r} is not a key of {group}={name}; {nearest(key, keys)}")
+    root = _root(tuple(paths.conf_folders())).copy()
+    with open_dict(root):
+        root[group] = OmegaConf.merge(node, {key: _plain(value) for key, value in options.items()})
+    return plain(root[group])
+
+
+@cache
+def _root(folders: tuple[Path, ...]) -> DictConfig:
+    """The whole default config, whose values yamls refer to; composing it takes half a second."""
+    return composed()
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,116 @@
+"""A user's own model, made of two functions: it is embedded by the same loop as every other."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vlmatch.errors import VlmatchError
+
+REPEATED = 1e-3  # how far two embeddings of one item may lie apart, relative to their length
+
+
+class Items(list[Any]):
+    """The prepared captions of a batch: one entry a caption, of whatever type."""
+
+
+class OwnModel(nn.Module):
+    """An encoder or LLM made of `prepare` and `features`, which the embedding loop calls as it calls ours.
+
+    prepare: one image -> a tensor, of the same shape for all images; one caption -> anything. features: a batch ->
+    (n, d), a tensor or array. The batch is the stacked tensors of the images; of captions, a list of what `prepare`
+    gave.
+
+    identity: what its embeddings are stored under; None: they are not stored.
+
+    torch modules that `features` is, belongs to or refers to are moved to the device, put into eval mode, and counted
+    as the model's parameters unless `n_parameters` is given.
+    """
+
+    rule: ClassVar[str] = "own features"
+    control: ClassVar[bool] = False
+    weights_sha256: ClassVar[None] = None
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        prepare: Callable[[Any], Any],
+        features: Callable[[Any], Any],
+        identity: str | None = None,
+        n_parameters: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.kind, self.name = kind, name
+        self.identity = identity
+        self.prepare = prepare
+        self.features = features
+        self.modules_used = nn.ModuleList(modules_of(features))
+        self._n_parameters = n_parameters
+        self.preprocessing: dict[str, Any] = {}
+
+    def n_parameters(self) -> int | None:
+        """The number given, else that of the modules used; None where there are none."""
+        if self._n_parameters is not None:
+            return self._n_parameters
+        return sum(parameter.numel() for parameter in self.parameters()) or None
+
+    def collate(self, items: Sequence[Any]) -> Tensor | Items:
+        """A batch of prepared items. Raises VlmatchError where images are not tensors of one shape."""
+        if self.kind == "llm":
+            return Items(items)
+        try:
+            tensors = [torch.as_tensor(item) for item in items]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise VlmatchError(
+                f"encoder '{self.name}': prepare gives {type(items[0]).__name__}; wanted a tensor"
+            ) from error
+        shapes = sorted({tuple(tensor.shape) for tensor in tensors})
+        if len(shapes) > 1:
+            raise VlmatchError(
+                f"encoder '{self.name}': prepare gives tensors of shape {shapes[0]} and {shapes[1]}; wanted one shape "
+                "for all images"
+            )
+        return torch.stack(tensors)
+
+    def forward(self, batch: Any) -> Tensor:
+        """The embeddings of a batch. Raises VlmatchError where `features` gives no tensor."""
+        given = self.features(batch)
+        try:
+            return torch.as_tensor(given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise VlmatchError(
+                f"{self.kind} '{self.name}': features gives {type(given).__name__}; wanted a tensor or array (n, d)"
+            ) from error
+
+    def truncation(self, captions: Sequence[str]) -> None:
+        """What an own LLM cuts off is not known."""
+
+    def require_repeatable(self, first: Tensor, second: Tensor) -> None:
+        """Raise VlmatchError unless both are the same: the embeddings of one item, prepared and run twice."""
+        if first.shape == second.shape and bool((first - second).norm() <= REPEATED * first.norm()):
+            return
+        thing = "picture" if self.kind == "encoder" else "caption"
+        raise VlmatchError(
+            f"{self.kind} '{self.name}': another embedding when the same {thing} is embedded again; let prepare and "
+            "features use no randomness (no augmentation, no dropout)"
+        )
+
+
+def modules_of(function: Callable[..., Any]) -> list[nn.Module]:
+    """The torch modules that a callable is, is a method of, or refers to by a name."""
+    owner = getattr(function, "__self__", function)
+    values = [owner, *getattr(owner, "__dict__", {}).values()] if not inspect.isfunction(owner) else []
+    if inspect.isfunction(function):
+        used = inspect.getclosurevars(function)
+        values += [*used.nonlocals.values(), *used.globals.values()]
+    return list(_outermost(dict.fromkeys(value for value in values if isinstance(value, nn.Module))))
+
+
+def _outermost(modules: dict[nn.Module, None]) -> Iterator[nn.Module]:
+    """Those that are part of no other one."""
+    for module in modules:
+        if not any(module in set(other.modules()) for other in modules if other is not module):
+            yield module

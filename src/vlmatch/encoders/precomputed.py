@@ -1,0 +1,61 @@
+"""An encoder of which only the embeddings are here, in a file: it is ranked, and can embed nothing else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from PIL import Image
+from torch import Tensor
+
+from vlmatch.encoders.base import Encoder
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.array_file import read_rows
+
+
+class PrecomputedEncoder(Encoder):
+    """Embeddings of a probe's images that were computed elsewhere.
+
+    path: the file with them; `probes.array_file.read_rows` says what it holds. n_parameters: the size of the encoder,
+    for the baseline that ranks by size; None: not known, and the baseline is left out.
+    """
+
+    def __init__(self, name: str, path: str, n_parameters: int | None = None) -> None:
+        super().__init__(name)
+        self.path = Path(path).expanduser()
+        self._n_parameters = n_parameters
+
+    def stored_rows(self, ids: Sequence[str]) -> Any:
+        """The embeddings of the pairs with these ids, (n, d) float32. Raises VlmatchError where they don't fit."""
+        return read_rows(f"encoder '{self.name}'", self.path, ids)
+
+    def n_parameters(self) -> int | None:
+        """As the yaml says."""
+        return self._n_parameters
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """Raises VlmatchError: there is no model."""
+        self._refuse()
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Raises VlmatchError: there is no model."""
+        self._refuse()
+
+    def paper_feature(self, images: Tensor) -> Tensor:
+        """Raises VlmatchError: there is no model."""
+        self._refuse()
+
+    @property
+    def paper_rule(self) -> str:
+        """The rule in words: what was done elsewhere is not known here."""
+        return "precomputed"
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Not known here."""
+        return {}
+
+    def _refuse(self) -> NoReturn:
+        raise VlmatchError(
+            f"encoder '{self.name}': only embeddings are here ({self.path.name}), no model that could embed other "
+            "images or be trained; choose an encoder with weights"
+        )

@@ -1,0 +1,49 @@
+"""An LLM of which only the embeddings are here, in a file: encoders are ranked for it, and no more."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from vlmatch.errors import VlmatchError
+from vlmatch.objects import Buildable
+from vlmatch.probes.array_file import read_rows
+
+
+class PrecomputedLanguageModel(Buildable):
+    """Embeddings of a probe's captions that were computed elsewhere.
+
+    path: the file with them; `probes.array_file.read_rows` says what it holds.
+    """
+
+    kind: ClassVar[str] = "llm"
+    version: ClassVar[int] = 1
+    control: ClassVar[bool] = False
+    rule: ClassVar[str] = "precomputed"
+    weights_sha256: ClassVar[None] = None
+
+    def __init__(self, name: str, path: str) -> None:
+        self.name = name
+        self.path = Path(path).expanduser()
+        self.preprocessing: dict[str, Any] = {}
+
+    def stored_rows(self, ids: Sequence[str]) -> Any:
+        """The embeddings of the pairs with these ids, (n, d) float32. Raises VlmatchError where they don't fit."""
+        return read_rows(f"llm '{self.name}'", self.path, ids)
+
+    def n_parameters(self) -> None:
+        """Not known here."""
+
+    def prepare(self, caption: str) -> str:
+        """Raises VlmatchError: there is no model."""
+        self._refuse()
+
+    @property
+    def causal_lm(self) -> Any:
+        """Raises VlmatchError: there is no model."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise VlmatchError(
+            f"llm '{self.name}': only embeddings are here ({self.path.name}), no model that could embed other captions "
+            "or be trained; choose an LLM with weights"
+        )

@@ -1,0 +1,163 @@
+"""A user's own model is embedded as ours are, and refused in one line where it can't be."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import vlmatch
+from vlmatch.embeddings.own import modules_of
+from vlmatch.embeddings.store import FILE
+
+BATCHES = {"batch_size": 5, "shard_size": 5}
+
+
+def pixels(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(image.resize((4, 4)), dtype=np.float32)).flatten()
+
+
+def embed(model: Any, **options: Any) -> vlmatch.Embeddings:
+    return vlmatch.embed("pictures", model, trainer=BATCHES, progress=False, **options)
+
+
+def stored_files(here: Path) -> list[Path]:
+    return sorted(here.rglob(FILE))
+
+
+def test_its_rows_are_those_of_the_pairs_and_nothing_is_stored_without_a_version(here: Path) -> None:
+    found = embed(vlmatch.own_encoder("mine", pixels, lambda batch: batch * 2))
+    pictures = vlmatch.probe("pictures")
+    expected = [2 * pixels(pictures.image(row)).numpy() for row in range(len(pictures))]
+    np.testing.assert_array_equal(found.array, expected)
+    np.testing.assert_array_equal(np.asarray(found), expected)
+    assert (found.header.spec.model, found.header.rule, found.header.control) == ("mine", "own features", False)
+    assert stored_files(here) == []
+
+
+def test_with_a_version_it_is_computed_once(here: Path) -> None:
+    batches: list[int] = []
+
+    def features(batch: torch.Tensor) -> torch.Tensor:
+        batches.append(len(batch))
+        return batch
+
+    first = embed(vlmatch.own_encoder("mine", pixels, features, version="2026-11"))
+    assert len(stored_files(here)) == 1
+    computed = len(batches)
+    again = embed(vlmatch.own_encoder("mine", pixels, features, version="2026-11"))
+    assert len(batches) == computed
+    np.testing.assert_array_equal(first.array, again.array)
+    embed(vlmatch.own_encoder("mine", pixels, features, version="2026-12"))
+    assert len(batches) > computed
+
+
+class Mine:
+    """An object of the user's: two methods, and a torch module that one of them uses."""
+
+    name = "mine_too"
+
+    def __init__(self) -> None:
+        self.model = nn.Sequential(nn.Linear(48, 3), nn.Dropout(0.5)).train()
+
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        return pixels(image)
+
+    def features(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.model(batch)
+
+
+def test_an_object_with_both_methods_is_enough_and_its_modules_are_frozen(here: Path) -> None:
+    mine = Mine()
+    found = embed(mine)
+    assert found.header.spec.model == "mine_too"
+    assert found.header.n_parameters == 48 * 3 + 3
+    assert not mine.model.training
+
+
+def test_modules_are_found_wherever_features_gets_them_from() -> None:
+    module, mine = nn.Sequential(nn.Linear(2, 2)), Mine()
+    assert modules_of(module) == [module]
+    assert modules_of(module.forward) == [module]
+    assert modules_of(lambda batch: module(batch) * 2) == [module]
+    assert modules_of(mine.features) == [mine.model]
+    assert modules_of(lambda batch: module[0](module(batch))) == [module]
+    assert modules_of(len) == []
+
+
+def test_an_llm_gets_a_list_of_what_prepare_gave(here: Path) -> None:
+    seen: list[Any] = []
+
+    def features(batch: list[list[str]]) -> np.ndarray:
+        seen.append(batch)
+        return np.array([[len(words), sum(map(len, words))] for words in batch])
+
+    found = embed(vlmatch.own_llm("counts", str.split, features))
+    captions = vlmatch.probe("pictures").captions
+    assert found.header.spec.kind == "llm"
+    np.testing.assert_array_equal(found.array, [[len(c.split()), len(c.replace(" ", ""))] for c in captions])
+    assert sum(map(len, seen)) == len(captions) + 2, "the first one is embedded twice, to see whether it is the same"
+
+
+def test_a_model_of_ours_that_is_built_needs_no_yaml(here: Path) -> None:
+    from vlmatch.encoders.controls import Pixels
+
+    built, by_name = embed(Pixels("p", 16)), embed("pixels16")
+    np.testing.assert_array_equal(built.array, by_name.array)
+    assert [path.parent.parent.name for path in stored_files(here)] == ["pixels16"]
+
+
+def broken(batch: torch.Tensor) -> torch.Tensor:
+    return torch.where(torch.arange(len(batch))[:, None] == 1, torch.nan, batch)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "features", "parts"),
+    [
+        (pixels, lambda batch: batch[:, :, None], ["(1, 48, 1)", "(n, d)"]),
+        (pixels, lambda batch: batch.sum(dim=1), ["(1,)", "(n, d)"]),
+        (pixels, lambda batch: batch[:1], ["(1, 48)", "5 items"]),
+        (pixels, lambda batch: "features", ["str", "(n, d)"]),
+        (pixels, lambda batch: batch * (1 + random.random()), ["another embedding", "picture"]),
+        (pixels, lambda batch: batch + 255 * torch.rand_like(batch), ["another embedding", "picture"]),
+        (lambda image: pixels(image) * random.random(), lambda batch: batch, ["another embedding", "picture"]),
+        (pixels, broken, ["NaN", "red_rectangle.png"]),
+        (lambda image: "pixels", lambda batch: batch, ["prepare", "str", "tensor"]),
+        (lambda image: torch.zeros(int(pixels(image).sum()) % 1000 + 1), lambda batch: batch, ["prepare", "one shape"]),
+    ],
+)
+def test_what_it_must_not_do_is_one_line(
+    here: Path, prepare: Callable[..., Any], features: Callable[..., Any], parts: list[str]
+) -> None:
+    with pytest.raises(vlmatch.VlmatchError) as caught:
+        embed(vlmatch.own_encoder("mine", prepare, features, version="1"))
+    message = str(caught.value)
+    assert all(part in message for part in ["encoder 'mine'", *parts])
+    assert "\n" not in message
+    assert stored_files(here) == []
+
+
+def test_an_llm_whose_answer_changes_is_refused(here: Path) -> None:
+    with pytest.raises(vlmatch.VlmatchError, match=r"llm 'mine': another embedding .* caption"):
+        embed(vlmatch.own_llm("mine", str, lambda texts: np.random.rand(len(texts), 3)))  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ({"prepare": None}, ["prepare=None"]),
+        ({"features": "model"}, ["features='model'"]),
+        ({"version": ""}, ["version=''"]),
+        ({"version": 3}, ["version=3"]),
+        ({"name": "../mine"}, ["encoder.name=", "../mine"]),
+    ],
+)
+def test_arguments_are_checked_when_it_is_made(arguments: dict[str, Any], parts: list[str]) -> None:
+    with pytest.raises(vlmatch.VlmatchError) as caught:
+        vlmatch.own_encoder(**{"name": "mine", "prepare": pixels, "features": abs, **arguments})
+    assert all(part in str(caught.value) for part in parts)

@@ -1,0 +1,141 @@
+"""A pool is ranked from Python as from the command line: models of every origin, one value, one line for bad input."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import vlmatch
+from vlmatch.embeddings.own import OwnModel
+from vlmatch.embeddings.store import FILE
+
+SCORES = ["gw_paired", "cka", "parameters"]
+
+
+def rank(*pool: Any, **options: Any) -> vlmatch.PoolRanking:
+    return vlmatch.rank("pictures", *pool, **{"scores": SCORES, "progress": False, **options})
+
+
+def test_models_of_every_origin_are_ranked_together(here: Path, my_encoder: OwnModel, my_llm: OwnModel) -> None:
+    array = np.random.default_rng(0).normal(size=(12, 5))
+    np.save("theirs.npy", array)
+    settings = vlmatch.encoder("pixels16", name="pixels3", size=3)
+    elsewhere = [vlmatch.precomputed("theirs", "theirs.npy"), vlmatch.precomputed("ours", array[::-1])]
+    ranking = rank(["mean_colour", settings, settings.plain() | {"name": "p"}, my_encoder, *elsewhere], my_llm)
+    frame = ranking.to_frame()
+    assert set(frame.encoder) == {"mean_colour", "pixels3", "p", "mine", "theirs", "ours"}
+    assert set(frame.llm) == {"letters"}
+    assert frame.control.sum() == 3
+    mine = vlmatch.embed("pictures", my_encoder, progress=False)
+    theirs = vlmatch.embed("pictures", my_llm, progress=False)
+    expected = vlmatch.score(mine, theirs, ["cka"])["cka"]
+    assert frame.set_index("encoder").cka["mine"] == pytest.approx(expected)
+
+
+def test_the_baseline_of_sizes_is_left_out_where_one_is_not_known(here: Path, my_llm: OwnModel) -> None:
+    array = np.random.default_rng(0).normal(size=(12, 5))
+    sized = [vlmatch.precomputed("a", array, n_parameters=7_000_000), "mean_colour"]
+    assert "parameters" in rank(sized, my_llm).to_frame()
+    unsized = vlmatch.precomputed("b", array[::-1])
+    frame = rank([*sized, unsized], my_llm).to_frame()
+    assert "parameters" not in frame
+    assert frame.set_index("encoder").n_parameters.isna().to_dict() == {"a": False, "b": True, "mean_colour": False}
+    assert "?" in rank([*sized, unsized], my_llm).report("report.html").read_text()
+
+
+def test_the_value_prints_shows_and_writes_the_same_ranking(here: Path, my_llm: OwnModel) -> None:
+    ranking = rank(["pixels16", "mean_colour"], [my_llm])
+    assert "pixels16" in str(ranking)
+    html = ranking._repr_html_()
+    assert "<table" in html
+    assert "letters" in html
+    table = pd.read_csv(ranking.to_csv(here / "ranking.csv"))
+    assert table.encoder.tolist() == ranking.to_frame().encoder.tolist() == [row.encoder for row in ranking.rows]
+    assert "mean_colour" in ranking.report(here / "report.html").read_text()
+    assert ranking.picks == {"letters": None}, "controls alone"
+
+
+def test_scores_are_kept_where_both_sides_are_stored(here: Path, my_encoder: OwnModel, my_llm: OwnModel) -> None:
+    rank(["pixels16", my_encoder], my_llm)
+    assert [path.name for path in (here / "cache" / "scores").rglob("*.json")] == [
+        "pixels16.paper--letters.layer-2_last.json"
+    ]
+    assert len(list(here.rglob(FILE))) == 2
+    stored = vlmatch.rank_stored("pictures", scores=SCORES)
+    assert [row.encoder for row in stored.rows] == ["pixels16"]
+
+
+def test_the_store_may_be_elsewhere_and_nothing_is_printed_without_progress(
+    here: Path, my_llm: OwnModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rank("pixels16", my_llm, store=tmp_path / "elsewhere")
+    assert capsys.readouterr().out == ""
+    assert len(list((tmp_path / "elsewhere").rglob(FILE))) == 2
+    vlmatch.embed("pictures", "mean_colour")
+    assert "embedding 12 of 12 images" in capsys.readouterr().out
+
+
+def test_what_is_not_here_is_a_failure_beside_the_others_and_an_error_alone(here: Path, my_llm: OwnModel) -> None:
+    absent = vlmatch.precomputed("absent", "absent.npy")
+    ranking = rank(["pixels16", absent], my_llm)
+    assert [(failure.encoder, failure.status) for failure in ranking.failures] == [("absent", "not here")]
+    assert "absent.npy" in str(ranking)
+    assert "absent.npy" in ranking._repr_html_()
+    with pytest.raises(vlmatch.NotHereError, match="absent"):
+        rank(absent, my_llm)
+
+
+def test_two_feature_rules_of_one_encoder_are_two_rankings(here: Path, my_llm: OwnModel) -> None:
+    ranking = rank(["pixels16", vlmatch.encoder("pixels16", feature="vlm_input")], my_llm)
+    assert [each.image_recipe for each in ranking.rankings] == ["paper", "vlm_input"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"encoders": []}, ["encoders=[]"]),
+        ({"llms": []}, ["llms=[]"]),
+        ({"encoders": ["pixel16"]}, ["encoder='pixel16'", "pixels16"]),
+        ({"encoders": ["pixels16", "pixels16"]}, ["encoders", "'pixels16'"]),
+        ({"encoders": [np.zeros((12, 2))]}, ["encoder", "ndarray", "precomputed"]),
+        ({"encoders": [3]}, ["encoder=3"]),
+        ({"encoders": [{"name": "x"}]}, ["encoder._target_"]),
+        ({"encoders": [{"_target_": "os.system", "name": "x"}]}, ["os.system"]),
+        ({"encoders": [vlmatch.precomputed("x", np.zeros(12))]}, ["encoder 'x'", "(12,)"]),
+        ({"encoders": [vlmatch.precomputed("x", np.ones((11, 2)))]}, ["encoder 'x'", "11 rows", "12 pairs"]),
+        ({"encoders": [vlmatch.precomputed("x", np.full((12, 2), np.nan))]}, ["encoder 'x'", "NaN"]),
+        ({"encoders": [vlmatch.precomputed("x", np.ones((12, 2), dtype=object))]}, ["encoder 'x'", "object"]),
+        ({"encoders": [vlmatch.precomputed("x", np.ones((12, 2)), ids=list("abcdefghijkl"))]}, ["'x'", "12 ids"]),
+        ({"encoders": [vlmatch.precomputed("=x", np.ones((12, 2)))]}, ["encoder.name='=x'"]),
+        ({"scores": []}, ["scores"]),
+        ({"scores": ["gww"]}, ["score='gww'"]),
+        ({"scores": {"mine": 3}}, ["scores.mine"]),
+        ({"trainer": "gpus"}, ["trainer='gpus'", "gpu"]),
+        ({"trainer": {"batches": 3}}, ["trainer.batches=3", "batch_size"]),
+        ({"trainer": {"batch_size": "3"}}, ["trainer.batch_size='3'"]),
+        ({"trainer": {"batch_size": 3}}, ["trainer.batch_size=3", "trainer.shard_size"]),
+    ],
+)
+def test_bad_input_is_one_line(here: Path, my_llm: OwnModel, changes: dict[str, Any], parts: list[str]) -> None:
+    arguments = {"encoders": ["pixels16"], "llms": [my_llm], "scores": SCORES, "progress": False, **changes}
+    with pytest.raises(vlmatch.VlmatchError) as caught:
+        vlmatch.rank("pictures", **arguments)
+    message = str(caught.value)
+    assert all(part in message for part in parts)
+    assert "\n" not in message
+
+
+def test_a_model_of_the_other_kind_is_refused(here: Path, my_encoder: OwnModel, my_llm: OwnModel) -> None:
+    with pytest.raises(vlmatch.VlmatchError, match="'letters' is an llm"):
+        rank(my_llm, my_llm)
+    with pytest.raises(vlmatch.VlmatchError, match="'pixels16' is an encoder"):
+        rank("pixels16", vlmatch.encoder("pixels16"))
+    with pytest.raises(vlmatch.VlmatchError, match=r"encoder='nothing'.*LLM"):
+        vlmatch.embed("pictures", "nothing")
+
+
+def test_an_empty_store_is_one_line(here: Path) -> None:
+    with pytest.raises(vlmatch.VlmatchError, match="store="):
+        vlmatch.rank_stored("pictures")
