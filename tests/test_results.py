@@ -155,7 +155,7 @@ def test_a_mean_that_does_not_follow_from_the_figures_beside_it_is_refused(tmp_p
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("mean", [0.0, 1e-9, -0.31234567, 1 / 3, 0.87654321])
+@pytest.mark.parametrize("mean", [0.0, 1e-9, -0.31234567, 1 / 3, 0.87654321, 0.875, 12.345678])
 def test_rounding_never_makes_a_result_inconsistent(tmp_path: Path, mean: float) -> None:
     assert read_file(write(tmp_path, result("a", mean))).mean.score == pytest.approx(mean, rel=1e-4)
 

@@ -22,7 +22,6 @@ FORMAT = 1
 DIGITS = 5  # significant digits of measured figures in files
 RESULT, LIKELIHOODS = "result.json", "likelihoods.npz"  # names of the files in a training's folder
 BLIND = "blind"  # the name of the encoder whose features are all zero
-ROUNDING = 2e-5  # how far a mean of figures near 1 may be off because all were rounded to `DIGITS`
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 Finite = Annotated[float, AllowInfNan(False)]
@@ -242,23 +241,33 @@ def _require_means(path: Path, result: Result) -> None:
                 "below 1; restore or remove the file"
             )
         gains = [above_chance(part.score, part.chance) for part in parts]
-        unit = max(max(1.0, abs(part.score)) / (1 - (part.chance or 0.0)) for part in parts)
-        _require_equal(path, f"groups.{name}.score", group.score, fmean(gains), "its benchmarks", unit)
+        rounding = fmean(_rounding_above_chance(part.score, part.chance or 0.0) for part in parts)
+        _require_equal(path, f"groups.{name}.score", group.score, fmean(gains), "its benchmarks", rounding)
     if not result.groups:
         raise VlmatchError(f"result '{path}' has no groups, so its mean follows from nothing; restore or remove it")
     scores = [group.score for group in result.groups.values()]
-    _require_equal(path, "mean.score", result.mean.score, fmean(scores), "its groups", max(1.0, *map(abs, scores)))
+    _require_equal(path, "mean.score", result.mean.score, fmean(scores), "its groups", fmean(map(_rounding, scores)))
     if result.milestones and result.milestones[-1].step == result.steps:
         _require_equal(path, "course", result.milestones[-1].mean, result.mean.score, "its mean.score")
 
 
-def _require_equal(path: Path, key: str, given: float, follows: float, source: str, unit: float = 1.0) -> None:
-    """Raise VlmatchError if two figures differ by more than the rounding in files, `ROUNDING` times `unit`."""
-    if abs(given - follows) > ROUNDING * unit:
+def _require_equal(path: Path, key: str, given: float, follows: float, source: str, rounding: float = 0.0) -> None:
+    """Raise VlmatchError if a figure is not the one that follows, beyond its own rounding and that of the sources."""
+    if abs(given - follows) > 1.001 * (_rounding(given) + rounding) + 1e-12:
         raise VlmatchError(
             f"result '{path}': {key}={given:.{DIGITS}g}, but {follows:.{DIGITS}g} follows from {source}; "
             "restore or remove the file"
         )
+
+
+def _rounding(figure: float) -> float:
+    """By how much a figure in a file may be off because it is rounded to `DIGITS` significant digits."""
+    return 0.5 * 10.0 ** (math.floor(math.log10(abs(figure))) + 1 - DIGITS) if figure else 0.0
+
+
+def _rounding_above_chance(score: float, chance: float) -> float:
+    """By how much `above_chance` may be off because score and chance are rounded."""
+    return _rounding(score) / abs(1 - chance) + _rounding(chance) * abs(score - 1) / (1 - chance) ** 2
 
 
 def _rounded(where: str, value: Any) -> Any:
