@@ -4,13 +4,17 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from vlmatch.errors import VlmatchError
 
+SETTLED = 1.0  # seconds after which a change of a file is sure to show in its time of modification
 MAX_NAME_BYTES = 200  # file systems allow 255, and fingerprints are appended to names
 
+T = TypeVar("T")
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
@@ -47,3 +51,28 @@ def require_folder_name(key: str, name: object) -> None:
             f"{key}={str(name)!r} can't name a folder; start it with a letter or digit (A-Z, a-z, 0-9), go on with "
             f"letters, digits and . _ + -, and use at most {MAX_NAME_BYTES} bytes"
         )
+
+
+def remembering(read: Callable[[Path], T]) -> Callable[[Path], T]:
+    """A function that reads a file as `read` does, and reads it again only if it has changed since.
+
+    What it returns is shared between calls and must not be changed. A file counts as changed if it was replaced or has
+    another size or time; one that was modified within the last second is always read, since file systems tell time in
+    steps.
+    """
+    kept: dict[Path, tuple[tuple[int, int, int], T]] = {}
+
+    def reading(path: Path) -> T:
+        try:
+            status = path.stat()
+        except OSError:
+            return read(path)
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if path in kept and kept[path][0] == stamp:
+            return kept[path][1]
+        found = read(path)
+        if time.time() - status.st_mtime > SETTLED:
+            kept[path] = (stamp, found)
+        return found
+
+    return reading

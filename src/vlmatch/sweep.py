@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -21,6 +24,34 @@ from vlmatch.messages import DEBUG, user_message
 from vlmatch.processes import PARENT, SWEEP, launched
 
 log = logging.getLogger(__name__)
+
+REMEMBERED_CONFIGS = 100  # of about two megabytes each
+
+
+class ComposingOnce(ConfigLoaderImpl):
+    """Hydra's loader of configs, which composes the config of each job once.
+
+    Hydra composes all of them before the first job, because a wrong override must end the sweep early, and composes
+    each again to run it. This loader remembers the first and hands it out at the second request.
+    """
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        super().__init__(loader.get_search_path())
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """The config of the job that has these overrides."""
+        key = (*master_config.hydra.overrides.hydra, *sweep_overrides)
+        if key in self._composed:
+            return self._composed.pop(key)  # the job may change it
+        config = super().load_sweep_config(master_config, sweep_overrides)
+        if len(self._composed) < REMEMBERED_CONFIGS:
+            self._composed[key] = config
+        return config
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the configs behind when a launcher sends the loader to another process."""
+        return {**self.__dict__, "_composed": {}}
 
 
 class SweepCallback(Callback):
@@ -35,6 +66,9 @@ class SweepCallback(Callback):
             print("vlmatch: LOCAL_RANK is set: this process is one of several, and none of those starts a sweep; "
                   "launch each job by torchrun, or use trainer=ddp without a launcher", file=sys.stderr)  # fmt: skip
             sys.exit(2)
+        hydra = GlobalHydra.instance().hydra
+        if hydra is not None:
+            hydra.config_loader = ComposingOnce(hydra.config_loader)
         if _embeds(config):
             _look_ahead(config)
         if not _ranks(config):

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from vlmatch import paths
 
 COLUMNS = {
@@ -21,6 +23,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_pair_suite_writes_a_row_a_solve_a_summary_and_a_plot(tmp_path: Path) -> None:
     finished = run("pair", "--data", "synthetic", "--n", "30", "--out", str(tmp_path))
     assert finished.returncode == 0, finished.stderr

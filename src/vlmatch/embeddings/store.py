@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.errors import VlmatchError
-from vlmatch.files import renamed
+from vlmatch.files import remembering, renamed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FILE = "embeddings.safetensors"
@@ -91,6 +91,7 @@ def read_file(path: Path) -> Embeddings | None:
     return Embeddings(array, header) if sha256_of(array) == header.array_sha256 else None
 
 
+@remembering
 def read_header(path: Path) -> Header | None:
     """The header of one file, or None when it can't be read."""
     try:

@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Embeddings, Store
-from vlmatch.files import renamed
+from vlmatch.files import remembering, renamed
 from vlmatch.geometry import PairedGeometry
 from vlmatch.objects import build
 
@@ -141,6 +141,7 @@ def _path(store: Store, image: Header, text: Header) -> Path:
     return store.root / "scores" / image.spec.probe / f"{name}.json"
 
 
+@remembering
 def _read(path: Path) -> Row | None:
     """One stored row, or None when it is absent or not what this version writes: it is then computed again."""
     try:

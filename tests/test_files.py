@@ -1,0 +1,51 @@
+"""Files that are read once and again after a change."""
+
+import os
+import time
+from pathlib import Path
+
+from vlmatch.files import SETTLED, remembering, renamed
+
+LONG_AGO = time.time() - 10 * SETTLED
+
+
+def written(path: Path, text: str, at: float) -> None:
+    path.write_text(text)
+    os.utime(path, (at, at))
+
+
+def test_a_file_is_read_again_only_after_a_change(tmp_path: Path) -> None:
+    read: list[str] = []
+
+    @remembering
+    def text_of(path: Path) -> str:
+        read.append(path.name)
+        return path.read_text()
+
+    path = tmp_path / "a"
+    written(path, "one", LONG_AGO)
+    assert [text_of(path), text_of(path)] == ["one", "one"]
+    assert read == ["a"]
+    written(path, "two", LONG_AGO + 1)
+    assert text_of(path) == "two"
+    with renamed(path) as temporary:
+        written(temporary, "six", LONG_AGO + 1)  # same size and time, another file
+    assert text_of(path) == "six"
+    assert len(read) == 3
+
+
+def test_a_file_modified_just_now_is_not_remembered(tmp_path: Path) -> None:
+    text_of = remembering(Path.read_text)
+    path = tmp_path / "a"
+    now = time.time()
+    written(path, "one", now)
+    assert text_of(path) == "one"
+    written(path, "two", now)
+    assert text_of(path) == "two"
+
+
+def test_a_missing_file_is_left_to_the_reader(tmp_path: Path) -> None:
+    exists = remembering(Path.exists)
+    assert not exists(tmp_path / "a")
+    (tmp_path / "a").touch()
+    assert exists(tmp_path / "a")
