@@ -1,9 +1,10 @@
 """Encoders trained here from random weights: convolutional networks of timm's architectures."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
-from vlmatch.encoders.convnets import TimmMapEncoder, timm_convnet
+from vlmatch.encoders.base import EncoderOptions
+from vlmatch.encoders.maps import TimmMapEncoder, timm_convnet
 from vlmatch.encoders.weights import checked_sha256, load_strictly, local_path, read_state_dict
 
 
@@ -24,10 +25,9 @@ class TrainedConvnet(TimmMapEncoder):
         sha256: str,
         preprocessing: Mapping[str, Any],
         options: Mapping[str, Any] | None = None,
-        feature: str = "paper",
-        licence: Mapping[str, str] | None = None,
+        **common: Unpack[EncoderOptions],
     ) -> None:
-        super().__init__(name, preprocessing, feature=feature, licence=licence)
+        super().__init__(name, preprocessing, **common)
         path = local_path(name, checkpoint)
         self.weights_sha256 = checked_sha256(name, path, sha256)
         self.trunk = timm_convnet(name, architecture, options or {})

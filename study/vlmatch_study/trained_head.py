@@ -1,15 +1,15 @@
 """Encoders trained here over a frozen backbone: a head, made by `task=pretrain`, on the backbone's feature."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from vlmatch.encoders.about import About, joint_size
-from vlmatch.encoders.base import Encoder
-from vlmatch.encoders.derived import DerivedEncoder, joint_sha256
+from vlmatch.encoders.base import Encoder, EncoderOptions
+from vlmatch.encoders.derived import DerivedEncoder, parts_sha256
 from vlmatch.encoders.weights import checked_sha256, local_path, read_state_dict
 from vlmatch.errors import VlmatchError
 
@@ -19,9 +19,9 @@ class HeadEncoder(DerivedEncoder):
 
     checkpoint: a .safetensors file with `layers.0.weight` (h, d), `layers.0.bias` (h,), `layers.1.weight` and so on,
     and with `mean` and `std` (d,), which standardise the backbone's feature. The file holds float16; float32 is used.
-    sha256: the file's.
-    Raises VlmatchError where the file has another SHA-256, its tensors do not fit, or feature is not 'paper' (the head
-    was trained on no other); NotHereError where the file is missing.
+    sha256: the SHA-256 of that file.
+    Raises VlmatchError if the file has another one, its tensors do not fit, or feature is not 'paper' (the head was
+    trained on that one); NotHereError if the file is missing.
     """
 
     def __init__(
@@ -31,12 +31,13 @@ class HeadEncoder(DerivedEncoder):
         *,
         checkpoint: str,
         sha256: str,
-        feature: str = "paper",
-        licence: Mapping[str, str] | None = None,
+        **options: Unpack[EncoderOptions],
     ) -> None:
-        super().__init__(name, parts, feature=feature, licence=licence)
-        if feature != "paper":
-            raise VlmatchError(f"encoder '{name}': feature='{feature}'; its head was trained on 'paper' only")
+        super().__init__(name, parts, **options)
+        if self.feature_choice != "paper":
+            raise VlmatchError(
+                f"encoder '{name}': feature='{self.feature_choice}'; its head was trained on 'paper' only"
+            )
         if len(parts) > 1:
             raise VlmatchError(f"encoder '{name}': {len(parts)} parts; a head has one backbone")
         self.layers, mean, std = _head(name, checkpoint, sha256)
@@ -50,7 +51,7 @@ class HeadEncoder(DerivedEncoder):
         self.eval()
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """One RGB image as the backbone wants it."""
+        """One RGB image, prepared by the backbone."""
         return self._encoders()[0].prepare(image)
 
     def collate(self, items: list[Tensor]) -> Tensor:
@@ -66,7 +67,7 @@ class HeadEncoder(DerivedEncoder):
         if tokens.shape[2] != len(self.mean):
             raise VlmatchError(
                 f"encoder '{self.name}': its backbone's tokens have {tokens.shape[2]} numbers, its head takes "
-                f"{len(self.mean)}; it has features, but no tokens"
+                f"{len(self.mean)}; so it has features, but no tokens"
             )
         return self._apply_head(tokens)
 
@@ -89,7 +90,7 @@ class HeadEncoder(DerivedEncoder):
             f"{backbone.rule}, head",
             backbone.control,
             joint_size([backbone.n_parameters, own]),
-            joint_sha256([backbone.weights_sha256, self._head_sha256]),
+            parts_sha256([backbone.weights_sha256, self._head_sha256]),
             backbone.preprocessing,
         )
 

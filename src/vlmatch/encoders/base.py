@@ -1,10 +1,10 @@
-"""What every vision encoder offers: its own preprocessing, its tokens, and one feature an image by a stated rule."""
+"""What every vision encoder offers: its own preprocessing, its tokens, and one feature per image by a stated rule."""
 
 import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import torch
 from PIL import Image
@@ -12,40 +12,56 @@ from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import Buildable
+from vlmatch.packages.availability import NO_WEIGHTS, Availability, at_path
 
 FEATURES = ("paper", "vlm_input", "gridK")
+
+
+class EncoderOptions(TypedDict, total=False):
+    """The options that every encoder takes beside its own; in a yaml they are keys like all others.
+
+    feature: which feature the encoder gives, see `Encoder`. licence: name and source of the weights' licence.
+    """
+
+    feature: str
+    licence: Mapping[str, str] | None
 
 
 class Encoder(Buildable, nn.Module, ABC):
     """A frozen vision encoder that carries its own preprocessing.
 
-    `feature="paper"` is the CLS token after the final norm and before any projection; where a model
-    has none, its attention pool's output; else the global average of its last map; else the mean patch.
-    `feature="vlm_input"` is the mean of what a VLM's projector is fed: the tokens of `tokens()`; `feature="grid2"`
-    (or another number) is their means over a 2 x 2 grid, row by row, in one vector.
-    `rule` names in words which of these applied.
+    `feature` chooses which vector stands for an image:
+
+    - "paper": the CLS token after the final norm and before any projection. If the model has no CLS token: the output of
+      its attention pool; else the global average of its last map; else the mean patch.
+    - "vlm_input": the mean of the tokens that a VLM's projector is fed (`tokens`).
+    - "grid2" (or another digit): the means of these tokens over 2 x 2 cells, row by row, in one vector.
+
+    `rule` says in words which rule applied. A subclass passes its own name and `EncoderOptions` on to this constructor.
     """
 
     kind: ClassVar[str] = "encoder"
     version: ClassVar[int] = 1  # raise it in a subclass when its code gives other numbers for the same yaml
+    control: bool = False  # whether it knows nothing of images, and must therefore lose in every pool
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        feature: str = "paper",
-        control: bool = False,
-        licence: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, name: str, *, feature: str = "paper", licence: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.grid = int(feature[4:]) if re.fullmatch("grid[1-9]", feature) else None
         if feature not in FEATURES[:2] and self.grid is None:
             raise VlmatchError(f"encoder '{name}': feature='{feature}' is unknown; choose one of {', '.join(FEATURES)}")
         self.name = name
         self.feature_choice = feature
-        self.control = control
-        self.licence = licence  # the catalogue's; vlmatch.packages.licences weighs it against the package's own
+        self.licence = licence  # as upstream states it; vlmatch.packages.licences prefers what the package itself says
         self.weights_sha256: str | None = None  # None: no weights, as for raw pixels
+
+    @classmethod
+    def availability(cls, settings: Mapping[str, Any]) -> Availability:
+        """Where the weights are that an encoder's plain yaml names; nothing is downloaded or loaded.
+
+        This default knows a local `checkpoint`. A class whose weights come from a package or a hub overrides it.
+        """
+        checkpoint = settings.get("checkpoint")
+        return at_path(str(checkpoint)) if checkpoint else NO_WEIGHTS
 
     @abstractmethod
     def prepare(self, image: Image.Image) -> Tensor:
@@ -57,7 +73,7 @@ class Encoder(Buildable, nn.Module, ABC):
 
     @abstractmethod
     def paper_feature(self, images: Tensor) -> Tensor:
-        """One feature an image by the paper's rule: (n, d)."""
+        """One feature per image by the paper's rule: (n, d)."""
 
     @property
     @abstractmethod
@@ -71,24 +87,24 @@ class Encoder(Buildable, nn.Module, ABC):
 
     @property
     def rule(self) -> str:
-        """The feature rule in force, in words."""
+        """The rule that `feature` follows, in words."""
         if self.grid is not None:
             return f"VLM tokens averaged over {self.grid} x {self.grid}"
         return self.paper_rule if self.feature_choice == "paper" else "mean VLM token"
 
     @property
     def features_per_image(self) -> int:
-        """How many feature vectors `feature` strings together: 1, or the cells of the grid."""
+        """How many vectors the feature concatenates: 1, or the number of cells of the grid."""
         return 1 if self.grid is None else self.grid**2
 
     def feature(self, images: Tensor) -> Tensor:
-        """One feature an image, (n, d) float, by the rule in force."""
+        """One feature per image by the chosen rule: (n, d) float."""
         if self.grid is not None:
             return self._gridded(self.tokens(images), self.grid).flatten(1)
         return self.paper_feature(images) if self.feature_choice == "paper" else self.tokens(images).mean(dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Same as `feature`: what the embedding loop calls on a batch of prepared images."""
+        """The same as `feature`; the embedding loop calls it on a batch of prepared images."""
         return self.feature(images)
 
     def collate(self, items: list[Tensor]) -> Tensor:
@@ -96,7 +112,7 @@ class Encoder(Buildable, nn.Module, ABC):
         return torch.stack(items)
 
     def n_parameters(self) -> int | None:
-        """Parameters of the vision side, the ones a VLM would carry; None where they are not known."""
+        """The number of parameters of the vision side, which is what a VLM would carry; None if it is not known."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _gridded(self, tokens: Tensor, side: int) -> Tensor:
@@ -105,7 +121,7 @@ class Encoder(Buildable, nn.Module, ABC):
         width = math.isqrt(t)
         if width**2 != t:
             raise VlmatchError(
-                f"encoder '{self.name}': feature='{self.feature_choice}' wants a square map; its {t} tokens are none"
+                f"encoder '{self.name}': feature='{self.feature_choice}' needs a square map; its {t} tokens are not one"
             )
         cells = nn.functional.adaptive_avg_pool2d(tokens.transpose(1, 2).reshape(n, d, width, width), side)
         return cells.flatten(2).transpose(1, 2)

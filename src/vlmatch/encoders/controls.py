@@ -1,20 +1,22 @@
 """Controls: encoders that know nothing of images and must therefore lose in every pool."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from vlmatch.encoders.base import Encoder
-from vlmatch.encoders.convnets import FeatureMapEncoder, torchvision_trunk
+from vlmatch.encoders.base import Encoder, EncoderOptions
+from vlmatch.encoders.maps import FeatureMapEncoder, TorchvisionMapEncoder, torchvision_trunk
 from vlmatch.encoders.weights import sha256_of_tensors
 from vlmatch.errors import VlmatchError
 
 
-class RandomConvnet(FeatureMapEncoder):
-    """A torchvision architecture with the random weights of `seed`, the same in every process."""
+class RandomConvnet(TorchvisionMapEncoder, FeatureMapEncoder):
+    """A torchvision architecture up to one node with random weights, which `seed` makes the same in every process."""
+
+    control = True
 
     def __init__(
         self,
@@ -24,41 +26,34 @@ class RandomConvnet(FeatureMapEncoder):
         node: str,
         seed: int,
         preprocessing: Mapping[str, Any],
-        feature: str = "paper",
-        licence: Mapping[str, str] | None = None,
+        **options: Unpack[EncoderOptions],
     ) -> None:
-        super().__init__(name, preprocessing, feature=feature, control=True, licence=licence)
+        super().__init__(name, preprocessing, **options)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.trunk = torchvision_trunk(name, architecture, node)
         self.weights_sha256 = sha256_of_tensors(self.trunk.state_dict())
         self.eval()
 
-    def feature_map(self, images: Tensor) -> Tensor:
-        """The last feature map: (n, d, h, w)."""
-        features: Tensor = self.trunk(images)["map"]
-        return features
-
 
 class Pixels(Encoder):
-    """The image itself, reduced to `size` x `size` pixels with values in [0, 1]; size 1 is its mean colour.
+    """The image itself, reduced to `size` x `size` pixels with values in (0, 1]; size 1 is its mean colour.
 
     The feature is the pixels in a row, (n, 3 size^2); each pixel is a token, (n, size^2, 3).
     """
 
     version: ClassVar[int] = 2
+    control = True
 
-    def __init__(
-        self, name: str, size: int, *, feature: str = "paper", licence: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(name, feature=feature, control=True, licence=licence)
+    def __init__(self, name: str, size: int, **options: Unpack[EncoderOptions]) -> None:
+        super().__init__(name, **options)
         if size < 1:
-            raise VlmatchError(f"encoder '{name}': size={size} is no number of pixels; give 1 (mean colour) or more")
+            raise VlmatchError(f"encoder '{name}': size={size} is not a number of pixels; give 1 (mean colour) or more")
         self.size = size
         self.eval()
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """The reduced image with values in (0, 1]: (3, size, size); black is not 0, so that it has a direction."""
+        """The reduced image, (3, size, size), values in (0, 1]: black is not 0, so a cosine with it is defined."""
         from torchvision.transforms.v2.functional import pil_to_tensor
 
         return pil_to_tensor(image.resize((self.size, self.size), Image.Resampling.BOX)).float().add(1) / 256
@@ -83,10 +78,12 @@ class Pixels(Encoder):
 
 
 class Blind(Encoder):
-    """Sees nothing: its feature is a zero, so that a VLM over it answers from the text alone."""
+    """Sees nothing: its feature is a zero, so that a VLM with it answers from the text alone."""
 
-    def __init__(self, name: str, *, feature: str = "paper", licence: Mapping[str, str] | None = None) -> None:
-        super().__init__(name, feature=feature, control=True, licence=licence)
+    control = True
+
+    def __init__(self, name: str, **options: Unpack[EncoderOptions]) -> None:
+        super().__init__(name, **options)
         self.eval()
 
     def prepare(self, image: Image.Image) -> Tensor:
@@ -108,5 +105,5 @@ class Blind(Encoder):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """None: the image is not looked at."""
+        """Empty: the image is not used."""
         return {}

@@ -1,24 +1,59 @@
 """Weights from the Hugging Face hub: from its cache, else after one quick attempt to reach it."""
 
-import json
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Unpack
 
-from vlmatch.errors import NotHereError, one_line
+from vlmatch.encoders.base import Encoder, EncoderOptions
+from vlmatch.encoders.weights import local_path
+from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.network import require_network
+from vlmatch.packages.availability import Availability
+from vlmatch.packages.model_folders import shards_in
 
 SECONDS_TO_ANSWER = 3
 FILE, FOLDER = "/path/model.safetensors", "/path/of/its/folder"
 
 
+class HubOptions(EncoderOptions, total=False):
+    """Where the weights of an encoder from a hub may be instead, beside what every encoder takes.
+
+    checkpoint: the path of a local file or folder with these weights; the hub is then not asked.
+    """
+
+    checkpoint: str | None
+
+
+class HubEncoder(Encoder):
+    """An encoder whose weights come from a hub, unless `checkpoint` names a local file or folder of them.
+
+    The constructor sets `checkpoint` to its path, or None. Raises NotHereError if it does not exist.
+    """
+
+    def __init__(self, name: str, *, checkpoint: str | None = None, **options: Unpack[EncoderOptions]) -> None:
+        super().__init__(name, **options)
+        self.checkpoint: Path | None = None if checkpoint is None else local_path(name, checkpoint)
+
+    @classmethod
+    def availability(cls, settings: Mapping[str, Any]) -> Availability:
+        """At the local `checkpoint`, else as `hub_availability` says."""
+        return super().availability(settings) if settings.get("checkpoint") else cls.hub_availability(settings)
+
+    @classmethod
+    @abstractmethod
+    def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
+        """Whether the weights that an encoder's plain yaml names are in the library's cache, or only on its hub."""
+
+
 def hub_file(name: str, weights: str, repository: str, filenames: Sequence[str]) -> Path:
     """The first of `filenames` that hub repository `repository` has; a cached one needs no network.
 
-    name: the encoder's, weights: what its user calls them; both are for the message.
-    Raises NotHereError within seconds where nothing is cached and the hub can't be reached, where
-    offline=true or HF_HUB_OFFLINE forbids to ask, and where the hub refuses.
+    name and weights: the encoder's name and what its user calls the weights, for the error message.
+    Raises NotHereError within seconds if nothing is cached and the hub can't be reached or refuses, or if offline=true
+    or HF_HUB_OFFLINE is set.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
@@ -40,11 +75,11 @@ def hub_file(name: str, weights: str, repository: str, filenames: Sequence[str])
 def hub_folder(
     name: str, repository: str, needed: Sequence[str], wanted: Sequence[str], weights: Sequence[str]
 ) -> Path:
-    """The cached or downloaded files of a repository that holds a whole model.
+    """The folder of a repository that holds a whole model, from the cache or the hub.
 
-    needed: files that must be in the cache for it to serve without network, next to one of `weights`.
-    wanted: patterns of what is downloaded beside the weights. weights: patterns, the first that the
-    repository has files of is taken.
+    needed: the files that the cached folder must have beside weights; then the hub is not asked.
+    wanted: patterns of the files to download beside the weights. weights: patterns of weight files; the first pattern
+    that matches files of the repository is used.
     """
     from huggingface_hub import snapshot_download
 
@@ -65,20 +100,16 @@ def hub_folder(
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether every shard that an index in the folder names is there; another download may have been interrupted."""
+    """Whether every shard that an index in the folder lists is there; an earlier download may have been interrupted."""
     try:
-        named = {
-            shard
-            for index in folder.glob("*.index.json")
-            for shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        }
-    except (OSError, ValueError, KeyError, AttributeError):
+        shards = [shard for index in folder.glob("*.index.json") for shard in shards_in(index)]
+    except VlmatchError:
         return False
-    return all((folder / shard).is_file() for shard in named)
+    return all(shard.is_file() for shard in shards)
 
 
 def cached_file(repository: str, filename: str) -> Path | None:
-    """A file that the hub's cache on this machine holds."""
+    """The path of a file in the hub's cache on this machine; None if it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(repository, filename)
@@ -96,13 +127,13 @@ def require_hub(name: str, weights: str, place: str = FILE) -> None:
         request = urllib.request.Request(constants.ENDPOINT, method="HEAD")  # noqa: S310 - the hub, or HF_ENDPOINT
         urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER).close()  # noqa: S310
     except urllib.error.HTTPError:
-        return  # an answer, if a grumpy one
+        return  # an error page is an answer too: the hub can be reached
     except OSError as error:
         raise NotHereError(not_here(name, weights, "the hub can't be reached", place)) from error
 
 
 def not_here(name: str, weights: str, why: str, place: str = FILE) -> str:
-    """The one line that names the ways to get an encoder's weights; `place` is what its checkpoint may be."""
+    """The error line that names the ways to get an encoder's weights; `place`: an example for its checkpoint."""
     return (
         f"encoder '{name}': weights '{weights}' are not here and {why}; give encoder.checkpoint={place}, "
         "or choose a packaged encoder (python src/run.py task=check)"

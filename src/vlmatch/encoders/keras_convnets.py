@@ -1,28 +1,31 @@
 """Convolutional encoders whose weights come from TensorFlow.js models, computed by timm's architectures."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from vlmatch.encoders.convnets import TimmMapEncoder, renamed, timm_convnet
+from vlmatch.encoders.convnets import renamed
 from vlmatch.encoders.keras_weights import read_keras, shards
-from vlmatch.encoders.weights import load_strictly, sha256_of, weight_file
+from vlmatch.encoders.maps import TimmMapEncoder, timm_convnet
+from vlmatch.encoders.packaged import PackagedEncoder, PackagedOptions
+from vlmatch.encoders.weights import load_strictly
 from vlmatch.errors import VlmatchError
 
 EPSILON = 1e-3  # Keras' default in batch norms
 
 
-class KerasConvnet(TimmMapEncoder):
-    """A timm convnet with the weights of a Keras model, whose layers are matched in the order of their making.
+class KerasConvnet(TimmMapEncoder, PackagedEncoder):
+    """A timm convnet with the weights of a Keras model, whose layers are matched in the order in which Keras made them.
 
     architecture, options: timm's name, and what makes it compute as TensorFlow does, e.g. {pad_type: same}.
-    order: pairs of a regular expression for a whole name in the file and its replacement 'PLACE/PART'. PLACE is
-    whole numbers with dots between and says which convolution it is, in sorted order; PART is kernel, or of the
-    norm that follows gamma, beta, moving_mean or moving_variance. Where gamma is missing it is 1; where the
-    moments are missing the norm was folded into the kernel. Names that none matches are left out.
-    package and file: the script of the TensorFlow.js model, unless `checkpoint` gives a local one.
+    order: pairs of a regular expression for a whole name in the file and its replacement 'PLACE/PART'. PLACE is one or
+    more whole numbers joined by dots: sorted, the k-th place is the k-th convolution. PART is kernel, or one of gamma,
+    beta, moving_mean and moving_variance of the norm that follows. A missing gamma is 1; if the moments are missing,
+    the norm was folded into the kernel. Names that no expression matches are left out.
+    package and file, or checkpoint: the script of a TensorFlow.js model (its shards lie beside it), or an .h5 file.
     """
 
     def __init__(
@@ -33,26 +36,25 @@ class KerasConvnet(TimmMapEncoder):
         order: Sequence[Sequence[str]],
         preprocessing: Mapping[str, Any],
         options: Mapping[str, Any] | None = None,
-        package: Mapping[str, str] | None = None,
-        file: str | None = None,
-        checkpoint: str | None = None,
-        feature: str = "paper",
-        licence: Mapping[str, str] | None = None,
+        **common: Unpack[PackagedOptions],
     ) -> None:
-        super().__init__(name, preprocessing, feature=feature, licence=licence)
-        path = weight_file(name, package, file, checkpoint)
+        super().__init__(name, preprocessing, **common)
         self.trunk = timm_convnet(name, architecture, options or {})
-        state = in_order(name, renamed(read_keras(name, path), order), self.trunk)
-        load_strictly(name, self.trunk, state, path)
+        state = in_order(name, renamed(read_keras(name, self.weight_path), order), self.trunk)
+        load_strictly(name, self.trunk, state, self.weight_path)
         leave_out_padding(self.trunk)
-        self.weights_sha256 = sha256_of([path, *shards(name, path)])
         self.eval()
+
+    def weight_files(self) -> list[Path]:
+        """The script and its shards, or the .h5 file."""
+        path = self.weight_path
+        return [path] if path.suffix == ".h5" else [path, *shards(self.name, path)]
 
 
 def in_order(name: str, parts: Mapping[str, Tensor], trunk: nn.Module) -> dict[str, Tensor]:
-    """The state of `trunk` whose k-th convolution and k-th norm are those of the k-th place among 'PLACE/PART' names.
+    """The state of `trunk`: its k-th convolution and k-th norm get the tensors of the k-th place in 'PLACE/PART' names.
 
-    Raises VlmatchError where the numbers of convolutions differ, or a place lacks its kernel.
+    Raises VlmatchError if the numbers of convolutions differ, or a place lacks its kernel.
     """
     places = sorted({key.partition("/")[0] for key in parts}, key=lambda place: [int(n) for n in place.split(".")])
     modules = list(trunk.named_modules())
@@ -75,16 +77,16 @@ def in_order(name: str, parts: Mapping[str, Tensor], trunk: nn.Module) -> dict[s
 
 
 class MeanWithoutPadding(nn.Module):
-    """Turns a 3 x 3 mean that counted the padding's zeros into one over the cells of the map, as TensorFlow's is."""
+    """Correct a 3 x 3 mean that counted the padding's zeros: TensorFlow's mean is over the cells of the map alone."""
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(n, c, h, w) -> (n, c, h, w), larger at the border."""
+        """(n, c, h, w) -> (n, c, h, w); the values at the border grow."""
         ones = torch.ones(1, 1, *pooled.shape[2:], dtype=pooled.dtype, device=pooled.device)
         return pooled / nn.functional.avg_pool2d(ones, kernel_size=3, stride=1, padding=1)
 
 
 def leave_out_padding(trunk: nn.Module) -> None:
-    """Correct the average pools of timm's Inception blocks, each of which is followed by `branch_pool`."""
+    """Correct the average pools of timm's Inception blocks; each is followed by the module `branch_pool`."""
     for block in list(trunk.modules()):
         after_pool = getattr(block, "branch_pool", None)
         if isinstance(after_pool, nn.Module):

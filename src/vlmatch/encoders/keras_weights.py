@@ -1,4 +1,4 @@
-"""Weights of Keras models, from HDF5 or from TensorFlow.js, as tensors in PyTorch's layout; no Keras code is run."""
+"""Read weights of Keras models, from HDF5 or TensorFlow.js, as tensors in PyTorch's layout; no Keras code runs."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vlmatch.errors import VlmatchError, one_line
 
-# One weight of a TensorFlow.js manifest; a quantised one is bytes: value = scale byte + min.
+# One weight in a TensorFlow.js manifest. A quantised one is stored as bytes: value = scale * byte + min.
 _WEIGHT = re.compile(
     r'\{name:"(?P<name>[^"]+)",shape:\[(?P<shape>[\d,]*)\],dtype:"(?P<dtype>\w+)"'
     r'(?:,quantization:\{min:(?P<min>[^,]+),scale:(?P<scale>[^,]+),dtype:"(?P<stored>\w+)"\})?'
@@ -25,7 +25,9 @@ _BASE64 = re.compile(r'exports="([A-Za-z0-9+/=]*)"')
 
 
 def read_keras(name: str, path: Path) -> dict[str, Tensor]:
-    """Every weight of encoder `name`'s .h5 file, or TensorFlow.js script, under its name there, in PyTorch's layout.
+    """Every weight of an .h5 file or a TensorFlow.js script, under its name there, in PyTorch's layout.
+
+    `name` is the encoder's, for error messages.
 
     Kernels (h, w, in, out) become (out, in, h, w), depthwise ones (h, w, c, 1) become (c, 1, h, w), dense ones
     (in, out) become (out, in). Raises VlmatchError on a damaged file.
@@ -42,12 +44,14 @@ def read_keras(name: str, path: Path) -> dict[str, Tensor]:
 
 def shards(name: str, script: Path) -> list[Path]:
     """The files beside a TensorFlow.js model's script that hold its bytes, in order."""
-    names = [
-        part.strip('"') for group in _PATHS.findall(script.read_text(encoding="utf-8")) for part in group.split(",")
-    ]
+    text = script.read_text(encoding="utf-8", errors="replace")
+    names = [part.strip('"') for group in _PATHS.findall(text) for part in group.split(",")]
     files = [script.parent / f"{part}.min.js" for part in names]
     if not files or any("/" in part for part in names) or not all(file.is_file() for file in files):
-        raise VlmatchError(f"encoder '{name}': the shards of '{script}' are not all beside it; give the whole folder")
+        raise VlmatchError(
+            f"encoder '{name}': '{script}' does not name shards that are all beside it; give the script of a "
+            "TensorFlow.js model in its whole folder, or an .h5 file"
+        )
     return files
 
 
@@ -79,7 +83,7 @@ def _from_tfjs(name: str, script: Path) -> Iterator[tuple[str, np.ndarray[Any, A
         yield entry["name"], values
         start = end
     if start != len(data):
-        raise ValueError(f"its shards hold {len(data)} bytes, its manifest names {start}")
+        raise ValueError(f"its shards hold {len(data)} bytes, its manifest lists {start}")
 
 
 def _in_torch_layout(key: str, array: np.ndarray[Any, Any]) -> Tensor:

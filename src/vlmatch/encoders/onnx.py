@@ -2,25 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from PIL import Image
 from torch import Tensor, nn
 
-from vlmatch.encoders.base import Encoder
-from vlmatch.encoders.preprocessing import Preprocessing
-from vlmatch.encoders.weights import sha256_of, weight_file
+from vlmatch.encoders.packaged import PackagedEncoder, PackagedOptions
 from vlmatch.errors import VlmatchError, one_line
 
 
-class OnnxEncoder(Encoder):
-    """The part of an ONNX graph between its input and its feature, converted by onnx2torch.
+class OnnxEncoder(PackagedEncoder):
+    """The part of an ONNX graph between its input and its feature, converted to PyTorch by onnx2torch.
 
-    input_node, map_node, feature_node: names of values in the graph: the image batch, the last map (n, d, h, w),
-    whose cells are the tokens, and the feature (n, d); without a feature_node it is the map's global average.
+    input_node, map_node, feature_node: names of values in the graph: the image batch, the last map (n, d, h, w) and the
+    feature (n, d). Without a feature_node the feature is the map's global average.
     rule: the rule that feature_node follows, in words, e.g. 'global average'.
-    layout: 'nchw' or 'nhwc', the order in which the graph wants the image batch.
-    package and file: where the .onnx is, unless `checkpoint` gives a local file.
+    layout: 'nchw' or 'nhwc', the order of the image batch's axes in the graph.
     """
 
     def __init__(
@@ -33,39 +29,24 @@ class OnnxEncoder(Encoder):
         feature_node: str | None = None,
         rule: str = "global average",
         layout: str = "nchw",
-        package: Mapping[str, str] | None = None,
-        file: str | None = None,
-        checkpoint: str | None = None,
-        feature: str = "paper",
-        licence: Mapping[str, str] | None = None,
+        **options: Unpack[PackagedOptions],
     ) -> None:
-        super().__init__(name, feature=feature, licence=licence)
         if layout not in ("nchw", "nhwc"):
             raise VlmatchError(f"encoder '{name}': layout='{layout}' is unknown; choose one of nchw, nhwc")
+        super().__init__(name, preprocessing, **options)
         self._rule, self._layout = rule, layout
-        self._preprocess = Preprocessing.of(name, preprocessing)
-        path = weight_file(name, package, file, checkpoint)
-        self.trunk = onnx_trunk(name, path, input_node, [map_node, *([feature_node] if feature_node else [])])
-        self.weights_sha256 = sha256_of([path])
+        output_nodes = [map_node, *([feature_node] if feature_node else [])]
+        self.trunk = onnx_trunk(name, self.weight_path, input_node, output_nodes)
         self.eval()
 
-    def prepare(self, image: Image.Image) -> Tensor:
-        """One RGB image as the model's input: (3, h, w)."""
-        return self._preprocess(image)
-
-    def tokens(self, images: Tensor) -> Tensor:
-        """The cells of `map_node`: (n, h w, d)."""
-        return self._outputs(images)[0].flatten(2).transpose(1, 2)
+    def feature_map(self, images: Tensor) -> Tensor:
+        """The value of `map_node`: (n, d, h, w)."""
+        return self._outputs(images)[0]
 
     def paper_feature(self, images: Tensor) -> Tensor:
         """The value of `feature_node`, else the map's global average: (n, d)."""
         feature_map, *feature = self._outputs(images)
         return feature[0] if feature else feature_map.mean(dim=(2, 3))
-
-    def _outputs(self, images: Tensor) -> Sequence[Tensor]:
-        """Map (n, d, h, w) and, where the graph has one, feature (n, d) of (n, c, size, size) prepared images."""
-        values = self.trunk(images.permute(0, 2, 3, 1) if self._layout == "nhwc" else images)
-        return [values] if isinstance(values, Tensor) else values
 
     @property
     def paper_rule(self) -> str:
@@ -75,14 +56,19 @@ class OnnxEncoder(Encoder):
     @property
     def preprocessing(self) -> dict[str, Any]:
         """What `prepare` does, as plain values."""
-        return self._preprocess.as_dict() | {"layout": self._layout}
+        return super().preprocessing | {"layout": self._layout}
+
+    def _outputs(self, images: Tensor) -> Sequence[Tensor]:
+        """Map (n, d, h, w) and, where the graph has one, feature (n, d) of (n, c, size, size) prepared images."""
+        values = self.trunk(images.permute(0, 2, 3, 1) if self._layout == "nhwc" else images)
+        return [values] if isinstance(values, Tensor) else values
 
 
 def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) -> nn.Module:
-    """The sub-graph of an .onnx file from `input_node` to `output_nodes` as a module in eval mode.
+    """The sub-graph of an .onnx file from `input_node` to `output_nodes`, as a module in eval mode.
 
-    Raises VlmatchError on a damaged file, one whose weights lie in others, a node that is not in the graph, or an
-    operation unknown to onnx2torch.
+    Raises VlmatchError if the file is damaged or keeps weights in other files, if the graph lacks a node, or if
+    onnx2torch does not know an operation.
     """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -90,7 +76,7 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
 
     try:
         model = onnx.load(str(path), load_external_data=False)
-        if any(tensor.external_data for tensor in model.graph.initializer):  # which no fingerprint of this file holds
+        if any(tensor.external_data for tensor in model.graph.initializer):  # the SHA-256 of this file would not cover those
             raise VlmatchError(
                 f"encoder '{name}': '{path.name}' keeps weights in other files; save it as one: "
                 "onnx.save(onnx.load(FILE), NEW)"
@@ -111,14 +97,14 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
         module: nn.Module = convert(part).eval()
     except (NotImplementedError, ValueError) as error:
         raise VlmatchError(
-            f"encoder '{name}': '{path.name}' has an operation that onnx2torch lacks ({one_line(error)[:160]}); "
+            f"encoder '{name}': '{path.name}' has an operation that onnx2torch does not know ({one_line(error)[:160]}); "
             "choose an earlier feature_node, or export the model with another opset"
         ) from error
     return module
 
 
 def constants_as_weights(graph: Any) -> None:
-    """Turn the graph's Constant nodes into initializers, which is where onnx2torch looks for weights."""
+    """Turn the graph's Constant nodes into initializers: onnx2torch looks for weights only there."""
     for node in [node for node in graph.node if node.op_type == "Constant"]:
         value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
         if value is not None:

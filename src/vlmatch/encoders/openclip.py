@@ -3,17 +3,18 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from PIL import Image
 from torch import Tensor, nn
 
 from vlmatch.encoders import timm_models
-from vlmatch.encoders.base import Encoder
-from vlmatch.encoders.hub import hub_file, not_here
+from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_file, not_here
 from vlmatch.encoders.preprocessing import plain
-from vlmatch.encoders.weights import UNREADABLE, checked_sha256, local_path, sha256_of
+from vlmatch.encoders.weights import UNREADABLE, checked_sha256, local_path
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.files import sha256_of_file
+from vlmatch.packages.availability import Availability, on_hub
 from vlmatch.pickles import refuse_code
 
 # The order in which open_clip itself looks for weights in a folder.
@@ -27,19 +28,18 @@ WEIGHT_NAMES = (
     "pytorch_model.pth",
     "model.pth",
 )
-# AttributeError: open_clip trips over a checkpoint with a logit bias that the architecture lacks.
+# AttributeError: open_clip raises it on a checkpoint with a logit bias that the architecture lacks.
 _UNLOADABLE = (*UNREADABLE, TypeError, AttributeError)
 
 
-class OpenClipEncoder(Encoder):
+class OpenClipEncoder(HubEncoder):
     """The vision tower of an open_clip model, without the projection into the shared space.
 
     architecture, pretrained: open_clip's names, e.g. 'ViT-SO400M-14-SigLIP-384' and 'webli'. The tag fixes
     preprocessing and activation (QuickGELU), wherever the weights come from.
-    checkpoint: the weights' place, a file or a folder, where the hub is not to be asked. With architecture
-    and pretrained null it is a folder with an `open_clip_config.json`, which then fixes everything.
-    sha256: that of the weight file, checked where it is given.
-    image_size: pixels of the square input where it is not the tag's.
+    checkpoint: if architecture and pretrained are null, a folder with an `open_clip_config.json`, which fixes both.
+    sha256: the SHA-256 of the weight file; if given, it is checked.
+    image_size: pixels of the square input, if other than the tag's.
     """
 
     def __init__(
@@ -48,30 +48,40 @@ class OpenClipEncoder(Encoder):
         architecture: str | None,
         pretrained: str | None,
         *,
-        checkpoint: str | None = None,
         sha256: str | None = None,
         image_size: int | None = None,
-        feature: str = "paper",
-        licence: Mapping[str, str] | None = None,
+        **options: Unpack[HubOptions],
     ) -> None:
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
-        super().__init__(name, feature=feature, licence=licence)
-        if architecture is None and pretrained is None and checkpoint is not None:
-            model, path = folder_model(name, local_path(name, checkpoint), image_size)
+        super().__init__(name, **options)
+        if architecture is None and pretrained is None and self.checkpoint is not None:
+            model, path = folder_model(name, self.checkpoint, image_size)
         elif architecture is not None and pretrained is not None:
-            model, path = tag_model(name, architecture, pretrained, checkpoint, image_size)
+            model, path = tag_model(name, architecture, pretrained, self.checkpoint, image_size)
         else:
             raise VlmatchError(
                 f"encoder '{name}': architecture='{architecture}', pretrained='{pretrained}'; give both (the tag fixes "
                 "preprocessing and activation), or neither and a checkpoint folder with open_clip_config.json"
             )
-        self.weights_sha256 = sha256_of([path]) if sha256 is None else checked_sha256(name, path, sha256)
+        self.weights_sha256 = sha256_of_file(path) if sha256 is None else checked_sha256(name, path, sha256)
         self.visual: Any = model.visual
         self._preprocess_config = dict(model.visual.preprocess_cfg)
         self._transform = image_transform_v2(PreprocessCfg(**self._preprocess_config), is_train=False)
         self._rule = drop_projection(name, self.visual)
         self.eval()
+
+    @classmethod
+    def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
+        """In the cache of the hub, or on the hub, as the tag says."""
+        architecture, pretrained = str(settings["architecture"]), str(settings["pretrained"])
+
+        def find() -> Path:
+            import open_clip
+
+            return tag_weights(settings["name"], pretrained, open_clip.get_pretrained_cfg(architecture, pretrained))
+
+        return on_hub(f"{architecture} {pretrained}", find)
 
     def prepare(self, image: Image.Image) -> Tensor:
         """One RGB image as the model's input: (3, h, w)."""
@@ -111,19 +121,19 @@ class OpenClipEncoder(Encoder):
 
 
 def tag_model(
-    name: str, architecture: str, pretrained: str, checkpoint: str | None, image_size: int | None = None
+    name: str, architecture: str, pretrained: str, checkpoint: Path | None, image_size: int | None = None
 ) -> tuple[Any, Path]:
-    """The model of a tag, and the file its weights came from: `checkpoint`, or where the tag says on the hub."""
+    """The model of a tag, and its weight file: in `checkpoint`, else from where the tag says on the hub."""
     import open_clip
 
     tag = open_clip.get_pretrained_cfg(architecture, pretrained)
     if not tag:
         tags = open_clip.list_pretrained_tags_by_model(architecture)
-        known = f"its tags are {', '.join(tags)}" if tags else "open_clip.list_pretrained() names all there are"
+        known = f"its tags are {', '.join(tags)}" if tags else "open_clip.list_pretrained() lists all pairs"
         raise VlmatchError(
-            f"encoder '{name}': architecture='{architecture}' pretrained='{pretrained}' is not open_clip's; {known}"
+            f"encoder '{name}': architecture='{architecture}' pretrained='{pretrained}' is unknown to open_clip; {known}"
         )
-    path = tag_weights(name, pretrained, tag) if checkpoint is None else weights_in(name, local_path(name, checkpoint))
+    path = tag_weights(name, pretrained, tag) if checkpoint is None else weights_in(name, checkpoint)
     preprocess_keys = ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")
     preprocess = {**tag, "size": image_size or tag.get("size")}
     model = built(
@@ -139,18 +149,18 @@ def tag_model(
 
 
 def folder_model(name: str, folder: Path, image_size: int | None = None) -> tuple[Any, Path]:
-    """The model that a folder with `open_clip_config.json` holds, and its weight file."""
+    """The model in a folder with `open_clip_config.json`, and its weight file."""
     if not (folder / "open_clip_config.json").is_file():
         raise VlmatchError(
-            f"encoder '{name}': checkpoint='{folder}' holds no open_clip_config.json; give architecture "
-            "and pretrained, which fix preprocessing and activation, beside this checkpoint"
+            f"encoder '{name}': checkpoint='{folder}' holds no open_clip_config.json; give architecture and pretrained "
+            "too, which fix preprocessing and activation"
         )
     path = weights_in(name, folder)
     return built(name, f"local-dir:{folder}", path, image_size), path
 
 
 def built(name: str, model_name: str, path: Path, image_size: int | None, **options: Any) -> Any:
-    """The open_clip model with its weights, all of them; both towers, since checkpoints hold both."""
+    """The open_clip model with all weights of `path`: both towers, because checkpoints hold both."""
     import open_clip
 
     refuse_code(f"encoder '{name}'", path)
@@ -171,7 +181,7 @@ def built(name: str, model_name: str, path: Path, image_size: int | None, **opti
 
 
 def tag_weights(name: str, pretrained: str, tag: Mapping[str, Any]) -> Path:
-    """The weight file of a tag, from the hub's cache or the hub; safetensors where there are."""
+    """The weight file of a tag, from the hub's cache or the hub; safetensors if the repository has them."""
     if "file" in tag:
         return local_path(name, tag["file"])
     repository, _, filename = str(tag.get("hf_hub", "")).rpartition("/")
@@ -194,7 +204,7 @@ def weights_in(name: str, place: Path) -> Path:
 
 
 def drop_projection(name: str, visual: Any) -> str:
-    """Take the projection into the shared space off a vision tower, and say by which rule it pools."""
+    """Remove the projection into the shared space from a vision tower, and return the rule by which it pools."""
     if hasattr(visual, "trunk"):
         if hasattr(visual.head, "pool"):
             visual.head = nn.Sequential(OrderedDict(pool=visual.head.pool))
@@ -209,5 +219,5 @@ def drop_projection(name: str, visual: Any) -> str:
         return "attention pool"
     rules = {"tok": "cls", "avg": "mean patch"}
     if visual.pool_type not in rules:
-        raise VlmatchError(f"encoder '{name}': its tower pools by '{visual.pool_type}', which gives no n x d feature")
+        raise VlmatchError(f"encoder '{name}': its tower pools by '{visual.pool_type}', which gives no feature (n, d)")
     return rules[visual.pool_type]

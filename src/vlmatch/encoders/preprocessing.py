@@ -1,4 +1,4 @@
-"""Preprocessing of encoders whose package ships weights but no transform: one frozen set of plain values."""
+"""Preprocessing of encoders whose package has weights but no transform: one frozen set of plain values."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -6,8 +6,6 @@ from typing import Any
 
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 
 from vlmatch.errors import VlmatchError
 
@@ -23,10 +21,10 @@ CHOICES = {
 class Preprocessing:
     """How an RGB image becomes the model's (3, size, size) input, or (1, size, size) where `channels` is 'grey'.
 
-    `resize` brings the image to `resize_to` pixels: its short side ('short'), both sides whatever the
-    aspect ratio ('squash'), or its long side, with the rest filled by the colour `fill`, RGB from 0 to 255,
-    or by the mean colour ('pad'). Then the central square of `size` is cut out, and values in
-    [0, `value_range`] become (x - mean) / std in the order of `channels`, which is that of `mean` and `std` too.
+    `resize` says what gets `resize_to` pixels: the image's short side ('short'); both sides, whatever the aspect ratio
+    ('squash'); or the long side, and the rest of the square is filled with the colour `fill` (RGB from 0 to 255), by
+    default the mean colour ('pad'). Then the central square of `size` pixels is cut out, and values in
+    [0, `value_range`] become (x - mean) / std. `channels` is the order of the channels, also in `mean` and `std`.
     """
 
     size: int
@@ -66,6 +64,8 @@ class Preprocessing:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """One RGB image as a normalised (3, size, size) float32 tensor, (1, size, size) in grey."""
+        from torchvision.transforms.v2 import functional
+
         cropped = functional.center_crop(self._resized(image), [self.size, self.size])
         if self.channels == "grey":
             cropped = cropped.convert("L")
@@ -78,6 +78,8 @@ class Preprocessing:
         if self.resize == "pad":
             resample = Image.Resampling[self.interpolation.upper()]
             return ImageOps.pad(image, (self.resize_to, self.resize_to), resample, color=self.fill or self._mean_colour)
+        from torchvision.transforms.v2 import InterpolationMode, functional
+
         target = [self.resize_to] if self.resize == "short" else [self.resize_to, self.resize_to]
         resized: Image.Image = functional.resize(image, target, InterpolationMode(self.interpolation))
         return resized
@@ -93,5 +95,5 @@ class Preprocessing:
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A preprocessing's values as JSON holds them, so that stored ones compare equal."""
+    """A preprocessing's values as JSON holds them, so that they compare equal to stored ones."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -1,30 +1,29 @@
-"""Encoders from timm, by the tag of their weights: the tag says where they are and how images are preprocessed."""
+"""Encoders from timm by the tag of their weights, which says where they are and how images are preprocessed."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from PIL import Image
 from torch import Tensor
 
-from vlmatch.encoders.base import Encoder
-from vlmatch.encoders.hub import hub_file, not_here
+from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_file, not_here
 from vlmatch.encoders.preprocessing import plain
-from vlmatch.encoders.weights import UNREADABLE, local_path, sha256_of
+from vlmatch.encoders.weights import UNREADABLE
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.files import sha256_of_file
+from vlmatch.packages.availability import Availability, on_hub
 from vlmatch.pickles import refuse_code
 
 WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
 
 
-class TimmEncoder(Encoder):
+class TimmEncoder(HubEncoder):
     """A timm model without its classifier.
 
     model: architecture and tag, e.g. 'vit_large_patch14_dinov2.lvd142m': the tag fixes weights and preprocessing.
-    checkpoint: path of a .safetensors or .pth file that holds the tag's weights; without it they come from
-    the hub's cache or the hub.
-    pool: 'token' (the CLS) or 'avg' (the mean patch) where timm's own pooling is not the paper's rule; null: timm's.
-    image_size: pixels of the square input where it is not the tag's; timm resamples the position embedding.
+    pool: 'token' (the CLS) or 'avg' (the mean patch), if timm's own pooling is not the paper's rule; null: timm's.
+    image_size: pixels of the square input, if other than the tag's; timm resamples the position embedding.
     """
 
     def __init__(
@@ -32,23 +31,26 @@ class TimmEncoder(Encoder):
         name: str,
         model: str,
         *,
-        checkpoint: str | None = None,
         pool: str | None = None,
         image_size: int | None = None,
-        feature: str = "paper",
-        licence: Mapping[str, str] | None = None,
+        **options: Unpack[HubOptions],
     ) -> None:
         from timm.data import create_transform, resolve_model_data_config
 
-        super().__init__(name, feature=feature, licence=licence)
-        path = tag_weights(name, model) if checkpoint is None else local_path(name, checkpoint)
+        super().__init__(name, **options)
+        path = self.checkpoint or tag_weights(name, model)
         self.trunk = timm_trunk(name, model, path, image_size)
         repool(name, self.trunk, pool)
-        self.weights_sha256 = sha256_of([path])
+        self.weights_sha256 = sha256_of_file(path)
         size = {} if image_size is None else {"input_size": (3, image_size, image_size)}
         self._data_config = resolve_model_data_config(self.trunk, args=size)
         self._transform = create_transform(**self._data_config, is_training=False)
         self.eval()
+
+    @classmethod
+    def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
+        """In the cache of the hub, or on the hub, as the tag says."""
+        return on_hub(str(settings["model"]), lambda: tag_weights(settings["name"], settings["model"]))
 
     def prepare(self, image: Image.Image) -> Tensor:
         """One RGB image as the model's input: (3, h, w)."""
@@ -82,7 +84,7 @@ def tag_weights(name: str, model: str) -> Path:
         architecture = model.partition(".")[0]
         tags = timm.list_pretrained(f"{architecture}.*") or timm.list_pretrained("*dinov2*")
         raise VlmatchError(
-            f"encoder '{name}': model='{model}' is no timm model with weights; such are {', '.join(tags[:6])}"
+            f"encoder '{name}': model='{model}' is not a timm model with weights; choose e.g. {', '.join(tags[:6])}"
         )
     config = timm.get_pretrained_cfg(model)
     if not config.hf_hub_id:
@@ -94,7 +96,7 @@ def tag_weights(name: str, model: str) -> Path:
 def timm_trunk(name: str, model: str, path: Path, image_size: int | None = None) -> Any:
     """The timm model with the tensors of `path`, loaded strictly and converted as timm does for this architecture.
 
-    The classifier is loaded with the rest, since timm checks nothing when it is left out, and dropped afterwards.
+    The classifier is loaded too and removed afterwards, because timm checks no names if it builds a model without one.
     `image_size` is for models that are built for one size (those with position embeddings).
     """
     import timm
@@ -120,19 +122,19 @@ def timm_trunk(name: str, model: str, path: Path, image_size: int | None = None)
 
 
 def repool(name: str, trunk: Any, pool: str | None) -> None:
-    """Let a timm model without classifier pool by 'token' or 'avg'; None leaves its own pooling."""
+    """Make a timm model without classifier pool by 'token' or 'avg'; None keeps its own pooling."""
     if pool is None:
         return
     has_token = getattr(trunk, "cls_token", None) is not None
     allowed = ([*(["token"] if has_token else []), "avg"]) if is_token_model(trunk) else []
     if pool not in allowed:
-        choices = f"choose {' or '.join(allowed)}, or null" if allowed else "its maps have only their average; null"
-        raise VlmatchError(f"encoder '{name}': pool='{pool}' is not for timm's {type(trunk).__name__}; {choices}")
+        choices = f"choose {' or '.join(allowed)}, or null" if allowed else "it has only its own pooling: give null"
+        raise VlmatchError(f"encoder '{name}': pool='{pool}' is not possible for timm's {type(trunk).__name__}; {choices}")
     trunk.reset_classifier(0, pool)
 
 
 def is_token_model(trunk: Any) -> bool:
-    """Whether a timm model works on a sequence of prefix and patch tokens (ViT and its kin), not on maps."""
+    """Whether a timm model works on a sequence of prefix and patch tokens, as a ViT does, and not on maps."""
     return hasattr(trunk, "num_prefix_tokens")
 
 
@@ -152,7 +154,7 @@ def pooled(trunk: Any, images: Tensor) -> Tensor:
 
 
 def patch_tokens(trunk: Any, images: Tensor) -> Tensor:
-    """What a VLM's projector is fed: the last block but one's patches, or the cells of the last map: (n, t, d)."""
+    """What a VLM's projector is fed, (n, t, d): the patches after the last block but one, or the last map's cells."""
     if is_token_model(trunk):
         layers = trunk.forward_intermediates(
             images, indices=[-2], output_fmt="NLC", intermediates_only=True, stop_early=True

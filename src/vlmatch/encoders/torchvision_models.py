@@ -1,62 +1,58 @@
-"""Encoders from torchvision with its own weights, by the name of an entry of the architecture's weights enum."""
+"""Encoders from torchvision with its own weights, by the name of an entry in the architecture's weights enum."""
 
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from PIL import Image
 from torch import Tensor
 
-from vlmatch.encoders.convnets import MapEncoder, torchvision_trunk
-from vlmatch.encoders.hub import FILE, SECONDS_TO_ANSWER, not_here
+from vlmatch.encoders.hub import FILE, SECONDS_TO_ANSWER, HubEncoder, HubOptions, not_here
+from vlmatch.encoders.maps import TorchvisionMapEncoder, torchvision_trunk
 from vlmatch.encoders.preprocessing import plain
-from vlmatch.encoders.weights import load_strictly, local_path, read_state_dict, sha256_of
+from vlmatch.encoders.weights import load_strictly, read_state_dict
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.files import sha256_of_file
 from vlmatch.network import require_network
+from vlmatch.packages.availability import CACHED, HUB, Availability, in_cache
 
 
-class TorchvisionHubEncoder(MapEncoder):
+class TorchvisionHubEncoder(TorchvisionMapEncoder, HubEncoder):
     """A torchvision architecture up to the node that gives its last map, with torchvision's weights and transform.
 
     architecture: a name of `torchvision.models.list_models()`.
-    weights: an entry of its weights enum, e.g. 'IMAGENET1K_V2': it fixes the preprocessing and names the file.
-    node: the module that gives the last map, e.g. 'layer4' or 'features'; what follows it is left out.
-    checkpoint: path of the weights; without it they come from torch hub's cache or from torchvision's site.
+    weights: an entry of its weights enum, e.g. 'IMAGENET1K_V2': it fixes the preprocessing and names the file, which
+    comes from torch hub's cache or from torchvision's site.
+    node: the module that gives the last map, e.g. 'layer4' or 'features'; what follows it is cut off.
     """
 
     def __init__(
-        self,
-        name: str,
-        *,
-        architecture: str,
-        weights: str,
-        node: str,
-        checkpoint: str | None = None,
-        feature: str = "paper",
-        licence: Mapping[str, str] | None = None,
+        self, name: str, *, architecture: str, weights: str, node: str, **options: Unpack[HubOptions]
     ) -> None:
-        super().__init__(name, feature=feature, licence=licence)
+        super().__init__(name, **options)
         self.trunk = torchvision_trunk(name, architecture, node)
         entry = weights_entry(name, architecture, weights)
-        path = entry_weights(name, entry) if checkpoint is None else local_path(name, checkpoint)
+        path = self.checkpoint or entry_weights(name, entry)
         own = self.trunk.state_dict()
         state = {key: value for key, value in read_state_dict(name, path).items() if key in own}
         load_strictly(name, self.trunk, state, path)
         self._transform = entry.transforms()
-        self.weights_sha256 = sha256_of([path])
+        self.weights_sha256 = sha256_of_file(path)
         self.eval()
+
+    @classmethod
+    def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
+        """In torch hub's cache, or on torchvision's site."""
+        name, architecture, weights = (str(settings[key]) for key in ("name", "architecture", "weights"))
+        cached = in_cache(lambda: entry_weights(name, weights_entry(name, architecture, weights)))
+        return Availability(CACHED if cached else HUB, f"{architecture} {weights}", (cached,) if cached else ())
 
     def prepare(self, image: Image.Image) -> Tensor:
         """One RGB image as the model's input: (3, h, w)."""
         prepared: Tensor = self._transform(image)
         return prepared
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        """The last feature map of (n, 3, h, w) prepared images: (n, d, h', w')."""
-        features: Tensor = self.trunk(images)["map"]
-        return features
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -67,22 +63,22 @@ class TorchvisionHubEncoder(MapEncoder):
 
 
 def weights_entry(name: str, architecture: str, weights: str) -> Any:
-    """The entry of torchvision's weights enum; VlmatchError lists those that the architecture has."""
+    """The entry of torchvision's weights enum; VlmatchError lists the entries of the architecture."""
     from torchvision.models import get_model_weights
 
     entries = get_model_weights(architecture).__members__
     if weights not in entries:
         raise VlmatchError(
-            f"encoder '{name}': weights='{weights}' is none of {architecture}'s; choose one of {', '.join(entries)}"
+            f"encoder '{name}': weights='{weights}' is unknown for {architecture}; choose one of {', '.join(entries)}"
         )
     return entries[weights]
 
 
 def entry_weights(name: str, entry: Any) -> Path:
-    """The weight file of an enum's entry: from torch hub's cache, else from torchvision's site into that cache.
+    """The weight file of an enum's entry: from torch hub's cache, else downloaded into it from torchvision's site.
 
-    Its name ends in the first digits of its SHA-256, against which the download is checked.
-    Raises NotHereError where it is not cached and can't be fetched.
+    The file's name ends in the first digits of its SHA-256, and the download is checked against them.
+    Raises NotHereError if it is not cached and can't be downloaded.
     """
     import torch.hub
     from huggingface_hub import is_offline_mode

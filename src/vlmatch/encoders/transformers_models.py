@@ -1,26 +1,29 @@
-"""Encoders from transformers: vision towers by repository on the hub or by folder."""
+"""Encoders from transformers: vision models from a repository on the hub or from a folder."""
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from PIL import Image
 from torch import Tensor, float32
 
-from vlmatch.encoders.base import Encoder
-from vlmatch.encoders.hub import hub_folder
+from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_folder
 from vlmatch.encoders.preprocessing import plain
-from vlmatch.encoders.weights import UNREADABLE, local_path, sha256_of
+from vlmatch.encoders.weights import UNREADABLE
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.files import joint_sha256, sha256_of_file
+from vlmatch.packages.adapters import merged, named_adapter, without_adapter
+from vlmatch.packages.availability import Availability, at_path, on_hub, together
+from vlmatch.packages.model_folders import PICKLED_SINGLE, SINGLE, weight_files
 from vlmatch.pickles import refuse_code
 
 # Repositories that hold both towers, and the class that takes the vision tower out of them.
 VISION_TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
 
-# How each type's feature is made. CLIP's last hidden state is not normed, its pooled output is the normed CLS;
-# ViT's pooled output has a dense layer on top that is often untrained, its last hidden state is normed; so DPT's.
+# How each type's feature is made. CLIP's last hidden state is not normed, but its pooled output is the normed CLS.
+# ViT's and DPT's pooled output has a dense layer on top that is often untrained, but their last hidden state is normed.
 RULES = {
     "clip_vision_model": "pooled cls",
     "dinov2": "cls",
@@ -35,18 +38,22 @@ RULES = {
     "swin": "global average",
 }
 KNOWN_RULES = ("cls", "attention pool", "global average", "mean patch")
-
+# Types that take images of config.image_size alone; the others resample their position embedding, or have none.
+FIXED_SIZE = ("clip_vision_model", "siglip_vision_model", "vit", "ijepa", "aimv2_vision_model")
 
 log = logging.getLogger(__name__)
 
 
-class TransformersEncoder(Encoder):
+class TransformersEncoder(HubEncoder):
     """A vision model of transformers with its own image processor.
 
     repository: name on the hub, e.g. 'facebook/dinov2-base'. checkpoint: a folder with the same files instead.
+    adapter: a folder with a LoRA adapter, as peft saves it, which is merged into the weights.
     rule: how the feature is made, only for model types that `RULES` does not know: 'cls' (the first token of
     the last hidden state), 'attention pool' or 'global average' (the pooled output), 'mean patch'.
-    trust_remote_code: run the repository's own Python code; nothing but this key turns that on.
+    trust_remote_code: run the repository's own Python code; only this key allows that.
+    Raises NotHereError if the files can't be had, VlmatchError if they are damaged, incomplete, hold an adapter that is
+    not named, or if the image processor's size is not the model's.
     """
 
     def __init__(
@@ -54,17 +61,21 @@ class TransformersEncoder(Encoder):
         name: str,
         *,
         repository: str | None = None,
-        checkpoint: str | None = None,
+        adapter: str | None = None,
         rule: str | None = None,
         trust_remote_code: bool = False,
-        feature: str = "paper",
-        licence: Mapping[str, str] | None = None,
+        **options: Unpack[HubOptions],
     ) -> None:
-        super().__init__(name, feature=feature, licence=licence)
+        super().__init__(name, **options)
         if rule is not None and rule not in KNOWN_RULES:
             raise VlmatchError(f"encoder '{name}': rule='{rule}' is unknown; choose one of {', '.join(KNOWN_RULES)}")
-        folder = model_folder(name, repository, checkpoint, trust_remote_code)
-        self.model, self._processor = vision_model(name, folder, trust_remote_code)
+        folder = self.checkpoint or model_folder(name, repository, trust_remote_code)
+        files = files_of_weights(name, folder)
+        self.adapter = named_adapter("encoder", name, adapter, folder)
+        with without_adapter(folder) as readable:
+            self.model, self._processor = vision_model(name, readable, files, trust_remote_code)
+        if self.adapter is not None:
+            self.model = merged("encoder", name, self.model, self.adapter)
         model_type = self.model.config.model_type
         self._rule = rule or RULES.get(model_type)
         if self._rule is None:
@@ -72,11 +83,26 @@ class TransformersEncoder(Encoder):
                 f"encoder '{name}': model type '{model_type}' has no known feature rule; give encoder.rule, one of "
                 f"{', '.join(KNOWN_RULES)}"
             )
-        self.weights_sha256 = sha256_of(weight_files(name, folder))
+        self._check_image_size(folder)
+        own = joint_sha256([sha256_of_file(file) for file in files])
+        self.weights_sha256 = own if self.adapter is None else self.adapter.weights_sha256(own)
         self.eval()
 
+    @classmethod
+    def availability(cls, settings: Mapping[str, Any]) -> Availability:
+        """As for all encoders from a hub, and an adapter at its path."""
+        adapter = settings.get("adapter")
+        own = super().availability(settings)
+        return together([own, at_path(str(adapter))]) if adapter else own
+
+    @classmethod
+    def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
+        """In the cache of the hub, or on the hub."""
+        repository = str(settings["repository"])
+        return on_hub(repository, lambda: model_folder(settings["name"], repository, False), repository)
+
     def prepare(self, image: Image.Image) -> Tensor:
-        """One RGB image as the image processor makes it, (3, h, w)."""
+        """One RGB image, prepared by the image processor: (3, h, w)."""
         pixels: Tensor = self._processor(images=image, return_tensors="pt")["pixel_values"][0]
         return pixels
 
@@ -100,7 +126,7 @@ class TransformersEncoder(Encoder):
         return pooled.flatten(1)
 
     def _patches(self, hidden: Tensor, images: Tensor) -> Tensor:
-        """A hidden state (n, prefix + patches, d) without its prefix: whatever is more than the grid of patches."""
+        """A hidden state (n, prefix + patches, d) without its prefix: the last tokens, one for each cell of the grid."""
         size = self.model.config.patch_size
         n_patches = (images.shape[-2] // size) * (images.shape[-1] // size)
         return hidden[:, hidden.shape[1] - n_patches :]
@@ -112,15 +138,32 @@ class TransformersEncoder(Encoder):
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """What the image processor does, as its own config says."""
+        """What the image processor does, as its own config says, and which adapter was merged."""
         config = json.loads(self._processor.to_json_string())
-        return plain({key: value for key, value in config.items() if value is not None})
+        adapter = {} if self.adapter is None else {"adapter": self.adapter.sha256}
+        return plain({key: value for key, value in config.items() if value is not None}) | adapter
+
+    def _check_image_size(self, folder: Path) -> None:
+        """Raise VlmatchError unless every image is prepared at one size, and at the model's if it takes no other."""
+        wide, tall = (tuple(self.prepare(Image.new("RGB", size)).shape[1:]) for size in ((64, 48), (48, 64)))
+        if wide != tall:
+            raise VlmatchError(
+                f"encoder '{self.name}': '{folder}/preprocessor_config.json' gives images of different sizes, such as "
+                f"{wide[0]} x {wide[1]} and {tall[0]} x {tall[1]}; a batch needs one size: set crop_size, or both sides"
+            )
+        if self.model.config.model_type not in FIXED_SIZE:
+            return
+        stated = self.model.config.image_size
+        height, width = stated if isinstance(stated, list | tuple) else (stated, stated)
+        if wide != (height, width):
+            raise VlmatchError(
+                f"encoder '{self.name}': '{folder}': its preprocessor_config.json gives images of {wide[0]} x {wide[1]} "
+                f"pixels, its config.json says {height} x {width}; give files of one model"
+            )
 
 
-def model_folder(name: str, repository: str | None, checkpoint: str | None, with_code: bool) -> Path:
-    """The folder of config, image processor and weights: the user's, the hub's cache, or downloaded."""
-    if checkpoint is not None:
-        return local_path(name, checkpoint)
+def model_folder(name: str, repository: str | None, with_code: bool) -> Path:
+    """The folder of a hub repository's config, image processor and weights, from the hub's cache or downloaded."""
     if repository is None:
         raise VlmatchError(f"encoder '{name}': no weights named; give encoder.repository or encoder.checkpoint")
     needed = ["config.json", "preprocessor_config.json"]
@@ -128,13 +171,26 @@ def model_folder(name: str, repository: str | None, checkpoint: str | None, with
     return hub_folder(name, repository, needed, ["*.json", *(["*.py"] if with_code else [])], weights)
 
 
-def vision_model(name: str, folder: Path, trust_remote_code: bool) -> tuple[Any, Any]:
-    """Vision model, in float32, and image processor of a folder; every tensor of the model comes from its files."""
+def files_of_weights(name: str, folder: Path) -> list[Path]:
+    """The weight files of a folder; VlmatchError if its index can't be read, NotHereError if one is missing."""
+    try:
+        files = weight_files(folder)
+    except VlmatchError as error:
+        raise VlmatchError(f"encoder '{name}': {error}") from error
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise NotHereError(f"encoder '{name}': '{folder}' lacks {missing[0]}, which its index lists; get it complete")
+    if not files:
+        raise NotHereError(f"encoder '{name}': '{folder}' holds no {SINGLE} or {PICKLED_SINGLE}; put one there")
+    return files
+
+
+def vision_model(name: str, folder: Path, files: Sequence[Path], trust_remote_code: bool) -> tuple[Any, Any]:
+    """Vision model, in float32, and image processor of a folder; every tensor of the model comes from `files`."""
     import transformers
 
     if trust_remote_code:
-        log.warning("encoder '%s': trust_remote_code=true, the code that '%s' brings will run", name, folder)
-    for file in weight_files(name, folder):
+        log.warning("encoder '%s': trust_remote_code=true, the code in '%s' will run", name, folder)
+    for file in files:
         refuse_code(f"encoder '{name}'", file)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -148,24 +204,14 @@ def vision_model(name: str, folder: Path, trust_remote_code: bool) -> tuple[Any,
         model, loading = model_class.from_pretrained(folder, dtype=float32, output_loading_info=True, **options)
     except (*UNREADABLE, ImportError) as error:
         raise VlmatchError(
-            f"encoder '{name}': '{folder}' can't be loaded by transformers ({one_line(error)[:200]}); give a folder "
-            "with config.json, preprocessor_config.json and weights, or encoder.trust_remote_code=true if it has code"
+            f"encoder '{name}': '{files[0].parent}' can't be loaded by transformers ({one_line(error)[:200]}); give a "
+            "folder with config.json, preprocessor_config.json and weights, or encoder.trust_remote_code=true if it has "
+            "its own code"
         ) from error
     absent = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
     if absent:
         raise VlmatchError(
-            f"encoder '{name}': weights in '{folder}' lack {len(absent)} tensors of {type(model).__name__}, "
-            f"first '{absent[0]}'; they would be random, give complete weights"
+            f"encoder '{name}': '{files[0]}' lacks {len(absent)} tensors of {type(model).__name__}, "
+            f"first '{absent[0]}'; they would be random: give complete weights"
         )
     return model, processor
-
-
-def weight_files(name: str, folder: Path) -> list[Path]:
-    """The weight files that transformers reads from a folder, safetensors before PyTorch's, shards in order."""
-    for stem, suffix in (("model", "safetensors"), ("pytorch_model", "bin")):
-        if (folder / f"{stem}.{suffix}").is_file():
-            return [folder / f"{stem}.{suffix}"]
-        index = folder / f"{stem}.{suffix}.index.json"
-        if index.is_file():
-            return [folder / shard for shard in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-    raise NotHereError(f"encoder '{name}': '{folder}' holds no model.safetensors or pytorch_model.bin; put one there")

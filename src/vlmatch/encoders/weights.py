@@ -1,8 +1,8 @@
-"""Weight files of encoders: found in a package or at a path, read without running code, loaded strictly, hashed."""
+"""Weight files of encoders: found at a path, read without running code, loaded strictly, hashed."""
 
 import hashlib
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -12,30 +12,14 @@ from torch import Tensor, nn
 from vlmatch.encoders.keras_weights import read_keras
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
-from vlmatch.packages.package import Package, package_folder
 from vlmatch.pickles import refuse_code, restricted_load
 
-# What the libraries raise on a damaged file, one that would run code, or one of another model.
+# What the libraries raise on a file that is damaged, would run code, or belongs to another model.
 UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError)
 
 
-def weight_file(name: str, package: Mapping[str, str] | None, file: str | None, checkpoint: str | None) -> Path:
-    """The weight file of encoder `name`: the user's `checkpoint`, else `file` inside the weight package.
-
-    Raises NotHereError where neither is there or can be fetched.
-    """
-    if checkpoint is not None:
-        return local_path(name, checkpoint)
-    if package is None or file is None:
-        raise VlmatchError(f"encoder '{name}': no weights named; give checkpoint, or package and file")
-    path = package_folder(Package.of(package)) / file
-    if not path.is_file():
-        raise VlmatchError(f"encoder '{name}': file='{file}' is not in package '{package['name']}'; name one that is")
-    return path
-
-
 def local_path(name: str, checkpoint: str) -> Path:
-    """The user's file or folder of weights; NotHereError where it does not exist."""
+    """The path of the user's file or folder of weights; NotHereError if it does not exist."""
     path = Path(checkpoint).expanduser()
     if not path.exists():
         raise NotHereError(f"encoder '{name}': checkpoint='{checkpoint}' does not exist; give the path of the weights")
@@ -43,10 +27,10 @@ def local_path(name: str, checkpoint: str) -> Path:
 
 
 def read_state_dict(name: str, path: Path) -> dict[str, Tensor]:
-    """The tensors in a .safetensors file, in Keras' .h5 file, or in a PyTorch file that holds nothing but tensors.
+    """The tensors of a .safetensors file, of Keras' .h5 file, or of a PyTorch file that holds nothing but tensors.
 
-    A training checkpoint's `state_dict` or `model` entry is taken out, and DataParallel's prefix `module.`
-    is cut off. VlmatchError on a damaged file, or one that would run code.
+    Of a training checkpoint, the entry `state_dict` or `model` is read; DataParallel's prefix `module.` is removed.
+    Raises VlmatchError on a damaged file, or one that would run code.
     """
     refuse_code(f"encoder '{name}'", path)
     try:
@@ -64,12 +48,12 @@ def read_state_dict(name: str, path: Path) -> dict[str, Tensor]:
         if isinstance(read, Mapping) and isinstance(read.get(key), Mapping):
             read = read[key]
     if not isinstance(read, Mapping) or not all(isinstance(value, Tensor) for value in read.values()):
-        raise VlmatchError(f"encoder '{name}': weights '{path}' hold no state dict; give a file of named tensors")
+        raise VlmatchError(f"encoder '{name}': weights '{path}' hold no named tensors; give a file of a model's state dict")
     return {str(key).removeprefix("module."): value for key, value in read.items()}
 
 
 def load_strictly(name: str, module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load every tensor of `module` from `state`; VlmatchError names the first missing, unexpected or misshapen."""
+    """Load every tensor of `module` from `state`; VlmatchError names the first that is missing, unexpected or misshapen."""
     own = module.state_dict()
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
@@ -83,25 +67,19 @@ def load_strictly(name: str, module: nn.Module, state: Mapping[str, Tensor], pat
     module.load_state_dict(state)
 
 
-def sha256_of(files: Sequence[Path]) -> str:
-    """SHA-256 of one weight file; for several, of their concatenated digests in the given order."""
-    digests = [sha256_of_file(path) for path in files]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
 def checked_sha256(name: str, path: Path, expected: str) -> str:
-    """SHA-256 of one weight file; VlmatchError where it is not the expected one."""
+    """SHA-256 of one weight file; VlmatchError if it is not the expected one."""
     digest = sha256_of_file(path)
     if digest != expected:
         raise VlmatchError(
-            f"encoder '{name}': SHA-256 expected {expected}, got {digest} from '{path}'; it is not "
-            "used. After a training of your own, put the new one into the encoder's yaml"
+            f"encoder '{name}': SHA-256 expected {expected}, got {digest} from '{path}'; it is not used. "
+            "If you trained these weights anew, put their SHA-256 into the encoder's yaml"
         )
     return digest
 
 
 def sha256_of_tensors(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names and bytes of tensors in memory, for weights that lie in no file."""
+    """SHA-256 over the names and bytes of tensors in memory, for weights that were never in a file."""
     digest = hashlib.sha256()
     for key, value in state.items():
         digest.update(key.encode())

@@ -1,4 +1,4 @@
-"""GGUF files: their quantisation; those inside packages joined, checked, dequantised once, kept as safetensors."""
+"""GGUF files: read their quantisation; join, check and dequantise those inside packages, once, to safetensors."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import sha256_of_file
 from vlmatch.llms.quiet import without_progress_bars
-from vlmatch.llms.repository import SINGLE
+from vlmatch.packages.model_folders import SINGLE
 from vlmatch.packages.package import Package, package_folder
 
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -30,16 +30,15 @@ log = logging.getLogger(__name__)
 def gguf_folder(
     name: str, packages: Sequence[Mapping[str, str]], members: Sequence[str], sha256: str
 ) -> tuple[Path, str | None]:
-    """The folder, as save_pretrained would write it, of the GGUF file that `members` of `packages` make when joined.
+    """The GGUF file that `members` of `packages` make when joined: as a model folder, and its quantisation.
 
-    With it comes the file's quantisation (`quantisation_of`).
+    The folder is what transformers' save_pretrained writes; for the quantisation see `quantisation_of`. Dequantising
+    takes half a minute, so its float32 result is kept in the cache. It is made anew if its bytes have changed or
+    another version of transformers is installed. Two processes never convert the same file at once.
 
-    Dequantising takes half a minute, so its float32 result is kept in the cache. It is made anew when its bytes
-    have changed or another version of transformers is installed. Two processes never convert the same one.
-
-    Raises NotHereError where a package can't be had, VlmatchError if the joined file's SHA-256 is another.
+    Raises NotHereError if a package can't be had, VlmatchError if the joined file's SHA-256 is not `sha256`.
     """
-    folder = paths.cache() / "models" / f"{name}-{sha256[:8]}"
+    folder = converted_folder(name, sha256)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not _is_sound(folder, sha256):
@@ -47,11 +46,16 @@ def gguf_folder(
         return folder, _read(folder)["quantisation"]
 
 
-def quantisation_of(name: str, file: Path) -> str | None:
-    """How the file's header says its weights are quantised, such as 'Q4_1'; None for floats of 16 bits or more.
+def converted_folder(name: str, sha256: str) -> Path:
+    """Where the dequantised copy of a GGUF file is kept once it has been made."""
+    return paths.cache() / "models" / f"{name}-{sha256[:8]}"
 
-    A header without a type of file is judged by the type that holds most of its numbers.
-    Raises VlmatchError if the file is no GGUF.
+
+def quantisation_of(name: str, file: Path) -> str | None:
+    """How the weights of a GGUF file are quantised, such as 'Q4_1'; None for floats of 16 bits or more.
+
+    The header's file type says it; if that is absent, the type of most of the weights counts.
+    Raises VlmatchError if the file is not a GGUF.
     """
     from gguf import GGUFReader, LlamaFileType
 
@@ -71,7 +75,7 @@ def quantisation_of(name: str, file: Path) -> str | None:
 
 
 def unreadable(name: str, error: Exception) -> VlmatchError:
-    """The one-line error for a GGUF file that gguf or transformers doesn't read."""
+    """The one-line error for a GGUF file that gguf or transformers can't read."""
     return VlmatchError(
         f"llm '{name}': its GGUF file can't be read ({one_line(error)[:200]}); give one whole file of an architecture "
         "that transformers reads"
@@ -106,9 +110,9 @@ def _record(folder: Path, sha256: str, quantisation: str | None) -> dict[str, st
 def _convert(
     name: str, folder: Path, packages: Sequence[Mapping[str, str]], members: Sequence[str], sha256: str
 ) -> None:
-    """Join and convert beside `folder`, then move there in one step."""
+    """Join and convert beside `folder`, then move the result there in one step."""
     sources = [package_folder(Package.of(package)) for package in packages]
-    log.info("llm '%s': converting its GGUF file, this once", name)
+    log.info("llm '%s': converting its GGUF file; this happens only once", name)
     staging = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -137,12 +141,13 @@ def _join(name: str, sources: Sequence[Path], members: Sequence[str], sha256: st
                     joined.write(block)
     if digest.hexdigest() != sha256:
         raise VlmatchError(
-            f"llm '{name}': SHA-256 of its GGUF file expected {sha256}, got {digest.hexdigest()}; it is not used"
+            f"llm '{name}': SHA-256 of its GGUF file expected {sha256}, got {digest.hexdigest()}; it is not used. Check "
+            f"members and sha256 in the yaml, or remove {' and '.join(f"'{source}'" for source in sources)} to fetch it again"
         )
 
 
 def _dequantise(name: str, gguf: Path, folder: Path) -> None:
-    """Write config, float32 weights and tokenizer of a GGUF file; save_pretrained refuses a model loaded from one."""
+    """Write config, float32 weights and tokenizer of a GGUF file, each apart: save_pretrained refuses such a model."""
     from safetensors.torch import save_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -2,17 +2,23 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
+from vlmatch.llms.gguf import converted_folder
 from vlmatch.llms.loading import load_causal_lm
+from vlmatch.llms.repository import repository_folder
 from vlmatch.llms.templates import CHAT, PLACE, chat_template
 from vlmatch.llms.truncation import Truncation, longest_start
 from vlmatch.llms.weights import weights_of
 from vlmatch.objects import Buildable
+from vlmatch.packages.availability import NO_WEIGHTS, Availability, at_path, in_packages, on_hub, together
 
 POOLINGS = {"last": "last token", "mean": "mean over the tokens"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -30,6 +36,7 @@ class LanguageModel(Buildable, nn.Module):
     `pooling` is 'last' or 'mean'; neither counts padding, whichever side it is on.
     `max_tokens` limits the tokens of a caption in its template: a longer caption loses its end, the template stays
     whole. A model with a smaller context has that as its limit.
+    `adapter` is a folder with a LoRA adapter, as peft saves it, which is merged into the weights.
     `device_map` is transformers' own: 'auto' spreads a model over all GPUs, and beyond them over the CPU's memory.
 
     Attributes: `causal_lm`, the transformers model; `tokenizer`; `weights_sha256`, of the GGUF or of the weight
@@ -58,12 +65,19 @@ class LanguageModel(Buildable, nn.Module):
         dtype: str = "float32",
         device_map: str | dict[str, Any] | None = None,
         trust_remote_code: bool = False,
+        adapter: str | None = None,
         licence: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         _check_arguments(name, template, pooling, max_tokens, dtype)
         weights = weights_of(
-            name, checkpoint=checkpoint, repository=repository, packages=packages, members=members, sha256=sha256
+            name,
+            checkpoint=checkpoint,
+            repository=repository,
+            packages=packages,
+            members=members,
+            sha256=sha256,
+            adapter=adapter,
         )
         self.name = name
         self.layer = layer
@@ -72,6 +86,7 @@ class LanguageModel(Buildable, nn.Module):
         self.licence = licence
         self.weights_sha256 = weights.sha256
         self.quantisation = weights.quantisation
+        self.adapter = weights.adapter
         device_map = dict(device_map) if isinstance(device_map, Mapping) else device_map
         self.causal_lm, self.tokenizer = load_causal_lm(
             name, weights, dtype=DTYPES[dtype], device_map=device_map, trust_remote_code=trust_remote_code
@@ -89,6 +104,13 @@ class LanguageModel(Buildable, nn.Module):
             )
         self._wants_positions = "position_ids" in inspect.signature(self.causal_lm.base_model.forward).parameters
         self.eval()
+
+    @classmethod
+    def availability(cls, settings: Mapping[str, Any]) -> Availability:
+        """Where the weights are that an LLM's plain yaml names; nothing is downloaded or loaded for it."""
+        own = _availability(settings)
+        adapter = settings.get("adapter")
+        return together([own, at_path(str(adapter))]) if adapter else own
 
     @property
     def dispatched(self) -> bool:
@@ -112,6 +134,7 @@ class LanguageModel(Buildable, nn.Module):
             "padding": str(self.tokenizer.padding_side),
             "dtype": self.dtype_name,
             "quantisation": self.quantisation,
+            **({} if self.adapter is None else {"adapter": self.adapter.sha256}),
         }
 
     def n_parameters(self) -> int:
@@ -185,6 +208,22 @@ def token_mean(states: Tensor, mask: Tensor) -> Tensor:
     """The mean state of the tokens that are no padding, in float32: (n, t, d), (n, t) -> (n, d)."""
     weights = mask.unsqueeze(-1).float()
     return (states.float() * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def _availability(settings: Mapping[str, Any]) -> Availability:
+    """The availability of an LLM without its adapter: of the first that `weights_of` would take."""
+    repository, packages = settings.get("repository"), settings.get("packages") or ()
+    if checkpoint := settings.get("checkpoint"):
+        return at_path(str(checkpoint))
+    if repository is not None:
+        is_path = repository.startswith(("/", ".", "~")) or repository.count("/") > 1 or Path(repository).is_dir()
+        find = partial(repository_folder, str(settings["name"]), repository)
+        return at_path(repository) if is_path else on_hub(repository, find, repository)
+    if not packages:
+        return NO_WEIGHTS
+    converted = converted_folder(str(settings["name"]), str(settings.get("sha256")))
+    found = in_packages(packages)
+    return replace(found, files=(*found.files, converted)) if converted.is_dir() else found
 
 
 def _check_arguments(name: str, template: str, pooling: str, max_tokens: int, dtype: str) -> None:

@@ -1,7 +1,8 @@
-"""Load a causal LM and its tokenizer from a folder or a GGUF file: complete, without code, and offline."""
+"""Load a causal LM and its tokenizer from a folder or a GGUF file, offline; nothing may be missing or run code."""
 
 import logging
 import pickle  # for the name of its error alone
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,8 +11,9 @@ from safetensors import SafetensorError
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.llms.gguf import unreadable
 from vlmatch.llms.quiet import without_progress_bars
-from vlmatch.llms.repository import weight_files
 from vlmatch.llms.weights import Weights
+from vlmatch.packages.adapters import merged, without_adapter
+from vlmatch.packages.model_folders import weight_files
 from vlmatch.pickles import refuse_code
 
 _UNREADABLE = (
@@ -24,20 +26,24 @@ log = logging.getLogger(__name__)
 def load_causal_lm(
     name: str, weights: Weights, *, dtype: torch.dtype, device_map: Any = None, trust_remote_code: bool = False
 ) -> tuple[Any, Any]:
-    """The causal LM of `weights`, frozen and in eval mode, and its tokenizer, able to pad.
+    """The causal LM of `weights`, frozen and in eval mode, and its tokenizer, with a padding token.
 
     Pickled weights are read by torch's restricted reader (`weights_only=True`), which runs no code.
-    transformers fills weights that a file lacks with random ones and only warns: here that is an error.
-    Raises VlmatchError if the weights can't be read, want to run code, or are not those of the architecture.
+    transformers replaces weights that a file lacks by random ones and only warns; here that is an error.
+    Raises VlmatchError if the weights can't be read, would run code, or do not fit the architecture, and if an adapter
+    does not fit the model.
     """
     folder = weights.folder
     if trust_remote_code:
-        log.warning("llm '%s': trust_remote_code=true, the code that '%s' brings will run", name, folder)
+        log.warning("llm '%s': trust_remote_code=true, the code in '%s' will run", name, folder)
     if weights.gguf_file is None:
         for file in weight_files(folder):
             refuse_code(f"llm '{name}'", file)
     try:
-        causal_lm, report, tokenizer = _from_pretrained(weights, dtype, device_map, trust_remote_code)
+        with without_adapter(folder) as readable:
+            causal_lm, report, tokenizer = _from_pretrained(
+                replace(weights, folder=readable), dtype, device_map, trust_remote_code
+            )
     except _UNREADABLE as error:
         if weights.gguf_file:
             raise unreadable(name, error) from error
@@ -50,17 +56,19 @@ def load_causal_lm(
             f"llm '{name}': weights in '{folder}' lack {len(absent)} tensors of the architecture, first '{absent[0]}'; "
             "get them complete"
         )
-    if tokenizer.pad_token is None:  # which token pads is all the same: the attention mask decides
+    if tokenizer.pad_token is None:  # any token can pad, because the attention mask hides it
         if tokenizer.eos_token is None:
-            raise VlmatchError(f"llm '{name}': its tokenizer has neither a padding nor an end token; name one in it")
+            raise VlmatchError(f"llm '{name}': its tokenizer has neither a padding nor an end token; add one to it")
         tokenizer.pad_token = tokenizer.eos_token
+    if weights.adapter is not None:
+        causal_lm = merged("llm", name, causal_lm, weights.adapter)
     return causal_lm.eval().requires_grad_(False), tokenizer
 
 
 def _from_pretrained(
     weights: Weights, dtype: torch.dtype, device_map: Any, trust_remote_code: bool
 ) -> tuple[Any, dict[str, Any], Any]:
-    """The causal LM, transformers' report of what it found in the files, and the tokenizer."""
+    """The causal LM, transformers' report on the tensors of the files, and the tokenizer."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}

@@ -1,4 +1,4 @@
-"""transformers without its bars: loading a model shows nothing, and its settings are left as they were."""
+"""Load models of transformers without its progress bars."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Keep transformers' loading bars off the terminal, and leave the setting as it was."""
+    """Show no progress bars of transformers inside the block; afterwards its setting is as before."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

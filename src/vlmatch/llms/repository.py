@@ -1,35 +1,33 @@
-"""Where a model folder lies: a path of the user, or the snapshot of a hub repository in Hugging Face's cache."""
+"""Find the folder of an LLM: a path of the user, or the snapshot of a hub repository in Hugging Face's cache."""
 
-import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.files import sha256_of_file
+from vlmatch.files import joint_sha256, sha256_of_file
 from vlmatch.network import require_network
+from vlmatch.packages.adapters import holds_adapter
+from vlmatch.packages.model_folders import INDEX, SINGLE, weight_files
 
 HUB_SECONDS = 5  # wait for the hub's first answer
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
 PICKLED = ["pytorch_model*.bin"]  # fetched only where a repository has no safetensors
 UNWANTED = ["original/*", "onnx/*", "consolidated*"]  # the same weights once more, in other layouts
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLED_SINGLE, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
 
 def repository_folder(name: str, repository: str) -> Path:
-    """The folder of `repository`: itself where it is a folder, else the snapshot of that hub id, downloaded if need be.
+    """The folder of `repository`: itself if it is a folder, else the snapshot of that hub id, downloaded if need be.
 
-    The cache comes first and needs no network; the hub is tried once, quickly, and not with offline=true or with
-    HF_HUB_OFFLINE=1.
-    Raises NotHereError naming the ways to get the weights.
+    The cache is looked at first, without network. Then the hub is asked once, with a short wait, unless offline=true
+    or HF_HUB_OFFLINE=1 is set.
+    Raises NotHereError, which names the ways to get the weights.
     """
     path = Path(repository).expanduser()
     if path.is_dir():
         return path
     if repository.startswith(("/", "./", "../", "~")) or repository.count("/") > 1:
-        raise NotHereError(f"llm '{name}': llm.repository={repository} is no folder; give the path of one")
+        raise NotHereError(f"llm '{name}': llm.repository={repository} is not a folder; give the path of one")
     return _snapshot(name, repository)
 
 
@@ -40,7 +38,7 @@ def _snapshot(name: str, repository: str) -> Path:
     try:
         try:
             cached = Path(snapshot_download(repository, local_files_only=True))
-        except IncompleteSnapshotError as error:  # of all that the repository has, of which not all is wanted
+        except IncompleteSnapshotError as error:  # it lacks some file of the repository, perhaps one not needed
             cached = Path(error.snapshot_path)
         if _is_complete(cached):
             return cached
@@ -55,11 +53,11 @@ def _snapshot(name: str, repository: str) -> Path:
     try:
         return _download(repository)
     except Exception as error:  # its network library's own errors too, and that library changes between versions
-        raise _not_here(name, repository, f"{reason}, and the hub doesn't give it ({_reason(error)})") from error
+        raise _not_here(name, repository, f"{reason}, and the hub refuses ({_reason(error)})") from error
 
 
 def _download(repository: str) -> Path:
-    """The snapshot of a hub repository: its safetensors, or where it has none its pickled weights."""
+    """The snapshot of a hub repository: its safetensors, or its pickled weights if it has no safetensors."""
     from huggingface_hub import snapshot_download
 
     folder = Path()
@@ -73,35 +71,24 @@ def _download(repository: str) -> Path:
 
 
 def _is_complete(folder: Path) -> bool:
-    files = weight_files(folder)
+    """Whether the folder has all of its weight files and a tokenizer."""
+    try:
+        files = weight_files(folder)
+    except VlmatchError:  # an index cut short
+        return False
     has_tokenizer = any((folder / tokenizer).is_file() for tokenizer in TOKENIZERS)
     return bool(files) and all(file.is_file() for file in files) and has_tokenizer
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files that transformers loads: one, or those that an index names; safetensors before pickled ones."""
-    for single, index in ((SINGLE, INDEX), (PICKLED_SINGLE, PICKLED_INDEX)):
-        if (folder / single).is_file():
-            return [folder / single]
-        if named := _named_by(folder / index):
-            return named
-    return []
-
-
-def _named_by(index: Path) -> list[Path]:
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return sorted(index.parent / name for name in names)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return []
 
 
 def weights_sha256(name: str, folder: Path) -> str:
     """SHA-256 of the folder's weight file; for several, of their concatenated digests in the order of names.
 
-    Raises VlmatchError if the folder has none, or lacks one that its index names.
+    Raises VlmatchError if the folder has none, its index can't be read, or it lacks a file that its index lists.
     """
-    files = weight_files(folder)
+    try:
+        files = weight_files(folder)
+    except VlmatchError as error:
+        raise VlmatchError(f"llm '{name}': {error}") from error
     try:
         with ThreadPoolExecutor(max_workers=4) as readers:
             digests = list(readers.map(sha256_of_file, files))
@@ -109,11 +96,16 @@ def weights_sha256(name: str, folder: Path) -> str:
         raise VlmatchError(
             f"llm '{name}': weight file '{error.filename}' can't be read ({error.strerror}); get the weights complete"
         ) from error
+    if not digests and holds_adapter(folder):
+        raise VlmatchError(
+            f"llm '{name}': '{folder}' holds a LoRA adapter without its base model; give the base model as "
+            f"llm.repository and llm.adapter={folder}"
+        )
     if not digests:
         raise VlmatchError(
             f"llm '{name}': '{folder}' holds no {SINGLE} and no {INDEX}; give a folder as save_pretrained writes it"
         )
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return joint_sha256(digests)
 
 
 def _reason(error: Exception) -> str:
@@ -122,7 +114,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, GatedRepoError):
         return "it is gated: accept its licence on its page and log in with 'hf auth login'"
     if isinstance(error, RepositoryNotFoundError):
-        return "it has no such repository, or only for those logged in"
+        return "it has no such repository, or shows it only to those logged in"
     if isinstance(error, LocalEntryNotFoundError):
         return "it can't be reached"
     return one_line(error)[:120]

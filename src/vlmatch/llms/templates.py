@@ -6,13 +6,13 @@ from vlmatch.errors import VlmatchError, one_line
 
 PLACE = "{caption}"
 CHAT = "chat"
-DAY = "26 Jul 2024"  # what Llama's templates are told as date, their own default: else embeddings would change daily
+DAY = "26 Jul 2024"  # the date that Llama's templates are given, their own default; today's would change embeddings
 
 
 def chat_template(name: str, tokenizer: Any) -> str:
     """The tokenizer's chat template as a plain one: its text around '{caption}', special tokens included.
 
-    Raises VlmatchError where the tokenizer has none, or it drops or repeats the user's message.
+    Raises VlmatchError if the tokenizer has none, or if it drops or repeats the user's message.
     """
     from jinja2 import TemplateError
 
@@ -25,9 +25,9 @@ def chat_template(name: str, tokenizer: Any) -> str:
         raise _unusable(name, one_line(error)[:160]) from error
     source = str(tokenizer.chat_template)
     if "strftime_now" in source and "date_string" not in source:
-        raise _unusable(name, "it states the date of the day, so that its embeddings would change daily")
+        raise _unusable(name, "it contains today's date, so embeddings would change daily")
     if text.count(PLACE) != 1:
-        raise _unusable(name, f"it has the user's message {text.count(PLACE)} times")
+        raise _unusable(name, f"it contains the user's message {text.count(PLACE)} times")
     return text
 
 

@@ -1,1 +1,1 @@
-"""Packages that carry weights or data: downloaded, checked and unpacked, never installed."""
+"""Where models and data come from: packages, archives, model folders and adapters; found, checked and unpacked."""

@@ -1,0 +1,38 @@
+"""Model folders as transformers writes them: which files hold the weights, in one piece or in shards."""
+
+import json
+from pathlib import Path
+
+from vlmatch.errors import VlmatchError, one_line
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLED_SINGLE, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that transformers loads: one, or the shards that an index lists; safetensors before pickled ones.
+
+    Empty if there are none. The shards of an index need not be there. Raises VlmatchError if an index can't be read.
+    """
+    for single, index in ((SINGLE, INDEX), (PICKLED_SINGLE, PICKLED_INDEX)):
+        if (folder / single).is_file():
+            return [folder / single]
+        if (folder / index).is_file():
+            return shards_in(folder / index)
+    return []
+
+
+def shards_in(index: Path) -> list[Path]:
+    """The shards that the index of a model's weights lists, in the order of their names.
+
+    Raises VlmatchError if the index can't be read, or lists a file outside its folder.
+    """
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+            raise ValueError("it lists no files of its own folder")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise VlmatchError(
+            f"'{index}' is not a readable index of weights ({one_line(error)[:120]}); get the model's files complete"
+        ) from error
+    return [index.parent / name for name in names]
