@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vlmatch.configs import yaml_path
 from vlmatch.encoders import catalogue, openclip, timm_models
-from vlmatch.encoders.convnets import torchvision_trunk
+from vlmatch.encoders.maps import torchvision_trunk
 
 META = torch.device("meta")
 # What config.json of each repository says where it is not the class's default.

@@ -8,8 +8,8 @@ from omegaconf import open_dict
 from vlmatch import sweep, validation
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
-from vlmatch.inventory.availability import STATUSES, Availability
 from vlmatch.inventory.models import Model
+from vlmatch.packages.availability import STATUSES, Availability
 
 EMBED = ("task=embed", "task.side=encoder", "multirun")
 

@@ -8,10 +8,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vlmatch.configs import choices, composed, unknown_choice
 from vlmatch.errors import NotHereError, VlmatchError
-from vlmatch.inventory.availability import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
 from vlmatch.inventory.models import KINDS, Model, model
 from vlmatch.messages import user_message
 from vlmatch.network import is_forbidden
+from vlmatch.packages.availability import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
 
 OFFLINE = "offline=true"
 # What of models and scores a sweep may go through.

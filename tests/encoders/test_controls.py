@@ -58,5 +58,5 @@ def test_a_black_image_has_a_direction():
 
 
 def test_no_pixels_are_refused():
-    with pytest.raises(VlmatchError, match="size=0 is no number of pixels"):
+    with pytest.raises(VlmatchError, match="encoder 'x': size=0"):
         Pixels("x", 0)

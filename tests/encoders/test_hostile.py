@@ -115,7 +115,7 @@ def test_code_of_a_repository_is_named_in_the_log(tmp_path, caplog):
     TransformersEncoder("x", checkpoint=str(tmp_path))
     assert "trust_remote_code" not in caplog.text
     TransformersEncoder("x", checkpoint=str(tmp_path), trust_remote_code=True)
-    assert f"encoder 'x': trust_remote_code=true, the code that '{tmp_path}' brings will run" in caplog.text
+    assert f"encoder 'x': trust_remote_code=true, the code in '{tmp_path}' will run" in caplog.text
 
 
 def test_code_beside_the_weights_runs_only_where_the_yaml_says_so(tmp_path):

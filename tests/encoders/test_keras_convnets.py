@@ -12,8 +12,8 @@ from scipy.signal import correlate
 from encoders.conftest import encoder_configs
 from vlmatch.encoders.keras_convnets import MeanWithoutPadding, in_order
 from vlmatch.encoders.keras_weights import read_keras
-from vlmatch.encoders.weights import weight_file
 from vlmatch.errors import VlmatchError
+from vlmatch.packages.package import Package, package_folder
 
 RANDOM = np.random.default_rng(0)
 KERNEL = RANDOM.normal(size=(3, 3, 2, 4)).astype(np.float32)
@@ -78,7 +78,7 @@ def test_a_missing_or_short_shard_is_refused_in_one_line(tfjs):
     with pytest.raises(VlmatchError, match=r"encoder 'e': weights .* can't be read as Keras weights"):
         read_keras("e", tfjs)
     shard.unlink()
-    with pytest.raises(VlmatchError, match=r"shards .* are not all beside it"):
+    with pytest.raises(VlmatchError, match=rf"encoder 'e': '{tfjs}' .* shards"):
         read_keras("e", tfjs)
 
 
@@ -116,7 +116,7 @@ def test_the_corrected_mean_counts_the_cells_of_the_map_only():
 def test_the_packages_own_classifier_finds_photographs_neutral_on_our_features(name, photos):
     config = encoder_configs()[name]
     ours = instantiate(config)
-    weights = read_keras(name, weight_file(name, config["package"], config["file"], None))
+    weights = read_keras(name, package_folder(Package.of(config["package"])) / config["file"])
     hidden = ours(ours.collate([ours.prepare(photo) for photo in photos[:4]]))
     layers = [(key, kernel) for key, kernel in weights.items() if kernel.ndim == 2]
     for key, kernel in sorted(layers):

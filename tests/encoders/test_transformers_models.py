@@ -1,10 +1,13 @@
 """transformers encoders: tiny models of the real classes, saved and loaded back."""
 
+import json
+
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from made_adapters import save_adapter
 from vlmatch.encoders.transformers_models import TransformersEncoder
 from vlmatch.errors import NotHereError, VlmatchError
 
@@ -109,7 +112,7 @@ def test_missing_tensors_are_refused_rather_than_drawn_at_random(tmp_path):
     state = load_file(tmp_path / "model.safetensors")
     state.pop("encoder.layer.0.norm1.weight")
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(VlmatchError, match=r"lack 1 tensors of Dinov2Model, first '.*norm1.weight'"):
+    with pytest.raises(VlmatchError, match=r"model.safetensors' lacks 1 tensors .*norm1.weight'"):
         TransformersEncoder("x", checkpoint=str(tmp_path))
 
 
@@ -157,3 +160,82 @@ def test_absent_folders_names_and_weights_say_what_to_do(tmp_path):
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(VlmatchError, match=r"can't be loaded by transformers|holds no model.safetensors"):
         TransformersEncoder("x", checkpoint=str(tmp_path))
+
+
+@pytest.mark.parametrize("content", ['{"weight_map": {"a": "model-0', '{"weight_map": {"a": 1}}', "[]", "{}"])
+def test_an_index_that_can_not_be_read_is_named_in_one_line(tmp_path, content):
+    save(tmp_path, "clip")
+    (tmp_path / "model.safetensors").rename(tmp_path / "model-00001-of-00002.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(content)
+    with pytest.raises(VlmatchError, match=rf"encoder 'x': '{index}'") as caught:
+        TransformersEncoder("x", checkpoint=str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("listed", ["../elsewhere.safetensors", "/etc/passwd", "inside/a.safetensors"])
+def test_an_index_lists_files_of_its_own_folder_alone(tmp_path, listed):
+    save(tmp_path, "clip")
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": listed}}))
+    with pytest.raises(VlmatchError, match=rf"lists {listed}"):
+        TransformersEncoder("x", checkpoint=str(tmp_path))
+
+
+def test_a_shard_that_is_not_there_is_named(tmp_path):
+    save(tmp_path, "clip")
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-1.safetensors"}}')
+    with pytest.raises(NotHereError, match=rf"encoder 'x': '{tmp_path}' lacks model-1.safetensors"):
+        TransformersEncoder("x", checkpoint=str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip", "vit", "ijepa", "aimv2"])
+def test_a_processor_of_another_size_than_the_models_names_both_sizes(tmp_path, name):
+    save(tmp_path, name)
+    transformers.SiglipImageProcessor(size={"height": 70, "width": 70}).save_pretrained(tmp_path)
+    with pytest.raises(VlmatchError, match=r"encoder 'x': .*70 x 70 .*56 x 56") as caught:
+        TransformersEncoder("x", checkpoint=str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["dinov2", "dinov3", "depth", "convnext", "swin"])
+@torch.inference_mode()
+def test_a_model_that_takes_any_size_takes_the_processors(tmp_path, photos, name):
+    save(tmp_path, name)
+    transformers.SiglipImageProcessor(size={"height": 70, "width": 70}).save_pretrained(tmp_path)
+    ours = TransformersEncoder("x", checkpoint=str(tmp_path))
+    assert torch.isfinite(ours(ours.collate([ours.prepare(photos[0])]))).all()
+
+
+def test_a_processor_that_keeps_the_aspect_ratio_is_refused_at_once(tmp_path):
+    save(tmp_path, "dinov2")
+    processor = transformers.BitImageProcessor(size={"shortest_edge": 56}, do_center_crop=False)
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(VlmatchError, match=r"preprocessor_config.json.* different sizes"):
+        TransformersEncoder("x", checkpoint=str(tmp_path))
+
+
+@torch.inference_mode()
+def test_a_named_adapter_gives_what_peft_gives_and_is_hashed(tmp_path, photos):
+    model, _ = save(tmp_path / "model", "dinov2")
+    plain = TransformersEncoder("x", checkpoint=str(tmp_path / "model"))
+    adapted = save_adapter(model, tmp_path / "adapter", ["fc1", "fc2"])
+    ours = TransformersEncoder("x", checkpoint=str(tmp_path / "model"), adapter=str(tmp_path / "adapter"))
+    batch = ours.collate([ours.prepare(photo) for photo in photos[:2]])
+    torch.testing.assert_close(ours(batch), adapted(pixel_values=batch).last_hidden_state[:, 0], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(ours(batch), plain(batch), atol=1e-2)
+    assert ours.weights_sha256 != plain.weights_sha256
+    assert ours.preprocessing == {**plain.preprocessing, "adapter": ours.adapter.sha256}
+
+
+@torch.inference_mode()
+def test_an_adapter_beside_the_weights_is_refused_unless_it_is_named(tmp_path, photos):
+    model, _ = save(tmp_path, "dinov2")
+    adapted = save_adapter(model, tmp_path, ["fc1"])
+    with pytest.raises(VlmatchError, match=rf"encoder 'x': '{tmp_path}' .*LoRA.* encoder.adapter={tmp_path}") as caught:
+        TransformersEncoder("x", checkpoint=str(tmp_path))
+    assert "\n" not in str(caught.value)
+    ours = TransformersEncoder("x", checkpoint=str(tmp_path), adapter=str(tmp_path))
+    batch = ours.collate([ours.prepare(photos[0])])
+    torch.testing.assert_close(ours(batch), adapted(pixel_values=batch).last_hidden_state[:, 0], rtol=1e-4, atol=1e-4)

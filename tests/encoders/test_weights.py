@@ -6,15 +6,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torchvision.models import resnet18
 
-from vlmatch.encoders.weights import (
-    load_strictly,
-    read_state_dict,
-    sha256_of,
-    sha256_of_tensors,
-    weight_file,
-)
+from encoders.test_convnets import PREPROCESSING
+from vlmatch.encoders.convnets import TorchvisionEncoder
+from vlmatch.encoders.weights import load_strictly, read_state_dict, sha256_of_tensors
 from vlmatch.errors import NotHereError, VlmatchError
+from vlmatch.files import joint_sha256
+from vlmatch.packages.unpacked import write_list
 
 
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s}, lambda s: {"model": s, "epoch": 3}])
@@ -36,7 +35,7 @@ def test_damaged_files_are_one_line(bad_weights):
 
 def test_a_file_without_named_tensors_is_refused(tmp_path):
     torch.save([torch.zeros(2)], tmp_path / "list.pth")
-    with pytest.raises(VlmatchError, match=r"hold no state dict"):
+    with pytest.raises(VlmatchError, match=r"hold no named tensors"):
         read_state_dict("x", tmp_path / "list.pth")
 
 
@@ -53,19 +52,47 @@ def test_weights_that_do_not_fit_are_named(tmp_path, state, message):
         load_strictly("x", nn.Linear(3, 2), state, tmp_path / "a.pth")
 
 
-def test_no_weights_absent_weights_and_an_absent_member_say_what_to_do(tmp_path):
-    with pytest.raises(VlmatchError, match=r"give checkpoint, or package and file"):
-        weight_file("x", None, None, None)
+def test_no_weights_and_absent_weights_say_what_to_do(tmp_path):
+    plain = {"architecture": "resnet18", "node": "layer4", "rename": [], "preprocessing": PREPROCESSING}
+    with pytest.raises(VlmatchError, match=r"encoder 'x': no weights named; give checkpoint, or package and file"):
+        TorchvisionEncoder("x", **plain)
     with pytest.raises(NotHereError, match=r"checkpoint='/nowhere/a.pth' does not exist"):
-        weight_file("x", None, None, "/nowhere/a.pth")
+        TorchvisionEncoder("x", **plain, checkpoint="/nowhere/a.pth")
 
 
-def test_the_digest_of_one_file_is_the_files_and_of_several_that_of_their_digests(tmp_path):
-    for name in "ab":
-        (tmp_path / name).write_text(name)
+@pytest.fixture
+def packaged(put_package, tmp_path):
+    """The settings of a resnet18 whose weights lie in an unpacked package, and its folder."""
+    entry = {"name": "a-model", "version": "1.0", "sha256": "0" * 64}
+    folder = put_package(entry, 1000)
+    torch.save(resnet18().state_dict(), folder / "a.pth")
+    write_list(folder, entry["sha256"])
+    plain = {"architecture": "resnet18", "node": "layer4", "rename": [[r"(?!fc)(.*)", r"\1"]]}
+    return {**plain, "preprocessing": PREPROCESSING, "package": entry, "file": "a.pth"}, folder
+
+
+def test_weights_in_a_package_are_hashed_when_they_are_loaded(packaged):
+    settings, folder = packaged
+    digest = hashlib.sha256((folder / "a.pth").read_bytes()).hexdigest()
+    assert TorchvisionEncoder("x", **settings).weights_sha256 == digest
+
+
+def test_weights_in_a_package_that_have_changed_are_refused(packaged):
+    settings, folder = packaged
+    torch.save(resnet18().state_dict(), folder / "a.pth")
+    with pytest.raises(VlmatchError, match=rf"'{folder}/a.pth' has changed .* remove '{folder}'"):
+        TorchvisionEncoder("x", **settings)
+
+
+def test_a_file_that_its_package_lacks_is_named(packaged):
+    with pytest.raises(VlmatchError, match=r"file='b.pth' is not in package 'a-model'"):
+        TorchvisionEncoder("x", **{**packaged[0], "file": "b.pth"})
+
+
+def test_the_digest_of_one_file_is_the_files_and_of_several_that_of_their_digests():
     digests = [hashlib.sha256(name.encode()).hexdigest() for name in "ab"]
-    assert sha256_of([tmp_path / "a"]) == digests[0]
-    assert sha256_of([tmp_path / "a", tmp_path / "b"]) == hashlib.sha256("".join(digests).encode()).hexdigest()
+    assert joint_sha256(digests[:1]) == digests[0]
+    assert joint_sha256(digests) == hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def test_the_digest_of_tensors_sees_names_and_values():

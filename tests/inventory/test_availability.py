@@ -9,21 +9,11 @@ from huggingface_hub import constants
 from made_caches import Put
 from vlmatch import paths
 from vlmatch.configs import composed
-from vlmatch.inventory.availability import (
-    CACHED,
-    GATED,
-    HERE,
-    HUB,
-    LOGIN,
-    MISSING,
-    PACKAGED,
-    SIZES,
-    UNNAMED,
-    availability,
-    size_on_disk,
-    size_to_come,
-)
+from vlmatch.errors import VlmatchError
 from vlmatch.inventory.models import KINDS, model, models
+from vlmatch.inventory.sizes import SIZES, size_on_disk, size_to_come
+from vlmatch.objects import admitted
+from vlmatch.packages.availability import CACHED, GATED, HERE, HUB, LOGIN, MISSING, PACKAGED, UNNAMED, availability
 from vlmatch.packages.package import Package
 
 ENTRY = {"name": "a-model", "version": "1.0", "sha256": "0" * 64}
@@ -40,23 +30,25 @@ TORCHVISION = {
 FOLDER = {
     "_target_": "vlmatch.encoders.transformers_models.TransformersEncoder", "name": "f", "repository": "some/tower",
 }  # fmt: skip
+PACKAGED_CONVNET = {"_target_": "vlmatch.encoders.convnets.TorchvisionEncoder", "name": "a"}
+FUSED = {"_target_": "vlmatch.encoders.derived.FusedEncoder", "name": "d"}
 LLM = {"_target_": "vlmatch.llms.language_model.LanguageModel", "name": "l", "repository": "some/llm"}
 
 
 def test_a_package_comes_at_first_use_and_is_here_afterwards(put_package: Put) -> None:
-    config = {"name": "a", "package": ENTRY}
-    before = availability("encoder", config)
+    config = {**PACKAGED_CONVNET, "package": ENTRY}
+    before = availability(config)
     assert (before.status, before.weights, before.files) == (PACKAGED, "a-model 1.0", ())
     assert before.absent == (Package.of(ENTRY),)
     folder = put_package(ENTRY, 5000)
-    after = availability("encoder", config)
+    after = availability(config)
     assert (after.status, after.files, after.absent) == (HERE, (folder,), ())
     assert size_on_disk(after.files) == 5000
 
 
 def test_one_package_of_several_is_not_enough(put_package: Put) -> None:
     put_package(ENTRY, 1000)
-    found = availability("llm", {"name": "a", "packages": [ENTRY, OTHER], "repository": None})
+    found = availability({**LLM, "packages": [ENTRY, OTHER], "repository": None})
     assert (found.status, found.absent) == (PACKAGED, (Package.of(OTHER),))
 
 
@@ -65,13 +57,13 @@ def test_the_dequantised_copy_of_a_gguf_counts_as_room_on_disk(put_package: Put,
     copy = empty_caches / "cache" / "models" / "a-12345678"
     copy.mkdir(parents=True)
     (copy / "model.safetensors").write_bytes(b"0" * 900)
-    found = availability("llm", {"name": "a", "packages": [ENTRY], "sha256": "1234567890"})
+    found = availability({**LLM, "name": "a", "packages": [ENTRY], "sha256": "1234567890", "repository": None})
     assert found.files == (folder, copy)
     assert size_on_disk(found.files) == 1900
 
 
 def test_a_repository_takes_precedence_over_packages(empty_caches: Path) -> None:
-    found = availability("llm", {**LLM, "packages": [ENTRY]})
+    found = availability({**LLM, "packages": [ENTRY]})
     assert (found.status, found.weights) == (HUB, "some/llm")
 
 
@@ -87,12 +79,12 @@ def test_a_repository_takes_precedence_over_packages(empty_caches: Path) -> None
 def test_what_the_hubs_cache_has_is_found_as_the_loader_would(
     put_in_hub_cache: Put, kind: str, config: dict, repository: str, files: list[str]
 ) -> None:
-    assert availability(kind, config).status == HUB
+    assert availability(config).status == HUB
     put_in_hub_cache("another/model", "model.safetensors")
-    assert availability(kind, config).status == HUB
+    assert availability(config).status == HUB
     offline = constants.HF_HUB_OFFLINE
     snapshot = put_in_hub_cache(repository, *files)
-    found = availability(kind, config)
+    found = availability(config)
     assert found.status == CACHED
     assert found.files[0] in (snapshot, snapshot / files[-1])
     assert size_on_disk(found.files) in (1000, 1000 * len(files))
@@ -101,48 +93,74 @@ def test_what_the_hubs_cache_has_is_found_as_the_loader_would(
 
 def test_a_folder_that_lacks_its_weights_is_not_in_cache(put_in_hub_cache: Put) -> None:
     put_in_hub_cache("some/llm", "config.json", "tokenizer.json")
-    assert availability("llm", LLM).status == HUB
+    assert availability(LLM).status == HUB
 
 
 def test_torch_hubs_cache_counts_for_torchvisions_weights(empty_caches: Path) -> None:
-    assert availability("encoder", TORCHVISION).status == HUB
+    assert availability(TORCHVISION).status == HUB
     weights = empty_caches / "torch" / "hub" / "checkpoints" / "resnet50-11ad3fa6.pth"
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"0" * 300)
-    assert availability("encoder", TORCHVISION).status == CACHED
+    assert availability(TORCHVISION).status == CACHED
 
 
 @pytest.mark.parametrize("prefix", GATED)
 def test_a_gated_repository_needs_a_login_until_it_is_in_cache(put_in_hub_cache: Put, prefix: str) -> None:
     config = {**LLM, "repository": f"{prefix}model"}
-    assert availability("llm", config).status == LOGIN
+    assert availability(config).status == LOGIN
     put_in_hub_cache(f"{prefix}model", "config.json", "tokenizer.json", "model.safetensors")
-    assert availability("llm", config).status == CACHED
+    assert availability(config).status == CACHED
 
 
-@pytest.mark.parametrize("key", ["checkpoint", "repository"])
-def test_a_path_is_here_or_missing(tmp_path: Path, key: str) -> None:
-    config = {**FOLDER, key: str(tmp_path / "weights")}
-    assert availability("encoder", config).status == MISSING
+@pytest.mark.parametrize(("config", "key"), [(FOLDER, "checkpoint"), (LLM, "repository"), (LLM, "checkpoint")])
+def test_a_path_is_here_or_missing(tmp_path: Path, config: dict, key: str) -> None:
+    config = {**config, key: str(tmp_path / "weights")}
+    assert availability(config).status == MISSING
     (tmp_path / "weights").mkdir()
-    assert availability("encoder", config).status == HERE
+    assert availability(config).status == HERE
 
 
 def test_a_path_in_the_checkout_is_shown_from_its_root() -> None:
-    found = availability("encoder", {"name": "a", "checkpoint": str(paths.root() / "pyproject.toml")})
+    found = availability({**TIMM, "checkpoint": str(paths.root() / "pyproject.toml")})
     assert (found.status, found.weights) == (HERE, "pyproject.toml")
 
 
 def test_a_derived_encoder_is_as_far_as_the_farthest_of_its_parts(put_package: Put, tmp_path: Path) -> None:
     folder = put_package(ENTRY, 1000)
-    head = tmp_path / "head.safetensors"
-    config = {"name": "d", "checkpoint": str(head), "parts": [{"name": "a", "package": ENTRY}]}
-    assert availability("encoder", config).status == MISSING
-    head.write_bytes(b"0" * 10)
-    found = availability("encoder", config)
-    assert (found.status, found.files) == (HERE, (head, folder))
-    far = availability("encoder", {**config, "parts": [*config["parts"], TIMM]})
-    assert (far.status, far.files) == (HUB, (head, folder))
+    own = tmp_path / "own.safetensors"
+    config = {**FUSED, "checkpoint": str(own), "parts": [{**PACKAGED_CONVNET, "package": ENTRY}]}
+    assert availability(config).status == MISSING
+    own.write_bytes(b"0" * 10)
+    found = availability(config)
+    assert (found.status, found.files) == (HERE, (own, folder))
+    far = availability({**config, "parts": [*config["parts"], TIMM]})
+    assert (far.status, far.files) == (HUB, (own, folder))
+
+
+@pytest.mark.parametrize("config", [FOLDER, LLM])
+def test_an_adapter_that_is_not_there_is_missing(put_in_hub_cache: Put, tmp_path: Path, config: dict) -> None:
+    put_in_hub_cache(config["repository"], "config.json", "preprocessor_config.json", "tokenizer.json")
+    put_in_hub_cache(config["repository"], "model.safetensors")
+    assert availability(config).status == CACHED
+    config = {**config, "adapter": str(tmp_path / "adapter")}
+    assert availability(config).status == MISSING
+    (tmp_path / "adapter").mkdir()
+    assert availability(config).status == CACHED
+
+
+def test_a_class_of_the_users_own_is_asked_only_if_it_is_admitted(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "mine.py").write_text("class Mine: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = {"_target_": "mine.Mine", "name": "mine"}
+    refused = availability(config)
+    assert (refused.status, refused.weights) == (UNNAMED, "targets=[mine.]")
+    with admitted("mine."):
+        assert availability(config).status == HERE
+
+
+def test_a_misspelt_class_of_ours_is_an_error() -> None:
+    with pytest.raises(VlmatchError, match=r"_target_='vlmatch.encoders.nothing.X' names nothing"):
+        availability({"_target_": "vlmatch.encoders.nothing.X", "name": "x"})
 
 
 def test_models_whose_weights_the_user_names_say_which_key() -> None:

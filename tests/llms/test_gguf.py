@@ -157,7 +157,7 @@ def test_a_file_that_is_no_gguf_or_not_there_is_told_in_one_line(tmp_path: Path)
     (tmp_path / "text.gguf").write_text("no model")
     with pytest.raises(VlmatchError, match=r"its GGUF file can't be read \(.*\); give one whole file"):
         LanguageModel("tiny", checkpoint=str(tmp_path / "text.gguf"))
-    with pytest.raises(NotHereError, match=r"llm\.checkpoint=/no/such\.gguf is no file"):
+    with pytest.raises(NotHereError, match=r"llm\.checkpoint=/no/such\.gguf is not a file"):
         LanguageModel("tiny", checkpoint="/no/such.gguf")
 
 

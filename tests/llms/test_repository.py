@@ -100,7 +100,7 @@ def test_without_weights_one_line_names_the_ways_to_get_them(hub_cache: object) 
 
 @pytest.mark.parametrize("repository", ["/no/such/folder", "./nothing", "~/nothing/here", "a/b/c"])
 def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(repository: str) -> None:
-    with pytest.raises(NotHereError, match="is no folder; give the path of one"):
+    with pytest.raises(NotHereError, match="is not a folder; give the path of one"):
         repository_folder("tiny", repository)
 
 
@@ -223,7 +223,7 @@ def test_code_of_a_repository_is_named_in_the_log_before_it_may_run(
     LanguageModel("tiny", repository=str(folder))
     assert "trust_remote_code" not in caplog.text
     LanguageModel("tiny", repository=str(folder), trust_remote_code=True)
-    assert f"trust_remote_code=true, the code that '{folder}' brings will run" in caplog.text
+    assert f"trust_remote_code=true, the code in '{folder}' will run" in caplog.text
 
 
 def test_a_weight_that_the_file_lacks_is_an_error_and_never_random(save_tiny: SaveTiny) -> None:
@@ -237,7 +237,9 @@ def test_a_weight_that_the_file_lacks_is_an_error_and_never_random(save_tiny: Sa
         LanguageModel("tiny", repository=str(folder))
 
 
-@pytest.mark.parametrize("damage", ["no config", "no tokenizer", "no weights", "pickled weights", "cut short", "shape"])
+@pytest.mark.parametrize(
+    "damage", ["no config", "no tokenizer", "no weights", "pickled weights", "cut short", "shape", "index"]
+)
 def test_a_damaged_folder_is_told_in_one_line(save_tiny: SaveTiny, damage: str) -> None:
     folder, _ = save_tiny()
     weights = folder / "model.safetensors"
@@ -252,9 +254,13 @@ def test_a_damaged_folder_is_told_in_one_line(save_tiny: SaveTiny, damage: str) 
         weights.rename(folder / "pytorch_model.bin")
     elif damage == "cut short":
         weights.write_bytes(weights.read_bytes()[:-100])
+    elif damage == "index":
+        weights.rename(folder / "model-00001-of-00002.safetensors")
+        (folder / "model.safetensors.index.json").write_text('{"weight_map": {"lm_head.weight": "model-0')
     else:
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 64}))
     with pytest.raises(VlmatchError, match="llm 'tiny'") as caught:
         LanguageModel("tiny", repository=str(folder))
     assert "\n" not in str(caught.value)
+    assert damage != "index" or f"'{folder}/model.safetensors.index.json'" in str(caught.value)

@@ -57,9 +57,9 @@ def test_a_template_that_states_the_date_is_given_the_same_one_every_day(save_ti
     [
         (None, "can't be used"),
         ("{{ raise_exception('no user here') }}", "no user here"),
-        ("{{ strftime_now('%d %b %Y') }} {{ messages[0]['content'] }}", "it states the date of the day"),
-        ("silence", "it has the user's message 0 times"),
-        ("{{ messages[0]['content'] }}{{ messages[0]['content'] }}", "it has the user's message 2 times"),
+        ("{{ strftime_now('%d %b %Y') }} {{ messages[0]['content'] }}", "today's date"),
+        ("silence", "user's message 0 times"),
+        ("{{ messages[0]['content'] }}{{ messages[0]['content'] }}", "user's message 2 times"),
     ],
 )
 def test_a_tokenizer_without_a_usable_chat_template_is_told_in_one_line(

@@ -16,7 +16,9 @@ from vlmatch.probes.pairs import ProbeSet
 FORMAT = 1
 # Keys of a model's yaml that change no number.
 _ABOUT = ("name", "licence", "control", "device_map")
-_PLACES = ("checkpoint", "repository", "path")  # keys whose value is a path wherever there is something of that name
+_LATER = ("adapter",)  # keys that yamls gained later: null means what a spec without them meant
+# Keys whose value is a path wherever there is something of that name.
+_PLACES = ("checkpoint", "repository", "path", "adapter")
 HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever an EmbeddingSpec is made
 
 
@@ -115,7 +117,11 @@ class Header:
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a model's yaml decides numbers; of its parts, likewise."""
-    settings = {key: _settled(value, key in _PLACES) for key, value in config.items() if key not in _ABOUT}
+    settings = {
+        key: _settled(value, key in _PLACES)
+        for key, value in config.items()
+        if key not in _ABOUT and not (key in _LATER and value is None)
+    }
     if "parts" in config:
         settings["parts"] = [_settings(part) for part in config["parts"]]
     return settings

@@ -32,8 +32,8 @@ class Encoder(Buildable, nn.Module, ABC):
 
     `feature` chooses which vector stands for an image:
 
-    - "paper": the CLS token after the final norm and before any projection. If the model has no CLS token: the output of
-      its attention pool; else the global average of its last map; else the mean patch.
+    - "paper": the CLS token after the final norm and before any projection. If the model has none: the output of its
+      attention pool; else the global average of its last map; else the mean patch.
     - "vlm_input": the mean of the tokens that a VLM's projector is fed (`tokens`).
     - "grid2" (or another digit): the means of these tokens over 2 x 2 cells, row by row, in one vector.
 

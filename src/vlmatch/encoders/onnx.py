@@ -76,7 +76,7 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
 
     try:
         model = onnx.load(str(path), load_external_data=False)
-        if any(tensor.external_data for tensor in model.graph.initializer):  # the SHA-256 of this file would not cover those
+        if any(tensor.external_data for tensor in model.graph.initializer):  # no SHA-256 would cover them
             raise VlmatchError(
                 f"encoder '{name}': '{path.name}' keeps weights in other files; save it as one: "
                 "onnx.save(onnx.load(FILE), NEW)"
@@ -97,7 +97,7 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
         module: nn.Module = convert(part).eval()
     except (NotImplementedError, ValueError) as error:
         raise VlmatchError(
-            f"encoder '{name}': '{path.name}' has an operation that onnx2torch does not know ({one_line(error)[:160]}); "
+            f"encoder '{name}': onnx2torch does not know an operation of '{path.name}' ({one_line(error)[:160]}); "
             "choose an earlier feature_node, or export the model with another opset"
         ) from error
     return module

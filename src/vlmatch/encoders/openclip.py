@@ -131,7 +131,8 @@ def tag_model(
         tags = open_clip.list_pretrained_tags_by_model(architecture)
         known = f"its tags are {', '.join(tags)}" if tags else "open_clip.list_pretrained() lists all pairs"
         raise VlmatchError(
-            f"encoder '{name}': architecture='{architecture}' pretrained='{pretrained}' is unknown to open_clip; {known}"
+            f"encoder '{name}': architecture='{architecture}' pretrained='{pretrained}' is unknown to open_clip; "
+            f"{known}"
         )
     path = tag_weights(name, pretrained, tag) if checkpoint is None else weights_in(name, checkpoint)
     preprocess_keys = ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")

@@ -129,7 +129,9 @@ def repool(name: str, trunk: Any, pool: str | None) -> None:
     allowed = ([*(["token"] if has_token else []), "avg"]) if is_token_model(trunk) else []
     if pool not in allowed:
         choices = f"choose {' or '.join(allowed)}, or null" if allowed else "it has only its own pooling: give null"
-        raise VlmatchError(f"encoder '{name}': pool='{pool}' is not possible for timm's {type(trunk).__name__}; {choices}")
+        raise VlmatchError(
+            f"encoder '{name}': pool='{pool}' is not possible for timm's {type(trunk).__name__}; {choices}"
+        )
     trunk.reset_classifier(0, pool)
 
 

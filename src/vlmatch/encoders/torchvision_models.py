@@ -28,9 +28,7 @@ class TorchvisionHubEncoder(TorchvisionMapEncoder, HubEncoder):
     node: the module that gives the last map, e.g. 'layer4' or 'features'; what follows it is cut off.
     """
 
-    def __init__(
-        self, name: str, *, architecture: str, weights: str, node: str, **options: Unpack[HubOptions]
-    ) -> None:
+    def __init__(self, name: str, *, architecture: str, weights: str, node: str, **options: Unpack[HubOptions]) -> None:
         super().__init__(name, **options)
         self.trunk = torchvision_trunk(name, architecture, node)
         entry = weights_entry(name, architecture, weights)
@@ -46,7 +44,9 @@ class TorchvisionHubEncoder(TorchvisionMapEncoder, HubEncoder):
     def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
         """In torch hub's cache, or on torchvision's site."""
         name, architecture, weights = (str(settings[key]) for key in ("name", "architecture", "weights"))
-        cached = in_cache(lambda: entry_weights(name, weights_entry(name, architecture, weights)))
+        cached = None
+        if any(_cache().glob("*")):  # torchvision takes seconds to import
+            cached = in_cache(lambda: entry_weights(name, weights_entry(name, architecture, weights)))
         return Availability(CACHED if cached else HUB, f"{architecture} {weights}", (cached,) if cached else ())
 
     def prepare(self, image: Image.Image) -> Tensor:
@@ -84,7 +84,7 @@ def entry_weights(name: str, entry: Any) -> Path:
     from huggingface_hub import is_offline_mode
 
     filename = Path(urllib.parse.urlparse(entry.url).path).name
-    path = Path(torch.hub.get_dir(), "checkpoints", filename)
+    path = _cache() / filename
     if path.is_file():
         return path
     require_network(f"encoder '{name}': weights '{filename}' are", f"give encoder.checkpoint={FILE}")
@@ -99,3 +99,10 @@ def entry_weights(name: str, entry: Any) -> Path:
         why = f"torchvision's site does not give them: {one_line(error)[:160]}"
         raise NotHereError(not_here(name, filename, why)) from error
     return path
+
+
+def _cache() -> Path:
+    """The folder of torch hub's cache that torchvision downloads weights into."""
+    import torch.hub
+
+    return Path(torch.hub.get_dir(), "checkpoints")

@@ -126,7 +126,7 @@ class TransformersEncoder(HubEncoder):
         return pooled.flatten(1)
 
     def _patches(self, hidden: Tensor, images: Tensor) -> Tensor:
-        """A hidden state (n, prefix + patches, d) without its prefix: the last tokens, one for each cell of the grid."""
+        """A hidden state (n, prefix + patches, d) without its prefix: the last tokens, one for each patch."""
         size = self.model.config.patch_size
         n_patches = (images.shape[-2] // size) * (images.shape[-1] // size)
         return hidden[:, hidden.shape[1] - n_patches :]
@@ -157,8 +157,8 @@ class TransformersEncoder(HubEncoder):
         height, width = stated if isinstance(stated, list | tuple) else (stated, stated)
         if wide != (height, width):
             raise VlmatchError(
-                f"encoder '{self.name}': '{folder}': its preprocessor_config.json gives images of {wide[0]} x {wide[1]} "
-                f"pixels, its config.json says {height} x {width}; give files of one model"
+                f"encoder '{self.name}': in '{folder}', preprocessor_config.json gives images of {wide[0]} x {wide[1]} "
+                f"pixels, but config.json says {height} x {width}; give files of one model"
             )
 
 
@@ -205,8 +205,8 @@ def vision_model(name: str, folder: Path, files: Sequence[Path], trust_remote_co
     except (*UNREADABLE, ImportError) as error:
         raise VlmatchError(
             f"encoder '{name}': '{files[0].parent}' can't be loaded by transformers ({one_line(error)[:200]}); give a "
-            "folder with config.json, preprocessor_config.json and weights, or encoder.trust_remote_code=true if it has "
-            "its own code"
+            "folder with config.json, preprocessor_config.json and weights; if it has code of its own that you trust, "
+            "also give encoder.trust_remote_code=true"
         ) from error
     absent = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
     if absent:

@@ -48,12 +48,14 @@ def read_state_dict(name: str, path: Path) -> dict[str, Tensor]:
         if isinstance(read, Mapping) and isinstance(read.get(key), Mapping):
             read = read[key]
     if not isinstance(read, Mapping) or not all(isinstance(value, Tensor) for value in read.values()):
-        raise VlmatchError(f"encoder '{name}': weights '{path}' hold no named tensors; give a file of a model's state dict")
+        raise VlmatchError(
+            f"encoder '{name}': weights '{path}' hold no named tensors; give a file of a model's state dict"
+        )
     return {str(key).removeprefix("module."): value for key, value in read.items()}
 
 
 def load_strictly(name: str, module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load every tensor of `module` from `state`; VlmatchError names the first that is missing, unexpected or misshapen."""
+    """Load every tensor of `module` from `state`; VlmatchError names the first key that misfits."""
     own = module.state_dict()
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]

@@ -8,8 +8,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vlmatch.configs import choices, chosen
 from vlmatch.encoders.catalogue import catalogue
-from vlmatch.inventory.availability import UNNAMED, Availability, availability
 from vlmatch.objects import plain
+from vlmatch.packages.availability import UNNAMED, Availability, availability
 from vlmatch.packages.licences import Licence, licence_of
 
 KINDS = ("encoder", "llm")
@@ -56,7 +56,7 @@ class Model:
             return cls(kind, name, Availability(UNNAMED, given), "yours to know", "-")
         settings = plain(node)
         licence = stated_licence(kind, name, settings).name
-        return cls(kind, name, availability(kind, settings), licence, commercial_use(kind, name, licence))
+        return cls(kind, name, availability(settings), licence, commercial_use(kind, name, licence))
 
 
 def model(root: DictConfig, kind: str, name: str, overrides: Mapping[str, Any] | None = None) -> Model:

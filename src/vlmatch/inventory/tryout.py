@@ -14,9 +14,9 @@ from rich.text import Text
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.published import published_ranks
-from vlmatch.inventory.availability import availability
 from vlmatch.inventory.models import commercial_use, stated_licence
 from vlmatch.objects import build, plain
+from vlmatch.packages.availability import availability
 
 CAPTION = "A red circle on white."
 COMPARABLE = 3  # fewer items have no two distances to order
@@ -42,7 +42,7 @@ def try_model(kind: str, config: DictConfig, console: Console) -> None:
     from torch import isfinite
 
     settings = plain(config[kind])
-    before = availability(kind, settings)
+    before = availability(settings)
     tried = _tried(kind, settings, config)
     finite = int(isfinite(tried.feature).sum())
     name = str(settings["name"])

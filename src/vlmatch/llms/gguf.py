@@ -140,9 +140,10 @@ def _join(name: str, sources: Sequence[Path], members: Sequence[str], sha256: st
                     digest.update(block)
                     joined.write(block)
     if digest.hexdigest() != sha256:
+        folders = ", ".join(f"'{source}'" for source in sources)
         raise VlmatchError(
-            f"llm '{name}': SHA-256 of its GGUF file expected {sha256}, got {digest.hexdigest()}; it is not used. Check "
-            f"members and sha256 in the yaml, or remove {' and '.join(f"'{source}'" for source in sources)} to fetch it again"
+            f"llm '{name}': SHA-256 of its GGUF file expected {sha256}, got {digest.hexdigest()}; it is not used. "
+            f"Check members and sha256 in the yaml, or remove {folders} to fetch it again"
         )
 
 

@@ -1,12 +1,15 @@
-"""LoRA adapters in PEFT's format: found in a folder, refused unless named, hashed, and merged into a model's weights."""
+"""LoRA adapters in PEFT's format: refused where they are not named, hashed, and merged into a model's weights."""
 
 import contextlib
+import pickle  # for the name of its error alone
 import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import joint_sha256, sha256_of_file
@@ -15,7 +18,9 @@ from vlmatch.pickles import refuse_code
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 # What peft and torch raise on a damaged adapter, or one of another model.
-_UNUSABLE = (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError, NotImplementedError)
+_UNUSABLE = (
+    OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError, SafetensorError, pickle.UnpicklingError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ def named_adapter(kind: str, name: str, adapter: str | None, folder: Path) -> Ad
     weights = _weights(path)
     if not holds_adapter(path) or weights is None:
         raise NotHereError(
-            f"{kind} '{name}': {kind}.adapter={adapter} is not a folder with {CONFIG} and {WEIGHTS[0]}, as peft saves it"
+            f"{kind} '{name}': {kind}.adapter={adapter} is not a folder with {CONFIG} and {WEIGHTS[0]}; give one as "
+            "peft saves it"
         )
     refuse_code(f"{kind} '{name}'", weights)
     return Adapter(path, joint_sha256([sha256_of_file(path / CONFIG), sha256_of_file(weights)]))

@@ -29,10 +29,11 @@ def shards_in(index: Path) -> list[Path]:
     """
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
-            raise ValueError("it lists no files of its own folder")
+        stray = [name for name in names if Path(name).name != name]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise VlmatchError(
-            f"'{index}' is not a readable index of weights ({one_line(error)[:120]}); get the model's files complete"
+            f"'{index}' can't be read as an index of weights ({one_line(error)[:120]}); get the model's files complete"
         ) from error
+    if stray or not names:
+        raise VlmatchError(f"'{index}' lists {stray[0] if stray else 'no file'}; it must list files of its own folder")
     return [index.parent / name for name in names]

@@ -9,21 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vlmatch.inventory.availability import (
-    CACHED,
-    HERE,
-    HUB,
-    LOGIN,
-    MISSING,
-    PACKAGED,
-    STATUSES,
-    UNNAMED,
-    size_on_disk,
-    size_to_come,
-)
 from vlmatch.inventory.models import KINDS, Model, models
+from vlmatch.inventory.sizes import size_on_disk, size_to_come
 from vlmatch.inventory.tryout import try_model
 from vlmatch.objects import task
+from vlmatch.packages.availability import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, UNNAMED
 from vlmatch.report.table import terminal
 
 PLURALS = {"encoder": "encoders", "llm": "LLMs"}

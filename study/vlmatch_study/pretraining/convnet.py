@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlmatch.encoders.convnets import timm_convnet
+from vlmatch.encoders.maps import timm_convnet
 from vlmatch_study.pretraining.augmentation import normalised
 from vlmatch_study.pretraining.data import PretrainingData
 from vlmatch_study.pretraining.kept import WEIGHTS, write_halves
