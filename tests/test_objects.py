@@ -28,12 +28,12 @@ def test_a_stranger_may_be_allowed_by_name() -> None:
 
 
 def test_a_wrong_argument_is_told_with_the_models_name() -> None:
-    with pytest.raises(VlmatchError, match=r"x: .*unexpected keyword argument 'sise'"):
-        build({"_target_": "vlmatch.encoders.controls.Pixels", "name": "x", "sise": 3})
+    with pytest.raises(VlmatchError, match=r"x: .*unexpected keyword argument 'fature'"):
+        build({"_target_": "vlmatch.encoders.controls.Pixels", "name": "x", "size": 3, "fature": "paper"})
 
 
 def test_what_a_constructor_complains_of_comes_through() -> None:
-    with pytest.raises(VlmatchError, match="size=0 is no number of pixels"):
+    with pytest.raises(VlmatchError, match="encoder 'x': size=0"):
         build({"_target_": "vlmatch.encoders.controls.Pixels", "name": "x", "size": 0})
 
 

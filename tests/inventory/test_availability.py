@@ -112,7 +112,16 @@ def test_a_gated_repository_needs_a_login_until_it_is_in_cache(put_in_hub_cache:
     assert availability(config).status == CACHED
 
 
-@pytest.mark.parametrize(("config", "key"), [(FOLDER, "checkpoint"), (LLM, "repository"), (LLM, "checkpoint")])
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        (FOLDER, "checkpoint"),
+        (LLM, "repository"),
+        (LLM, "checkpoint"),
+        ({"_target_": "vlmatch.encoders.precomputed.PrecomputedEncoder", "name": "p"}, "path"),
+        ({"_target_": "vlmatch.llms.precomputed.PrecomputedLanguageModel", "name": "p"}, "path"),
+    ],
+)
 def test_a_path_is_here_or_missing(tmp_path: Path, config: dict, key: str) -> None:
     config = {**config, key: str(tmp_path / "weights")}
     assert availability(config).status == MISSING

@@ -1,6 +1,6 @@
 """An encoder of which only the embeddings are here, in a file: it is ranked, and can embed nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vlmatch.encoders.base import Encoder
 from vlmatch.errors import VlmatchError
+from vlmatch.packages.availability import Availability, at_path
 from vlmatch.probes.array_file import read_rows
 
 
@@ -23,6 +24,11 @@ class PrecomputedEncoder(Encoder):
         super().__init__(name)
         self.path = Path(path).expanduser()
         self._n_parameters = n_parameters
+
+    @classmethod
+    def availability(cls, settings: Mapping[str, Any]) -> Availability:
+        """At `path`: the embeddings take the place of weights."""
+        return at_path(str(settings["path"]))
 
     def stored_rows(self, ids: Sequence[str]) -> Any:
         """The embeddings of the pairs with these ids, (n, d) float32. Raises VlmatchError where they don't fit."""

@@ -1,11 +1,12 @@
 """An LLM of which only the embeddings are here, in a file: encoders are ranked for it, and no more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import Buildable
+from vlmatch.packages.availability import Availability, at_path
 from vlmatch.probes.array_file import read_rows
 
 
@@ -25,6 +26,11 @@ class PrecomputedLanguageModel(Buildable):
         self.name = name
         self.path = Path(path).expanduser()
         self.preprocessing: dict[str, Any] = {}
+
+    @classmethod
+    def availability(cls, settings: Mapping[str, Any]) -> Availability:
+        """At `path`: the embeddings take the place of weights."""
+        return at_path(str(settings["path"]))
 
     def stored_rows(self, ids: Sequence[str]) -> Any:
         """The embeddings of the pairs with these ids, (n, d) float32. Raises VlmatchError where they don't fit."""
