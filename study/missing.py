@@ -11,17 +11,19 @@ import sys
 from vlmatch import paths
 from vlmatch.configs import composed
 from vlmatch.results import read
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import TaskSettings
 
 STAGE = re.compile(r".*:evaluate@(?P<seed>[0-9]+)-(?P<data>[^-]+)-(?P<llm>.+)-(?P<encoder>[^-]+)")
 
 
 def main() -> None:
     """Filter the names on standard input."""
-    config = composed("recipe=embedded", *sys.argv[1:])
-    recipe, suite = [(part.name, part.version) for part in (config.recipe, config.benchmark)]
+    settings = Settings[TaskSettings].read(composed("recipe=embedded", *sys.argv[1:]))
+    recipe, suite = [(part.name, part.version) for part in (settings.recipe, settings.benchmark)]
     done = {
         (str(result.seed), result.data, result.llm, result.encoder)
-        for result in read(paths.results(config.results))
+        for result in read(paths.results(settings.results))
         if (result.recipe.name, result.recipe.version) == recipe and result.suite.is_of(*suite)
     }
     for name in map(str.strip, sys.stdin):

@@ -7,9 +7,13 @@ import torch
 import transformers
 
 from vlmatch.llms.language_model import LanguageModel
+from vlmatch.settings.buildable import EncoderSettings, LlmSettings
+from vlmatch.settings.recipe import RecipeSettings, StageSettings
+from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.model import VLM
+from vlmatch.vlm.saved import Description
 from vlmatch.vlm.tokens import IMAGE, answered, encode
 from vlmatch.vlm.training_data import Listed, Sample, TrainingData
 from vlmatch.vlm.training_log import TrainingLog
@@ -21,7 +25,9 @@ CONFIGS = {
     "qwen2": (transformers.Qwen2Config, {**SIZES, **HEADS, "tie_word_embeddings": True}),
     "gemma3": (transformers.Gemma3TextConfig, {**SIZES, **HEADS, "head_dim": 8, "sliding_window": 16}),
 }
-TRAINER = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true"}
+TRAINER = TrainerSettings(
+    accelerator="cpu", devices=1, strategy="auto", precision="32-true", batch_size=4, shard_size=4, num_workers=0
+)
 LORA = {"r": 2, "alpha": 4, "dropout": 0.2, "targets": ["q_proj", "v_proj"]}
 PROMPTS = ("caption:<image>", "its kind:<image>")
 
@@ -43,9 +49,25 @@ def tiny_llm(folder: Path, family: str = "llama") -> LanguageModel:
     return LanguageModel(family, repository=str(folder))
 
 
-def recipe(**changes: Any) -> dict[str, Any]:
+def recipe(**changes: Any) -> RecipeSettings:
     """A recipe of one stage over cached features."""
-    stage = {
+    whole = {
+        "name": "tiny",
+        "version": 1,
+        "data": "made",
+        "seed": 0,
+        "visual": {"what": "feature", "cached": True},
+        "projector": {"kind": "mlp2x_gelu_normalised", "tokens": 2, "standardised": True},
+        "lora": None,
+        "prompts": {},
+        "stages": [stage()],
+    }
+    return RecipeSettings.of("recipe", {**whole, **changes})
+
+
+def stage(**changes: Any) -> StageSettings:
+    """The recipe's stage, with other settings."""
+    whole = {
         "name": "align",
         "data": {"_target_": "none"},
         "trains": {"projector": 1e-2},
@@ -59,23 +81,17 @@ def recipe(**changes: Any) -> dict[str, Any]:
         "gradient_checkpointing": False,
         "workers": 0,
     }
-    whole = {
-        "name": "tiny",
-        "version": 1,
-        "data": "made",
-        "seed": 0,
-        "visual": {"what": "feature", "cached": True},
-        "projector": {"kind": "mlp2x_gelu_normalised", "tokens": 2, "standardised": True},
-        "lora": None,
-        "prompts": {},
-        "stages": [stage],
-    }
-    return {**whole, **changes}
+    return StageSettings.of("recipe.stages.0", {**whole, **changes})
 
 
-def stage(**changes: Any) -> dict[str, Any]:
-    """The recipe's stage, with other settings."""
-    return {**recipe()["stages"][0], **changes}
+def encoder(**changes: Any) -> EncoderSettings:
+    """An encoder by its settings alone."""
+    return EncoderSettings.of("encoder", {"_target_": "x", "name": "e", **changes})
+
+
+def llm(**changes: Any) -> LlmSettings:
+    """An LLM by its settings alone."""
+    return LlmSettings.of("llm", {"_target_": "x", "name": "l", **changes})
 
 
 def tiny_vlm(folder: Path, family: str = "llama", **changes: Any) -> VLM:
@@ -110,9 +126,9 @@ def expanded_prompt(vlm: VLM) -> list[int]:
     return [i for i in ids for _ in range(vlm.tokens_per_image if i == IMAGE else 1)]
 
 
-def about(**changes: Any) -> dict[str, Any]:
+def about(**changes: Any) -> Description:
     """What is kept beside the weights."""
-    return {"encoder": {"name": "e"}, "llm": {"name": "l"}, "recipe": recipe(**changes), "shape": [1, 6]}
+    return Description(format=1, encoder=encoder(), llm=llm(), recipe=recipe(**changes), shape=[1, 6])
 
 
 def run(folder: Path, **changes: Any) -> tuple[VLM, TrainingLog]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors import SafetensorError
 
@@ -86,8 +87,14 @@ def test_help_is_quick_because_nothing_heavy_is_imported_for_it() -> None:
         (["encoder=efficientnet_lite9,siglip", "multirun"], ["encoder='efficientnet_lite9' is unknown"]),
         (["experiment=embeded", "multirun"], ["experiment='embeded' is unknown", "did you mean embedded"]),
         (["encoder=a,b"], ["multirun"]),
-        (["pool=shop"], ["pool='shop' is unknown"]),
-        (["task._target_=os.system"], ["_target_='os.system' is not of vlmatch", "targets=[os.]"]),
+        (["pool=shop"], ["pool='shop'", "'auto', 'store' or 'experiment'"]),
+        (["trainer.batch_size='8'"], ["trainer.batch_size='8'", "a whole number"]),
+        (["trainer.batch_size='8'", "multirun"], ["trainer.batch_size='8'", "a whole number"]),
+        (["task=train", "~recipe.stages.0.clip"], ["recipe.stages.0.clip is missing", "a number"]),
+        (["task=evaluate", "recipe.visual.cached=maybe"], ["recipe.visual.cached='maybe'", "true or false"]),
+        (["task=train", "~recipe", "llm.dtype=float32"], ["recipe=null", "recipe=NAME"]),
+        (["targets=mine."], ["targets='mine.'", "targets=[mine.]"]),
+        (["task._target_=os.system"], ["_target_='os.system'", "targets=[os.]"]),
         (["probe=folder"], ["probe.path"]),
         (["probe=folder", "probe.path=/nowhere"], ["/nowhere"]),
     ],
@@ -105,6 +112,33 @@ def test_a_typo_is_one_line_that_names_the_nearest_valid_one(cli, arguments: lis
 def test_debug_shows_the_traceback(cli) -> None:
     with pytest.raises(Exception, match="limmit"):
         cli("probe.limmit=3", "--debug")
+
+
+ATTACKS = (
+    "vlmatch.packages.archives.write_files",
+    "vlmatch.packages.npm.unpack_tarball",
+    "vlmatch.probes.deb.write_members",  # where such a function once was
+)
+
+
+@pytest.mark.parametrize("target", ATTACKS)
+@pytest.mark.parametrize("arguments", [["encoder=pixels16"], ["multirun"], ["task=fetch"]])
+def test_a_yaml_that_names_a_function_which_writes_files_is_refused_by_name(
+    cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, arguments: list[str]
+) -> None:
+    (tmp_path / "conf" / "probe").mkdir(parents=True)
+    (tmp_path / "home").mkdir()
+    place = {"_target_": "vlmatch.encoders.weights.local_path", "name": "x", "checkpoint": str(tmp_path / "home")}
+    bashrc = {".bashrc": b"echo here"}
+    evil = {"_target_": target, "members": bashrc, "files": bashrc, "destination": place, "folder": place}
+    described = {"name": "evil", "path": str(tmp_path), **evil, "archive": evil}
+    (tmp_path / "conf" / "probe" / "evil.yaml").write_text(yaml.safe_dump(described))
+    monkeypatch.setenv(paths.CONF, str(tmp_path / "conf"))
+    code, _, stderr = cli("probe=evil", *arguments)
+    (line,) = lines(stderr)
+    assert code == 2
+    assert f"_target_='{target}'" in line
+    assert not list((tmp_path / "home").iterdir())
 
 
 PNG_OF_300_MEGAPIXELS = (

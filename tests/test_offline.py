@@ -9,7 +9,6 @@ from typing import Any
 
 import huggingface_hub.constants
 import pytest
-from omegaconf import OmegaConf
 
 from llms.conftest import *  # noqa: F403 - the tiny language models
 from vlmatch import paths
@@ -22,6 +21,7 @@ from vlmatch.packages.deb import Archive
 from vlmatch.packages.npm import npm_tarball
 from vlmatch.packages.package import Package, package_folder
 from vlmatch.probes.fetch import debian_package
+from vlmatch.settings.work import TrackingSettings
 from vlmatch.tracking import Tracker
 
 GUARD = """
@@ -108,7 +108,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def server(tmp_path: Path) -> Any:
     uri = "http://me:hidden@host:5000"
-    return Tracker.of(OmegaConf.create({"tracking": {"folder": str(tmp_path), "uri": uri, "experiment": "x"}}))
+    return Tracker.of(TrackingSettings(folder=tmp_path, uri=uri, experiment="x"))
 
 
 class Entry:

@@ -9,7 +9,7 @@ from typing import Any
 from vlmatch import paths
 from vlmatch.configs import choices, groups, register_search_path
 from vlmatch.messages import DEBUG, user_message
-from vlmatch.objects import admit, task_named
+from vlmatch.objects import admitted, prefixes_in, task_named
 
 UNLISTED = ("hydra", "local")  # config groups that a user doesn't choose from
 CHECKOUT_ONLY = "  [checkout]"  # ends the lines of help.txt that an installed wheel leaves out
@@ -72,8 +72,11 @@ def help_page() -> str:
 
 def run_task(config: Any) -> Any:
     """Run the task that the config names; a sweep calls this once a job, here or on another machine."""
-    admit(config.targets)
-    return task_named(config.task._target_)(config)
+    from vlmatch.settings.command import settings_for
+
+    with admitted(*prefixes_in(config.targets)):
+        function = task_named(config.task._target_)
+        return function(settings_for(function, config))
 
 
 def _application() -> Any:

@@ -41,6 +41,13 @@ def admit(prefixes: Sequence[str]) -> None:
     _admitted = tuple(prefixes)
 
 
+def prefixes_in(targets: Any) -> tuple[str, ...]:
+    """The config's `targets`. Raises VlmatchError where it is one text, of which each letter would be a prefix."""
+    if isinstance(targets, str):
+        raise VlmatchError(f"targets='{targets}'; wanted a list: targets=[{targets}]")
+    return tuple(map(str, targets or ()))
+
+
 @contextmanager
 def admitted(*prefixes: str) -> Iterator[None]:
     """Inside the block, also build whatever lies in modules whose names start so."""

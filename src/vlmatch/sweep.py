@@ -21,7 +21,10 @@ from omegaconf.errors import OmegaConfBaseException
 from vlmatch.errors import NotHereError, one_line
 from vlmatch.jobs import FAILED, NOT_HERE, SCORED, PairStatus, read_statuses
 from vlmatch.messages import DEBUG, user_message
+from vlmatch.objects import admit
 from vlmatch.processes import PARENT, SWEEP, launched
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import AnyTask
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,9 @@ class SweepCallback(Callback):
             print("vlmatch: LOCAL_RANK is set: this process is one of several, and none of those starts a sweep; "
                   "launch each job by torchrun, or use trainer=ddp without a launcher", file=sys.stderr)  # fmt: skip
             sys.exit(2)
+        with _leaving(config, "the sweep is not started"):
+            settings = Settings[AnyTask].read(config)
+        admit(settings.targets)  # the sweep's probe and scores may be the user's own
         hydra = GlobalHydra.instance().hydra
         if hydra is not None:
             hydra.config_loader = ComposingOnce(hydra.config_loader)
@@ -77,7 +83,7 @@ class SweepCallback(Callback):
 
         name = Path(config.hydra.sweep.dir).name
         with _leaving(config, "the sweep is not started"):
-            tracker = Tracker.of(config)
+            tracker = Tracker.of(settings.tracking)
             parent = tracker.start(f"sweep {name}", {"sweep": name, "task": "sweep"})
         atexit.register(tracker.close_if_running, parent)  # a sweep that never reaches its end, for whatever reason
         os.environ[PARENT], os.environ[SWEEP] = parent, name
@@ -113,24 +119,24 @@ class SweepCallback(Callback):
 def _answer(config: DictConfig) -> None:
     from vlmatch import paths
     from vlmatch.embeddings.store import Store
-    from vlmatch.objects import plain
     from vlmatch.report.answer import answer, rows_of
     from vlmatch.tracking import Tracker
 
+    settings = Settings[AnyTask].read(config)
     outcomes = read_statuses(Path(config.hydra.sweep.dir))
     failures = [outcome for outcome in outcomes if outcome.status != SCORED]
     groups = {outcome.group for outcome in outcomes if outcome.group}
-    store = Store(config.store)
+    store = Store(settings.store)
     report = answer(
-        rows_of(store, groups, plain(config.score)),
-        config.selection,
+        rows_of(store, groups, settings.score),
+        settings.selection,
         store,
-        results=paths.result_folders(config.results),
-        table=config.answer.table,
-        report=config.answer.report,
+        results=paths.result_folders(settings.results),
+        table=settings.answer.table,
+        report=settings.answer.report,
         failures=failures,
     )
-    tracker, parent = Tracker.of(config), os.environ[PARENT]
+    tracker, parent = Tracker.of(settings.tracking), os.environ[PARENT]
     if report is not None:
         tracker.log_file(parent, report)
     tracker.client.set_terminated(parent, "FAILED" if failures else "FINISHED")

@@ -24,6 +24,7 @@ from vlmatch.processes import SWEEP
 from vlmatch.results import Result, rendered
 from vlmatch.scores.rows import Row
 from vlmatch.secrets import masked, masked_addresses
+from vlmatch.settings.work import TrackingSettings
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C is ten times as fast, and not in every PyYAML
 LOCAL_PAGE = "http://127.0.0.1:5000"
@@ -39,15 +40,15 @@ class Tracker:
     folder: Path
 
     @classmethod
-    def of(cls, config: DictConfig) -> "Tracker":
+    def of(cls, settings: TrackingSettings) -> "Tracker":
         """Connect, create database and experiment if they are missing, and close orphaned runs.
 
         All of that happens under a lock, because two processes that use a fresh sqlite file at once break it. Raises
         VlmatchError if the server or the database cannot be used.
         """
-        folder = Path(config.tracking.folder)
-        uri = config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
-        require_usable(uri, str(config.tracking.experiment))
+        folder = settings.folder
+        uri = settings.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+        require_usable(uri, settings.experiment)
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
         from mlflow import MlflowClient
 
@@ -56,7 +57,7 @@ class Tracker:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"), connecting(uri):
             client = MlflowClient(uri)
-            tracker = cls(client, uri, experiment_id(client, uri, str(config.tracking.experiment), folder), folder)
+            tracker = cls(client, uri, experiment_id(client, uri, settings.experiment, folder), folder)
             tracker.close_orphans()
         return tracker
 
@@ -224,9 +225,9 @@ def figures(result: Result) -> dict[str, float]:
     return {"mean": result.mean.score, "mean/standard_error": result.mean.standard_error, **groups, **benchmarks}
 
 
-def tags_of(config: DictConfig, **more: str) -> dict[str, str]:
+def tags_of(encoder: str, llm: str, **more: str) -> dict[str, str]:
     """The tags of a pair's run: all that tells it apart, because a sorted page in MLflow drops the nesting."""
-    own = {"task": "rank", "encoder": config.encoder.name, "llm": config.llm.name, "sweep": os.environ.get(SWEEP)}
+    own = {"task": "rank", "encoder": encoder, "llm": llm, "sweep": os.environ.get(SWEEP)}
     return {key: value for key, value in {**own, **more}.items() if value}
 
 

@@ -10,11 +10,14 @@ from vlmatch.embeddings.store import FILE, Embeddings, Store, write_array
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.scores.mutual_nn import MutualNN
 from vlmatch.scores.rows import score_pair, stored_rows
+from vlmatch.settings.buildable import ObjectSettings
 
-CONFIGS = {
-    "gw_paired": {"_target_": "vlmatch.scores.gw_paired.GWPaired"},
-    "mutual_nn": {"_target_": "vlmatch.scores.mutual_nn.MutualNN", "k": 3},
-}
+
+def score(target: str, **arguments: int) -> ObjectSettings:
+    return ObjectSettings.of("score", {"_target_": f"vlmatch.scores.{target}", **arguments})
+
+
+CONFIGS = {"gw_paired": score("gw_paired.GWPaired"), "mutual_nn": score("mutual_nn.MutualNN", k=3)}
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def test_rows_of_another_version_or_setting_are_left_out(pair, pictures, tmp_pat
     store = Store(tmp_path)
     score_pair(*pair, CONFIGS, store)
     assert len(stored_rows(store, pictures.key, CONFIGS)) == 1
-    other = {**CONFIGS, "mutual_nn": {**CONFIGS["mutual_nn"], "k": 4}}
+    other = {**CONFIGS, "mutual_nn": score("mutual_nn.MutualNN", k=4)}
     assert stored_rows(store, pictures.key, other) == []
     monkeypatch.setattr(MutualNN, "version", MutualNN.version + 1)
     assert stored_rows(store, pictures.key, CONFIGS) == []
@@ -51,7 +54,7 @@ def test_equal_embeddings_of_another_spec_are_ranked_without_scoring_again(pair,
 
 
 def test_the_same_features_of_an_encoder_of_another_size_are_scored_again(pair, tmp_path) -> None:
-    store, configs = Store(tmp_path), {"parameters": {"_target_": "vlmatch.scores.parameters.Parameters"}}
+    store, configs = Store(tmp_path), {"parameters": score("parameters.Parameters")}
     images, captions = pair
     score_pair(images, captions, configs, store)
     larger = replace(images, header=replace(images.header, n_parameters=2_000_000))

@@ -18,6 +18,8 @@ from vlmatch.inventory.models import Model, commercial_use, models, stated_licen
 from vlmatch.inventory.tryout import try_model
 from vlmatch.packages.availability import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, Availability
 from vlmatch.packages.package import Package
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import CheckTask
 from vlmatch.tasks.check import asked_for, show, summary
 
 MOBILENETV2 = {
@@ -221,8 +223,9 @@ def test_published_places_are_shown(picture_folder: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(trial, "published_ranks", lambda name: [f"Table, recipe: 51.2, 3rd of 18 for {name}"])
     config = composed("task=check", "encoder=pixels16", "probe=folder", f"probe.path={picture_folder}")
+    settings = Settings[CheckTask].read(config)
     out = io.StringIO()
-    try_model("encoder", config, Console(file=out, width=100))
+    try_model(settings.encoder, settings, Console(file=out, width=100))
     assert "Table, recipe: 51.2, 3rd of 18 for pixels16" in out.getvalue()
 
 
@@ -251,7 +254,8 @@ def test_a_feature_that_is_not_finite_is_an_error(picture_folder: Path, monkeypa
 
     monkeypatch.setattr(Pixels, "paper_feature", lambda self, images: torch.full((len(images), 4), torch.nan))
     config = composed("task=check", "encoder=pixels16", "probe=folder", f"probe.path={picture_folder}")
+    settings = Settings[CheckTask].read(config)
     out = io.StringIO()
     with pytest.raises(VlmatchError, match="encoder 'pixels16': its feature is not finite"):
-        try_model("encoder", config, Console(file=out))
+        try_model(settings.encoder, settings, Console(file=out))
     assert "4 numbers, 0 of them finite" in out.getvalue()

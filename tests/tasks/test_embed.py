@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+from vlmatch.cli import run_task
 from vlmatch.configs import composed
 from vlmatch.embeddings.store import FILE, read_file
-from vlmatch.tasks.embed import embed
 
 
 def test_the_record_changes_with_the_embeddings_alone(picture_folder: Path, tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_the_record_changes_with_the_embeddings_alone(picture_folder: Path, tmp_
             "probe=folder",
             f"probe.path={picture_folder}",
         ]
-        embed(composed(*common, f"store={tmp_path}/store", "encoder=pixels16", *overrides))
+        run_task(composed(*common, f"store={tmp_path}/store", "encoder=pixels16", *overrides))
         return path.read_text()
 
     first = record()

@@ -1,27 +1,23 @@
 """The task fetch: the probe's data or the split's, checked against their .dvc files."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
-from vlmatch.tasks.fetch import fetch, fill
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import FetchTask
+from vlmatch.tasks.fetch import fill
 
 
-def config(*overrides: str) -> Any:
-    return composed("task=fetch", *overrides)
-
-
-def test_what_is_neither_probe_nor_split_is_refused() -> None:
-    with pytest.raises(VlmatchError, match=r"task\.what=all: wanted probe or split"):
-        fetch(config("task.what=all"))
+def config(*overrides: str) -> Settings[FetchTask]:
+    return Settings[FetchTask].read(composed("task=fetch", *overrides))
 
 
 def test_a_users_own_images_are_not_fetched() -> None:
     with pytest.raises(VlmatchError, match=r"probe 'folder' is your own data.*give probe\.path"):
-        fill(config("probe=folder"))
+        fill(config("probe=folder", "probe.path=/pictures"))
 
 
 @pytest.mark.parametrize("overrides", [["task.what=split"], ["probe=clipart"]])

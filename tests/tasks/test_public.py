@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,19 +12,20 @@ from vlmatch.errors import VlmatchError
 from vlmatch.results import read_file
 from vlmatch.tasks.public import trained_with
 from vlmatch.vlm.building import build_vlm
-from vlmatch.vlm.saved import save_vlm
+from vlmatch.vlm.saved import Description, save_vlm
 
-ENCODER = {"_target_": "vlmatch.encoders.controls.Pixels", "name": "pixels2", "size": 2}
+ENCODER = made_vlms.encoder(_target_="vlmatch.encoders.controls.Pixels", name="pixels2", size=2)
 
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     """A VLM over cached features of four pixels, saved; its recipe has no conversations."""
-    llm = {"_target_": "vlmatch.llms.language_model.LanguageModel", "name": "llama", "repository": f"{tmp_path}/llm"}
+    target = "vlmatch.llms.language_model.LanguageModel"
+    llm = made_vlms.llm(_target_=target, name="llama", repository=f"{tmp_path}/llm")
     recipe = made_vlms.recipe(projector={"kind": "mlp2x_gelu", "tokens": 2, "standardised": True})
     vlm = build_vlm(recipe, made_vlms.tiny_llm(tmp_path / "llm"), None, (1, 12))
     folder = tmp_path / "final"
-    save_vlm(vlm, folder, {"encoder": ENCODER, "llm": llm, "recipe": recipe, "shape": [1, 12]})
+    save_vlm(vlm, folder, Description(format=1, encoder=ENCODER, llm=llm, recipe=recipe, shape=[1, 12]))
     return folder
 
 
@@ -72,9 +72,9 @@ def test_a_limit_is_refused_where_a_score_is_only_defined_over_all_items(cli, tm
 
 
 def test_template_and_padding_are_those_of_the_last_stage() -> None:
-    stages: list[dict[str, Any]] = [
-        made_vlms.stage(data={"template": "plain"}),
-        made_vlms.stage(data={"template": "vicuna_v1", "pad": [1, 2, 3]}),
+    stages = [
+        made_vlms.stage(data={"_target_": "x", "template": "plain"}),
+        made_vlms.stage(data={"_target_": "x", "template": "vicuna_v1", "pad": [1, 2, 3]}),
     ]
     assert trained_with(made_vlms.recipe(stages=stages), None) == ("vicuna_v1", [1, 2, 3])
     assert trained_with(made_vlms.recipe(stages=stages), "chat") == ("chat", [1, 2, 3])

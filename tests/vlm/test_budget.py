@@ -11,6 +11,7 @@ from torch import nn
 import made_vlms
 from vlmatch.encoders.controls import Pixels
 from vlmatch.errors import VlmatchError
+from vlmatch.settings.recipe import ProjectorSettings
 from vlmatch.vlm.budget import (
     GIB,
     budget_of,
@@ -24,7 +25,7 @@ from vlmatch.vlm.budget import (
 from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.model import VLM
 
-CPU = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true"}
+CPU = made_vlms.TRAINER
 PICTURE = torch.zeros(1, 6)
 
 
@@ -70,10 +71,10 @@ def test_weights_gradients_and_both_moments_of_adam_are_counted(vlm: VLM) -> Non
     frozen = budget_of(vlm, made_vlms.stage(), CPU, 20, PICTURE, 1)
     assert (frozen.gradients, frozen.optimiser) == (4 * projector, 8 * projector)
     assert frozen.activations < one.activations
-    fsdp = budget_of(vlm, stage, {**CPU, "strategy": "fsdp"}, 20, PICTURE, 4)
+    fsdp = budget_of(vlm, stage, CPU.changed(strategy="fsdp"), 20, PICTURE, 4)
     assert (fsdp.weights, fsdp.gradients, fsdp.optimiser) == (one.weights / 4, one.gradients / 4, one.optimiser / 4)
     assert fsdp.activations == one.activations / 4  # 4 samples a batch, and as many processes
-    zero = budget_of(vlm, stage, {**CPU, "strategy": "deepspeed_stage_2"}, 20, PICTURE, 4)
+    zero = budget_of(vlm, stage, CPU.changed(strategy="deepspeed_stage_2"), 20, PICTURE, 4)
     assert (zero.weights, zero.gradients, zero.optimiser) == (one.weights, one.gradients / 4, one.optimiser / 4)
 
 
@@ -84,7 +85,7 @@ def test_smaller_batches_and_checkpointing_take_less(vlm: VLM) -> None:
     assert activations(accumulate=4) == activations() / 4
     assert activations(gradient_checkpointing=True) < activations()
     assert (
-        budget_of(vlm, made_vlms.stage(), {**CPU, "precision": "bf16-mixed"}, 20, PICTURE, 1).activations
+        budget_of(vlm, made_vlms.stage(), CPU.changed(precision="bf16-mixed"), 20, PICTURE, 1).activations
         < activations()
     )
 
@@ -130,7 +131,7 @@ def test_a_stage_that_does_not_fit_is_refused_in_one_line(vlm: VLM) -> None:
 
 
 def test_a_projector_too_wide_is_refused_before_it_is_allocated() -> None:
-    settings = {"kind": "mlp2x_gelu", "tokens": 2}
+    settings = ProjectorSettings(kind="mlp2x_gelu", tokens=2)
     weights = 4 * (1000 * 32 + 32 + 32 * 64 + 64)
     require_projector(1000, 32, settings, CPU, available=4 * weights)
     with pytest.raises(VlmatchError, match=r"features of width 1,000 takes .* give a narrower encoder"):
@@ -148,5 +149,7 @@ def test_a_container_may_hold_less_than_the_machine(tmp_path: Path, held: str, e
 
 
 def test_the_number_of_processes_follows_from_the_trainer() -> None:
-    assert processes_of({"devices": 2}) == 2
-    assert processes_of({"devices": -1}) == max(1, torch.cuda.device_count())
+    assert processes_of(CPU.changed(devices=2)) == 2
+    assert processes_of(CPU.changed(devices=[0, 1, 2])) == 3
+    assert processes_of(CPU.changed(devices="auto")) == max(1, torch.cuda.device_count())
+    assert processes_of(CPU.changed(devices=-1)) == max(1, torch.cuda.device_count())

@@ -4,20 +4,22 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from omegaconf import OmegaConf
 from PIL import Image
 
+import made_vlms
 from vlm.made_llava import CHAT, MEANS, made, vlm_of
+from vlmatch.cli import run_task
+from vlmatch.configs import composed
 from vlmatch.encoders.controls import Pixels
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.llava_format import Turn
-from vlmatch.tasks.export import export as task
+from vlmatch.settings.recipe import LoraSettings
 from vlmatch.vlm.conversations import VICUNA_SYSTEM, Conversations
 from vlmatch.vlm.export import export_llava, grown
 from vlmatch.vlm.lazy_samples import on_square
 from vlmatch.vlm.lora import add_lora
 from vlmatch.vlm.model import VLM
-from vlmatch.vlm.saved import save_vlm
+from vlmatch.vlm.saved import Description, save_vlm
 from vlmatch.vlm.tokens import IMAGE, encode
 
 TEXT = "A picture:<image>\nCaption:"
@@ -88,7 +90,8 @@ def test_transformers_own_class_computes_the_same(tmp_path, pictures, vision, la
 def test_adapters_are_merged_and_the_vlm_does_not_change(tmp_path, pictures):
     vlm = made(tmp_path)
     before = vlm.generate(None, [encode(vlm.tokenizer, "x", special=True)], max_new_tokens=8)
-    add_lora(vlm.causal_lm, {"r": 4, "alpha": 8, "dropout": 0.1, "targets": ["q_proj", "v_proj", "down_proj"]})
+    targets = ["q_proj", "v_proj", "down_proj"]
+    add_lora(vlm.causal_lm, LoraSettings(r=4, alpha=8, dropout=0.1, targets=targets))
     for name, parameter in vlm.causal_lm.named_parameters():
         if "lora_" in name:
             torch.nn.init.normal_(parameter, std=0.2)
@@ -160,31 +163,25 @@ def test_differences_between_processor_and_training_are_noted(tmp_path):
 def trained(tmp_path) -> VLM:
     """A VLM of which all parts were trained, saved in tmp_path / 'run'."""
     vlm = made(tmp_path)
-    about = {
-        "encoder": {
-            "_target_": "vlmatch.encoders.transformers_models.TransformersEncoder",
-            "name": "clip",
-            "checkpoint": str(tmp_path / "tower"),
-        },
-        "llm": {
-            "_target_": "vlmatch.llms.language_model.LanguageModel",
-            "name": "llama",
-            "repository": str(tmp_path / "llm"),
-        },
-        "recipe": {
-            "visual": {"what": "patches", "cached": False},
-            "projector": {"kind": "mlp2x_gelu", "tokens": 1},
-            "seed": 0,
-            "lora": None,
-            "stages": [
-                {
-                    "data": {"template": "vicuna_v1", "pad": [102, 127, 153]},
-                    "trains": {"projector": 1e-3, "llm": 1e-5, "encoder": 1e-6},
-                }
-            ],
-        },
-        "shape": [16, 24],
-    }
+    stage = made_vlms.stage(
+        data={"_target_": "x", "template": "vicuna_v1", "pad": [102, 127, 153]},
+        trains={"projector": 1e-3, "llm": 1e-5, "encoder": 1e-6},
+    )
+    about = Description(
+        format=1,
+        encoder=made_vlms.encoder(
+            _target_="vlmatch.encoders.transformers_models.TransformersEncoder",
+            name="clip",
+            checkpoint=str(tmp_path / "tower"),
+        ),
+        llm=made_vlms.llm(
+            _target_="vlmatch.llms.language_model.LanguageModel", name="llama", repository=str(tmp_path / "llm")
+        ),
+        recipe=made_vlms.recipe(
+            visual={"what": "patches", "cached": False}, projector={"kind": "mlp2x_gelu", "tokens": 1}, stages=[stage]
+        ),
+        shape=[16, 24],
+    )
     for parameter in vlm.parameters():
         parameter.data.mul_(1.1)
     save_vlm(vlm, tmp_path / "run", about)
@@ -193,8 +190,7 @@ def trained(tmp_path) -> VLM:
 
 @torch.inference_mode()
 def test_the_task_exports_with_the_template_and_padding_of_the_last_stage(tmp_path, pictures, trained, capsys):
-    paths = {"run": str(tmp_path / "run"), "to": str(tmp_path / "llava")}
-    task(OmegaConf.create({"task": paths, "targets": []}))
+    run_task(composed("task=export", f"task.run={tmp_path}/run", f"task.to={tmp_path}/llava"))
     assert capsys.readouterr().out.count("\n") == 1
     model, processor = loaded(tmp_path / "llava")
     messages = [{"role": "user", "content": [{"type": "image", "image": pictures[0]}]}]

@@ -1,7 +1,6 @@
 """The recipes for real data compose, have the papers' numbers, and name the paths that must be given."""
 
 import math
-from typing import Any
 
 import pytest
 import yaml
@@ -11,11 +10,12 @@ from pytorch_lightning.strategies import StrategyRegistry
 from vlmatch import paths
 from vlmatch.configs import composed
 from vlmatch.messages import user_message
-from vlmatch.objects import build, plain
+from vlmatch.settings.command import Settings
+from vlmatch.settings.recipe import RecipeSettings
+from vlmatch.settings.tasks import TaskSettings
 from vlmatch.vlm.conversations import TEMPLATES
 from vlmatch.vlm.llava_json import LlavaJson
-from vlmatch.vlm.projector import KINDS
-from vlmatch.vlm.stage import PARTS, Optimisation
+from vlmatch.vlm.stage import Optimisation
 
 NAMES = ("paper", "llava15", "llava15_lora", "single_gpu")
 GIVEN = {f"{kind}_{key}": f"/data/{kind}.{key}" for kind in ("pretrain", "instruct") for key in ("json", "images")}
@@ -29,32 +29,29 @@ def test_every_recipe_states_its_outcome() -> None:
         assert found["outcome"], name
 
 
-def recipe(name: str, **given: str) -> dict[str, Any]:
+def recipe(name: str, **given: str) -> RecipeSettings:
     overrides = [f"recipe={name}", *(f"recipe.{key}={value}" for key, value in given.items())]
-    return plain(composed(*overrides).recipe)
+    return Settings[TaskSettings].read(composed(*overrides)).recipe
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_is_complete_when_its_data_are_given(name: str) -> None:
     found = recipe(name, **GIVEN)
-    assert found["name"] == name
-    assert found["version"] >= 1
-    assert found["projector"]["kind"] in KINDS
-    for stage, kind in zip(found["stages"], ("pretrain", "instruct"), strict=True):
-        data = build(stage["data"])
+    assert found.name == name
+    assert found.version >= 1
+    for stage, kind in zip(found.stages, ("pretrain", "instruct"), strict=True):
+        data = stage.data.build()
         assert isinstance(data, LlavaJson)
         assert (str(data.file), str(data.folder)) == (f"/data/{kind}.json", f"/data/{kind}.images")
         assert data.template in TEMPLATES
-        assert set(stage["trains"]) <= set(PARTS)
-        assert ("lora" in stage["trains"]) <= (found["lora"] is not None)
-        assert stage["batch_size"] % (stage["accumulate"] * (1 if name == "single_gpu" else 8)) == 0
+        assert stage.batch_size % (stage.accumulate * (1 if name == "single_gpu" else 8)) == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_has_the_keys_of_the_embedded_one(name: str) -> None:
     embedded = OmegaConf.to_container(composed("recipe=embedded").recipe, resolve=False)
     assert isinstance(embedded, dict)
-    found = recipe(name, **GIVEN)
+    found = recipe(name, **GIVEN).plain()
     assert set(embedded) - {"prompts"} == set(found) - set(GIVEN)
     for stage in found["stages"]:
         assert set(stage) == set(embedded["stages"][0])
@@ -62,24 +59,25 @@ def test_a_recipe_has_the_keys_of_the_embedded_one(name: str) -> None:
 
 def test_the_papers_numbers() -> None:
     """arXiv 2605.01325: what is trained, learning rates, batches, epochs, warm-up."""
-    first, second = recipe("paper", **GIVEN)["stages"]
-    assert first["trains"] == {"projector": 2e-3}
-    assert second["trains"] == {"projector": 2e-5, "llm": 2e-5, "encoder": 2e-5}
-    assert [stage["batch_size"] for stage in (first, second)] == [256, 128]
-    assert [(stage["epochs"], stage["steps"], stage["warm_up"]) for stage in (first, second)] == [(1, None, 0.03)] * 2
+    first, second = recipe("paper", **GIVEN).stages
+    assert first.trains == {"projector": 2e-3}
+    assert second.trains == {"projector": 2e-5, "llm": 2e-5, "encoder": 2e-5}
+    assert [stage.batch_size for stage in (first, second)] == [256, 128]
+    assert [(stage.epochs, stage.steps, stage.warm_up) for stage in (first, second)] == [(1, None, 0.03)] * 2
 
 
 def test_llava15s_numbers() -> None:
     """Liu et al., 2024, table of hyper-parameters, and the LoRA script's."""
-    first, second = recipe("llava15", **GIVEN)["stages"]
-    assert (first["trains"], second["trains"]) == ({"projector": 1e-3}, {"projector": 2e-5, "llm": 2e-5})
-    assert [stage["data"]["template"] for stage in (first, second)] == ["plain", "vicuna_v1"]
-    assert [stage["weight_decay"] for stage in (first, second)] == [0, 0]
-    assert [stage["data"]["max_length"] for stage in (first, second)] == [2048, 2048]
+    first, second = recipe("llava15", **GIVEN).stages
+    assert (first.trains, second.trains) == ({"projector": 1e-3}, {"projector": 2e-5, "llm": 2e-5})
+    assert [stage.data.template for stage in (first, second)] == ["plain", "vicuna_v1"]
+    assert [stage.weight_decay for stage in (first, second)] == [0, 0]
+    assert [stage.data.plain()["max_length"] for stage in (first, second)] == [2048, 2048]
     with_lora = recipe("llava15_lora", **GIVEN)
-    assert with_lora["stages"][1]["trains"] == {"projector": 2e-5, "lora": 2e-4}
-    assert (with_lora["lora"]["r"], with_lora["lora"]["alpha"]) == (128, 256)
-    assert with_lora["stages"][0] == first
+    assert with_lora.stages[1].trains == {"projector": 2e-5, "lora": 2e-4}
+    assert with_lora.lora is not None
+    assert (with_lora.lora.r, with_lora.lora.alpha) == (128, 256)
+    assert with_lora.stages[0] == first
 
 
 def test_the_papers_learning_rate_rises_over_3_percent_and_falls_by_a_cosine() -> None:

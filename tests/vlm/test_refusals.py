@@ -117,30 +117,24 @@ def test_other_data_under_the_same_settings_are_refused(tmp_path: Path) -> None:
 def test_strategies_whose_processes_would_share_batches_are_refused(tmp_path: Path, strategy: str) -> None:
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
     with pytest.raises(VlmatchError, match=rf"trainer\.strategy={strategy} .* torchrun"):
-        Training(vlm, made_vlms.about(), tmp_path / "run", {**TRAINER, "strategy": strategy}).fit([])
+        Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER.changed(strategy=strategy)).fit([])
 
 
 def test_adapters_are_not_shared_out_by_fsdp(tmp_path: Path) -> None:
     changes = {"stages": [made_vlms.stage(), made_vlms.stage(name="tune", trains={"lora": 1e-3})], "lora": LORA}
     vlm = made_vlms.tiny_vlm(tmp_path / "llm", **changes)
-    training = Training(vlm, made_vlms.about(**changes), tmp_path / "run", {**TRAINER, "strategy": "fsdp"})
+    training = Training(vlm, made_vlms.about(**changes), tmp_path / "run", TRAINER.changed(strategy="fsdp"))
     with pytest.raises(
         VlmatchError, match=r"recipe=tiny trains LoRA, which trainer\.strategy=fsdp .* give trainer=ddp"
     ):
         training.fit([])
 
 
-@pytest.mark.parametrize(
-    ("steps", "epochs", "message"),
-    [(None, None, "give one of them"), (5, 1.0, "give one of them"), (None, 0.1, "don't fill one batch of 8")],
-)
-def test_the_number_of_steps_follows_from_steps_or_epochs(
-    tmp_path: Path, steps: int | None, epochs: float | None, message: str
-) -> None:
+def test_data_that_do_not_fill_a_batch_are_refused() -> None:
     data = TrainingData({"a": (1.0, Listed([None] * 20))}, torch.zeros(20, 1, 6))
-    assert steps_of(data, None, 2, 8) == 5
-    with pytest.raises(VlmatchError, match=message):
-        steps_of(data, steps, epochs, 8)
+    assert steps_of(data, made_vlms.stage(steps=None, epochs=2, batch_size=8)) == 5
+    with pytest.raises(VlmatchError, match=r"epochs=0\.1 .*batch_size=8"):
+        steps_of(data, made_vlms.stage(steps=None, epochs=0.1, batch_size=8))
 
 
 def test_a_batch_that_can_not_be_cut_evenly_is_refused(tmp_path: Path) -> None:
@@ -149,23 +143,12 @@ def test_a_batch_that_can_not_be_cut_evenly_is_refused(tmp_path: Path) -> None:
         run(tmp_path, stages=[made_vlms.stage(accumulate=4, batch_size=6)])
 
 
-def test_unknown_parts_and_missing_encoders_are_refused(tmp_path: Path) -> None:
+def test_missing_layers_and_encoders_are_refused(tmp_path: Path) -> None:
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
-    with pytest.raises(VlmatchError, match="trains has 'tower'; choose of projector, encoder, llm, lora"):
-        Stage(vlm, Optimisation({"tower": 1.0}, 1, 0, 0, 0))
     with pytest.raises(VlmatchError, match=r"recipe\.visual\.cached=false"):
         Stage(vlm, Optimisation({"encoder": 1.0}, 1, 0, 0, 0))
     with pytest.raises(VlmatchError, match=r"recipe\.lora\.targets=.*nowhere.*LlamaForCausalLM"):
         run(tmp_path, lora={**LORA, "targets": ["nowhere"]}, stages=[made_vlms.stage(trains={"lora": 1e-3})])
-    for visual, said in (
-        ({"what": "patches", "cached": True}, "features alone are cached"),
-        ({"what": "feature", "cached": False}, r"standardised=true needs features, so recipe\.visual\.cached=true"),
-        ({"what": "all", "cached": True}, r"recipe\.visual\.what='all' is unknown"),
-    ):
-        with pytest.raises(VlmatchError, match=said):
-            made_vlms.tiny_vlm(tmp_path / "wrong", visual=visual)
-    with pytest.raises(VlmatchError, match=r"recipe\.projector\.kind='deep' is unknown"):
-        made_vlms.tiny_vlm(tmp_path / "other", projector={"kind": "deep", "tokens": 1})
 
 
 def test_a_sample_longer_than_the_context_is_refused(tmp_path: Path) -> None:
@@ -206,3 +189,30 @@ def test_a_folder_without_a_vlm_is_refused(tmp_path: Path) -> None:
     (tmp_path / "saved" / "vlm.json").write_text(json.dumps(description))
     with pytest.raises(VlmatchError, match="is not of this recipe"):
         load_vlm(tmp_path / "saved", llm=vlm.llm)
+
+
+@pytest.mark.parametrize(
+    ("damage", "parts"),
+    [
+        (lambda found: found["recipe"]["stages"][0].pop("clip"), ["recipe.stages.0.clip is missing"]),
+        (lambda found: found["recipe"]["visual"].update(cached="yes"), ["recipe.visual.cached='yes'", "true or false"]),
+        (lambda found: found["encoder"].pop("_target_"), ["encoder._target_ is missing"]),
+        (lambda found: found.update(format=2), ["format=2"]),
+        (lambda found: found.update(shape=[1]), ["shape=[1]"]),
+        (lambda found: found.clear(), ["format is missing"]),
+    ],
+)
+def test_a_wrong_key_of_a_saved_vlm_is_told_with_file_and_path(tmp_path: Path, damage, parts: list[str]) -> None:
+    found = json.loads(json.dumps(made_vlms.about().plain()))
+    damage(found)
+    (tmp_path / "vlm.json").write_text(json.dumps(found))
+    with pytest.raises(VlmatchError) as caught:
+        load_vlm(tmp_path)
+    for part in ["vlm.json", *parts]:
+        assert part in str(caught.value)
+
+
+def test_a_description_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    (tmp_path / "vlm.json").write_text("{")
+    with pytest.raises(VlmatchError, match=r"vlm\.json"):
+        load_vlm(tmp_path)

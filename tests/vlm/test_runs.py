@@ -11,10 +11,12 @@ import made_vlms
 from vlmatch import paths, results
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import build, plain
+from vlmatch.settings.command import Settings
+from vlmatch.settings.recipe import RecipeSettings
+from vlmatch.settings.tasks import TaskSettings
 from vlmatch.vlm.building import build_vlm, feature_shape
 from vlmatch.vlm.runs import Run
-from vlmatch.vlm.saved import DESCRIPTION, load_vlm, save_vlm
+from vlmatch.vlm.saved import DESCRIPTION, Description, load_vlm, save_vlm
 
 FIRST_NAME = "vlmatch.encoders.trained_here.TrainedConvnet"
 TODAYS_NAME = "vlmatch_study.trained_convnet.TrainedConvnet"
@@ -22,8 +24,7 @@ TODAYS_NAME = "vlmatch_study.trained_convnet.TrainedConvnet"
 
 def test_a_run_continues_only_under_its_own_settings(tmp_path: Path) -> None:
     def made(**changes):
-        settings = {**made_vlms.recipe(), **changes}
-        return Run({"name": "e", "_target_": "x"}, {"name": "l"}, settings)
+        return Run(made_vlms.encoder(), made_vlms.llm(), made_vlms.recipe(**changes))
 
     folder = made().claim(tmp_path)
     assert folder == tmp_path / "tiny" / "l-made" / "e-0"
@@ -48,23 +49,23 @@ def before(encoder: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_run_stored_before_a_class_moved_is_the_same_run(tmp_path: Path) -> None:
-    encoder = plain(composed("encoder=simclr_resnet_both").encoder)
-    llm = plain(composed("llm=smollm2-135m").llm)
+    settings = Settings[TaskSettings].read(composed("encoder=simclr_resnet_both", "llm=smollm2-135m"))
+    encoder, llm = settings.encoder, settings.llm
     run = Run(encoder, llm, made_vlms.recipe())
     folder = run.claim(tmp_path)
     (folder / "vlm").mkdir()
-    older_llm = {key: value for key, value in llm.items() if key != "max_tokens"}
-    stored = {"fingerprint": "of another rule", **run.about, "encoder": before(encoder), "llm": older_llm}
+    older_llm = {key: value for key, value in llm.plain().items() if key != "max_tokens"}
+    stored = {"fingerprint": "of another rule", **run.about, "encoder": before(encoder.plain()), "llm": older_llm}
     (folder / "run.json").write_text(json.dumps(stored))
     assert run.claim(tmp_path) == folder
-    other = Run({**encoder, "sha256": "other"}, llm, made_vlms.recipe())
+    other = Run(encoder.changed(sha256="other"), llm, made_vlms.recipe())
     with pytest.raises(VlmatchError, match=r"encoder\.sha256"):
         other.claim(tmp_path)
 
 
 def test_settings_that_change_no_training_are_ignored(tmp_path: Path) -> None:
     def run(**llm: Any) -> Run:
-        return Run({"name": "e", "licence": llm.get("licence")}, {"name": "l", **llm}, made_vlms.recipe())
+        return Run(made_vlms.encoder(licence=llm.get("licence")), made_vlms.llm(**llm), made_vlms.recipe())
 
     folder = run(layer=-2).claim(tmp_path)
     (folder / "vlm").mkdir()
@@ -74,12 +75,13 @@ def test_settings_that_change_no_training_are_ignored(tmp_path: Path) -> None:
 
 
 def test_a_vlm_stored_before_its_encoders_class_moved_loads(tmp_path: Path) -> None:
-    config = plain(composed("encoder=simclr_resnet_both").encoder)
+    described = Settings[TaskSettings].read(composed("encoder=simclr_resnet_both")).encoder
     projector = {"kind": "linear", "tokens": 1}
     recipe = made_vlms.recipe(visual={"what": "feature", "cached": False}, projector=projector)
-    llm, encoder = made_vlms.tiny_llm(tmp_path / "llm"), build(config)
+    llm, encoder = made_vlms.tiny_llm(tmp_path / "llm"), described.build()
     vlm = build_vlm(recipe, llm, encoder, shape := feature_shape(encoder, "feature"))
-    save_vlm(vlm, tmp_path / "vlm", {**made_vlms.about(), "recipe": recipe, "encoder": config, "shape": list(shape)})
+    about = Description(format=1, encoder=described, llm=made_vlms.llm(), recipe=recipe, shape=list(shape))
+    save_vlm(vlm, tmp_path / "vlm", about)
     description = json.loads((tmp_path / "vlm" / DESCRIPTION).read_text())
     description["encoder"]["_target_"] = FIRST_NAME
     (tmp_path / "vlm" / DESCRIPTION).write_text(json.dumps(description))
@@ -89,8 +91,9 @@ def test_a_vlm_stored_before_its_encoders_class_moved_loads(tmp_path: Path) -> N
 
 
 @cache
-def recipe_of(data: str, seed: int) -> dict[str, Any]:
-    return plain(composed("recipe=embedded", f"recipe.data={data}", f"recipe.seed={seed}").recipe)
+def recipe_of(data: str, seed: int) -> RecipeSettings:
+    composed_recipe = composed("recipe=embedded", f"recipe.data={data}", f"recipe.seed={seed}")
+    return Settings[TaskSettings].read(composed_recipe).recipe
 
 
 def test_todays_recipe_has_the_fingerprint_of_the_results() -> None:
@@ -98,6 +101,8 @@ def test_todays_recipe_has_the_fingerprint_of_the_results() -> None:
     found = results.read(paths.results())
     assert len(found) >= 72
     for result in found:
-        run = Run({"name": result.encoder}, {"name": result.llm}, recipe_of(result.data, result.seed))
-        assert run.fixed_recipe == result.config, result.run
+        run = Run(
+            made_vlms.encoder(name=result.encoder), made_vlms.llm(name=result.llm), recipe_of(result.data, result.seed)
+        )
+        assert run.recipe.fixed() == result.config, result.run
         assert run.recipe_fingerprint == result.recipe.fingerprint, result.run

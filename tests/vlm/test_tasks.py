@@ -16,13 +16,11 @@ import made_vlms
 from vlmatch import results
 from vlmatch.benchmarks.measurement import Measurement
 from vlmatch.benchmarks.suite import BenchmarkSuite
+from vlmatch.cli import run_task
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import admitted, build, plain
 from vlmatch.probes.items import Split
-from vlmatch.tasks.collect import collect
-from vlmatch.tasks.evaluate import evaluate
-from vlmatch.tasks.train import train
 from vlmatch.vlm.captions import SplitData
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.stage import Stage
@@ -73,7 +71,7 @@ def config(home: Path, task: str, *overrides: str) -> DictConfig:
 def trained(home: Path) -> Path:
     """Two trained seeds, and one blind model."""
     for seed in (0, 1):
-        train(config(home, "train", f"recipe.seed={seed}"))
+        run_task(config(home, "train", f"recipe.seed={seed}"))
     return home
 
 
@@ -121,7 +119,7 @@ def test_a_model_trained_in_bfloat16_is_measured_in_float32(
 
     monkeypatch.setattr(BenchmarkSuite, "evaluate", spied)
     runs = trained / "half" / "runs"
-    train(config(trained, "train", "encoder=blind", "llm.dtype=bfloat16", f"task.runs={runs}"))
+    run_task(config(trained, "train", "encoder=blind", "llm.dtype=bfloat16", f"task.runs={runs}"))
     assert results.read_file(runs / GROUP / "blind-0" / "result.json").dtype == "bfloat16"
     assert set(asked) == {torch.float32}
     assert "blind-0: mean 0.000 +- 0.000 (naming 0.000, detail 0.000, category 0.000)" in capsys.readouterr().out
@@ -153,7 +151,7 @@ def test_a_seed_measured_by_another_suite_is_not_averaged(trained: Path) -> None
     older = {name: found for name, found in before.benchmarks.items() if name != "caption_gain"}
     results.write_file(path, replace(before, suite=replace(before.suite, version=0), benchmarks=older))
     try:
-        evaluate(config(trained, "evaluate"))
+        run_task(config(trained, "evaluate"))
         client = MlflowClient(f"sqlite:///{trained / 'mlruns' / 'mlflow.db'}")
         (experiment,) = [found for found in client.search_experiments() if found.name == "vlmatch"]
         (parent,) = client.search_runs([experiment.experiment_id], f"run_name = '{GROUP}/pixels16'")
@@ -168,7 +166,7 @@ def test_a_finished_run_is_not_repeated(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Stage, "training_step", None)
-    train(config(trained, "train"))
+    run_task(config(trained, "train"))
     assert "embedded/tiny-vlm_a/pixels16-0: done before" in capsys.readouterr().out
 
 
@@ -179,7 +177,7 @@ def test_a_run_measured_by_another_suite_is_measured_again_without_training(
     path = trained / "runs" / GROUP / "pixels16-0" / "result.json"
     before = results.read_file(path)
     results.write_file(path, replace(before, suite=replace(before.suite, version=0)))
-    train(config(trained, "train"))
+    run_task(config(trained, "train"))
     assert results.read_file(path).suite == before.suite
 
 
@@ -187,7 +185,7 @@ def test_measuring_again_gives_the_same_scores_in_the_same_run(trained: Path) ->
     path = trained / "runs" / GROUP / "pixels16-0" / "result.json"
     before, run_id = results.read_file(path), (path.parent / "mlflow_run").read_text()
     path.unlink()
-    evaluate(config(trained, "evaluate"))
+    run_task(config(trained, "evaluate"))
     after = results.read_file(path)
     assert after.benchmarks == before.benchmarks
     assert (after.mean, after.milestones) == (before.mean, before.milestones)
@@ -195,13 +193,13 @@ def test_measuring_again_gives_the_same_scores_in_the_same_run(trained: Path) ->
 
 
 def test_results_are_collected(trained: Path) -> None:
-    collect(config(trained, "collect"))
+    run_task(config(trained, "collect"))
     assert len(results.read(trained / "results")) == 3
 
 
 def test_a_run_without_training_is_not_measured(trained: Path) -> None:
     with pytest.raises(VlmatchError, match=r"mean_colour-0: no finished training .* run task=train"):
-        evaluate(config(trained, "evaluate", "encoder=mean_colour"))
+        run_task(config(trained, "evaluate", "encoder=mean_colour"))
 
 
 def test_a_vlm_trained_on_another_split_is_not_measured_on_this_one(trained: Path) -> None:
@@ -210,7 +208,7 @@ def test_a_vlm_trained_on_another_split_is_not_measured_on_this_one(trained: Pat
     path.write_text(json.dumps(["f" * 64]))
     try:
         with pytest.raises(VlmatchError, match="was trained on another split than the one that it is to be asked"):
-            evaluate(config(trained, "evaluate", "recipe.seed=1"))
+            run_task(config(trained, "evaluate", "recipe.seed=1"))
     finally:
         path.write_text(before)
 
@@ -218,15 +216,18 @@ def test_a_vlm_trained_on_another_split_is_not_measured_on_this_one(trained: Pat
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("recipe.visual.cached=false", r"recipe\.visual\.cached=false, .*recipe\.visual\.cached=true"),
-        ("recipe.visual.what=patches", "patches with cached=true: features alone are cached"),
+        (
+            "recipe.projector.standardised=false recipe.visual.cached=false",
+            r"recipe\.visual\.cached=false, .*recipe\.visual\.cached=true",
+        ),
+        ("recipe.visual.what=patches", r"recipe\.visual\.what=patches .*recipe\.visual\.cached=true"),
         ("~recipe.prompts.category", r"recipe\.prompts\.category=''.*<image>"),
         ("trainer.strategy=ddp_spawn", r"strategy=ddp_spawn embeds, and can't train"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained_is_an_error_of_one_line(trained: Path, override: str, message: str) -> None:
     with pytest.raises(VlmatchError, match=message):
-        train(config(trained, "train", "task.blind=null", f"task.runs={trained}/wrong", override))
+        run_task(config(trained, "train", "task.blind=null", f"task.runs={trained}/wrong", *override.split()))
 
 
 def test_a_question_without_answers_is_refused(trained: Path) -> None:
@@ -241,4 +242,4 @@ def test_a_question_without_answers_is_refused(trained: Path) -> None:
 
 def test_a_run_does_not_continue_under_another_recipe(trained: Path) -> None:
     with pytest.raises(VlmatchError, match=r"holds a run with other settings \(recipe\.projector: "):
-        train(config(trained, "train", "recipe.projector.tokens=3"))
+        run_task(config(trained, "train", "recipe.projector.tokens=3"))

@@ -203,7 +203,7 @@ def _reader(members: Sequence[_Member], store: Store) -> ReadEmbeddings:
 
 
 def _stored_pairs(
-    probe_key: str, store: Store, scores: Mapping[str, Mapping[str, Any]], wanted: Callable[[Header], bool]
+    probe_key: str, store: Store, scores: Mapping[str, ObjectSettings], wanted: Callable[[Header], bool]
 ) -> list[Row]:
     """The row of every pair that is wanted; embeddings are read only for pairs that have not been scored yet."""
     members = [(folder, header) for folder, header in store.headers(probe_key) if wanted(header)]
@@ -231,7 +231,7 @@ def store_of(store: Store | Path | str | None) -> Store:
     return store if isinstance(store, Store) else Store(paths.cache() if store is None else Path(store).expanduser())
 
 
-def score_choice(scores: ScoreNames | None) -> dict[str, dict[str, Any]]:
+def score_choice(scores: ScoreNames | None) -> dict[str, ObjectSettings]:
     """The settings of the chosen scores by name. Raises VlmatchError where one is unknown or none is chosen."""
     if isinstance(scores, str):
         scores = [scores]
@@ -240,6 +240,6 @@ def score_choice(scores: ScoreNames | None) -> dict[str, dict[str, Any]]:
     if not scores:
         raise VlmatchError("scores is empty; name at least one, such as scores=['gw']")
     return {
-        name: (each if isinstance(each, ObjectSettings) else ObjectSettings.of(f"scores.{name}", each)).plain()
+        name: each if isinstance(each, ObjectSettings) else ObjectSettings.of(f"scores.{name}", each)
         for name, each in scores.items()
     }

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from omegaconf import DictConfig
 from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
@@ -15,8 +14,10 @@ from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.published import published_ranks
 from vlmatch.inventory.models import commercial_use, stated_licence
-from vlmatch.objects import build, plain
 from vlmatch.packages.availability import availability
+from vlmatch.settings.buildable import ModelSettings
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import CheckTask
 
 CAPTION = "A red circle on white."
 COMPARABLE = 3  # fewer items have no two distances to order
@@ -34,19 +35,18 @@ class Tried:
     seconds_to_run: float
 
 
-def try_model(kind: str, config: DictConfig, console: Console) -> None:
-    """Run one input through the encoder or LLM of the config and print what there is to know of it.
+def try_model(described: ModelSettings, settings: Settings[CheckTask], console: Console) -> None:
+    """Run one input through the encoder or LLM that is described and print what there is to know of it.
 
     Raises NotHereError where its weights can't be had, VlmatchError where its feature is not finite.
     """
     from torch import isfinite
 
-    settings = plain(config[kind])
-    before = availability(settings)
-    tried = _tried(kind, settings, config)
+    kind, name, arguments = described.kind, described.name, described.plain()
+    before = availability(arguments)
+    tried = _tried(described, settings)
     finite = int(isfinite(tried.feature).sum())
-    name = str(settings["name"])
-    licence = stated_licence(kind, name, settings)
+    licence = stated_licence(kind, name, arguments)
     rows: list[tuple[str, str]] = [
         ("status", before.status + (f": {before.weights}" if before.weights else "")),
         ("tried on", tried.subject),
@@ -55,7 +55,7 @@ def try_model(kind: str, config: DictConfig, console: Console) -> None:
         ("tokens", tried.tokens),
         ("parameters", f"{tried.model.n_parameters() / 1e6:,.1f}M"),
         ("took", f"{tried.seconds_to_load:.1f} s to load, {tried.seconds_to_run:.2f} s to run"),
-        *_in_half_precision(tried.model, kind, config),
+        *_in_half_precision(tried.model, settings),
         *_preprocessing(tried.model.preprocessing),
         ("licence", f"{licence.name} ({licence.how}{f': {licence.source}' if licence.source else ''})"),
         ("commercial use", commercial_use(kind, name, licence.name)),
@@ -72,19 +72,19 @@ def try_model(kind: str, config: DictConfig, console: Console) -> None:
         raise VlmatchError(f"{kind} '{name}': its feature is not finite; its weights may be damaged")
 
 
-def _tried(kind: str, settings: dict[str, Any], config: DictConfig) -> Tried:
+def _tried(described: ModelSettings, settings: Settings[CheckTask]) -> Tried:
     import torch
 
     started = time.perf_counter()
-    model = build(settings)
+    model = described.build()
     loaded = time.perf_counter()
-    item, subject = _item(kind, config)
+    item, subject = _item(described.kind, settings)
     with torch.inference_mode():
         read = time.perf_counter()
         batch = model.collate([model.prepare(item)])
         feature = model(batch)[0]
         ran = time.perf_counter()
-        tokens = str(int(batch["attention_mask"].sum())) if kind == "llm" else _tokens(model, batch)
+        tokens = str(int(batch["attention_mask"].sum())) if described.kind == "llm" else _tokens(model, batch)
     return Tried(model, subject, feature, tokens, loaded - started, ran - read)
 
 
@@ -97,10 +97,10 @@ def _tokens(encoder: Any, batch: Any) -> str:
     return f"{n_tokens} of {width}"
 
 
-def _item(kind: str, config: DictConfig) -> tuple[Any, str]:
+def _item(kind: str, settings: Settings[CheckTask]) -> tuple[Any, str]:
     """The probe's first image or caption, else one made up, and which it is."""
     try:
-        probe = build(plain(config.probe))
+        probe = settings.probe.build()
     except VlmatchError as error:
         item = drawn() if kind == "encoder" else CAPTION
         what = "a drawn red circle" if kind == "encoder" else f"'{CAPTION}'"
@@ -117,18 +117,18 @@ def drawn() -> Image.Image:
     return picture
 
 
-def _in_half_precision(model: Any, kind: str, config: DictConfig) -> Iterator[tuple[str, str]]:
+def _in_half_precision(model: Any, settings: Settings[CheckTask]) -> Iterator[tuple[str, str]]:
     """How well bf16 keeps the order of distances on the probe's first `task.compare` items, where they are here."""
     from vlmatch.embeddings.agreement import precision_agreement
 
-    if config.task.compare < COMPARABLE:
+    if settings.task.compare < COMPARABLE:
         return
     try:
-        probe = build(plain(config.probe))
+        probe = settings.probe.build()
     except VlmatchError:
         return
-    rows = range(min(int(config.task.compare), len(probe)))
-    items = [probe.image(row) if kind == "encoder" else probe.captions[row] for row in rows]
+    rows = range(min(settings.task.compare, len(probe)))
+    items = [probe.image(row) if model.kind == "encoder" else probe.captions[row] for row in rows]
     agreement = precision_agreement(model, model.collate([model.prepare(item) for item in items]))
     yield "bf16", f"orders distances as single precision does, on {len(items)} items: Kendall's tau {agreement:.3f}"
 

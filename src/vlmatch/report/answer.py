@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from vlmatch.embeddings.store import Store
 from vlmatch.evidence.truths import comparisons
@@ -14,6 +13,7 @@ from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import show, terminal
 from vlmatch.results import read_folders
 from vlmatch.scores.rows import Row, stored_rows
+from vlmatch.settings.buildable import ObjectSettings
 
 Group = tuple[str, str, str]
 
@@ -58,7 +58,7 @@ def evidence_in(results: Sequence[Path], rankings: Sequence[Ranking]) -> list[Ra
     return ranking_evidence(rankings, comparisons(read_folders(results)))
 
 
-def rows_of(store: Store, groups: Collection[Group], scores: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+def rows_of(store: Store, groups: Collection[Group], scores: Mapping[str, ObjectSettings]) -> list[Row]:
     """The stored rows of these groups that hold all of `scores` (name -> settings)."""
     probes = sorted({group[0] for group in groups})
     return [row for probe in probes for row in stored_rows(store, probe, scores) if row.group in groups]

@@ -12,7 +12,7 @@ from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.files import remembering, renamed
 from vlmatch.geometry import PairedGeometry
-from vlmatch.objects import build
+from vlmatch.settings.buildable import ObjectSettings
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Row:
 def score_pair(
     images: Embeddings,
     captions: Embeddings,
-    configs: Mapping[str, Mapping[str, Any]],
+    configs: Mapping[str, ObjectSettings],
     store: Store | None,
 ) -> Row:
     """Every score of `configs` (name -> yaml) on a pair of embeddings; those in the store are not computed again.
@@ -64,7 +64,7 @@ def score_pair(
     left out where that is not known. What was computed before a score that raises is kept.
     """
     header = images.header
-    scores = {name: build(config) for name, config in configs.items()}
+    scores = {name: config.build() for name, config in configs.items()}
     scores = {name: score for name, score in scores.items() if _applies(score, header)}
     if store is None:
         pair = PairedGeometry.angular(images.array, captions.array, n_parameters=header.n_parameters)
@@ -87,14 +87,14 @@ def score_pair(
     return Row(*headers, {name: known[name] for name in scores})
 
 
-def stored_rows(store: Store, probe: str, configs: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+def stored_rows(store: Store, probe: str, configs: Mapping[str, ObjectSettings]) -> list[Row]:
     """Every row of a probe set that holds the scores of `configs`, in the order of encoder and LLM.
 
     Its embeddings are still those in the store, and its scores of the version and settings asked for: results of
     different versions never mix.
     """
     embedded = {header.fingerprint for _, header in store.headers(probe)}
-    scores = {name: build(config) for name, config in configs.items()}
+    scores = {name: config.build() for name, config in configs.items()}
     rows = filter(None, map(_read, sorted((store.root / "scores" / probe).glob("*.json"))))
     found = []
     for row in rows:
@@ -110,7 +110,7 @@ def _applies(score: Any, image: Header) -> bool:
     return image.n_parameters is not None or not score.uses_size
 
 
-def _scored(score: Any, pair: PairedGeometry, settings: Mapping[str, Any]) -> Scored:
+def _scored(score: Any, pair: PairedGeometry, settings: ObjectSettings) -> Scored:
     result = score(pair)
     return Scored(
         result.value,
@@ -119,12 +119,12 @@ def _scored(score: Any, pair: PairedGeometry, settings: Mapping[str, Any]) -> Sc
         score.higher_is_better,
         score.uses_pairing,
         score.version,
-        dict(settings),
+        settings.plain(),
     )
 
 
-def _fresh(scored: Scored | None, score: Any, settings: Mapping[str, Any]) -> bool:
-    return scored is not None and scored.version == score.version and dict(scored.settings) == dict(settings)
+def _fresh(scored: Scored | None, score: Any, settings: ObjectSettings) -> bool:
+    return scored is not None and scored.version == score.version and dict(scored.settings) == settings.plain()
 
 
 def _same_embeddings(row: Row, image: Header, text: Header) -> bool:

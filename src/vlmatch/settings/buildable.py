@@ -20,10 +20,6 @@ class ObjectSettings(Node):
         """The object. Raises VlmatchError where its target may not be built or does not take these arguments."""
         return build(self.plain())
 
-    def changed(self, **arguments: Any) -> Self:
-        """The same object with other arguments."""
-        return self.of(self.target, {**self.plain(), **arguments})
-
 
 class ModelSettings(ObjectSettings):
     """An encoder or an LLM. Its open arguments are a mapping in `plain()` and nowhere else.
@@ -33,8 +29,17 @@ class ModelSettings(ObjectSettings):
 
     kind: ClassVar[str]
 
+    choices: ClassVar[tuple[str, ...]]
+    """Keys that a sweep may go through: embeddings by different choices are never compared."""
+
     name: Name
     parts: Sequence[Self] = ()
+
+    def has_choices(self, stored: Mapping[str, Any]) -> bool:
+        """Whether settings that embeddings were stored with have the same choices as these."""
+        return all(
+            stored.get(key, chosen) == chosen for key, chosen in self.model_dump(include=set(self.choices)).items()
+        )
 
     @property
     def version(self) -> int:
@@ -46,18 +51,21 @@ class EncoderSettings(ModelSettings):
     """An encoder. feature: the rule by which tokens become one feature; `gridK` gives K x K of them."""
 
     kind: ClassVar[str] = "encoder"
+    choices: ClassVar[tuple[str, ...]] = ("feature",)
 
     feature: str = "paper"
 
 
 class LlmSettings(ModelSettings):
-    """An LLM. layer, pooling, template: which hidden states become a caption's embedding. dtype: of its weights."""
+    """An LLM. layer, pooling, template, max_tokens: how it embeds a caption. dtype: of its weights."""
 
     kind: ClassVar[str] = "llm"
+    choices: ClassVar[tuple[str, ...]] = ("layer", "pooling", "template", "max_tokens")
 
     layer: int = -2
     pooling: str = "last"
     template: str = "{caption}"
+    max_tokens: int = 512
     dtype: str | None = None
 
 

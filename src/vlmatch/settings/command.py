@@ -71,10 +71,9 @@ class Settings(Node, Generic[Keys]):
     store: Place
     data: Place
     outputs: Place
-    results: Place | None = None
-    sources: Place | None = None
-    offline: bool = False
-    targets: Sequence[str] = ()
+    results: Place | None
+    offline: bool
+    targets: Sequence[str]
 
     encoder = Section(EncoderSettings)
     llm = Section(LlmSettings)
@@ -96,7 +95,7 @@ class Settings(Node, Generic[Keys]):
         sections = {name: part for name in dir(cls) if isinstance(part := getattr(cls, name, None), Section)}
         keys = cls.keys()
         for key in map(str, config):
-            if key not in (*keys, *sections, *groups()):
+            if key not in (*keys, *sections, *groups()) and not _refers(config, key):
                 raise VlmatchError(f"{key}={shown(config[key])} is not a key of the config; {nearest(key, keys)}")
         settings = cls.of("", {key: _plain(config, key) for key in keys if key in config})
         settings._config = config
@@ -119,6 +118,11 @@ def settings_for(function: Callable[[Any], Any], config: DictConfig) -> Any:
         if isinstance(hint, type) and issubclass(hint, Settings):
             return hint.read(config)
     return config
+
+
+def _refers(config: DictConfig, key: str) -> bool:
+    """Whether some value is made of this one, as paths are made of ${data}: yamls may add keys for that."""
+    return f"${{{key}" in OmegaConf.to_yaml(config, resolve=False)
 
 
 def _plain(config: DictConfig, key: str) -> Any:

@@ -52,6 +52,10 @@ class Node(BaseModel):
         """The settings as they were given, as plain values: nothing is added, and equal settings give equal hashes."""
         return self.model_dump(by_alias=True, exclude_unset=True)
 
+    def changed(self, **values: Any) -> Self:
+        """The same settings with other values for some keys, which are checked too."""
+        return self.of("", {**self.plain(), **values})
+
     @classmethod
     def keys(cls) -> list[str]:
         """The keys that these settings have."""

@@ -1,7 +1,7 @@
 """Settings of a training: the stages of a recipe, its projector, its adapters, and what must fit together."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field
 
@@ -126,9 +126,9 @@ class RecipeSettings(Node):
         """
         return self._without({"data", "seed", "outcome", "llm_dtype"})
 
-    def lasting(self) -> dict[str, Any]:
-        """The fixed recipe with data and seed: what a training keeps beside its weights."""
-        return self._without({"outcome", "llm_dtype"})
+    def lasting(self) -> Self:
+        """The recipe without the outcome, paths on this machine and the LLM's dtype: what is kept beside weights."""
+        return self.of("recipe", self._without({"outcome", "llm_dtype"}))
 
     def _without(self, keys: Iterable[str]) -> dict[str, Any]:
         places = dict.fromkeys(self.model_extra or {}, True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from vlmatch.settings.buildable import EncoderSettings
 from vlmatch.settings.node import Count, Node, Place, of_types
@@ -13,6 +13,12 @@ class TaskSettings(Node):
     """The keys of every task; `_target_` is its function."""
 
     target: str = Field(alias="_target_")
+
+
+class AnyTask(TaskSettings):
+    """A task whose own keys are not looked into, as those of a sweep's jobs before they begin."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 class EmbedTask(TaskSettings):

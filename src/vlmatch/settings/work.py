@@ -1,11 +1,17 @@
 """Settings of how and where work is done: Lightning's trainer, MLflow, and the files of the answer."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from vlmatch.settings.node import Count, Node, Place, of_types
+
+Precision = Literal[
+    "32-true", "16-true", "bf16-true", "64-true", "16-mixed", "bf16-mixed", "transformer-engine",
+    "transformer-engine-float16", "64", "32", "16", "bf16", 64, 32, 16,
+]  # fmt: skip
+"""Lightning's names of number formats."""
 
 
 class TrainerSettings(Node):
@@ -18,7 +24,7 @@ class TrainerSettings(Node):
     accelerator: str
     devices: Annotated[int | str | list[int], of_types("a number of devices, 'auto' or a list", int, str, list)]
     strategy: str
-    precision: Annotated[int | str, of_types("a precision of Lightning, such as '32-true'", int, str)]
+    precision: Precision
     batch_size: Count
     shard_size: Count
     num_workers: int = Field(ge=0)
@@ -33,7 +39,7 @@ class TrainerSettings(Node):
 class TrackingSettings(Node):
     """Where MLflow writes. uri: a server or database; null: the one that the environment names, else `folder`."""
 
-    experiment: str = Field(min_length=1)
+    experiment: str
     folder: Place
     uri: str | None
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +14,8 @@ from vlmatch.inventory.tryout import try_model
 from vlmatch.objects import task
 from vlmatch.packages.availability import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, UNNAMED
 from vlmatch.report.table import terminal
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import CheckTask
 
 PLURALS = {"encoder": "encoders", "llm": "LLMs"}
 # What to do, by status; one heading for all models of a kind that share it.
@@ -35,13 +36,13 @@ WIDE = 110  # columns from which there is room for the weights
 
 
 @task
-def check(config: DictConfig) -> None:
+def check(settings: Settings[CheckTask]) -> None:
     """Try the encoder and the LLM that the command line names; without any, print the table of all models."""
     asked = asked_for(HydraConfig.get().overrides.task)
     if not asked:
-        show(list(models(config)), terminal())
+        show(list(models(settings.config)), terminal())
     for kind in asked:
-        try_model(kind, config, terminal())
+        try_model(settings.encoder if kind == "encoder" else settings.llm, settings, terminal())
 
 
 def asked_for(overrides: Iterable[str]) -> list[str]:

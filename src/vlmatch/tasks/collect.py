@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-from omegaconf import DictConfig
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -14,12 +13,14 @@ from vlmatch.objects import task
 from vlmatch.report.evidence import bare
 from vlmatch.report.table import terminal
 from vlmatch.results import LIKELIHOODS, RESULT, Result, read, read_file, rendered, write
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import CollectTask
 
 NEW, KEPT, REPLACED, REFUSED, OTHER = "new", "as before", "replaced", "not taken", "of another suite"
 
 
 @task
-def collect(config: DictConfig) -> None:
+def collect(settings: Settings[CollectTask]) -> None:
     """Copy the result and the likelihoods of every run below `task.runs` to the folder `results`.
 
     Raises VlmatchError, before anything is written, if no run is finished, if a run has no likelihoods, and if two
@@ -27,11 +28,11 @@ def collect(config: DictConfig) -> None:
     by another suite than `benchmark`, and if its result differs from the one in `results`; the latter is replaced
     without an error if it is of an older version of recipe or suite, or with `task.replace=true`.
     """
-    runs, folder = Path(config.task.runs), paths.results(config.results)
+    runs, folder = settings.task.runs, paths.results(settings.results)
     found = _finished(runs)
     before = {result.run: result for result in read(folder)}
-    otherwise = REPLACED if config.task.replace else REFUSED
-    suite = config.benchmark.name, config.benchmark.version
+    otherwise = REPLACED if settings.task.replace else REFUSED
+    suite = settings.benchmark.name, settings.benchmark.version
     statuses = {
         run: _status(result, before.get(run), otherwise) if result.suite.is_of(*suite) else OTHER
         for run, (_, result) in found.items()

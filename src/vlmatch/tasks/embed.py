@@ -4,34 +4,30 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from vlmatch.embeddings.embed import embed as embed_one
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
-from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
-from vlmatch.objects import build, plain, task
+from vlmatch.objects import task
 from vlmatch.processes import process_rank
-
-SIDES = {"encoder": ("encoder",), "llm": ("llm",), "both": ("encoder", "llm")}
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import EmbedTask
 
 
 @task
-def embed(config: DictConfig) -> None:
-    """Fill the store for `task.side` of this config, and say what it took."""
-    if config.task.side not in SIDES:
-        raise VlmatchError(f"task.side='{config.task.side}' is unknown; choose one of {', '.join(SIDES)}")
-    store, trainer = Store(config.store), plain(config.trainer)
-    probe = build(plain(config.probe))
+def embed(settings: Settings[EmbedTask]) -> None:
+    """Fill the store for the models of `task.side`, and say how long it took."""
+    side, store, trainer = settings.task.side, Store(settings.store), settings.trainer.plain()
+    models = [*([settings.encoder] if side != "llm" else []), *([settings.llm] if side != "encoder" else [])]
+    probe = settings.probe.build()
     headers = []
-    for kind in SIDES[config.task.side]:
-        embeddings, cost = embed_one(kind, plain(config[kind]), probe, store, trainer)
+    for model in models:
+        embeddings, cost = embed_one(model.kind, model.plain(), probe, store, trainer)
         took = f"in {cost.seconds:.0f} s" if cost.items else "in the store"
-        print(f"{kind} '{config[kind].name}': {embeddings.array.shape[0]} x {embeddings.array.shape[1]}, {took}")
+        print(f"{model.kind} '{model.name}': {embeddings.array.shape[0]} x {embeddings.array.shape[1]}, {took}")
         headers.append(embeddings.header)
-    if config.task.record is not None and process_rank() == 0:
-        _write_record(Path(config.task.record), headers)
+    if settings.task.record is not None and process_rank() == 0:
+        _write_record(settings.task.record, headers)
 
 
 def _write_record(path: Path, headers: Sequence[Header]) -> None:

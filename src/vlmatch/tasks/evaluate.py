@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
 from torch import Tensor
 
 from vlmatch.benchmarks.measurement import Measurement
@@ -17,7 +17,7 @@ from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.truths import Setting
-from vlmatch.objects import build, plain, task
+from vlmatch.objects import task
 from vlmatch.probes.items import Item, Split
 from vlmatch.results import (
     LIKELIHOODS,
@@ -30,6 +30,9 @@ from vlmatch.results import (
     read_file,
     write_file,
 )
+from vlmatch.settings.buildable import BenchmarkSettings
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import EvaluateTask
 from vlmatch.tracking import Tracker
 from vlmatch.vlm.features import cached_features
 from vlmatch.vlm.fit import FINAL, MILESTONES, data_of
@@ -42,38 +45,38 @@ LIBRARIES = ("torch", "transformers", "pytorch-lightning", "peft")
 
 
 @task
-def evaluate(config: DictConfig) -> None:
+def evaluate(settings: Settings[EvaluateTask]) -> None:
     """Measure the finished training of `encoder`, `llm` and `recipe` again."""
-    run = Run(plain(config.encoder), plain(config.llm), plain(config.recipe))
-    folder = run.claim(Path(config.task.runs))
+    run = Run(settings.encoder, settings.llm, settings.recipe)
+    folder = run.claim(settings.task.runs)
     if not measurable(run):
         raise VlmatchError(
-            f"recipe={run.recipe['name']} has no `prompts` to ask the benchmarks with; measure it by lmms-eval"
+            f"recipe={run.recipe.name} has no `prompts` to ask the benchmarks with; measure it by lmms-eval"
         )
     log = finished(folder)
     if log is None:
         raise VlmatchError(f"{run.name}: no finished training in '{folder}'; run task=train with the same settings")
-    tracker = Tracker.of(config)
+    tracker = Tracker.of(settings.tracking)
     parent = tracker.parent(run.parent, run.parent_tags)
     with tracker.run(run.name, run.tags, parent, again=tracked(folder)) as run_id:
-        measure(config, run, folder, log, tracker, run_id)
+        measure(settings, run, folder, log, tracker, run_id)
 
 
-def has_result(config: DictConfig, folder: Path) -> bool:
-    """Whether the run in `folder` has been measured by this config's suite, as its version is now."""
+def has_result(benchmark: BenchmarkSettings, folder: Path) -> bool:
+    """Whether the run in `folder` has been measured by this suite, as its version is now."""
     path = folder / RESULT
-    return path.is_file() and read_file(path).suite.is_of(config.benchmark.name, config.benchmark.version)
+    return path.is_file() and read_file(path).suite.is_of(benchmark.name, benchmark.version)
 
 
 def measurable(run: Run) -> bool:
     """Whether the benchmarks can be asked: they need the prompts that the recipe trained with."""
-    return bool(run.recipe.get("prompts"))
+    return bool(run.recipe.prompts)
 
 
-def measure(config: DictConfig, run: Run, folder: Path, log: TrainingLog, tracker: Tracker, run_id: str) -> None:
-    """Measure the VLM in `folder` by this config's suite, write result and likelihoods there, log and print it."""
+def measure(settings: Settings[Any], run: Run, folder: Path, log: TrainingLog, tracker: Tracker, run_id: str) -> None:
+    """Measure the VLM in `folder` by the suite of `benchmark`, write result and likelihoods there, log and print it."""
     started, saved = time.perf_counter(), folder / VLM_FOLDER
-    questions = _Questions.of(config, run)
+    questions = _Questions.of(settings, run)
     data = data_of(saved)
     if data is not None and questions.split not in data:
         raise VlmatchError(
@@ -81,13 +84,13 @@ def measure(config: DictConfig, run: Run, folder: Path, log: TrainingLog, tracke
             "pictures; remove the folder and train again, or give another: task.runs=..."
         )
     # In bfloat16 a picture's likelihoods depend on its batch: the blind model would leave chance.
-    exact = {**run.llm, "dtype": "float32"}
-    shared = None if run.recipe["lora"] else build(exact)  # adapters are put into the LLM itself
+    exact = run.llm.changed(dtype="float32")
+    shared = None if run.recipe.lora else exact.build()  # adapters are put into the LLM itself
 
     def measured(of: Path, part: float) -> Measurement:
-        vlm = load_vlm(of, llm=shared or build(exact))
+        vlm = load_vlm(of, llm=shared or exact.build())
         suite, asked = questions.suite, (questions.features, questions.items, questions.categories)
-        return suite.evaluate(vlm, *asked, run.recipe["prompts"], part)
+        return suite.evaluate(vlm, *asked, run.recipe.prompts, part)
 
     earlier = tuple(
         Milestone(step, log.loss_at(step), measured(saved / MILESTONES / str(step), questions.suite.course).mean.score)
@@ -98,7 +101,7 @@ def measure(config: DictConfig, run: Run, folder: Path, log: TrainingLog, tracke
     final.keep(folder / LIKELIHOODS)
     write_file(folder / RESULT, result)
     tracker.log_result(run_id, result)
-    every = [read_file(path) for path in run.results_of_all_seeds(Path(config.task.runs))]
+    every = [read_file(path) for path in run.results_of_all_seeds(settings.task.runs)]
     seeds = [found for found in every if Setting.of(found) == Setting.of(result)]  # others await task=evaluate
     tracker.log_seeds(tracker.parent(run.parent, run.parent_tags), seeds)
     groups = ", ".join(f"{name} {group.score:z.3f}" for name, group in result.groups.items())
@@ -117,13 +120,13 @@ class _Questions:
     split: str
 
     @classmethod
-    def of(cls, config: DictConfig, run: Run) -> "_Questions":
-        split: Split = build(plain(config.split))
-        suite: BenchmarkSuite = build(plain(config.benchmark))
+    def of(cls, settings: Settings[Any], run: Run) -> "_Questions":
+        split: Split = settings.split.build()
+        suite: BenchmarkSuite = settings.benchmark.build()
         items, pictures = suite.items(split), split.share(suite.share)
-        features, header = cached_features(pictures, run.encoder, Store(config.store), plain(config.trainer))
+        features, header = cached_features(pictures, run.encoder, Store(settings.store), settings.trainer)
         row = {item.id: number for number, item in enumerate(pictures)}
-        categories = sorted({item.category for item in split.share(run.recipe["data"]) if item.category})
+        categories = sorted({item.category for item in split.share(run.recipe.data) if item.category})
         asked = features[[row[item.id] for item in items]]
         return cls(suite, items, asked, categories, header, split.fingerprint)
 
@@ -140,12 +143,12 @@ def _result(
     recipe, loss = run.recipe, log.loss_at(log.steps)
     return Result(
         encoder=header.spec.model,
-        llm=run.llm["name"],
-        data=recipe["data"],
-        seed=recipe["seed"],
+        llm=run.llm.name,
+        data=recipe.data,
+        seed=recipe.seed,
         control=header.control,
-        recipe=RecipeId(recipe["name"], recipe["version"], run.recipe_fingerprint),
-        visual=Visual(header.rule, width, cells * recipe["projector"]["tokens"], header.weights_sha256),
+        recipe=RecipeId(recipe.name, recipe.version, run.recipe_fingerprint),
+        visual=Visual(header.rule, width, cells * recipe.projector.tokens, header.weights_sha256),
         split=questions.split,
         suite=final.suite,
         benchmarks=final.benchmarks,
@@ -156,11 +159,11 @@ def _result(
         loss=loss,
         seconds=Seconds(log.seconds, seconds),
         peak_bytes=log.peak_bytes,
-        config=run.fixed_recipe,
+        config=recipe.fixed(),
         machine=_machine(),
         libraries={library: version(library) for library in LIBRARIES},
         source="trained here",
-        dtype=run.llm.get("dtype"),
+        dtype=run.llm.dtype,
     )
 
 

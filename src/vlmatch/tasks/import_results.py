@@ -6,12 +6,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from omegaconf import DictConfig
-
 from vlmatch import paths
 from vlmatch.benchmarks.lmms_results import VERSION, ResultFile, read_result_file
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import plain, task
+from vlmatch.objects import task
 from vlmatch.results import (
     Benchmark,
     Estimate,
@@ -25,6 +23,8 @@ from vlmatch.results import (
     read_file,
     write,
 )
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import ImportTask
 from vlmatch.tracking import Tracker
 
 SUITE = "public"
@@ -34,23 +34,23 @@ ASSUMED = {"seed": 0, "version": 1, "control": False, "fingerprint": "unknown", 
 
 
 @task
-def import_results(config: DictConfig) -> None:
+def import_results(settings: Settings[ImportTask]) -> None:
     """Read the files of `task.file`, write their result to `results` and log it; print the tasks that are left out."""
-    task = plain(config.task)
-    files = [read_result_file(path) for path in _paths(task["file"])]
-    result = result_of(files, {key: task[key] for key in (*NEEDED, "seed", "version", "control")})
-    folder = paths.results(config.results)
+    told = settings.task.model_dump(include={*NEEDED, "seed", "version", "control"})
+    files = [read_result_file(path) for path in _paths(settings.task.file)]
+    result = result_of(files, told)
+    folder = paths.results(settings.results)
     for each in paths.result_folders(folder):
         _require_free(each / result.run)
     for file in files:
         for name in file.skipped:
             print(f"{file.path.name}: task '{name}' is not one of the public benchmarks and is left out")
-    tracker = Tracker.of(config)
+    tracker = Tracker.of(settings.tracking)
     path = write(folder, result)
     recipe = f"{result.recipe.name} v{result.recipe.version}"
-    told = {"encoder": result.encoder, "llm": result.llm, "data": result.data, "recipe": recipe}
-    with tracker.run(str(result.run.with_suffix("")), {"task": "import", "seed": str(result.seed), **told}) as run_id:
-        tracker.log_config(run_id, config)
+    named = {"encoder": result.encoder, "llm": result.llm, "data": result.data, "recipe": recipe}
+    with tracker.run(str(result.run.with_suffix("")), {"task": "import", "seed": str(result.seed), **named}) as run_id:
+        tracker.log_config(run_id, settings.config)
         tracker.log_result(run_id, result)
         for file in files:
             tracker.log_file(run_id, file.path)
@@ -108,14 +108,14 @@ def group_of(benchmarks: Mapping[str, Benchmark]) -> Group:
     return Group(fmean(gains), math.sqrt(sum(squares)) / len(names), names)
 
 
-def _paths(given: Any) -> list[Path]:
+def _paths(given: str | Sequence[str] | None) -> list[Path]:
     """The files of `task.file`: one, a list, or all *results.json of a folder."""
     if not given:
         raise VlmatchError(
             "task.file=null, wanted result files of lmms-eval; give task.file=FILE, [FILE,FILE] or FOLDER"
         )
     found = []
-    for path in map(Path, given if isinstance(given, list) else [given]):
+    for path in map(Path, [given] if isinstance(given, str) else given):
         inside = sorted(path.rglob("*results.json")) if path.is_dir() else [path]
         if not inside:
             raise VlmatchError(f"task.file='{path}': no *results.json in this folder")

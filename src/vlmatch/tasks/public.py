@@ -1,75 +1,75 @@
 """Public: ask a trained VLM public benchmarks by lmms-eval, and write the file that task=import reads."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from omegaconf import DictConfig
 
 from vlmatch.benchmarks.lmms import evaluate_public, require_lmms_eval, write_results
 from vlmatch.benchmarks.lmms_results import require_whole
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import build, plain, task
+from vlmatch.objects import task
+from vlmatch.settings.command import Settings
+from vlmatch.settings.recipe import RecipeSettings
+from vlmatch.settings.tasks import PublicTask
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.runs import Run
-from vlmatch.vlm.saved import description, load_vlm
+from vlmatch.vlm.saved import Description, load_vlm
 from vlmatch.vlm.visual import VisualInput
 
 
 @task
-def public(config: DictConfig) -> None:
+def public(settings: Settings[PublicTask]) -> None:
     """Evaluate the VLM in `task.run` and write `task.to`/RECIPE/LLM-DATA/ENCODER-SEED_results.json."""
-    task = plain(config.task)
-    if not task["run"]:
+    task = settings.task
+    if task.run is None:
         raise VlmatchError(
             "task=public wants the folder of a trained VLM, in which vlm.json lies; give task.run=FOLDER"
         )
-    tasks = [task["tasks"]] if isinstance(task["tasks"], str) else task["tasks"]
-    require_whole(tasks, task["limit"])
+    require_whole(task.names, task.limit)
     require_lmms_eval()
-    described = description(Path(task["run"]))
-    run = Run(described["encoder"], described["llm"], described["recipe"])
-    template, pad = trained_with(run.recipe, task["template"])
-    vlm = seeing(Path(task["run"]), described)
-    to = Path(task["to"]) / f"{run.name}_results.json"
+    described = Description.read(task.run)
+    run = Run(described.encoder, described.llm, described.recipe)
+    template, pad = trained_with(run.recipe, task.template)
+    vlm = seeing(task.run, described)
+    to = task.to / f"{run.name}_results.json"
     found = evaluate_public(
         vlm,
-        tasks,
-        about=about(run, vlm, described["shape"][1]),
+        task.names,
+        about=about(run, vlm, described.shape[1]),
         template=template,
         pad=pad,
         folder=to.parent,
-        limit=task["limit"],
-        batch_size=task["batch_size"],
-        max_new_tokens=task["max_new_tokens"],
-        own_tasks=None if task["own_tasks"] is None else Path(task["own_tasks"]),
+        limit=task.limit,
+        batch_size=task.batch_size,
+        max_new_tokens=task.max_new_tokens,
+        own_tasks=task.own_tasks,
     )
     write_results(found, to)
-    print(f"{to}: {', '.join(tasks)}; task=import task.file={to} adds them to the results")
+    print(f"{to}: {', '.join(task.names)}; task=import task.file={to} adds them to the results")
 
 
-def trained_with(recipe: Mapping[str, Any], template: str | None) -> tuple[str, list[int] | None]:
+def trained_with(recipe: RecipeSettings, template: str | None) -> tuple[str, Sequence[int] | None]:
     """The template of conversations and the colour that pictures are padded with, of the recipe's last stage.
 
     template: another one, for recipes that have no conversations.
     """
-    data = recipe["stages"][-1]["data"]
-    found = template or data.get("template")
+    data = recipe.stages[-1].data
+    found = template or data.template
     if found is None:
         raise VlmatchError(
-            f"recipe '{recipe['name']}' trains on no conversations, so its VLM has not learnt to answer questions; "
+            f"recipe '{recipe.name}' trains on no conversations, so its VLM has not learnt to answer questions; "
             "give task.template=vicuna_v1 or chat to ask it all the same"
         )
-    return found, data.get("pad")
+    return found, data.pad
 
 
-def seeing(folder: Path, described: dict[str, Any]) -> VLM:
+def seeing(folder: Path, described: Description) -> VLM:
     """The VLM with its encoder, also where it was trained on cached features, on the GPU where there is one."""
     import torch
 
     vlm = load_vlm(folder)
     if vlm.visual is None:
-        vlm.visual = VisualInput(build(described["encoder"]), described["recipe"]["visual"]["what"])
+        vlm.visual = VisualInput(described.encoder.build(), described.recipe.visual.what)
     return vlm.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
 
 
@@ -80,13 +80,13 @@ def about(run: Run, vlm: VLM, width: int) -> dict[str, Any]:
     visual = vlm.visual
     assert visual is not None  # noqa: S101 (for mypy)
     return {
-        "encoder": run.encoder["name"],
-        "llm": run.llm["name"],
-        "data": run.recipe["data"],
-        "seed": run.recipe["seed"],
+        "encoder": run.encoder.name,
+        "llm": run.llm.name,
+        "data": run.recipe.data,
+        "seed": run.recipe.seed,
         "control": bool(getattr(visual.encoder, "control", False)),
-        "recipe": run.recipe["name"],
-        "version": run.recipe["version"],
+        "recipe": run.recipe.name,
+        "version": run.recipe.version,
         "fingerprint": run.recipe_fingerprint,
         "visual": {
             "rule": visual.encoder.rule if visual.what == "feature" else "patches",

@@ -1,14 +1,13 @@
 """Rank: embed and score one encoder against one LLM, log it, and show its place among all that the store holds."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from vlmatch import paths
 from vlmatch.embeddings.embed import Cost, embed
@@ -16,121 +15,121 @@ from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.errors import VlmatchError
 from vlmatch.jobs import SCORED, PairStatus
-from vlmatch.objects import build, plain, task
+from vlmatch.objects import task
 from vlmatch.processes import PARENT, SWEEP, launched, process_rank
 from vlmatch.ranking import rank_rows
 from vlmatch.report.answer import answer, rows_of
 from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row, score_pair, stored_rows
+from vlmatch.settings.buildable import ModelSettings
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import TaskSettings
 from vlmatch.tracking import Tracker, tags_of
 
 
 @task
-def rank(config: DictConfig) -> PairStatus:
+def rank(settings: Settings[TaskSettings]) -> PairStatus:
     """Embed, compare, score and log; everything expensive comes from the store when it is there."""
-    if config.pool != "auto":
-        return rank_stored(config)
-    store = Store(config.store)
+    if settings.pool != "auto":
+        return rank_stored(settings, settings.pool)
+    encoder, llm = models = settings.encoder, settings.llm
+    store = Store(settings.store)
     if process_rank() > 0:
-        return _other_rank(config, build(plain(config.probe)), store)
-    tracker = Tracker.of(config)  # first, because nothing may be computed for a server that can't be used
-    probe = build(plain(config.probe))
-    precision = str(config.trainer.precision)
-    recipes = [EmbeddingSpec.of(kind, plain(config[kind]), probe, precision).slug for kind in ("encoder", "llm")]
+        return _other_rank(settings, settings.probe.build(), store)
+    tracker = Tracker.of(settings.tracking)  # first, because nothing may be computed for a server that can't be used
+    probe = settings.probe.build()
+    precision = str(settings.trainer.precision)
+    recipes = [EmbeddingSpec.of(model.kind, model.plain(), probe, precision).slug for model in models]
     if not os.environ.get(SWEEP):
         terminal().print("\n".join(probe.data_sheet()), highlight=False, markup=False, soft_wrap=True)
-    name = f"{config.encoder.name} x {config.llm.name}"
-    with tracker.run(
-        name, tags_of(config, probe=probe.key, recipe=" x ".join(recipes)), os.environ.get(PARENT)
-    ) as run_id:
-        tracker.log_config(run_id, config)
+    tags = tags_of(encoder.name, llm.name, probe=probe.key, recipe=" x ".join(recipes))
+    with tracker.run(f"{encoder.name} x {llm.name}", tags, os.environ.get(PARENT)) as run_id:
+        tracker.log_config(run_id, settings.config)
         tracker.log_sheet(run_id, probe.sheet())
-        images, image_cost = embed("encoder", plain(config.encoder), probe, store, plain(config.trainer))
-        captions, text_cost = embed("llm", plain(config.llm), probe, store, plain(config.trainer))
-        row = score_pair(images, captions, plain(config.score), store)
+        (images, image_cost), (captions, text_cost) = (_embedded(model, settings, probe, store) for model in models)
+        row = score_pair(images, captions, settings.score, store)
         tracker.log_row(run_id, row, _costs(image_cost, text_cost))
-        _show(config, row, (image_cost, text_cost), tracker, run_id)
+        _show(settings, row, (image_cost, text_cost), tracker, run_id)
     return PairStatus(row.encoder, row.llm, SCORED, group=row.group)
 
 
-def rank_stored(config: DictConfig) -> PairStatus:
-    """Rank what the store holds for this probe and recipe, embedding nothing; pairs not scored yet are scored."""
-    if config.pool not in ("store", "experiment"):
-        raise VlmatchError(f"pool='{config.pool}' is unknown; choose one of auto, store, experiment")
-    store = Store(config.store)
-    probe = build(plain(config.probe))
-    rows = _stored_pairs(config, probe.key, store)
+def rank_stored(settings: Settings[TaskSettings], pool: str) -> PairStatus:
+    """Rank what the store holds for this probe and recipe, embedding nothing; pairs not scored yet are scored.
+
+    pool: 'experiment' ranks only the models of the experiment, 'store' all.
+    """
+    store = Store(settings.store)
+    probe = settings.probe.build()
+    rows = _stored_pairs(settings, pool, probe.key, store)
     if not rows:
         raise VlmatchError(
             f"the store holds no encoder and LLM for probe '{probe.key}'; run python src/run.py multirun first"
         )
-    _answer(config, rows, store)
+    _answer(settings, rows, store)
     return PairStatus("*", "*", SCORED)
 
 
-def _stored_pairs(config: DictConfig, probe: str, store: Store) -> list[Row]:
+def _stored_pairs(settings: Settings[TaskSettings], pool: str, probe: str, store: Store) -> list[Row]:
     """The row of every pair that is asked for; embeddings are read only for pairs that have not been scored yet."""
-    scores = plain(config.score)
-    wanted = {kind: _wanted(config, kind) for kind in ("encoder", "llm")}
-    members = [each for each in store.headers(probe) if wanted[each[1].spec.kind](each[1])]
+    members = [each for each in store.headers(probe) if _wanted(settings, pool, each[1])]
     images, captions = ([each for each in members if each[1].spec.kind == kind] for kind in ("encoder", "llm"))
-    scored = {(row.image.fingerprint, row.text.fingerprint): row for row in stored_rows(store, probe, scores)}
+    scored = {(row.image.fingerprint, row.text.fingerprint): row for row in stored_rows(store, probe, settings.score)}
     read = cache(_read)
     rows = []
     for (image_folder, image), (text_folder, text) in product(images, captions):
         row = scored.get((image.fingerprint, text.fingerprint))
         if row is None or (row.image, row.text) != (image, text):
-            row = score_pair(read(image_folder), read(text_folder), scores, store)
+            row = score_pair(read(image_folder), read(text_folder), settings.score, store)
         rows.append(row)
     return rows
 
 
-def _other_rank(config: DictConfig, probe: Any, store: Store) -> PairStatus:
+def _embedded(
+    model: ModelSettings, settings: Settings[TaskSettings], probe: Any, store: Store
+) -> tuple[Embeddings, Cost]:
+    return embed(model.kind, model.plain(), probe, store, settings.trainer.plain())
+
+
+def _other_rank(settings: Settings[TaskSettings], probe: Any, store: Store) -> PairStatus:
     """A process that a launcher started beside rank 0 does its share of the embedding, and nothing else."""
-    for kind in ("encoder", "llm"):
-        embed(kind, plain(config[kind]), probe, store, plain(config.trainer))
-    return PairStatus(config.encoder.name, config.llm.name, SCORED)
+    for model in (settings.encoder, settings.llm):
+        _embedded(model, settings, probe, store)
+    return PairStatus(settings.encoder.name, settings.llm.name, SCORED)
 
 
-def _show(config: DictConfig, row: Row, costs: tuple[Cost, Cost], tracker: Tracker, run_id: str) -> None:
+def _show(settings: Settings[TaskSettings], row: Row, costs: tuple[Cost, Cost], tracker: Tracker, run_id: str) -> None:
     """Print one line in a sweep, whose end shows the table; otherwise print the whole answer."""
-    store = Store(config.store)
+    store = Store(settings.store)
     if os.environ.get(SWEEP):
-        rankings = rank_rows(rows_of(store, {row.group}, plain(config.score)), config.selection)
+        rankings = rank_rows(rows_of(store, {row.group}, settings.score), settings.selection)
         terminal().print(placed(row, rankings, costs))
         return
     if launched():
         terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: python src/run.py task=rank pool=store")
         return
-    report = _answer(config, rows_of(store, {row.group}, plain(config.score)), store)
+    report = _answer(settings, rows_of(store, {row.group}, settings.score), store)
     if report is not None:
         tracker.log_file(run_id, report)
     terminal().print(f"MLflow run {run_id}: make ui, then {tracker.comparison([run_id])}", soft_wrap=True)
 
 
-def _answer(config: DictConfig, rows: Sequence[Row], store: Store) -> Path | None:
+def _answer(settings: Settings[TaskSettings], rows: Sequence[Row], store: Store) -> Path | None:
     return answer(
         rows,
-        config.selection,
+        settings.selection,
         store,
-        results=paths.result_folders(config.results),
-        table=config.answer.table,
-        report=config.answer.report,
+        results=paths.result_folders(settings.results),
+        table=settings.answer.table,
+        report=settings.answer.report,
     )
 
 
-def _wanted(config: DictConfig, kind: str) -> Callable[[Header], bool]:
+def _wanted(settings: Settings[TaskSettings], pool: str, header: Header) -> bool:
     """Whether an array is of the recipe asked for and, with pool=experiment, of a model in the experiment's axes."""
-    asked, axis = plain(config[kind]), _axis(kind)
-    choices = ("feature",) if kind == "encoder" else ("layer", "pooling", "template", "max_tokens")
-    settings = {key: asked[key] for key in choices if key in asked}
-
-    def wanted(header: Header) -> bool:
-        same_recipe = all(header.spec.settings.get(key, value) == value for key, value in settings.items())
-        in_pool = config.pool == "store" or header.spec.model in axis
-        return header.spec.precision == config.trainer.precision and same_recipe and in_pool
-
-    return wanted
+    asked = settings.encoder if header.spec.kind == "encoder" else settings.llm
+    if header.spec.precision != str(settings.trainer.precision) or not asked.has_choices(header.spec.settings):
+        return False
+    return pool == "store" or header.spec.model in _axis(asked.kind)
 
 
 def _axis(group: str) -> set[str]:

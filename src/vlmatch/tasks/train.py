@@ -4,77 +4,74 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
 from torch import Tensor
 
 from vlmatch.embeddings.store import Store
 from vlmatch.encoders.base import Encoder
-from vlmatch.objects import build, plain, task
+from vlmatch.llms.language_model import LanguageModel
+from vlmatch.objects import task
 from vlmatch.probes.items import Item
 from vlmatch.processes import process_rank
 from vlmatch.results import BLIND
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import TrainTask
 from vlmatch.tasks.evaluate import has_result, measurable, measure
 from vlmatch.tracking import Tracker
 from vlmatch.vlm.budget import require_projector
 from vlmatch.vlm.building import build_vlm, feature_shape
 from vlmatch.vlm.features import cached_features
 from vlmatch.vlm.fit import Training
-from vlmatch.vlm.model import VLM
 from vlmatch.vlm.runs import TRACKED, VLM_FOLDER, Run, finished, tracked
 from vlmatch.vlm.training_data import DataContext, a_picture
 from vlmatch.vlm.training_log import TrainingLog
 
 
 @task
-def train(config: DictConfig) -> None:
+def train(settings: Settings[TrainTask]) -> None:
     """Train and measure what `encoder`, `llm` and `recipe` say; before it, the blind model where there is none.
 
     What has finished is not done again, and a training that was killed goes on.
     """
-    run = Run(plain(config.encoder), plain(config.llm), plain(config.recipe))
-    if config.task.blind is not None and run.encoder["name"] != BLIND and measurable(run):
-        _train(config, Run(plain(config.task.blind), run.llm, {**run.recipe, "seed": 0}))
-    _train(config, run)
+    run, blind = Run(settings.encoder, settings.llm, settings.recipe), settings.task.blind
+    if settings.task.measure and measurable(run):
+        settings.require("split", "benchmark")
+    if blind is not None and run.encoder.name != BLIND and measurable(run):
+        _train(settings, Run(blind, run.llm, run.recipe.changed(seed=0)))
+    _train(settings, run)
 
 
-def _train(config: DictConfig, run: Run) -> None:
-    folder = run.claim(Path(config.task.runs))
-    measured = has_result(config, folder) or not (config.task.measure and measurable(run))
-    if finished(folder) and measured:
+def _train(settings: Settings[TrainTask], run: Run) -> None:
+    folder, measures = run.claim(settings.task.runs), settings.task.measure and measurable(run)
+    if finished(folder) and not (measures and not has_result(settings.benchmark, folder)):
         print(f"{run.name}: done before")
         return
     if process_rank() > 0:  # one of several processes: no run of its own in MLflow, no measurement
-        _fit(config, run, folder, logger=False)
+        _fit(settings, run, folder, logger=False)
         return
-    tracker = Tracker.of(config)
+    tracker = Tracker.of(settings.tracking)
     parent = tracker.parent(run.parent, run.parent_tags)
     with tracker.run(run.name, run.tags, parent, again=tracked(folder)) as run_id:
         (folder / TRACKED).write_text(run_id)
-        tracker.log_config(run_id, config)
-        log = finished(folder) or _fit(config, run, folder, logger=tracker.lightning_logger(run_id))
+        tracker.log_config(run_id, settings.config)
+        log = finished(folder) or _fit(settings, run, folder, logger=tracker.lightning_logger(run_id))
         print(f"{run.name}: {log.steps} steps in {log.seconds:.0f} s, loss {log.loss_at(log.steps):.3f}")
-        if config.task.measure and measurable(run):
-            measure(config, run, folder, log, tracker, run_id)
+        if measures:
+            measure(settings, run, folder, log, tracker, run_id)
 
 
-def _fit(config: DictConfig, run: Run, folder: Path, logger: Any) -> TrainingLog:
+def _fit(settings: Settings[TrainTask], run: Run, folder: Path, logger: Any) -> TrainingLog:
     """Build the VLM and its data, and train."""
-    trainer, cached = plain(config.trainer), run.recipe["visual"]["cached"]
-    store = Store(config.store)
-    llm = build(run.llm)
-    encoder: Encoder | None = None if cached else build(run.encoder)
+    store, trainer, recipe = Store(settings.store), settings.trainer, run.recipe
+    llm: LanguageModel = run.llm.build()
+    encoder: Encoder | None = None if recipe.visual.cached else run.encoder.build()
 
     def features(items: Sequence[Item]) -> Tensor:
         return cached_features(items, run.encoder, store, trainer)[0]
 
     context = DataContext(llm.tokenizer, encoder, features)
-    datasets = [build(stage["data"]).load(context) for stage in run.recipe["stages"]]
+    datasets = [stage.data.build().load(context) for stage in recipe.stages]
     picture = a_picture(datasets)
-    shape = (
-        (picture.shape[0], picture.shape[1])
-        if encoder is None
-        else feature_shape(encoder, run.recipe["visual"]["what"])
-    )
-    require_projector(shape[1], llm.causal_lm.get_input_embeddings().weight.shape[1], run.recipe["projector"], trainer)
-    vlm: VLM = build_vlm(run.recipe, llm, encoder, shape)
-    return Training(vlm, {**run.about, "shape": list(shape)}, folder / VLM_FOLDER, trainer, logger).fit(datasets)
+    shape = picture.shape[:2] if encoder is None else feature_shape(encoder, recipe.visual.what)
+    require_projector(shape[1], llm.causal_lm.get_input_embeddings().weight.shape[1], recipe.projector, trainer)
+    vlm = build_vlm(recipe, llm, encoder, (shape[0], shape[1]))
+    return Training(vlm, run.description((shape[0], shape[1])), folder / VLM_FOLDER, trainer, logger).fit(datasets)

@@ -1,7 +1,7 @@
 """What a stage takes of a device's memory, reckoned before it starts: too wide an encoder is refused in time."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
 from vlmatch.memory import training_advice
+from vlmatch.settings.recipe import ProjectorSettings, RecipeSettings, StageSettings
+from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.batches import at_once
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.projector import Projector
@@ -37,8 +39,8 @@ class Budget:
 
 def require_memory(
     vlm: VLM,
-    recipe: Mapping[str, Any],
-    trainer: Mapping[str, Any],
+    recipe: RecipeSettings,
+    trainer: TrainerSettings,
     longest: Sequence[int],
     picture: Tensor,
     available: int | None = None,
@@ -51,13 +53,13 @@ def require_memory(
     processes = processes_of(trainer)
     available = available or memory_of(trainer)
     budgets = []
-    for number, (stage, length) in enumerate(zip(recipe["stages"], longest, strict=True)):
+    for number, (stage, length) in enumerate(zip(recipe.stages, longest, strict=True)):
         budget = budget_of(vlm, stage, trainer, length, picture, processes)
         if budget.total > available:
-            samples = at_once(stage["batch_size"], stage["accumulate"], processes)
+            samples = at_once(stage.batch_size, stage.accumulate, processes)
             parts = ", ".join(f"{name} {value / GIB:.3g}" for name, value in vars(budget).items())
             raise VlmatchError(
-                f"recipe.stages.{number} ({stage['name']}) needs about {budget.total / GIB:.3g} GiB on each device, "
+                f"recipe.stages.{number} ({stage.name}) needs about {budget.total / GIB:.3g} GiB on each device, "
                 f"which has {available / GIB:.3g} ({parts}; {samples} samples at once); {training_advice(number)}"
             )
         budgets.append(budget)
@@ -65,12 +67,12 @@ def require_memory(
 
 
 def require_projector(
-    width: int, llm_width: int, projector: Mapping[str, Any], trainer: Mapping[str, Any], available: int | None = None
+    width: int, llm_width: int, projector: ProjectorSettings, trainer: TrainerSettings, available: int | None = None
 ) -> None:
     """VlmatchError where the recipe's projector alone is more than a device has, before any of it is allocated."""
     available = available or memory_of(trainer)
     with torch.device("meta"):
-        weights = sum(p.nbytes for p in Projector(width, llm_width, scale=1.0, **projector).parameters())
+        weights = sum(p.nbytes for p in Projector(width, llm_width, scale=1.0, **projector.model_dump()).parameters())
     if 4 * weights > available:
         raise VlmatchError(
             f"a projector from features of width {width:,} takes {4 * weights / GIB:.3g} GiB with its gradients and "
@@ -80,22 +82,22 @@ def require_projector(
 
 
 def budget_of(
-    vlm: VLM, stage: Mapping[str, Any], trainer: Mapping[str, Any], length: int, picture: Tensor, processes: int
+    vlm: VLM, stage: StageSettings, trainer: TrainerSettings, length: int, picture: Tensor, processes: int
 ) -> Budget:
     """What one stage takes on each device, with samples of `length` tokens and one picture each.
 
     FSDP shares out weights, gradients and optimiser states, ZeRO-2 the last two. Of an LLM with gradient checkpointing
     the inputs of its layers are kept, and all of one layer at a time. Logits stand at half of the text's places.
     """
-    strategy = str(trainer["strategy"])
+    strategy = trainer.strategy
     of_states = processes if strategy.startswith(("fsdp", "deepspeed")) else 1
     of_weights = processes if strategy.startswith("fsdp") else 1
-    learning = [p for part in stage["trains"] for _, p in parameters_of(vlm, part)]
+    learning = [p for part in stage.trains for _, p in parameters_of(vlm, part)]
     learnt = sum(p.nbytes for p in learning)
-    half = str(trainer["precision"]).startswith(("bf16", "16"))
+    half = str(trainer.precision).startswith(("bf16", "16"))
     dtype = torch.bfloat16 if half else vlm.causal_lm.get_input_embeddings().weight.dtype
-    kept = length * kept_by_llm(vlm, dtype, "llm" in stage["trains"], stage["gradient_checkpointing"])
-    if vlm.visual is not None and "encoder" in stage["trains"]:
+    kept = length * kept_by_llm(vlm, dtype, "llm" in stage.trains, stage.gradient_checkpointing)
+    if vlm.visual is not None and "encoder" in stage.trains:
         kept += kept_by(vlm.visual, (picture[None],), torch.bfloat16 if half else torch.float32, trained=True)
     vocabulary = vlm.causal_lm.get_output_embeddings().weight.shape[0]
     kept += (
@@ -105,7 +107,7 @@ def budget_of(
         weights=sum(p.nbytes for p in vlm.parameters()) / of_weights,
         gradients=learnt / of_states,
         optimiser=2 * learnt / of_states,
-        activations=at_once(stage["batch_size"], stage["accumulate"], processes) * max(0.0, kept),
+        activations=at_once(stage.batch_size, stage.accumulate, processes) * max(0.0, kept),
     )
 
 
@@ -150,15 +152,18 @@ def kept_by(module: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype, tra
     return sum(size for size, _ in kept.values())
 
 
-def processes_of(trainer: Mapping[str, Any]) -> int:
-    """How many processes a trainer's config starts; -1 devices are all GPUs."""
-    devices = int(trainer["devices"])
-    return devices if devices > 0 else max(1, torch.cuda.device_count())
+def processes_of(trainer: TrainerSettings) -> int:
+    """How many processes a trainer's config starts; 'auto' and -1 devices are all GPUs."""
+    devices = trainer.devices
+    if isinstance(devices, list):
+        return len(devices)
+    asked = -1 if devices == "auto" else int(devices)
+    return asked if asked > 0 else max(1, torch.cuda.device_count())
 
 
-def memory_of(trainer: Mapping[str, Any]) -> int:
+def memory_of(trainer: TrainerSettings) -> int:
     """Bytes of a device: of the GPU, or of this machine shared by the trainer's processes."""
-    if trainer["accelerator"] == "gpu" and torch.cuda.is_available():
+    if trainer.accelerator == "gpu" and torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[1])
     return physical_memory() // processes_of(trainer)
 

@@ -1,51 +1,34 @@
 """A VLM as a recipe describes it, with a fresh projector, drawn from the seed."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
 from vlmatch.encoders.base import Encoder
-from vlmatch.errors import VlmatchError
 from vlmatch.llms.language_model import LanguageModel
+from vlmatch.settings.recipe import RecipeSettings, What
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.projector import Projector
 from vlmatch.vlm.visual import VisualInput
 
-WHAT = ("feature", "patches")
 
-
-def build_vlm(recipe: Mapping[str, Any], llm: LanguageModel, encoder: Encoder | None, shape: tuple[int, int]) -> VLM:
+def build_vlm(recipe: RecipeSettings, llm: LanguageModel, encoder: Encoder | None, shape: tuple[int, int]) -> VLM:
     """The VLM of a recipe before its training. `shape`: how many features an image has, and how wide they are.
 
-    encoder: None where its features are cached. Raises VlmatchError on a wrong choice in the recipe.
+    encoder: None where its features are cached.
     """
-    what, cached = recipe["visual"]["what"], recipe["visual"]["cached"]
-    require_visual(what, cached, recipe["projector"].get("standardised", False))
     # On a CPU, the fused attention's backward takes half of a step at such sizes; on a GPU it is the faster one.
     if not torch.cuda.is_available():
         llm.causal_lm.set_attn_implementation("eager")
-    torch.manual_seed(recipe["seed"])
+    torch.manual_seed(recipe.seed)
     projector = Projector(
         shape[1],
         llm.causal_lm.get_input_embeddings().weight.shape[1],
         scale=embedding_scale(llm),
-        **recipe["projector"],
+        **recipe.projector.model_dump(),
     )
-    return VLM(llm, projector, None if encoder is None else VisualInput(encoder, what), shape[0])
+    return VLM(llm, projector, None if encoder is None else VisualInput(encoder, recipe.visual.what), shape[0])
 
 
-def require_visual(what: str, cached: bool, standardised: bool) -> None:
-    """VlmatchError where a recipe feeds its projector what there is not."""
-    if what not in WHAT:
-        raise VlmatchError(f"recipe.visual.what='{what}' is unknown; choose one of {', '.join(WHAT)}")
-    if cached and what != "feature":
-        raise VlmatchError(f"recipe.visual.what={what} with cached=true: features alone are cached; make it false")
-    if standardised and not cached:
-        raise VlmatchError("recipe.projector.standardised=true needs features, so recipe.visual.cached=true")
-
-
-def feature_shape(encoder: Encoder, what: str) -> tuple[int, int]:
+def feature_shape(encoder: Encoder, what: What) -> tuple[int, int]:
     """How many features of which width an encoder gives of one image, by running it on a grey one."""
     from PIL import Image
 

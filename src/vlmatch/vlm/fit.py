@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from vlmatch.files import renamed
 from vlmatch.lightning import quiet_lightning
 from vlmatch.memory import is_out_of_memory, training_advice
 from vlmatch.processes import process_rank
+from vlmatch.settings.recipe import StageSettings
+from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.batches import Batches, Collate, micro_batches
 from vlmatch.vlm.budget import processes_of, require_memory
 from vlmatch.vlm.checkpoints import AtomicCheckpointIO, Checkpoints
@@ -22,7 +24,7 @@ from vlmatch.vlm.lora import add_lora, lora_state
 from vlmatch.vlm.milestones import MilestoneSaver
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.progress import StageBar
-from vlmatch.vlm.saved import restore, save_vlm
+from vlmatch.vlm.saved import Description, restore, save_vlm
 from vlmatch.vlm.sharding import FSDP, require_joined, require_no_adapters, strategy_of
 from vlmatch.vlm.stage import Optimisation, Stage, used_memory
 from vlmatch.vlm.training_data import TrainingData, a_picture, schedule, steps_of
@@ -37,14 +39,13 @@ MOST_STEPS = 500
 class Training:
     """A VLM in training: all of it lies in `folder`.
 
-    `about` describes the VLM, for `saved.save_vlm`; it holds the recipe. `trainer` is the config of Lightning's
-    trainer. `logger` is Lightning's, or False.
+    about: what the VLM is made of, with the recipe. logger: Lightning's, or False.
     """
 
     vlm: VLM
-    about: Mapping[str, Any]
+    about: Description
     folder: Path
-    trainer: Mapping[str, Any]
+    trainer: TrainerSettings
     logger: Any = False
 
     def fit(self, datasets: Sequence[TrainingData]) -> TrainingLog:
@@ -55,18 +56,15 @@ class Training:
         Raises SystemExit(143) where SIGTERM ended it, VlmatchError on a loss or gradient that is no number and on data
         that are not those it began with, OSError on a full disk; the last checkpoint is kept.
         """
-        recipe = self.about["recipe"]
+        recipe = self.about.recipe
         require_joined(self.trainer)
         require_no_adapters(self.trainer, recipe)
-        plan = [
-            steps_of(data, stage["steps"], stage["epochs"], stage["batch_size"])
-            for data, stage in zip(datasets, recipe["stages"], strict=True)
-        ]
+        plan = [steps_of(data, stage) for data, stage in zip(datasets, recipe.stages, strict=True)]
         self._require_context(datasets)
         longest = [each.longest(self.vlm.tokens_per_image) for each in datasets]
         require_memory(self.vlm, recipe, self.trainer, longest, a_picture(datasets))
         self._require_same(datasets)
-        if recipe["projector"].get("standardised"):
+        if recipe.projector.standardised:
             pictures = datasets[0].pictures
             self.vlm.projector.standardise(torch.stack([pictures[i] for i in range(len(pictures))]))
         log = TrainingLog((), 0.0, 0)
@@ -77,7 +75,7 @@ class Training:
                 if not is_out_of_memory(error):
                     raise
                 raise VlmatchError(
-                    f"recipe.stages.{number} ({recipe['stages'][number]['name']}) ran out of memory; "
+                    f"recipe.stages.{number} ({recipe.stages[number].name}) ran out of memory; "
                     f"{training_advice(number)}"
                 ) from error
         save_vlm(self.vlm, self.folder / FINAL, self.about)
@@ -88,11 +86,12 @@ class Training:
     @quiet_lightning()
     def _stage(self, number: int, data: TrainingData, steps: int, before: int, in_all: int) -> TrainingLog:
         """One stage, unless it has been finished before."""
-        settings = self.about["recipe"]["stages"][number]
-        folder = self.folder / "stages" / f"{number + 1}-{settings['name']}"
-        if "lora" in settings["trains"] and not lora_state(self.vlm.causal_lm):
-            torch.manual_seed(self.about["recipe"]["seed"])
-            add_lora(self.vlm.causal_lm, self.about["recipe"]["lora"])
+        recipe = self.about.recipe
+        settings = recipe.stages[number]
+        folder = self.folder / "stages" / f"{number + 1}-{settings.name}"
+        if recipe.lora is not None and "lora" in settings.trains and not lora_state(self.vlm.causal_lm):
+            torch.manual_seed(recipe.seed)
+            add_lora(self.vlm.causal_lm, recipe.lora)
         done = TrainingLog.read(folder / DONE)
         if done is not None:
             restore(self.vlm, folder)
@@ -100,11 +99,11 @@ class Training:
         prefixes = self._prefixes(settings, data)
         stage = Stage(self.vlm, self._optimisation(settings, steps), prefixes)
         callbacks: list[Callback] = [Checkpoints(folder, min(MOST_STEPS, max(1, steps // CHECKPOINTS)))]
-        if self.about["recipe"].get("prompts"):
+        if recipe.prompts:
             callbacks.append(MilestoneSaver(self.vlm, in_all, before, self.folder / MILESTONES, self.about))
         trainer = self._trainer(settings, steps, callbacks)
         batches = self._batches(settings, data, steps, trainer, prefixes)
-        if settings["gradient_checkpointing"]:
+        if settings.gradient_checkpointing:
             self.vlm.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
         elif self.vlm.causal_lm.is_activation_checkpointing:
             self.vlm.causal_lm.gradient_checkpointing_disable()
@@ -142,20 +141,18 @@ class Training:
                 f"{context}; give a smaller max_length in recipe.stages.N.data, fewer visual tokens, or another LLM"
             )
 
-    def _optimisation(self, settings: Mapping[str, Any], steps: int) -> Optimisation:
-        return Optimisation(
-            settings["trains"], steps, settings["warm_up"], settings["weight_decay"], self.about["recipe"]["seed"]
-        )
+    def _optimisation(self, settings: StageSettings, steps: int) -> Optimisation:
+        return Optimisation(settings.trains, steps, settings.warm_up, settings.weight_decay, self.about.recipe.seed)
 
-    def _prefixes(self, settings: Mapping[str, Any], data: TrainingData) -> tuple[tuple[int, ...], ...]:
+    def _prefixes(self, settings: StageSettings, data: TrainingData) -> tuple[tuple[int, ...], ...]:
         """The texts in front of pictures whose keys and values can be kept, since the LLM is frozen and whole."""
-        frozen = not {"llm", "lora"} & set(settings["trains"]) and not settings["gradient_checkpointing"]
-        prefixes = data.prefixes() if frozen and self.trainer["strategy"] != FSDP else ()
+        frozen = not {"llm", "lora"} & set(settings.trains) and not settings.gradient_checkpointing
+        prefixes = data.prefixes() if frozen and self.trainer.strategy != FSDP else ()
         return prefixes if self.vlm.cacheable(prefixes) else ()
 
     def _batches(
         self,
-        settings: Mapping[str, Any],
+        settings: StageSettings,
         data: TrainingData,
         steps: int,
         trainer: Trainer,
@@ -167,29 +164,29 @@ class Training:
             data,
             [
                 part
-                for batch in schedule(data, steps, settings["batch_size"], self.about["recipe"]["seed"])
-                for part in micro_batches(batch, settings["accumulate"], trainer.global_rank, trainer.world_size)
+                for batch in schedule(data, steps, settings.batch_size, self.about.recipe.seed)
+                for part in micro_batches(batch, settings.accumulate, trainer.global_rank, trainer.world_size)
             ],
             Collate(self.vlm.tokens_per_image, prefixes, blank),
-            settings["workers"],
+            settings.workers,
         )
 
-    def _trainer(self, settings: Mapping[str, Any], steps: int, callbacks: list[Callback]) -> Trainer:
+    def _trainer(self, settings: StageSettings, steps: int, callbacks: list[Callback]) -> Trainer:
         return Trainer(
             max_steps=steps,
-            accumulate_grad_batches=settings["accumulate"],
-            gradient_clip_val=settings["clip"],
-            accelerator=self.trainer["accelerator"],
-            devices=self.trainer["devices"],
-            strategy=strategy_of(self.trainer["strategy"], processes_of(self.trainer)),
-            precision=self.trainer["precision"],
+            accumulate_grad_batches=settings.accumulate,
+            gradient_clip_val=settings.clip,
+            accelerator=self.trainer.accelerator,
+            devices=self.trainer.devices,
+            strategy=strategy_of(self.trainer.strategy, processes_of(self.trainer)),
+            precision=self.trainer.precision,
             logger=self.logger,
             log_every_n_steps=max(1, min(10, steps // 50)),
             deterministic="warn",
             use_distributed_sampler=False,
             enable_model_summary=False,
-            callbacks=[*callbacks, StageBar(settings["name"])],
-            plugins=[] if str(self.trainer["strategy"]).startswith("deepspeed") else [AtomicCheckpointIO()],
+            callbacks=[*callbacks, StageBar(settings.name)],
+            plugins=[] if self.trainer.strategy.startswith("deepspeed") else [AtomicCheckpointIO()],
         )
 
 

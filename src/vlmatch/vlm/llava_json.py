@@ -19,6 +19,7 @@ from vlmatch.probes.llava_format import (
 )
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.sampling import draw_order
+from vlmatch.settings.recipe import What
 from vlmatch.vlm.building import feature_shape
 from vlmatch.vlm.conversations import Conversations
 from vlmatch.vlm.lazy_samples import ImageFiles, LazySamples, cut
@@ -63,7 +64,7 @@ class LlavaJson(DataSource):
         *,
         template: str,
         max_length: int,
-        what: str,
+        what: What,
         tokens: int,
         limit: int | None = None,
         sample: int | None = None,

@@ -1,14 +1,14 @@
 """LoRA by peft: adapters are put into the LLM in place, so the rest of the LLM stays as it is."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from vlmatch.errors import VlmatchError
+from vlmatch.settings.recipe import LoraSettings
 
 
-def add_lora(causal_lm: Any, settings: Mapping[str, Any]) -> None:
+def add_lora(causal_lm: Any, settings: LoraSettings) -> None:
     """Add low-rank adapters (Hu et al., 2022) to the linear layers that `settings` names.
 
     settings: r, alpha, dropout, and targets, the layers' names. The second matrix of each adapter starts at zero, so
@@ -18,17 +18,17 @@ def add_lora(causal_lm: Any, settings: Mapping[str, Any]) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(
-        r=settings["r"],
-        lora_alpha=settings["alpha"],
-        lora_dropout=settings["dropout"],
-        target_modules=list(settings["targets"]),
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=list(settings.targets),
         task_type="CAUSAL_LM",
     )
     try:
         inject_adapter_in_model(config, causal_lm)
     except ValueError as error:
         raise VlmatchError(
-            f"recipe.lora.targets={list(settings['targets'])}: {type(causal_lm).__name__} has no layer of these names; "
+            f"recipe.lora.targets={list(settings.targets)}: {type(causal_lm).__name__} has no layer of these names; "
             "common names are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
         ) from error
     for name, parameter in causal_lm.named_parameters():

@@ -1,13 +1,12 @@
 """The VLM at 1/8, 1/4 and 1/2 of its training, saved so that its learning curve can be measured."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from vlmatch.vlm.model import VLM
-from vlmatch.vlm.saved import save_vlm
+from vlmatch.vlm.saved import Description, save_vlm
 
 PARTS = (1 / 8, 1 / 4, 1 / 2)
 
@@ -20,7 +19,7 @@ def milestone_steps(steps: int) -> tuple[int, ...]:
 class MilestoneSaver(Callback):
     """Saves the VLM at the milestones of the whole training, as `folder`/STEP; `before`: steps of earlier stages."""
 
-    def __init__(self, vlm: VLM, steps: int, before: int, folder: Path, about: Mapping[str, Any]) -> None:
+    def __init__(self, vlm: VLM, steps: int, before: int, folder: Path, about: Description) -> None:
         self.vlm, self.before, self.folder, self.about = vlm, before, folder, about
         self.missing = set(milestone_steps(steps))
 

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from vlmatch.errors import VlmatchError
+from vlmatch.settings.recipe import Kind
 
-KINDS = ("linear", "mlp2x_gelu", "mlp2x_gelu_normalised")
 CLAMP = 6.0
 
 
@@ -22,11 +21,9 @@ class Projector(nn.Module):
     """
 
     def __init__(
-        self, width: int, llm_width: int, *, kind: str, tokens: int, scale: float, standardised: bool = False
+        self, width: int, llm_width: int, *, kind: Kind, tokens: int, scale: float, standardised: bool = False
     ) -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise VlmatchError(f"recipe.projector.kind='{kind}' is unknown; choose one of {', '.join(KINDS)}")
         self.tokens = tokens
         self.standardised = standardised
         out = tokens * llm_width

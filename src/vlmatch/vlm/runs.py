@@ -11,7 +11,10 @@ from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 from vlmatch.moved import to_first_names
 from vlmatch.results import RESULT
+from vlmatch.settings.buildable import EncoderSettings, LlmSettings
+from vlmatch.settings.recipe import RecipeSettings
 from vlmatch.vlm.fit import DONE
+from vlmatch.vlm.saved import Description
 from vlmatch.vlm.training_log import TrainingLog
 
 IDENTITY = "run.json"
@@ -27,77 +30,65 @@ UNUSED = {
 
 @dataclass(frozen=True)
 class Run:
-    """The plain configs of what is trained by which recipe; the recipe holds data and seed."""
+    """What is trained by which recipe; the recipe holds data and seed."""
 
-    encoder: Mapping[str, Any]
-    llm: Mapping[str, Any]
-    recipe: Mapping[str, Any]
+    encoder: EncoderSettings
+    llm: LlmSettings
+    recipe: RecipeSettings
 
     @property
     def group(self) -> str:
         """What runs share whose encoders can be compared: recipe, LLM and data."""
-        return f"{self.recipe['name']}/{self.llm['name']}-{self.recipe['data']}"
+        return f"{self.recipe.name}/{self.llm.name}-{self.recipe.data}"
 
     @property
     def name(self) -> str:
         """The run's folder below that of all runs: the group's, encoder and seed."""
-        return f"{self.group}/{self.encoder['name']}-{self.recipe['seed']}"
+        return f"{self.group}/{self.encoder.name}-{self.recipe.seed}"
 
     @property
     def parent(self) -> str:
         """The name of the run over those of all seeds."""
-        return f"{self.group}/{self.encoder['name']}"
+        return f"{self.group}/{self.encoder.name}"
 
     @property
     def tags(self) -> dict[str, str]:
         """What MLflow's runs of it are found by."""
-        return {**self.parent_tags, "task": "train", "seed": str(self.recipe["seed"])}
+        return {**self.parent_tags, "task": "train", "seed": str(self.recipe.seed)}
 
     @property
     def parent_tags(self) -> dict[str, str]:
         """What all seeds have in common."""
         return {
             "task": "train seeds",
-            "encoder": str(self.encoder["name"]),
-            "llm": str(self.llm["name"]),
-            "data": str(self.recipe["data"]),
-            "recipe": f"{self.recipe['name']} v{self.recipe['version']}",
+            "encoder": self.encoder.name,
+            "llm": self.llm.name,
+            "data": self.recipe.data,
+            "recipe": f"{self.recipe.name} v{self.recipe.version}",
         }
 
     def results_of_all_seeds(self, runs: Path) -> list[Path]:
         """The results of this run and of those that differ from it by the seed alone."""
-        found = (runs / self.group).glob(f"{self.encoder['name']}-*/{RESULT}")
-        seed = len(f"{self.encoder['name']}-")  # another encoder's name may go on there
+        found = (runs / self.group).glob(f"{self.encoder.name}-*/{RESULT}")
+        seed = len(f"{self.encoder.name}-")  # another encoder's name may go on there
         return sorted(path for path in found if path.parent.name[seed:].isdigit())
 
     @property
     def about(self) -> dict[str, Any]:
-        """All three configs as plain values, without those of data on this machine: what is kept with the run."""
-        recipe = {**self.fixed_recipe, "data": self.recipe["data"], "seed": self.recipe["seed"]}
-        return {"encoder": dict(self.encoder), "llm": dict(self.llm), "recipe": recipe}
+        """The settings of all three as plain values, without paths on this machine: what is kept with the run."""
+        recipe = self.recipe.lasting()
+        return {"encoder": self.encoder.plain(), "llm": self.llm.plain(), "recipe": recipe.plain()}
 
-    @property
-    def fixed_recipe(self) -> dict[str, Any]:
-        """What makes the recipe: all but data and seed, what it came to, the LLM's dtype and where its data lie here.
-
-        The dtype is the LLM's in a run, and machines differ in it; each result keeps it.
-        """
-        fixed = {
-            key: value
-            for key, value in self.recipe.items()
-            if key not in ("data", "seed", "outcome", "llm_dtype") and not key.endswith(("_json", "_images"))
-        }
-        places = ("split", "share", "path", "images")
-        stages = [
-            {**stage, "data": {key: value for key, value in stage["data"].items() if key not in places}}
-            for stage in fixed["stages"]
-        ]
-        return {**fixed, "stages": stages}
+    def description(self, shape: tuple[int, int]) -> Description:
+        """What is kept beside the VLM's weights. shape: how many features an image has, and how wide they are."""
+        return Description(
+            format=1, encoder=self.encoder, llm=self.llm, recipe=self.recipe.lasting(), shape=list(shape)
+        )
 
     @property
     def recipe_fingerprint(self) -> str:
         """SHA-256 over the fixed recipe."""
-        return _sha256(self.fixed_recipe)
+        return _sha256(self.recipe.fixed())
 
     def claim(self, runs: Path) -> Path:
         """Make `runs`/NAME the folder of this run and return it.

@@ -1,20 +1,23 @@
 """A trained VLM on disk: what was trained as safetensors, and everything else by its config."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, Self
 
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vlmatch.encoders.base import Encoder
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import renamed
 from vlmatch.llms.language_model import LanguageModel
 from vlmatch.moved import to_todays_names
-from vlmatch.objects import build
 from vlmatch.processes import process_rank
+from vlmatch.settings.buildable import EncoderSettings, LlmSettings
+from vlmatch.settings.node import Node
+from vlmatch.settings.recipe import RecipeSettings
 from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.lora import add_lora, lora_state
 from vlmatch.vlm.model import VLM
@@ -23,13 +26,31 @@ from vlmatch.vlm.sharding import gathered
 DESCRIPTION = "vlm.json"
 
 
-def save_vlm(vlm: VLM, folder: Path, about: Mapping[str, Any]) -> None:
-    """Write projector, adapters, and LLM and encoder where they were trained; the description comes last.
+class Description(Node):
+    """What a VLM was made of. shape: how many features the projector is given of an image, and how wide they are."""
 
-    about: plain values, with the configs of 'encoder' and 'llm', the 'recipe', and 'shape' (features an image, width).
-    """
+    format: Literal[1]
+    encoder: EncoderSettings
+    llm: LlmSettings
+    recipe: RecipeSettings
+    shape: Annotated[Sequence[int], Field(min_length=2, max_length=2)]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The description of the VLM in `folder`; VlmatchError where there is none, or a key in it is wrong."""
+        path = folder / DESCRIPTION
+        if not path.is_file():
+            raise VlmatchError(f"'{folder}' holds no trained VLM ({DESCRIPTION} is missing); task=train makes one")
+        try:
+            return cls.of("", to_todays_names(json.loads(path.read_text())))
+        except (ValueError, VlmatchError) as error:
+            raise VlmatchError(f"'{path}' is damaged: {one_line(error)}") from error
+
+
+def save_vlm(vlm: VLM, folder: Path, about: Description) -> None:
+    """Write projector, adapters, and LLM and encoder where they were trained; the description comes last."""
     folder.mkdir(parents=True, exist_ok=True)
-    for part, state in _states(vlm, about["recipe"]).items():
+    for part, state in _states(vlm, about.recipe).items():
         whole = {key: gathered(value.detach()).cpu().contiguous() for key, value in state.items()}  # by all processes
         if process_rank() == 0:
             with renamed(folder / f"{part}.safetensors") as temporary:
@@ -37,7 +58,7 @@ def save_vlm(vlm: VLM, folder: Path, about: Mapping[str, Any]) -> None:
     if process_rank() > 0:
         return
     with renamed(folder / DESCRIPTION) as temporary:
-        temporary.write_text(json.dumps({"format": 1, **about}, indent=1))
+        temporary.write_text(json.dumps(about.plain(), indent=1))
 
 
 def load_vlm(folder: Path, *, llm: LanguageModel | None = None) -> VLM:
@@ -45,23 +66,20 @@ def load_vlm(folder: Path, *, llm: LanguageModel | None = None) -> VLM:
 
     Raises VlmatchError where the folder holds no whole VLM, NotHereError where its encoder or LLM can't be had.
     """
-    about = description(folder)
+    about = Description.read(folder)
     if llm is None:
-        llm = build(about["llm"])
-    encoder: Encoder | None = None
-    if not about["recipe"]["visual"]["cached"]:
-        encoder = build(about["encoder"])
-    vlm = build_vlm(about["recipe"], llm, encoder, tuple(about["shape"]))
-    if (folder / "lora.safetensors").is_file():
-        add_lora(llm.causal_lm, about["recipe"]["lora"])
+        llm = about.llm.build()
+    encoder: Encoder | None = None if about.recipe.visual.cached else about.encoder.build()
+    vlm = build_vlm(about.recipe, llm, encoder, (about.shape[0], about.shape[1]))
+    if about.recipe.lora is not None and (folder / "lora.safetensors").is_file():
+        add_lora(llm.causal_lm, about.recipe.lora)
     restore(vlm, folder)
     return vlm.eval().requires_grad_(False)
 
 
 def restore(vlm: VLM, folder: Path) -> None:
     """Give a VLM of the same recipe the weights in `folder`."""
-    recipe = description(folder)["recipe"]
-    for part, own in _states(vlm, recipe).items():
+    for part, own in _states(vlm, Description.read(folder).recipe).items():
         state = load_file(folder / f"{part}.safetensors")
         if state.keys() != own.keys():
             raise VlmatchError(f"{folder / part}.safetensors is not of this recipe: other tensors than the model has")
@@ -69,22 +87,13 @@ def restore(vlm: VLM, folder: Path) -> None:
             value.data.copy_(state[key])
 
 
-def description(folder: Path) -> dict[str, Any]:
-    """What is known of the VLM in `folder`."""
-    path = folder / DESCRIPTION
-    if not path.is_file():
-        raise VlmatchError(f"'{folder}' holds no trained VLM ({DESCRIPTION} is missing); task=train makes one")
-    return dict(to_todays_names(json.loads(path.read_text())))
-
-
-def _states(vlm: VLM, recipe: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+def _states(vlm: VLM, recipe: RecipeSettings) -> dict[str, dict[str, Tensor]]:
     """The tensors of each part that some stage of the recipe trains; tied ones once."""
-    trained = {"projector"} | {part for stage in recipe["stages"] for part in stage["trains"]}
     states: dict[str, dict[str, Tensor]] = {"projector": dict(vlm.projector.state_dict())}
     if adapters := lora_state(vlm.causal_lm):
         states["lora"] = adapters
-    if "llm" in trained:
+    if recipe.trains("llm"):
         states["llm"] = {n: p.data for n, p in vlm.causal_lm.named_parameters() if "lora_" not in n}
-    if "encoder" in trained and vlm.visual is not None:
+    if recipe.trains("encoder") and vlm.visual is not None:
         states["encoder"] = {name: parameter.data for name, parameter in vlm.visual.named_parameters()}
     return states

@@ -1,12 +1,13 @@
 """FSDP: weights, gradients and optimiser states of a VLM shared out among processes, by PyTorch's fully_shard."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
+from vlmatch.settings.recipe import RecipeSettings
+from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.model import VLM
 
 FSDP = "fsdp"
@@ -23,9 +24,9 @@ def strategy_of(name: str, processes: int) -> Any:
     )
 
 
-def require_joined(trainer: Mapping[str, Any]) -> None:
+def require_joined(trainer: TrainerSettings) -> None:
     """Refuse strategies that start their processes within this one: each of them would read the first one's batches."""
-    strategy = str(trainer["strategy"])
+    strategy = trainer.strategy
     if "spawn" in strategy or "fork" in strategy or "notebook" in strategy:
         raise VlmatchError(
             f"trainer.strategy={strategy} embeds, and can't train; start one process a GPU: "
@@ -33,11 +34,11 @@ def require_joined(trainer: Mapping[str, Any]) -> None:
         )
 
 
-def require_no_adapters(trainer: Mapping[str, Any], recipe: Mapping[str, Any]) -> None:
+def require_no_adapters(trainer: TrainerSettings, recipe: RecipeSettings) -> None:
     """Refuse LoRA under FSDP: adapters come into blocks that have been shared out, and would differ by process."""
-    if trainer["strategy"] == FSDP and any("lora" in stage["trains"] for stage in recipe["stages"]):
+    if trainer.strategy == FSDP and recipe.trains("lora"):
         raise VlmatchError(
-            f"recipe={recipe['name']} trains LoRA, which trainer.strategy=fsdp doesn't share out; give trainer=ddp "
+            f"recipe={recipe.name} trains LoRA, which trainer.strategy=fsdp doesn't share out; give trainer=ddp "
             "trainer.strategy=ddp_find_unused_parameters_true"
         )
 

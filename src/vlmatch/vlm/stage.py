@@ -13,10 +13,9 @@ from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
+from vlmatch.settings.recipe import Part
 from vlmatch.vlm.model import VLM, Batch
 from vlmatch.vlm.sharding import gathered, is_shared, shard
-
-PARTS = ("projector", "encoder", "llm", "lora")
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Optimisation:
     have no weight decay.
     """
 
-    trains: Mapping[str, float]
+    trains: Mapping[Part, float]
     steps: int
     warm_up: float
     weight_decay: float
@@ -50,8 +49,6 @@ class Stage(LightningModule):
 
     def __init__(self, vlm: VLM, optimisation: Optimisation, prefixes: Sequence[Sequence[int]] = ()) -> None:
         super().__init__()
-        if unknown := sorted(set(optimisation.trains) - set(PARTS)):
-            raise VlmatchError(f"recipe.stages: trains has '{unknown[0]}'; choose of {', '.join(PARTS)}")
         self.vlm = vlm
         self.optimisation = optimisation
         self.prefixes = prefixes
@@ -150,7 +147,7 @@ class Stage(LightningModule):
         self.losses, self.seconds = list(checkpoint["losses"]), checkpoint["seconds"]
 
 
-def parameters_of(vlm: VLM, part: str) -> Iterator[tuple[str, nn.Parameter]]:
+def parameters_of(vlm: VLM, part: Part) -> Iterator[tuple[str, nn.Parameter]]:
     """The named parameters of a part: LoRA's are those that peft put into the LLM, and 'llm' is all others of it."""
     if part == "projector":
         yield from vlm.projector.named_parameters()

@@ -12,6 +12,7 @@ from vlmatch.encoders.base import Encoder
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import Buildable
 from vlmatch.probes.items import Item
+from vlmatch.settings.recipe import StageSettings
 from vlmatch.vlm.tokens import IMAGE, Tokenised
 
 BUCKET = 8  # how many batches are drawn together, and their samples sorted by length
@@ -174,17 +175,17 @@ def a_picture(datasets: Sequence[TrainingData]) -> Tensor:
     raise VlmatchError("recipe.stages: no sample of any stage has a picture; give data whose entries have 'image'")
 
 
-def steps_of(data: TrainingData, steps: int | None, epochs: float | None, batch_size: int) -> int:
-    """The number of steps of a stage: `steps`, or as many whole batches as `epochs` times the data fill.
+def steps_of(data: TrainingData, stage: StageSettings) -> int:
+    """The number of steps of a stage: its `steps`, or as many whole batches as `epochs` times the data fill.
 
-    Raises VlmatchError unless exactly one of the two is given, and if the data don't fill one batch.
+    Raises VlmatchError if the data don't fill one batch.
     """
-
-    if (steps is None) == (epochs is None):
-        raise VlmatchError(f"recipe.stages: steps={steps}, epochs={epochs}; give one of them and null for the other")
-    found = steps if steps is not None else int(data.size * (epochs or 0) // batch_size)
+    found = stage.steps if stage.steps is not None else int(data.size * (stage.epochs or 0) // stage.batch_size)
     if found < 1:
-        raise VlmatchError(f"recipe.stages: {data.size} samples don't fill one batch of {batch_size}")
+        raise VlmatchError(
+            f"recipe.stages ({stage.name}): {data.size} samples, epochs={stage.epochs} times, don't fill one batch of "
+            f"batch_size={stage.batch_size}; give more epochs or a smaller batch_size"
+        )
     return found
 
 

@@ -1,7 +1,6 @@
 """The frozen backbone under a head: whether a head over it may be given away, and its features from the store."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,27 +11,29 @@ from vlmatch.errors import VlmatchError
 from vlmatch.packages.licences import licence_of
 from vlmatch.probes.items import Item
 from vlmatch.probes.shares import probe_set_of
+from vlmatch.settings.buildable import EncoderSettings
+from vlmatch.settings.work import TrainerSettings
 
 PERMISSIVE = ("Apache-2.0", "MIT", "BSD", "BSD-2-Clause", "BSD-3-Clause")
 
 
 def backbone_features(
-    items: Sequence[Item], backbone: Mapping[str, Any], store: Store, trainer: Mapping[str, Any]
+    items: Sequence[Item], backbone: EncoderSettings, store: Store, trainer: TrainerSettings
 ) -> Tensor:
-    """Features of the items by the backbone of this yaml, (n, d); computed once a source, for all heads over it.
+    """Features of the items by this backbone, (n, d); computed once a source, for all heads over it.
 
     Raises VlmatchError where the backbone's licence is not a permissive one.
     """
-    licence = licence_of(backbone)
+    licence = licence_of(backbone.plain())
     if not set(licence.name.split(" AND ")) <= set(PERMISSIVE):
         raise VlmatchError(
-            f"encoder '{backbone['name']}' has the licence '{licence.name}'; a head that is committed is trained only "
+            f"encoder '{backbone.name}' has the licence '{licence.name}'; a head that is committed is trained only "
             f"over {', '.join(PERMISSIVE)}"
         )
     rows: dict[str, Tensor] = {}
     for source in sorted({item.source for item in items}):
         of_source = [item for item in items if item.source == source]
         probe = probe_set_of(of_source, f"training_{source}", drop_duplicates=False)
-        embeddings, _ = embed("encoder", backbone, probe, store, trainer)
+        embeddings, _ = embed("encoder", backbone.plain(), probe, store, trainer.plain())
         rows |= zip((pair.id for pair in probe.pairs), torch.from_numpy(embeddings.array), strict=True)
     return torch.stack([rows[item.id] for item in items])

@@ -5,69 +5,62 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
-from vlmatch.configs import choices
 from vlmatch.embeddings.store import Store
-from vlmatch.errors import VlmatchError
 from vlmatch.files import sha256_of_file
-from vlmatch.objects import build, plain, task
+from vlmatch.objects import task
 from vlmatch.probes.items import Item
 from vlmatch_study.pretraining.backbone import backbone_features
 from vlmatch_study.pretraining.data import PretrainingData, held_apart, training_items
 from vlmatch_study.pretraining.fit import fit
 from vlmatch_study.pretraining.kept import Card, keep, size_of, weights_in
 from vlmatch_study.pretraining.objective import Objective
+from vlmatch_study.settings import EncoderTraining, PretrainSettings
 
 
 @task
-def pretrain(config: DictConfig) -> None:
+def pretrain(settings: PretrainSettings) -> None:
     """Train the encoder that `pretrain=NAME` describes, measure it on what was held out, and write weights/NAME."""
-    if config.get("pretrain") is None:
-        raise VlmatchError(
-            f"task=pretrain wants the name of an encoder: pretrain=one of {', '.join(choices('pretrain'))}"
-        )
-    recipe = plain(config.pretrain)
-    split = build(plain(config.split))
-    items, held_out = held_apart(training_items(split, recipe["sources"]), recipe["held_out"])
-    print(f"{recipe['name']}: {len(items)} items to train on, {len(held_out)} held out", flush=True)
-    objective = _objective(_data(items, recipe, config), recipe)
-    working = Path(config.store) / "pretraining" / f"{recipe['name']}-{_fingerprint(recipe, split.fingerprint)[:8]}"
-    loss = fit(objective, epochs=recipe["epochs"], checkpoints=working, accelerator=config.trainer.accelerator)
+    training = settings.pretrain
+    split = settings.split.build()
+    items, held_out = held_apart(training_items(split, training.sources), training.held_out)
+    print(f"{training.name}: {len(items)} items to train on, {len(held_out)} held out", flush=True)
+    objective = _objective(_data(items, settings), training)
+    working = settings.store / "pretraining" / f"{training.name}-{_fingerprint(training, split.fingerprint)[:8]}"
+    loss = fit(objective, epochs=training.epochs, checkpoints=working, accelerator=settings.trainer.accelerator)
     staging = working / "weights"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     objective.eval().write(staging)
-    card = _card(recipe, split.fingerprint, objective, _data(held_out, recipe, config), loss, staging)
-    keep(staging, Path(config.task.weights) / card.name, card)
+    card = _card(training, split.fingerprint, objective, _data(held_out, settings), loss, staging)
+    keep(staging, settings.task.weights / card.name, card)
     shutil.rmtree(working)
     _tell(card)
 
 
-def _objective(data: PretrainingData, recipe: dict[str, Any]) -> Objective:
+def _objective(data: PretrainingData, training: EncoderTraining) -> Objective:
     """The untrained encoder; seeded last, since whatever was loaded before may have drawn random numbers."""
-    make = build(recipe["objective"])
-    torch.manual_seed(recipe["seed"])
-    objective: Objective = make(data, seed=recipe["seed"])
+    make = training.objective.build()
+    torch.manual_seed(training.seed)
+    objective: Objective = make(data, seed=training.seed)
     return objective
 
 
 def _card(
-    recipe: dict[str, Any], split: str, objective: Objective, held_out: PretrainingData, loss: float, staging: Path
+    training: EncoderTraining, split: str, objective: Objective, held_out: PretrainingData, loss: float, staging: Path
 ) -> Card:
     """The figures of a finished training whose weights lie in `staging`."""
     return Card(
-        name=recipe["name"],
-        about=recipe["about"],
-        sources=tuple(recipe["sources"]),
+        name=training.name,
+        about=training.about,
+        sources=tuple(training.sources),
         n_training=len(objective.data),
         n_held_out=len(held_out),
         split=split,
-        seed=recipe["seed"],
-        epochs=recipe["epochs"],
+        seed=training.seed,
+        epochs=training.epochs,
         loss=round(loss, 4),
         seconds=round(float(objective.seconds), 1),
         measures={key: round(value, 4) for key, value in objective.measures(held_out).items()},
@@ -77,17 +70,18 @@ def _card(
     )
 
 
-def _data(items: Sequence[Item], recipe: dict[str, Any], config: DictConfig) -> PretrainingData:
+def _data(items: Sequence[Item], settings: PretrainSettings) -> PretrainingData:
     """The items as pixels, or as the features of the frozen backbone that the recipe names."""
-    if not recipe["parts"]:
-        return PretrainingData.images(items, recipe["image_size"])
-    (backbone,) = recipe["parts"]
-    return PretrainingData.of(items, backbone_features(items, backbone, Store(config.store), plain(config.trainer)))
+    training = settings.pretrain
+    if training.image_size is not None:
+        return PretrainingData.images(items, training.image_size)
+    (backbone,) = training.parts
+    return PretrainingData.of(items, backbone_features(items, backbone, Store(settings.store), settings.trainer))
 
 
-def _fingerprint(recipe: dict[str, Any], split: str) -> str:
+def _fingerprint(training: EncoderTraining, split: str) -> str:
     """What a checkpoint belongs to: the same recipe on the same data."""
-    return hashlib.sha256(json.dumps([recipe, split], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([training.plain(), split], sort_keys=True).encode()).hexdigest()
 
 
 def _tell(card: Card) -> None:

@@ -9,6 +9,7 @@ from PIL import Image
 from study.pretraining.made_data import drawn
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.items import Split
+from vlmatch.settings.buildable import EncoderSettings
 from vlmatch_study.pretraining.augmentation import augmented, normalised
 from vlmatch_study.pretraining.backbone import backbone_features
 from vlmatch_study.pretraining.data import PretrainingData, held_apart, training_items
@@ -104,9 +105,10 @@ def test_views_differ_and_keep_the_background(tmp_path: Path) -> None:
 
 
 def test_a_head_over_a_backbone_that_is_not_free_is_refused(split: Split) -> None:
-    backbone = {"name": "resmem", "_target_": "x", "licence": {"name": "own terms", "source": "https://resmem.org"}}
+    licence = {"name": "own terms", "source": "https://resmem.org"}
+    backbone = EncoderSettings.of("encoder", {"name": "resmem", "_target_": "x", "licence": licence})
     with pytest.raises(VlmatchError, match=r"encoder 'resmem' has the licence 'own terms'; a head that is committed"):
-        backbone_features(training_items(split, ["clipart"]), backbone, None, {})  # type: ignore[arg-type]
+        backbone_features(training_items(split, ["clipart"]), backbone, None, None)  # type: ignore[arg-type]
 
 
 def test_an_image_that_is_gone_is_named(split: Split) -> None:

@@ -9,10 +9,10 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 
+from vlmatch.cli import run_task
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import admitted, build, plain
-from vlmatch_study.tasks.pretrain import pretrain
 
 
 def config(*overrides: str) -> DictConfig:
@@ -35,7 +35,7 @@ def overrides(tmp_path: Path) -> Iterator[list[str]]:
 def test_a_training_ends_in_weights_that_its_yaml_loads(overrides: list[str], tmp_path: Path) -> None:
     name = "category_resnet_emoji"
     with torch.random.fork_rng(devices=[]):
-        pretrain(config(*overrides, f"pretrain={name}", "pretrain.image_size=32", "pretrain.epochs=2"))
+        run_task(config(*overrides, f"pretrain={name}", "pretrain.image_size=32", "pretrain.epochs=2"))
 
     card = json.loads((tmp_path / "weights" / name / "card.json").read_text())
     assert card["sources"] == ["emoji_google"]
@@ -53,10 +53,10 @@ def test_a_training_ends_in_weights_that_its_yaml_loads(overrides: list[str], tm
 
 
 def test_without_a_name_the_names_are_listed() -> None:
-    with pytest.raises(VlmatchError, match=r"pretrain=.*autoencoder_resnet_both"):
-        pretrain(config())
+    with pytest.raises(VlmatchError, match=r"pretrain=null.*autoencoder_resnet_both"):
+        run_task(config())
 
 
 def test_openmoji_is_refused_from_the_command_line_too(overrides: list[str]) -> None:
     with pytest.raises(VlmatchError, match=r"pretrain\.sources=.*openmoji"):
-        pretrain(config(*overrides, "pretrain=category_resnet_emoji", "pretrain.sources=[openmoji]"))
+        run_task(config(*overrides, "pretrain=category_resnet_emoji", "pretrain.sources=[openmoji]"))

@@ -1,0 +1,48 @@
+"""Settings of task=pretrain: its own keys, and the training of one small encoder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from vlmatch.errors import VlmatchError
+from vlmatch.settings.buildable import EncoderSettings, ObjectSettings
+from vlmatch.settings.command import Section, Settings
+from vlmatch.settings.node import Count, Name, Node, Place
+from vlmatch.settings.tasks import TaskSettings
+
+
+class PretrainTask(TaskSettings):
+    """weights: the folder that gets a folder for each encoder."""
+
+    weights: Place
+
+
+class EncoderTraining(Node):
+    """How one small encoder is trained.
+
+    sources: of the split's share. held_out: categories that are not trained on. parts: the frozen backbone, if any.
+    image_size: side of the pictures in pixels, for an encoder without backbone.
+    """
+
+    name: Name
+    about: str
+    sources: Sequence[str]
+    held_out: Sequence[str]
+    parts: Sequence[EncoderSettings]
+    epochs: Count
+    seed: int
+    objective: ObjectSettings
+    image_size: Count | None = None
+
+    def model_post_init(self, context: Any) -> None:
+        """Raises VlmatchError unless it trains either on pictures or on the features of one backbone."""
+        if (self.image_size is None) != (len(self.parts) == 1):
+            raise VlmatchError(
+                f"pretrain.image_size={self.image_size} with {len(self.parts)} pretrain.parts; give the side of the "
+                "pictures, or one frozen backbone"
+            )
+
+
+class PretrainSettings(Settings[PretrainTask]):
+    """The settings that `task=pretrain` is given."""
+
+    pretrain = Section(EncoderTraining)
