@@ -17,7 +17,7 @@ def test_the_tour_runs_from_top_to_bottom() -> None:
     ).execute()
     printed = "".join(str(output) for cell in notebook.cells for output in cell.get("outputs", []))
     assert "efficientnet_lite0" in printed
-    assert "each score with its rank" in printed
+    assert "Each score is followed by its rank" in printed
 
 
 def test_the_tour_is_stored_without_outputs() -> None:
