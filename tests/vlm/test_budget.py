@@ -134,7 +134,7 @@ def test_a_projector_too_wide_is_refused_before_it_is_allocated() -> None:
     settings = ProjectorSettings(kind="mlp2x_gelu", tokens=2)
     weights = 4 * (1000 * 32 + 32 + 32 * 64 + 64)
     require_projector(1000, 32, settings, CPU, available=4 * weights)
-    with pytest.raises(VlmatchError, match=r"features of width 1,000 takes .* give a narrower encoder"):
+    with pytest.raises(VlmatchError, match=r"recipe\.projector .*width 1,000.*narrower encoder"):
         require_projector(1000, 32, settings, CPU, available=4 * weights - 1)
     with pytest.raises(VlmatchError, match="narrower encoder"):  # 40 TB, which nothing could allocate
         require_projector(10**10, 256, settings, CPU)

@@ -109,7 +109,7 @@ def test_other_data_under_the_same_settings_are_refused(tmp_path: Path) -> None:
     first = made_vlms.training_data(vlm)
     training.fit([replace(first, fingerprint="one")])
     training.fit([replace(first, fingerprint="one")])
-    with pytest.raises(VlmatchError, match="begun with other training data, though under the same settings"):
+    with pytest.raises(VlmatchError, match=r"began with other training data.*task\.runs"):
         training.fit([replace(first, fingerprint="other")])
 
 
@@ -154,7 +154,7 @@ def test_missing_layers_and_encoders_are_refused(tmp_path: Path) -> None:
 def test_a_sample_longer_than_the_context_is_refused(tmp_path: Path) -> None:
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
     vlm.causal_lm.config.max_position_embeddings = 15
-    with pytest.raises(VlmatchError, match=r"samples have up to \d+ tokens, .* llm 'llama' reads 15; give a smaller"):
+    with pytest.raises(VlmatchError, match=r"up to \d+ tokens, .* llm 'llama' .* 15;"):
         Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER).fit([made_vlms.training_data(vlm)])
 
 
@@ -180,14 +180,14 @@ def test_an_error_of_a_worker_process_has_one_line(tmp_path: Path, workers: int)
 
 
 def test_a_folder_without_a_vlm_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VlmatchError, match="holds no trained VLM"):
+    with pytest.raises(VlmatchError, match=r"has no trained VLM.*vlm\.json"):
         load_vlm(tmp_path)
     vlm = made_vlms.tiny_vlm(tmp_path / "llm")
     save_vlm(vlm, tmp_path / "saved", made_vlms.about())
     description = json.loads((tmp_path / "saved" / "vlm.json").read_text())
     description["recipe"]["projector"]["kind"] = "linear"
     (tmp_path / "saved" / "vlm.json").write_text(json.dumps(description))
-    with pytest.raises(VlmatchError, match="is not of this recipe"):
+    with pytest.raises(VlmatchError, match=r"projector\.safetensors"):
         load_vlm(tmp_path / "saved", llm=vlm.llm)
 
 

@@ -37,7 +37,7 @@ def test_a_run_continues_only_under_its_own_settings(tmp_path: Path) -> None:
     assert made(version=3).claim(tmp_path) == folder, "nothing has been trained there yet"
     assert made().claim(tmp_path) == folder
     (folder / "vlm").mkdir()
-    with pytest.raises(VlmatchError, match=r"recipe\.version: 1 there, 2 asked for"):
+    with pytest.raises(VlmatchError, match=r"recipe\.version=1 instead of 2"):
         made(version=2).claim(tmp_path)
 
 

@@ -167,7 +167,7 @@ def test_a_finished_run_is_not_repeated(
 ) -> None:
     monkeypatch.setattr(Stage, "training_step", None)
     run_task(config(trained, "train"))
-    assert "embedded/tiny-vlm_a/pixels16-0: done before" in capsys.readouterr().out
+    assert "embedded/tiny-vlm_a/pixels16-0: already trained and measured" in capsys.readouterr().out
 
 
 def test_a_run_measured_by_another_suite_is_measured_again_without_training(
@@ -198,7 +198,7 @@ def test_results_are_collected(trained: Path) -> None:
 
 
 def test_a_run_without_training_is_not_measured(trained: Path) -> None:
-    with pytest.raises(VlmatchError, match=r"mean_colour-0: no finished training .* run task=train"):
+    with pytest.raises(VlmatchError, match=r"mean_colour-0.* task=train"):
         run_task(config(trained, "evaluate", "encoder=mean_colour"))
 
 
@@ -207,7 +207,7 @@ def test_a_vlm_trained_on_another_split_is_not_measured_on_this_one(trained: Pat
     before = path.read_text()
     path.write_text(json.dumps(["f" * 64]))
     try:
-        with pytest.raises(VlmatchError, match="was trained on another split than the one that it is to be asked"):
+        with pytest.raises(VlmatchError, match="was trained on another split"):
             run_task(config(trained, "evaluate", "recipe.seed=1"))
     finally:
         path.write_text(before)
@@ -222,7 +222,7 @@ def test_a_vlm_trained_on_another_split_is_not_measured_on_this_one(trained: Pat
         ),
         ("recipe.visual.what=patches", r"recipe\.visual\.what=patches .*recipe\.visual\.cached=true"),
         ("~recipe.prompts.category", r"recipe\.prompts\.category=''.*<image>"),
-        ("trainer.strategy=ddp_spawn", r"strategy=ddp_spawn embeds, and can't train"),
+        ("trainer.strategy=ddp_spawn", r"trainer\.strategy=ddp_spawn .*torchrun"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained_is_an_error_of_one_line(trained: Path, override: str, message: str) -> None:
@@ -241,5 +241,5 @@ def test_a_question_without_answers_is_refused(trained: Path) -> None:
 
 
 def test_a_run_does_not_continue_under_another_recipe(trained: Path) -> None:
-    with pytest.raises(VlmatchError, match=r"holds a run with other settings \(recipe\.projector: "):
+    with pytest.raises(VlmatchError, match=r"recipe\.projector\.tokens=2 instead of 3"):
         run_task(config(trained, "train", "recipe.projector.tokens=3"))

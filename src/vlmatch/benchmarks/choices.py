@@ -44,7 +44,6 @@ def gain(likelihoods: Array, tokens: Array) -> Array:
 
     tokens: the number of tokens of each text. Each column sums to 0, so the exact chance is 0.
     """
-
     return above_prior(likelihoods) / tokens
 
 

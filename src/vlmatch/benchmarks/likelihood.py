@@ -135,7 +135,6 @@ def _mask(owners: Tensor, prompt: _Prompt, dtype: torch.dtype) -> Tensor:
 
     s: the number of tokens of the shared part. m: that of the candidates.
     """
-
     b, m = owners.shape
     s, cached = len(prompt.shared), prompt.cached
     unseen = torch.ones(s + m, s + m, dtype=torch.bool, device=owners.device).triu(1).repeat(b, 1, 1)

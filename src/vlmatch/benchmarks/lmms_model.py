@@ -170,6 +170,5 @@ def sampling(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def until(text: str, stops: str | Sequence[str] | None) -> str:
     """The text up to the first of the `stops` in it."""
-
     wanted = [stops] if isinstance(stops, str) else stops or []
     return text[: min((text.index(stop) for stop in wanted if stop and stop in text), default=len(text))]

@@ -115,7 +115,6 @@ class Measurement:
     @cached_property
     def groups(self) -> dict[str, results.Group]:
         """Each group's mean of (score - chance) / (1 - chance) over its benchmarks: 0 is chance, 1 is perfect."""
-
         return {
             group: results.Group(**asdict(self._combined(self._weighted(parts))), of=tuple(parts))
             for group, parts in self.composition.items()
@@ -161,7 +160,6 @@ def standard_error(parts: Sequence[tuple[float, ItemCredits]]) -> float:
     several clusterings (Cameron, Gelbach and Miller, 2011). For one benchmark, this is the standard error of the mean
     over its clusters.
     """
-
     n = 1 + max(int(credits.items.max()) for _, credits in parts)
     moved = np.zeros(n)
     related = np.eye(n, dtype=bool)

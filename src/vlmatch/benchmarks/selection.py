@@ -63,7 +63,6 @@ def same_category(items: Sequence[Item], group: int) -> list[list[int]]:
 
 def _of_source(ordered: Sequence[Item], taken: set[str], items: int, of_category: int) -> list[Item]:
     """The first `items` whose concept and caption are new; both are added to `taken`."""
-
     found: list[Item] = []
     categories: Counter[str | None] = Counter()
     for item in ordered:

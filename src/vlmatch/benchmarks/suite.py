@@ -256,7 +256,6 @@ def _in_groups(
 
 def _category(items: Sequence[Item], plan: QuestionPlan, credit: Array) -> ItemCredits:
     """The credits of the category benchmark, from (pictures, categories); each picture is a cluster of its own."""
-
     rows = [row for row, number in enumerate(plan.pictures) if items[number].category in plan.categories]
     shown = np.concatenate([np.roll(group, -1) for group in np.arange(len(credit)).reshape(len(plan.groups), -1)])
     numbers = np.array(plan.pictures)[rows]

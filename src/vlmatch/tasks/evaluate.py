@@ -1,4 +1,4 @@
-"""Evaluate: measure a trained VLM on the benchmarks, now and at the milestones of its training."""
+"""Evaluate: measure a trained VLM on the benchmarks, at the milestones and at the end of its training."""
 
 import os
 import platform
@@ -46,16 +46,16 @@ LIBRARIES = ("torch", "transformers", "pytorch-lightning", "peft")
 
 @task
 def evaluate(settings: Settings[EvaluateTask]) -> None:
-    """Measure the finished training of `encoder`, `llm` and `recipe` again."""
+    """Measure the finished training of `encoder`, `llm` and `recipe`, also if it has been measured before."""
     run = Run(settings.encoder, settings.llm, settings.recipe)
     folder = run.claim(settings.task.runs)
     if not measurable(run):
         raise VlmatchError(
-            f"recipe={run.recipe.name} has no `prompts` to ask the benchmarks with; measure it by lmms-eval"
+            f"recipe={run.recipe.name} has no recipe.prompts, which the benchmarks need; use task=public"
         )
     log = finished(folder)
     if log is None:
-        raise VlmatchError(f"{run.name}: no finished training in '{folder}'; run task=train with the same settings")
+        raise VlmatchError(f"'{folder}' has no finished training; run task=train with the same settings")
     tracker = Tracker.of(settings.tracking)
     parent = tracker.parent(run.parent, run.parent_tags)
     with tracker.run(run.name, run.tags, parent, again=tracked(folder)) as run_id:
@@ -63,46 +63,27 @@ def evaluate(settings: Settings[EvaluateTask]) -> None:
 
 
 def has_result(benchmark: BenchmarkSettings, folder: Path) -> bool:
-    """Whether the run in `folder` has been measured by this suite, as its version is now."""
+    """Whether the run in `folder` has been measured by this suite, in its present version."""
     path = folder / RESULT
     return path.is_file() and read_file(path).suite.is_of(benchmark.name, benchmark.version)
 
 
 def measurable(run: Run) -> bool:
-    """Whether the benchmarks can be asked: they need the prompts that the recipe trained with."""
+    """Whether the benchmarks can be asked: they need the prompts of the recipe."""
     return bool(run.recipe.prompts)
 
 
 def measure(settings: Settings[Any], run: Run, folder: Path, log: TrainingLog, tracker: Tracker, run_id: str) -> None:
-    """Measure the VLM in `folder` by the suite of `benchmark`, write result and likelihoods there, log and print it."""
-    started, saved = time.perf_counter(), folder / VLM_FOLDER
+    """Measure the VLM in `folder` by the suite of `benchmark`; write result and likelihoods there, log and print."""
+    started = time.perf_counter()
     questions = _Questions.of(settings, run)
-    data = data_of(saved)
-    if data is not None and questions.split not in data:
-        raise VlmatchError(
-            f"'{folder}' was trained on another split than the one that it is to be asked about, and may have seen its "
-            "pictures; remove the folder and train again, or give another: task.runs=..."
-        )
-    # In bfloat16 a picture's likelihoods depend on its batch: the blind model would leave chance.
-    exact = run.llm.changed(dtype="float32")
-    shared = None if run.recipe.lora else exact.build()  # adapters are put into the LLM itself
-
-    def measured(of: Path, part: float) -> Measurement:
-        vlm = load_vlm(of, llm=shared or exact.build())
-        suite, asked = questions.suite, (questions.features, questions.items, questions.categories)
-        return suite.evaluate(vlm, *asked, run.recipe.prompts, part)
-
-    earlier = tuple(
-        Milestone(step, log.loss_at(step), measured(saved / MILESTONES / str(step), questions.suite.course).mean.score)
-        for step in milestone_steps(log.steps)
-    )
-    final = measured(saved / FINAL, 1.0)
+    earlier, final = _measurements(run, folder / VLM_FOLDER, log, questions)
     result = _result(run, log, questions, earlier, final, time.perf_counter() - started)
     final.keep(folder / LIKELIHOODS)
     write_file(folder / RESULT, result)
     tracker.log_result(run_id, result)
     every = [read_file(path) for path in run.results_of_all_seeds(settings.task.runs)]
-    seeds = [found for found in every if Setting.of(found) == Setting.of(result)]  # others await task=evaluate
+    seeds = [found for found in every if Setting.of(found) == Setting.of(result)]  # the others need task=evaluate
     tracker.log_seeds(tracker.parent(run.parent, run.parent_tags), seeds)
     groups = ", ".join(f"{name} {group.score:z.3f}" for name, group in result.groups.items())
     print(f"{run.name}: mean {result.mean.score:z.3f} +- {result.mean.standard_error:.3f} ({groups})")
@@ -110,7 +91,10 @@ def measure(settings: Settings[Any], run: Run, folder: Path, log: TrainingLog, t
 
 @dataclass(frozen=True)
 class _Questions:
-    """What a VLM is asked: the suite, its items with their features (n, t, d), and the categories to choose from."""
+    """What a VLM is asked: a suite's items with their features (n, t, d), and the categories to choose from.
+
+    header: of the features' embeddings. split: the split's fingerprint.
+    """
 
     suite: BenchmarkSuite
     items: Sequence[Item]
@@ -129,6 +113,35 @@ class _Questions:
         categories = sorted({item.category for item in split.share(run.recipe.data) if item.category})
         asked = features[[row[item.id] for item in items]]
         return cls(suite, items, asked, categories, header, split.fingerprint)
+
+
+def _measurements(
+    run: Run, saved: Path, log: TrainingLog, questions: _Questions
+) -> tuple[tuple[Milestone, ...], Measurement]:
+    """The milestones of the training in `saved`, measured over a part of the groups, and the final measurement.
+
+    Raises VlmatchError if the VLM was trained on another split than the questions': it may have seen their pictures.
+    """
+    data = data_of(saved)
+    if data is not None and questions.split not in data:
+        raise VlmatchError(
+            f"'{saved}' was trained on another split than the questions', so it may have seen their pictures; remove "
+            "the folder and train again, or give another: task.runs=..."
+        )
+    # In bfloat16 a picture's likelihoods depend on its batch, so the blind model would leave chance.
+    exact = run.llm.changed(dtype="float32")
+    shared = None if run.recipe.lora else exact.build()  # adapters would be added to the shared LLM
+
+    def measured(folder: Path, part: float) -> Measurement:
+        vlm = load_vlm(folder, llm=shared or exact.build())
+        suite, asked = questions.suite, (questions.features, questions.items, questions.categories)
+        return suite.evaluate(vlm, *asked, run.recipe.prompts, part)
+
+    earlier = tuple(
+        Milestone(step, log.loss_at(step), measured(saved / MILESTONES / str(step), questions.suite.course).mean.score)
+        for step in milestone_steps(log.steps)
+    )
+    return earlier, measured(saved / FINAL, 1.0)
 
 
 def _result(
@@ -168,7 +181,8 @@ def _result(
 
 
 def _machine() -> str:
-    """What the run ran on, in words."""
+    """The machine that the run used, in words."""
+
     import torch
 
     if torch.cuda.is_available():

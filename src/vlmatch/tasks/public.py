@@ -1,4 +1,4 @@
-"""Public: ask a trained VLM public benchmarks by lmms-eval, and write the file that task=import reads."""
+"""Public: ask a trained VLM public benchmarks by lmms-eval, and write a file for task=import."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ def public(settings: Settings[PublicTask]) -> None:
     task = settings.task
     if task.run is None:
         raise VlmatchError(
-            "task=public wants the folder of a trained VLM, in which vlm.json lies; give task.run=FOLDER"
+            "task.run has no value; wanted the folder of a trained VLM, which has a vlm.json: give task.run=FOLDER"
         )
     require_whole(task.names, task.limit)
     require_lmms_eval()
@@ -49,22 +49,22 @@ def public(settings: Settings[PublicTask]) -> None:
 
 
 def trained_with(recipe: RecipeSettings, template: str | None) -> tuple[str, Sequence[int] | None]:
-    """The template of conversations and the colour that pictures are padded with, of the recipe's last stage.
+    """The template of conversations and the colour of the squares (None: no squares) of the recipe's last stage.
 
-    template: another one, for recipes that have no conversations.
+    template: replaces the recipe's. Raises VlmatchError if it is None and the recipe has no conversations.
     """
     data = recipe.stages[-1].data
     found = template or data.template
     if found is None:
         raise VlmatchError(
-            f"recipe '{recipe.name}' trains on no conversations, so its VLM has not learnt to answer questions; "
-            "give task.template=vicuna_v1 or chat to ask it all the same"
+            f"task.template=null: recipe '{recipe.name}' has no conversations, so its VLM has not learnt to answer "
+            "questions; give task.template=vicuna_v1 or chat to ask it anyway"
         )
     return found, data.pad
 
 
 def seeing(folder: Path, described: Description) -> VLM:
-    """The VLM with its encoder, also where it was trained on cached features, on the GPU where there is one."""
+    """The VLM with its encoder, even if it was trained on cached features; on the GPU if there is one."""
     import torch
 
     vlm = load_vlm(folder)
@@ -74,7 +74,8 @@ def seeing(folder: Path, described: Description) -> VLM:
 
 
 def about(run: Run, vlm: VLM, width: int) -> dict[str, Any]:
-    """What task=import needs to know of the VLM."""
+    """The facts about the VLM that task=import needs."""
+
     from importlib.metadata import version
 
     visual = vlm.visual

@@ -1,4 +1,4 @@
-"""Train: a VLM of one encoder, one LLM and one recipe, or what is left of its training, and measure it."""
+"""Train: train a VLM of one encoder, one LLM and one recipe, or continue its training, then measure it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,9 +28,9 @@ from vlmatch.vlm.training_log import TrainingLog
 
 @task
 def train(settings: Settings[TrainTask]) -> None:
-    """Train and measure what `encoder`, `llm` and `recipe` say; before it, the blind model where there is none.
+    """Train and measure a VLM of `encoder`, `llm` and `recipe`; before it, the blind model if there is none yet.
 
-    What has finished is not done again, and a training that was killed goes on.
+    A finished training is not repeated, and one that was killed continues.
     """
     run, blind = Run(settings.encoder, settings.llm, settings.recipe), settings.task.blind
     if settings.task.measure and measurable(run):
@@ -43,9 +43,9 @@ def train(settings: Settings[TrainTask]) -> None:
 def _train(settings: Settings[TrainTask], run: Run) -> None:
     folder, measures = run.claim(settings.task.runs), settings.task.measure and measurable(run)
     if finished(folder) and not (measures and not has_result(settings.benchmark, folder)):
-        print(f"{run.name}: done before")
+        print(f"{run.name}: already trained and measured" if measures else f"{run.name}: already trained")
         return
-    if process_rank() > 0:  # one of several processes: no run of its own in MLflow, no measurement
+    if process_rank() > 0:  # of several processes, only the first has a run in MLflow and measures
         _fit(settings, run, folder, logger=False)
         return
     tracker = Tracker.of(settings.tracking)
@@ -60,7 +60,7 @@ def _train(settings: Settings[TrainTask], run: Run) -> None:
 
 
 def _fit(settings: Settings[TrainTask], run: Run, folder: Path, logger: Any) -> TrainingLog:
-    """Build the VLM and its data, and train."""
+    """Build the VLM and load its data, then train."""
     store, trainer, recipe = Store(settings.store), settings.trainer, run.recipe
     llm: LanguageModel = run.llm.build()
     encoder: Encoder | None = None if recipe.visual.cached else run.encoder.build()

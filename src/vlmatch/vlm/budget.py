@@ -1,4 +1,4 @@
-"""What a stage takes of a device's memory, reckoned before it starts: too wide an encoder is refused in time."""
+"""An estimate of the memory that a stage needs; one that can't fit is refused before it starts."""
 
 import os
 from collections.abc import Sequence
@@ -19,12 +19,15 @@ from vlmatch.vlm.projector import Projector
 from vlmatch.vlm.stage import parameters_of
 
 GIB = 2**30
-TRIED = 8  # tokens that an LLM is tried with: what it keeps for the backward pass is proportional to them
+TRIED = 8  # tokens in the estimate of an LLM's activations, which are proportional to the number of tokens
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes on each device. AdamW keeps two numbers for each that learns; activations are what backward needs."""
+    """Bytes that a stage needs on each device.
+
+    optimiser: AdamW's two moments of each trained weight. activations: the tensors kept for the backward pass.
+    """
 
     weights: float
     gradients: float
@@ -33,7 +36,7 @@ class Budget:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """The sum of all four."""
         return self.weights + self.gradients + self.optimiser + self.activations
 
 
@@ -45,10 +48,10 @@ def require_memory(
     picture: Tensor,
     available: int | None = None,
 ) -> list[Budget]:
-    """What each stage takes; VlmatchError, naming what to change, where that is more than a device has.
+    """The budget of each stage. Raises VlmatchError, with advice, if a stage needs more memory than a device has.
 
-    longest: the tokens of each stage's longest sample. picture: one as the data give it, (c, h, w) or (t, d).
-    available: bytes of a device; by default those of the GPU, or of this machine shared by its processes.
+    longest: the length of each stage's longest sample, in tokens. picture: any picture of the data, (c, h, w) or
+    (t, d). available: bytes of a device; by default those of the GPU, or this machine's divided by the processes.
     """
     processes = processes_of(trainer)
     available = available or memory_of(trainer)
@@ -69,14 +72,14 @@ def require_memory(
 def require_projector(
     width: int, llm_width: int, projector: ProjectorSettings, trainer: TrainerSettings, available: int | None = None
 ) -> None:
-    """VlmatchError where the recipe's projector alone is more than a device has, before any of it is allocated."""
+    """Raise VlmatchError if the projector alone needs more memory than a device has; nothing is allocated."""
     available = available or memory_of(trainer)
     with torch.device("meta"):
         weights = sum(p.nbytes for p in Projector(width, llm_width, scale=1.0, **projector.model_dump()).parameters())
     if 4 * weights > available:
         raise VlmatchError(
-            f"a projector from features of width {width:,} takes {4 * weights / GIB:.3g} GiB with its gradients and "
-            f"AdamW's moments, and there are {available / GIB:.3g}; give a narrower encoder (encoder.feature=paper "
+            f"recipe.projector needs {4 * weights / GIB:.3g} GiB for features of width {width:,}, with gradients and "
+            f"AdamW's moments, but a device has {available / GIB:.3g}; give a narrower encoder (encoder.feature=paper "
             "pools), or fewer recipe.projector.tokens"
         )
 
@@ -84,10 +87,11 @@ def require_projector(
 def budget_of(
     vlm: VLM, stage: StageSettings, trainer: TrainerSettings, length: int, picture: Tensor, processes: int
 ) -> Budget:
-    """What one stage takes on each device, with samples of `length` tokens and one picture each.
+    """The budget of one stage, for samples of `length` tokens with one picture each.
 
-    FSDP shares out weights, gradients and optimiser states, ZeRO-2 the last two. Of an LLM with gradient checkpointing
-    the inputs of its layers are kept, and all of one layer at a time. Logits stand at half of the text's places.
+    FSDP divides weights, gradients and optimiser states among the processes, DeepSpeed's ZeRO-2 the last two. With
+    gradient checkpointing, an LLM keeps the inputs of its layers, and the activations of one layer at a time. Logits
+    are assumed at half of the text's tokens.
     """
     strategy = trainer.strategy
     of_states = processes if strategy.startswith(("fsdp", "deepspeed")) else 1
@@ -100,9 +104,8 @@ def budget_of(
     if vlm.visual is not None and "encoder" in stage.trains:
         kept += kept_by(vlm.visual, (picture[None],), torch.bfloat16 if half else torch.float32, trained=True)
     vocabulary = vlm.causal_lm.get_output_embeddings().weight.shape[0]
-    kept += (
-        (length - vlm.tokens_per_image) / 2 * vocabulary * (dtype.itemsize + 4 + 4)
-    )  # as such, as float, its gradient
+    of_logit = dtype.itemsize + 4 + 4  # in the LLM's dtype, in float32, and its gradient
+    kept += (length - vlm.tokens_per_image) / 2 * vocabulary * of_logit
     return Budget(
         weights=sum(p.nbytes for p in vlm.parameters()) / of_weights,
         gradients=learnt / of_states,
@@ -112,11 +115,11 @@ def budget_of(
 
 
 def kept_by_llm(vlm: VLM, dtype: torch.dtype, trained: bool, checkpointed: bool) -> float:
-    """Bytes that the LLM keeps of each token for the backward pass, which leads through it to the projector."""
+    """Bytes a token that the LLM keeps for the backward pass, which passes through it to the projector."""
     config = vlm.causal_lm.config.get_text_config()
     tokens = {
         "inputs_embeds": torch.zeros(1, TRIED, config.hidden_size, requires_grad=True),
-        "attention_mask": torch.zeros(1, 1, TRIED, TRIED),  # as a whole, so that no mask is made from its numbers
+        "attention_mask": torch.zeros(1, 1, TRIED, TRIED),  # 4-D, since a 2-D mask would be read, and it has no values
     }
     kept = kept_by(vlm.causal_lm.base_model, (), dtype, trained, **tokens, use_cache=False) / TRIED
     if not checkpointed:
@@ -125,9 +128,9 @@ def kept_by_llm(vlm: VLM, dtype: torch.dtype, trained: bool, checkpointed: bool)
 
 
 def kept_by(module: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype, trained: bool, **options: Any) -> int:
-    """Bytes that a module keeps of its inputs for the backward pass, weights aside; nothing is computed.
+    """Bytes that a module keeps for the backward pass, besides its weights.
 
-    It runs on PyTorch's meta device, where tensors have shapes and no numbers.
+    It runs on PyTorch's meta device, where tensors have shapes and no values, so nothing is computed.
     """
 
     def empty(tensor: Tensor) -> Tensor:
@@ -143,7 +146,7 @@ def kept_by(module: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype, tra
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in weights:
-            kept[storage._cdata] = (storage.nbytes(), storage)  # held, so that its address is not used again
+            kept[storage._cdata] = (storage.nbytes(), storage)  # a reference, so that its address is not reused
         return tensor
 
     moved = {key: empty(value) if isinstance(value, Tensor) else value for key, value in options.items()}
@@ -153,7 +156,7 @@ def kept_by(module: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype, tra
 
 
 def processes_of(trainer: TrainerSettings) -> int:
-    """How many processes a trainer's config starts; 'auto' and -1 devices are all GPUs."""
+    """How many processes the trainer's settings start; devices 'auto' and -1 stand for all GPUs."""
     devices = trainer.devices
     if isinstance(devices, list):
         return len(devices)
@@ -162,14 +165,14 @@ def processes_of(trainer: TrainerSettings) -> int:
 
 
 def memory_of(trainer: TrainerSettings) -> int:
-    """Bytes of a device: of the GPU, or of this machine shared by the trainer's processes."""
+    """Bytes of a device: those of the GPU, or this machine's divided by the trainer's processes."""
     if trainer.accelerator == "gpu" and torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[1])
     return physical_memory() // processes_of(trainer)
 
 
 def physical_memory(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """Bytes of this machine's memory, or those that a container is held to (`limit`: its file) where they are fewer."""
-    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    held = limit.read_text().strip() if limit.is_file() else "max"
-    return min(found, int(held)) if held.isdigit() else found
+    """Bytes of this machine's memory, or of a container's limit if that is smaller. limit: the file that states it."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    allowed = limit.read_text().strip() if limit.is_file() else "max"
+    return min(whole, int(allowed)) if allowed.isdigit() else whole

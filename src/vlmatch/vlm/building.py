@@ -1,4 +1,4 @@
-"""A VLM as a recipe describes it, with a fresh projector, drawn from the seed."""
+"""Builds the VLM of a recipe before its training; the projector's weights are drawn by the seed."""
 
 import torch
 
@@ -11,11 +11,11 @@ from vlmatch.vlm.visual import VisualInput
 
 
 def build_vlm(recipe: RecipeSettings, llm: LanguageModel, encoder: Encoder | None, shape: tuple[int, int]) -> VLM:
-    """The VLM of a recipe before its training. `shape`: how many features an image has, and how wide they are.
+    """The VLM of a recipe before its training.
 
-    encoder: None where its features are cached.
+    encoder: None if its features are cached. shape: the number of features of an image, and their width.
     """
-    # On a CPU, the fused attention's backward takes half of a step at such sizes; on a GPU it is the faster one.
+    # On a CPU, the backward pass of fused attention would take half of a step at these sizes; on a GPU it is faster.
     if not torch.cuda.is_available():
         llm.causal_lm.set_attn_implementation("eager")
     torch.manual_seed(recipe.seed)
@@ -29,7 +29,7 @@ def build_vlm(recipe: RecipeSettings, llm: LanguageModel, encoder: Encoder | Non
 
 
 def feature_shape(encoder: Encoder, what: What) -> tuple[int, int]:
-    """How many features of which width an encoder gives of one image, by running it on a grey one."""
+    """The number of features that an encoder gives of an image, and their width; it is run on a grey image."""
     from PIL import Image
 
     prepared = encoder.prepare(Image.new("RGB", (336, 336), "grey"))
@@ -40,7 +40,7 @@ def feature_shape(encoder: Encoder, what: What) -> tuple[int, int]:
 
 @torch.inference_mode()
 def embedding_scale(llm: LanguageModel) -> float:
-    """The standard deviation of the LLM's token embeddings as it reads them, over some thousand tokens."""
+    """The standard deviation of the LLM's token embeddings, over some four thousand tokens."""
     table = llm.causal_lm.get_input_embeddings()
     vocabulary = int(table.weight.shape[0])
     ids = torch.arange(0, vocabulary, max(1, vocabulary // 4096), device=table.weight.device)

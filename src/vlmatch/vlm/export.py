@@ -277,7 +277,6 @@ def grown(weight: Tensor, rows: int) -> Tensor:
     The logit of such a token is the mean of the others, so the token is never the likeliest: its probability is at most
     1 / (V + 1) (Jensen's inequality).
     """
-
     missing = rows - len(weight)
     mean = weight.float().mean(dim=0, keepdim=True).to(weight.dtype)
     return torch.cat([weight.detach(), mean.expand(missing, -1)]) if missing else weight.detach()

@@ -1,4 +1,4 @@
-"""Features of the split's pictures by a frozen encoder, from the store or computed once for all trainings."""
+"""Features of the split's pictures by a frozen encoder: from the store, or computed once for all trainings."""
 
 from collections.abc import Sequence
 
@@ -20,9 +20,9 @@ def cached_features(
     store: Store,
     trainer: TrainerSettings,
 ) -> tuple[Tensor, Header]:
-    """Features of all items of one share by this encoder, (n, t, d), in their order, and how they came.
+    """The encoder's features of n items of one share, (n, t, d), in their order, and the header of their embeddings.
 
-    t is 1, or K x K with `feature: gridK`.
+    t is 1, or K x K with `encoder.feature=gridK`.
     """
     (share,) = {item.share for item in items}
     probe = probe_set_of(items, share, drop_duplicates=False)

@@ -1,8 +1,9 @@
-"""The training of a VLM: a recipe's stages one after the other by Lightning, from where a killed run stopped."""
+"""The training of a VLM by Lightning: the stages of a recipe in turn; a killed run continues where it stopped."""
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,16 @@ from vlmatch.vlm.training_data import TrainingData, a_picture, schedule, steps_o
 from vlmatch.vlm.training_log import TrainingLog
 
 FINAL, MILESTONES, DONE, DATA = "final", "course", "training.json", "data.json"
-CHECKPOINTS = 8  # of a stage, but one every `MOST_STEPS` steps at least
+CHECKPOINTS = 8  # how many of a stage are written, and at least one every `MOST_STEPS` steps
 MOST_STEPS = 500
 
 
 @dataclass(frozen=True)
 class Training:
-    """A VLM in training: all of it lies in `folder`.
+    """The training of one VLM, whose files all lie in `folder`.
 
-    about: what the VLM is made of, with the recipe. logger: Lightning's, or False.
+    about: describes the VLM, and holds the recipe. trainer: settings of Lightning's trainer. logger: Lightning's, or
+    False.
     """
 
     vlm: VLM
@@ -49,12 +51,14 @@ class Training:
     logger: Any = False
 
     def fit(self, datasets: Sequence[TrainingData]) -> TrainingLog:
-        """Train by the recipe's stages, each on its data, or do what is left of that.
+        """Train all stages of the recipe, each on its data, or continue a training that was killed.
 
-        The finished VLM comes to lie in `final/`, and of a recipe with prompts, which benchmarks can be asked with,
-        those at 1/8, 1/4 and 1/2 of the steps in `course/STEP/`.
-        Raises SystemExit(143) where SIGTERM ended it, VlmatchError on a loss or gradient that is no number and on data
-        that are not those it began with, OSError on a full disk; the last checkpoint is kept.
+        The finished VLM is saved in `final/`. If the recipe has prompts, so that benchmarks can be asked, the VLM is
+        also saved at 1/8, 1/4 and 1/2 of the steps, in `course/STEP/`.
+
+        Raises VlmatchError if settings, data or memory don't fit together, if the data differ from those that a killed
+        run was trained on, or if a loss or gradient is not finite; SystemExit(143) after SIGTERM; OSError on a full
+        disk. The last checkpoint is kept.
         """
         recipe = self.about.recipe
         require_joined(self.trainer)
@@ -69,15 +73,8 @@ class Training:
             self.vlm.projector.standardise(torch.stack([pictures[i] for i in range(len(pictures))]))
         log = TrainingLog((), 0.0, 0)
         for number, (data, steps) in enumerate(zip(datasets, plan, strict=True)):
-            try:
+            with _memory_advice(number, recipe.stages[number].name):
                 log += self._stage(number, data, steps, sum(plan[:number]), sum(plan))
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise VlmatchError(
-                    f"recipe.stages.{number} ({recipe.stages[number].name}) ran out of memory; "
-                    f"{training_advice(number)}"
-                ) from error
         save_vlm(self.vlm, self.folder / FINAL, self.about)
         if process_rank() == 0:
             log.write(self.folder / DONE)
@@ -85,7 +82,10 @@ class Training:
 
     @quiet_lightning()
     def _stage(self, number: int, data: TrainingData, steps: int, before: int, in_all: int) -> TrainingLog:
-        """One stage, unless it has been finished before."""
+        """Train stage `number`, or load it if it has been finished before; returns its log.
+
+        before: the number of steps of earlier stages. in_all: that of all stages.
+        """
         recipe = self.about.recipe
         settings = recipe.stages[number]
         folder = self.folder / "stages" / f"{number + 1}-{settings.name}"
@@ -103,10 +103,7 @@ class Training:
             callbacks.append(MilestoneSaver(self.vlm, in_all, before, self.folder / MILESTONES, self.about))
         trainer = self._trainer(settings, steps, callbacks)
         batches = self._batches(settings, data, steps, trainer, prefixes)
-        if settings.gradient_checkpointing:
-            self.vlm.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
-        elif self.vlm.causal_lm.is_activation_checkpointing:
-            self.vlm.causal_lm.gradient_checkpointing_disable()
+        self._set_checkpointing(settings.gradient_checkpointing)
         last = folder / "last.ckpt"
         trainer.fit(stage, batches, ckpt_path=last if last.is_file() else None, weights_only=True)
         if trainer.global_step < steps:
@@ -119,33 +116,41 @@ class Training:
         trainer.strategy.barrier()
         return done
 
+    def _set_checkpointing(self, wanted: bool) -> None:
+        """Switch gradient checkpointing of the LLM on or off."""
+        if wanted:
+            self.vlm.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
+        elif self.vlm.causal_lm.is_activation_checkpointing:
+            self.vlm.causal_lm.gradient_checkpointing_disable()
+
     def _require_same(self, datasets: Sequence[TrainingData]) -> None:
-        """Refuse to go on with data that a run was not begun with: the same settings may find others in a file."""
+        """Raise VlmatchError if the run began with other data: a file may have changed under the same settings."""
         found = [each.fingerprint for each in datasets]
         if data_of(self.folder) not in (None, found):
             raise VlmatchError(
-                f"'{self.folder}' was begun with other training data, though under the same settings; give back those, "
-                "remove the folder, or give another: task.runs=..."
+                f"'{self.folder}' began with other training data under the same settings; restore those data, remove "
+                "the folder, or give another: task.runs=..."
             )
         if process_rank() == 0:
             with renamed(self.folder / DATA) as temporary:
                 temporary.write_text(json.dumps(found))
 
     def _require_context(self, datasets: Sequence[TrainingData]) -> None:
-        """Refuse samples that the LLM can't read to their end."""
+        """Raise VlmatchError if samples may be longer than the LLM's context."""
         longest = max(each.most(self.vlm.tokens_per_image) for each in datasets)
         context = getattr(self.vlm.causal_lm.config.get_text_config(), "max_position_embeddings", None)
         if context is not None and longest > context:
             raise VlmatchError(
-                f"samples have up to {longest} tokens, their pictures' included, and llm '{self.vlm.llm.name}' reads "
-                f"{context}; give a smaller max_length in recipe.stages.N.data, fewer visual tokens, or another LLM"
+                f"samples have up to {longest} tokens, those of their pictures included, but llm "
+                f"'{self.vlm.llm.name}' reads at most {context}; give a smaller recipe.stages.N.data.max_length, fewer "
+                "visual tokens, or another LLM"
             )
 
     def _optimisation(self, settings: StageSettings, steps: int) -> Optimisation:
         return Optimisation(settings.trains, steps, settings.warm_up, settings.weight_decay, self.about.recipe.seed)
 
     def _prefixes(self, settings: StageSettings, data: TrainingData) -> tuple[tuple[int, ...], ...]:
-        """The texts in front of pictures whose keys and values can be kept, since the LLM is frozen and whole."""
+        """The texts in front of pictures that can be cached: only if the LLM is frozen, and not sharded."""
         frozen = not {"llm", "lora"} & set(settings.trains) and not settings.gradient_checkpointing
         prefixes = data.prefixes() if frozen and self.trainer.strategy != FSDP else ()
         return prefixes if self.vlm.cacheable(prefixes) else ()
@@ -158,7 +163,7 @@ class Training:
         trainer: Trainer,
         prefixes: tuple[tuple[int, ...], ...],
     ) -> Batches:
-        """The micro-batches of this process, whose samples go without the prefixes."""
+        """The micro-batches of this process, in which samples lack their cached prefixes."""
         blank = torch.zeros_like(data.pictures[0]) if len(data.pictures) else None
         return Batches(
             data,
@@ -191,6 +196,17 @@ class Training:
 
 
 def data_of(folder: Path) -> list[str] | None:
-    """The fingerprints of the data that the stages of the VLM in `folder` were begun with; None where none are kept."""
+    """The fingerprints of the data of each stage of the VLM in `folder`; None if there are none."""
     path = folder / DATA
     return list(json.loads(path.read_text())) if path.is_file() else None
+
+
+@contextmanager
+def _memory_advice(number: int, name: str) -> Iterator[None]:
+    """Turn an out-of-memory error in the block into a VlmatchError that names the stage and what to change."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise VlmatchError(f"recipe.stages.{number} ({name}) ran out of memory; {training_advice(number)}") from error

@@ -38,5 +38,4 @@ def add_lora(causal_lm: Any, settings: LoraSettings) -> None:
 
 def lora_state(causal_lm: Any) -> dict[str, Tensor]:
     """The matrices of the LLM's adapters by name; empty if it has none."""
-
     return {name: value for name, value in causal_lm.state_dict().items() if "lora_" in name}

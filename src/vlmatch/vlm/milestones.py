@@ -17,15 +17,19 @@ def milestone_steps(steps: int) -> tuple[int, ...]:
 
 
 class MilestoneSaver(Callback):
-    """Saves the VLM at the milestones of the whole training, as `folder`/STEP; `before`: steps of earlier stages."""
+    """Saves the VLM at the milestones of the whole training, in `folder`/STEP.
+
+    steps: of all stages. before: of earlier stages.
+    """
 
     def __init__(self, vlm: VLM, steps: int, before: int, folder: Path, about: Description) -> None:
         self.vlm, self.before, self.folder, self.about = vlm, before, folder, about
         self.missing = set(milestone_steps(steps))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save after a milestone's step."""
+        """Save the VLM after the step of a milestone."""
         step = self.before + trainer.global_step
-        if step in self.missing:  # by all processes: each may hold a part of the weights
-            self.missing.remove(step)  # with accumulation, several batches end at one step
+        if step in self.missing:  # in all processes, since each may hold a part of the weights
+            self.missing.remove(step)  # with accumulation, several micro-batches belong to one step
+
             save_vlm(self.vlm, self.folder / str(step), self.about)

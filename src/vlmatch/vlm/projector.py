@@ -51,7 +51,6 @@ class Projector(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Project (n, t, d) features to (n, t * tokens, D) visual tokens, in the dtype of the projector's weights."""
-
         values = features.to(next(self.parameters()).dtype)
         if self.standardised:
             values = ((values - self.mean) / self.std).clamp(-CLAMP, CLAMP)

@@ -1,8 +1,8 @@
-"""One training among many: its name, its folder, and what it must agree with to be gone on with."""
+"""One training among many: its name, its folder, and the settings under which it may continue."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,19 @@ from vlmatch.vlm.saved import Description
 from vlmatch.vlm.training_log import TrainingLog
 
 IDENTITY = "run.json"
-VLM_FOLDER = "vlm"  # what the training itself keeps
-TRACKED = "mlflow_run"  # the id of its run in MLflow
+VLM_FOLDER = "vlm"  # the files of the training itself
+TRACKED = "mlflow_run"  # the file with the id of its run in MLflow
 UNUSED = {
     "recipe": (),
     "encoder": ("licence", "control"),
     "llm": ("licence", "device_map", "template", "layer", "pooling", "max_tokens"),
 }
-"""By part, the settings that change no training: facts about a model, and how an LLM embeds captions."""
+"""By part, the settings that change no training: facts about a model, and how the LLM embeds captions."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained by which recipe; the recipe holds data and seed."""
+    """A training of one encoder and one LLM by one recipe, which holds data and seed."""
 
     encoder: EncoderSettings
     llm: LlmSettings
@@ -38,27 +38,27 @@ class Run:
 
     @property
     def group(self) -> str:
-        """What runs share whose encoders can be compared: recipe, LLM and data."""
+        """Recipe, LLM and data: runs that have them in common compare encoders."""
         return f"{self.recipe.name}/{self.llm.name}-{self.recipe.data}"
 
     @property
     def name(self) -> str:
-        """The run's folder below that of all runs: the group's, encoder and seed."""
+        """The run's folder below that of all runs: group, encoder and seed."""
         return f"{self.group}/{self.encoder.name}-{self.recipe.seed}"
 
     @property
     def parent(self) -> str:
-        """The name of the run over those of all seeds."""
+        """The name of the parent run in MLflow, which has a child for each seed."""
         return f"{self.group}/{self.encoder.name}"
 
     @property
     def tags(self) -> dict[str, str]:
-        """What MLflow's runs of it are found by."""
+        """The tags of the run in MLflow."""
         return {**self.parent_tags, "task": "train", "seed": str(self.recipe.seed)}
 
     @property
     def parent_tags(self) -> dict[str, str]:
-        """What all seeds have in common."""
+        """The tags of the parent run: those that all seeds have in common."""
         return {
             "task": "train seeds",
             "encoder": self.encoder.name,
@@ -68,32 +68,32 @@ class Run:
         }
 
     def results_of_all_seeds(self, runs: Path) -> list[Path]:
-        """The results of this run and of those that differ from it by the seed alone."""
+        """The result files of this run and of the runs that differ only in the seed."""
         found = (runs / self.group).glob(f"{self.encoder.name}-*/{RESULT}")
-        seed = len(f"{self.encoder.name}-")  # another encoder's name may go on there
+        seed = len(f"{self.encoder.name}-")  # another encoder's name may start with this one's and a hyphen
         return sorted(path for path in found if path.parent.name[seed:].isdigit())
 
     @property
     def about(self) -> dict[str, Any]:
-        """The settings of all three as plain values, without paths on this machine: what is kept with the run."""
+        """The settings of encoder, LLM and recipe as plain values, without paths on this machine, for run.json."""
         recipe = self.recipe.lasting()
         return {"encoder": self.encoder.plain(), "llm": self.llm.plain(), "recipe": recipe.plain()}
 
     def description(self, shape: tuple[int, int]) -> Description:
-        """What is kept beside the VLM's weights. shape: how many features an image has, and how wide they are."""
+        """The description to save with the weights. shape: the number of features of an image, and their width."""
         return Description(
             format=1, encoder=self.encoder, llm=self.llm, recipe=self.recipe.lasting(), shape=list(shape)
         )
 
     @property
     def recipe_fingerprint(self) -> str:
-        """SHA-256 over the fixed recipe."""
+        """SHA-256 of the fixed recipe."""
         return _sha256(self.recipe.fixed())
 
     def claim(self, runs: Path) -> Path:
         """Make `runs`/NAME the folder of this run and return it.
 
-        Raises VlmatchError where a run with other settings has begun there.
+        Raises VlmatchError if the folder has a run with other settings.
         """
         folder = runs / self.name
         path = folder / IDENTITY
@@ -104,22 +104,22 @@ class Run:
                 return folder
             if (folder / VLM_FOLDER).exists():
                 raise VlmatchError(
-                    f"'{folder}' holds a run with other settings ({difference}): a checkpoint goes on only under the "
-                    "settings that made it. Remove the folder, or give another: task.runs=..."
+                    f"'{folder}' has a run with other settings ({difference}), and a run can only continue under its "
+                    "own; remove the folder, or give another: task.runs=..."
                 )
-        (folder / TRACKED).unlink(missing_ok=True)  # of settings that were refused before anything was trained
+        (folder / TRACKED).unlink(missing_ok=True)  # of other settings, under which nothing was trained
         with renamed(path) as temporary:
             temporary.write_text(json.dumps(self.about, indent=1))
         return folder
 
 
 def finished(folder: Path) -> TrainingLog | None:
-    """What the training in `folder` came to; None where it has not finished."""
+    """The log of the training in `folder`; None if it has not finished."""
     return TrainingLog.read(folder / VLM_FOLDER / DONE)
 
 
 def tracked(folder: Path) -> str | None:
-    """The id of MLflow's run of the training in `folder`, if one has begun."""
+    """The id of the training's run in MLflow; None if it has none yet."""
     path = folder / TRACKED
     return path.read_text().strip() if path.is_file() else None
 
@@ -128,19 +128,31 @@ def _sha256(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(to_first_names(values), sort_keys=True).encode()).hexdigest()
 
 
-def _trained_by(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The settings that decide a training, under the names that they were first stored by."""
-    return {
+def _trained_by(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide a training by their full keys, with the first names of classes and folders."""
+    used = {
         part: {key: value for key, value in to_first_names(about[part]).items() if key not in unused}
         for part, unused in UNUSED.items()
     }
+    return dict(_leaves("", used))
 
 
-def _difference(found: Mapping[str, Mapping[str, Any]], asked: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The first setting that differs, in words; None where all are equal."""
-    for part in found:
-        old, new = found[part], asked[part]
-        for key in sorted(old.keys() | new.keys()):
-            if old.get(key) != new.get(key):
-                return f"{part}.{key}: {json.dumps(old.get(key))[:60]} there, {json.dumps(new.get(key))[:60]} asked for"
+def _leaves(key: str, node: Any) -> Iterator[tuple[str, Any]]:
+    """Every value of nested settings with its full key, such as recipe.stages.0.steps."""
+    if isinstance(node, Mapping) and node:
+        for name, value in node.items():
+            yield from _leaves(f"{key}.{name}" if key else name, value)
+    elif isinstance(node, list | tuple) and node:
+        for number, value in enumerate(node):
+            yield from _leaves(f"{key}.{number}", value)
+    else:
+        yield key, node
+
+
+def _difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
+    """The first setting that differs, in words; None if all are equal."""
+    for key in sorted(found.keys() | asked.keys()):
+        old, new = found.get(key), asked.get(key)
+        if old != new:
+            return f"{key}={json.dumps(old)[:60]} instead of {json.dumps(new)[:60]}"
     return None

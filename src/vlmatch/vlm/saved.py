@@ -1,4 +1,4 @@
-"""A trained VLM on disk: what was trained as safetensors, and everything else by its config."""
+"""A trained VLM on disk: the parts that were trained as safetensors, and the settings of all others."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,10 @@ DESCRIPTION = "vlm.json"
 
 
 class Description(Node):
-    """What a VLM was made of. shape: how many features the projector is given of an image, and how wide they are."""
+    """The settings that a VLM was made from.
+
+    shape: how many features of an image the projector is given, and their width.
+    """
 
     format: Literal[1]
     encoder: EncoderSettings
@@ -37,10 +40,13 @@ class Description(Node):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The description of the VLM in `folder`; VlmatchError where there is none, or a key in it is wrong."""
+        """The description of the VLM in `folder`, with today's names of classes.
+
+        Raises VlmatchError if there is none, or if a key in it is wrong.
+        """
         path = folder / DESCRIPTION
         if not path.is_file():
-            raise VlmatchError(f"'{folder}' holds no trained VLM ({DESCRIPTION} is missing); task=train makes one")
+            raise VlmatchError(f"'{folder}' has no trained VLM ({DESCRIPTION} is missing); task=train makes one")
         try:
             return cls.of("", to_todays_names(json.loads(path.read_text())))
         except (ValueError, VlmatchError) as error:
@@ -48,10 +54,10 @@ class Description(Node):
 
 
 def save_vlm(vlm: VLM, folder: Path, about: Description) -> None:
-    """Write projector, adapters, and LLM and encoder where they were trained; the description comes last."""
+    """Write projector and adapters, and LLM and encoder if they were trained; the description is written last."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, state in _states(vlm, about.recipe).items():
-        whole = {key: gathered(value.detach()).cpu().contiguous() for key, value in state.items()}  # by all processes
+        whole = {key: gathered(value.detach()).cpu().contiguous() for key, value in state.items()}  # in all processes
         if process_rank() == 0:
             with renamed(folder / f"{part}.safetensors") as temporary:
                 save_file(whole, temporary)
@@ -62,9 +68,10 @@ def save_vlm(vlm: VLM, folder: Path, about: Description) -> None:
 
 
 def load_vlm(folder: Path, *, llm: LanguageModel | None = None) -> VLM:
-    """The VLM that `save_vlm` wrote; `llm`: the one of its description, where it has been loaded already.
+    """The VLM that `save_vlm` wrote, in evaluation mode and frozen.
 
-    Raises VlmatchError where the folder holds no whole VLM, NotHereError where its encoder or LLM can't be had.
+    llm: the LLM of its description, if it is loaded already. Raises VlmatchError if the folder has no complete VLM,
+    NotHereError if its encoder or LLM can't be had.
     """
     about = Description.read(folder)
     if llm is None:
@@ -78,17 +85,19 @@ def load_vlm(folder: Path, *, llm: LanguageModel | None = None) -> VLM:
 
 
 def restore(vlm: VLM, folder: Path) -> None:
-    """Give a VLM of the same recipe the weights in `folder`."""
+    """Load the weights in `folder` into a VLM of the same recipe."""
     for part, own in _states(vlm, Description.read(folder).recipe).items():
         state = load_file(folder / f"{part}.safetensors")
         if state.keys() != own.keys():
-            raise VlmatchError(f"{folder / part}.safetensors is not of this recipe: other tensors than the model has")
+            raise VlmatchError(
+                f"'{folder / part}.safetensors' has other tensors than the model of this recipe; restore the folder"
+            )
         for key, value in own.items():
             value.data.copy_(state[key])
 
 
 def _states(vlm: VLM, recipe: RecipeSettings) -> dict[str, dict[str, Tensor]]:
-    """The tensors of each part that some stage of the recipe trains; tied ones once."""
+    """The tensors of each part that a stage of the recipe trains; tied tensors occur once."""
     states: dict[str, dict[str, Tensor]] = {"projector": dict(vlm.projector.state_dict())}
     if adapters := lora_state(vlm.causal_lm):
         states["lora"] = adapters

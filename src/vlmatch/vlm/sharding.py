@@ -1,4 +1,4 @@
-"""FSDP: weights, gradients and optimiser states of a VLM shared out among processes, by PyTorch's fully_shard."""
+"""FSDP: PyTorch's fully_shard divides weights, gradients and optimiser states of a VLM among processes."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ FSDP = "fsdp"
 
 
 def strategy_of(name: str, processes: int) -> Any:
-    """Lightning's strategy of a trainer's yaml: for 'fsdp' the one for fully_shard, all others are its own names."""
+    """Lightning's strategy for the one that a trainer's yaml names: for 'fsdp' an object, else the name itself."""
     if name != FSDP:
         return name
     from pytorch_lightning.strategies import ModelParallelStrategy
@@ -25,29 +25,29 @@ def strategy_of(name: str, processes: int) -> Any:
 
 
 def require_joined(trainer: TrainerSettings) -> None:
-    """Refuse strategies that start their processes within this one: each of them would read the first one's batches."""
+    """Raise VlmatchError on strategies that fork this process: every process would get the batches of the first."""
     strategy = trainer.strategy
     if "spawn" in strategy or "fork" in strategy or "notebook" in strategy:
         raise VlmatchError(
-            f"trainer.strategy={strategy} embeds, and can't train; start one process a GPU: "
+            f"trainer.strategy={strategy} can embed, but not train; start one process for each GPU: "
             "torchrun --nproc-per-node GPUS src/run.py task=train trainer.strategy=ddp ..., or trainer=fsdp"
         )
 
 
 def require_no_adapters(trainer: TrainerSettings, recipe: RecipeSettings) -> None:
-    """Refuse LoRA under FSDP: adapters come into blocks that have been shared out, and would differ by process."""
+    """Raise VlmatchError on LoRA under FSDP: adapters are added to sharded blocks, so processes would differ."""
     if trainer.strategy == FSDP and recipe.trains("lora"):
         raise VlmatchError(
-            f"recipe={recipe.name} trains LoRA, which trainer.strategy=fsdp doesn't share out; give trainer=ddp "
+            f"recipe={recipe.name} trains LoRA, which trainer.strategy=fsdp can't shard; give trainer=ddp "
             "trainer.strategy=ddp_find_unused_parameters_true"
         )
 
 
 def shard(vlm: VLM, mesh: Any, half: bool) -> None:
-    """Share out every block of encoder and LLM, the projector, what else the encoder has, and the rest.
+    """Shard every block of encoder and LLM, the projector, the rest of the encoder, and the rest of the VLM.
 
-    Each of these is gathered when it is its turn. half: gather and compute in bfloat16; weights stay as they are.
-    All processes must run the same parts in each step: a batch without a picture needs a blank one.
+    Each of these is gathered when it is computed. half: gather and compute in bfloat16; the weights keep their dtype.
+    All processes must run the same parts in each step, so a batch without a picture needs a blank one.
     """
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
@@ -59,14 +59,15 @@ def shard(vlm: VLM, mesh: Any, half: bool) -> None:
 
 
 def is_shared(vlm: VLM) -> bool:
-    """Whether `shard` has been there."""
+    """Whether `shard` has been applied to the VLM."""
     from torch.distributed.fsdp import FSDPModule
 
     return isinstance(vlm, FSDPModule)
 
 
 def gathered(value: Tensor) -> Tensor:
-    """A tensor that may be shared out, as a whole; all processes must ask for it."""
+    """The whole of a tensor that may be sharded; all processes must call this."""
+
     from torch.distributed.tensor import DTensor
 
     return value.full_tensor() if isinstance(value, DTensor) else value

@@ -20,10 +20,10 @@ from vlmatch.vlm.sharding import gathered, is_shared, shard
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How a stage learns: `trains` is the highest learning rate of each part that learns, the others are frozen.
+    """How a stage learns, by AdamW.
 
-    AdamW; the rates rise over the first `warm_up` of `steps` and fall to 0 by a cosine. Norms, biases and positions
-    have no weight decay.
+    trains: the highest learning rate of each part that learns; other parts are frozen. Rates rise linearly over the
+    first `warm_up` of `steps`, then fall to 0 by a cosine. Norms, biases and positions have no weight decay.
     """
 
     trains: Mapping[Part, float]
@@ -148,7 +148,7 @@ class Stage(LightningModule):
 
 
 def parameters_of(vlm: VLM, part: Part) -> Iterator[tuple[str, nn.Parameter]]:
-    """The named parameters of a part: LoRA's are those that peft put into the LLM, and 'llm' is all others of it."""
+    """The named parameters of a part: 'lora' has those that peft added to the LLM, 'llm' all others of it."""
     if part == "projector":
         yield from vlm.projector.named_parameters()
     elif part == "encoder":
@@ -171,7 +171,6 @@ def ends_step(trainer: Trainer, batch_idx: int) -> bool:
 
 def used_memory() -> int:
     """The most memory used so far, in bytes: of the GPU if there is one, else of this process."""
-
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     import resource

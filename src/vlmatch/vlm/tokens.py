@@ -54,7 +54,6 @@ def answered(prompt: list[int], answer: list[int]) -> Tokenised:
 
 def expanded(sample: Tokenised, visual_tokens: int) -> Tokenised:
     """The sample with the placeholder of each picture repeated `visual_tokens` times."""
-
     times = [visual_tokens if i == IMAGE else 1 for i in sample.ids]
     return Tokenised(
         tuple(i for i, n in zip(sample.ids, times, strict=True) for _ in range(n)),

@@ -41,6 +41,5 @@ class TrainingLog:
 
     def loss_at(self, step: int) -> float:
         """The mean loss of the steps up to `step`, over an eighth of the training."""
-
         window = self.losses[max(0, step - max(1, self.steps // 8)) : step]
         return sum(window) / len(window)
