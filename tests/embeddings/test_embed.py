@@ -102,7 +102,7 @@ def test_editing_a_local_checkpoint_makes_it_stale(pictures: ProbeSet, tmp_path:
     assert EmbeddingSpec.of("encoder", config, pictures, "32-true").fingerprint != before
 
 
-@pytest.mark.parametrize("key", ["checkpoint", "repository"])
+@pytest.mark.parametrize("key", ["checkpoint", "repository", "adapter"])
 def test_a_path_without_a_slash_is_one_too(
     pictures: ProbeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
@@ -111,6 +111,12 @@ def test_a_path_without_a_slash_is_one_too(
     before = EmbeddingSpec.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true").fingerprint
     Path("mine").write_bytes(b"other")
     assert EmbeddingSpec.of("encoder", {**THUMBNAIL, key: "mine"}, pictures, "32-true").fingerprint != before
+
+
+def test_a_key_that_yamls_gained_later_changes_nothing_where_it_is_null(pictures: ProbeSet) -> None:
+    stored = EmbeddingSpec.of("encoder", THUMBNAIL, pictures, "32-true")
+    assert EmbeddingSpec.of("encoder", {**THUMBNAIL, "adapter": None}, pictures, "32-true") == stored
+    assert EmbeddingSpec.of("encoder", {**THUMBNAIL, "adapter": "/an/adapter"}, pictures, "32-true") != stored
 
 
 @pytest.mark.parametrize("name", ["org/model", "../../x", "/tmp/x", ""])
