@@ -97,5 +97,5 @@ def test_a_wrong_cell_is_named(tmp_path, column, cell, wanted):
 def test_a_name_in_two_rows_is_refused(tmp_path):
     path = rows(tmp_path)
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
-    with pytest.raises(VlmatchError, match="'clip_b32' stands in two rows"):
+    with pytest.raises(VlmatchError, match="'clip_b32' has two rows"):
         read(path)

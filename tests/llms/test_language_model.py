@@ -113,7 +113,7 @@ def test_bfloat16_forwards_give_float32_embeddings_near_the_exact_ones(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"template": "a caption"}, "template='a caption' has no '{caption}'"),
+        ({"template": "a caption"}, "template='a caption' lacks '{caption}'"),
         ({"pooling": "max"}, "pooling='max' is unknown; choose one of last, mean"),
         ({"dtype": "int8"}, "dtype='int8' is unknown; choose one of float32"),
         ({"layer": 4}, "layer=4; it has 4 hidden states, 0 to 3"),

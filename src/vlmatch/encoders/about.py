@@ -1,4 +1,4 @@
-"""What tables show of a model, whether it is built or only its embeddings are stored."""
+"""The description of a model that tables show; it is stored with embeddings, so the model need not be built."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ class About:
 
     @classmethod
     def of(cls, model: Any) -> "About":
-        """What a built encoder or LLM says of itself."""
+        """The description of a built encoder or LLM."""
         return cls(
             model.name, model.rule, model.control, model.n_parameters(), model.weights_sha256, model.preprocessing
         )
 
 
 def joint_size(sizes: Sequence[int | None]) -> int | None:
-    """The number of parameters of several models together; None where that of one is not known."""
+    """The number of parameters of several models together; None if that of one is not known."""
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None

@@ -15,15 +15,15 @@ COMMERCIAL_USE = ("yes", "no", "unclear")
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One encoder as the catalogue describes it. None: not known, or not sourced.
+    """One encoder as the catalogue describes it; None means not known, or without a source.
 
-    name: its yaml's. family: models of one paper. pretraining: 'contrastive', 'self-supervised', 'supervised',
-    'segmentation', ... or 'none'. language_supervised: whether text was its teacher. data: what it was trained on.
-    image_parameters: of the vision side up to the feature. total_parameters: with text tower or classifier.
-    gflops: multiplications and additions, 1e9, of one image through the vision side. resolution: pixels of its
-    square input's side. visual_tokens: those that a VLM's projector is fed. zero_shot_imagenet: percent.
-    commercial_use: whether the weights' licence allows it, 'yes', 'no' or 'unclear'. trained_on_domain: whether
-    this project trained it on its own split.
+    name: the name of its yaml. family: the models of one paper. pretraining: 'contrastive', 'self-supervised',
+    'supervised', 'segmentation', ... or 'none'. language_supervised: whether it was trained with text. data: what it
+    was trained on. image_parameters: those of the vision side, up to the feature. total_parameters: with text tower or
+    classifier. gflops: multiplications and additions, in 1e9, for one image through the vision side. resolution: pixels
+    of a side of its square input. visual_tokens: the tokens that a VLM's projector is fed. zero_shot_imagenet: percent.
+    commercial_use: whether the weights' licence allows it, 'yes', 'no' or 'unclear'. trained_on_domain: whether this
+    project trained it on its own split.
     """
 
     name: str
@@ -53,19 +53,19 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
 
 
 def read(path: Path) -> Mapping[str, CatalogueEntry]:
-    """The entries of a catalogue's CSV by name; VlmatchError names the row and the column that are wrong."""
+    """The entries of a catalogue's CSV by name; VlmatchError names the row and the column with an error."""
     entries: dict[str, CatalogueEntry] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             entry = _entry(path, row)
             if entry.name in entries:
-                raise VlmatchError(f"catalogue '{path}': '{entry.name}' stands in two rows; leave one")
+                raise VlmatchError(f"catalogue '{path}': '{entry.name}' has two rows; remove one")
             entries[entry.name] = entry
     return MappingProxyType(entries)
 
 
 def _entry(path: Path, row: Mapping[str, str]) -> CatalogueEntry:
-    """One row with its columns' types; an empty cell is None, and only where None is allowed."""
+    """One row with its columns' types; an empty cell is None, if the column allows that."""
     values: dict[str, str | int | float | bool | None] = {}
     for column, kind in CatalogueEntry.__annotations__.items():
         cell = row.get(column)
@@ -84,7 +84,7 @@ def _entry(path: Path, row: Mapping[str, str]) -> CatalogueEntry:
 
 
 def _value(cell: str | None, kind: object) -> str | int | float | bool | None:
-    """A cell as its column's type; ValueError or KeyError where it is none."""
+    """A cell as its column's type; ValueError or KeyError if it can't be read as that."""
     if not cell:
         if kind in (str, int, bool):
             raise ValueError(cell)
@@ -97,7 +97,7 @@ def _value(cell: str | None, kind: object) -> str | int | float | bool | None:
 
 
 def _words(kind: object) -> str:
-    """A column's type for a reader."""
+    """A column's type in words."""
     if kind is bool:
         return "true or false"
     if kind is str:

@@ -1,4 +1,4 @@
-"""Every encoder and LLM that has a yaml, with where its weights are, its licence and whether that allows commerce."""
+"""Every encoder and LLM that has a yaml: where its weights are, its licence, and whether that allows commercial use."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from vlmatch.packages.licences import Licence, licence_of
 
 KINDS = ("encoder", "llm")
 
-# Whether licences allow commercial use, where the catalogue has no row: as their texts say. 'terms': yes, within
-# limits of their own (Llama's by numbers of users, Gemma's by uses; AGPL's by giving the source of what serves it).
+# Whether a licence allows commercial use, by its text; for models without a row in the catalogue. 'terms': yes, under
+# conditions: Llama's limit the number of users, Gemma's the uses, and AGPL asks for the source of what serves it.
 COMMERCIAL_USE = {
     "Apache-2.0": "yes",
     "MIT": "yes",
@@ -46,9 +46,9 @@ class Model:
 
     @classmethod
     def of(cls, kind: str, name: str, node: DictConfig) -> "Model":
-        """The model that a node of the whole config describes; `name` is its file's.
+        """The model that a node of the whole config describes; `name` is that of its yaml file.
 
-        Raises omegaconf's errors, with what was wrong behind them, where a value can't be resolved.
+        Raises omegaconf's errors, with their cause behind them, if a value can't be resolved.
         """
         wanted = [key for key in node if OmegaConf.is_missing(node, key) or (key == "members" and node[key] is None)]
         if wanted:
@@ -60,7 +60,7 @@ class Model:
 
 
 def model(root: DictConfig, kind: str, name: str, overrides: Mapping[str, Any] | None = None) -> Model:
-    """One model by its yaml's name, put into the whole config `root`, with `overrides` of the yaml's keys."""
+    """One model by the name of its yaml, which is put into the whole config `root`; `overrides` change its keys."""
     with open_dict(root):
         loaded = chosen(kind, name)
         root[kind] = OmegaConf.merge(loaded, {key: value for key, value in (overrides or {}).items() if key in loaded})
@@ -76,7 +76,7 @@ def models(root: DictConfig) -> Iterator[Model]:
 
 
 def stated_licence(kind: str, name: str, settings: Mapping[str, Any]) -> Licence:
-    """The licence that package or yaml state, else those of its parts, else the catalogue's."""
+    """The licence that its package or yaml states, else those of its parts, else the catalogue's."""
     own = licence_of(settings)
     if own.how != "none stated":
         return own
@@ -88,7 +88,7 @@ def stated_licence(kind: str, name: str, settings: Mapping[str, Any]) -> Licence
 
 
 def commercial_use(kind: str, name: str, licence: str) -> str:
-    """'yes', 'no', 'terms' or 'unclear': as the catalogue says, else by the licences' names, the strictest of them."""
+    """'yes', 'no', 'terms' or 'unclear': as the catalogue says, else as the strictest of the licences does."""
     entry = catalogue().get(name) if kind == "encoder" else None
     if entry is not None:
         return entry.commercial_use

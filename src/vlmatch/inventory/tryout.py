@@ -1,4 +1,4 @@
-"""One model, tried: loaded as any task would, run on one image or caption, and described with what came out."""
+"""Try one model: load it as any task would, run it on one image or caption, and print its description."""
 
 import time
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import CheckTask
 
 CAPTION = "A red circle on white."
-COMPARABLE = 3  # fewer items have no two distances to order
+COMPARABLE = 3  # fewer items have fewer than two distances, so there is no order to compare
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What one input gave: the model, its feature, and the seconds for loading and for running."""
+class Tryout:
+    """A model and what it gave for one input: the feature, the number of tokens, seconds to load and to run."""
 
     model: Any
     subject: str
@@ -36,30 +36,31 @@ class Tried:
 
 
 def try_model(described: ModelSettings, settings: Settings[CheckTask], console: Console) -> None:
-    """Run one input through the encoder or LLM that is described and print what there is to know of it.
+    """Run one input through the described encoder or LLM; print the result and all that is known of the model.
 
-    Raises NotHereError where its weights can't be had, VlmatchError where its feature is not finite.
+    Raises NotHereError if its weights can't be had, VlmatchError if its feature is not finite.
     """
     from torch import isfinite
 
     kind, name, arguments = described.kind, described.name, described.plain()
     before = availability(arguments)
-    tried = _tried(described, settings)
-    finite = int(isfinite(tried.feature).sum())
+    tryout = _tryout(described, settings)
+    finite = int(isfinite(tryout.feature).sum())
     licence = stated_licence(kind, name, arguments)
     rows: list[tuple[str, str]] = [
         ("status", before.status + (f": {before.weights}" if before.weights else "")),
-        ("tried on", tried.subject),
-        ("feature rule", tried.model.rule),
-        ("feature", f"{tried.feature.numel()} numbers, {finite} of them finite"),
-        ("tokens", tried.tokens),
-        ("parameters", f"{tried.model.n_parameters() / 1e6:,.1f}M"),
-        ("took", f"{tried.seconds_to_load:.1f} s to load, {tried.seconds_to_run:.2f} s to run"),
-        *_in_half_precision(tried.model, settings),
-        *_preprocessing(tried.model.preprocessing),
+        ("tried on", tryout.subject),
+        ("feature rule", tryout.model.rule),
+        ("feature", f"{tryout.feature.numel()} numbers, {finite} of them finite"),
+        ("tokens", tryout.tokens),
+        ("parameters", f"{tryout.model.n_parameters() / 1e6:,.1f}M"),
+        ("took", f"{tryout.seconds_to_load:.1f} s to load, {tryout.seconds_to_run:.2f} s to run"),
+        *_adapter(tryout.model),
+        *_in_half_precision(tryout.model, settings),
+        *_preprocessing(tryout.model.preprocessing),
         ("licence", f"{licence.name} ({licence.how}{f': {licence.source}' if licence.source else ''})"),
         ("commercial use", commercial_use(kind, name, licence.name)),
-        *(_of_llm(tried.model) if kind == "llm" else _known(name)),
+        *(_of_llm(tryout.model) if kind == "llm" else _known(name)),
     ]
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
@@ -68,11 +69,11 @@ def try_model(described: ModelSettings, settings: Settings[CheckTask], console: 
         table.add_row(Text(key, style="dim"), Text(value))
     console.print(Text(f"\n{kind} '{name}'", style="bold"))
     console.print(table)
-    if finite < tried.feature.numel():
+    if finite < tryout.feature.numel():
         raise VlmatchError(f"{kind} '{name}': its feature is not finite; its weights may be damaged")
 
 
-def _tried(described: ModelSettings, settings: Settings[CheckTask]) -> Tried:
+def _tryout(described: ModelSettings, settings: Settings[CheckTask]) -> Tryout:
     import torch
 
     started = time.perf_counter()
@@ -85,11 +86,11 @@ def _tried(described: ModelSettings, settings: Settings[CheckTask]) -> Tried:
         feature = model(batch)[0]
         ran = time.perf_counter()
         tokens = str(int(batch["attention_mask"].sum())) if described.kind == "llm" else _tokens(model, batch)
-    return Tried(model, subject, feature, tokens, loaded - started, ran - read)
+    return Tryout(model, subject, feature, tokens, loaded - started, ran - read)
 
 
 def _tokens(encoder: Any, batch: Any) -> str:
-    """How many tokens a VLM's projector would be fed; not every encoder can give them."""
+    """How many tokens a VLM's projector would be fed; some encoders have none."""
     try:
         n_tokens, width = encoder.tokens(batch).shape[1:]
     except VlmatchError as error:
@@ -98,7 +99,7 @@ def _tokens(encoder: Any, batch: Any) -> str:
 
 
 def _item(kind: str, settings: Settings[CheckTask]) -> tuple[Any, str]:
-    """The probe's first image or caption, else one made up, and which it is."""
+    """The probe's first image or caption, and which it is; a made-up one if the probe is not here."""
     try:
         probe = settings.probe.build()
     except VlmatchError as error:
@@ -118,7 +119,7 @@ def drawn() -> Image.Image:
 
 
 def _in_half_precision(model: Any, settings: Settings[CheckTask]) -> Iterator[tuple[str, str]]:
-    """How well bf16 keeps the order of distances on the probe's first `task.compare` items, where they are here."""
+    """How well bf16 keeps the order of distances on the probe's first `task.compare` items, if they are here."""
     from vlmatch.embeddings.agreement import precision_agreement
 
     if settings.task.compare < COMPARABLE:
@@ -133,8 +134,14 @@ def _in_half_precision(model: Any, settings: Settings[CheckTask]) -> Iterator[tu
     yield "bf16", f"orders distances as single precision does, on {len(items)} items: Kendall's tau {agreement:.3f}"
 
 
+def _adapter(model: Any) -> Iterator[tuple[str, str]]:
+    """The adapter that was merged into the weights, if there is one."""
+    if adapter := getattr(model, "adapter", None):
+        yield "adapter", f"{adapter.folder}, merged into the weights (SHA-256 {adapter.sha256[:8]}...)"
+
+
 def _preprocessing(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    shown = ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
+    shown = ", ".join(f"{key} {value}" for key, value in values.items() if value is not None and key != "adapter")
     if shown:
         yield "preprocessing", shown
 

@@ -1,48 +1,44 @@
-"""The language model: a causal LM with its tokenizer, and one embedding a caption out of a hidden layer."""
+"""The language model: a causal LM with its tokenizer, which gives one embedding per caption from a hidden layer."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
-from vlmatch.llms.gguf import converted_folder
 from vlmatch.llms.loading import load_causal_lm
-from vlmatch.llms.repository import repository_folder
 from vlmatch.llms.templates import CHAT, PLACE, chat_template
 from vlmatch.llms.truncation import Truncation, longest_start
-from vlmatch.llms.weights import weights_of
+from vlmatch.llms.weights import weights_availability, weights_of
 from vlmatch.objects import Buildable
-from vlmatch.packages.availability import NO_WEIGHTS, Availability, at_path, in_packages, on_hub, together
+from vlmatch.packages.availability import Availability
 
 POOLINGS = {"last": "last token", "mean": "mean over the tokens"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class LanguageModel(Buildable, nn.Module):
-    """A frozen causal LM that embeds captions: by the paper's rule the last token of `hidden_states[-2]`.
+    """A frozen causal LM that embeds captions, by the paper's rule as the last token of `hidden_states[-2]`.
 
-    The weights come from `checkpoint` (a GGUF file) where it is given, else from `repository` (a folder, or a hub
-    id), else from a GGUF file inside weight packages: `members` are its chunks in order, `sha256` that of the whole.
+    The weights come from `checkpoint` (a GGUF file) if it is given; else from `repository` (a folder or a hub id); else
+    from a GGUF file inside weight packages: `members` are its chunks in order, `sha256` is that of the whole file.
+    `adapter` is a folder with a LoRA adapter, as peft saves it; it is merged into the weights.
 
     `template` is the text around '{caption}', or 'chat': the tokenizer's own chat template, with the caption as the
-    user's one message and the turn handed to the model, as when it is asked to answer.
-    `layer` indexes the n_layers + 1 hidden states (0: the embeddings, -1: after the final norm).
-    `pooling` is 'last' or 'mean'; neither counts padding, whichever side it is on.
-    `max_tokens` limits the tokens of a caption in its template: a longer caption loses its end, the template stays
-    whole. A model with a smaller context has that as its limit.
-    `adapter` is a folder with a LoRA adapter, as peft saves it, which is merged into the weights.
-    `device_map` is transformers' own: 'auto' spreads a model over all GPUs, and beyond them over the CPU's memory.
+    user's only message, up to where the model's answer would start.
+    `layer` is the index of one of the n_layers + 1 hidden states (0: the embeddings, -1: after the final norm).
+    `pooling` is 'last' or 'mean', over the tokens without padding, on whichever side the padding is.
+    `max_tokens` limits the tokens of a caption in its template: a longer caption loses its end, and the template stays
+    whole. If the model's context is shorter, that is the limit.
+    `device_map` is transformers' own: 'auto' spreads a model over all GPUs and, if they are full, the CPU's memory.
 
     Attributes: `causal_lm`, the transformers model; `tokenizer`; `weights_sha256`, of the GGUF or of the weight
-    files; `quantisation`, such as 'Q4_1', read from the GGUF, or None.
+    files; `quantisation`, such as 'Q4_1', read from the GGUF, or None; `adapter`, or None.
 
-    Raises NotHereError where the weights can't be had, VlmatchError on a wrong argument or damaged weights.
+    Raises NotHereError if the weights can't be had, VlmatchError on a wrong argument, damaged weights, or an adapter
+    beside them that is not named.
     """
 
     kind: ClassVar[str] = "llm"
@@ -100,31 +96,30 @@ class LanguageModel(Buildable, nn.Module):
         self.max_tokens = min(max_tokens, getattr(text_config, "max_position_embeddings", None) or max_tokens)
         if (of_template := self._n_tokens([""])[0]) >= self.max_tokens:
             raise VlmatchError(
-                f"llm '{name}': max_tokens={max_tokens}, but its template alone has {of_template} tokens; give more"
+                f"llm '{name}': max_tokens={max_tokens}, but the template alone has {of_template} tokens; give a larger "
+                "number"
             )
         self._wants_positions = "position_ids" in inspect.signature(self.causal_lm.base_model.forward).parameters
         self.eval()
 
     @classmethod
     def availability(cls, settings: Mapping[str, Any]) -> Availability:
-        """Where the weights are that an LLM's plain yaml names; nothing is downloaded or loaded for it."""
-        own = _availability(settings)
-        adapter = settings.get("adapter")
-        return together([own, at_path(str(adapter))]) if adapter else own
+        """Where the weights are that an LLM's plain yaml names; nothing is downloaded or loaded."""
+        return weights_availability(settings)
 
     @property
     def dispatched(self) -> bool:
-        """Whether the model is spread over several devices, each part with its place; it is then left where it is."""
+        """Whether the model is spread over several devices; then it must not be moved as a whole."""
         return len(set(getattr(self.causal_lm, "hf_device_map", {}).values())) > 1
 
     @property
     def rule(self) -> str:
-        """How the tokens of a caption become one vector, in words."""
+        """Which hidden state becomes the embedding of a caption, in words."""
         return f"hidden_states[{self.layer}], {POOLINGS[self.pooling]}"
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """What is done to a caption, as plain values: it is stored with the embeddings."""
+        """How a caption becomes an embedding, as plain values, which are stored with the embeddings."""
         return {
             "template": self.template,
             "layer": self.layer,
@@ -142,7 +137,7 @@ class LanguageModel(Buildable, nn.Module):
         return sum(parameter.numel() for parameter in self.causal_lm.parameters())
 
     def prepare(self, caption: str) -> str:
-        """Put the caption into the template, without its end where that gives more than `max_tokens` tokens."""
+        """Put the caption into the template; if that has more than `max_tokens` tokens, cut the caption's end."""
         return self._in_template(longest_start(caption, lambda start: self._n_tokens([start])[0] <= self.max_tokens))
 
     def truncation(self, captions: Sequence[str]) -> Truncation:
@@ -150,9 +145,9 @@ class LanguageModel(Buildable, nn.Module):
         return Truncation.to(self.max_tokens, self._n_tokens(captions))
 
     def collate(self, texts: list[str]) -> dict[str, Tensor]:
-        """Tokenise n captions as `prepare` gives them: `input_ids` and `attention_mask`, (n, t), padded to the longest.
+        """Tokenise n prepared captions: `input_ids` and `attention_mask`, both (n, t), padded to the longest caption.
 
-        Special tokens are added as the tokenizer does, unless the template is 'chat', which writes them.
+        The tokenizer adds its special tokens, unless the template is 'chat', which contains them.
         """
         tokens = self.tokenizer(texts, padding=True, add_special_tokens=self._special_tokens, return_tensors="pt")
         return {"input_ids": tokens["input_ids"], "attention_mask": tokens["attention_mask"]}
@@ -168,18 +163,18 @@ class LanguageModel(Buildable, nn.Module):
         device = self._input_device()
         mask = batch["attention_mask"].to(device)
         inputs = {"input_ids": batch["input_ids"].to(device), "attention_mask": mask}
-        if self._wants_positions:  # counted from the first token, so that padding on the left shifts nothing
+        if self._wants_positions:  # counted from the first real token: padding on the left must not shift them
             inputs["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
         output = self.causal_lm.base_model(**inputs, output_hidden_states=True, use_cache=False)
         states: tuple[Tensor, ...] = output.hidden_states
         return states
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """What `.to(device)` and its like do; a model spread over devices would be torn from its places."""
+        """Do what `.to(device)` and the like ask, unless the model is spread over several devices."""
         return self if self.dispatched else super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _input_device(self) -> Any:
-        """Where the token ids go: to the embedding table, or where it will be used if it lies on disk."""
+        """The device that token ids must be on: the embedding table's, or where that is loaded to if it is on disk."""
         table = self.causal_lm.get_input_embeddings()
         return table._hf_hook.execution_device if table.weight.device.type == "meta" else table.weight.device
 
@@ -198,40 +193,24 @@ class LanguageModel(Buildable, nn.Module):
 
 
 def last_token(states: Tensor, mask: Tensor) -> Tensor:
-    """The state of the last token that is no padding, on whichever side that is: (n, t, d), (n, t) -> (n, d)."""
+    """The state of the last token that is not padding, on whichever side that is: (n, t, d), (n, t) -> (n, d)."""
     steps = torch.arange(mask.shape[1], device=mask.device)
     last = (mask * steps).argmax(dim=1)
     return states[torch.arange(len(states), device=states.device), last]
 
 
 def token_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """The mean state of the tokens that are no padding, in float32: (n, t, d), (n, t) -> (n, d)."""
+    """The mean state of the tokens that are not padding, in float32: (n, t, d), (n, t) -> (n, d)."""
     weights = mask.unsqueeze(-1).float()
     return (states.float() * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def _availability(settings: Mapping[str, Any]) -> Availability:
-    """The availability of an LLM without its adapter: of the first that `weights_of` would take."""
-    repository, packages = settings.get("repository"), settings.get("packages") or ()
-    if checkpoint := settings.get("checkpoint"):
-        return at_path(str(checkpoint))
-    if repository is not None:
-        is_path = repository.startswith(("/", ".", "~")) or repository.count("/") > 1 or Path(repository).is_dir()
-        find = partial(repository_folder, str(settings["name"]), repository)
-        return at_path(repository) if is_path else on_hub(repository, find, repository)
-    if not packages:
-        return NO_WEIGHTS
-    converted = converted_folder(str(settings["name"]), str(settings.get("sha256")))
-    found = in_packages(packages)
-    return replace(found, files=(*found.files, converted)) if converted.is_dir() else found
-
-
 def _check_arguments(name: str, template: str, pooling: str, max_tokens: int, dtype: str) -> None:
     if template != CHAT and PLACE not in template:
-        raise VlmatchError(f"llm '{name}': template='{template}' has no '{PLACE}' in it; say where it goes")
+        raise VlmatchError(f"llm '{name}': template='{template}' lacks '{PLACE}'; put it where the caption goes")
     if pooling not in POOLINGS:
         raise VlmatchError(f"llm '{name}': pooling='{pooling}' is unknown; choose one of {', '.join(POOLINGS)}")
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 1:
-        raise VlmatchError(f"llm '{name}': max_tokens={max_tokens!r}; give a whole number of tokens, as 512")
+        raise VlmatchError(f"llm '{name}': max_tokens={max_tokens!r}; give a whole number of tokens, such as 512")
     if dtype not in DTYPES:
         raise VlmatchError(f"llm '{name}': dtype='{dtype}' is unknown; choose one of {', '.join(DTYPES)}")

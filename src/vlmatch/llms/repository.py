@@ -9,10 +9,10 @@ from vlmatch.network import require_network
 from vlmatch.packages.adapters import holds_adapter
 from vlmatch.packages.model_folders import INDEX, SINGLE, weight_files
 
-HUB_SECONDS = 5  # wait for the hub's first answer
+HUB_SECONDS = 5  # how long to wait for the hub's first answer
 WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py"]
-PICKLED = ["pytorch_model*.bin"]  # fetched only where a repository has no safetensors
-UNWANTED = ["original/*", "onnx/*", "consolidated*"]  # the same weights once more, in other layouts
+PICKLED = ["pytorch_model*.bin"]  # downloaded only if a repository has no safetensors
+UNWANTED = ["original/*", "onnx/*", "consolidated*"]  # the same weights again, in other layouts
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
 
@@ -26,9 +26,14 @@ def repository_folder(name: str, repository: str) -> Path:
     path = Path(repository).expanduser()
     if path.is_dir():
         return path
-    if repository.startswith(("/", "./", "../", "~")) or repository.count("/") > 1:
+    if is_path(repository):
         raise NotHereError(f"llm '{name}': llm.repository={repository} is not a folder; give the path of one")
     return _snapshot(name, repository)
+
+
+def is_path(repository: str) -> bool:
+    """Whether `repository` is the path of a folder, which may not exist, rather than a hub id."""
+    return repository.startswith(("/", ".", "~")) or repository.count("/") > 1 or Path(repository).is_dir()
 
 
 def _snapshot(name: str, repository: str) -> Path:

@@ -1,4 +1,4 @@
-"""The limit of tokens a caption: a longer one loses its end, and those that did are counted."""
+"""The limit of tokens per caption: a longer caption loses its end, and the cut captions are counted."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ class Truncation:
 
     @classmethod
     def to(cls, limit: int, n_tokens: Sequence[int]) -> "Truncation":
-        """What `limit` does to captions of these numbers of tokens, template included."""
+        """The effect of `limit` on captions with these numbers of tokens, each in its template."""
         return cls(sum(n > limit for n in n_tokens), len(n_tokens), max(n_tokens), limit)
 
     def line(self, name: str) -> str:
-        """What was cut, for people."""
+        """How many captions were cut, for the reader."""
         return (
             f"llm '{name}': {self.captions} of {self.of} captions are cut to {self.limit} tokens (the longest has "
             f"{self.longest:,}); llm.max_tokens=NUMBER reads more"
         )
 
     def plain(self) -> dict[str, int]:
-        """What is stored with the embeddings."""
+        """The numbers that are stored with the embeddings."""
         return {"truncated_captions": self.captions, "longest_caption_tokens": self.longest}
 
 

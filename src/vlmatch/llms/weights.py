@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.files import sha256_of_file
-from vlmatch.llms.gguf import gguf_folder, quantisation_of
-from vlmatch.llms.repository import repository_folder, weights_sha256
+from vlmatch.llms.gguf import converted_folder, gguf_folder, quantisation_of
+from vlmatch.llms.repository import is_path, repository_folder, weights_sha256
 from vlmatch.packages.adapters import Adapter, named_adapter
+from vlmatch.packages.availability import NO_WEIGHTS, Availability, at_path, in_packages, on_hub, together
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,28 @@ def weights_of(
     base = _base_weights(name, checkpoint, repository, packages, members, sha256)
     named = named_adapter("llm", name, adapter, base.folder)
     return base if named is None else replace(base, sha256=named.weights_sha256(base.sha256), adapter=named)
+
+
+def weights_availability(settings: Mapping[str, Any]) -> Availability:
+    """Where the weights are that `weights_of` would take for an LLM's plain yaml; nothing is downloaded or loaded."""
+    own = _base_availability(settings)
+    adapter = settings.get("adapter")
+    return together([own, at_path(str(adapter))]) if adapter else own
+
+
+def _base_availability(settings: Mapping[str, Any]) -> Availability:
+    """The same without the adapter."""
+    repository, packages = settings.get("repository"), settings.get("packages") or ()
+    if checkpoint := settings.get("checkpoint"):
+        return at_path(str(checkpoint))
+    if repository is not None:
+        find = partial(repository_folder, str(settings["name"]), repository)
+        return at_path(repository) if is_path(repository) else on_hub(repository, find, repository)
+    if not packages:
+        return NO_WEIGHTS
+    converted = converted_folder(str(settings["name"]), str(settings.get("sha256")))
+    found = in_packages(packages)
+    return replace(found, files=(*found.files, converted)) if converted.is_dir() else found
 
 
 def _base_weights(

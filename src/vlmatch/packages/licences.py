@@ -1,4 +1,4 @@
-"""Licences of models: read from the files in their package, then its metadata, then the catalogue, else none stated."""
+"""Licences of models: read from the files in their package, else its metadata, else the catalogue."""
 
 import json
 import re
@@ -17,7 +17,7 @@ _FILE_NAMES = re.compile(r"(licen[cs]e|copying|unlicense)|.*([-_]terms|[-_]licen
 _LICENCE_FOLDERS = re.compile(r".*licen[cs]es?", re.IGNORECASE)
 _TEXT_SUFFIXES = {"", ".txt", ".md", ".rst", ".html"}
 
-# What tells a licence text: all of these phrases, in lower case with white space folded. The first that fits wins.
+# A licence text contains all of these phrases, in lower case with white space folded. The first match wins.
 _TEXTS = (
     ("Gemma Terms of Use", ("gemma terms of use",)),
     ("Apache-2.0", ("apache", "licen", "version 2.0")),
@@ -39,7 +39,7 @@ _METADATA_NAMES = {
 
 @dataclass(frozen=True)
 class Licence:
-    """A model's licence, where that was read, and how far to trust it."""
+    """A model's licence, where it was read, and by which of four ways."""
 
     name: str
     source: str
@@ -50,10 +50,10 @@ NONE_STATED = Licence("none stated", "", "none stated")
 
 
 def licence_of(model_config: Mapping[str, Any]) -> Licence:
-    """The licence of the model that a yaml describes; nothing is downloaded for it.
+    """The licence of the model that a yaml describes; nothing is downloaded.
 
-    Read from the files of its packages if they are here (`package:`, or a list `packages:`), then from
-    their metadata, then from the yaml's own `licence: {name:, source:}`, which cites the upstream project.
+    If its packages (`package:`, or a list `packages:`) are here, it is read from their files, else from their metadata.
+    Else it is the yaml's own `licence: {name:, source:}`, which cites the upstream project.
     """
     listed = [model_config.get("package"), *(model_config.get("packages") or [])]
     packages = [Package.of(entry) for entry in listed if entry]
@@ -68,32 +68,32 @@ def licence_of(model_config: Mapping[str, Any]) -> Licence:
 
 
 def recognised(text: str) -> str | None:
-    """The SPDX name of a licence text, or the name of Gemma's terms; None for a text that is none of those known."""
+    """The SPDX name of a licence text, or the name of Gemma's terms; None for any other text."""
     folded = " ".join(text.lower().replace("&nbsp;", " ").split())
     for name, phrases in _TEXTS:
         if all(phrase in folded for phrase in phrases):
             return name
-    # The GNU texts mention each other: the title, which comes first, is the one that counts.
+    # The GNU texts mention each other; the title comes first, and it counts.
     gnu = _GNU.search(folded)
     return f"{_GNU_NAMES[gnu[1]]}-{gnu[2]}.{gnu[3] or 0}" if gnu else None
 
 
 def licence_files(folder: Path) -> list[Path]:
-    """The licence texts in an unpacked package, the package's own before those of third parties."""
+    """The licence texts in an unpacked package: its own before those of third parties."""
     texts = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix.lower() in _TEXT_SUFFIXES]
     found = [path for path in texts if _is_licence(path.relative_to(folder))]
     return sorted(found, key=lambda path: len(path.parts))
 
 
 def _is_licence(path: Path) -> bool:
-    """By its name, or by lying in a folder of third parties' licences."""
+    """Whether a file is a licence text: by its name, or because it lies in a folder of third parties' licences."""
     if path.stem.lower() == "notice":
         return False
     return bool(_FILE_NAMES.fullmatch(path.stem)) or any(_LICENCE_FOLDERS.fullmatch(part) for part in path.parts[:-1])
 
 
 def _from_files(folder: Path) -> Licence | None:
-    """All licences whose texts are recognised: what is in the package stands under each of them."""
+    """All licences whose texts are recognised, because all of them apply to the package."""
     names: dict[str, str] = {}
     for path in licence_files(folder):
         name = recognised(path.read_text(encoding="utf-8", errors="replace"))
@@ -103,7 +103,7 @@ def _from_files(folder: Path) -> Licence | None:
 
 
 def _from_metadata(folder: Path) -> Licence | None:
-    """What a wheel's METADATA states, else an npm package's package.json."""
+    """The licence that a wheel's METADATA states, else that of an npm package's package.json."""
     return _from_wheel(folder) or _from_npm(folder)
 
 
@@ -116,13 +116,13 @@ def _from_npm(folder: Path) -> Licence | None:
         return None
     if not text or text.upper() == "UNKNOWN":
         return None
-    # 'UNLICENSED' forbids all use, and 'SEE LICENSE IN ...' names a file of terms that no one recognised
+    # 'UNLICENSED' forbids all use; 'SEE LICENSE IN ...' names a file of terms that was not recognised
     own = text.upper() == "UNLICENSED" or text.upper().startswith("SEE LICENSE IN")
     return Licence(OWN_TERMS if own else _METADATA_NAMES.get(text.lower(), text), "package.json", "package metadata")
 
 
 def _from_wheel(folder: Path) -> Licence | None:
-    """License-Expression, else License, else the classifiers of the wheel's METADATA; 'UNKNOWN' counts as none."""
+    """License-Expression, else License, else the classifiers of the wheel's METADATA; 'UNKNOWN' counts as absent."""
     for path in sorted(folder.glob("*.dist-info/METADATA")):
         metadata = HeaderParser().parsestr(path.read_text(encoding="utf-8", errors="replace"))
         classifiers = [value for value in metadata.get_all("Classifier", []) if value.startswith("License ::")]
@@ -140,7 +140,7 @@ def _from_wheel(folder: Path) -> Licence | None:
 
 
 def _unrecognised(folders: Sequence[Path]) -> Licence | None:
-    """A licence text that states terms of its own: not 'none stated', but to be read."""
+    """A licence text with terms of its own, which the user has to read."""
     for folder in folders:
         for path in licence_files(folder):
             return Licence(OWN_TERMS, path.relative_to(folder).as_posix(), "package file")
