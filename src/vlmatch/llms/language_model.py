@@ -96,8 +96,8 @@ class LanguageModel(Buildable, nn.Module):
         self.max_tokens = min(max_tokens, getattr(text_config, "max_position_embeddings", None) or max_tokens)
         if (of_template := self._n_tokens([""])[0]) >= self.max_tokens:
             raise VlmatchError(
-                f"llm '{name}': max_tokens={max_tokens}, but the template alone has {of_template} tokens; give a larger "
-                "number"
+                f"llm '{name}': max_tokens={max_tokens}, but the template alone has {of_template} tokens; "
+                "give a larger number"
             )
         self._wants_positions = "position_ids" in inspect.signature(self.causal_lm.base_model.forward).parameters
         self.eval()
