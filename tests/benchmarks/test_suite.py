@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from made_vlms import tiny_vlm
-from vlmatch.benchmarks import suite as suite_module
+from vlmatch.benchmarks import asking
+from vlmatch.benchmarks.asking import evaluating
 from vlmatch.benchmarks.likelihood import log_likelihoods
-from vlmatch.benchmarks.suite import CHOICES, BenchmarkSuite, evaluating
+from vlmatch.benchmarks.suite import CHOICES, BenchmarkSuite
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.items import Item, Split
 from vlmatch.vlm.captions import answer_ids
@@ -92,7 +93,7 @@ def test_equal_pictures_are_computed_once(
         rows.append(len(arguments[1]))
         return log_likelihoods(*arguments)
 
-    monkeypatch.setattr(suite_module, "log_likelihoods", counted)
+    monkeypatch.setattr(asking, "log_likelihoods", counted)
     suite = make_suite()
     items = suite.items(split)
     features[1:] = features[torch.arange(15) % 2]  # thirteen are one of two pictures

@@ -15,8 +15,9 @@ from vlmatch.errors import VlmatchError
 from vlmatch.probes.llava_format import Turn
 from vlmatch.settings.recipe import LoraSettings
 from vlmatch.vlm.conversations import VICUNA_SYSTEM, Conversations
-from vlmatch.vlm.export import export_llava, grown
+from vlmatch.vlm.export import export_llava
 from vlmatch.vlm.lazy_samples import on_square
+from vlmatch.vlm.llava_model import grown
 from vlmatch.vlm.lora import add_lora
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.saved import Description, save_vlm

@@ -40,7 +40,6 @@ def evaluate_public(
     if own_tasks is None:
         require_network("task.tasks: the data of public benchmarks are", "give tasks of your own by task.own_tasks")
     from lmms_eval.evaluator import simple_evaluate
-    from lmms_eval.tasks import TaskManager
     from loguru import logger
     from tenacity import RetryError
 
@@ -48,13 +47,7 @@ def evaluate_public(
 
     logger.disable("lmms_eval")  # it logs a line for each of some thousand tasks
     model = VlmatchModel(vlm, template=template, pad=pad, batch_size=batch_size, max_new_tokens=max_new_tokens)
-    manager = TaskManager(
-        include_path=None if own_tasks is None else str(own_tasks),
-        include_defaults=own_tasks is None,
-        model_name="vlmatch",
-    )
-    if unknown := [task for task in tasks if task not in manager.all_tasks]:
-        raise VlmatchError(f"task.tasks={unknown[0]}: lmms-eval has no such task; `lmms-eval tasks` lists them")
+    manager = _task_manager(tasks, own_tasks)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         found = simple_evaluate(
@@ -70,6 +63,20 @@ def evaluate_public(
     except (OSError, RetryError) as error:
         raise _not_here(tasks, error) from error
     return dict(found)
+
+
+def _task_manager(tasks: Sequence[str], own_tasks: Path | None) -> Any:
+    """lmms-eval's list of tasks. Raises VlmatchError if it lacks one of `tasks`."""
+    from lmms_eval.tasks import TaskManager
+
+    manager = TaskManager(
+        include_path=None if own_tasks is None else str(own_tasks),
+        include_defaults=own_tasks is None,
+        model_name="vlmatch",
+    )
+    if unknown := [task for task in tasks if task not in manager.all_tasks]:
+        raise VlmatchError(f"task.tasks={unknown[0]}: lmms-eval has no such task; `lmms-eval tasks` lists them")
+    return manager
 
 
 def write_results(results: Mapping[str, Any], path: Path) -> None:

@@ -1,28 +1,22 @@
 """The suite of benchmarks on held-out pictures, which measures VLMs of the embedded recipe."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from vlmatch import results
+from vlmatch.benchmarks.asking import evaluating, likelihood_matrix
 from vlmatch.benchmarks.choices import choice, gain, retrieval
-from vlmatch.benchmarks.likelihood import log_likelihoods
 from vlmatch.benchmarks.measurement import Array, ItemCredits, Measurement
 from vlmatch.benchmarks.selection import groups_of, same_category, selected
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import Buildable
 from vlmatch.probes.items import Item, Split
-from vlmatch.vlm.captions import answer_ids, answer_of, prompt_of
+from vlmatch.vlm.captions import answer_ids, answer_of
 from vlmatch.vlm.model import VLM
-from vlmatch.vlm.tokens import encode
 
 CHOICES = ("caption_choice", "caption_choice_hard", "category", "retrieval")
 """The benchmarks that groups may have: those with a chance. caption_gain is in nats, and in no group."""
@@ -148,9 +142,9 @@ class BenchmarkSuite(Buildable):
         captions = [answer_ids(vlm.tokenizer, str(answer_of(item, "caption")), ends=False) for item in items]
         names = [answer_ids(vlm.tokenizer, name, ends=False) for name in plan.categories]
         with evaluating(vlm):
-            captioned = _matrix(vlm, features, prompts, "caption", captions, plan.captions, self.batch_size)
+            captioned = likelihood_matrix(vlm, features, prompts, "caption", captions, plan.captions, self.batch_size)
             every = {picture: range(len(names)) for picture in plan.pictures}
-            categorised = _matrix(vlm, features, prompts, "category", names, every, self.batch_size)
+            categorised = likelihood_matrix(vlm, features, prompts, "category", names, every, self.batch_size)
         return self.scored(items, plan, captioned, np.array([len(ids) for ids in captions]), categorised)
 
     def scored(
@@ -173,69 +167,6 @@ class BenchmarkSuite(Buildable):
         return Measurement(
             results.SuiteId(self.name, self.version, len(plan.captions)), credits, self.groups, likelihoods
         )
-
-
-@contextmanager
-def evaluating(vlm: VLM) -> Iterator[None]:
-    """Put a VLM into evaluation mode inside the block; afterwards each module is in its own mode again."""
-    training = [module for module in vlm.modules() if module.training]
-    vlm.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _matrix(
-    vlm: VLM,
-    features: Tensor,
-    prompts: Mapping[str, str],
-    question: str,
-    texts: Sequence[Sequence[int]],
-    asked: Mapping[int, Sequence[int]],
-    batch_size: int,
-) -> Array:
-    """Log-likelihoods of texts under each picture, (n, texts); NaN where they are not asked.
-
-    Pictures with equal features are computed once; for a blind model, all pictures are equal.
-    """
-    prompt = encode(vlm.tokenizer, prompt_of(prompts, question), special=True)
-    rows = _rows(features, asked)
-    candidates = [[texts[text] for text in row.texts] for row in rows]
-    shown = features[torch.tensor([row.pictures[0] for row in rows])]
-    scored = log_likelihoods(vlm, shown, prompt, candidates, batch_size)
-    found = np.full((len(features), len(texts)), np.nan)
-    hidden = not Console().is_terminal
-    for number, values in track(scored, f"benchmarks: {question}", total=len(rows), transient=True, disable=hidden):
-        if not bool(torch.isfinite(values).all()):
-            raise VlmatchError(
-                "benchmarks: a likelihood is not finite, because the VLM's weights or the features aren't; train again"
-            )
-        for picture in rows[number].pictures:
-            wanted = np.isin(rows[number].texts, asked[picture])
-            found[picture, np.array(rows[number].texts)[wanted]] = values.numpy()[wanted]
-    return found
-
-
-class _Row(NamedTuple):
-    """Texts that are scored together under pictures with equal features."""
-
-    pictures: list[int]
-    texts: tuple[int, ...]
-
-
-def _rows(features: Tensor, asked: Mapping[int, Sequence[int]]) -> list[_Row]:
-    """The rows to compute, in the order of `asked`; no row has more texts than the most that one picture is asked."""
-    alike: dict[bytes, list[int]] = {}
-    for picture in asked:
-        alike.setdefault(features[picture].cpu().numpy().tobytes(), []).append(picture)
-    most = max(map(len, asked.values()))
-    rows = []
-    for pictures in alike.values():
-        texts = sorted({text for picture in pictures for text in asked[picture]})
-        rows += [_Row(pictures, tuple(texts[start : start + most])) for start in range(0, len(texts), most)]
-    return rows
 
 
 def _in_groups(
