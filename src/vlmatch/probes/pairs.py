@@ -111,6 +111,10 @@ class ProbeSet:
         rows = [[pair.id, pair.caption, pair.image_sha256] for pair in self.pairs]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
+    @cached_property
+    def _image_sizes(self) -> Mapping[str, Any]:
+        return sheet.size_summary([pair.image for pair in self.pairs])
+
     @property
     def key(self) -> str:
         """Name and short fingerprint: the probe's folder in the store."""
@@ -136,7 +140,7 @@ class ProbeSet:
             "several_captions": counts.several_captions,
             "distinct_captions": counts.distinct_captions,
             "distinct_images": counts.distinct_images,
-            "image_sizes": sheet.size_summary([pair.image for pair in self.pairs]),
+            "image_sizes": dict(self._image_sizes),
             "caption_words": sheet.length_summary(self.captions),
             "labels": sheet.label_counts(self.labels),
         }

@@ -16,6 +16,7 @@ from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.errors import VlmatchError
 from vlmatch.jobs import SCORED, PairStatus
 from vlmatch.objects import task
+from vlmatch.probes.shared import probe_of
 from vlmatch.processes import PARENT, SWEEP, launched, process_rank
 from vlmatch.ranking import rank_rows
 from vlmatch.report.answer import answer, rows_of
@@ -35,9 +36,9 @@ def rank(settings: Settings[TaskSettings]) -> PairStatus:
     encoder, llm = models = settings.encoder, settings.llm
     store = Store(settings.store)
     if process_rank() > 0:
-        return _other_rank(settings, settings.probe.build(), store)
+        return _other_rank(settings, probe_of(settings.probe.plain()), store)
     tracker = Tracker.of(settings.tracking)  # first, because nothing may be computed for a server that can't be used
-    probe = settings.probe.build()
+    probe = probe_of(settings.probe.plain())
     precision = str(settings.trainer.precision)
     recipes = [EmbeddingSpec.of(model.kind, model.plain(), probe, precision).slug for model in models]
     if not os.environ.get(SWEEP):

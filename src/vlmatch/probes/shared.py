@@ -1,0 +1,75 @@
+"""The jobs of a sweep that run in one process share a probe set, which is then read once."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from vlmatch.files import SETTLED
+from vlmatch.objects import build
+from vlmatch.probes.images import ImageSource
+from vlmatch.probes.pairs import ProbeSet
+from vlmatch.processes import SWEEP
+
+Stamps = dict[Path, tuple[int, int, int]]
+
+_kept: dict[tuple[str, str], tuple[ProbeSet, Stamps]] = {}  # by sweep and settings; of the current sweep alone
+
+
+def probe_of(settings: Mapping[str, Any]) -> ProbeSet:
+    """The probe set of `settings`, the plain yaml of a probe.
+
+    In a sweep it is built once in each process, and again if a file with its images has changed: a new array must not
+    be stored under the fingerprint of the old images. Elsewhere it is always built. Raises what building raises.
+    """
+    sweep = os.environ.get(SWEEP)
+    if not sweep:
+        return _built(settings)
+    key = sweep, json.dumps(settings, sort_keys=True, default=str)
+    if key in _kept:
+        probe, stamps = _kept[key]
+        if _stamps(probe) == stamps:
+            return probe
+    started = time.time()
+    probe = _built(settings)
+    stamps = _stamps(probe)
+    for other in [other for other in _kept if other[0] != sweep]:
+        del _kept[other]
+    if all(
+        modified_ns / 1e9 < started - SETTLED for *_, modified_ns in stamps.values()
+    ):  # and so not while it was read
+        _kept[key] = probe, stamps
+    return probe
+
+
+def _built(settings: Mapping[str, Any]) -> ProbeSet:
+    probe: ProbeSet = build(settings)
+    return probe
+
+
+def _stamps(probe: ProbeSet) -> Stamps:
+    """Inode, size and time of modification of every file that holds images; empty stamps for files that are gone."""
+    stamps: Stamps = {}
+    for pair in probe.pairs:
+        for file in _files(pair.image):
+            if file not in stamps:
+                stamps[file] = _stamp(file)
+    return stamps
+
+
+def _files(image: ImageSource) -> list[Path]:
+    """The image's file, or those of its container."""
+    if isinstance(image, Path):
+        return [image]
+    return [value for each in fields(image) if isinstance(value := getattr(image, each.name), Path)]  # type: ignore[arg-type]
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_size, status.st_mtime_ns
