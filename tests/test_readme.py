@@ -11,6 +11,8 @@ from omegaconf import OmegaConf
 from vlmatch import paths
 from vlmatch.cli import arguments_for_hydra
 from vlmatch.configs import composed
+from vlmatch.objects import task_named
+from vlmatch.settings.command import settings_for
 
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "docs/*.md", "perf/README.md", "src/vlmatch/help.txt"),
@@ -53,7 +55,11 @@ def of_version_0_1() -> list[str]:
 
 
 @pytest.mark.parametrize("command", sorted({*documented(), *of_version_0_1()}))
-def test_a_documented_command_composes_with_the_values_that_it_gives(command: str) -> None:
+def test_a_documented_command_composes_with_the_values_that_it_gives(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("USER", "PASSWORD"):
+        monkeypatch.setenv(name, "something")
     overrides = OverridesParser.create().parse_overrides(
         [each for each in arguments_for_hydra(shlex.split(command)) if each != "--multirun"]
     )
@@ -70,6 +76,7 @@ def test_a_documented_command_composes_with_the_values_that_it_gives(command: st
             if dot and not group.startswith("hydra"):
                 wanted = value if override.is_sweep_override() else override.value()
                 assert OmegaConf.to_container(OmegaConf.select(config, group))[key] == wanted
+        settings_for(task_named(config.task._target_), config).require("encoder", "llm", "probe", "recipe")
 
 
 def test_make_keeps_the_targets_of_version_0_1() -> None:

@@ -16,8 +16,13 @@ def config(*overrides: str) -> Settings[FetchTask]:
 
 
 def test_a_users_own_images_are_not_fetched() -> None:
-    with pytest.raises(VlmatchError, match=r"probe 'folder' is your own data.*give probe\.path"):
+    with pytest.raises(VlmatchError, match=r"probe 'folder'.*probe\.path"):
         fill(config("probe=folder", "probe.path=/pictures"))
+
+
+def test_a_config_without_a_split_has_none_to_fetch() -> None:
+    with pytest.raises(VlmatchError, match=r"split=null"):
+        fill(config("task.what=split", "~split"))
 
 
 @pytest.mark.parametrize("overrides", [["task.what=split"], ["probe=clipart"]])

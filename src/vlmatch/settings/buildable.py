@@ -1,12 +1,12 @@
 """Settings of objects that a yaml names by `_target_`: keys that a whole kind shares have types, the rest is open."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field
 
 from vlmatch.objects import build, version_of
-from vlmatch.settings.node import Name, Node
+from vlmatch.settings.node import Name, Node, of_types
 
 
 class ObjectSettings(Node):
@@ -72,19 +72,20 @@ class LlmSettings(ModelSettings):
 class ProbeSettings(ObjectSettings):
     """A probe. The reader that `_target_` names checks its options, which are those of `probes.selection.ProbeOptions`.
 
-    archive: the package that holds its data. split: the split that it is a share of.
+    archive: the package that holds its data. split: the whole split that it is a share of, or the name of one split of
+    a dataset.
     """
 
     name: Name | None = None
     path: str | None = None
     archive: ObjectSettings | None = None
-    split: ObjectSettings | None = None
+    split: Annotated[Mapping[str, Any] | str | None, of_types("a name, or a split", str, dict, type(None))] = None
 
 
 class SplitSettings(ObjectSettings):
-    """A division of data into shares. stamps, sources: where the data come from, for `task=fetch`."""
+    """A division of data into shares. probe, sources: the data that `task=fetch` fetches for it."""
 
-    stamps: ProbeSettings | None = None
+    probe: ProbeSettings | None = None
     sources: Mapping[str, ObjectSettings] = {}
 
 

@@ -1,5 +1,6 @@
-"""Fetch: fill the folders of the probe or of the split, check them byte for byte, and print what they hold."""
+"""Fetch: download the data of the probe or of the split, check them byte for byte, and print their data sheet."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,26 @@ from vlmatch.settings.tasks import FetchTask
 
 @task
 def fetch(settings: Settings[FetchTask]) -> None:
-    """Fetch what is absent, verify what is there, and print the probe's data sheet, or the split's."""
+    """Fetch missing data, verify them, and print the data sheet of the probe, or of the split."""
     fill(settings)
     described = settings.split if settings.task.what == "split" else settings.probe
     print("\n".join(described.build().data_sheet()))
 
 
 def fill(settings: Settings[Any]) -> str:
-    """Fetch and verify; returns the verified checksums, or '' where no .dvc file says what to expect."""
-    if settings.task.what == "split" or settings.probe.split is not None:
+    """Fetch and verify the data; returns their checksums, or '' where no .dvc file says what to expect."""
+    if settings.task.what == "split" or isinstance(settings.probe.split, Mapping):
         return _fill_split(settings.split, settings.data)
     return _fill_probe(settings.probe, settings.data)
 
 
 def _fill_probe(probe: ProbeSettings, data: Path) -> str:
-    """Fetch a probe that comes inside a package, and verify the data folder."""
+    """Fetch a probe that comes inside a package, and verify the data folder.
+
+    Raises VlmatchError where the probe is the user's own data.
+    """
     if probe.archive is None or probe.path is None:
-        raise VlmatchError(f"probe '{probe.name}' is your own data: nothing to fetch; give probe.path where it lies")
+        raise VlmatchError(f"probe '{probe.name}' has no package to fetch: its data are yours; give probe.path=PLACE")
     path, archive = Path(probe.path), probe.archive.build()
     if fetch_stamps(path, archive):
         print(f"fetched {archive.package} {archive.version} into {path}")
@@ -38,8 +42,8 @@ def _fill_probe(probe: ProbeSettings, data: Path) -> str:
 
 
 def _fill_split(split: SplitSettings, data: Path) -> str:
-    """Fetch the stamps and every source of the split, and verify their folders."""
-    checksums = [] if split.stamps is None else [_fill_probe(split.stamps, data)]
+    """Fetch the probe and every source that the split is made of, and verify their folders."""
+    checksums = [] if split.probe is None else [_fill_probe(split.probe, data)]
     for key, described in split.sources.items():
         source = described.build()
         folder = Path(source.path)
@@ -50,6 +54,6 @@ def _fill_split(split: SplitSettings, data: Path) -> str:
 
 
 def _verified(folder: Path, command: str) -> str:
-    """The folder's checksum if it is the one that the .dvc file beside it holds; '' where there is no such file."""
+    """The folder's checksum, which must equal the one in the .dvc file beside it; '' where there is no such file."""
     recorded = folder.with_name(f"{folder.name}.dvc")
     return verify_folder(folder, recorded, command).md5 if recorded.is_file() else ""

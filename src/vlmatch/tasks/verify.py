@@ -1,4 +1,4 @@
-"""Verify: the pipeline's first stage; DVC accepts changed data silently, this does not."""
+"""Verify: the first stage of dvc.yaml. DVC accepts changed data silently; this task refuses them."""
 
 from vlmatch.objects import task
 from vlmatch.settings.command import Settings
@@ -8,7 +8,7 @@ from vlmatch.tasks.fetch import fill
 
 @task
 def verify(settings: Settings[VerifyTask]) -> None:
-    """Fetch the data if absent, refuse a mismatch with data.dvc, and write the file that all other stages depend on."""
+    """Fetch missing data, refuse data that differ from data.dvc, and write the file that all other stages depend on."""
     checksum = fill(settings)
     ok = settings.task.ok
     ok.parent.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ class _Hashed:
 
 @buildable
 def split(
-    stamps: ProbeSet,
+    probe: ProbeSet,
     sources: Mapping[str, Source],
     shares: Mapping[str, Mapping[str, float]],
     *,
@@ -59,7 +59,7 @@ def split(
     perceptual hashes differ in at most `distance` bits, or if both must stay with a third one. So the candidates form
     components, and each component goes into one share:
 
-    - A component with a stamp goes to the probe. Only its stamps are kept.
+    - A component with a picture of `probe`, the stamps, goes to the probe. Only its stamps are kept.
     - Another goes where the hash of its key and of `seed` falls in the table of its kind. `shares` maps each kind to
       its shares and their parts. In a component of several kinds the kind that `shares` has first decides, and items of
       another kind are dropped unless that kind has the share too.
@@ -75,8 +75,8 @@ def split(
     _check(shares)
     dropped: dict[str, Counter[str]] = {}
     offered = {key: source.candidates() for key, source in sources.items()}
-    hashed = _stamps(stamps)
-    known = words_of([*stamps.captions, *(c.keywords for found in offered.values() for c in found)])
+    hashed = _stamps(probe)
+    known = words_of([*probe.captions, *(c.keywords for found in offered.values() for c in found)])
     for key, source in sources.items():
         reasons = dropped.setdefault(source.name, Counter())
         hashed += _kept(source, offered[key], known, max_words, reasons)

@@ -25,7 +25,7 @@ def real() -> Split:
     config = composed().split
     missing = [name for name in config.sources if not Path(config.sources[name].path).is_dir()]
     hashed = list((paths.cache() / "probes").glob("split-openmoji-*.json"))
-    if missing or not hashed or not Path(config.stamps.path).is_dir():
+    if missing or not hashed or not Path(config.probe.path).is_dir():
         pytest.skip(f"not fetched here: {missing or 'stamps or hashes'} (task=fetch task.what=split)")
     found: Split = build(plain(config))
     return found
