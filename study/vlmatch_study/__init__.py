@@ -1,1 +1,1 @@
-"""The study: what makes this project's own evidence. The package vlmatch never imports it."""
+"""The study, which makes this project's own evidence. The package vlmatch never imports it."""

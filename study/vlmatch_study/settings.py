@@ -1,4 +1,4 @@
-"""Settings of task=pretrain: its own keys, and the training of one small encoder."""
+"""Settings of task=pretrain: its own keys, and those that describe the training of one small encoder."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from vlmatch.settings.tasks import TaskSettings
 
 
 class PretrainTask(TaskSettings):
-    """weights: the folder that gets a folder for each encoder."""
+    """weights: the folder in which each encoder gets its own folder."""
 
     weights: Place
 
@@ -19,8 +19,8 @@ class PretrainTask(TaskSettings):
 class EncoderTraining(Node):
     """How one small encoder is trained.
 
-    sources: of the split's share. held_out: categories that are not trained on. parts: the frozen backbone, if any.
-    image_size: side of the pictures in pixels, for an encoder without backbone.
+    sources: the sources of the split to train on. held_out: categories that are not trained on, for measuring.
+    parts: the frozen backbone, if any. image_size: side of the pictures in pixels, for an encoder without backbone.
     """
 
     name: Name
@@ -34,15 +34,15 @@ class EncoderTraining(Node):
     image_size: Count | None = None
 
     def model_post_init(self, context: Any) -> None:
-        """Raises VlmatchError unless it trains either on pictures or on the features of one backbone."""
+        """Raises VlmatchError unless exactly one of `image_size` and a backbone is given."""
         if (self.image_size is None) != (len(self.parts) == 1):
             raise VlmatchError(
-                f"pretrain.image_size={self.image_size} with {len(self.parts)} pretrain.parts; give the side of the "
-                "pictures, or one frozen backbone"
+                f"pretrain.image_size={self.image_size} with {len(self.parts)} pretrain.parts; wanted a size, or one "
+                "part (the frozen backbone)"
             )
 
 
 class PretrainSettings(Settings[PretrainTask]):
-    """The settings that `task=pretrain` is given."""
+    """All settings of `task=pretrain`."""
 
     pretrain = Section(EncoderTraining)

@@ -1,4 +1,4 @@
-"""The frozen backbone under a head: whether a head over it may be given away, and its features from the store."""
+"""The frozen backbone under a head: a check of its licence, and its features from the store."""
 
 from collections.abc import Sequence
 
@@ -20,15 +20,15 @@ PERMISSIVE = ("Apache-2.0", "MIT", "BSD", "BSD-2-Clause", "BSD-3-Clause")
 def backbone_features(
     items: Sequence[Item], backbone: EncoderSettings, store: Store, trainer: TrainerSettings
 ) -> Tensor:
-    """Features of the items by this backbone, (n, d); computed once a source, for all heads over it.
+    """Features (n, d) of the items by this backbone. They are computed once for each source, and stored for all heads.
 
-    Raises VlmatchError where the backbone's licence is not a permissive one.
+    Raises VlmatchError where the backbone's licence is not permissive, since weights of heads are published.
     """
     licence = licence_of(backbone.plain())
     if not set(licence.name.split(" AND ")) <= set(PERMISSIVE):
         raise VlmatchError(
-            f"encoder '{backbone.name}' has the licence '{licence.name}'; a head that is committed is trained only "
-            f"over {', '.join(PERMISSIVE)}"
+            f"encoder '{backbone.name}' has the licence '{licence.name}'; a backbone of a head must have "
+            f"one of {', '.join(PERMISSIVE)}"
         )
     rows: dict[str, Tensor] = {}
     for source in sorted({item.source for item in items}):

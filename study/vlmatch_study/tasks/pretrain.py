@@ -1,4 +1,4 @@
-"""Pretrain: train one small encoder on the split's share for it, and keep its weights with a card of figures."""
+"""Pretrain: train one small encoder on the share `encoder_training`, and keep its weights with a card of figures."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from vlmatch_study.settings import EncoderTraining, PretrainSettings
 
 @task
 def pretrain(settings: PretrainSettings) -> None:
-    """Train the encoder that `pretrain=NAME` describes, measure it on what was held out, and write weights/NAME."""
+    """Train the encoder that `pretrain=NAME` describes, measure it on held-out items, and write study/weights/NAME."""
     training = settings.pretrain
     split = settings.split.build()
     items, held_out = held_apart(training_items(split, training.sources), training.held_out)
@@ -41,7 +41,7 @@ def pretrain(settings: PretrainSettings) -> None:
 
 
 def _objective(data: PretrainingData, training: EncoderTraining) -> Objective:
-    """The untrained encoder; seeded last, since whatever was loaded before may have drawn random numbers."""
+    """The untrained encoder. It is seeded last, because loading the text model may draw random numbers."""
     make = training.objective.build()
     torch.manual_seed(training.seed)
     objective: Objective = make(data, seed=training.seed)
@@ -51,7 +51,7 @@ def _objective(data: PretrainingData, training: EncoderTraining) -> Objective:
 def _card(
     training: EncoderTraining, split: str, objective: Objective, held_out: PretrainingData, loss: float, staging: Path
 ) -> Card:
-    """The figures of a finished training whose weights lie in `staging`."""
+    """The figures of a finished training with its weights in `staging`."""
     return Card(
         name=training.name,
         about=training.about,
@@ -71,7 +71,7 @@ def _card(
 
 
 def _data(items: Sequence[Item], settings: PretrainSettings) -> PretrainingData:
-    """The items as pixels, or as the features of the frozen backbone that the recipe names."""
+    """The items as pixels, or as features of the frozen backbone that the settings name."""
     training = settings.pretrain
     if training.image_size is not None:
         return PretrainingData.images(items, training.image_size)
@@ -80,12 +80,13 @@ def _data(items: Sequence[Item], settings: PretrainSettings) -> PretrainingData:
 
 
 def _fingerprint(training: EncoderTraining, split: str) -> str:
-    """What a checkpoint belongs to: the same recipe on the same data."""
+    """Equal for equal settings and equal data, so that a checkpoint resumes only its own training."""
     return hashlib.sha256(json.dumps([training.plain(), split], sort_keys=True).encode()).hexdigest()
 
 
 def _tell(card: Card) -> None:
-    """What came out, and what the encoder's yaml needs."""
+    """Print the figures, and the SHA-256 that the encoder's yaml needs."""
     measures = ", ".join(f"{key} {value:.3f}" for key, value in card.measures.items())
     print(f"{card.name}: loss {card.loss:.3f} after {card.seconds:.0f} s; held out: {measures}")
-    print(f"weights/{card.name}: {card.bytes / 1e6:.2f} MB; conf/encoder/{card.name}.yaml wants sha256: {card.sha256}")
+    print(f"study/weights/{card.name}: {card.bytes / 1e6:.2f} MB")
+    print(f"put this into study/conf/encoder/{card.name}.yaml: sha256: '{card.sha256}'")

@@ -107,7 +107,7 @@ def test_views_differ_and_keep_the_background(tmp_path: Path) -> None:
 def test_a_head_over_a_backbone_that_is_not_free_is_refused(split: Split) -> None:
     licence = {"name": "own terms", "source": "https://resmem.org"}
     backbone = EncoderSettings.of("encoder", {"name": "resmem", "_target_": "x", "licence": licence})
-    with pytest.raises(VlmatchError, match=r"encoder 'resmem' has the licence 'own terms'; a head that is committed"):
+    with pytest.raises(VlmatchError, match=r"encoder 'resmem'.*'own terms'"):
         backbone_features(training_items(split, ["clipart"]), backbone, None, None)  # type: ignore[arg-type]
 
 
