@@ -16,10 +16,13 @@ import torch
 from gromov_report import machine
 
 from vlmatch.configs import composed
-from vlmatch.objects import build, plain
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import TrainTask
+from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.model import VLM, Batch
+from vlmatch.vlm.runs import Run
 from vlmatch.vlm.stage import Stage
 from vlmatch.vlm.tokens import IGNORED
 from vlmatch.vlm.training_data import DataContext
@@ -47,20 +50,25 @@ def main() -> None:
 
 def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
     """Rounds of whole steps and of bare ones over the same batches, in turn; medians over all steps."""
-    config = composed("recipe=embedded", "recipe.data=vlm_a", f"llm={llm}", f"recipe.stages.0.steps={steps}")
-    recipe = plain(config.recipe)
-    model = build(plain(config.llm))
+    settings: Settings[TrainTask] = Settings[TrainTask].read(
+        composed(
+            *("task=train", "encoder=mobilenetv2", f"llm={llm}", "recipe=embedded", "recipe.data=vlm_a"),
+            f"recipe.stages.0.steps={steps}",
+        )
+    )
+    run = Run(settings.encoder, settings.llm, settings.recipe)
+    model = run.llm.build()
     random = torch.Generator().manual_seed(0)
     # The features' values change no time, so no encoder is run.
     context = DataContext(model.tokenizer, None, lambda items: torch.randn(len(items), 1, WIDTH, generator=random))
-    datasets = [build(stage["data"]).load(context) for stage in recipe["stages"]]
+    datasets = [stage.data.build().load(context) for stage in run.recipe.stages]
     whole: list[float] = []
     bare: list[float] = []
     tokens = answers = 0
     for _ in range(rounds):
-        vlm = build_vlm(recipe, model, None, (1, WIDTH))
+        vlm = build_vlm(run.recipe, model, None, (1, WIDTH))
         batches: list[Batch] = []
-        whole += _whole(vlm, recipe, datasets, plain(config.trainer), batches)
+        whole += _whole(vlm, run, datasets, settings.trainer, batches)
         bare += [_bare(vlm, batch) for batch in batches][2:]
         tokens = sum(int(batch.mask.sum()) for batch in batches)
         answers = sum(int((batch.labels != IGNORED).sum()) for batch in batches)
@@ -70,7 +78,7 @@ def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "steps": steps,
         "rounds": rounds,
-        "batch_size": recipe["stages"][0]["batch_size"],
+        "batch_size": run.recipe.stages[0].batch_size,
         "tokens_a_step": tokens / steps,
         "answer_tokens_a_step": answers / steps,
         "step_seconds": step,
@@ -80,8 +88,8 @@ def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _whole(vlm: VLM, recipe: dict, datasets: list, trainer: dict, seen: list[Batch]) -> list[float]:
-    """Seconds of each step but the first two as Lightning runs it: loader, projector, LLM, optimiser, logging."""
+def _whole(vlm: VLM, run: Run, datasets: list, trainer: TrainerSettings, seen: list[Batch]) -> list[float]:
+    """Seconds of each step but the first two, as Lightning runs it: loader, projector, LLM, optimiser, logging."""
     times = [time.perf_counter()]
     original = Stage.on_train_batch_start
 
@@ -92,9 +100,7 @@ def _whole(vlm: VLM, recipe: dict, datasets: list, trainer: dict, seen: list[Bat
     Stage.on_train_batch_start = note
     try:
         with TemporaryDirectory() as folder:
-            Training(vlm, {"encoder": {}, "llm": {}, "recipe": recipe, "shape": [1, WIDTH]}, Path(folder), trainer).fit(
-                datasets
-            )
+            Training(vlm, run.description((1, WIDTH)), Path(folder), trainer).fit(datasets)
     finally:
         Stage.on_train_batch_start = original
     return [after - before for before, after in pairwise(times[3:])]
