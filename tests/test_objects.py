@@ -99,8 +99,8 @@ def test_a_task_is_no_object_and_an_object_no_task() -> None:
             task_named(target)
 
 
-def test_a_wrong_argument_is_told_with_the_models_name() -> None:
-    with pytest.raises(VlmatchError, match=r"x: .*'fature'"):
+def test_a_wrong_argument_is_told_with_the_models_name_where_no_key_is_known() -> None:
+    with pytest.raises(VlmatchError, match=r"x\.fature='paper'.*Pixels"):
         build({"_target_": PIXELS, "name": "x", "size": 3, "fature": "paper"})
 
 

@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from vlmatch.arguments import BUILT, require_arguments
 from vlmatch.errors import VlmatchError
 
 OWN = ("vlmatch.", "vlmatch_study.")
+HYDRAS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+"""Keys that are Hydra's own and no arguments."""
+
 _BUILDABLE, _TASK = "_vlmatch_buildable", "_vlmatch_task"
 _admitted: tuple[str, ...] = ()
 
@@ -59,24 +63,33 @@ def admitted(*prefixes: str) -> Iterator[None]:
         admit(before)
 
 
-def build(config: Mapping[str, Any]) -> Any:
+def build(config: Mapping[str, Any], key: str | None = None) -> Any:
     """Instantiate `config`, and every part of it that has a `_target_`.
 
-    Raises VlmatchError where a target is not buildable, or doesn't take the arguments given.
+    key: where it stands in the whole config, for messages.
+    Raises VlmatchError where a target is not buildable, or does not take the arguments given.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    for target in _targets(config):
-        found(target)
+    where = key or str(config.get("name") or config["_target_"].rpartition(".")[2])
+    require_buildable(config, where)
     try:
         return instantiate(dict(config))
     except InstantiationException as error:
         if isinstance(error.__cause__, TypeError):
-            raise VlmatchError(f"{config.get('name', config['_target_'])}: {error.__cause__}") from error
+            raise VlmatchError(f"{where}: {error.__cause__}") from error
         if error.__cause__ is not None:
             raise error.__cause__ from None
         raise
+
+
+def require_buildable(config: Mapping[str, Any], where: str) -> None:
+    """Raise VlmatchError unless each target in `config` may be built and takes its arguments; nothing is built."""
+    nodes = [(path, node, found(str(node["_target_"]))) for path, node in _nodes(config, where)]
+    for path, node, target in nodes:
+        own = {name: BUILT if any(_nodes(value)) else value for name, value in node.items() if name not in HYDRAS}
+        require_arguments(path, target, own, partial=bool(node.get("_partial_") or node.get("_args_")))
 
 
 def version_of(config: Mapping[str, Any]) -> int:
@@ -84,7 +97,7 @@ def version_of(config: Mapping[str, Any]) -> int:
 
     An author raises one when equal settings give other numbers. A target without a version counts as 0.
     """
-    return sum(int(getattr(found(target), "version", 0)) for target in _targets(config))
+    return sum(int(getattr(found(str(node["_target_"])), "version", 0)) for _, node in _nodes(config))
 
 
 def found(target: str) -> Any:
@@ -167,12 +180,13 @@ def _stranger(target: str) -> VlmatchError:
     return VlmatchError(f"_target_='{target}' is not part of vlmatch; if you trust it, admit it: targets=[{module}.]")
 
 
-def _targets(node: Any) -> Iterator[str]:
+def _nodes(node: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every part of a config that has a `_target_`, with its path."""
     if isinstance(node, Mapping):
         if "_target_" in node:
-            yield str(node["_target_"])
-        for value in node.values():
-            yield from _targets(value)
+            yield path, node
+        for name, value in node.items():
+            yield from _nodes(value, f"{path}.{name}")
     elif isinstance(node, list | tuple):
-        for value in node:
-            yield from _targets(value)
+        for number, value in enumerate(node):
+            yield from _nodes(value, f"{path}.{number}")

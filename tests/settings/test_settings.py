@@ -8,7 +8,7 @@ from omegaconf import OmegaConf, open_dict
 
 from vlmatch.configs import choices, composed, yaml_path
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import plain
+from vlmatch.objects import plain, require_buildable
 from vlmatch.settings.buildable import MODELS
 from vlmatch.settings.command import Settings
 from vlmatch.settings.recipe import RecipeSettings
@@ -104,7 +104,7 @@ def test_a_task_has_its_own_keys() -> None:
 
 
 @pytest.mark.parametrize("group", ["encoder", "llm", "recipe", "trainer"])
-def test_plain_settings_come_out_as_they_went_in(group: str) -> None:
+def test_plain_settings_come_out_as_they_went_in_and_are_arguments_of_their_targets(group: str) -> None:
     """Hashes are made of them: one key more, or 1.0 for 1, would give another."""
     schema = {**MODELS, "recipe": RecipeSettings, "trainer": TrainerSettings}[group]
     root = composed()
@@ -118,7 +118,9 @@ def test_plain_settings_come_out_as_they_went_in(group: str) -> None:
                 loaded[key] = ["dinov2_l", "siglip"]
         with open_dict(root):
             root[group] = loaded
-        assert _rendered(schema.of(group, plain(root[group])).plain()) == _rendered(plain(root[group])), name
+        given = plain(root[group])
+        assert _rendered(schema.of(group, given).plain()) == _rendered(given), name
+        require_buildable(given, group)
 
 
 def _rendered(values: object) -> str:
@@ -128,3 +130,13 @@ def _rendered(values: object) -> str:
 def test_a_models_settings_have_the_hash_that_stored_embeddings_were_made_under() -> None:
     found = ANY.read(composed("encoder=pixels16")).encoder.plain()
     assert hashlib.sha256(_rendered(found).encode()).hexdigest()[:16] == "e001eebaf0988241"
+
+
+def test_probes_scores_splits_and_benchmarks_give_arguments_that_their_targets_take() -> None:
+    shares = ("stamps", "clipart", "share")
+    given = [[f"probe={name}", *([] if name in shares else ["probe.path=/x"])] for name in choices("probe")]
+    given += [[f"score=[{','.join(choices('score'))}]"], *([f"benchmark={name}"] for name in choices("benchmark"))]
+    for overrides in given:
+        config = composed(*overrides)
+        for group in ("probe", "score", "split", "benchmark"):
+            require_buildable(plain(config[group]), group)

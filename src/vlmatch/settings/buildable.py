@@ -14,11 +14,14 @@ class ObjectSettings(Node):
 
     model_config = ConfigDict(extra="allow")
 
+    key: ClassVar[str | None] = None
+    """Where such settings stand in the whole config, for messages."""
+
     target: str = Field(alias="_target_")
 
     def build(self) -> Any:
         """The object. Raises VlmatchError where its target may not be built or does not take these arguments."""
-        return build(self.plain())
+        return build(self.plain(), self.key)
 
 
 class ModelSettings(ObjectSettings):
@@ -50,6 +53,7 @@ class ModelSettings(ObjectSettings):
 class EncoderSettings(ModelSettings):
     """An encoder. feature: the rule by which tokens become one feature; `gridK` gives K x K of them."""
 
+    key: ClassVar[str | None] = "encoder"
     kind: ClassVar[str] = "encoder"
     choices: ClassVar[tuple[str, ...]] = ("feature",)
 
@@ -59,6 +63,7 @@ class EncoderSettings(ModelSettings):
 class LlmSettings(ModelSettings):
     """An LLM. layer, pooling, template, max_tokens: how it embeds a caption. dtype: of its weights."""
 
+    key: ClassVar[str | None] = "llm"
     kind: ClassVar[str] = "llm"
     choices: ClassVar[tuple[str, ...]] = ("layer", "pooling", "template", "max_tokens")
 
@@ -76,6 +81,8 @@ class ProbeSettings(ObjectSettings):
     a dataset.
     """
 
+    key: ClassVar[str | None] = "probe"
+
     name: Name | None = None
     path: str | None = None
     archive: ObjectSettings | None = None
@@ -85,6 +92,8 @@ class ProbeSettings(ObjectSettings):
 class SplitSettings(ObjectSettings):
     """A division of data into shares. probe, sources: the data that `task=fetch` fetches for it."""
 
+    key: ClassVar[str | None] = "split"
+
     probe: ProbeSettings | None = None
     sources: Mapping[str, ObjectSettings] = {}
 
@@ -92,12 +101,16 @@ class SplitSettings(ObjectSettings):
 class BenchmarkSettings(ObjectSettings):
     """A suite of benchmarks; results of different versions never mix."""
 
+    key: ClassVar[str | None] = "benchmark"
+
     name: Name
     version: int
 
 
 class DataSettings(ObjectSettings):
     """The training data of a stage. template, pad: how conversations are written and pictures padded, if they are."""
+
+    key: ClassVar[str | None] = "recipe.stages.N.data"
 
     template: str | None = None
     pad: Sequence[int] | None = None

@@ -1,0 +1,96 @@
+"""Check the arguments that a yaml gives a class or a function: their names, and the types of plain values."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
+
+from vlmatch.errors import VlmatchError
+
+BUILT = ...
+"""Stands for an argument that is built from settings of its own, and has no type yet."""
+
+_PLAIN: Mapping[Any, tuple[str, tuple[type, ...]]] = {
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    str: ("text", (str,)),
+    Path: ("text", (str, Path)),
+    bool: ("true or false", (bool,)),
+    NoneType: ("null", (NoneType,)),
+}
+"""By annotation of a plain value: what it is in words, and which types a value may have."""
+
+
+def require_arguments(where: str, target: Callable[..., Any], given: Mapping[str, Any], *, partial: bool) -> None:
+    """Raise VlmatchError on the first argument in `given` that is unknown, missing or of a wrong type.
+
+    where: the key of the config that the arguments stand under. partial: whether some may be given later. Only plain
+    values are checked; of anything else the target itself has to make sense.
+    """
+    hints, required, is_open = _accepted(target)
+    for key, value in given.items():
+        if key in hints:
+            if wanted := _wanted(hints[key], value):
+                raise VlmatchError(f"{where}.{key}={_shown(value)}; wanted {wanted}")
+        elif not is_open:
+            takes = ", ".join(hints) or "none"
+            raise VlmatchError(f"{where}.{key}={_shown(value)} is no argument of {target.__name__}; it takes {takes}")
+    missing = [key for key in required if key not in given]
+    if missing and not partial:
+        wanted = _words(hints[missing[0]]) or "a value"
+        raise VlmatchError(f"{where}.{missing[0]} is missing; give {where}.{missing[0]}=..., wanted {wanted}")
+
+
+def _accepted(target: Callable[..., Any]) -> tuple[dict[str, Any], list[str], bool]:
+    """The arguments of `target` with their annotations, those without a default, and whether it takes any others."""
+    called = target.__init__ if inspect.isclass(target) else target
+    resolved = get_type_hints(called)
+    hints: dict[str, Any] = {}
+    required: list[str] = []
+    is_open = False
+    for name, parameter in inspect.signature(target).parameters.items():
+        annotation = resolved.get(name, Any)
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            if get_origin(annotation) is Unpack:  # named options, as a TypedDict
+                hints |= get_type_hints(get_args(annotation)[0])
+            else:
+                is_open = True
+        elif parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
+            hints[name] = annotation
+            if parameter.default is inspect.Parameter.empty:
+                required.append(name)
+    return hints, required, is_open
+
+
+def _wanted(annotation: Any, value: Any) -> str | None:
+    """What is wanted instead of `value`, in words; None where it is right, or no plain value is wanted."""
+    words = _words(annotation)
+    if words is None or value is BUILT or any(_is_one(kind, value) for kind in _kinds(annotation)):
+        return None
+    return words
+
+
+def _is_one(kind: Any, value: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    return isinstance(value, _PLAIN[kind][1]) and (kind is bool or not isinstance(value, bool))
+
+
+def _words(annotation: Any) -> str | None:
+    """The plain values that an annotation allows, in words; None where it allows others too."""
+    kinds = _kinds(annotation)
+    if not all(kind in _PLAIN or get_origin(kind) is Literal for kind in kinds):
+        return None
+    words = [word for kind in kinds for word in (map(repr, get_args(kind)) if get_origin(kind) else [_PLAIN[kind][0]])]
+    return " or ".join(dict.fromkeys(words))
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _shown(value: Any) -> str:
+    if value is BUILT:
+        return "..."
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)[:60]
