@@ -31,7 +31,7 @@ class PackagedEncoder(FeatureMapEncoder):
 
     The constructor finds the weights, compares them with what the package held when it was unpacked, and sets
     `weight_path` and `weights_sha256`. A subclass then builds its model from `weight_path`.
-    Raises NotHereError if the weights can't be had, VlmatchError if they have changed or are not named.
+    Raises NotHereError if the weights are not available, VlmatchError if they have changed or are not named.
     """
 
     def __init__(

@@ -52,8 +52,8 @@ class TransformersEncoder(HubEncoder):
     rule: how the feature is made, only for model types that `RULES` does not know: 'cls' (the first token of
     the last hidden state), 'attention pool' or 'global average' (the pooled output), 'mean patch'.
     trust_remote_code: run the repository's own Python code; only this key allows that.
-    Raises NotHereError if the files can't be had, VlmatchError if they are damaged, incomplete, hold an adapter that is
-    not named, or if the image processor's size is not the model's.
+    Raises NotHereError if the files are not available; VlmatchError if they are damaged or incomplete, if they hold an
+    adapter that is not named, or if the image processor's size is not the model's.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class Tryout:
 def try_model(described: ModelSettings, settings: Settings[CheckTask], console: Console) -> None:
     """Run one input through the described encoder or LLM; print the result and all that is known of the model.
 
-    Raises NotHereError if its weights can't be had, VlmatchError if its feature is not finite.
+    Raises NotHereError if its weights are not available, VlmatchError if its feature is not finite.
     """
     from torch import isfinite
 

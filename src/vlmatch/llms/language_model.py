@@ -37,8 +37,8 @@ class LanguageModel(Buildable, nn.Module):
     Attributes: `causal_lm`, the transformers model; `tokenizer`; `weights_sha256`, of the GGUF or of the weight
     files; `quantisation`, such as 'Q4_1', read from the GGUF, or None; `adapter`, or None.
 
-    Raises NotHereError if the weights can't be had, VlmatchError on a wrong argument, damaged weights, or an adapter
-    beside them that is not named.
+    Raises NotHereError if the weights are not available; VlmatchError on a wrong argument, damaged weights, or an
+    adapter beside them that is not named.
     """
 
     kind: ClassVar[str] = "llm"

@@ -40,10 +40,22 @@ def weights_of(
 ) -> Weights:
     """The weights named: the first of `checkpoint`, `repository`, or `packages` with `members` and `sha256`.
 
-    Raises NotHereError if they can't be had, VlmatchError if none are named, they are damaged, or the folder holds an
-    adapter that `adapter` does not name.
+    Raises NotHereError if they are not available; VlmatchError if none are named, they are damaged, or the folder holds
+    an adapter that `adapter` does not name.
     """
-    base = _base_weights(name, checkpoint, repository, packages, members, sha256)
+    if checkpoint is not None:
+        base = _gguf_file(name, Path(checkpoint).expanduser())
+    elif repository is not None:
+        folder = repository_folder(name, repository)
+        base = Weights(folder, weights_sha256(name, folder))
+    elif packages and members and sha256:
+        folder, quantisation = gguf_folder(name, packages, members, sha256)
+        base = Weights(folder, sha256, quantisation=quantisation)
+    else:
+        raise VlmatchError(
+            f"llm '{name}': no weights named; give llm.repository=/path/to/folder (or a hub id), "
+            "or all of packages, members and sha256"
+        )
     named = named_adapter("llm", name, adapter, base.folder)
     return base if named is None else replace(base, sha256=named.weights_sha256(base.sha256), adapter=named)
 
@@ -68,28 +80,6 @@ def _base_availability(settings: Mapping[str, Any]) -> Availability:
     converted = converted_folder(str(settings["name"]), str(settings.get("sha256")))
     found = in_packages(packages)
     return replace(found, files=(*found.files, converted)) if converted.is_dir() else found
-
-
-def _base_weights(
-    name: str,
-    checkpoint: str | None,
-    repository: str | None,
-    packages: Sequence[Mapping[str, str]],
-    members: Sequence[str],
-    sha256: str | None,
-) -> Weights:
-    if checkpoint is not None:
-        return _gguf_file(name, Path(checkpoint).expanduser())
-    if repository is not None:
-        folder = repository_folder(name, repository)
-        return Weights(folder, weights_sha256(name, folder))
-    if packages and members and sha256:
-        folder, quantisation = gguf_folder(name, packages, members, sha256)
-        return Weights(folder, sha256, quantisation=quantisation)
-    raise VlmatchError(
-        f"llm '{name}': no weights named; give llm.repository=/path/to/folder (or a hub id), "
-        "or all of packages, members and sha256"
-    )
 
 
 def _gguf_file(name: str, path: Path) -> Weights:
