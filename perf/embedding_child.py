@@ -23,6 +23,7 @@ from vlmatch.embeddings.store import Shards
 from vlmatch.encoders.base import Encoder
 from vlmatch.encoders.timm_models import TimmEncoder
 from vlmatch.objects import build, plain
+from vlmatch.settings.work import TrainerSettings
 
 VIT_L = "vit_l14_shape"  # random weights: the speed is that of any ViT-L/14 at 224 pixels
 _MIB = 2**20
@@ -108,8 +109,7 @@ def _cold(encoder: Any, probe: Any, trainer: dict[str, Any]) -> tuple[float, int
 def _embed(encoder: Any, probe: Any, trainer: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shards = Shards(Path(folder), "", range(len(probe)), int(trainer["shard_size"]))
-        options = {key: value for key, value in trainer.items() if key != "shard_size"}
-        predict.predict_missing(encoder, probe, shards, **options)
+        predict.predict_missing(encoder, probe, shards, TrainerSettings.of("trainer", trainer))
 
 
 def _forward(encoder: Any, batches: list[torch.Tensor], gpu: bool) -> None:

@@ -17,6 +17,7 @@ from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import Geometry, PairedGeometry
 from vlmatch.objects import build, plain
+from vlmatch.settings.buildable import MODELS
 
 Array = NDArray[np.float64]
 
@@ -128,7 +129,7 @@ def _stored() -> tuple[list[Embeddings], list[Embeddings]]:
 
 
 def _read(kind: str, config: Any, probe: Any) -> Embeddings:
-    spec = EmbeddingSpec.of(kind, plain(config[kind]), probe, str(config.trainer.precision))
+    spec = EmbeddingSpec.of(MODELS[kind].of(kind, plain(config[kind])), probe, config.trainer.precision)
     found = Store(config.store).read(spec)
     if found is None:
         raise VlmatchError(

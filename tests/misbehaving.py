@@ -16,6 +16,8 @@ from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.encoders.base import Encoder
 from vlmatch.objects import admitted
 from vlmatch.probes.pairs import ProbeSet
+from vlmatch.settings.buildable import EncoderSettings
+from vlmatch.settings.work import TrainerSettings
 
 THUMBNAIL = {"_target_": "misbehaving.Thumbnail", "name": "t"}
 TRAINER = {
@@ -37,10 +39,15 @@ ERRORS = {
 }
 
 
+def trainer_of(**changes: Any) -> TrainerSettings:
+    """Shards of 4 rows and batches of 2, unless changed."""
+    return TrainerSettings.of("trainer", {**TRAINER, **changes})
+
+
 def compute(config: dict[str, Any], probe: ProbeSet, store: Store, **trainer: Any) -> tuple[Embeddings, Cost]:
     """Embed by an encoder of this module, in shards of 4 rows and batches of 2."""
     with admitted("misbehaving."):
-        return embed("encoder", config, probe, store, {**TRAINER, **trainer})
+        return embed(EncoderSettings.of("encoder", config), probe, store, trainer_of(**trainer))
 
 
 def compute_elsewhere(marks: Path, config: dict[str, Any], probe: ProbeSet, store: Store) -> None:

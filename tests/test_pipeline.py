@@ -14,6 +14,7 @@ from dvc.repo import Repo
 from dvc.repo.index import Index
 from networkx import descendants
 
+import vlmatch
 from made_results import result
 from missing import STAGE
 from vlmatch import paths
@@ -140,9 +141,8 @@ def test_probe_and_recipes_are_those_that_the_configuration_gives(pipeline: dict
     probe = build(plain(chosen("probe", "stamps")))
     names = {key: value for variables in pipeline["vars"][1:] for key, value in variables.items()}
     assert probe.key == names["probe"]
-    llm, encoder = plain(chosen("llm", "smollm2")), plain(chosen("encoder", "mobilenetv2"))
-    assert EmbeddingSpec.of("llm", llm, probe, "32-true").slug == names["text"]
-    assert EmbeddingSpec.of("encoder", encoder, probe, "32-true").slug == "paper"
+    assert EmbeddingSpec.of(vlmatch.llm("smollm2"), probe, "32-true").slug == names["text"]
+    assert EmbeddingSpec.of(vlmatch.encoder("mobilenetv2"), probe, "32-true").slug == "paper"
 
 
 @pytest.fixture

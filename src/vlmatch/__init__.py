@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from vlmatch.errors import VlmatchError as VlmatchError
     from vlmatch.gromov import gromov_wasserstein as gromov_wasserstein
     from vlmatch.probes.pairs import ProbeSet as ProbeSet
-    from vlmatch.report.pool import PoolRanking as PoolRanking
+    from vlmatch.report.answer import PoolRanking as PoolRanking
 
 __version__ = "0.1.0"
 
 _MODULES = {
     "Embeddings": "vlmatch.embeddings.store",
     "NotHereError": "vlmatch.errors",
-    "PoolRanking": "vlmatch.report.pool",
+    "PoolRanking": "vlmatch.report.answer",
     "ProbeSet": "vlmatch.probes.pairs",
     "Scores": "vlmatch.api.scores",
     "VlmatchError": "vlmatch.errors",

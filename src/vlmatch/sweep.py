@@ -119,7 +119,7 @@ class SweepCallback(Callback):
 def _answer(config: DictConfig) -> None:
     from vlmatch import paths
     from vlmatch.embeddings.store import Store
-    from vlmatch.report.answer import answer, rows_of
+    from vlmatch.report.answer import PoolRanking, answer, rows_of
     from vlmatch.tracking import Tracker
 
     settings = Settings[AnyTask].read(config)
@@ -127,15 +127,14 @@ def _answer(config: DictConfig) -> None:
     failures = [outcome for outcome in outcomes if outcome.status != SCORED]
     groups = {outcome.group for outcome in outcomes if outcome.group}
     store = Store(settings.store)
-    report = answer(
+    ranking = PoolRanking.of(
         rows_of(store, groups, settings.score),
         settings.selection,
-        store,
-        results=paths.result_folders(settings.results),
-        table=settings.answer.table,
-        report=settings.answer.report,
         failures=failures,
+        results=paths.result_folders(settings.results),
+        embeddings=store.read,
     )
+    report = answer(ranking, table=settings.answer.table, report=settings.answer.report)
     tracker, parent = Tracker.of(settings.tracking), os.environ[PARENT]
     if report is not None:
         tracker.log_file(parent, report)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from misbehaving import TRAINER
+from misbehaving import trainer_of
 from vlmatch.embeddings.batches import SHORT, batches_of
 from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.order import row_order
@@ -18,8 +18,9 @@ from vlmatch.embeddings.store import Shards, Store
 from vlmatch.llms.truncation import Truncation
 from vlmatch.objects import Buildable
 from vlmatch.probes.pairs import ProbeSet
+from vlmatch.settings.buildable import LlmSettings
 
-LLM = {"_target_": f"{__name__}.Counting", "name": "counting", "max_tokens": 300}
+LLM = LlmSettings.of("llm", {"_target_": f"{__name__}.Counting", "name": "counting", "max_tokens": 300})
 
 
 class Counting(Buildable, torch.nn.Module):
@@ -66,27 +67,27 @@ def captioned(pictures: ProbeSet, monkeypatch: pytest.MonkeyPatch) -> ProbeSet:
 
 
 def test_rows_come_back_in_the_order_of_the_pairs(captioned: ProbeSet, tmp_path: Path) -> None:
-    found, cost = embed("llm", LLM, captioned, Store(tmp_path), TRAINER)
+    found, cost = embed(LLM, captioned, Store(tmp_path), trainer_of())
     expected = [[min(len(caption), 300), ord(caption[0])] for caption in captioned.captions]
     np.testing.assert_array_equal(found.array, expected)
     assert cost.items == len(captioned)
 
 
 def test_a_long_caption_pads_no_short_one(captioned: ProbeSet, tmp_path: Path) -> None:
-    embed("llm", LLM, captioned, Store(tmp_path), {**TRAINER, "batch_size": 12, "shard_size": 12})
+    embed(LLM, captioned, Store(tmp_path), trainer_of(batch_size=12, shard_size=12))
     assert Counting.shapes == [(9, 60), (1, 200), (1, 300), (1, 300)]
 
 
 def test_what_was_cut_is_stored_and_said_once(
     captioned: ProbeSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found, _ = embed("llm", LLM, captioned, Store(tmp_path), TRAINER)
+    found, _ = embed(LLM, captioned, Store(tmp_path), trainer_of())
     said = [line for line in capsys.readouterr().out.splitlines() if "max_tokens" in line]
     assert len(said) == 1
     assert all(part in said[0] for part in ("'counting'", "2 of 12", "300", "10,000"))
     about = {"max_tokens": 300, "truncated_captions": 2, "longest_caption_tokens": 10_000}
     assert found.header.preprocessing == about
-    embed("llm", LLM, captioned, Store(tmp_path), TRAINER)
+    embed(LLM, captioned, Store(tmp_path), trainer_of())
     assert "max_tokens" not in capsys.readouterr().out
 
 

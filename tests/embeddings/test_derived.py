@@ -10,13 +10,14 @@ import torch
 from safetensors.torch import save_file
 
 import misbehaving
-from misbehaving import TRAINER, compute
+from misbehaving import TRAINER, compute, trainer_of
 from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import FILE, Store
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.objects import admit, build, version_of
 from vlmatch.probes.pairs import ProbeSet
+from vlmatch.settings.buildable import EncoderSettings
 
 PIXELS = {"_target_": "vlmatch.encoders.controls.Pixels", "name": "pixels", "size": 3, "feature": "paper"}
 LICENCE = {"name": "MIT", "source": "https://example.org"}
@@ -186,7 +187,7 @@ def test_the_fingerprint_covers_the_parts(
     pictures: ProbeSet, head: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fingerprint(config: dict[str, Any]) -> str:
-        return EmbeddingSpec.of("encoder", config, pictures, "32-true").fingerprint
+        return EmbeddingSpec.of(EncoderSettings.of("encoder", config), pictures, "32-true").fingerprint
 
     before = fingerprint(FUSED)
     assert fingerprint({**FUSED, "parts": [PIXELS, {**THUMBNAIL, "licence": {"name": "MIT"}}]}) == before
@@ -206,7 +207,7 @@ def test_the_fingerprint_covers_the_parts(
 def test_a_stranger_among_the_parts_is_refused(pictures: ProbeSet, tmp_path: Path) -> None:
     admit([])
     with pytest.raises(VlmatchError, match="targets="):
-        embed("encoder", FUSED, pictures, Store(tmp_path), TRAINER)
+        embed(EncoderSettings.of("encoder", FUSED), pictures, Store(tmp_path), trainer_of())
 
 
 def test_a_damaged_fusion_is_combined_again(pictures: ProbeSet, tmp_path: Path) -> None:

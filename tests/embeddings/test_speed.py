@@ -5,7 +5,6 @@ import shutil
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from misbehaving import THUMBNAIL, Thumbnail, compute
+from misbehaving import THUMBNAIL, Thumbnail, compute, trainer_of
 from vlmatch.embeddings import predict, progress
 from vlmatch.embeddings.agreement import precision_agreement
 from vlmatch.embeddings.batches import AHEAD, PreparedBatches, batches_of
@@ -181,8 +180,8 @@ def test_a_compiled_model_gives_the_same_numbers(pictures: ProbeSet, tmp_path: P
     found = []
     for compiled in (False, True):
         shards = Shards(tmp_path / str(compiled), "", range(len(pictures)), 6)
-        options: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "batch_size": 6, "num_workers": 0}
-        predict.predict_missing(Waves("waves"), pictures, shards, compile=compiled, **options)
+        trainer = trainer_of(batch_size=6, num_workers=0, compile=compiled)
+        predict.predict_missing(Waves("waves"), pictures, shards, trainer)
         found.append(shards.merged())
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-6)
 

@@ -6,9 +6,8 @@ import pytest
 
 from made_results import result
 from made_rows import row
-from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
-from vlmatch.report.answer import answer
+from vlmatch.report.answer import PoolRanking, answer
 from vlmatch.results import write
 
 ENCODERS = {name: 0.4 - 0.05 * place for place, name in enumerate("abcdefg")}
@@ -17,14 +16,8 @@ ENCODERS = {name: 0.4 - 0.05 * place for place, name in enumerate("abcdefg")}
 def answered(tmp_path: Path) -> str:
     """Answer with GW and CKA that equal the truth of seven encoders; returns the page."""
     rows = [row(name, gw=truth, cka=truth) for name, truth in ENCODERS.items()]
-    report = answer(
-        rows,
-        ["gw", "cka"],
-        Store(tmp_path / "store"),
-        results=[tmp_path / "results"],
-        table=tmp_path / "ranking.csv",
-        report=tmp_path / "report.html",
-    )
+    ranking = PoolRanking.of(rows, ["gw", "cka"], results=[tmp_path / "results"])
+    report = answer(ranking, table=tmp_path / "ranking.csv", report=tmp_path / "report.html")
     assert report == tmp_path / "report.html"
     return report.read_text()
 

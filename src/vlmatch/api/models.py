@@ -179,17 +179,16 @@ def embedded(
     model: Any, probe: ProbeSet, store: Store, trainer: TrainerSettings, *, progress: bool = True
 ) -> tuple[Embeddings, Cost]:
     """Embeddings of `probe` by what `model_of` gave, and their cost; stored if the model has an identity."""
-    options = trainer.plain()
     if isinstance(model, ModelSettings):
-        return embed(model.kind, model.plain(), probe, store, options, progress=progress)
+        return embed(model, probe, store, trainer, progress=progress)
     if isinstance(model, Precomputed):
         return _from_elsewhere(model, probe, str(trainer.precision)), Cost()
     version = getattr(model, "identity", None)
     spec = _spec(model.kind, model.name, {"own": version}, probe, str(trainer.precision))
     if version is not None:
-        return embed_by(lambda: model, spec, probe, store, options, progress=progress)
+        return embed_by(lambda: model, spec, probe, store, trainer, progress=progress)
     with tempfile.TemporaryDirectory(prefix="vlmatch-") as folder:
-        return embed_by(lambda: model, spec, probe, Store(folder), options, progress=progress)
+        return embed_by(lambda: model, spec, probe, Store(folder), trainer, progress=progress)
 
 
 def is_stored(model: Any) -> bool:
@@ -225,7 +224,7 @@ def _label(model: Any, probe: ProbeSet, trainer: TrainerSettings) -> tuple[str, 
     """What tells a model apart from others in tables: its name and the choices that a user sweeps."""
     if not isinstance(model, ModelSettings):
         return str(model.name), ""
-    return model.name, EmbeddingSpec.of(model.kind, model.plain(), probe, str(trainer.precision)).slug
+    return model.name, EmbeddingSpec.of(model, probe, trainer.precision).slug
 
 
 def _from_elsewhere(model: Precomputed, probe: ProbeSet, precision: str) -> Embeddings:

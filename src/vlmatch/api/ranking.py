@@ -18,8 +18,8 @@ from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.jobs import NOT_HERE, PairStatus
 from vlmatch.probes.pairs import ProbeSet
+from vlmatch.report.answer import PoolRanking
 from vlmatch.report.html import ReadEmbeddings
-from vlmatch.report.pool import PoolRanking
 from vlmatch.scores.rows import Row, score_pair, stored_rows
 from vlmatch.settings.buildable import ObjectSettings
 from vlmatch.settings.work import TrainerSettings

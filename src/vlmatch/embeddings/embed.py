@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from vlmatch.embeddings.order import row_order
 from vlmatch.embeddings.store import FILE, Array, Embeddings, Shards, Store, sha256_of, write_array
 from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import build
 from vlmatch.packages.licences import NONE_STATED, Licence, licence_of
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.processes import launched, process_rank
+from vlmatch.settings.buildable import ModelSettings
+from vlmatch.settings.work import TrainerSettings
 
 LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "onnx2torch")
 
@@ -34,28 +36,21 @@ class Cost:
 
 
 def embed(
-    kind: str,
-    config: Mapping[str, Any],
-    probe: ProbeSet,
-    store: Store,
-    trainer: Mapping[str, Any],
-    *,
-    progress: bool = True,
+    model: ModelSettings, probe: ProbeSet, store: Store, trainer: TrainerSettings, *, progress: bool = True
 ) -> tuple[Embeddings, Cost]:
-    """Embeddings of `probe` by the model of `config`, the plain yaml of an encoder or LLM.
+    """Embeddings of `probe` by an encoder or LLM, and what they cost.
 
-    A model made of others (`parts:`) is combined from their embeddings, which are stored under their own names; the
-    cost is theirs. Everything else is as for `embed_by`.
+    A model made of others (`parts`) is combined from their embeddings, which are stored under their own names; the cost
+    is theirs. Everything else is as for `embed_by`.
     """
-    spec = EmbeddingSpec.of(kind, config, probe, str(trainer["precision"]))
+    spec = EmbeddingSpec.of(model, probe, trainer.precision)
     found = store.read(spec)
     if found is not None:
         return found, Cost()
-    if config.get("parts"):
-        return _combine(spec, config, probe, store, trainer, progress)
-    return embed_by(
-        lambda: build(config), spec, probe, store, trainer, licence=lambda: licence_of(config), progress=progress
-    )
+    if model.parts:
+        return _combine(spec, model, probe, store, trainer, progress)
+    licence = partial(licence_of, model.plain())
+    return embed_by(model.build, spec, probe, store, trainer, licence=licence, progress=progress)
 
 
 def embed_by(
@@ -63,7 +58,7 @@ def embed_by(
     spec: EmbeddingSpec,
     probe: ProbeSet,
     store: Store,
-    trainer: Mapping[str, Any],
+    trainer: TrainerSettings,
     *,
     licence: Callable[[], Licence] = lambda: NONE_STATED,
     progress: bool = True,
@@ -77,7 +72,7 @@ def embed_by(
     computed again.
     Raises NotHereError where the weights can't be had, VlmatchError where the output is not (n, d) finite numbers.
     """
-    shards = Shards(store.folder(spec), spec.fingerprint, row_order(spec.kind, probe), int(trainer["shard_size"]))
+    shards = Shards(store.folder(spec), spec.fingerprint, row_order(spec.kind, probe), trainer.shard_size)
     if process_rank() > 0:  # rank 0 of a torchrun holds the lock for all, until the array is whole
         return _computed_by_all(make(), spec, probe, store, shards, trainer), Cost()
     with store.locked(spec):
@@ -99,7 +94,7 @@ def embed_by(
 
 
 def _computed_by_all(
-    model: Any, spec: EmbeddingSpec, probe: ProbeSet, store: Store, shards: Shards, trainer: Mapping[str, Any]
+    model: Any, spec: EmbeddingSpec, probe: ProbeSet, store: Store, shards: Shards, trainer: TrainerSettings
 ) -> Embeddings:
     """The share of a process that is not the first, then what the first one wrote."""
     if not _is_precomputed(model):
@@ -124,13 +119,12 @@ def _is_precomputed(model: Any) -> bool:
     return hasattr(model, "stored_rows")
 
 
-def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: Mapping[str, Any], progress: bool) -> None:
+def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings, progress: bool) -> None:
     # One process of several always takes part: the others wait for it where the loop ends.
     if launched() or shards.missing():
         from vlmatch.embeddings.predict import predict_missing
 
-        options = {key: value for key, value in trainer.items() if key != "shard_size"}
-        predict_missing(model, probe, shards, progress=progress, **options)
+        predict_missing(model, probe, shards, trainer, progress=progress)
 
 
 def _announce(spec: EmbeddingSpec, shards: Shards, progress: bool) -> int:
@@ -147,17 +141,17 @@ def _announce(spec: EmbeddingSpec, shards: Shards, progress: bool) -> int:
 
 def _combine(
     spec: EmbeddingSpec,
-    config: Mapping[str, Any],
+    settings: ModelSettings,
     probe: ProbeSet,
     store: Store,
-    trainer: Mapping[str, Any],
+    trainer: TrainerSettings,
     progress: bool,
 ) -> tuple[Embeddings, Cost]:
     """Embed each part, or find it in the store, and combine their features: no backbone is loaded for that."""
     import torch
 
-    model = build({**config, "parts": []})
-    embedded = [embed(spec.kind, part, probe, store, trainer, progress=progress) for part in config["parts"]]
+    model = settings.changed(parts=[]).build()
+    embedded = [embed(part, probe, store, trainer, progress=progress) for part in settings.parts]
     parts = [part for part, _ in embedded]
     with store.locked(spec):
         found = store.read(spec)
@@ -168,7 +162,9 @@ def _combine(
             with torch.inference_mode():
                 array = model.combine([torch.from_numpy(part.array) for part in parts]).float().numpy()
             about = model.about([part.header.about for part in parts])
-            licence = _joint_licence([asdict(licence_of(config)), *(dict(part.header.licence) for part in parts)])
+            licence = _joint_licence(
+                [asdict(licence_of(settings.plain())), *(dict(part.header.licence) for part in parts)]
+            )
             found = _write(store.folder(spec) / FILE, array, _header(spec, array, about, licence))
     return found, sum((cost for _, cost in embedded), Cost())
 

@@ -10,8 +10,8 @@ from typing import Any, Self
 from vlmatch.encoders.about import About
 from vlmatch.files import require_folder_name, sha256_of_file
 from vlmatch.moved import to_first_names
-from vlmatch.objects import version_of
 from vlmatch.probes.pairs import ProbeSet
+from vlmatch.settings.buildable import ModelSettings
 
 FORMAT = 1
 # Keys of a model's yaml that change no number.
@@ -40,15 +40,11 @@ class EmbeddingSpec:
     precision: str
 
     @classmethod
-    def of(cls, kind: str, config: Mapping[str, Any], probe: ProbeSet, precision: str) -> Self:
-        """The spec of `probe` embedded by `config`, the plain yaml of an encoder or LLM.
-
-        Raises VlmatchError where the model's name can't be that of a folder.
-        """
-        require_folder_name(f"{kind}.name", config["name"])
-        settings = _settings(config)
-        version = version_of(config)
-        return cls(kind, str(config["name"]), settings, version, probe.key, probe.fingerprint, len(probe), precision)
+    def of(cls, model: ModelSettings, probe: ProbeSet, precision: int | str) -> Self:
+        """The spec of `probe` embedded by this model. Raises VlmatchError where its name can't be that of a folder."""
+        require_folder_name(f"{model.kind}.name", model.name)
+        settings, version = _settings(model.plain()), model.version
+        return cls(model.kind, model.name, settings, version, probe.key, probe.fingerprint, len(probe), str(precision))
 
     @property
     def slug(self) -> str:

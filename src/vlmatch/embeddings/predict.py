@@ -20,6 +20,7 @@ from vlmatch.errors import VlmatchError, one_line
 from vlmatch.lightning import quiet_lightning
 from vlmatch.memory import EMBEDDING_ADVICE, is_out_of_memory
 from vlmatch.probes.pairs import ProbeSet
+from vlmatch.settings.work import TrainerSettings
 
 _COMPILERS = ("torch._dynamo", "torch._inductor")
 
@@ -31,20 +32,18 @@ class Embedding(LightningModule):
     batches stay as they are, and a row's numbers change by no more than rounding.
     """
 
-    def __init__(
-        self, model: Any, probe: ProbeSet, shards: Shards, *, batch_size: int, num_workers: int, compile_model: bool
-    ) -> None:
+    def __init__(self, model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings) -> None:
         super().__init__()
         # Convolutions on a CPU run up to 1.9 times as fast so (EfficientNet-Lite0: 69 against 37 images/s).
         self.model = model.to(memory_format=torch.channels_last) if model.kind == "encoder" else model
-        if compile_model:
+        if trainer.compile:
             self.model.compile()
         self.probe = probe
         self.captions = probe.captions
         self.shards = shards
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.at_once = batch_size
+        self.batch_size = trainer.batch_size
+        self.num_workers = trainer.num_workers
+        self.at_once = trainer.batch_size
 
     def predict_dataloader(self) -> PreparedBatches:
         """The missing shards of this process, in order."""
@@ -166,33 +165,24 @@ class ShardWriter(BasePredictionWriter):
 
 
 def predict_missing(
-    model: Any,
-    probe: ProbeSet,
-    shards: Shards,
-    *,
-    batch_size: int,
-    num_workers: int,
-    compile: bool = False,
-    progress: bool = True,
-    **trainer: Any,
+    model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings, *, progress: bool = True
 ) -> None:
-    """Compute every missing shard; `trainer` goes to Lightning's Trainer (accelerator, devices, strategy, ...).
+    """Compute every missing shard. progress: whether a bar or lines show how far it is.
 
-    num_workers: threads that decode and preprocess. compile: whether torch.compile is to make the model faster.
-    progress: whether a bar or lines show how far it is.
+    Raises VlmatchError where a shard would not hold whole batches.
     """
-    if shards.size % batch_size:
-        raise VlmatchError(f"trainer.shard_size={shards.size} is not a multiple of trainer.batch_size={batch_size}")
-    module = Embedding(
-        model.eval(), probe, shards, batch_size=batch_size, num_workers=num_workers, compile_model=compile
-    )
+    if shards.size % trainer.batch_size:
+        raise VlmatchError(
+            f"trainer.shard_size={shards.size} is not a multiple of trainer.batch_size={trainer.batch_size}"
+        )
+    module = Embedding(model.eval(), probe, shards, trainer)
     todo = sum(len(shards.rows(shard)) for shard in shards.missing())
     things = "images" if model.kind == "encoder" else "captions"
     shown = [EmbeddingProgress(f"{model.kind} '{model.name}'", things, todo)] if progress else []
     with quiet_lightning():
         warnings.filterwarnings("ignore", module="PIL")
         Trainer(
-            **trainer,
+            **trainer.lightning(),
             default_root_dir=shards.folder,
             logger=False,
             enable_checkpointing=False,

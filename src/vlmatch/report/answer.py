@@ -1,64 +1,163 @@
-"""The answer: rows ranked and compared with the truth, printed, and written as a table and a report."""
+"""The answer: a ranked pool, compared with the truth, as one value to be printed, tabulated and reported."""
 
+import html
+import io
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vlmatch.embeddings.store import Store
+from rich.console import Console
+from rich.text import Text
+
+from vlmatch.embeddings.embed import Cost
+from vlmatch.embeddings.header import EmbeddingSpec
+from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.evidence.truths import comparisons
 from vlmatch.jobs import PairStatus
-from vlmatch.ranking import Ranking, rank_rows
+from vlmatch.ranking import LlmRanking, Ranking, rank_rows
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
-from vlmatch.report.html import write_report
-from vlmatch.report.spreadsheet import write_table
-from vlmatch.report.table import show, terminal
+from vlmatch.report.html import ReadEmbeddings, write_report
+from vlmatch.report.spreadsheet import frame, write_table
+from vlmatch.report.table import MINIMUM_WIDTH, number, show, terminal, verdict
 from vlmatch.results import read_folders
 from vlmatch.scores.rows import Row, stored_rows
 from vlmatch.settings.buildable import ObjectSettings
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Group = tuple[str, str, str]
 
 
-def answer(
-    rows: Sequence[Row],
-    selection: Sequence[str],
-    store: Store,
-    *,
-    results: Sequence[Path],
-    table: str | Path | None = None,
-    report: str | Path | None = None,
-    failures: Sequence[PairStatus] = (),
-) -> Path | None:
-    """Rank `rows`, print the tables, and write them to `table` (CSV) and `report` (HTML) where these are given.
+def _none_kept(spec: EmbeddingSpec) -> Embeddings | None:
+    return None
 
-    selection: the order in which scores are asked for the pick. store: holds the embeddings of the picks, which the
-    report draws. results: folders of finished trainings; those of the rankings' LLMs and encoders are compared with the
-    scores. failures: pairs that could not be scored. Returns the report's path, or None if no report was written.
 
-    Raises VlmatchError on a damaged result, after the ranking was printed.
+@dataclass(frozen=True)
+class PoolRanking:
+    """The encoders of a pool ranked for each LLM, with the pick and the warnings about it.
+
+    rankings: one for each probe and pair of embedding recipes. failures: pairs that could not be scored, each with the
+    reason. results: folders of finished trainings, which the report compares with the scores. embeddings: reads the
+    embeddings that a report draws. costs: by the fingerprint of embeddings, what they took.
     """
-    rankings = rank_rows(rows, selection)
+
+    rankings: tuple[Ranking, ...]
+    failures: tuple[PairStatus, ...] = ()
+    results: tuple[Path, ...] = ()
+    embeddings: ReadEmbeddings = field(default=_none_kept, repr=False)
+    costs: Mapping[str, Cost] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[Row],
+        selection: Sequence[str],
+        *,
+        failures: Sequence[PairStatus] = (),
+        results: Sequence[Path] = (),
+        embeddings: ReadEmbeddings = _none_kept,
+        costs: Mapping[str, Cost] | None = None,
+    ) -> "PoolRanking":
+        """Rank `rows`. selection: names of scores; the pick comes from the first whose controls all rank last."""
+        return cls(tuple(rank_rows(rows, selection)), tuple(failures), tuple(results), embeddings, costs or {})
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The scores of every encoder and LLM, best first within an LLM."""
+        return tuple(ranked.row for llm in self._llms for ranked in llm.encoders)
+
+    @property
+    def picks(self) -> dict[str, str | None]:
+        """By LLM, the encoder to take; None where no score can be trusted. The first ranking of an LLM counts."""
+        found: dict[str, str | None] = {}
+        for llm in self._llms:
+            found.setdefault(llm.llm, None if llm.pick is None else llm.pick.encoder)
+        return found
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row for each encoder and LLM: what is known of the encoder, every score, and its rank by each."""
+        return frame(self.rankings)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the rows of `to_frame` as CSV; equal rankings give equal bytes. Returns the path."""
+        return write_table(Path(path), self.rankings)
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report, one self-contained HTML page, and return its path.
+
+        Raises VlmatchError on a damaged result of a training.
+        """
+        return write_report(Path(path), self.rankings, self.embeddings, self.failures, self.evidence())
+
+    def evidence(self) -> list[RankingEvidence]:
+        """The rankings compared with finished trainings; VlmatchError on a damaged result."""
+        return ranking_evidence(self.rankings, comparisons(read_folders(self.results)))
+
+    def show(self, console: Console | None = None) -> None:
+        """Print the tables, the warnings and the picks."""
+        show(self.rankings, self.failures, console)
+
+    def __str__(self) -> str:
+        text = io.StringIO()
+        self.show(Console(file=text, width=MINIMUM_WIDTH))
+        return text.getvalue().strip("\n")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table for each LLM, with warnings and pick."""
+        parts = [_html_table(ranking, llm) for ranking in self.rankings for llm in ranking.llms]
+        failed = [f"{failure.encoder} x {failure.llm}: {failure.message}" for failure in self.failures]
+        return "\n".join([*parts, *(f"<p>{html.escape(line)}</p>" for line in failed)])
+
+    @property
+    def _llms(self) -> tuple[LlmRanking, ...]:
+        return tuple(llm for ranking in self.rankings for llm in ranking.llms)
+
+
+def answer(ranking: PoolRanking, *, table: str | Path | None = None, report: str | Path | None = None) -> Path | None:
+    """Print the ranking, and write it to `table` (CSV) and `report` (HTML) where these are given.
+
+    Returns the report's path, or None if no report was written.
+    Raises VlmatchError on a damaged result of a training, after the ranking was printed.
+    """
     console = terminal()
-    show(rankings, failures, console)
-    if not rankings:
+    ranking.show(console)
+    if not ranking.rankings:
         return None
     if table is not None:
-        write_table(Path(table), rankings)
-    evidence = evidence_in(results, rankings)
-    for each in evidence:
+        ranking.to_csv(table)
+    for each in ranking.evidence():
         console.print(terminal_line(each), soft_wrap=True, highlight=False, markup=False)
     if report is None:
         return None
-    written = write_report(Path(report), rankings, store.read, failures, evidence)
+    written = ranking.report(report)
     console.print(f"report: {written}", soft_wrap=True)
     return written
-
-
-def evidence_in(results: Sequence[Path], rankings: Sequence[Ranking]) -> list[RankingEvidence]:
-    """The rankings compared with the trainings in the folders `results`; VlmatchError on a damaged result."""
-    return ranking_evidence(rankings, comparisons(read_folders(results)))
 
 
 def rows_of(store: Store, groups: Collection[Group], scores: Mapping[str, ObjectSettings]) -> list[Row]:
     """The stored rows of these groups that hold all of `scores` (name -> settings)."""
     probes = sorted({group[0] for group in groups})
     return [row for probe in probes for row in stored_rows(store, probe, scores) if row.group in groups]
+
+
+def _html_table(ranking: Ranking, llm: LlmRanking) -> str:
+    import pandas as pd
+
+    shown = pd.DataFrame(
+        [
+            {
+                "encoder": ranked.row.encoder + (" (control)" if ranked.row.image.control else ""),
+                **{
+                    ranked.row.scores[name].title: f"{number(ranked.row.scores[name].value)} ({rank})"
+                    for name, rank in ranked.ranks.items()
+                },
+            }
+            for ranked in llm.encoders
+        ]
+    )
+    shown.index += 1
+    head = f"{ranking.probe}, {ranking.n_pairs} pairs, for {llm.llm}: each score with its rank"
+    lines = "<br>".join(html.escape(Text.from_markup(line).plain) for line in verdict(llm))
+    return f"<p><b>{html.escape(head)}</b></p>\n{shown.to_html()}\n<p>{lines}</p>"

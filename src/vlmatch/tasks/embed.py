@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlmatch.embeddings.embed import embed as embed_one
+from vlmatch.api.models import embedded
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
 from vlmatch.files import renamed
@@ -17,12 +17,12 @@ from vlmatch.settings.tasks import EmbedTask
 @task
 def embed(settings: Settings[EmbedTask]) -> None:
     """Fill the store for the models of `task.side`, and say how long it took."""
-    side, store, trainer = settings.task.side, Store(settings.store), settings.trainer.plain()
+    side, store = settings.task.side, Store(settings.store)
     models = [*([settings.encoder] if side != "llm" else []), *([settings.llm] if side != "encoder" else [])]
     probe = settings.probe.build()
     headers = []
     for model in models:
-        embeddings, cost = embed_one(model.kind, model.plain(), probe, store, trainer)
+        embeddings, cost = embedded(model, probe, store, settings.trainer)
         took = f"in {cost.seconds:.0f} s" if cost.items else "in the store"
         print(f"{model.kind} '{model.name}': {embeddings.array.shape[0]} x {embeddings.array.shape[1]}, {took}")
         headers.append(embeddings.header)

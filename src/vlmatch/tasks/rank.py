@@ -2,27 +2,24 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cache
-from itertools import product
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 from hydra.core.hydra_config import HydraConfig
 
 from vlmatch import paths
-from vlmatch.embeddings.embed import Cost, embed
+from vlmatch.api import ranking as api
+from vlmatch.api.models import embedded
+from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import EmbeddingSpec, Header
-from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
-from vlmatch.errors import VlmatchError
+from vlmatch.embeddings.store import Store
 from vlmatch.jobs import SCORED, PairStatus
 from vlmatch.objects import task
+from vlmatch.probes.pairs import ProbeSet
 from vlmatch.probes.shared import probe_of
 from vlmatch.processes import PARENT, SWEEP, launched, process_rank
-from vlmatch.ranking import rank_rows
-from vlmatch.report.answer import answer, rows_of
+from vlmatch.report.answer import PoolRanking, answer, rows_of
 from vlmatch.report.table import placed, terminal
-from vlmatch.scores.rows import Row, score_pair, stored_rows
-from vlmatch.settings.buildable import ModelSettings
+from vlmatch.scores.rows import Row
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import TaskSettings
 from vlmatch.tracking import Tracker, tags_of
@@ -39,18 +36,18 @@ def rank(settings: Settings[TaskSettings]) -> PairStatus:
         return _other_rank(settings, probe_of(settings.probe.plain()), store)
     tracker = Tracker.of(settings.tracking)  # first, because nothing may be computed for a server that can't be used
     probe = probe_of(settings.probe.plain())
-    precision = str(settings.trainer.precision)
-    recipes = [EmbeddingSpec.of(model.kind, model.plain(), probe, precision).slug for model in models]
+    recipes = [EmbeddingSpec.of(model, probe, settings.trainer.precision).slug for model in models]
     if not os.environ.get(SWEEP):
         terminal().print("\n".join(probe.data_sheet()), highlight=False, markup=False, soft_wrap=True)
     tags = tags_of(encoder.name, llm.name, probe=probe.key, recipe=" x ".join(recipes))
     with tracker.run(f"{encoder.name} x {llm.name}", tags, os.environ.get(PARENT)) as run_id:
         tracker.log_config(run_id, settings.config)
         tracker.log_sheet(run_id, probe.sheet())
-        (images, image_cost), (captions, text_cost) = (_embedded(model, settings, probe, store) for model in models)
-        row = score_pair(images, captions, settings.score, store)
-        tracker.log_row(run_id, row, _costs(image_cost, text_cost))
-        _show(settings, row, (image_cost, text_cost), tracker, run_id)
+        ranking = api.rank(probe, encoder, llm, store=store, trainer=settings.trainer, scores=settings.score)
+        (row,) = ranking.rows
+        costs = [ranking.costs[header.fingerprint] for header in (row.image, row.text)]
+        tracker.log_row(run_id, row, _costs(costs))
+        _show(settings, row, costs, tracker, run_id)
     return PairStatus(row.encoder, row.llm, SCORED, group=row.group)
 
 
@@ -59,70 +56,41 @@ def rank_stored(settings: Settings[TaskSettings], pool: str) -> PairStatus:
 
     pool: 'experiment' ranks only the models of the experiment, 'store' all.
     """
-    store = Store(settings.store)
-    probe = settings.probe.build()
-    rows = _stored_pairs(settings, pool, probe.key, store)
-    if not rows:
-        raise VlmatchError(
-            f"the store holds no encoder and LLM for probe '{probe.key}'; run python src/run.py multirun first"
-        )
-    _answer(settings, rows, store)
+    ranking = api.rank_stored(
+        probe_of(settings.probe.plain()),
+        store=Store(settings.store),
+        scores=settings.score,
+        selection=settings.selection,
+        wanted=lambda header: _wanted(settings, pool, header),
+    )
+    results = tuple(paths.result_folders(settings.results))
+    answer(replace(ranking, results=results), table=settings.answer.table, report=settings.answer.report)
     return PairStatus("*", "*", SCORED)
 
 
-def _stored_pairs(settings: Settings[TaskSettings], pool: str, probe: str, store: Store) -> list[Row]:
-    """The row of every pair that is asked for; embeddings are read only for pairs that have not been scored yet."""
-    members = [each for each in store.headers(probe) if _wanted(settings, pool, each[1])]
-    images, captions = ([each for each in members if each[1].spec.kind == kind] for kind in ("encoder", "llm"))
-    scored = {(row.image.fingerprint, row.text.fingerprint): row for row in stored_rows(store, probe, settings.score)}
-    read = cache(_read)
-    rows = []
-    for (image_folder, image), (text_folder, text) in product(images, captions):
-        row = scored.get((image.fingerprint, text.fingerprint))
-        if row is None or (row.image, row.text) != (image, text):
-            row = score_pair(read(image_folder), read(text_folder), settings.score, store)
-        rows.append(row)
-    return rows
-
-
-def _embedded(
-    model: ModelSettings, settings: Settings[TaskSettings], probe: Any, store: Store
-) -> tuple[Embeddings, Cost]:
-    return embed(model.kind, model.plain(), probe, store, settings.trainer.plain())
-
-
-def _other_rank(settings: Settings[TaskSettings], probe: Any, store: Store) -> PairStatus:
+def _other_rank(settings: Settings[TaskSettings], probe: ProbeSet, store: Store) -> PairStatus:
     """A process that a launcher started beside rank 0 does its share of the embedding, and nothing else."""
     for model in (settings.encoder, settings.llm):
-        _embedded(model, settings, probe, store)
+        embedded(model, probe, store, settings.trainer)
     return PairStatus(settings.encoder.name, settings.llm.name, SCORED)
 
 
-def _show(settings: Settings[TaskSettings], row: Row, costs: tuple[Cost, Cost], tracker: Tracker, run_id: str) -> None:
+def _show(settings: Settings[TaskSettings], row: Row, costs: Sequence[Cost], tracker: Tracker, run_id: str) -> None:
     """Print one line in a sweep, whose end shows the table; otherwise print the whole answer."""
-    store = Store(settings.store)
-    if os.environ.get(SWEEP):
-        rankings = rank_rows(rows_of(store, {row.group}, settings.score), settings.selection)
-        terminal().print(placed(row, rankings, costs))
-        return
-    if launched():
+    if launched() and not os.environ.get(SWEEP):
         terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: python src/run.py task=rank pool=store")
         return
-    report = _answer(settings, rows_of(store, {row.group}, settings.score), store)
+    store = Store(settings.store)
+    rows = rows_of(store, {row.group}, settings.score)
+    results = paths.result_folders(settings.results)
+    ranking = PoolRanking.of(rows, settings.selection, results=results, embeddings=store.read)
+    if os.environ.get(SWEEP):
+        terminal().print(placed(row, ranking.rankings, costs))
+        return
+    report = answer(ranking, table=settings.answer.table, report=settings.answer.report)
     if report is not None:
         tracker.log_file(run_id, report)
     terminal().print(f"MLflow run {run_id}: make ui, then {tracker.comparison([run_id])}", soft_wrap=True)
-
-
-def _answer(settings: Settings[TaskSettings], rows: Sequence[Row], store: Store) -> Path | None:
-    return answer(
-        rows,
-        settings.selection,
-        store,
-        results=paths.result_folders(settings.results),
-        table=settings.answer.table,
-        report=settings.answer.report,
-    )
 
 
 def _wanted(settings: Settings[TaskSettings], pool: str, header: Header) -> bool:
@@ -138,20 +106,13 @@ def _axis(group: str) -> set[str]:
     return {name.strip() for name in str(params.get(group, "")).split(",")}
 
 
-def _read(folder: Any) -> Embeddings:
-    found = read_file(folder / FILE)
-    if found is None:
-        raise VlmatchError(f"{folder / FILE} is damaged; remove its folder and embed again")
-    return found
-
-
-def _costs(images: Cost, captions: Cost) -> dict[str, float]:
-    """What this job computed, for MLflow; nothing for what came from the store."""
-    costs = {}
-    for side, cost in (("image", images), ("caption", captions)):
+def _costs(costs: Sequence[Cost]) -> dict[str, float]:
+    """What this job computed, for MLflow; nothing for what came from the store. costs: of images and of captions."""
+    figures = {}
+    for side, cost in zip(("image", "caption"), costs, strict=True):
         if cost.items:
-            costs[f"{side}_embedding_seconds"] = cost.seconds
-            costs[f"{side}_embeddings_per_second"] = cost.items / cost.seconds
+            figures[f"{side}_embedding_seconds"] = cost.seconds
+            figures[f"{side}_embeddings_per_second"] = cost.items / cost.seconds
             if cost.gpu_bytes:
-                costs[f"{side}_gpu_memory_gib"] = cost.gpu_bytes / 2**30
-    return costs
+                figures[f"{side}_gpu_memory_gib"] = cost.gpu_bytes / 2**30
+    return figures

@@ -26,7 +26,7 @@ def cached_features(
     """
     (share,) = {item.share for item in items}
     probe = probe_set_of(items, share, drop_duplicates=False)
-    embeddings, _ = embed("encoder", encoder.plain(), probe, store, trainer.plain())
+    embeddings, _ = embed(encoder, probe, store, trainer)
     rows = torch.from_numpy(embeddings.array).float()
     cells = int(encoder.feature[4:]) ** 2 if encoder.feature.startswith("grid") else 1
     return rows.reshape(len(rows), cells, -1), embeddings.header

@@ -34,6 +34,6 @@ def backbone_features(
     for source in sorted({item.source for item in items}):
         of_source = [item for item in items if item.source == source]
         probe = probe_set_of(of_source, f"training_{source}", drop_duplicates=False)
-        embeddings, _ = embed("encoder", backbone.plain(), probe, store, trainer.plain())
+        embeddings, _ = embed(backbone, probe, store, trainer)
         rows |= zip((pair.id for pair in probe.pairs), torch.from_numpy(embeddings.array), strict=True)
     return torch.stack([rows[item.id] for item in items])
