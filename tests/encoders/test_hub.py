@@ -68,6 +68,7 @@ def test_every_encoder_says_where_its_weights_come_from():
             "parts" in config,
             "/weights/" in (config.get("checkpoint") or ""),
             ".controls." in config["_target_"],
+            config.get("path") == "???",
             any(config.get(key) for key in ("pretrained", "model", "repository", "weights")),
         ]
         assert any(ways), name

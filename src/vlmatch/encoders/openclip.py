@@ -1,4 +1,4 @@
-"""Encoders from open_clip: preprocessing and activation from the tag, the weights from wherever they are."""
+"""Encoders from open_clip: the tag fixes preprocessing and activation, wherever the weights come from."""
 
 from collections import OrderedDict
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""An encoder of which only the embeddings are here, in a file: it is ranked, and can embed nothing else."""
+"""An encoder of which only embeddings are available, in a file: it can be ranked, but not embed other images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ class PrecomputedEncoder(Encoder):
         return at_path(str(settings["path"]))
 
     def stored_rows(self, ids: Sequence[str]) -> Any:
-        """The embeddings of the pairs with these ids, (n, d) float32. Raises VlmatchError where they don't fit."""
+        """The embeddings of the pairs with these ids, (n, d) float32. Raises VlmatchError if they don't fit."""
         return read_rows(f"encoder '{self.name}'", self.path, ids)
 
     def n_parameters(self) -> int | None:
@@ -52,7 +52,7 @@ class PrecomputedEncoder(Encoder):
 
     @property
     def paper_rule(self) -> str:
-        """The rule in words: what was done elsewhere is not known here."""
+        """The rule in words; the actual one is not known."""
         return "precomputed"
 
     @property

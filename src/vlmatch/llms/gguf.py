@@ -148,7 +148,7 @@ def _join(name: str, sources: Sequence[Path], members: Sequence[str], sha256: st
 
 
 def _dequantise(name: str, gguf: Path, folder: Path) -> None:
-    """Write config, float32 weights and tokenizer of a GGUF file, each apart: save_pretrained refuses such a model."""
+    """Write config, float32 weights and tokenizer of a GGUF file one by one: save_pretrained refuses such a model."""
     from safetensors.torch import save_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -1,4 +1,4 @@
-"""An LLM of which only the embeddings are here, in a file: encoders are ranked for it, and no more."""
+"""An LLM of which only embeddings are available, in a file: encoders can be ranked for it, and nothing else."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ class PrecomputedLanguageModel(Buildable):
         return at_path(str(settings["path"]))
 
     def stored_rows(self, ids: Sequence[str]) -> Any:
-        """The embeddings of the pairs with these ids, (n, d) float32. Raises VlmatchError where they don't fit."""
+        """The embeddings of the pairs with these ids, (n, d) float32. Raises VlmatchError if they don't fit."""
         return read_rows(f"llm '{self.name}'", self.path, ids)
 
     def n_parameters(self) -> None:
