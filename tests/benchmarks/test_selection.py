@@ -12,8 +12,9 @@ from vlmatch.benchmarks.suite import BenchmarkSuite
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.concepts import concept
 from vlmatch.probes.items import Item
+from vlmatch.settings.buildable import DrawSettings
 
-SOURCES = {"clipart": {"items": 8, "of_category": 5}, "openmoji": {"items": 4, "of_category": 3}}
+SOURCES = {"clipart": DrawSettings(items=8, of_category=5), "openmoji": DrawSettings(items=4, of_category=3)}
 
 
 def test_the_selection_depends_on_the_seed_and_on_no_order(items: tuple[Item, ...]) -> None:
@@ -43,7 +44,7 @@ def test_no_two_pictures_share_a_concept_or_caption(items: tuple[Item, ...]) -> 
         replace(item, caption=f"The {items[0].caption}s") if i % 3 == 1 else item for i, item in enumerate(items)
     ]
     renamed = [replace(item, concept="U+1") if i % 3 == 2 else item for i, item in enumerate(renamed)]
-    few = {source: {"items": 4, "of_category": 9} for source in SOURCES}
+    few = {source: DrawSettings(items=4, of_category=9) for source in SOURCES}
     for seed in range(20):
         chosen = selected(renamed, few, 4, seed)
         assert len({item.concept for item in chosen}) == len({concept(item.caption) for item in chosen}) == 8
@@ -52,7 +53,7 @@ def test_no_two_pictures_share_a_concept_or_caption(items: tuple[Item, ...]) -> 
 @pytest.mark.parametrize("wanted", [{"items": 12, "of_category": 5}, {"items": 6, "of_category": 9}])
 def test_too_few_pictures_and_broken_groups_are_errors(items: tuple[Item, ...], wanted: dict[str, int]) -> None:
     with pytest.raises(VlmatchError, match=r"benchmark.sources.clipart.items=\d+.* \d+ pictures"):
-        selected(items, {"clipart": wanted}, 4, seed=0)
+        selected(items, {"clipart": DrawSettings(**wanted)}, 4, seed=0)
 
 
 def test_groups_of_one_category_are_disjoint_and_whole(items: tuple[Item, ...]) -> None:

@@ -4,13 +4,13 @@ import hashlib
 import json
 
 import pytest
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vlmatch.configs import choices, composed, yaml_path
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import plain, require_buildable
+from vlmatch.objects import plain, require_buildable, task_named
 from vlmatch.settings.buildable import MODELS
-from vlmatch.settings.command import Settings
+from vlmatch.settings.command import Settings, settings_for
 from vlmatch.settings.recipe import RecipeSettings
 from vlmatch.settings.tasks import EmbedTask, TaskSettings, TrainTask
 from vlmatch.settings.work import TrainerSettings
@@ -82,6 +82,7 @@ def test_a_wrong_key_of_a_recipe_is_told_when_a_task_asks_for_it(override: str, 
         ("+encoder.parts=[{name: x}]", ["encoder.parts.0._target_ is missing"]),
         ("llm.layer=last", ["llm.layer='last'", "a whole number"]),
         ("benchmark.version=one", ["benchmark.version='one'"]),
+        ("benchmark.sources.clipart.items=0", ["benchmark.sources.clipart.items=0", "1 or more"]),
         ("probe.name='=1+1'", ["probe.name='=1+1'"]),
     ],
 )
@@ -140,3 +141,26 @@ def test_probes_scores_splits_and_benchmarks_give_arguments_that_their_targets_t
         config = composed(*overrides)
         for group in ("probe", "score", "split", "benchmark"):
             require_buildable(plain(config[group]), group)
+
+
+def test_every_task_is_given_the_keys_of_its_yaml() -> None:
+    for name in choices("task"):
+        given = {"export": ["task.run=/x", "task.to=/y"]}.get(name, [])
+        config = composed(f"task={name}", *given)
+        settings = settings_for(task_named(config.task._target_), config)
+        assert isinstance(settings, Settings), name
+        assert set(settings.task.plain()) == set(plain(config.task)) == set(settings.task.keys()), name
+
+
+def test_a_users_own_task_is_given_hydras_config() -> None:
+    config = composed()
+
+    def own(config: DictConfig) -> None:
+        """A task that has no settings of ours."""
+
+    assert settings_for(own, config) is config
+
+
+def test_a_key_that_other_values_are_made_of_is_allowed() -> None:
+    settings = ANY.read(composed("+mine=/disk", "store=${mine}/store"))
+    assert str(settings.store) == "/disk/store"

@@ -18,6 +18,7 @@ from vlmatch.inventory.models import Model, commercial_use, models, stated_licen
 from vlmatch.inventory.tryout import try_model
 from vlmatch.packages.availability import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, Availability
 from vlmatch.packages.package import Package
+from vlmatch.settings.buildable import EncoderSettings
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import CheckTask
 from vlmatch.tasks.check import asked_for, show, summary
@@ -152,9 +153,11 @@ def test_every_llm_has_a_known_licence() -> None:
 
 def test_a_fusion_has_the_licences_of_its_parts() -> None:
     parts = [
-        {"name": name, "licence": {"name": licence, "source": "s"}} for name, licence in [("a", "MIT"), ("b", "X")]
+        {"_target_": "x", "name": name, "licence": {"name": licence, "source": "s"}}
+        for name, licence in [("a", "MIT"), ("b", "X")]
     ]
-    assert stated_licence("encoder", "fused_a+b", {"parts": [*parts, parts[0]]}).name == "MIT AND X"
+    fused = EncoderSettings.of("encoder", {"_target_": "x", "name": "fused", "parts": [*parts, parts[0]]})
+    assert stated_licence(fused, "fused_a+b").name == "MIT AND X"
 
 
 def test_only_what_the_command_line_names_is_tried() -> None:

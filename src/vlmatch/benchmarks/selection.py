@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.concepts import concept
 from vlmatch.probes.items import Item
+from vlmatch.settings.buildable import DrawSettings
 
 
-def selected(
-    items: Iterable[Item], sources: Mapping[str, Mapping[str, int]], group: int, seed: int
-) -> tuple[Item, ...]:
+def selected(items: Iterable[Item], sources: Mapping[str, DrawSettings], group: int, seed: int) -> tuple[Item, ...]:
     """Items drawn from each source, in groups: each `group` items in a row are of one source.
 
-    sources: for each source, `items`: how many to draw, a multiple of `group`; and `of_category`: how many of one
-    category at most. No two drawn items share a concept or a caption.
+    The number of items of each source is a multiple of `group`. No two drawn items share a concept or a caption.
 
     Items are tried in the order of a hash of seed and id, so the selection does not depend on the order in which they
     are given, nor on items that are not drawn. The sources' groups are interleaved, so that the first part of the
@@ -27,12 +25,12 @@ def selected(
     taken: set[str] = set()
     groups: list[tuple[float, str, list[Item]]] = []
     for source, wanted in sources.items():
-        found = _of_source([item for item in ordered if item.source == source], taken, **wanted)
-        if len(found) < wanted["items"] or wanted["items"] % group:
+        found = _of_source([item for item in ordered if item.source == source], taken, wanted)
+        if len(found) < wanted.items or wanted.items % group:
             raise VlmatchError(
-                f"benchmark.sources.{source}.items={wanted['items']}; wanted a multiple of benchmark.group={group}, "
+                f"benchmark.sources.{source}.items={wanted.items}; wanted a multiple of benchmark.group={group}, "
                 f"and no more than the {len(found)} pictures that can be used; give fewer, or a larger "
-                f"benchmark.sources.{source}.of_category (now {wanted['of_category']})"
+                f"benchmark.sources.{source}.of_category (now {wanted.of_category})"
             )
         cut = [found[i : i + group] for i in range(0, len(found), group)]
         groups += [((i + 0.5) / len(cut), source, part) for i, part in enumerate(cut)]
@@ -61,13 +59,13 @@ def same_category(items: Sequence[Item], group: int) -> list[list[int]]:
     return sorted(cut)
 
 
-def _of_source(ordered: Sequence[Item], taken: set[str], items: int, of_category: int) -> list[Item]:
-    """The first `items` whose concept and caption are new; both are added to `taken`."""
+def _of_source(ordered: Sequence[Item], taken: set[str], wanted: DrawSettings) -> list[Item]:
+    """The first so many whose concept and caption are new; both are added to `taken`."""
     found: list[Item] = []
     categories: Counter[str | None] = Counter()
     for item in ordered:
         names = {item.concept, concept(item.caption)}
-        if len(found) < items and not names & taken and categories[item.category] < of_category:
+        if len(found) < wanted.items and not names & taken and categories[item.category] < wanted.of_category:
             found.append(item)
             taken |= names
             categories[item.category] += 1

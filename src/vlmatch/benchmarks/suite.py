@@ -15,6 +15,7 @@ from vlmatch.benchmarks.selection import groups_of, same_category, selected
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import Buildable
 from vlmatch.probes.items import Item, Split
+from vlmatch.settings.buildable import DrawSettings
 from vlmatch.vlm.captions import answer_ids, answer_of
 from vlmatch.vlm.model import VLM
 
@@ -70,7 +71,8 @@ class BenchmarkSuite(Buildable):
     `shuffled` scores show each question with the next picture of its group. If the alternatives are the group's
     pictures or their captions, a model that sees falls below chance: to (1 - score) / (group - 1) on average.
 
-    share: of the split. sources: see `selection.selected`. group, hard_group: pictures in a group. groups: the
+    share: of the split. sources: for each, `items` and `of_category`
+    (`selection.selected`). group, hard_group: pictures in a group. groups: the
     benchmarks of each group of the mean. batch_size: pictures at a time. course: the part of the groups of pictures
     that is measured at the milestones of a training.
     """
@@ -98,7 +100,8 @@ class BenchmarkSuite(Buildable):
 
     def items(self, split: Split) -> tuple[Item, ...]:
         """The pictures to measure on, the same for every VLM; VlmatchError if the split has too few."""
-        return selected(split.share(self.share), self.sources, self.group, self.seed)
+        draws = {name: DrawSettings.of(f"benchmark.sources.{name}", wanted) for name, wanted in self.sources.items()}
+        return selected(split.share(self.share), draws, self.group, self.seed)
 
     def plan(self, items: Sequence[Item], categories: Sequence[str], fraction: float = 1.0) -> QuestionPlan:
         """The questions about the first `fraction` of the groups; VlmatchError if fewer than two groups are left."""

@@ -11,6 +11,7 @@ from vlmatch.encoders.catalogue import catalogue
 from vlmatch.objects import plain
 from vlmatch.packages.availability import UNNAMED, Availability, availability
 from vlmatch.packages.licences import Licence, licence_of
+from vlmatch.settings.buildable import MODELS, ModelSettings
 
 KINDS = ("encoder", "llm")
 
@@ -54,9 +55,9 @@ class Model:
         if wanted:
             given = " ".join(f"{kind}.{key!s}=..." for key in wanted)
             return cls(kind, name, Availability(UNNAMED, given), "yours to know", "-")
-        settings = plain(node)
-        licence = stated_licence(kind, name, settings).name
-        return cls(kind, name, availability(settings), licence, commercial_use(kind, name, licence))
+        described = MODELS[kind].of(kind, plain(node))
+        licence = stated_licence(described, name).name
+        return cls(kind, name, availability(described.plain()), licence, commercial_use(kind, name, licence))
 
 
 def model(root: DictConfig, kind: str, name: str, overrides: Mapping[str, Any] | None = None) -> Model:
@@ -75,15 +76,15 @@ def models(root: DictConfig) -> Iterator[Model]:
             yield model(root, kind, name)
 
 
-def stated_licence(kind: str, name: str, settings: Mapping[str, Any]) -> Licence:
-    """The licence that its package or yaml states, else those of its parts, else the catalogue's."""
-    own = licence_of(settings)
+def stated_licence(model: ModelSettings, name: str) -> Licence:
+    """The licence that its package or yaml states, else those of its parts, else that of `name` in the catalogue."""
+    own = licence_of(model.plain())
     if own.how != "none stated":
         return own
-    if parts := settings.get("parts"):
-        each = [stated_licence(kind, str(part["name"]), part) for part in parts]
+    if model.parts:
+        each = [stated_licence(part, part.name) for part in model.parts]
         return Licence(" AND ".join(dict.fromkeys(licence.name for licence in each)), "its parts", each[0].how)
-    entry = catalogue().get(name) if kind == "encoder" else None
+    entry = catalogue().get(name) if model.kind == "encoder" else None
     return own if entry is None else Licence(entry.licence, entry.source_licence or "", "catalogue")
 
 

@@ -42,11 +42,11 @@ def try_model(described: ModelSettings, settings: Settings[CheckTask], console: 
     """
     from torch import isfinite
 
-    kind, name, arguments = described.kind, described.name, described.plain()
-    before = availability(arguments)
+    kind, name = described.kind, described.name
+    before = availability(described.plain())
     tryout = _tryout(described, settings)
     finite = int(isfinite(tryout.feature).sum())
-    licence = stated_licence(kind, name, arguments)
+    licence = stated_licence(described, name)
     rows: list[tuple[str, str]] = [
         ("status", before.status + (f": {before.weights}" if before.weights else "")),
         ("tried on", tryout.subject),

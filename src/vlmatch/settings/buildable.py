@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import ConfigDict, Field
 
 from vlmatch.objects import build, version_of
-from vlmatch.settings.node import Name, Node, of_types
+from vlmatch.settings.node import Count, Name, Node, of_types
 
 
 class ObjectSettings(Node):
@@ -98,13 +98,21 @@ class SplitSettings(ObjectSettings):
     sources: Mapping[str, ObjectSettings] = {}
 
 
+class DrawSettings(Node):
+    """How many pictures are drawn from a source, and how many of one category at most."""
+
+    items: Count
+    of_category: Count
+
+
 class BenchmarkSettings(ObjectSettings):
-    """A suite of benchmarks; results of different versions never mix."""
+    """A suite of benchmarks; results of different versions never mix. sources: the pictures of each source."""
 
     key: ClassVar[str | None] = "benchmark"
 
     name: Name
     version: int
+    sources: Mapping[str, DrawSettings] = {}
 
 
 class DataSettings(ObjectSettings):
