@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -266,6 +267,40 @@ def test_a_store_that_cannot_be_written_is_one_line(cli, picture_folder: Path, t
     code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", *EMBED)
     assert code == 2
     assert len(lines(stderr)) == 1
+
+
+ROWS = np.arange(24, dtype=np.float32).reshape(12, 2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [
+        (ROWS[1:], ["11 rows", "12 pairs"]),
+        (ROWS[0], ["(2,)"]),
+        (np.where(ROWS == 3, np.nan, ROWS), ["NaN", "red_rectangle.png"]),
+        (ROWS.astype(object), ["mine.npy"]),
+    ],
+)
+def test_embeddings_from_elsewhere_that_do_not_fit_are_one_line(
+    cli, picture_folder: Path, tmp_path: Path, rows: np.ndarray, parts: list[str]
+) -> None:
+    np.save(tmp_path / "mine.npy", rows, allow_pickle=True)
+    given = ("encoder=precomputed", f"encoder.path={tmp_path}/mine.npy")
+    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", *given, *EMBED)
+    assert code == 2
+    (line,) = lines(stderr)
+    assert all(part in line for part in ("encoder 'mine'", *parts))
+
+
+def test_embeddings_from_elsewhere_are_stored_under_their_files_name(cli, picture_folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "mine.npy", ROWS)
+    given = ("encoder=precomputed", f"encoder.path={tmp_path}/mine.npy")
+    code, out, _ = cli("probe=folder", f"probe.path={picture_folder}", *given, *EMBED)
+    assert code == 0
+    assert "encoder 'mine': 12 x 2" in out
+    code, _, stderr = cli("encoder=precomputed", *EMBED)
+    assert code == 2
+    assert "encoder.path" in lines(stderr)[0]
 
 
 def test_a_bug_keeps_its_traceback() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from made_vlms import tiny_llm
 from vlmatch import paths
 
 pytestmark = pytest.mark.slow
@@ -57,15 +58,53 @@ def test_the_wheel_holds_the_tools_yamls_and_data_and_nothing_else_of_the_reposi
     assert packages == {"vlmatch", "bin"}
 
 
-def test_a_users_folder_is_ranked_without_a_checkout(site: Path, tmp_path: Path, picture_folder: Path) -> None:
-    work = tmp_path / "empty"
-    work.mkdir()
-    pool = ("encoder=mean_colour,pixels16", "llm=smollm2", "store=store", "multirun")
-    said = vlmatch(site, work, "probe=folder", f"probe.path={picture_folder}", *pool)
+SCRIPT = """
+import sys
+import vlmatch
+
+pictures, llm = sys.argv[1:]
+encoders = ["random_resnet18", "pixels16", "mean_colour"]
+ranking = vlmatch.rank(pictures, encoders=encoders, llms=[vlmatch.llm("smollm2", repository=llm, name="tiny")])
+print(ranking)
+ranking.to_frame().to_csv("ranking.csv")
+ranking.report("report.html")
+"""
+
+
+@pytest.fixture(scope="module")
+def llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny LLM with random weights."""
+    folder = tmp_path_factory.mktemp("llm")
+    tiny_llm(folder)
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """An empty working folder, beside which the pictures lie."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    return folder
+
+
+def test_a_users_folder_is_ranked_without_a_checkout(site: Path, work: Path, picture_folder: Path, llm: Path) -> None:
+    pool = ("encoder=random_resnet18,pixels16,mean_colour", f"llm.repository={llm}", "llm.name=tiny", "store=store")
+    said = vlmatch(site, work, "probe=folder", f"probe.path={picture_folder}", *pool, "multirun")
     assert "pixels16" in said
     table = (work / "outputs" / "ranking.csv").read_text()
-    assert "mean_colour" in table
+    assert all(name in table for name in ("random_resnet18", "pixels16", "mean_colour", "tiny"))
     assert (work / "outputs" / "report.html").is_file()
+
+
+def test_a_script_of_ten_lines_ranks_it_too(site: Path, work: Path, picture_folder: Path, llm: Path) -> None:
+    own = {"PYTHONPATH": str(site), "VLMATCH_CACHE": ""}
+    command = [sys.executable, "-c", SCRIPT, str(picture_folder), str(llm)]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, env={**os.environ, **own}, check=False)
+    assert done.returncode == 0, done.stderr
+    table = (work / "ranking.csv").read_text()
+    assert all(name in table for name in ("random_resnet18", "pixels16", "mean_colour", "tiny"))
+    assert "random_resnet18" in done.stdout
+    assert sorted(path.name for path in work.iterdir()) == ["cache", "ranking.csv", "report.html"]
 
 
 def test_what_only_a_checkout_has_may_be_left_out(site: Path, tmp_path: Path) -> None:

@@ -72,6 +72,16 @@ class Mine:
         return self.model(batch)
 
 
+TOWER = nn.Linear(48, 3)
+
+
+class Global:
+    """An object whose method uses a module by its global name."""
+
+    def features(self, batch: torch.Tensor) -> torch.Tensor:
+        return TOWER(batch)
+
+
 def test_an_object_with_both_methods_is_enough_and_its_modules_are_frozen(here: Path) -> None:
     mine = Mine()
     found = embed(mine)
@@ -86,6 +96,7 @@ def test_modules_are_found_wherever_features_gets_them_from() -> None:
     assert modules_of(module.forward) == [module]
     assert modules_of(lambda batch: module(batch) * 2) == [module]
     assert modules_of(mine.features) == [mine.model]
+    assert modules_of(Global().features) == [TOWER]
     assert modules_of(lambda batch: module[0](module(batch))) == [module]
     assert modules_of(len) == []
 

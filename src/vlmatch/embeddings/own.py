@@ -103,8 +103,9 @@ def modules_of(function: Callable[..., Any]) -> list[nn.Module]:
     """The torch modules that a callable is, is a method of, or refers to by a name."""
     owner = getattr(function, "__self__", function)
     values = [owner, *getattr(owner, "__dict__", {}).values()] if not inspect.isfunction(owner) else []
-    if inspect.isfunction(function):
-        used = inspect.getclosurevars(function)
+    code = getattr(function, "__func__", function)  # of a method
+    if inspect.isfunction(code):
+        used = inspect.getclosurevars(code)
         values += [*used.nonlocals.values(), *used.globals.values()]
     return list(_outermost(dict.fromkeys(value for value in values if isinstance(value, nn.Module))))
 
