@@ -1,5 +1,4 @@
-# Two commands do all the set-up: `make run` and `make test`. Each target makes .venv when it is missing or out of date,
-# by uv where it is, else by pip.
+# Each target first makes the environment .venv if it is missing or out of date: with uv if that is installed, else pip.
 PYTHON ?= python3
 BIN := .venv/bin
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
@@ -8,17 +7,17 @@ export MLFLOW_DISABLE_TELEMETRY := true
 .DEFAULT_GOAL := help
 .PHONY: help setup run train collect test test-full test-lmms lint ui report clean
 
-help: ## show this
+help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: .venv/.ready ## make the environment, and nothing else
+setup: .venv/.ready ## make the environment .venv, and do nothing else
 
-run: .venv/.ready ## rank the embedded pool on real images; writes outputs/report.html
+run: .venv/.ready ## rank 10 encoders for 2 LLMs on 644 captioned pictures; writes outputs/report.html
 	$(BIN)/python src/run.py task=fetch
 	$(BIN)/python src/run.py multirun
 
-# One one-thread process a core: two processes of two threads each on two cores are many times slower.
-train: .venv/.ready ## train and measure the VLMs of study/dvc.yaml that have no result in study/results/ (hours), then collect
+# One process per core, with one thread each: two processes of two threads each on two cores are many times slower.
+train: .venv/.ready ## train and measure the VLMs of study/dvc.yaml that have no result in study/results/ yet (hours)
 	$(BIN)/python src/run.py task=fetch task.what=split
 	@stages=$$($(BIN)/dvc stage list study/dvc.yaml --name-only) && \
 	missing=$$(printf '%s\n' $$stages | $(BIN)/python study/missing.py) || exit 1; \
@@ -27,16 +26,16 @@ train: .venv/.ready ## train and measure the VLMs of study/dvc.yaml that have no
 	  sh -c '$(BIN)/dvc --wait-for-lock repro {} || exit 1' || code=1; \
 	$(BIN)/python src/run.py task=collect && exit $$code
 
-collect: .venv/.ready ## put the results of finished trainings into study/results/
+collect: .venv/.ready ## copy the results of finished trainings to study/results/
 	$(BIN)/python src/run.py task=collect
 
 # One-thread processes, a file at a time on each core: slow set-ups are shared by the tests of a file.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --maxprocesses 8 --dist loadfile
 
-test: .venv/.ready ## run the tests but the slow ones
+test: .venv/.ready ## run all tests except the slow ones
 	$(PYTEST) -m 'not slow'
 
-test-full: .venv/.ready ## run the slow tests: all real weights, kills, other launchers, DVC, the wheel, the notebook
+test-full: .venv/.ready ## run the slow tests: real weights, resuming after kills, launchers, DVC, the wheel, the notebook
 	$(PYTEST) -m slow
 
 test-lmms: .venv-lmms/.ready ## run the tests that need lmms-eval, in an environment of its own
@@ -52,10 +51,10 @@ ui: .venv/.ready ## serve MLflow's page at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port 5000 \
 	  --backend-store-uri sqlite:///mlruns/mlflow.db --artifacts-destination mlruns/artifacts
 
-report: .venv/.ready ## rank and report what the store holds, embedding nothing
+report: .venv/.ready ## write the report of what the store holds; embeds nothing
 	$(BIN)/python src/run.py task=report
 
-clean: ## remove outputs and computed caches; downloads, data and MLflow's runs stay
+clean: ## remove outputs and computed embeddings and scores; downloads, data and MLflow's runs stay
 	rm -rf outputs cache/embeddings cache/scores dist
 
 .venv/.ready: requirements.lock pyproject.toml

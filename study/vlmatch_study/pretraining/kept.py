@@ -128,35 +128,36 @@ def _file(weights: Path, card: Card) -> str:
 
 _README = """\
 # Encoders trained here
-These small encoders differ in data, objective and size. They are members of the pool (`conf/pool.yaml`), and the
-catalogue marks them `trained_on_domain`. Each has a recipe, `study/conf/pretrain/NAME.yaml`, and is trained on the
-split's share `encoder_training` by `python src/run.py task=pretrain pretrain=NAME`, or as a stage of the pipeline by
-`dvc repro study/dvc.yaml:pretrain@NAME`. Training writes this page.
+We trained these small encoders, with different data, objectives and sizes, to enlarge the pool of the study
+(`conf/pool.yaml`). Each has a recipe, `study/conf/pretrain/NAME.yaml`, and is trained on the share `encoder_training`
+of the [split](../split.md): by `python src/run.py task=pretrain pretrain=NAME`, or in the pipeline by
+`dvc repro study/dvc.yaml:pretrain@NAME`. Both also write this page. The catalogue of encoders marks them
+`trained_on_domain`, because they were trained on drawings, like those of the probe.
 
-The weights are stored in half precision. A head is stored without its backbone, which comes in a package. Seconds
-count the optimisation alone, by one thread beside other work. The networks trained from random weights stay weak,
-because they saw only some hundred images; a pool that tests a ranking needs such encoders too.
+The weights are stored in half precision. A head is stored without its backbone, which comes in a package. The seconds
+are those of the optimisation only, in one thread, while other work ran. The encoders trained from random weights are
+weak, because they saw only a few hundred images. A pool that tests a ranking needs weak encoders too.
 
-The licence of the weights is Apache-2.0, as the repository's. They were trained on
+The licence of the weights is Apache-2.0, like the repository's. They were trained on
 {licences}
 
 | encoder | what it is | data | images | epochs | seconds | last loss | parameters trained, M | MB |
 |---|---|---|--:|--:|--:|--:|--:|--:|
 {made}
 
-The next table measures them on held-out items, with chance in parentheses:
-- zero-shot: images of categories that were not trained on are told apart by the categories' names; accuracy, averaged
-  over categories
-- recall at 5: how often a held-out image's caption is among the nearest five of the held-out captions
-- neighbours: the category by a vote of the five nearest training images; accuracy
-- accuracy: of the trained classifier, on the categories
-- reconstruction: mean squared error of a pixel's channel; white in place of black counts 4
+The next table shows their figures on held-out items, with chance in parentheses:
+- zero-shot: accuracy of naming the category of an image by the nearest category name, for categories that were not
+  trained on, averaged over categories
+- recall at 5: how often an image's own caption is among the nearest five of the held-out captions
+- neighbours: accuracy of naming the category by a vote of the five nearest training images
+- accuracy: accuracy of the trained classifier on the categories
+- reconstruction: mean squared error of a colour value, on a scale of 2 from black to white
 
-These items and the probe were used to make choices. The heads' depth and noise were chosen by zero-shot accuracy and
-recall on these same items (nine settings of `lit_mobilenetv2_emoji`, four of `lit_efficientnet_lite0_both`), so the
-heads' figures are too good. An LCNet, a MobileNetV3 and a MobileNetV2 were replaced by ResNets after the held-out items
-and the stamps' categories had shown that they were bad. So the architectures of `category_resnet_emoji`,
-`vicreg_resnet_emoji` and `siglip_resnet_both` were chosen by a look at the probe.
+The held-out items and the probe were also used to make choices. We chose the heads' depth and noise by zero-shot
+accuracy and recall on these same items (nine settings of `lit_mobilenetv2_emoji`, four of
+`lit_efficientnet_lite0_both`), so the heads' figures are too good. We replaced an LCNet, a MobileNetV3 and a
+MobileNetV2 by ResNets, because they were bad on the held-out items and on the stamps' categories. So the probe had a
+part in choosing the architectures of `category_resnet_emoji`, `vicreg_resnet_emoji` and `siglip_resnet_both`.
 
 | encoder | held out | zero-shot | recall at 5 | neighbours | accuracy | reconstruction |
 |---|--:|--:|--:|--:|--:|--:|
