@@ -1,12 +1,13 @@
 """What the command line does unless told otherwise, read from its yamls without Hydra."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 
 from vlmatch import paths
 from vlmatch.configs import yaml_path
+from vlmatch.errors import VlmatchError
 
 
 def default_scores() -> list[str]:
@@ -20,8 +21,21 @@ def default_selection() -> list[str]:
     return list(_config()["selection"])
 
 
-def score_settings(name: str) -> Mapping[str, Any]:
-    """The settings of a score: what its yaml says. Raises VlmatchError where no config folder has one of that name."""
+def chosen_scores(choice: Iterable[str] | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """By name, the settings of these scores: those of their yamls, or what a mapping gives. None: the default ones.
+
+    Raises VlmatchError where a name is unknown, or nothing is chosen.
+    """
+    if isinstance(choice, str):
+        choice = [choice]
+    if not isinstance(choice, Mapping):
+        choice = {name: _score_settings(name) for name in (default_scores() if choice is None else choice)}
+    if not choice:
+        raise VlmatchError("scores is empty; name at least one, such as scores=['gw']")
+    return choice
+
+
+def _score_settings(name: str) -> Mapping[str, Any]:
     settings: Mapping[str, Any] = yaml.safe_load(yaml_path("score", name).read_text(encoding="utf-8"))[name]
     return settings
 

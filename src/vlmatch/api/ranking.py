@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vlmatch import paths
-from vlmatch.api.defaults import default_scores, default_selection, score_settings
+from vlmatch.api.defaults import chosen_scores, default_selection
 from vlmatch.api.models import Model, embedded, is_stored, kind_of, model_of, models_of
 from vlmatch.api.probes import Probe, probe
 from vlmatch.api.settings import trainer_settings
@@ -233,13 +233,7 @@ def store_of(store: Store | Path | str | None) -> Store:
 
 def score_choice(scores: ScoreNames | None) -> dict[str, ObjectSettings]:
     """The settings of the chosen scores by name. Raises VlmatchError where one is unknown or none is chosen."""
-    if isinstance(scores, str):
-        scores = [scores]
-    if not isinstance(scores, Mapping):
-        scores = {name: score_settings(name) for name in (default_scores() if scores is None else scores)}
-    if not scores:
-        raise VlmatchError("scores is empty; name at least one, such as scores=['gw']")
     return {
         name: each if isinstance(each, ObjectSettings) else ObjectSettings.of(f"scores.{name}", each)
-        for name, each in scores.items()
+        for name, each in chosen_scores(scores).items()
     }

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
-from vlmatch.api.defaults import default_scores, score_settings
+from vlmatch.api.defaults import chosen_scores
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry
 from vlmatch.objects import found
@@ -99,13 +99,7 @@ def score(
 
 def scores_of(choice: ScoreChoice | None) -> dict[str, Score]:
     """The chosen scores by name, built. Raises VlmatchError where one is unknown or none is chosen."""
-    if isinstance(choice, str):
-        choice = [choice]
-    if not isinstance(choice, Mapping):
-        choice = {name: score_settings(name) for name in (default_scores() if choice is None else choice)}
-    if not choice:
-        raise VlmatchError("scores is empty; name at least one, such as scores=['gw']")
-    return {name: _built(name, each) for name, each in choice.items()}
+    return {name: _built(name, each) for name, each in chosen_scores(choice).items()}
 
 
 def as_array(embeddings: Any) -> ArrayLike:
