@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def real() -> Split:
-    """The split as conf/split/default.yaml makes it."""
+    """The split as study/conf/split/default.yaml makes it."""
     config = composed().split
     missing = [name for name in config.sources if not Path(config.sources[name].path).is_dir()]
     hashed = list((paths.cache() / "probes").glob("split-openmoji-*.json"))
