@@ -64,6 +64,22 @@ def test_the_bare_word_multirun_works_at_any_position(given: list[str], wanted: 
     assert arguments_for_hydra(given) == wanted
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["task=train", "recipe=lava15"], ("recipe='lava15'", "llava15")),
+        (["task=train", "~recipe"], ("recipe=null", "llava15")),
+        (["task=train", "recipe=null"], ("recipe=null", "~recipe")),
+        (["pretrain=simclr_resnet_both"], ("'pretrain'", "task=")),
+    ],
+)
+def test_a_group_that_has_no_such_name_or_is_not_used_is_one_line(cli, arguments: list[str], told: tuple[str, ...]):
+    code, _, errors = cli(*arguments)
+    assert code == 2
+    (line,) = lines(errors)
+    assert all(part in line for part in told)
+
+
 def test_help_is_quick_because_nothing_heavy_is_imported_for_it() -> None:
     heavy = "torch torchvision sklearn scipy pandas matplotlib mlflow open_clip timm transformers onnx2torch "
     heavy += "pytorch_lightning hydra"

@@ -122,3 +122,10 @@ def test_yamls_in_the_folders_of_vlmatch_conf_are_offered_and_compose(own_yamls:
 
 def test_a_yaml_of_vlmatchs_own_goes_before_one_of_the_same_name(own_yamls: Path) -> None:
     assert chosen("encoder", "siglip").name == composed("encoder=siglip").encoder.name == "siglip"
+
+
+@pytest.mark.parametrize("group", ["split", "recipe", "benchmark"])
+def test_an_unknown_name_in_an_optional_group_is_refused(group: str) -> None:
+    with pytest.raises(VlmatchError, match=f"{group}='embeded'"):
+        composed(f"{group}=embeded")
+    assert composed(f"~{group}").get(group) is None

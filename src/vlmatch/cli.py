@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch import paths
-from vlmatch.configs import choices, groups, register_search_path
+from vlmatch.configs import choices, groups, register_search_path, require_choices
 from vlmatch.messages import DEBUG, user_message
 from vlmatch.objects import admitted, prefixes_in, task_named
 
@@ -72,8 +72,12 @@ def help_page() -> str:
 
 def run_task(config: Any) -> Any:
     """Run the task that the config names; a sweep calls this once a job, here or on another machine."""
+    from hydra.core.hydra_config import HydraConfig
+
     from vlmatch.settings.command import settings_for
 
+    if HydraConfig.initialized():
+        require_choices(HydraConfig.get().overrides.task)
     with admitted(*prefixes_in(config.targets)):
         function = task_named(config.task._target_)
         return function(settings_for(function, config))

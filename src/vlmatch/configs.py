@@ -11,6 +11,7 @@ from vlmatch import paths
 from vlmatch.dtypes import fast_dtype
 from vlmatch.errors import VlmatchError
 
+OPTIONAL = ("split", "recipe", "benchmark")  # config groups whose default only a checkout has
 POOL_GROUPS = ("others", "heads", "from_scratch", "controls")  # the groups of encoders in conf/pool.yaml
 
 
@@ -39,6 +40,14 @@ def unknown_choice(group: str, name: str) -> str:
     return f"{group}='{name}' is unknown; {nearest(name, choices(group))}"
 
 
+def require_choices(overrides: Sequence[str]) -> None:
+    """Raise VlmatchError on an override that chooses an unknown name in an optional group, which Hydra would skip."""
+    for override in overrides:
+        group, _, name = override.partition("=")
+        if group in OPTIONAL and name != "null" and name not in choices(group):
+            raise VlmatchError(unknown_choice(group, name))
+
+
 def nearest(name: str, valid: Sequence[str]) -> str:
     """A suggestion: the names in `valid` that resemble `name`, else the first of `valid`."""
     near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
@@ -53,6 +62,7 @@ def composed(*overrides: str) -> DictConfig:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
+    require_choices(overrides)
     register_search_path()
     if GlobalHydra.instance().is_initialized():
         return compose("config", list(overrides))

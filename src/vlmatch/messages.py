@@ -19,6 +19,7 @@ _DISK = {
     errno.ENOTDIR: "a file stands where a folder is needed; move it away",
     errno.EEXIST: "a file stands where a folder is needed; move it away",
 }
+_NULL_GROUP = "Config group override must be a string or a list"  # what Hydra says to GROUP=null
 _FULL = ("No space left on device", "database or disk is full")  # safetensors and sqlite say it without the number
 
 
@@ -38,7 +39,8 @@ def _line(error: BaseException, arguments: list[str]) -> str | None:
     for cause in _causes(error):
         if isinstance(cause, VlmatchError):
             return one_line(cause)
-    if isinstance(error, HydraException | OmegaConfBaseException):
+    of_hydra = isinstance(error, ValueError) and str(error).startswith(_NULL_GROUP)
+    if of_hydra or isinstance(error, HydraException | OmegaConfBaseException):
         return _about_config(error, arguments)
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; its import takes seconds
         return f"trainer: {one_line(error)} Choose another one: trainer=cpu"
@@ -61,6 +63,9 @@ def _causes(error: BaseException) -> Iterable[BaseException]:
 
 def _about_config(error: BaseException, arguments: list[str]) -> str:
     message = one_line(error)
+    if message.startswith(_NULL_GROUP):
+        given = next((each for each in arguments if each.endswith("=null")), "GROUP=null")
+        return f"{given}: a config group can't be null; to leave it out, give ~{given.partition('=')[0]}"
     choice = re.search(r"Could not find '([^']+)/([^'/]+)'", message)
     if choice:
         return unknown_choice(*choice.groups())

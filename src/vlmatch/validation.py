@@ -6,7 +6,7 @@ import yaml
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from vlmatch.configs import choices, composed, unknown_choice
+from vlmatch.configs import choices, composed, require_choices, unknown_choice
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.inventory.models import KINDS, Model, model
 from vlmatch.messages import user_message
@@ -30,6 +30,7 @@ def validate(config: DictConfig) -> list[str]:
     """
     axes = axes_of(config)
     _require_told_apart(axes)
+    require_choices([f"{group}={name}" for group, names in axes.items() for name in names])
     for group in (*KINDS, "probe"):
         for name in axes.get(group, ()):
             if name not in choices(group):
