@@ -87,7 +87,7 @@ def test_a_sweep_with_workers_makes_no_network_call(
     assert len(set((tmp_path / "guarded").read_text().split())) >= 3, "the parent and two workers"
     assert done.returncode == 2, done.stderr
     assert "pixels16" in done.stdout
-    forbidden = "not here, and offline=true forbids to fetch them"
+    forbidden = "not here, and offline=true forbids downloading them"
     assert f"not here: siglip x qwen2.5-0.5b: encoder 'siglip': weights 'webli' are {forbidden}" in done.stderr
     assert "not here: efficientnet_lite0 x qwen2.5-0.5b: package " in done.stderr
     assert done.stderr.count(forbidden) == 2
@@ -145,7 +145,7 @@ def test_what_would_be_fetched_is_not_here_in_one_line(
 ) -> None:
     with pytest.raises(NotHereError, match=message) as caught:
         fetch(tmp_path)
-    assert "not here, and offline=true forbids to fetch them" in str(caught.value)
+    assert "not here, and offline=true forbids downloading them" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "hidden" not in str(caught.value)
 

@@ -90,7 +90,7 @@ def test_a_figure_that_is_not_finite_is_refused_and_leaves_no_file(tmp_path: Pat
     ],
 )
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, other: dict, field: str) -> None:
-    with pytest.raises(VlmatchError, match=f"{field} can't name a file"):
+    with pytest.raises(VlmatchError, match=f"{field} can't be part of a file name"):
         write(tmp_path, result("a", 0.3, **other))
 
 

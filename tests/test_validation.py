@@ -93,7 +93,7 @@ def test_what_an_answer_can_not_tell_apart_is_not_swept_over(
 ) -> None:
     code, _, err = cli(*folder_probe, "encoder=pixels16", axis, "multirun")
     assert code == 2
-    assert f"{axis}: a sweep's results are told apart by encoder, llm, " in err
+    assert f"{axis}: can't be swept, because results in a sweep may only differ in encoder, llm, " in err
     assert err.count("\n") == 1
     untouched()
 

@@ -35,7 +35,9 @@ def require_arguments(where: str, target: Callable[..., Any], given: Mapping[str
                 raise VlmatchError(f"{where}.{key}={_shown(value)}; wanted {wanted}")
         elif not is_open:
             takes = ", ".join(hints) or "none"
-            raise VlmatchError(f"{where}.{key}={_shown(value)} is no argument of {target.__name__}; it takes {takes}")
+            raise VlmatchError(
+                f"{where}.{key}={_shown(value)} is not an argument of {target.__name__}; it takes {takes}"
+            )
     missing = [key for key in required if key not in given]
     if missing and not partial:
         wanted = _words(hints[missing[0]]) or "a value"

@@ -111,7 +111,9 @@ def _checked(embeddings: ArrayLike, kind: str) -> NDArray[np.float64]:
     try:
         array = np.asarray(embeddings)
     except ValueError as error:  # lists of different lengths
-        raise VlmatchError(f"{kind} embeddings: they make no array ({error}); wanted n x d numbers") from error
+        raise VlmatchError(
+            f"{kind} embeddings: they can't be turned into an array ({error}); wanted n x d numbers"
+        ) from error
     if array.dtype.kind not in "biuf":
         raise VlmatchError(f"{kind} embeddings: dtype {array.dtype}, wanted real numbers, such as float32")
     if array.ndim != 2 or array.shape[0] < 2 or array.shape[1] < 1:

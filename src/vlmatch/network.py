@@ -40,5 +40,5 @@ def require_network(what: str, instead: str) -> None:
     """
     if is_forbidden():
         raise NotHereError(
-            f"{what} not here, and offline=true forbids to fetch them; {instead}, or run once with offline=false"
+            f"{what} not here, and offline=true forbids downloading them; {instead}, or run once with offline=false"
         )

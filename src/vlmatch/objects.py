@@ -166,7 +166,7 @@ def _located(target: str) -> Any:
         except AttributeError:
             break
         return named
-    raise VlmatchError(f"_target_='{target}' names nothing: check its spelling, and that its package is installed")
+    raise VlmatchError(f"_target_='{target}' does not exist: check its spelling, and that its package is installed")
 
 
 def _starts(target: str, named: Any, prefixes: tuple[str, ...]) -> bool:
@@ -177,7 +177,7 @@ def _starts(target: str, named: Any, prefixes: tuple[str, ...]) -> bool:
 
 def _stranger(target: str) -> VlmatchError:
     module = target.partition(".")[0]
-    return VlmatchError(f"_target_='{target}' is not part of vlmatch; if you trust it, admit it: targets=[{module}.]")
+    return VlmatchError(f"_target_='{target}' is not part of vlmatch; if you trust it, allow it: targets=[{module}.]")
 
 
 def _nodes(node: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -244,7 +244,7 @@ def _require_means(path: Path, result: Result) -> None:
         rounding = fmean(_rounding_above_chance(part.score, part.chance or 0.0) for part in parts)
         _require_equal(path, f"groups.{name}.score", group.score, fmean(gains), "its benchmarks", rounding)
     if not result.groups:
-        raise VlmatchError(f"result '{path}' has no groups, so its mean follows from nothing; restore or remove it")
+        raise VlmatchError(f"result '{path}' has no groups, so its mean can't be checked; restore or remove it")
     scores = [group.score for group in result.groups.values()]
     _require_equal(path, "mean.score", result.mean.score, fmean(scores), "its groups", fmean(map(_rounding, scores)))
     if result.milestones and result.milestones[-1].step == result.steps:
@@ -284,7 +284,9 @@ def _rounded(where: str, value: Any) -> Any:
 
 def _require_name(field: str, value: str) -> None:
     if not _NAME.fullmatch(value):
-        raise VlmatchError(f"result: {field}='{value}' can't name a file; wanted letters, digits and . _ + - in it")
+        raise VlmatchError(
+            f"result: {field}='{value}' can't be part of a file name; wanted letters, digits and . _ + - in it"
+        )
 
 
 @cache

@@ -48,9 +48,9 @@ def _require_told_apart(axes: Mapping[str, Sequence[str]]) -> None:
         decides = key.partition(".")[0] in (*KINDS, "score")
         if len(values) > 1 and decides and key not in TOLD_APART:
             raise VlmatchError(
-                f"{axis}={','.join(values)}: a sweep's results are told apart by {', '.join(TOLD_APART)}, and not by "
-                "this; give each value a sweep of its own, under another store=... or, of models, another name "
-                "(encoder.name=...)"
+                f"{axis}={','.join(values)}: can't be swept, because results in a sweep may only differ in "
+                f"{', '.join(TOLD_APART)}; run one sweep for each value, each with its own store=... or, for a setting "
+                "of a model, its own name (encoder.name=...)"
             )
 
 

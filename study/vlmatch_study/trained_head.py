@@ -36,10 +36,11 @@ class HeadEncoder(DerivedEncoder):
         super().__init__(name, parts, **options)
         if self.feature_choice != "paper":
             raise VlmatchError(
-                f"encoder '{name}': feature='{self.feature_choice}'; its head was trained on 'paper' only"
+                f"encoder '{name}': feature='{self.feature_choice}'; its head was trained on 'paper' only; give "
+                "encoder.feature=paper"
             )
         if len(parts) > 1:
-            raise VlmatchError(f"encoder '{name}': {len(parts)} parts; a head has one backbone")
+            raise VlmatchError(f"encoder '{name}': {len(parts)} parts; wanted one part, the backbone of the head")
         self.layers, mean, std = _head(name, checkpoint, sha256)
         self.mean: Tensor
         self.std: Tensor

@@ -89,7 +89,7 @@ def with_nan(array: np.ndarray) -> np.ndarray:
         (lambda images, captions: (images.astype(object), captions), ["image embeddings", "dtype object"]),
         (lambda images, captions: (images.astype(str), captions), ["image embeddings", "dtype <U"]),
         (lambda images, captions: (images + 1j, captions), ["image embeddings", "dtype complex128"]),
-        (lambda images, captions: ([[1.0], [1.0, 2.0]], captions), ["image embeddings", "no array"]),
+        (lambda images, captions: ([[1.0], [1.0, 2.0]], captions), ["image embeddings", "n x d numbers"]),
         (lambda images, captions: (0 * images, captions), ["image embeddings", "all zeros"]),
         (lambda images, captions: (None, captions), ["image embeddings", "dtype object"]),
     ],

@@ -176,7 +176,7 @@ def test_videos_and_extra_image_places_are_errors(vlm: VLM) -> None:
     model.task_dict = {"drawn": {"test": [{"image": "a.mp4"}, items()[0]]}}
     with pytest.raises(VlmatchError, match=r"task\.tasks=drawn, item 0: .*str"):
         model.generate_until([request("What?", {}, 0)])
-    with pytest.raises(VlmatchError, match=r"item 1: .*2 x '<image>' for 1 pictures"):
+    with pytest.raises(VlmatchError, match=r"item 1: .*2 times '<image>', but the item has 1 pictures"):
         model.generate_until([request("<image><image>What?", {}, 1)])
     with pytest.raises(VlmatchError, match="several rounds"):
         model.generate_until_multi_round([request("What?", {}, 0)])

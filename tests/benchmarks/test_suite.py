@@ -171,5 +171,5 @@ def test_bad_input_is_an_error(
 def test_a_split_without_the_share_is_an_error(
     make_suite: Callable[..., BenchmarkSuite], items: tuple[Item, ...]
 ) -> None:
-    with pytest.raises(VlmatchError, match="no items in share 'elsewhere'"):
+    with pytest.raises(VlmatchError, match="share 'elsewhere' has no items"):
         make_suite(share="elsewhere").items(Split(items))

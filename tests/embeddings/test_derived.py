@@ -167,7 +167,7 @@ def test_a_head_refuses_what_is_not_its_own(pictures: ProbeSet, tmp_path: Path, 
     cases = [
         ({**head, "sha256": "0" * 64}, "SHA-256 expected 0000"),
         ({**head, "feature": "vlm_input"}, "its head was trained on 'paper' only"),
-        ({**head, "parts": [PIXELS, THUMBNAIL]}, "2 parts; a head has one backbone"),
+        ({**head, "parts": [PIXELS, THUMBNAIL]}, "2 parts; wanted one"),
     ]
     for config, message in cases:
         with pytest.raises(VlmatchError, match=message):

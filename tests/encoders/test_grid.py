@@ -37,7 +37,7 @@ def test_a_map_that_is_not_square_has_no_grid() -> None:
             return super().tokens(images)[:, :12]
 
     encoder = Wide("wide", 4, feature="grid2")
-    with pytest.raises(VlmatchError, match=r"feature='grid2' .* square map.* 12 tokens"):
+    with pytest.raises(VlmatchError, match=r"feature='grid2' .* square grid.* 12 tokens"):
         encoder(torch.rand(1, 3, 4, 4))
 
 

@@ -101,7 +101,7 @@ def test_layers_are_matched_by_place_and_a_folded_norm_changes_nothing():
     images = torch.randn(1, 2, 5, 5)
     conv = torch.nn.functional.conv2d
     torch.testing.assert_close(trunk(images), conv(conv(images, first, shift), second, shift), rtol=1e-4, atol=1e-4)
-    with pytest.raises(VlmatchError, match="the file has 1 convolutions, Sequential 2"):
+    with pytest.raises(VlmatchError, match="the file has 1 convolutions, but Sequential has 2"):
         in_order("e", {"1/kernel": first, "1/beta": shift}, trunk)
 
 

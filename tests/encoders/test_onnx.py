@@ -82,7 +82,7 @@ def test_a_local_nchw_file_equals_onnxruntime_and_lets_gradients_through(onnx_fi
 def test_a_node_that_is_not_there_names_those_at_the_end(onnx_file):
     wrong = NODES | {"feature_node": "features"}
     with pytest.raises(
-        VlmatchError, match=r"node 'features' is not in 'tiny.onnx'; its last ones are .*pooled, classes"
+        VlmatchError, match=r"node 'features' is not in 'tiny.onnx'; its last nodes are .*pooled, classes"
     ):
         OnnxEncoder("x", preprocessing=PREPROCESSING, checkpoint=str(onnx_file), **wrong)
 

@@ -54,9 +54,12 @@ def test_weights_that_do_not_fit_are_named(tmp_path, state, message):
 
 def test_no_weights_and_absent_weights_say_what_to_do(tmp_path):
     plain = {"architecture": "resnet18", "node": "layer4", "rename": [], "preprocessing": PREPROCESSING}
-    with pytest.raises(VlmatchError, match=r"encoder 'x': no weights named; give checkpoint, or package and file"):
+    with pytest.raises(
+        VlmatchError,
+        match=r"encoder 'x': no weights named; give encoder.checkpoint, or encoder.package and encoder.file",
+    ):
         TorchvisionEncoder("x", **plain)
-    with pytest.raises(NotHereError, match=r"checkpoint='/nowhere/a.pth' does not exist"):
+    with pytest.raises(NotHereError, match=r"encoder.checkpoint=/nowhere/a.pth does not exist"):
         TorchvisionEncoder("x", **plain, checkpoint="/nowhere/a.pth")
 
 

@@ -154,7 +154,7 @@ WEIGHTED = Space.of(1 - np.eye(4), [0.1, 0.2, 0.3, 0.4])
 @pytest.mark.parametrize(
     ("y", "permutation", "gradient", "loss", "user_message"),
     [
-        (space(1, 5), range(4), np.zeros((4, 4)), "l1", "D_x has 4 points and D_y 5; swaps want equal numbers"),
+        (space(1, 5), range(4), np.zeros((4, 4)), "l1", "D_x has 4 points and D_y 5; local search needs equal numbers"),
         (WEIGHTED, range(4), np.zeros((4, 4)), "l1", "D_y 4, of unequal weights"),
         (
             space(1, 4),

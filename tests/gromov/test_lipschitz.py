@@ -183,7 +183,7 @@ def test_unequal_sizes_and_weights_are_used_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("n", "coupling", "options", "user_message"),
     [
-        (5, np.arange(4), {}, "D_x has 4 points and D_y 5; rounding to a permutation wants equal numbers"),
+        (5, np.arange(4), {}, "D_x has 4 points and D_y 5; rounding to a permutation needs equal numbers"),
         (5, np.arange(4), {"round": False}, "is not a permutation between the 4 points of D_x and the 5 of D_y"),
         (4, np.array([0, 1, 1, 2]), {}, r"coupling of shape \(4,\) is not a permutation"),
         (4, np.arange(4.0), {}, r"coupling has shape \(4,\), wanted \(4, 4\)"),

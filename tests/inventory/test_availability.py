@@ -168,7 +168,7 @@ def test_a_class_of_the_users_own_is_asked_only_if_it_is_admitted(tmp_path: Path
 
 
 def test_a_misspelt_class_of_ours_is_an_error() -> None:
-    with pytest.raises(VlmatchError, match=r"_target_='vlmatch.encoders.nothing.X' names nothing"):
+    with pytest.raises(VlmatchError, match=r"_target_='vlmatch.encoders.nothing.X' does not exist"):
         availability({"_target_": "vlmatch.encoders.nothing.X", "name": "x"})
 
 

@@ -35,7 +35,7 @@ def unpacked(deb: Path, folder: Path) -> dict[str, bytes]:
 )
 def test_options_and_paths_in_place_of_a_package_are_refused(package: str, version: str) -> None:
     Archive("tuxpaint-stamps-default", "1:2022.06.04~dfsg1-1", "0" * 64)
-    with pytest.raises(VlmatchError, match="of Debian"):
+    with pytest.raises(VlmatchError, match="of a Debian package"):
         Archive(package, version, "0" * 64)
 
 
@@ -79,7 +79,7 @@ def test_modes_are_fixed_whatever_the_umask(tmp_path: Path, make_deb: MakeDeb) -
 
 @pytest.mark.parametrize("name", ["../../../../../evil.png", "a/../../evil.png", "a\\..\\evil.png"])
 def test_a_member_that_leads_out_of_the_folder_is_refused(tmp_path: Path, make_deb: MakeDeb, name: str) -> None:
-    with pytest.raises(VlmatchError, match="leads out of the folder"):
+    with pytest.raises(VlmatchError, match="would be written outside the folder"):
         unpacked(make_deb({name: b"evil", "a/evil.txt": b"x"}), tmp_path / "out")
     assert not list(tmp_path.rglob("evil*"))
 

@@ -74,7 +74,7 @@ def test_another_package_is_refused_with_both_checksums(tmp_path: Path, small: A
 
 
 def test_a_package_that_is_not_where_the_user_points_is_named(tmp_path: Path, small: Archive) -> None:
-    with pytest.raises(NotHereError, match=r"probe\.archive\.deb=.*nothing\.deb is not there"):
+    with pytest.raises(NotHereError, match=r"probe\.archive\.deb=.*nothing\.deb does not exist"):
         fetch_stamps(tmp_path / "stamps", replace(small, deb=str(tmp_path / "nothing.deb")))
 
 

@@ -53,7 +53,7 @@ def test_splits_are_chosen_by_name(dataset: Any, tmp_path: Path) -> None:
         with pytest.raises(VlmatchError, match=f"probe.split={split}; .* has train, test: choose one"):
             hf_dataset(tmp_path / "d", split)
     dataset.save_to_disk(tmp_path / "e")
-    with pytest.raises(VlmatchError, match="has no splits; use null"):
+    with pytest.raises(VlmatchError, match=r"has no splits; give probe\.split=null"):
         hf_dataset(tmp_path / "e", "train")
 
 

@@ -167,7 +167,7 @@ def test_an_option_that_is_out_of_range_or_of_another_type_is_named(options: dic
 
 
 def test_one_pair_only_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VlmatchError, match="probe 'p': 1 pair left of 1 read; a geometry needs at least 2"):
+    with pytest.raises(VlmatchError, match="probe 'p': 1 pair left of 1 read; the scores need at least 2"):
         build_probe_set("p", write_images(tmp_path, 1), ProbeOptions())
     with pytest.raises(VlmatchError, match=r"probe 'p': 0 pairs left of 0 read \(skipped: 3 can't be decoded"):
         build_probe_set("p", write_images(tmp_path, 3), ProbeOptions(bad_images="skip"))

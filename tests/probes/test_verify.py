@@ -75,7 +75,7 @@ def test_times_and_modes_do_not_count(data: Path) -> None:
 def test_absent_data_are_told_with_the_way_to_get_them(data: Path) -> None:
     file = record(data)
     data.rename(data.with_name("elsewhere"))
-    with pytest.raises(VlmatchError, match=r"data' is not there; .*task=fetch"):
+    with pytest.raises(VlmatchError, match=r"data' does not exist; .*task=fetch"):
         verify_folder(data, file)
 
 

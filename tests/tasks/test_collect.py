@@ -44,7 +44,7 @@ def test_a_run_that_another_suite_measured_is_no_truth(collect, tmp_path: Path) 
     assert code == 2
     assert "1 new, 0 replaced, 0 not taken, 1 of another suite, 0 as before" in out
     assert "1 of 2 runs in" in err
-    assert "other benchmarks than 'embedded' 1 and are not taken, embedded/llm-vlm_a/b-0.json for one" in err
+    assert "other benchmarks than 'embedded' version 1 (first: embedded/llm-vlm_a/b-0.json)" in err
     assert [found.encoder for found in read(tmp_path / "results")] == ["a"]
 
 
@@ -56,7 +56,7 @@ def test_a_result_of_a_newer_version_takes_the_place_of_the_older(collect, tmp_p
     code, out, err = collect()
     assert code == 2
     assert "0 new, 1 replaced, 1 not taken, 0 as before" in out
-    assert "b-0.json for one" in err
+    assert "b-0.json)" in err
     assert {found.encoder: found.mean.score for found in read(tmp_path / "results")} == {"a": 0.5, "b": 0.3}
 
 
@@ -79,7 +79,7 @@ def test_a_run_with_another_result_is_not_taken_and_the_others_are(collect, tmp_
     assert code == 2
     assert "1 new, 0 replaced, 1 not taken, 0 as before" in out
     assert "1 of 2 runs in" in err
-    assert "are not taken, embedded/llm-vlm_a/a-0.json for one; replace those there by task.replace=true" in err
+    assert "(first: embedded/llm-vlm_a/a-0.json); replace those by task.replace=true" in err
     assert err.count("\n") == 1
     assert [run.mean.score for run in read(tmp_path / "results")] == [0.3, 0.4]
     code, out, _ = collect("task.replace=true")
@@ -96,7 +96,7 @@ def test_two_folders_of_one_run_must_agree(collect, tmp_path: Path) -> None:
     finished(tmp_path, result("a", 0.4), name="again")
     code, _, err = collect()
     assert code == 2
-    assert "are both the run embedded/llm-vlm_a/a-0.json, and differ" in err
+    assert "the same run embedded/llm-vlm_a/a-0.json" in err
 
 
 def test_no_finished_run_is_an_error(collect, tmp_path: Path) -> None:
@@ -118,5 +118,5 @@ def test_a_result_without_its_likelihoods_is_refused(collect, tmp_path: Path) ->
     next((tmp_path / "runs").rglob("*.npz")).unlink()
     code, _, err = collect()
     assert code == 2
-    assert "a-0' has a result and no likelihoods.npz; measure it again by task=evaluate" in err
+    assert "a-0' has a result but no likelihoods.npz; measure it again by task=evaluate" in err
     assert not read(tmp_path / "results")

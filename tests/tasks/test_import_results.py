@@ -132,7 +132,7 @@ def test_who_it_is_of_must_be_said() -> None:
 
 def test_limits_models_and_benchmarks_do_not_mix(changed: Changed) -> None:
     whole = read_result_file(WHOLE)
-    with pytest.raises(VlmatchError, match=r"has limit None and '.*' 8; one result needs equal ones"):
+    with pytest.raises(VlmatchError, match=r"has limit None and '.*' 8; one result needs the same"):
         result_of([whole, read_result_file(LIMITED)], {**NOTHING, **TOLD})
     other = read_result_file(changed(lambda plain: plain["config"].update(model_args="pretrained=b")))
     with pytest.raises(VlmatchError, match=r"has model pretrained=someone/.* and '.*' pretrained=b; one result"):
@@ -144,7 +144,7 @@ def test_limits_models_and_benchmarks_do_not_mix(changed: Changed) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda plain: plain.pop("results"), "is no result file of lmms-eval.*results, config, n-samples"),
+        (lambda plain: plain.pop("results"), "is not a result file of lmms-eval.*results, config, n-samples"),
         (lambda plain: plain.update(results={"chartqa": {}}), "the tasks chartqa; wanted .*gqa"),
         (
             lambda plain: plain["results"]["pope"].pop("pope_accuracy,none"),

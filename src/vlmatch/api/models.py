@@ -171,7 +171,7 @@ def models_of(kind: str, given: Any, probe: ProbeSet, trainer: TrainerSettings) 
     labels = [_label(model, probe, trainer) for model in models]
     for place, label in enumerate(labels):
         if label in labels[:place]:
-            raise VlmatchError(f"{kind}s: two are called '{label[0]}', which tables can't tell apart; rename one")
+            raise VlmatchError(f"{kind}s: two of them have the name '{label[0]}'; give each a name of its own")
     return models
 
 
@@ -201,7 +201,7 @@ def _own(kind: str, name: str, prepare: Any, features: Any, version: str | None,
 
     for argument, value in (("prepare", prepare), ("features", features)):
         if not callable(value):
-            raise VlmatchError(f"{kind} '{name}': {argument}={value!r} can't be called; give a function")
+            raise VlmatchError(f"{kind} '{name}': {argument}={value!r} is not a function; give a function")
     if version is not None and not (isinstance(version, str) and version):
         raise VlmatchError(f"{kind} '{name}': version={version!r}; give text that changes with the model, or None")
     require_folder_name(f"{kind}.name", name)
@@ -213,8 +213,8 @@ def _of_object(kind: str, given: Any) -> Any:
     if not (callable(getattr(given, "prepare", None)) and callable(getattr(given, "features", None))):
         shown = f"an array, {type(given).__name__}" if hasattr(given, "shape") else repr(given)[:80]
         raise VlmatchError(
-            f"{kind}={shown} is none; give a name, settings, an object with prepare and features, or embeddings as "
-            "vlmatch.precomputed(name, array)"
+            f"{kind}={shown} is not an {kind}; give a name, settings, an object with prepare and features, or "
+            "embeddings as vlmatch.precomputed(name, array)"
         )
     name = str(getattr(given, "name", type(given).__name__))
     return _own(kind, name, given.prepare, given.features, getattr(given, "version", None), None)

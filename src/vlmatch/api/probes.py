@@ -33,7 +33,9 @@ def probe(source: Probe, /, **options: Any) -> ProbeSet:
     """
     if isinstance(source, ProbeSet):
         if options:
-            raise VlmatchError(f"probe options {', '.join(options)} are for a probe that is read; this one has been")
+            raise VlmatchError(
+                f"probe options {', '.join(options)}: this probe has already been read; give them to vlmatch.probe(...)"
+            )
         return source
     if isinstance(source, Mapping | ProbeSettings):
         plain = source.plain() if isinstance(source, ProbeSettings) else dict(source)

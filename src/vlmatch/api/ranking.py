@@ -164,7 +164,10 @@ def rank_stored(
     pairs, kept = probe(probe_set), store_of(store)
     rows = _stored_pairs(pairs.key, kept, score_choice(scores), wanted)
     if not rows:
-        raise VlmatchError(f"store={kept.root} holds no encoder with an LLM for probe '{pairs.key}'; embed both first")
+        raise VlmatchError(
+            f"store={kept.root} holds no embeddings by both an encoder and an LLM for probe '{pairs.key}'; run "
+            "vlmatch.rank first"
+        )
     return PoolRanking.of(
         rows,
         default_selection() if selection is None else selection,

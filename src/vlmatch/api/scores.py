@@ -121,6 +121,6 @@ def _built(name: str, chosen: Score | Mapping[str, Any]) -> Score:
         built: Score = found(options.pop("_target_"))(**options)
     except (TypeError, ValueError, KeyError) as error:
         raise VlmatchError(
-            f"scores: '{name}' is {chosen!r} ({error}); give a name, a Score, or settings with a _target_"
+            f"scores: '{name}'={chosen!r} is not a score ({error}); give a name, a Score, or settings with a _target_"
         ) from error
     return built

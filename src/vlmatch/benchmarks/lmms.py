@@ -99,8 +99,8 @@ def _not_here(tasks: Sequence[str], error: Any) -> BaseException:
     if not isinstance(cause, OSError):  # the hub's errors and those of `datasets` are OSErrors
         return cause
     return NotHereError(
-        f"task.tasks={','.join(tasks)}: the data can't be had ({one_line(cause)[:200]}); lmms-eval downloads them from "
-        "the Hugging Face hub, where some need a login: set HF_TOKEN"
+        f"task.tasks={','.join(tasks)}: the data can't be loaded ({one_line(cause)[:200]}); lmms-eval downloads them "
+        "from the Hugging Face hub, where some need a login: set HF_TOKEN"
     )
 
 

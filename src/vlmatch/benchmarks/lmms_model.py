@@ -38,7 +38,7 @@ class VlmatchModel(lmms):
         if vlm.visual is None:
             raise VlmatchError("this VLM has cached features and no encoder, so it can't see pictures; add its encoder")
         if template not in TEMPLATES:
-            raise VlmatchError(f"template='{template}' has no questions; choose one of {', '.join(TEMPLATES)}")
+            raise VlmatchError(f"template='{template}' can't write questions; choose one of {', '.join(TEMPLATES)}")
         self.vlm = vlm.eval()
         self.encoder = vlm.visual.encoder
         self.conversations = Conversations(template, vlm.tokenizer)
@@ -130,14 +130,14 @@ class VlmatchModel(lmms):
         for picture in pictures:
             if not isinstance(picture, Image.Image):
                 raise VlmatchError(
-                    f"task.tasks={task}, item {document}: it has a {type(picture).__name__}; wanted only pictures, so "
-                    "leave the task out"
+                    f"task.tasks={task}, item {document}: it has a {type(picture).__name__}, but vlmatch supports only "
+                    "pictures; leave the task out"
                 )
         places = question.count(PLACE)
         if places not in (0, len(pictures)):
             raise VlmatchError(
-                f"task.tasks={task}, item {document}: its question has {places} x '{PLACE}' for {len(pictures)} "
-                "pictures; wanted one each, or none, so leave the task out"
+                f"task.tasks={task}, item {document}: its question has {places} times '{PLACE}', but the item has "
+                f"{len(pictures)} pictures; wanted one for each picture, or none; leave the task out"
             )
         in_front = "" if places else " ".join([PLACE] * len(pictures)) + "\n"
         return (in_front + question).strip(), pictures

@@ -124,7 +124,7 @@ def _plain(path: Path) -> dict[str, Any]:
     wanted = ("results", "config", "n-samples")
     if not isinstance(plain, dict) or any(not isinstance(plain.get(key), dict) for key in wanted):
         raise VlmatchError(
-            f"'{path}' is no result file of lmms-eval: it lacks some of {', '.join(wanted)}; give a *_results.json, "
+            f"'{path}' is not a result file of lmms-eval: it lacks some of {', '.join(wanted)}; give a *_results.json, "
             "not a *_samples_*.jsonl"
         )
     return plain
@@ -149,7 +149,7 @@ def _benchmark(path: Path, task: PublicTask, plain: Mapping[str, Any]) -> Benchm
     if not _is_number(value):
         there = ", ".join(sorted(key for key in figures if "," in key and "_stderr" not in key))
         raise VlmatchError(
-            f"'{path}': task '{task.task}' has no number under {task.metric}, but {there or 'nothing'}; evaluate it "
+            f"'{path}': task '{task.task}' lacks the metric {task.metric}; it has {there or 'none'}; evaluate it again "
             "with lmms-eval 0.5 to 0.7"
         )
     score = value / task.perfect

@@ -111,14 +111,14 @@ class BenchmarkSuite(Buildable):
         )
         if not 0 < fraction <= 1 or min(len(groups), len(hard)) < 2:
             raise VlmatchError(
-                f"fraction={fraction} of the benchmarks leaves {len(groups)} groups and {len(hard)} of one category; "
-                "wanted at most 1, and at least two groups of each kind, which a standard error needs"
+                f"fraction={fraction} of the benchmarks leaves {len(groups)} groups and {len(hard)} groups of one "
+                "category; wanted at most 1, and enough for two groups of each kind, because a standard error needs two"
             )
         counts = Counter(items[number].category for group in groups for number in group)
         asked = tuple(name for name in sorted(set(categories)) if counts[name] > 1)
         if len(asked) < 2:
             raise VlmatchError(
-                f"categories={sorted(set(categories))}; wanted two or more that at least two pictures have"
+                f"categories={sorted(set(categories))}; wanted two or more categories with at least two pictures each"
             )
         return QuestionPlan(groups, hard, asked)
 
@@ -140,7 +140,9 @@ class BenchmarkSuite(Buildable):
         Raises VlmatchError on a wrong argument, or if a likelihood is not finite.
         """
         if len(features) != len(items):
-            raise VlmatchError(f"benchmarks: features of {len(features)} pictures; wanted those of {len(items)} items")
+            raise VlmatchError(
+                f"benchmarks: there are features of {len(features)} pictures; wanted one for each of {len(items)} items"
+            )
         plan = self.plan(items, categories, fraction)
         captions = [answer_ids(vlm.tokenizer, str(answer_of(item, "caption")), ends=False) for item in items]
         names = [answer_ids(vlm.tokenizer, name, ends=False) for name in plan.categories]

@@ -94,8 +94,8 @@ class OwnModel(nn.Module):
             return
         thing = "picture" if self.kind == "encoder" else "caption"
         raise VlmatchError(
-            f"{self.kind} '{self.name}': another embedding when the same {thing} is embedded again; let prepare and "
-            "features use no randomness (no augmentation, no dropout)"
+            f"{self.kind} '{self.name}': embedding the same {thing} twice gives different results; remove randomness "
+            "(augmentation, dropout) from prepare and features"
         )
 
 

@@ -93,7 +93,7 @@ class Embedding(LightningModule):
         if embedded.ndim != 2 or len(embedded) != n:
             raise VlmatchError(
                 f"{self.model.kind} '{self.model.name}': its output is {tuple(embedded.shape)} for {n} items; wanted "
-                "(n, d), one vector an item: check the feature rule, or the output node of an ONNX model"
+                "(n, d), one vector per item: check the feature rule, or the output node of an ONNX model"
             )
         return embedded.float()
 
@@ -108,7 +108,7 @@ class Embedding(LightningModule):
                 if type(error).__module__.startswith(_COMPILERS):
                     raise VlmatchError(
                         f"{self.model.kind} '{self.model.name}': torch.compile failed ({one_line(error)[:160]}); "
-                        "trainer.compile=false does without"
+                        "give trainer.compile=false"
                     ) from error
                 if not is_out_of_memory(error):
                     raise
@@ -121,7 +121,7 @@ class Embedding(LightningModule):
         tried = min(n, self.at_once)
         if tried == 1:
             raise VlmatchError(
-                f"{self.model.kind} '{self.model.name}': out of memory with one of the {things} at a time; "
+                f"{self.model.kind} '{self.model.name}': out of memory even when embedding the {things} one at a time; "
                 f"{EMBEDDING_ADVICE}"
             ) from error
         self.at_once = tried // 2
@@ -173,7 +173,8 @@ def predict_missing(
     """
     if shards.size % trainer.batch_size:
         raise VlmatchError(
-            f"trainer.shard_size={shards.size} is not a multiple of trainer.batch_size={trainer.batch_size}"
+            f"trainer.shard_size={shards.size} is not a multiple of trainer.batch_size={trainer.batch_size}; "
+            "give a multiple"
         )
     module = Embedding(model.eval(), probe, shards, trainer)
     todo = sum(len(shards.rows(shard)) for shard in shards.missing())

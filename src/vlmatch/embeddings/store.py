@@ -153,7 +153,7 @@ class Shards:
         parts = [self.read(shard) for shard in range(self.n_shards)]
         widths = {part.shape[1] for part in parts if part is not None}
         if any(part is None for part in parts) or len(widths) != 1:
-            raise VlmatchError(f"{self.folder}: a shard vanished while it was needed; run the same command again")
+            raise VlmatchError(f"{self.folder}: a shard was removed while it was in use; run the same command again")
         stored = np.concatenate([part for part in parts if part is not None])
         array = np.empty_like(stored)
         array[self.order] = stored

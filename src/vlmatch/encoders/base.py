@@ -121,7 +121,8 @@ class Encoder(Buildable, nn.Module, ABC):
         width = math.isqrt(t)
         if width**2 != t:
             raise VlmatchError(
-                f"encoder '{self.name}': feature='{self.feature_choice}' needs a square map; its {t} tokens are not one"
+                f"encoder '{self.name}': feature='{self.feature_choice}' needs a square grid of tokens, but this "
+                f"encoder gives {t} tokens; choose feature=paper or vlm_input"
             )
         cells = nn.functional.adaptive_avg_pool2d(tokens.transpose(1, 2).reshape(n, d, width, width), side)
         return cells.flatten(2).transpose(1, 2)

@@ -62,8 +62,8 @@ def in_order(name: str, parts: Mapping[str, Tensor], trunk: nn.Module) -> dict[s
     norms = [key for key, module in modules if isinstance(module, nn.BatchNorm2d)]
     if len(places) != len(convolutions) or any(f"{place}/kernel" not in parts for place in places):
         raise VlmatchError(
-            f"encoder '{name}': the file has {len(places)} convolutions, {type(trunk).__name__} {len(convolutions)}; "
-            "check `architecture`, `options` and `order`"
+            f"encoder '{name}': the file has {len(places)} convolutions, but {type(trunk).__name__} has "
+            f"{len(convolutions)}; check `architecture`, `options` and `order`"
         )
     state = {key: value for key, value in trunk.state_dict().items() if key.endswith("num_batches_tracked")}
     for place, convolution, norm in zip(places, convolutions, norms, strict=True):

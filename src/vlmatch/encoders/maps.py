@@ -78,12 +78,16 @@ def torchvision_trunk(name: str, architecture: str, node: str) -> nn.Module:
     from torchvision.models.feature_extraction import create_feature_extractor
 
     if architecture not in list_models():
-        raise VlmatchError(f"encoder '{name}': architecture='{architecture}' is unknown to torchvision's list_models()")
+        raise VlmatchError(
+            f"encoder '{name}': architecture='{architecture}' is unknown to torchvision; see "
+            "torchvision.models.list_models()"
+        )
     model = get_model(architecture, weights=None).eval()
     if node not in dict(model.named_modules()):
         children = ", ".join(child for child, _ in model.named_children())
         raise VlmatchError(
-            f"encoder '{name}': node='{node}' is not a module of {architecture}; choose one of or in {children}"
+            f"encoder '{name}': node='{node}' is not a module of {architecture}; choose one of {children}, or a module "
+            "inside one"
         )
     trunk: nn.Module = create_feature_extractor(model, {node: "map"})
     return trunk
@@ -102,5 +106,6 @@ def timm_convnet(name: str, architecture: str, options: Mapping[str, Any]) -> An
         return timm.create_model(architecture, pretrained=False, num_classes=0, **given)
     except TypeError as error:
         raise VlmatchError(
-            f"encoder '{name}': timm's {architecture} does not take options={given} ({one_line(error)[:120]})"
+            f"encoder '{name}': timm's {architecture} does not take options={given} ({one_line(error)[:120]}); "
+            "correct encoder.options"
         ) from error

@@ -90,7 +90,7 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
     for node in [input_node, *output_nodes]:
         if node not in values:
             last = ", ".join(value for node in model.graph.node[-4:] for value in node.output)
-            raise VlmatchError(f"encoder '{name}': node '{node}' is not in '{path.name}'; its last ones are {last}")
+            raise VlmatchError(f"encoder '{name}': node '{node}' is not in '{path.name}'; its last nodes are {last}")
     constants_as_weights(model.graph)
     part = onnx.utils.Extractor(model).extract_model([input_node], output_nodes)
     try:

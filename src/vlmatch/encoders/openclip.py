@@ -220,5 +220,7 @@ def drop_projection(name: str, visual: Any) -> str:
         return "attention pool"
     rules = {"tok": "cls", "avg": "mean patch"}
     if visual.pool_type not in rules:
-        raise VlmatchError(f"encoder '{name}': its tower pools by '{visual.pool_type}', which gives no feature (n, d)")
+        raise VlmatchError(
+            f"encoder '{name}': pooling '{visual.pool_type}' gives no feature (n, d); choose another architecture"
+        )
     return rules[visual.pool_type]

@@ -50,7 +50,9 @@ class PackagedEncoder(FeatureMapEncoder):
         elif package is not None and file is not None:
             self.weight_path = _member(name, Package.of(package), file)
         else:
-            raise VlmatchError(f"encoder '{name}': no weights named; give checkpoint, or package and file")
+            raise VlmatchError(
+                f"encoder '{name}': no weights named; give encoder.checkpoint, or encoder.package and encoder.file"
+            )
         digests = {path: sha256_of_file(path) for path in self.weight_files()}
         if checkpoint is None and package is not None:
             refuse_changed(Package.of(package).folder, digests)

@@ -62,6 +62,6 @@ class PrecomputedEncoder(Encoder):
 
     def _refuse(self) -> NoReturn:
         raise VlmatchError(
-            f"encoder '{self.name}': only embeddings are here ({self.path.name}), no model that could embed other "
+            f"encoder '{self.name}' has only embeddings ({self.path.name}) and no model, so it can't embed other "
             "images or be trained; choose an encoder with weights"
         )

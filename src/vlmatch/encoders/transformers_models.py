@@ -178,7 +178,7 @@ def files_of_weights(name: str, folder: Path) -> list[Path]:
     except VlmatchError as error:
         raise VlmatchError(f"encoder '{name}': {error}") from error
     if missing := [file.name for file in files if not file.is_file()]:
-        raise NotHereError(f"encoder '{name}': '{folder}' lacks {missing[0]}, which its index lists; get it complete")
+        raise NotHereError(f"encoder '{name}': '{folder}' lacks {missing[0]}, which its index lists; download it again")
     if not files:
         raise NotHereError(f"encoder '{name}': '{folder}' holds no {SINGLE} or {PICKLED_SINGLE}; put one there")
     return files
@@ -212,6 +212,6 @@ def vision_model(name: str, folder: Path, files: Sequence[Path], trust_remote_co
     if absent:
         raise VlmatchError(
             f"encoder '{name}': '{files[0]}' lacks {len(absent)} tensors of {type(model).__name__}, "
-            f"first '{absent[0]}'; they would be random: give complete weights"
+            f"first '{absent[0]}'; they would stay random; give complete weights"
         )
     return model, processor

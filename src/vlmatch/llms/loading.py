@@ -54,7 +54,7 @@ def load_causal_lm(
     if absent := sorted(report["missing_keys"]):
         raise VlmatchError(
             f"llm '{name}': weights in '{folder}' lack {len(absent)} tensors of the architecture, first '{absent[0]}'; "
-            "get them complete"
+            "download them again"
         )
     if tokenizer.pad_token is None:  # any token can pad, because the attention mask hides it
         if tokenizer.eos_token is None:

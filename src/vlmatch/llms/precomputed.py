@@ -50,6 +50,6 @@ class PrecomputedLanguageModel(Buildable):
 
     def _refuse(self) -> NoReturn:
         raise VlmatchError(
-            f"llm '{self.name}': only embeddings are here ({self.path.name}), no model that could embed other captions "
+            f"llm '{self.name}' has only embeddings ({self.path.name}) and no model, so it can't embed other captions "
             "or be trained; choose an LLM with weights"
         )

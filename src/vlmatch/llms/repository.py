@@ -51,7 +51,10 @@ def _snapshot(name: str, repository: str) -> Path:
     except OSError:
         reason = "it is not in the Hugging Face cache"
     except HFValidationError as error:
-        raise NotHereError(f"llm '{name}': llm.repository={repository} is neither a folder nor a hub id") from error
+        raise NotHereError(
+            f"llm '{name}': llm.repository={repository} is neither a folder nor a hub id; give one, such as "
+            "/path/to/folder"
+        ) from error
     require_network(f"llm '{name}': weights '{repository}' are", "give llm.repository=/path/to/folder")
     if is_offline_mode():
         raise _not_here(name, repository, f"{reason}, and HF_HUB_OFFLINE is set")
@@ -99,7 +102,7 @@ def weights_sha256(name: str, folder: Path) -> str:
             digests = list(readers.map(sha256_of_file, files))
     except OSError as error:
         raise VlmatchError(
-            f"llm '{name}': weight file '{error.filename}' can't be read ({error.strerror}); get the weights complete"
+            f"llm '{name}': weight file '{error.filename}' can't be read ({error.strerror}); download the weights again"
         ) from error
     if not digests and holds_adapter(folder):
         raise VlmatchError(

@@ -106,17 +106,18 @@ class _Checks:
         """Raise VlmatchError if the member leads out of a folder, or passes a size limit."""
         if not _stays_inside(name):
             raise VlmatchError(
-                f"archive '{self._archive}': member '{name}' leads out of the folder; nothing of it is used"
+                f"archive '{self._archive}': member '{name}' would be written outside the folder; nothing is unpacked"
             )
         self._total += size
         if self._limits.each is not None and size > self._limits.each:
             raise VlmatchError(
-                f"archive '{self._archive}': member '{name}' has {size} bytes; at most {self._limits.each} are allowed"
+                f"archive '{self._archive}': member '{name}' has {size} bytes; at most {self._limits.each} are "
+                "allowed; nothing is unpacked"
             )
         if self._total > self._limits.total:
             raise VlmatchError(
                 f"archive '{self._archive}': its files have more than {self._limits.total} bytes in all; "
-                "it is not unpacked"
+                "nothing is unpacked"
             )
 
 

@@ -40,7 +40,7 @@ class Archive(Buildable):
         """Raise VlmatchError on a name or version that apt would read as an option or a path."""
         for key, grammar in (("package", _PACKAGE), ("version", _VERSION)):
             if not grammar.fullmatch(str(getattr(self, key))):
-                raise VlmatchError(f"archive: {key}='{getattr(self, key)}' is not a valid {key} of Debian")
+                raise VlmatchError(f"archive: {key}='{getattr(self, key)}' is not a valid {key} of a Debian package")
 
 
 def unpack_stamps(deb: Path, destination: Path) -> None:

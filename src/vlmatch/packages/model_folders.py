@@ -32,7 +32,8 @@ def shards_in(index: Path) -> list[Path]:
         stray = [name for name in names if Path(name).name != name]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise VlmatchError(
-            f"'{index}' can't be read as an index of weights ({one_line(error)[:120]}); get the model's files complete"
+            f"'{index}' can't be read as an index of weights ({one_line(error)[:120]}); download the model's files "
+            "again"
         ) from error
     if stray or not names:
         raise VlmatchError(f"'{index}' lists {stray[0] if stray else 'no file'}; it must list files of its own folder")

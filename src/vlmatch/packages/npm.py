@@ -33,7 +33,10 @@ def npm_tarball(name: str, version: str, sha256: str, folder: Path) -> Path:
     digest = sha256_of_file(archive)
     if digest != sha256:
         archive.unlink()
-        raise VlmatchError(f"npm package '{name}' {version}: SHA-256 expected {sha256}, got {digest}; it is not used")
+        raise VlmatchError(
+            f"npm package '{name}' {version}: SHA-256 expected {sha256}, got {digest}; it is not used. Check version "
+            "and sha256 in the yaml"
+        )
     return archive
 
 

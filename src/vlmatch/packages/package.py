@@ -90,7 +90,7 @@ def package_folder(package: Package) -> Path:
     except OSError as error:
         raise VlmatchError(
             f"{package}: can't write to '{folder.parent}' ({error.strerror or error}); "
-            "free or allow space there, or set VLMATCH_CACHE to another folder"
+            "free space or change permissions there, or set VLMATCH_CACHE to another folder"
         ) from error
     _check(package, sealed_by(folder), f"'{folder}' (remove that folder to fetch it again)")
     return folder
@@ -141,4 +141,7 @@ def _by_pip(package: Package, folder: Path) -> Path:
 
 def _check(package: Package, digest: str, what: str) -> None:
     if digest != package.sha256:
-        raise VlmatchError(f"{package}: SHA-256 expected {package.sha256}, got {digest} from {what}; it is not used")
+        raise VlmatchError(
+            f"{package}: SHA-256 expected {package.sha256}, got {digest} from {what}; it is not used. Check version "
+            "and sha256 in the yaml"
+        )

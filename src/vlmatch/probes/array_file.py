@@ -51,15 +51,15 @@ def matched_rows(
     """
     rows = np.asarray(array)
     if rows.ndim != 2 or rows.shape[1] < 1:
-        raise VlmatchError(f"{source}: shape {rows.shape}, wanted (n, d): one vector a pair")
+        raise VlmatchError(f"{source}: shape {rows.shape}, wanted (n, d): one vector per pair")
     if rows.dtype.kind not in "fiu":
         raise VlmatchError(f"{source}: dtype {rows.dtype}, wanted real numbers, such as float32")
     if own_ids is not None:
         rows = rows[_places(source, [str(each) for each in own_ids], len(rows), ids)]
     elif len(rows) != len(ids):
         raise VlmatchError(
-            f"{source}: {len(rows)} rows, but the probe has {len(ids)} pairs; give one row a pair, in their order, or "
-            "ids with the rows"
+            f"{source}: {len(rows)} rows, but the probe has {len(ids)} pairs; give one row per pair, in their order, "
+            "or ids with the rows"
         )
     with np.errstate(over="ignore"):
         single = rows.astype(np.float32)
@@ -67,8 +67,8 @@ def matched_rows(
     if unusable.any():
         first = int(unusable.argmax())
         raise VlmatchError(
-            f"{source}: {unusable.sum()} of {len(single)} rows hold NaN, infinity or more than float32 can, the first "
-            f"is that of pair '{ids[first]}'; compute it again, or leave the pair out of the probe"
+            f"{source}: {unusable.sum()} of {len(single)} rows hold NaN, infinity or numbers too large for float32, "
+            f"the first is that of pair '{ids[first]}'; compute it again, or leave the pair out of the probe"
         )
     return single
 
@@ -76,17 +76,17 @@ def matched_rows(
 def _places(source: str, own_ids: Sequence[str], n_rows: int, ids: Sequence[str]) -> list[int]:
     """The row of each pair."""
     if len(own_ids) != n_rows:
-        raise VlmatchError(f"{source}: {len(own_ids)} ids for {n_rows} rows; give one id a row")
+        raise VlmatchError(f"{source}: {len(own_ids)} ids for {n_rows} rows; give one id per row")
     places = {each: place for place, each in enumerate(own_ids)}
     if len(places) < len(own_ids):
         twice = next(each for place, each in enumerate(own_ids) if places[each] != place)
-        raise VlmatchError(f"{source}: id '{twice}' has more than one row; give each id one")
+        raise VlmatchError(f"{source}: id '{twice}' has more than one row; give each id one row")
     missing = [each for each in ids if each not in places]
     if missing:
         example = f", which start with '{own_ids[0]}'" if own_ids else ""
         raise VlmatchError(
             f"{source}: no row for {len(missing)} of the probe's {len(ids)} ids, the first is '{missing[0]}'; it has "
-            f"{len(own_ids)} ids{example}. Give the rows the ids of the probe's pairs"
+            f"{len(own_ids)} ids{example}. Label the rows with the ids of the probe's pairs"
         )
     return [places[each] for each in ids]
 
@@ -124,5 +124,5 @@ def _parquet(source: str, path: Path) -> tuple[ArrayLike, list[Any]]:
     lengths = {len(each or ()) for each in values}
     if len(lengths) != 1:
         raise VlmatchError(f"{source}: the lists in '{lists[0]}' have {min(lengths)} to {max(lengths)} numbers; wanted "
-                           "as many in each")  # fmt: skip
+                           "the same number in each")  # fmt: skip
     return np.array(values), table.column(ID).to_pylist()

@@ -74,7 +74,7 @@ def debian_package(archive: Archive, folder: Path, key: str) -> Path:
 def _given(archive: Archive, key: str) -> Path:
     deb = Path(archive.deb or "").expanduser()
     if not deb.is_file():
-        raise NotHereError(f"{key}={deb} is not there; give the path of the .deb")
+        raise NotHereError(f"{key}={deb} does not exist; give the path of the .deb")
     return deb
 
 

@@ -43,7 +43,9 @@ def _table(name: str, path: Path) -> Path:
     present = [table for table in tables if table.is_file()]
     if len(present) != 1:
         found = " and ".join(table.name for table in present) or "no captions.csv, captions.tsv or captions.jsonl"
-        raise VlmatchError(f"probe '{name}': {found} in probe.path={path}; exactly one must list the pairs")
+        raise VlmatchError(
+            f"probe '{name}': {found} in probe.path={path}; wanted exactly one table, which lists the pairs"
+        )
     return present[0]
 
 

@@ -88,7 +88,9 @@ def _dataset(name: str, folder: Path, split: str | None) -> Any:
         ) from error
     if not isinstance(opened, DatasetDict):
         if split is not None:
-            raise VlmatchError(f"probe '{name}': probe.split={split}, but {folder} has no splits; use null")
+            raise VlmatchError(
+                f"probe '{name}': probe.split={split}, but {folder} has no splits; give probe.split=null"
+            )
         return opened
     if split not in opened:
         raise VlmatchError(f"probe '{name}': probe.split={split}; {folder} has {', '.join(opened)}: choose one")

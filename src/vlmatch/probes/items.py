@@ -42,7 +42,9 @@ class Split:
         found = tuple(i for i in self.items if i.share == name and (sources is None or i.source in sources))
         if not found:
             shares = sorted({f"{item.share} of {item.source}" for item in self.items})
-            raise VlmatchError(f"split: no items in share '{name}' of {sources or 'all sources'}; it has {shares}")
+            raise VlmatchError(
+                f"split: share '{name}' has no items of {sources or 'all sources'}; the shares are {shares}"
+            )
         return found
 
     @cached_property

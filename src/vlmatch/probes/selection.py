@@ -234,5 +234,5 @@ def _check(name: str, counts: ProbeCounts) -> None:
         raise VlmatchError(
             f"probe '{name}': {counts.kept} pair{'s'[: counts.kept != 1]} left of {counts.read} read"
             + (f" (skipped: {reasons})" if reasons else "")
-            + "; a geometry needs at least 2 pairs, and a reliable answer some hundreds"
+            + "; the scores need at least 2 pairs, and a reliable ranking needs a few hundred"
         )

@@ -51,7 +51,7 @@ def _csv_rows(name: str, table: Path, encoding: str) -> Iterator[tuple[str, Row]
         except csv.Error as error:
             where = f"{table.name} after line {reader.line_num}"
             raise VlmatchError(
-                f"probe '{name}': {where} is not {kind} split at {_DELIMITERS[delimiter]} ({error}); mend its quotes"
+                f"probe '{name}': {where} is not {kind} split at {_DELIMITERS[delimiter]} ({error}); correct its quotes"
             ) from error
 
 

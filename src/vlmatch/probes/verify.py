@@ -43,7 +43,7 @@ def verify_folder(folder: Path, dvc_file: Path, fetch: str = "task=fetch") -> Ch
     """
     expected = _recorded(dvc_file)
     if not folder.is_dir():
-        raise VlmatchError(f"data '{folder}' is not there; get it with python src/run.py {fetch}, or dvc pull")
+        raise VlmatchError(f"data '{folder}' does not exist; get it with python src/run.py {fetch}, or dvc pull")
     got = dvc_checksum(folder)
     if got.md5 != expected.md5:
         raise VlmatchError(

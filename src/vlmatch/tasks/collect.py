@@ -46,13 +46,13 @@ def collect(settings: Settings[CollectTask]) -> None:
     _show({run: result for run, (_, result) in found.items()}, statuses, folder)
     if refused := [run for run, status in statuses.items() if status == REFUSED]:
         raise VlmatchError(
-            f"{len(refused)} of {len(found)} runs in '{runs}' differ from '{folder}' and are not taken, {refused[0]} "
-            "for one; replace those there by task.replace=true, or remove the runs"
+            f"{len(refused)} of {len(found)} runs in '{runs}' were not copied, because '{folder}' holds other results "
+            f"of them (first: {refused[0]}); replace those by task.replace=true, or remove the runs"
         )
     if others := [run for run, status in statuses.items() if status == OTHER]:
         raise VlmatchError(
-            f"{len(others)} of {len(found)} runs in '{runs}' were measured by other benchmarks than '{suite[0]}' "
-            f"{suite[1]} and are not taken, {others[0]} for one; measure them by those: task=evaluate"
+            f"{len(others)} of {len(found)} runs in '{runs}' were not copied, because they were measured by other "
+            f"benchmarks than '{suite[0]}' version {suite[1]} (first: {others[0]}); measure them again by task=evaluate"
         )
 
 
@@ -62,10 +62,12 @@ def _finished(runs: Path) -> dict[Path, tuple[Path, Result]]:
     for path in sorted(runs.rglob(RESULT)):
         result = read_file(path)
         if not path.with_name(LIKELIHOODS).is_file():
-            raise VlmatchError(f"'{path.parent}' has a result and no {LIKELIHOODS}; measure it again by task=evaluate")
+            raise VlmatchError(f"'{path.parent}' has a result but no {LIKELIHOODS}; measure it again by task=evaluate")
         other = found.get(result.run)
         if other is not None and rendered(other[1]) != rendered(result):
-            raise VlmatchError(f"'{other[0]}' and '{path}' are both the run {result.run}, and differ; remove one")
+            raise VlmatchError(
+                f"'{other[0]}' and '{path}' are different results of the same run {result.run}; remove one"
+            )
         found[result.run] = path, result
     if not found:
         raise VlmatchError(f"task.runs='{runs}': no run below it is finished (RUN/{RESULT}); run task=train first")

@@ -125,8 +125,8 @@ def _measurements(
     data = data_of(saved)
     if data is not None and questions.split not in data:
         raise VlmatchError(
-            f"'{saved}' was trained on another split than the questions', so it may have seen their pictures; remove "
-            "the folder and train again, or give another: task.runs=..."
+            f"'{saved}' was trained on another split than the benchmarks use, so it may have seen their pictures; "
+            "remove the folder and train again, or give another: task.runs=..."
         )
     # In bfloat16 a picture's likelihoods depend on its batch, so the blind model would leave chance.
     exact = run.llm.changed(dtype="float32")

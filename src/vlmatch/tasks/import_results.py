@@ -143,7 +143,7 @@ def _require_same(files: Sequence[ResultFile], field: str) -> None:
         if getattr(file, field) != first:
             raise VlmatchError(
                 f"task.file: '{files[0].path}' has {field} {first} and '{file.path}' {getattr(file, field)}; "
-                "one result needs equal ones: import the others separately, with another task.recipe"
+                "one result needs the same in all files: import the others separately, with another task.recipe"
             )
 
 

@@ -109,7 +109,7 @@ def at_once(batch_size: int, accumulate: int, processes: int) -> int:
     parts = accumulate * processes
     if batch_size % parts:
         raise VlmatchError(
-            f"recipe.stages: batch_size={batch_size} is no multiple of {parts} (accumulate={accumulate} x "
+            f"recipe.stages: batch_size={batch_size} is not a multiple of {parts} (accumulate={accumulate} x "
             f"{processes} processes); give a multiple, or another accumulate"
         )
     return batch_size // parts

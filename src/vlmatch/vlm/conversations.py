@@ -48,8 +48,8 @@ class Conversations:
             raise VlmatchError(f"template='{template}' is unknown; choose one of {', '.join(TEMPLATES)}")
         if not tokenizer.is_fast:
             raise VlmatchError(
-                f"template='{template}': {type(tokenizer).__name__} can't give the places of its tokens in a text; use "
-                "a folder with a tokenizer.json"
+                f"template='{template}': {type(tokenizer).__name__} can't give the positions of its tokens in a text; "
+                "use a folder with a tokenizer.json"
             )
         if template == "vicuna_v1" and tokenizer.eos_token is None:
             raise VlmatchError("template='vicuna_v1': the LLM's tokenizer has no end token; choose template=chat")
@@ -218,7 +218,7 @@ def _picture_first(question: str) -> str:
 def _plain(turns: Sequence[Turn]) -> Written:
     if len(turns) > 2 or turns[0].text.count(PLACE) != 1:
         raise VlmatchError(
-            f"template='plain' wants one question with one '{PLACE}' and one answer; choose template=vicuna_v1 or chat"
+            f"template='plain' needs one question with one '{PLACE}' and one answer; choose template=vicuna_v1 or chat"
         )
     text = "".join(f"{turn.text}\n" for turn in turns[1:])
     return Written(PLACE + text, ((len(PLACE), len(PLACE + text)),))

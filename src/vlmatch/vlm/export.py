@@ -76,7 +76,7 @@ def exportable_tower(vlm: VLM) -> TransformersEncoder:
         )
     if vlm.visual.what != "patches":
         raise VlmatchError(
-            f"recipe.visual.what='{vlm.visual.what}': LLaVA's projector is given all patches; train with "
+            f"recipe.visual.what='{vlm.visual.what}': LLaVA's projector gets all patches; train with "
             "recipe.visual.what=patches to export it"
         )
     return encoder
@@ -123,7 +123,7 @@ def prefix_tokens(tower: TransformersEncoder) -> int:
     """
     if tower.paper_rule == "global average":
         raise VlmatchError(
-            f"encoder '{tower.name}' ends in a map ({tower.model.config.model_type}), and LLaVA reads the last but one "
+            f"encoder '{tower.name}' ends in a map ({tower.model.config.model_type}), and LLaVA reads the penultimate "
             "hidden state of a vision transformer; train with a vision transformer to export it"
         )
     images = prepared_example(tower, None).to(next(tower.parameters()).device)

@@ -128,7 +128,7 @@ class Training:
         found = [each.fingerprint for each in datasets]
         if data_of(self.folder) not in (None, found):
             raise VlmatchError(
-                f"'{self.folder}' began with other training data under the same settings; restore those data, remove "
+                f"'{self.folder}' was begun with the same settings but other training data; restore those data, remove "
                 "the folder, or give another: task.runs=..."
             )
         if process_rank() == 0:
@@ -141,7 +141,7 @@ class Training:
         context = getattr(self.vlm.causal_lm.config.get_text_config(), "max_position_embeddings", None)
         if context is not None and longest > context:
             raise VlmatchError(
-                f"samples have up to {longest} tokens, those of their pictures included, but llm "
+                f"samples have up to {longest} tokens, including those of their pictures, but llm "
                 f"'{self.vlm.llm.name}' reads at most {context}; give a smaller recipe.stages.N.data.max_length, fewer "
                 "visual tokens, or another LLM"
             )

@@ -78,9 +78,14 @@ class LlavaJson(DataSource):
         self.choices = {"bad_images": bad_images, "bad_conversations": bad_conversations, "too_long": too_long}
         for key, value in self.choices.items():
             if value not in CHOICES[key]:
-                raise VlmatchError(f"data.{key}='{value}' is unknown; choose one of {', '.join(CHOICES[key])}")
+                raise VlmatchError(
+                    f"recipe.stages.N.data.{key}='{value}' is unknown; choose one of {', '.join(CHOICES[key])}"
+                )
         if limit is not None and sample is not None:
-            raise VlmatchError(f"data.limit={limit} and data.sample={sample} exclude each other; give one of them")
+            raise VlmatchError(
+                f"recipe.stages.N.data.limit={limit} and recipe.stages.N.data.sample={sample} exclude each other; "
+                "give one of them"
+            )
         self.file, self.folder = Path(path).expanduser(), Path(images).expanduser()
         self.template, self.max_length, self.what, self.tokens = template, max_length, what, tokens
         self.limit, self.sample, self.seed = limit, sample, seed
@@ -92,7 +97,9 @@ class LlavaJson(DataSource):
         Raises VlmatchError naming file and entry of the first bad one, unless such are skipped.
         """
         if context.encoder is None:
-            raise VlmatchError("recipe.visual.cached=true, but a json's pictures go through the encoder; make it false")
+            raise VlmatchError(
+                "recipe.visual.cached=true, but the pictures of a json are not cached; give recipe.visual.cached=false"
+            )
         conversations = Conversations(self.template, context.tokenizer)
         tokens_per_image = feature_shape(context.encoder, self.what)[0] * self.tokens
         skipped = Skipped(self.file, self.choices)
@@ -191,7 +198,7 @@ class Skipped:
         if self.choices[key] == "error":
             ways = " or ".join(CHOICES[key][1:])
             raise VlmatchError(
-                f"{self.file}: entry {number}: {message}; mend it, or give recipe.stages.N.data.{key}={ways}"
+                f"{self.file}: entry {number}: {message}; correct it, or give recipe.stages.N.data.{key}={ways}"
             )
         self.counts[key] += 1
         self.first.setdefault(key, f"entry {number}: {message}")

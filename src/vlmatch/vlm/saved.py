@@ -50,7 +50,7 @@ class Description(Node):
         try:
             return cls.of("", to_todays_names(json.loads(path.read_text())))
         except (ValueError, VlmatchError) as error:
-            raise VlmatchError(f"'{path}' is damaged: {one_line(error)}") from error
+            raise VlmatchError(f"'{path}' is damaged: {one_line(error)}; restore it, or train again") from error
 
 
 def save_vlm(vlm: VLM, folder: Path, about: Description) -> None:

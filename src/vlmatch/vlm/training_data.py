@@ -183,7 +183,7 @@ def steps_of(data: TrainingData, stage: StageSettings) -> int:
     found = stage.steps if stage.steps is not None else int(data.size * (stage.epochs or 0) // stage.batch_size)
     if found < 1:
         raise VlmatchError(
-            f"recipe.stages ({stage.name}): {data.size} samples, epochs={stage.epochs} times, don't fill one batch of "
+            f"recipe.stages ({stage.name}): {data.size} samples with epochs={stage.epochs} don't fill one batch of "
             f"batch_size={stage.batch_size}; give more epochs or a smaller batch_size"
         )
     return found

@@ -82,7 +82,9 @@ def held_apart(items: Sequence[Item], categories: Sequence[str] = ()) -> tuple[l
     """
     absent = sorted(set(categories) - {str(item.category) for item in items})
     if absent:
-        raise VlmatchError(f"pretrain.held_out={list(categories)}: no item has the category '{absent[0]}'")
+        raise VlmatchError(
+            f"pretrain.held_out={list(categories)}: no item has the category '{absent[0]}'; leave it out"
+        )
     held_out = [item for item in items if (item.category in categories if categories else _tenth(item.concept))]
     kept = [item for item in items if item not in held_out]
     if not kept or not held_out:

@@ -143,6 +143,6 @@ def test_damaged_metadata_are_refused(clipart: OpenClipart) -> None:
 
 def test_a_package_that_is_not_there_names_its_key(clipart: OpenClipart) -> None:
     Path(clipart.svg.deb or "").unlink()
-    with pytest.raises(NotHereError, match=r"split\.sources\.openclipart\.svg\.deb=.*svgs\.deb is not there"):
+    with pytest.raises(NotHereError, match=r"split\.sources\.openclipart\.svg\.deb=.*svgs\.deb does not exist"):
         fetch(clipart)
     assert not Path(clipart.path).exists()

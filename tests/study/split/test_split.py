@@ -213,7 +213,9 @@ def test_parts_that_are_no_shares_are_refused(pictures: list[Path], table: dict[
 
 
 def test_a_share_that_is_not_there_is_named_with_those_that_are(pictures: list[Path]) -> None:
-    with pytest.raises(VlmatchError, match=r"no items in share 'vlm_c' of all sources; it has \['probe of stamps'\]"):
+    with pytest.raises(
+        VlmatchError, match=r"share 'vlm_c' has no items of all sources; the shares are \['probe of stamps'\]"
+    ):
         split_of(pictures, []).share("vlm_c")
 
 
