@@ -1,6 +1,7 @@
 """The wheel holds the tool without the study, and ranks a user's images from an empty folder."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,17 +59,20 @@ def test_the_wheel_holds_the_tools_yamls_and_data_and_nothing_else_of_the_reposi
     assert packages == {"vlmatch", "bin"}
 
 
-SCRIPT = """
-import sys
-import vlmatch
-
-pictures, llm = sys.argv[1:]
-encoders = ["random_resnet18", "pixels16", "mean_colour"]
-ranking = vlmatch.rank(pictures, encoders=encoders, llms=[vlmatch.llm("smollm2", repository=llm, name="tiny")])
-print(ranking)
-ranking.to_frame().to_csv("ranking.csv")
-ranking.report("report.html")
-"""
+def readme_script(pictures: Path, llm: Path) -> str:
+    """README's script, over these pictures, with encoders that need no download and this LLM."""
+    readme = (paths.root() / "README.md").read_text(encoding="utf-8")
+    script = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)[0]
+    assert len(script.replace("\n\n", "\n").strip().splitlines()) <= 10
+    for written, used in {
+        "my/images": str(pictures),
+        "mobilenetv2": "random_resnet18",
+        "efficientnet_lite0": "mean_colour",
+        '"smollm2"': f'vlmatch.llm("smollm2", repository={str(llm)!r}, name="tiny")',
+    }.items():
+        assert written in script
+        script = script.replace(written, used)
+    return script
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +100,15 @@ def test_a_users_folder_is_ranked_without_a_checkout(site: Path, work: Path, pic
     assert (work / "outputs" / "report.html").is_file()
 
 
-def test_a_script_of_ten_lines_ranks_it_too(site: Path, work: Path, picture_folder: Path, llm: Path) -> None:
+def test_the_readmes_script_ranks_it_too(site: Path, work: Path, picture_folder: Path, llm: Path) -> None:
     own = {"PYTHONPATH": str(site), "VLMATCH_CACHE": ""}
-    command = [sys.executable, "-c", SCRIPT, str(picture_folder), str(llm)]
+    command = [sys.executable, "-c", readme_script(picture_folder, llm)]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True, env={**os.environ, **own}, check=False)
     assert done.returncode == 0, done.stderr
     table = (work / "ranking.csv").read_text()
     assert all(name in table for name in ("random_resnet18", "pixels16", "mean_colour", "tiny"))
     assert "random_resnet18" in done.stdout
+    assert "gw_paired" in done.stdout
     assert sorted(path.name for path in work.iterdir()) == ["cache", "ranking.csv", "report.html"]
 
 
