@@ -123,9 +123,9 @@ def test_a_path_without_a_slash_is_one_too(
 
 
 def test_a_key_that_yamls_gained_later_changes_nothing_where_it_is_null(pictures: ProbeSet) -> None:
-    stored = EmbeddingSpec.of("encoder", THUMBNAIL, pictures, "32-true")
-    assert EmbeddingSpec.of("encoder", {**THUMBNAIL, "adapter": None}, pictures, "32-true") == stored
-    assert EmbeddingSpec.of("encoder", {**THUMBNAIL, "adapter": "/an/adapter"}, pictures, "32-true") != stored
+    stored = spec_of(THUMBNAIL, pictures)
+    assert spec_of({**THUMBNAIL, "adapter": None}, pictures) == stored
+    assert spec_of({**THUMBNAIL, "adapter": "/an/adapter"}, pictures) != stored
 
 
 @pytest.mark.parametrize("name", ["org/model", "../../x", "/tmp/x", ""])
