@@ -14,31 +14,12 @@ from safetensors import SafetensorError
 
 from vlmatch import cli as cli_module
 from vlmatch import paths
-from vlmatch.cli import arguments_for_hydra, help_page, main
+from vlmatch.cli import arguments_for_hydra, help_page
 from vlmatch.configs import choices
 from vlmatch.messages import user_message
 
 EMBED = ("task=embed", "task.side=encoder")
 RUN = paths.root() / "src" / "run.py"
-
-
-@pytest.fixture
-def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """Run the command line in this process, in folders of its own; gives exit code, stdout and stderr."""
-    for name in ("VLMATCH_PARENT_RUN", "VLMATCH_SWEEP", "VLMATCH_DEBUG", "MLFLOW_TRACKING_URI"):
-        monkeypatch.setenv(name, "")  # so that what a command sets is taken back after the test
-        monkeypatch.delenv(name)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        own = [f"store={tmp_path}/store", f"outputs={tmp_path}/outputs", f"tracking.folder={tmp_path}/mlruns"]
-        code = 0
-        try:
-            main([*own, *arguments])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def lines(text: str) -> list[str]:
