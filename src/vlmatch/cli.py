@@ -1,5 +1,6 @@
 """The command line: one Hydra application whose `task=` picks what runs, with one-line errors and exit code 2."""
 
+import gc
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ def main(arguments: list[str] | None = None) -> None:
     if {"--help", "-h"} & set(given):
         print(help_page())
         return
+    if arguments is None:  # this process runs one command
+        gc.disable()  # until the task starts
     command = arguments_for_hydra(given)
     sys.argv = [sys.argv[0], *command]
     # Hydra then hands exceptions on instead of printing them, so that this is the one place that does.
@@ -80,6 +83,7 @@ def run_task(config: Any) -> Any:
         require_choices(HydraConfig.get().overrides.task)
     with admitted(*prefixes_in(config.targets)):
         function = task_named(config.task._target_)
+        _start_collecting()
         return function(settings_for(function, config))
 
 
@@ -89,6 +93,16 @@ def _application() -> Any:
     register_search_path()
     # Absolute: a relative path is searched for beside whichever module is __main__.
     return hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")(run_task)
+
+
+def _start_collecting() -> None:
+    """Collect garbage from now on, but not among the objects that imports have made, which live to the end.
+
+    Going through those takes a tenth of the time of a sweep that finds everything in the store.
+    """
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _leave(signum: int, frame: object) -> None:

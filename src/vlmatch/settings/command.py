@@ -122,7 +122,7 @@ def settings_for(function: Callable[[Any], Any], config: DictConfig) -> Any:
 
 def _refers(config: DictConfig, key: str) -> bool:
     """Whether some value is made of this one, as paths are made of ${data}: yamls may add keys for that."""
-    return f"${{{key}" in OmegaConf.to_yaml(config, resolve=False)
+    return f"${{{key}" in str(OmegaConf.to_container(config, resolve=False))
 
 
 def _plain(config: DictConfig, key: str) -> Any:
