@@ -4,6 +4,7 @@ import html
 import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,10 +90,11 @@ class PoolRanking:
 
         Raises VlmatchError on a damaged result of a training.
         """
-        return write_report(Path(path), self.rankings, self.embeddings, self.failures, self.evidence())
+        return write_report(Path(path), self.rankings, self.embeddings, self.failures, self.evidence)
 
+    @cached_property
     def evidence(self) -> list[RankingEvidence]:
-        """The rankings compared with finished trainings; VlmatchError on a damaged result."""
+        """The rankings compared with finished trainings, computed once; VlmatchError on a damaged result."""
         return ranking_evidence(self.rankings, comparisons(read_folders(self.results)))
 
     def show(self, console: Console | None = None) -> None:
@@ -127,7 +129,7 @@ def answer(ranking: PoolRanking, *, table: str | Path | None = None, report: str
         return None
     if table is not None:
         ranking.to_csv(table)
-    for each in ranking.evidence():
+    for each in ranking.evidence:
         console.print(terminal_line(each), soft_wrap=True, highlight=False, markup=False)
     if report is None:
         return None
