@@ -54,6 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with catalogue.FILE.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    if unknown := sorted(set(options.names) - {row["name"] for row in rows}):
+        parser.error(f"{catalogue.FILE.name} has no row for {unknown[0]}; add it first, with 0 in the counted columns")
     for row in rows:
         if not options.names or row["name"] in options.names:
             recount(row)
