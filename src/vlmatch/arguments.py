@@ -6,7 +6,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, shown
 
 BUILT = ...
 """Stands for an argument that is built from settings of its own, and has no type yet."""
@@ -93,6 +93,4 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
 
 
 def _shown(value: Any) -> str:
-    if value is BUILT:
-        return "..."
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)[:60]
+    return "..." if value is BUILT else shown(value)

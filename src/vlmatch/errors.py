@@ -1,5 +1,9 @@
 """The errors a user can cause: one line each, which names the argument, its value, what was wanted and what to do."""
 
+import json
+
+_SHOWN = 60  # characters of a value that a message shows
+
 
 class VlmatchError(Exception):
     """Bad input or a missing resource; the command line prints it as one line and exits with 2."""
@@ -12,3 +16,9 @@ class NotHereError(VlmatchError):
 def one_line(text: object) -> str:
     """Fold any message, a library's traceback included, into a single line."""
     return " ".join(str(text).split())
+
+
+def shown(value: object) -> str:
+    """A value of a yaml for a message: as JSON has it, text in single quotes, cut where it is long."""
+    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

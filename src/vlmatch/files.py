@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from vlmatch.errors import VlmatchError
 
@@ -58,6 +58,27 @@ def require_folder_name(key: str, name: object) -> None:
         )
 
 
+class Stamp(NamedTuple):
+    """What tells whether a file has changed: its inode, its size in bytes, and its time of modification."""
+
+    inode: int
+    size: int
+    modified_ns: int
+
+    def settled_at(self, seconds: float) -> bool:
+        """Whether a change after this time would show in the stamp: file systems tell time in steps."""
+        return seconds - self.modified_ns / 1e9 > SETTLED
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """The stamp of a file now; None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
 def remembering(read: Callable[[Path], T]) -> Callable[[Path], T]:
     """A function that reads a file as `read` does, and reads it again only if it has changed since.
 
@@ -65,18 +86,16 @@ def remembering(read: Callable[[Path], T]) -> Callable[[Path], T]:
     another size or time; one that was modified within the last second is always read, since file systems tell time in
     steps.
     """
-    kept: dict[Path, tuple[tuple[int, int, int], T]] = {}
+    kept: dict[Path, tuple[Stamp, T]] = {}
 
     def reading(path: Path) -> T:
-        try:
-            status = path.stat()
-        except OSError:
+        stamp = stamp_of(path)
+        if stamp is None:
             return read(path)
-        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
         if path in kept and kept[path][0] == stamp:
             return kept[path][1]
         found = read(path)
-        if time.time() - status.st_mtime > SETTLED:
+        if stamp.settled_at(time.time()):
             kept[path] = (stamp, found)
         return found
 

@@ -119,20 +119,20 @@ class SweepCallback(Callback):
 def _answer(config: DictConfig) -> None:
     from vlmatch import paths
     from vlmatch.embeddings.store import Store
-    from vlmatch.report.answer import PoolRanking, answer, rows_of
+    from vlmatch.report.answer import PoolRanking, answer
     from vlmatch.tracking import Tracker
 
     settings = Settings[AnyTask].read(config)
     outcomes = read_statuses(Path(config.hydra.sweep.dir))
     failures = [outcome for outcome in outcomes if outcome.status != SCORED]
     groups = {outcome.group for outcome in outcomes if outcome.group}
-    store = Store(settings.store)
-    ranking = PoolRanking.of(
-        rows_of(store, groups, settings.score),
+    ranking = PoolRanking.in_store(
+        Store(settings.store),
+        groups,
+        settings.score,
         settings.selection,
         failures=failures,
         results=paths.result_folders(settings.results),
-        embeddings=store.read,
     )
     report = answer(ranking, table=settings.answer.table, report=settings.answer.report)
     tracker, parent = Tracker.of(settings.tracking), os.environ[PARENT]

@@ -12,7 +12,7 @@ from vlmatch.api.scores import as_array
 from vlmatch.api.settings import encoder, llm
 from vlmatch.configs import choices, nearest, unknown_choice
 from vlmatch.embeddings.embed import Cost, embed, embed_by
-from vlmatch.embeddings.header import EmbeddingSpec, Header
+from vlmatch.embeddings.header import EmbeddingSpec, Header, slug_of
 from vlmatch.embeddings.store import Embeddings, Store, sha256_of
 from vlmatch.errors import VlmatchError
 from vlmatch.files import require_folder_name
@@ -162,13 +162,13 @@ def kind_of(given: Model) -> str:
     return kind if kind in MODELS else "encoder"
 
 
-def models_of(kind: str, given: Any, probe: ProbeSet, trainer: TrainerSettings) -> list[Any]:
+def models_of(kind: str, given: Any, trainer: TrainerSettings) -> list[Any]:
     """The models of one side of a pool. Raises VlmatchError where there are none, or two of one name."""
     several = isinstance(given, Sequence) and not isinstance(given, str)
     models = [model_of(kind, each) for each in (given if several else [given])]
     if not models:
         raise VlmatchError(f"{kind}s={given!r} is empty; name at least one, such as {kind}s=['{EXAMPLES[kind]}']")
-    labels = [_label(model, probe, trainer) for model in models]
+    labels = [_label(model, trainer) for model in models]
     for place, label in enumerate(labels):
         if label in labels[:place]:
             raise VlmatchError(f"{kind}s: two of them have the name '{label[0]}'; give each a name of its own")
@@ -220,11 +220,11 @@ def _of_object(kind: str, given: Any) -> Any:
     return _own(kind, name, given.prepare, given.features, getattr(given, "version", None), None)
 
 
-def _label(model: Any, probe: ProbeSet, trainer: TrainerSettings) -> tuple[str, str]:
+def _label(model: Any, trainer: TrainerSettings) -> tuple[str, str]:
     """What tells a model apart from others in tables: its name and the choices that a user sweeps."""
     if not isinstance(model, ModelSettings):
         return str(model.name), ""
-    return model.name, EmbeddingSpec.of(model, probe, trainer.precision).slug
+    return model.name, slug_of(model.kind, model.plain(), trainer.precision)
 
 
 def _from_elsewhere(model: Precomputed, probe: ProbeSet, precision: str) -> Embeddings:

@@ -120,7 +120,7 @@ def rank(
     """
     pairs, kept, options = probe(probe_set), store_of(store), trainer_settings(trainer)
     chosen = score_choice(scores)
-    pools = [models_of(kind, given, pairs, options) for kind, given in (("encoder", encoders), ("llm", llms))]
+    pools = [models_of(kind, given, options) for kind, given in (("encoder", encoders), ("llm", llms))]
     images, captions = ([_member(each, pairs, kept, options, progress) for each in pool] for pool in pools)
     rows, failures = [], []
     for image, text in product(images, captions):
@@ -136,7 +136,7 @@ def rank(
         rows,
         default_selection() if selection is None else selection,
         failures=failures,
-        results=paths.result_folders(paths.results()),
+        results=paths.result_folders(),
         embeddings=_reader(embedded_now, kept),
         costs={member.fingerprint: member.cost for member in embedded_now},
     )
@@ -171,7 +171,7 @@ def rank_stored(
     return PoolRanking.of(
         rows,
         default_selection() if selection is None else selection,
-        results=paths.result_folders(paths.results()),
+        results=paths.result_folders(),
         embeddings=kept.read,
     )
 

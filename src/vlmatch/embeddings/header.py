@@ -48,17 +48,8 @@ class EmbeddingSpec:
 
     @property
     def slug(self) -> str:
-        """A readable folder name for the choices that a user sweeps: feature rule, or layer, pooling and template."""
-        if self.kind == "encoder":
-            parts = [str(self.settings.get("feature", "paper"))]
-        else:
-            parts = [f"layer{self.settings.get('layer', -2)}", str(self.settings.get("pooling", "last"))]
-            template = str(self.settings.get("template", "{caption}"))
-            if template != "{caption}":
-                parts.append("template" + hashlib.sha256(template.encode()).hexdigest()[:6])
-        if self.precision != "32-true":
-            parts.append(self.precision)
-        return "_".join(parts)
+        """A readable folder name for the choices that a user sweeps, as `slug_of` gives it."""
+        return slug_of(self.kind, self.settings, self.precision)
 
     @property
     def fingerprint(self) -> str:
@@ -109,6 +100,23 @@ class Header:
         """The inverse of `plain`; raises ValueError, KeyError or TypeError on anything else."""
         values = dict(plain)
         return cls(spec=EmbeddingSpec(**values.pop("recipe")), **values)
+
+
+def slug_of(kind: str, settings: Mapping[str, Any], precision: int | str) -> str:
+    """A readable name for the choices that a user sweeps: feature rule, or layer, pooling and template; precision.
+
+    settings: the model's plain settings. No file is read, unlike for an `EmbeddingSpec`, which hashes local weights.
+    """
+    if kind == "encoder":
+        parts = [str(settings.get("feature", "paper"))]
+    else:
+        parts = [f"layer{settings.get('layer', -2)}", str(settings.get("pooling", "last"))]
+        template = str(settings.get("template", "{caption}"))
+        if template != "{caption}":
+            parts.append("template" + hashlib.sha256(template.encode()).hexdigest()[:6])
+    if str(precision) != "32-true":
+        parts.append(str(precision))
+    return "_".join(parts)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from vlmatch.files import SETTLED
+from vlmatch.files import Stamp, stamp_of
 from vlmatch.objects import build
 from vlmatch.probes.images import ImageSource
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.processes import SWEEP
 
-Stamps = dict[Path, tuple[int, int, int]]
+Stamps = dict[Path, Stamp | None]
 
 _kept: dict[tuple[str, str], tuple[ProbeSet, Stamps]] = {}  # by sweep and settings; of the current sweep alone
 
@@ -38,9 +38,7 @@ def probe_of(settings: Mapping[str, Any]) -> ProbeSet:
     stamps = _stamps(probe)
     for other in [other for other in _kept if other[0] != sweep]:
         del _kept[other]
-    if all(
-        modified_ns / 1e9 < started - SETTLED for *_, modified_ns in stamps.values()
-    ):  # and so not while it was read
+    if all(stamp is None or stamp.settled_at(started) for stamp in stamps.values()):  # so not while it was read
         _kept[key] = probe, stamps
     return probe
 
@@ -51,12 +49,12 @@ def _built(settings: Mapping[str, Any]) -> ProbeSet:
 
 
 def _stamps(probe: ProbeSet) -> Stamps:
-    """Inode, size and time of modification of every file that holds images; empty stamps for files that are gone."""
+    """The stamp of every file that holds images; None for files that are gone."""
     stamps: Stamps = {}
     for pair in probe.pairs:
         for file in _files(pair.image):
             if file not in stamps:
-                stamps[file] = _stamp(file)
+                stamps[file] = stamp_of(file)
     return stamps
 
 
@@ -65,11 +63,3 @@ def _files(image: ImageSource) -> list[Path]:
     if isinstance(image, Path):
         return [image]
     return [value for each in fields(image) if isinstance(value := getattr(image, each.name), Path)]  # type: ignore[arg-type]
-
-
-def _stamp(file: Path) -> tuple[int, int, int]:
-    try:
-        status = file.stat()
-    except OSError:
-        return 0, 0, 0
-    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -64,6 +64,22 @@ class PoolRanking:
         """Rank `rows`. selection: names of scores; the pick comes from the first whose controls all rank last."""
         return cls(tuple(rank_rows(rows, selection)), tuple(failures), tuple(results), embeddings, costs or {})
 
+    @classmethod
+    def in_store(
+        cls,
+        store: Store,
+        groups: Collection[Group],
+        scores: Mapping[str, ObjectSettings],
+        selection: Sequence[str],
+        *,
+        failures: Sequence[PairStatus] = (),
+        results: Sequence[Path] = (),
+    ) -> "PoolRanking":
+        """Rank the stored rows of these groups that hold all of `scores` (name -> settings)."""
+        probes = sorted({group[0] for group in groups})
+        rows = [row for probe in probes for row in stored_rows(store, probe, scores) if row.group in groups]
+        return cls.of(rows, selection, failures=failures, results=results, embeddings=store.read)
+
     @property
     def rows(self) -> tuple[Row, ...]:
         """The scores of every encoder and LLM, best first within an LLM."""
@@ -136,12 +152,6 @@ def answer(ranking: PoolRanking, *, table: str | Path | None = None, report: str
     written = ranking.report(report)
     console.print(f"report: {written}", soft_wrap=True)
     return written
-
-
-def rows_of(store: Store, groups: Collection[Group], scores: Mapping[str, ObjectSettings]) -> list[Row]:
-    """The stored rows of these groups that hold all of `scores` (name -> settings)."""
-    probes = sorted({group[0] for group in groups})
-    return [row for probe in probes for row in stored_rows(store, probe, scores) if row.group in groups]
 
 
 def _html_table(ranking: Ranking, llm: LlmRanking) -> str:

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import ConfigDict, PrivateAttr
 
 from vlmatch.configs import choices, groups, nearest
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, shown
 from vlmatch.objects import plain
 from vlmatch.settings.buildable import (
     BenchmarkSettings,
@@ -17,7 +17,7 @@ from vlmatch.settings.buildable import (
     ProbeSettings,
     SplitSettings,
 )
-from vlmatch.settings.node import Node, Place, shown
+from vlmatch.settings.node import Node, Place
 from vlmatch.settings.recipe import RecipeSettings
 from vlmatch.settings.tasks import TaskSettings
 from vlmatch.settings.work import AnswerSettings, TrackingSettings, TrainerSettings

@@ -1,7 +1,6 @@
 """The base of all settings: frozen values with checked types, and one line for a key that is wrong."""
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from vlmatch.configs import nearest
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, shown
 from vlmatch.files import is_folder_name
 
 _WANTED = {
@@ -28,7 +27,6 @@ _WANTED = {
     "too_short": "at least one entry",
     "string_too_short": "text that is not empty",
 }
-_SHOWN = 60  # characters of a value that a message shows
 
 
 class Node(BaseModel):
@@ -117,12 +115,6 @@ def _line(cls: type[Node], key: str, values: Any, error: ValidationError) -> str
         wanted = _wanted_at(cls, first["loc"], values)
         return f"{path} is missing; give {path}=..., wanted {wanted}{more}"
     return f"{path}={shown(first['input'])}; wanted {_wanted(first)}{more}"
-
-
-def shown(value: Any) -> str:
-    """A value for a message, cut where it is long."""
-    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _wanted(error: Mapping[str, Any]) -> str:

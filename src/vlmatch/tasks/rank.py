@@ -10,14 +10,14 @@ from vlmatch import paths
 from vlmatch.api import ranking as api
 from vlmatch.api.models import embedded
 from vlmatch.embeddings.embed import Cost
-from vlmatch.embeddings.header import EmbeddingSpec, Header
+from vlmatch.embeddings.header import Header, slug_of
 from vlmatch.embeddings.store import Store
 from vlmatch.jobs import SCORED, PairStatus
 from vlmatch.objects import task
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.probes.shared import probe_of
 from vlmatch.processes import PARENT, SWEEP, launched, process_rank
-from vlmatch.report.answer import PoolRanking, answer, rows_of
+from vlmatch.report.answer import PoolRanking, answer
 from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row
 from vlmatch.settings.command import Settings
@@ -36,7 +36,7 @@ def rank(settings: Settings[TaskSettings]) -> PairStatus:
         return _other_rank(settings, probe_of(settings.probe.plain()), store)
     tracker = Tracker.of(settings.tracking)  # first, because nothing may be computed for a server that can't be used
     probe = probe_of(settings.probe.plain())
-    recipes = [EmbeddingSpec.of(model, probe, settings.trainer.precision).slug for model in models]
+    recipes = [slug_of(model.kind, model.plain(), settings.trainer.precision) for model in models]
     if not os.environ.get(SWEEP):
         terminal().print("\n".join(probe.data_sheet()), highlight=False, markup=False, soft_wrap=True)
     tags = tags_of(encoder.name, llm.name, probe=probe.key, recipe=" x ".join(recipes))
@@ -80,10 +80,10 @@ def _show(settings: Settings[TaskSettings], row: Row, costs: Sequence[Cost], tra
     if launched() and not os.environ.get(SWEEP):
         terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: python src/run.py task=rank pool=store")
         return
-    store = Store(settings.store)
-    rows = rows_of(store, {row.group}, settings.score)
     results = paths.result_folders(settings.results)
-    ranking = PoolRanking.of(rows, settings.selection, results=results, embeddings=store.read)
+    ranking = PoolRanking.in_store(
+        Store(settings.store), {row.group}, settings.score, settings.selection, results=results
+    )
     if os.environ.get(SWEEP):
         terminal().print(placed(row, ranking.rankings, costs))
         return
