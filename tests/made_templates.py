@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from vlmatch.probes.llava_format import ASSISTANT, USER, Turn
+
 # The chat formats of four families, written for this test; ⟦ and ⟧ stand around what is learnt.
 CHATML = (
     "{% if messages[0].role != 'system' %}<|im_start|>system\nDEFAULT<|im_end|>\n{% endif %}"
@@ -72,3 +74,11 @@ def unmarked(template: str) -> str:
 
 def marked_up(template: str) -> str:
     return template.replace("⟦", "{% generation %}").replace("⟧", "{% endgeneration %}")
+
+
+TWO_TURNS = [
+    Turn(USER, "What is it?"),
+    Turn(ASSISTANT, "A cat, 5 years old."),
+    Turn(USER, "And here?"),
+    Turn(ASSISTANT, "Two."),
+]

@@ -1,22 +1,18 @@
 """The command line: the bare word, help, and one-line errors with exit code 2."""
 
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from PIL import Image
-from safetensors import SafetensorError
 
 from vlmatch import cli as cli_module
 from vlmatch import paths
 from vlmatch.cli import arguments_for_hydra, help_page
 from vlmatch.configs import choices
-from vlmatch.messages import user_message
 
 EMBED = ("task=embed", "task.side=encoder")
 RUN = paths.root() / "src" / "run.py"
@@ -202,40 +198,6 @@ def _note(number: int):
     return note
 
 
-@pytest.mark.parametrize(
-    ("number", "part"), [(28, "disk is full"), (30, "read-only"), (13, "permission denied"), (20, "folder is needed")]
-)
-def test_a_disk_that_refuses_is_one_line(number: int, part: str) -> None:
-    line = user_message(OSError(number, "no", "/cache/x"))
-    assert line is not None
-    assert line.startswith("/cache/x: ")
-    assert part in line
-
-
-def test_a_full_disk_is_one_line_where_the_library_gives_no_number(tmp_path: Path) -> None:
-    database = sqlite3.connect(tmp_path / "small.db")
-    database.execute("pragma max_page_count = 2")
-    with pytest.raises(sqlite3.OperationalError) as full:
-        database.executescript("create table a (x); create table b (x); create table c (x)")
-    for error in (full.value, SafetensorError("Error while serializing: No space left on device (os error 28)")):
-        assert "disk is full; free some space" in str(user_message(error))
-    assert user_message(SafetensorError("header too large")) is None
-
-
-def test_a_gpu_that_is_not_there_is_one_line() -> None:
-    from pytorch_lightning import Trainer
-    from pytorch_lightning.utilities.exceptions import MisconfigurationException
-
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    with pytest.raises(MisconfigurationException) as raised:
-        Trainer(accelerator="gpu", logger=False)
-    line = user_message(raised.value)
-    assert line is not None
-    assert line.startswith("trainer: ")
-    assert line.endswith("trainer=cpu")
-
-
 @pytest.mark.parametrize("cause", [KeyboardInterrupt, None])
 def test_an_interrupt_that_lightning_made_an_exit_of_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cause: type[BaseException] | None
@@ -251,12 +213,6 @@ def test_an_interrupt_that_lightning_made_an_exit_of_is_told(
         cli_module.main([])
     assert left.value.code == (130 if cause else 1)
     assert ("the same command goes on from there" in capsys.readouterr().err) is bool(cause)
-
-
-def test_an_error_that_is_its_own_cause_ends() -> None:
-    error = RuntimeError("odd")
-    error.__cause__ = error
-    assert user_message(error) is None
 
 
 def test_a_store_that_cannot_be_written_is_one_line(cli, picture_folder: Path, tmp_path: Path) -> None:
@@ -298,7 +254,3 @@ def test_embeddings_from_elsewhere_are_stored_under_their_files_name(cli, pictur
     code, _, stderr = cli("encoder=precomputed", *EMBED)
     assert code == 2
     assert "encoder.path" in lines(stderr)[0]
-
-
-def test_a_bug_keeps_its_traceback() -> None:
-    assert user_message(ZeroDivisionError("a bug")) is None

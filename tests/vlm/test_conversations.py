@@ -6,18 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from made_templates import CHATML, FAMILIES, GEMMA, family, tokenizer_of, unmarked
+from made_templates import CHATML, FAMILIES, TWO_TURNS, family, tokenizer_of, unmarked
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.llava_format import ASSISTANT, SYSTEM, USER, Turn
 from vlmatch.vlm.conversations import VICUNA_SYSTEM, Conversations
 from vlmatch.vlm.tokens import IGNORED, IMAGE, expanded
-
-TWO_TURNS = [
-    Turn(USER, "What is it?"),
-    Turn(ASSISTANT, "A cat, 5 years old."),
-    Turn(USER, "And here?"),
-    Turn(ASSISTANT, "Two."),
-]
 
 
 @pytest.fixture(scope="module")
@@ -239,65 +232,3 @@ def test_one_picture_goes_in_front_and_several_stay_where_they_are() -> None:
     assert "user\nIs # like #?" in read(tokenizer, two)
     assert (one.images, two.images) == (1, 2)
     assert len(expanded(two, 5)) == len(two) + 8
-
-
-@pytest.mark.parametrize(
-    ("turns", "message"),
-    [
-        ([], "the conversation is empty"),
-        ([Turn(SYSTEM, "Be brief.")], "the conversation is empty"),
-        ([Turn(ASSISTANT, "A cat.")], "turn 1 is the assistant's; wanted the user's"),
-        ([*TWO_TURNS[:2], Turn(ASSISTANT, "A dog.")], "turn 3 is the assistant's; wanted the user's"),
-        ([Turn(USER, "What?"), Turn(SYSTEM, "No.")], "turn 2 is the system's; wanted the assistant's"),
-        ([Turn(USER, "What?"), Turn(ASSISTANT, " ")], "turn 2, the assistant's, is empty"),
-        (TWO_TURNS[:3], "the conversation ends with the user's turn"),
-        ([Turn(USER, "What?"), Turn(ASSISTANT, "<image>")], "an answer .*'<image>'"),
-    ],
-)
-def test_a_malformed_conversation_is_an_error_of_one_line(turns: list[Turn], message: str) -> None:
-    with pytest.raises(VlmatchError, match=message) as caught:
-        Conversations("vicuna_v1", TOKENIZERS["gemma"]).tokenised(turns)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("template", "chat", "turns", "message"),
-    [
-        ("vicuna", None, TWO_TURNS, "template='vicuna' .*plain, vicuna_v1, chat"),
-        ("plain", None, TWO_TURNS, "template='plain' .*'<image>'"),
-        ("chat", None, TWO_TURNS, "template='chat': .*template=vicuna_v1"),
-        ("chat", "{{ messages[0].content }}", TWO_TURNS, "template='chat': .*user, assistant"),
-        ("chat", unmarked(GEMMA), [Turn(SYSTEM, "Hi."), *TWO_TURNS], "System role not"),
-        (
-            "chat",
-            "{% for m in messages %}{{ m.content | replace('cat', 'dog') }}<end_of_turn>{% endfor %}",
-            TWO_TURNS,
-            "chat template changes",
-        ),
-        (
-            "chat",
-            "{% for m in messages %}{{ m.content }}\n{% endfor %}",
-            TWO_TURNS,
-            "'chat': .*not learn to stop",
-        ),
-    ],
-)
-def test_a_template_that_cannot_write_a_conversation_is_an_error(
-    template: str, chat: str | None, turns: list[Turn], message: str
-) -> None:
-    tokenizer = tokenizer_of(("<start_of_turn>", "<end_of_turn>"), chat, "<bos>")
-    with pytest.raises(VlmatchError, match=message):
-        Conversations(template, tokenizer).tokenised(turns)
-
-
-def test_vicuna_needs_an_end_token_and_offsets() -> None:
-    tokenizer = tokenizer_of(("<s>", "</s>"), None, "<s>", "</s>")
-    tokenizer.eos_token = None
-    with pytest.raises(VlmatchError, match=r"template='vicuna_v1': .*template=chat"):
-        Conversations("vicuna_v1", tokenizer)
-
-    class Slow:
-        is_fast = False
-
-    with pytest.raises(VlmatchError, match=r"template='plain': Slow .*tokenizer\.json"):
-        Conversations("plain", Slow())

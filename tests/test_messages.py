@@ -1,0 +1,54 @@
+"""Exceptions as one line: those that the user can mend have one, a bug has none."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from vlmatch.messages import user_message
+
+
+@pytest.mark.parametrize(
+    ("number", "part"), [(28, "disk is full"), (30, "read-only"), (13, "permission denied"), (20, "folder is needed")]
+)
+def test_a_disk_that_refuses_is_one_line(number: int, part: str) -> None:
+    line = user_message(OSError(number, "no", "/cache/x"))
+    assert line is not None
+    assert line.startswith("/cache/x: ")
+    assert part in line
+
+
+def test_a_full_disk_is_one_line_where_the_library_gives_no_number(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "small.db")
+    database.execute("pragma max_page_count = 2")
+    with pytest.raises(sqlite3.OperationalError) as full:
+        database.executescript("create table a (x); create table b (x); create table c (x)")
+    for error in (full.value, SafetensorError("Error while serializing: No space left on device (os error 28)")):
+        assert "disk is full; free some space" in str(user_message(error))
+    assert user_message(SafetensorError("header too large")) is None
+
+
+def test_a_gpu_that_is_not_there_is_one_line() -> None:
+    from pytorch_lightning import Trainer
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(MisconfigurationException) as raised:
+        Trainer(accelerator="gpu", logger=False)
+    line = user_message(raised.value)
+    assert line is not None
+    assert line.startswith("trainer: ")
+    assert line.endswith("trainer=cpu")
+
+
+def test_an_error_that_is_its_own_cause_ends() -> None:
+    error = RuntimeError("odd")
+    error.__cause__ = error
+    assert user_message(error) is None
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    assert user_message(ZeroDivisionError("a bug")) is None
