@@ -54,7 +54,7 @@ def spread(comparison: Comparison) -> Spread | None:
 def _agreement(comparison: Comparison, one: int, other: int) -> SeedAgreement:
     both = {}
     for truth in comparison.pretrained:
-        by_seed = {run.seed: run.mean.score for run in truth.runs}
+        by_seed = truth.by_seed
         if {one, other} <= by_seed.keys():
             both[truth.encoder] = (by_seed[one], by_seed[other])
     best = [both[truth.encoder] for truth in comparison.best_tier if truth.encoder in both]

@@ -9,17 +9,19 @@ from statistics import fmean, stdev
 
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
-from vlmatch.results import BLIND, Benchmark, Estimate, RecipeId, Result, SuiteId, above_chance
+from vlmatch.evidence.definitions import LATEST, Definition, definition_of
+from vlmatch.results import BLIND, Benchmark, Estimate, RecipeId, Result, SuiteId
 
 RANDOM = "random_resnet18"  # the control with random weights
 
 
 @dataclass(frozen=True)
 class Truth:
-    """One encoder's runs, one for each seed, in the order of seeds."""
+    """One encoder's runs, one for each seed, in the order of seeds, and what their truth is made of."""
 
     encoder: str
     runs: tuple[Result, ...]
+    definition: Definition
 
     @property
     def control(self) -> bool:
@@ -44,13 +46,18 @@ class Truth:
 
     @property
     def mean(self) -> float:
-        """The mean over seeds of the mean over groups; 0 is chance, 1 is perfect."""
-        return fmean(run.mean.score for run in self.runs)
+        """The mean over seeds of the value that `definition` gives to each run; 0 is chance."""
+        return fmean(self.by_seed.values())
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """The value of each seed's run."""
+        return {run.seed: self.definition.value(run) for run in self.runs}
 
     @property
     def deviation(self) -> float | None:
         """The standard deviation between seeds (n - 1 in the denominator); None for one seed."""
-        return stdev(run.mean.score for run in self.runs) if len(self.runs) > 1 else None
+        return stdev(self.by_seed.values()) if len(self.runs) > 1 else None
 
     @property
     def standard_error(self) -> float:
@@ -63,8 +70,9 @@ class Truth:
         return sqrt(items + (self.deviation or 0.0) ** 2 / len(self.runs))
 
     def group(self, name: str) -> Estimate:
-        """The mean over seeds of one group's score, and the root mean square of its standard errors."""
-        return _over([run.groups[name] for run in self.runs])
+        """The mean over seeds of a group of `Comparison.groups`, and the root mean square of its standard errors."""
+        part = self.definition.by_name.get(name)
+        return _over([run.groups[name] if part is None else part.estimate(run) for run in self.runs])
 
     def benchmark(self, name: str) -> Estimate:
         """The mean over seeds of one benchmark's score, and the root mean square of its standard errors."""
@@ -76,13 +84,13 @@ class Truth:
         return None if None in found else fmean(each for each in found if each is not None)
 
     def source(self, name: str) -> float | None:
-        """The mean over groups, above chance, over the items of one source of pictures; None if it has no items."""
-        found = [mean for run in self.runs for mean in [_of_source(run, name)] if mean is not None]
+        """The truth over the items of one source of pictures; None if it has no items."""
+        found = [value for run in self.runs if (value := self.definition.of_source(run, name)) is not None]
         return fmean(found) if found else None
 
     @property
     def learning_curve(self) -> tuple[tuple[int, float], ...]:
-        """Each milestone's step and the mean over seeds there; the last is `mean`. Empty if the steps differ."""
+        """Each milestone's step and the stored mean over groups there, over seeds. Empty if the steps differ."""
         steps = {tuple(milestone.step for milestone in run.milestones) for run in self.runs}
         if len(steps) > 1:
             return ()
@@ -128,6 +136,11 @@ class Comparison:
         return {truth.encoder: truth for truth in self.truths}
 
     @property
+    def by_seed(self) -> dict[str, dict[int, float]]:
+        """By encoder and seed, the truth of each run; the best encoder first, controls and the blind model too."""
+        return {truth.encoder: truth.by_seed for truth in self.truths}
+
+    @property
     def blind(self) -> Truth | None:
         """The truth of the model that sees nothing, if there is one."""
         return self.by_encoder.get(BLIND)
@@ -149,9 +162,19 @@ class Comparison:
         return tuple(packaged[: (len(packaged) + 1) // 2])
 
     @property
+    def definition(self) -> Definition:
+        """What the truths are made of."""
+        return self.truths[0].definition
+
+    @property
     def groups(self) -> tuple[str, ...]:
-        """The names of the groups."""
-        return tuple(self.truths[0].runs[0].groups)
+        """The names of the parts of the truth, then of the results' groups that are shown but not in the truth."""
+        return tuple(dict.fromkeys([*self.definition.by_name, *self.truths[0].runs[0].groups]))
+
+    @property
+    def shown_only(self) -> tuple[str, ...]:
+        """The names of the results' groups that are not in the truth."""
+        return tuple(name for name in self.groups if name not in self.definition.by_name)
 
     @property
     def benchmarks(self) -> dict[str, Benchmark]:
@@ -159,9 +182,8 @@ class Comparison:
         return dict(self.truths[0].runs[0].benchmarks)
 
     def group_of(self, benchmark: str) -> str | None:
-        """The group that a benchmark belongs to; None if it is reported only."""
-        groups = self.truths[0].runs[0].groups
-        return next((name for name, group in groups.items() if benchmark in group.of), None)
+        """The part of the truth that a benchmark belongs to; None if it is reported only."""
+        return next((name for name, part in self.definition.by_name.items() if benchmark in part.of), None)
 
     @property
     def steps(self) -> int | None:
@@ -171,9 +193,9 @@ class Comparison:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The sources of pictures that the benchmarks in groups have items from."""
+        """The sources of pictures that the benchmarks of the truth have items from."""
         run = self.truths[0].runs[0]
-        asked = [name for group in run.groups.values() for name in group.of]
+        asked = [name for part in self.definition.parts for name in part.of]
         return tuple(dict.fromkeys(source for name in asked for source in run.benchmarks[name].by_source))
 
     @property
@@ -187,24 +209,29 @@ class Comparison:
         return tuple(sorted({run.seed for truth in self.truths for run in truth.runs}))
 
 
-def comparisons(results: Iterable[Result]) -> list[Comparison]:
+def comparisons(results: Iterable[Result], version: int = LATEST) -> list[Comparison]:
     """Group results by setting: runs of different LLMs, data, recipes, suites or splits are never compared.
 
-    Raises VlmatchError if runs of one encoder were trained on different features, or runs of one setting answered
-    different benchmarks.
+    version: of the truth, 3 or 2 (`definitions`). Results of suites that have no definition of their own keep the mean
+    that they store.
+
+    Raises VlmatchError if runs of one encoder were trained on different features, if runs of one setting answered
+    different benchmarks, or on an unknown version.
     """
     settings: dict[Setting, dict[str, list[Result]]] = {}
     for run in results:
         settings.setdefault(Setting.of(run), {}).setdefault(run.encoder, []).append(run)
-    found = [_comparison(setting, by_encoder) for setting, by_encoder in settings.items()]
+    found = [_comparison(setting, by_encoder, version) for setting, by_encoder in settings.items()]
     return sorted(found, key=lambda comparison: repr(comparison.setting))
 
 
-def _comparison(setting: Setting, by_encoder: dict[str, list[Result]]) -> Comparison:
+def _comparison(setting: Setting, by_encoder: dict[str, list[Result]], version: int) -> Comparison:
     for runs in by_encoder.values():
         _require_same(runs, "visual", lambda run: run.visual)
-    _require_same([run for runs in by_encoder.values() for run in runs], "benchmarks", _asked)
-    truths = [Truth(name, tuple(sorted(runs, key=lambda run: run.seed))) for name, runs in by_encoder.items()]
+    every = [run for runs in by_encoder.values() for run in runs]
+    _require_same(every, "benchmarks", _asked)
+    made_of = definition_of(every[0], version)
+    truths = [Truth(name, tuple(sorted(runs, key=lambda run: run.seed)), made_of) for name, runs in by_encoder.items()]
     return Comparison(setting, tuple(sorted(truths, key=lambda truth: (-truth.mean, truth.encoder))))
 
 
@@ -226,12 +253,3 @@ def _require_same(runs: Sequence[Result], field: str, value: Callable[[Result], 
 
 def _over(scores: Sequence[Estimate]) -> Estimate:
     return Estimate(fmean(each.score for each in scores), sqrt(fmean(each.standard_error**2 for each in scores)))
-
-
-def _of_source(run: Result, source: str) -> float | None:
-    groups = []
-    for group in run.groups.values():
-        asked = [run.benchmarks[name] for name in group.of if source in run.benchmarks[name].by_source]
-        gains = [above_chance(each.by_source[source].score, each.chance) for each in asked if each.chance is not None]
-        groups += [fmean(gains)] if gains else []
-    return fmean(groups) if groups else None
