@@ -33,9 +33,13 @@ class MutualNN(Score):
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of n >= k + 2 pairs: with k + 1 pairs all items are neighbours of each other."""
+        return ScoreResult(float(self.overlaps(pair).mean() / self.k), {"chance": self.k / (len(pair) - 1)})
+
+    def overlaps(self, pair: PairedGeometry) -> NDArray[np.int64]:
+        """(n,): how many of the k nearest neighbours of pair i its image and its caption have in common, 0 to k."""
         require_pairs(self.title, pair, self.k + 2)
         shared = self._is_neighbour(pair.image.distances) & self._is_neighbour(pair.text.distances)
-        return ScoreResult(float(shared.sum(axis=1).mean() / self.k), {"chance": self.k / (len(pair) - 1)})
+        return shared.sum(axis=1)
 
     def _is_neighbour(self, distances: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(n, n): whether column j is one of row i's k nearest."""

@@ -1,5 +1,6 @@
 """Ridge regression: how much of the captions' space is a linear function of the image features?"""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,12 +41,37 @@ class RidgeR2(Score):
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of at least two pairs a fold: a single pair has no variance to explain."""
+        from sklearn.metrics import r2_score
+
+        r2 = [
+            float(r2_score(truth, predicted, multioutput="variance_weighted"))
+            for _, truth, predicted in self._predictions(pair)
+        ]
+        return ScoreResult(float(np.mean(r2)), {"lowest_fold": min(r2), "highest_fold": max(r2)})
+
+    def errors(self, pair: PairedGeometry) -> NDArray[np.float64]:
+        """(n,): what each pair takes off the score, so that R2 = 1 - their sum.
+
+        It is the pair's squared error out of fold, divided by the number of folds and by the sum of squares of the
+        fold's captions around their mean; 0 in a fold whose captions are all the same.
+        """
+        errors = np.zeros(len(pair))
+        for test, truth, predicted in self._predictions(pair):
+            squares = float(np.square(truth - truth.mean(axis=0)).sum())
+            if squares > 0:
+                errors[test] = np.square(truth - predicted).sum(axis=1) / (squares * self.folds)
+        return errors
+
+    def _predictions(
+        self, pair: PairedGeometry
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]]:
+        """By fold: which pairs are held out, the components of their captions, and what their images predict."""
         from sklearn.model_selection import KFold  # here, since importing scikit-learn takes half a second
 
         require_pairs(self.title, pair, 2 * self.folds)
-        splits = KFold(self.folds, shuffle=True, random_state=0).split(pair.image.embeddings)
-        r2 = [self._fold(pair.image.embeddings, pair.text.embeddings, train, test) for train, test in splits]
-        return ScoreResult(float(np.mean(r2)), {"lowest_fold": min(r2), "highest_fold": max(r2)})
+        images, captions = pair.image.embeddings, pair.text.embeddings
+        for train, test in KFold(self.folds, shuffle=True, random_state=0).split(images):
+            yield test, *self._fold(images, captions, train, test)
 
     def _fold(
         self,
@@ -53,11 +79,10 @@ class RidgeR2(Score):
         captions: NDArray[np.float64],
         train: NDArray[np.intp],
         test: NDArray[np.intp],
-    ) -> float:
-        """R2 on the pairs `test` of a regression that is fitted to the pairs `train`."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The components of the captions `test`, and the prediction of a regression that is fitted to `train`."""
         from sklearn.decomposition import PCA
         from sklearn.linear_model import RidgeCV
-        from sklearn.metrics import r2_score
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -65,5 +90,4 @@ class RidgeR2(Score):
         clipped = FunctionTransformer(np.clip, kw_args={"a_min": -CLAMP, "a_max": CLAMP})
         ridge = make_pipeline(StandardScaler(), clipped, RidgeCV(ALPHAS))
         ridge.fit(images[train], targets.transform(captions[train]))
-        truth, predicted = targets.transform(captions[test]), ridge.predict(images[test])
-        return float(r2_score(truth, predicted, multioutput="variance_weighted"))
+        return targets.transform(captions[test]), ridge.predict(images[test])
