@@ -151,7 +151,7 @@ def _problems(sides: dict[str, tuple[Array, bool]], texts: dict[str, Array], sou
     for encoder, (array, control) in sides.items():
         images = Geometry.angular(array, kind="image")
         for llm, text in captions.items():
-            pair = PairedGeometry(images, text, n_parameters=1)
+            pair = PairedGeometry(images, text)
             found.append(Problem(encoder, llm, pair.scaled_image_distances, text.distances, control))
     return Problems(found, time.perf_counter() - started, source)
 

@@ -1,7 +1,8 @@
 """Rows with chosen scores, for the tests of ranking and report."""
 
 from vlmatch.embeddings.header import EmbeddingSpec, Header
-from vlmatch.scores.rows import Row, Scored
+from vlmatch.scores.rows import Row
+from vlmatch.scores.scored import Scored
 
 
 def header(kind: str, model: str, *, control: bool = False, rule: str = "cls", probe: str = "p-0") -> Header:
@@ -18,7 +19,7 @@ def row(encoder: str, llm: str = "llm", *, control: bool = False, rule: str = "c
             {"gw_relative": value, "lower_bound": 0.9 * value} if name == "gw" else {},
             name.upper(),
             name != "gw",
-            name != "gw",
+            ("images", "captions") if name == "gw" else ("images", "captions", "pairing"),
             1,
             {},
         )

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_similarity
 
+from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import Geometry, PairedGeometry, angular_distances, upper_triangle
 
@@ -61,11 +62,13 @@ def test_the_upper_triangle_holds_each_pair_once() -> None:
 
 
 def test_scaling_brings_the_image_medians_to_the_texts() -> None:
-    pair = PairedGeometry.angular(random_embeddings(31, 8), random_embeddings(31, 5, 1) + 3, n_parameters=7)
+    pair = PairedGeometry.angular(
+        random_embeddings(31, 8), random_embeddings(31, 5, 1) + 3, spec=SpecSheet(parameters=7)
+    )
     assert np.median(upper_triangle(pair.scaled_image_distances)) == pytest.approx(pair.text.median, rel=1e-14)
     off_diagonal = ~np.eye(31, dtype=bool)
     assert pair.scale == np.median(pair.text.distances[off_diagonal]) / np.median(pair.image.distances[off_diagonal])
-    assert pair.n_parameters == 7
+    assert pair.spec.parameters == 7
 
 
 def test_any_float_array_is_measured_in_float64() -> None:
@@ -100,10 +103,10 @@ def with_value(value: float) -> np.ndarray:
 )
 def test_bad_embeddings_are_one_line_that_says_what_was_wanted(embeddings: np.ndarray, user_message: str) -> None:
     with pytest.raises(VlmatchError, match=user_message) as error:
-        PairedGeometry.angular(random_embeddings(6, 3), embeddings, n_parameters=0)
+        PairedGeometry.angular(random_embeddings(6, 3), embeddings)
     assert "\n" not in str(error.value)
 
 
 def test_two_pairs_make_a_geometry() -> None:
-    pair = PairedGeometry.angular([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [-1.0, 0.0]], n_parameters=0)
+    pair = PairedGeometry.angular([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [-1.0, 0.0]])
     assert pair.scale == pytest.approx(2)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vlmatch.api.settings import encoder as encoder
     from vlmatch.api.settings import llm as llm
     from vlmatch.embeddings.store import Embeddings as Embeddings
+    from vlmatch.encoders.spec_sheet import SpecSheet as SpecSheet
     from vlmatch.errors import NotHereError as NotHereError
     from vlmatch.errors import VlmatchError as VlmatchError
     from vlmatch.gromov import gromov_wasserstein as gromov_wasserstein
@@ -34,6 +35,7 @@ _MODULES = {
     "PoolRanking": "vlmatch.report.answer",
     "ProbeSet": "vlmatch.probes.pairs",
     "Scores": "vlmatch.api.scores",
+    "SpecSheet": "vlmatch.encoders.spec_sheet",
     "VlmatchError": "vlmatch.errors",
     "embed": "vlmatch.api.ranking",
     "encoder": "vlmatch.api.settings",
@@ -54,6 +56,7 @@ __all__ = [
     "PoolRanking",
     "ProbeSet",
     "Scores",
+    "SpecSheet",
     "VlmatchError",
     "embed",
     "encoder",

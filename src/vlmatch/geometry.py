@@ -1,6 +1,7 @@
 """Geometry: the angles within a set of embeddings, checked, and scaled as in the paper."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import pdist, squareform
 
+from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 
 RESOLUTION = 1e-6
@@ -64,18 +66,24 @@ class Geometry:
 class PairedGeometry:
     """Two geometries over the same n pairs: item i of one belongs to item i of the other.
 
-    `n_parameters` is the size of the image encoder, None where it is not known.
+    spec: the image encoder's spec sheet, empty where nothing is known. labels: the category of each pair, None for a
+    pair without one; None where no pair has one.
     """
 
     image: Geometry
     text: Geometry
-    n_parameters: int | None
+    spec: SpecSheet = field(default_factory=SpecSheet)
+    labels: tuple[str | None, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.image) != len(self.text):
             raise VlmatchError(
                 f"{len(self.image)} image embeddings but {len(self.text)} text embeddings; a pair needs one of each, "
                 "so embed the same probe set on both sides"
+            )
+        if self.labels is not None and len(self.labels) != len(self.image):
+            raise VlmatchError(
+                f"labels: {len(self.labels)} for {len(self.image)} pairs; give one, or None, for each pair"
             )
         for kind, geometry in (("image", self.image), ("text", self.text)):
             if geometry.median < RESOLUTION:
@@ -85,13 +93,23 @@ class PairedGeometry:
                 )
 
     @classmethod
-    def angular(cls, image_embeddings: ArrayLike, text_embeddings: ArrayLike, *, n_parameters: int | None) -> Self:
+    def angular(
+        cls,
+        image_embeddings: ArrayLike,
+        text_embeddings: ArrayLike,
+        *,
+        spec: SpecSheet | None = None,
+        labels: Sequence[str | None] | None = None,
+    ) -> Self:
         """Measure the angles of both sides: (n, d) image and (n, e) text embeddings; row i of both is pair i.
 
-        Raises VlmatchError as `Geometry.angular` does, if the sides differ in n, and if one side is constant.
+        labels: of the n pairs; labels that are all None are the same as none.
+
+        Raises VlmatchError as `Geometry.angular` does, if sides or labels differ in n, and if one side is constant.
         """
         image = Geometry.angular(image_embeddings, kind="image")
-        return cls(image, Geometry.angular(text_embeddings, kind="text"), n_parameters)
+        known = tuple(labels) if labels is not None and any(label is not None for label in labels) else None
+        return cls(image, Geometry.angular(text_embeddings, kind="text"), spec or SpecSheet(), known)
 
     def __len__(self) -> int:
         return len(self.image)

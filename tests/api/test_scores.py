@@ -18,6 +18,8 @@ from vlmatch.scores.cka import CKA
 from vlmatch.scores.mutual_nn import MutualNN
 
 N = 24
+LABELS = ["cat", "dog"] * (N // 2)
+SPEC = vlmatch.SpecSheet(True, 7, 1.5, 30, 196, 224, 70.5)
 
 
 @pytest.fixture
@@ -28,17 +30,17 @@ def arrays(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_every_score_of_the_command_line_is_given_by_name(arrays: Any) -> None:
-    found = vlmatch.score(*arrays, n_parameters=7)
+    found = vlmatch.score(*arrays, labels=LABELS, spec=SPEC)
     assert list(found) == default_scores() == list(composed().score)
-    assert found["parameters"] == 7
-    assert found["cka"] == CKA()(PairedGeometry.angular(*arrays, n_parameters=None)).value
+    assert found["parameters"] == SPEC.parameters
+    assert found["cka"] == CKA()(PairedGeometry.angular(*arrays)).value
     assert found.details("gw")["converged"] == "yes"
     assert all(name in repr(found) for name in found)
 
 
 def test_without_a_size_its_baseline_is_left_out_or_asked_for(arrays: Any) -> None:
     assert list(vlmatch.score(*arrays)) == [name for name in default_scores() if name != "parameters"]
-    with pytest.raises(vlmatch.VlmatchError, match="n_parameters=None"):
+    with pytest.raises(vlmatch.VlmatchError, match="parameters=None"):
         vlmatch.score(*arrays, ["parameters"])
 
 

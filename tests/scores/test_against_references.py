@@ -11,6 +11,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut
 from sklearn.preprocessing import normalize, scale
 
+from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry
 from vlmatch.gromov import gromov_wasserstein
@@ -20,9 +21,9 @@ from vlmatch.scores.cka import CKA
 from vlmatch.scores.gw import GW
 from vlmatch.scores.gw_paired import GWPaired
 from vlmatch.scores.mutual_nn import MutualNN
-from vlmatch.scores.parameters import Parameters
 from vlmatch.scores.ridge_r2 import ALPHAS, RidgeR2
 from vlmatch.scores.rsa import RSA
+from vlmatch.scores.spec_sheet import Parameters
 
 
 def related(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +35,7 @@ def related(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def paired(images: np.ndarray, captions: np.ndarray) -> PairedGeometry:
-    return PairedGeometry.angular(images, captions, n_parameters=86_567_656)
+    return PairedGeometry.angular(images, captions, spec=SpecSheet(parameters=86_567_656))
 
 
 def angles(embeddings: np.ndarray) -> np.ndarray:

@@ -9,9 +9,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from vlmatch import paths
+from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry
-from vlmatch.scores.base import Score, ScoreResult
+from vlmatch.scores.base import USES, Score, ScoreResult
 
 LOOSER = {
     **dict.fromkeys(
@@ -28,13 +29,14 @@ def listed() -> Iterator[tuple[str, Score]]:
 
 
 SCORES = dict(listed())
+SPEC = SpecSheet(True, 1000, 1.5, 30, 196, 224, 70.5)
 RECOVERS_THE_PAIRING = {"gw_best", "gw_identity"}  # a twin is found even when shuffled
 
 every_score = pytest.mark.parametrize("key", SCORES)
 
 
 def paired(images: np.ndarray, captions: np.ndarray) -> PairedGeometry:
-    return PairedGeometry.angular(images, captions, n_parameters=1000)
+    return PairedGeometry.angular(images, captions, spec=SPEC)
 
 
 def clusters(n: int, d: int, seed: int) -> np.ndarray:
@@ -59,7 +61,8 @@ def test_it_declares_how_to_read_it(key: str) -> None:
     assert score.title
     assert score.version >= 1
     assert isinstance(score.higher_is_better, bool)
-    assert isinstance(score.uses_pairing, bool)
+    assert list(score.uses) == [word for word in USES if word in score.uses]
+    assert score.uses
     assert (type(score).__doc__ or "").count(".") >= 2  # what it is, its source, its range and cost
 
 
@@ -98,7 +101,7 @@ def test_it_prefers_a_twin_to_a_stranger_if_it_knows_the_pairing(key: str, rando
     twins, strangers = score(paired(images, twin)), score(paired(images, twin[random.permutation(200)]))
     if key in RECOVERS_THE_PAIRING:
         assert twins.value <= strangers.value * (1 + 1e-9)
-    elif score.uses_pairing:
+    elif "pairing" in score.uses:
         assert (twins.value > strangers.value) == score.higher_is_better
         assert twins.value != pytest.approx(strangers.value, rel=0.1)
     else:

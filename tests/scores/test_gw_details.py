@@ -11,7 +11,7 @@ from vlmatch.scores.gw import GW, GWIdentity
 
 
 def pair_of(images: np.ndarray, captions: np.ndarray) -> PairedGeometry:
-    return PairedGeometry.angular(images, captions, n_parameters=1)
+    return PairedGeometry.angular(images, captions)
 
 
 def test_they_are_those_of_the_solvers_coupling(random: np.random.Generator) -> None:

@@ -1,5 +1,6 @@
 """Stored rows: only of the embeddings in the store, and of the score versions and settings asked for."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from misbehaving import THUMBNAIL, compute
 from vlmatch.embeddings.store import FILE, Embeddings, Store, write_array
+from vlmatch.errors import VlmatchError
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.scores.mutual_nn import MutualNN
 from vlmatch.scores.rows import score_pair, stored_rows
@@ -54,11 +56,35 @@ def test_equal_embeddings_of_another_spec_are_ranked_without_scoring_again(pair,
 
 
 def test_the_same_features_of_an_encoder_of_another_size_are_scored_again(pair, tmp_path) -> None:
-    store, configs = Store(tmp_path), {"parameters": score("parameters.Parameters")}
+    store, configs = Store(tmp_path), {"parameters": score("spec_sheet.Parameters")}
     images, captions = pair
     score_pair(images, captions, configs, store)
     larger = replace(images, header=replace(images.header, n_parameters=2_000_000))
     assert score_pair(larger, captions, configs, store).scores["parameters"].value == 2_000_000
+
+
+def test_a_score_that_is_not_defined_for_a_pair_is_left_out_with_its_reason(pair, pictures, tmp_path) -> None:
+    store = Store(tmp_path)
+    many, zero_shot = score("mutual_nn.MutualNN", k=50), score("spec_sheet.ZeroShot")
+    configs = {**CONFIGS, "many": many, "zero_shot": zero_shot}
+    row = score_pair(*pair, configs, store)
+    assert list(row.scores) == list(CONFIGS)
+    assert "12 pairs, wanted at least 52" in row.left_out["many"].reason
+    assert row.left_out["zero_shot"].reason == "the encoder's zero_shot is not known"
+    assert stored_rows(store, pictures.key, configs) == [row]
+    with pytest.raises(VlmatchError, match="wanted at least 52"):
+        score_pair(*pair, {"many": many}, store)
+
+
+def test_a_row_of_another_format_is_scored_again(pair, tmp_path) -> None:
+    store = Store(tmp_path)
+    row = score_pair(*pair, CONFIGS, store)
+    (path,) = (tmp_path / "scores").glob("*/*.json")
+    plain = json.loads(path.read_text())
+    for scored in plain["scores"].values():
+        scored["uses_pairing"] = bool(scored.pop("uses"))
+    path.write_text(json.dumps(plain))
+    assert score_pair(*pair, CONFIGS, store).scores == row.scores
 
 
 def test_rows_whose_embeddings_are_gone_are_left_out(pair, pictures, tmp_path) -> None:

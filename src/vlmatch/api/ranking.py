@@ -128,7 +128,7 @@ def rank(
             failures.append(PairStatus(image.name, text.name, NOT_HERE, one_line(image.missing or text.missing)))
         else:
             keeping = kept if image.is_stored and text.is_stored else None
-            rows.append(score_pair(image.embeddings, text.embeddings, chosen, keeping))
+            rows.append(score_pair(image.embeddings, text.embeddings, chosen, keeping, pairs.labels))
     if not rows:
         raise next(member.missing for member in (*images, *captions) if member.missing is not None)
     embedded_now = [member for member in (*images, *captions) if member.embeddings is not None]
@@ -162,7 +162,7 @@ def rank_stored(
     ['mean_colour', 'pixels16']
     """
     pairs, kept = probe(probe_set), store_of(store)
-    rows = _stored_pairs(pairs.key, kept, score_choice(scores), wanted)
+    rows = _stored_pairs(pairs, kept, score_choice(scores), wanted)
     if not rows:
         raise VlmatchError(
             f"store={kept.root} holds no embeddings by both an encoder and an LLM for probe '{pairs.key}'; run "
@@ -206,18 +206,19 @@ def _reader(members: Sequence[_Member], store: Store) -> ReadEmbeddings:
 
 
 def _stored_pairs(
-    probe_key: str, store: Store, scores: Mapping[str, ObjectSettings], wanted: Callable[[Header], bool]
+    pairs: ProbeSet, store: Store, scores: Mapping[str, ObjectSettings], wanted: Callable[[Header], bool]
 ) -> list[Row]:
     """The row of every pair that is wanted; embeddings are read only for pairs that have not been scored yet."""
-    members = [(folder, header) for folder, header in store.headers(probe_key) if wanted(header)]
+    members = [(folder, header) for folder, header in store.headers(pairs.key) if wanted(header)]
     images, captions = ([each for each in members if each[1].spec.kind == kind] for kind in ("encoder", "llm"))
-    scored = {(row.image.fingerprint, row.text.fingerprint): row for row in stored_rows(store, probe_key, scores)}
+    stored = stored_rows(store, pairs.key, scores, pairs.labels)
+    scored = {(row.image.fingerprint, row.text.fingerprint): row for row in stored}
     read = cache(_read)
     rows = []
     for (image_folder, image), (text_folder, text) in product(images, captions):
         row = scored.get((image.fingerprint, text.fingerprint))
         if row is None or (row.image, row.text) != (image, text):
-            row = score_pair(read(image_folder), read(text_folder), scores, store)
+            row = score_pair(read(image_folder), read(text_folder), scores, store, pairs.labels)
         rows.append(row)
     return rows
 

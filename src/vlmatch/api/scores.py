@@ -1,12 +1,13 @@
 """Score two arrays of embeddings, an image's and its caption's in each row."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
 from vlmatch.api.defaults import chosen_scores
+from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry
 from vlmatch.objects import found
@@ -53,7 +54,8 @@ def score(
     captions: ArrayLike,
     scores: ScoreChoice | None = None,
     *,
-    n_parameters: int | None = None,
+    labels: Sequence[str | None] | None = None,
+    spec: SpecSheet | None = None,
 ) -> Scores:
     """How well an encoder's embeddings fit an LLM's, by every score.
 
@@ -62,11 +64,13 @@ def score(
     images : (n, d1) array of image embeddings, NumPy or torch, of any number type.
     captions : (n, d2) array of caption embeddings; row i is the caption of image i.
     scores : names of scores, or a mapping from names to scores or their settings. Default: those of the command line.
-    n_parameters : the encoder's number of parameters, for the baseline `parameters`. Without it this score is left out.
+    labels : the category of each pair, or None for a pair without one, for scores that use labels.
+    spec : what is known of the encoder, for scores that use it: `vlmatch.SpecSheet(parameters=86_000_000, tokens=576)`.
 
     Returns
     -------
-    A mapping from the name of each score to its value; `details(name)` says more.
+    A mapping from the name of each score to its value; `details(name)` says more. Unless `scores` are named, those that
+    need labels or facts that are not given are left out.
 
     Raises
     ------
@@ -91,9 +95,10 @@ def score(
     ['cca', 'cka', 'gw', 'gw_paired', 'mutual_nn', 'ridge_r2', 'rsa']
     """
     chosen = scores_of(scores)
-    pair = PairedGeometry.angular(as_array(images), as_array(captions), n_parameters=n_parameters)
+    pair = PairedGeometry.angular(as_array(images), as_array(captions), spec=spec, labels=labels)
     if scores is None:
-        chosen = {name: each for name, each in chosen.items() if n_parameters is not None or not each.uses_size}
+        labelled = pair.labels is not None
+        chosen = {name: each for name, each in chosen.items() if each.unknown(pair.spec, labelled=labelled) is None}
     return Scores({name: each(pair) for name, each in chosen.items()}, chosen)
 
 

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from vlmatch.encoders.about import About
+from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.files import require_folder_name, sha256_of_file
 from vlmatch.moved import to_first_names
 from vlmatch.probes.pairs import ProbeSet
@@ -19,6 +21,7 @@ _ABOUT = ("name", "licence", "control", "device_map")
 _LATER = ("adapter",)  # keys that yamls gained later: null means what a spec without them meant
 # Keys whose value is a path wherever there is something of that name.
 _PLACES = ("checkpoint", "repository", "path", "adapter")
+GRID = re.compile("grid([1-9])")  # the feature rules that concatenate K x K vectors
 HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever an EmbeddingSpec is made
 
 
@@ -79,6 +82,18 @@ class Header:
         """What the model said of itself when it embedded."""
         return About(
             self.spec.model, self.rule, self.control, self.n_parameters, self.weights_sha256, self.preprocessing
+        )
+
+    @property
+    def spec_sheet(self) -> SpecSheet:
+        """What is known of an encoder besides its embeddings. A grid's cells count as tokens, not as width."""
+        settings = self.spec.settings
+        cells = int(grid[1]) ** 2 if (grid := GRID.fullmatch(str(settings.get("feature")))) else 1
+        return SpecSheet.of(
+            self.spec.model,
+            parameters=self.n_parameters,
+            width=self.dimension // cells,
+            image_size=settings.get("image_size"),
         )
 
     def to_json(self) -> str:

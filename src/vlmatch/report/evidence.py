@@ -29,7 +29,7 @@ class ScoreEvidence:
     name: str
     title: str
     higher_is_better: bool
-    uses_pairing: bool
+    uses: tuple[str, ...]
     points: tuple[Point, ...]
     correlations: Mapping[str, Correlation]
 
@@ -88,7 +88,7 @@ def _score_evidence(
     scored = next(iter(rows.values())).scores[name]
     sign = 1 if scored.higher_is_better else -1
     correlations = by_subset(comparison, {point.truth.encoder: sign * point.score for point in points})
-    return ScoreEvidence(name, scored.title, scored.higher_is_better, scored.uses_pairing, points, correlations)
+    return ScoreEvidence(name, scored.title, scored.higher_is_better, scored.uses, points, correlations)
 
 
 def bare(value: float | None, digits: int = 2) -> str:

@@ -138,6 +138,6 @@ def _maps(llm: LlmRanking, embeddings: ReadEmbeddings) -> str | None:
     images, captions = embeddings(row.image.spec), embeddings(row.text.spec)
     if images is None or captions is None:
         return None
-    pair = PairedGeometry.angular(images.array, captions.array, n_parameters=row.image.n_parameters)
+    pair = PairedGeometry.angular(images.array, captions.array)
     png = heat_maps(pair, row.encoder, row.llm)
     return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -12,7 +12,8 @@ from vlmatch.embeddings.embed import Cost
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import Agreement, LlmRanking, ProvenOrders, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
-from vlmatch.scores.rows import Row, Scored
+from vlmatch.scores.rows import Row
+from vlmatch.scores.scored import Scored
 
 MINIMUM_WIDTH = 200  # characters, where the output is no terminal
 UNLIMITED = 10_000  # characters

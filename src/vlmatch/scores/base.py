@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry
 from vlmatch.objects import Buildable
+
+USES = ("images", "captions", "pairing", "labels", "spec")
+"""All that a score may look at, in the order of `Score.uses`."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +33,25 @@ class Score(Buildable, ABC):
     """A score of one encoder against one LLM, computed from embeddings alone.
 
     title: the head of its column. version: raised whenever the number may change; results of different versions are
-    never compared. uses_pairing: whether it needs to know which caption belongs to which image. uses_size: whether it
-    needs the encoder's number of parameters, which is not known of every encoder.
+    never compared. uses: what it looks at, words of `USES`: 'pairing' is which caption belongs to which image, 'labels'
+    the pairs' categories, 'spec' the encoder's spec sheet.
     """
 
     title: ClassVar[str]
     version: ClassVar[int]
     higher_is_better: ClassVar[bool]
-    uses_pairing: ClassVar[bool]
-    uses_size: ClassVar[bool] = False
+    uses: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`; raises VlmatchError if the score is not defined for it."""
+
+    def unknown(self, spec: SpecSheet, *, labelled: bool) -> str | None:
+        """What the score uses and is not known here, as a sentence without its subject; None if all is known.
+
+        A row is then left without this score. labelled: whether any pair has a label.
+        """
+        return "the pairs have no labels" if "labels" in self.uses and not labelled else None
 
 
 def require_pairs(title: str, pair: PairedGeometry, least: int) -> None:

@@ -28,7 +28,7 @@ class CCA(Score):
     title: ClassVar[str] = "CCA"
     version: ClassVar[int] = 2
     higher_is_better: ClassVar[bool] = True
-    uses_pairing: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
 
     def __post_init__(self) -> None:
         require_option(self.title, "components", self.components, 1)

@@ -24,7 +24,7 @@ class CKA(Score):
     title: ClassVar[str] = "CKA"
     version: ClassVar[int] = 1
     higher_is_better: ClassVar[bool] = True
-    uses_pairing: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of n >= 3 pairs: with two, every score is 1."""

@@ -36,7 +36,7 @@ class GW(Score):
     title: ClassVar[str] = "GW"
     version: ClassVar[int] = 4  # 2: detail `lower_bound`; 3: ties in the solver, detail `start`; 4: Lipschitz details
     higher_is_better: ClassVar[bool] = False
-    uses_pairing: ClassVar[bool] = False
+    uses: ClassVar[tuple[str, ...]] = ("images", "captions")
     start: ClassVar[str] = "product"
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
@@ -80,7 +80,7 @@ class GWIdentity(GW):
 
     title: ClassVar[str] = "GW identity"
     version: ClassVar[int] = 2  # 2: Lipschitz details
-    uses_pairing: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
     start: ClassVar[str] = "identity"
 
 
@@ -93,5 +93,5 @@ class GWBest(GW):
 
     title: ClassVar[str] = "GW best"
     version: ClassVar[int] = 2  # 2: Lipschitz details
-    uses_pairing: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
     start: ClassVar[str] = "best"

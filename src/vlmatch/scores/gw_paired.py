@@ -23,7 +23,7 @@ class GWPaired(Score):
     title: ClassVar[str] = "GW paired"
     version: ClassVar[int] = 1
     higher_is_better: ClassVar[bool] = False
-    uses_pairing: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of n >= 2 pairs."""

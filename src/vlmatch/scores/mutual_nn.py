@@ -26,7 +26,7 @@ class MutualNN(Score):
     title: ClassVar[str] = "MutualNN"
     version: ClassVar[int] = 1
     higher_is_better: ClassVar[bool] = True
-    uses_pairing: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
 
     def __post_init__(self) -> None:
         require_option(self.title, "k", self.k, 1)

@@ -33,7 +33,7 @@ class RidgeR2(Score):
     title: ClassVar[str] = "Ridge R2"
     version: ClassVar[int] = 2
     higher_is_better: ClassVar[bool] = True
-    uses_pairing: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
 
     def __post_init__(self) -> None:
         require_option(self.title, "components", self.components, 1)

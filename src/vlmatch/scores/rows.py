@@ -1,8 +1,9 @@
 """The scores of one encoder and one LLM on one probe set, computed once and kept beside their embeddings."""
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +11,24 @@ from filelock import FileLock
 
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Embeddings, Store
+from vlmatch.encoders.spec_sheet import SpecSheet
+from vlmatch.errors import VlmatchError
 from vlmatch.files import remembering, renamed
 from vlmatch.geometry import PairedGeometry
+from vlmatch.scores.scored import LeftOut, Scored
 from vlmatch.settings.buildable import ObjectSettings
 
-
-@dataclass(frozen=True)
-class Scored:
-    """One score's value with what it takes to read it, and the settings that a value kept from before must match."""
-
-    value: float
-    details: Mapping[str, Any]
-    title: str
-    higher_is_better: bool
-    uses_pairing: bool
-    version: int
-    settings: Mapping[str, Any]
+Labels = Sequence[str | None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One encoder against one LLM: where both embeddings came from, and every score."""
+    """One encoder against one LLM: where both embeddings came from, every score, and why others are left out."""
 
     image: Header
     text: Header
     scores: Mapping[str, Scored]
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
 
     @property
     def encoder(self) -> str:
@@ -57,83 +51,122 @@ def score_pair(
     captions: Embeddings,
     configs: Mapping[str, ObjectSettings],
     store: Store | None,
+    labels: Labels | None = None,
 ) -> Row:
     """Every score of `configs` (name -> yaml) on a pair of embeddings; those in the store are not computed again.
 
-    store: None for embeddings that are not stored, whose scores are not either. A score that uses the encoder's size is
-    left out where that is not known. What was computed before a score that raises is kept.
+    store: None for embeddings that are not stored, whose scores are not either. labels: of the pairs, in their order;
+    None: not known. A score that is not defined for the pair, or needs what is not known, is left out with the reason.
+    Raises VlmatchError where no score is defined.
     """
-    header = images.header
+    headers = images.header, captions.header
     scores = {name: config.build() for name, config in configs.items()}
-    scores = {name: score for name, score in scores.items() if _applies(score, header)}
+    inputs = _inputs(headers[0].spec_sheet, labels)
     if store is None:
-        pair = PairedGeometry.angular(images.array, captions.array, n_parameters=header.n_parameters)
-        return Row(header, captions.header, {name: _scored(scores[name], pair, configs[name]) for name in scores})
-    path = _path(store, images.header, captions.header)
+        return _chosen(_filled(Row(*headers, {}), list(scores), scores, configs, images, captions, labels), scores)
+    path = _path(store, *headers)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         kept = _read(path)
-        known = dict(kept.scores) if kept and _same_embeddings(kept, images.header, captions.header) else {}
-        missing = [name for name, score in scores.items() if not _fresh(known.get(name), score, configs[name])]
-        headers = images.header, captions.header
-        try:
-            if missing:
-                pair = PairedGeometry.angular(images.array, captions.array, n_parameters=header.n_parameters)
-                for name in missing:
-                    known[name] = _scored(scores[name], pair, configs[name])
-        finally:
-            if missing or kept is None or (kept.image, kept.text) != headers:  # equal arrays of another recipe
-                _write(path, Row(*headers, known))
-    return Row(*headers, {name: known[name] for name in scores})
+        same = kept is not None and _same_embeddings(kept, *headers)
+        row = Row(*headers, dict(kept.scores), dict(kept.left_out)) if kept and same else Row(*headers, {})
+        missing = [name for name, score in scores.items() if not _settled(row, name, score, configs[name], inputs)]
+        if missing:
+            row = _filled(row, missing, scores, configs, images, captions, labels)
+        if missing or kept is None or (kept.image, kept.text) != headers:  # equal arrays of another recipe
+            _write(path, row)
+    return _chosen(row, scores)
 
 
-def stored_rows(store: Store, probe: str, configs: Mapping[str, ObjectSettings]) -> list[Row]:
+def stored_rows(
+    store: Store, probe: str, configs: Mapping[str, ObjectSettings], labels: Labels | None = None
+) -> list[Row]:
     """Every row of a probe set that holds the scores of `configs`, in the order of encoder and LLM.
 
     Its embeddings are still those in the store, and its scores of the version and settings asked for: results of
-    different versions never mix.
+    different versions never mix. labels: those that the scores must have used; None: any.
     """
     embedded = {header.fingerprint for _, header in store.headers(probe)}
     scores = {name: config.build() for name, config in configs.items()}
-    rows = filter(None, map(_read, sorted((store.root / "scores" / probe).glob("*.json"))))
     found = []
-    for row in rows:
-        asked = {name: score for name, score in scores.items() if _applies(score, row.image)}
-        fresh = all(_fresh(row.scores.get(name), score, configs[name]) for name, score in asked.items())
-        if fresh and {row.image.fingerprint, row.text.fingerprint} <= embedded:
-            found.append(Row(row.image, row.text, {name: row.scores[name] for name in asked}))
+    for row in filter(None, map(_read, sorted((store.root / "scores" / probe).glob("*.json")))):
+        inputs = _inputs(row.image.spec_sheet, labels)
+        if labels is None:
+            del inputs["labels"]
+        settled = all(_settled(row, name, score, configs[name], inputs) for name, score in scores.items())
+        if settled and {row.image.fingerprint, row.text.fingerprint} <= embedded:
+            found.append(_chosen(row, scores))
     return found
 
 
-def _applies(score: Any, image: Header) -> bool:
-    """Whether a score can be computed for this encoder; its size may not be known."""
-    return image.n_parameters is not None or not score.uses_size
+def _filled(
+    row: Row,
+    missing: Sequence[str],
+    scores: Mapping[str, Any],
+    configs: Mapping[str, ObjectSettings],
+    images: Embeddings,
+    captions: Embeddings,
+    labels: Labels | None,
+) -> Row:
+    """The row with the missing scores, or the reasons why it has none of them."""
+    pair = PairedGeometry.angular(images.array, captions.array, spec=row.image.spec_sheet, labels=labels)
+    inputs = _inputs(pair.spec, labels)
+    scored, left_out = dict(row.scores), dict(row.left_out)
+    for name in missing:
+        score, used = scores[name], {key: inputs[key] for key in inputs if key in scores[name].uses}
+        for kept in (scored, left_out):
+            kept.pop(name, None)
+        reason = score.unknown(pair.spec, labelled=pair.labels is not None)
+        if reason is None:
+            try:
+                scored[name] = _scored(score, pair, configs[name], used)
+            except VlmatchError as error:
+                reason = str(error)
+        if reason is not None:
+            left_out[name] = LeftOut(reason, score.version, configs[name].plain(), used)
+    return Row(row.image, row.text, scored, left_out)
 
 
-def _scored(score: Any, pair: PairedGeometry, settings: ObjectSettings) -> Scored:
+def _scored(score: Any, pair: PairedGeometry, settings: ObjectSettings, inputs: Mapping[str, str]) -> Scored:
     result = score(pair)
     return Scored(
         result.value,
         dict(result.details),
         score.title,
         score.higher_is_better,
-        score.uses_pairing,
+        tuple(score.uses),
         score.version,
         settings.plain(),
+        n_pairs=len(pair),
+        inputs=inputs,
     )
 
 
-def _fresh(scored: Scored | None, score: Any, settings: ObjectSettings) -> bool:
-    return scored is not None and scored.version == score.version and dict(scored.settings) == settings.plain()
+def _chosen(row: Row, scores: Mapping[str, Any]) -> Row:
+    """The row with these scores alone, in their order. Raises VlmatchError where it has none of them."""
+    left_out = {name: row.left_out[name] for name in scores if name in row.left_out}
+    if left_out and len(left_out) == len(scores):
+        raise VlmatchError(next(iter(left_out.values())).reason)
+    return Row(row.image, row.text, {name: row.scores[name] for name in scores if name in row.scores}, left_out)
+
+
+def _settled(row: Row, name: str, score: Any, settings: ObjectSettings, inputs: Mapping[str, str]) -> bool:
+    """Whether a row holds this score, or the reason why not, of this version, settings and inputs."""
+    found = row.scores.get(name) or row.left_out.get(name)
+    if found is None or found.version != score.version or dict(found.settings) != settings.plain():
+        return False
+    return all(found.inputs.get(key) == value for key, value in inputs.items() if key in score.uses)
+
+
+def _inputs(spec: SpecSheet, labels: Labels | None) -> dict[str, str]:
+    """Hashes of what a score may use besides the embeddings, by the word of `uses`."""
+    known = labels if labels is not None and any(label is not None for label in labels) else None
+    plain = {"spec": asdict(spec), "labels": known if known is None else list(known)}
+    return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for key, value in plain.items()}
 
 
 def _same_embeddings(row: Row, image: Header, text: Header) -> bool:
-    """Whether a row is of these arrays, and of an encoder of this size, which is a score too."""
-    kept, now = (
-        (one.array_sha256, other.array_sha256, one.n_parameters)
-        for one, other in ((row.image, row.text), (image, text))
-    )
-    return kept == now
+    return (row.image.array_sha256, row.text.array_sha256) == (image.array_sha256, text.array_sha256)
 
 
 def _path(store: Store, image: Header, text: Header) -> Path:
@@ -146,16 +179,18 @@ def _read(path: Path) -> Row | None:
     """One stored row, or None when it is absent or not what this version writes: it is then computed again."""
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
-        scores = {name: Scored(**scored) for name, scored in plain["scores"].items()}
+        scores = {name: Scored.of_plain(scored) for name, scored in plain["scores"].items()}
+        left_out = {name: LeftOut(**left) for name, left in plain["left_out"].items()}
         image, text = (Header.of_plain(plain[side]) for side in ("image", "text"))
-        return Row(image, text, scores)
+        return Row(image, text, scores, left_out)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _plain(row: Row) -> dict[str, Any]:
     scores = {name: asdict(scored) for name, scored in row.scores.items()}
-    return {"image": row.image.plain(), "text": row.text.plain(), "scores": scores}
+    left_out = {name: asdict(left) for name, left in row.left_out.items()}
+    return {"image": row.image.plain(), "text": row.text.plain(), "scores": scores, "left_out": left_out}
 
 
 def _write(path: Path, row: Row) -> None:

@@ -21,7 +21,7 @@ class RSA(Score):
     title: ClassVar[str] = "RSA"
     version: ClassVar[int] = 1
     higher_is_better: ClassVar[bool] = True
-    uses_pairing: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of n >= 3 pairs; raises VlmatchError if all distances of one side are equal."""

@@ -1,0 +1,80 @@
+"""One score's value as it is kept and shown: with its noise twin, and its values on subsamples of the pairs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One score's value with what it takes to read it, and what a value kept from before must match.
+
+    uses: what the score looks at, of images, captions, pairing, labels, spec. noise: the score's value for Gaussian
+    noise of the encoder's mean and covariance; None for a score that looks at no images, or is not defined for noise.
+    subsamples: its values on random subsamples of `n_subsampled` of the `n_pairs` pairs, the same ones for every
+    encoder; empty where the score is not resampled. version, settings, inputs (hashes of the spec sheet and the labels,
+    if it uses them): a value of others is stale.
+    """
+
+    value: float
+    details: Mapping[str, Any]
+    title: str
+    higher_is_better: bool
+    uses: tuple[str, ...]
+    version: int
+    settings: Mapping[str, Any]
+    noise: float | None = None
+    subsamples: tuple[float, ...] = ()
+    n_pairs: int = 0
+    n_subsampled: int = 0
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> "Scored":
+        """From the values of a JSON file, where tuples are lists; raises KeyError or TypeError on anything else."""
+        return cls(**{**plain, "uses": tuple(plain["uses"]), "subsamples": tuple(plain["subsamples"])})
+
+    @property
+    def deviation(self) -> float | None:
+        """The value's standard deviation over probe sets of this size; None where the score is not resampled."""
+        return _deviation(self.subsamples, self)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Why a row lacks a score; it holds for the same version, settings and inputs as a `Scored` would."""
+
+    reason: str
+    version: int
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+def deviation_of_difference(one: Scored, other: Scored) -> float | None:
+    """The standard deviation of the difference between two encoders by one score, over probe sets of this size.
+
+    Both were computed on the same subsamples, so what they share cancels. None where either is not resampled, or the
+    subsamples differ. Raises ValueError if the two are of different scores.
+    """
+    if one.title != other.title:
+        raise ValueError(f"scores '{one.title}' and '{other.title}': wanted one score of two encoders")
+    if (one.n_pairs, one.n_subsampled) != (other.n_pairs, other.n_subsampled):
+        return None
+    if len(one.subsamples) != len(other.subsamples):
+        return None
+    return _deviation([a - b for a, b in zip(one.subsamples, other.subsamples, strict=True)], one)
+
+
+def _deviation(values: Sequence[float], scored: Scored) -> float | None:
+    """The standard deviation of values on subsamples of m of n pairs, times sqrt(m / (n - m)).
+
+    A subsample without replacement varies by (1 - m / n) / m of the variance of a pair; all n pairs by 1 / n (Politis,
+    Romano and Wolf, 1999, Subsampling, section 2.3).
+    """
+    n, m = scored.n_pairs, scored.n_subsampled
+    if len(values) < 2 or not 0 < m < n:
+        return None
+    return float(np.std(values, ddof=1)) * math.sqrt(m / (n - m))
