@@ -152,13 +152,35 @@ class Measurement:
         return results.Estimate(sum(w * (one.score - one.chance) for w, one in found), standard_error(found))
 
 
-def standard_error(parts: Sequence[tuple[float, ItemCredits]]) -> float:
-    """The standard error of a weighted sum of scores, over the drawing of items, by the delta method.
+@dataclass(frozen=True)
+class Influence:
+    """How far each of n items moves a weighted sum of scores.
 
-    An item's influence on the sum is its influence in all benchmarks together. Items that share a cluster in any
-    benchmark may depend on each other, so the products of their influences are summed: the sandwich estimator with
-    several clusterings (Cameron, Gelbach and Miller, 2011). For one benchmark, this is the standard error of the mean
-    over its clusters.
+    moved: (n,). related: (n, n), whether two items' influences may depend on each other.
+    """
+
+    moved: Array
+    related: NDArray[np.bool_]
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the sum, over the drawing of items, by the delta method.
+
+        The products of the influences of related items are summed: the sandwich estimator with several clusterings
+        (Cameron, Gelbach and Miller, 2011). For one benchmark, this is the standard error of the mean over its
+        clusters.
+        """
+        return math.sqrt(max(0.0, float(self.moved @ self.related @ self.moved)))
+
+    def __sub__(self, other: "Influence") -> "Influence":
+        """The influence on the difference of two sums over the same items."""
+        return Influence(self.moved - other.moved, self.related | other.related)
+
+
+def influence(parts: Sequence[tuple[float, ItemCredits]]) -> Influence:
+    """The influence of each item on a weighted sum of scores: its influence in all benchmarks together.
+
+    Items are related if they share a cluster in any benchmark.
     """
     n = 1 + max(int(credits.items.max()) for _, credits in parts)
     moved = np.zeros(n)
@@ -166,7 +188,12 @@ def standard_error(parts: Sequence[tuple[float, ItemCredits]]) -> float:
     for weight, credits in parts:
         moved[credits.items] += weight * credits.influence()
         related[np.ix_(credits.items, credits.items)] |= credits.clusters[:, None] == credits.clusters
-    return math.sqrt(max(0.0, float(moved @ related @ moved)))
+    return Influence(moved, related)
+
+
+def standard_error(parts: Sequence[tuple[float, ItemCredits]]) -> float:
+    """The standard error of a weighted sum of scores, over the drawing of items (`Influence.standard_error`)."""
+    return influence(parts).standard_error
 
 
 def _described(credits: ItemCredits) -> results.Benchmark:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import DegenerateDataWarning, bootstrap, rankdata
 
-from vlmatch.evidence.truths import Comparison, Truth
+from vlmatch.evidence.truth import Truth
+from vlmatch.evidence.truths import Comparison
 from vlmatch.results import BLIND
 
 LEAST = 4  # encoders; a correlation of fewer means nothing

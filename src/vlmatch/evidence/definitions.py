@@ -79,6 +79,13 @@ class Definition:
         """The truth of one run."""
         return run.mean.score if self.stored else fmean(part.value(run) for part in self.parts)
 
+    def error_bound(self, run: Result) -> float:
+        """The standard error of the value over items as far as the result tells: the stored one, else an upper bound.
+
+        The bound takes the errors of the parts as perfectly correlated.
+        """
+        return run.mean.standard_error if self.stored else fmean(p.estimate(run).standard_error for p in self.parts)
+
     def weights(self, run: Result) -> dict[str, float]:
         """The weight of each benchmark's score in the value."""
         return {name: w / len(self.parts) for part in self.parts for name, w in part.weights(run).items()}

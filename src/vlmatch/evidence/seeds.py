@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import sqrt
 from statistics import stdev
 
 from vlmatch.evidence.correlation import spearman
@@ -43,12 +42,10 @@ def spread(comparison: Comparison) -> Spread | None:
     None if there are fewer than two pretrained encoders, or none of them has two seeds. The deviation between encoders
     includes what seeds and items add to it.
     """
-    pretrained = comparison.pretrained
-    repeated = [(len(truth.runs) - 1, truth.deviation) for truth in pretrained if truth.deviation is not None]
-    if len(pretrained) < 2 or not repeated:
+    pretrained, between_seeds = comparison.pretrained, comparison.between_seeds
+    if len(pretrained) < 2 or between_seeds is None:
         return None
-    variance = sum(freedom * deviation**2 for freedom, deviation in repeated) / sum(freedom for freedom, _ in repeated)
-    return Spread(stdev(truth.mean for truth in pretrained), sqrt(variance))
+    return Spread(stdev(truth.mean for truth in pretrained), between_seeds)
 
 
 def _agreement(comparison: Comparison, one: int, other: int) -> SeedAgreement:

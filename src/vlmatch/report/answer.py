@@ -14,14 +14,13 @@ from rich.text import Text
 from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import Embeddings, Store
-from vlmatch.evidence.truths import comparisons
+from vlmatch.evidence.truths import comparisons_in
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import LlmRanking, Ranking, rank_rows
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
 from vlmatch.report.html import ReadEmbeddings, write_report
 from vlmatch.report.spreadsheet import frame, write_table
 from vlmatch.report.table import MINIMUM_WIDTH, number, show, terminal, verdict
-from vlmatch.results import read_folders
 from vlmatch.scores.rows import Row, stored_rows
 from vlmatch.settings.buildable import ObjectSettings
 
@@ -111,7 +110,7 @@ class PoolRanking:
     @cached_property
     def evidence(self) -> list[RankingEvidence]:
         """The rankings compared with finished trainings, computed once; VlmatchError on a damaged result."""
-        return ranking_evidence(self.rankings, comparisons(read_folders(self.results)))
+        return ranking_evidence(self.rankings, comparisons_in(self.results))
 
     def show(self, console: Console | None = None) -> None:
         """Print the tables, the warnings and the picks."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from vlmatch.evidence.correlation import Correlation, by_subset
 from vlmatch.evidence.seeds import SeedAgreement, Spread, agreements, spread
-from vlmatch.evidence.truths import Comparison, Truth
+from vlmatch.evidence.truth import Truth
+from vlmatch.evidence.truths import Comparison
 from vlmatch.ranking import PAPER, LlmRanking, Ranking
 from vlmatch.scores.rows import Row
 

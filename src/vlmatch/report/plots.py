@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
-from vlmatch.evidence.truths import Truth
+from vlmatch.evidence.truth import Truth
 from vlmatch.geometry import PairedGeometry
 from vlmatch.ranking import LlmRanking
 from vlmatch.report.evidence import SPOKEN_OF, ScoreEvidence, bare
