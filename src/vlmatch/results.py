@@ -21,6 +21,7 @@ from vlmatch.files import renamed
 FORMAT = 1
 DIGITS = 5  # significant digits of measured figures in files
 RESULT, LIKELIHOODS = "result.json", "likelihoods.npz"  # names of the files in a training's folder
+REPLACED = "replaced"  # the folder below a folder of results for those that later ones replaced (`vlmatch.replaced`)
 BLIND = "blind"  # the name of the encoder whose features are all zero
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
@@ -156,16 +157,19 @@ class Result:
         for field in ("encoder", "llm", "data"):
             _require_name(field, getattr(self, field))
         _require_name("recipe.name", self.recipe.name)
+        if self.recipe.name == REPLACED:
+            raise VlmatchError(f"result: recipe.name='{REPLACED}' is the folder of replaced results; give another name")
         return Path(self.recipe.name, f"{self.llm}-{self.data}", f"{self.encoder}-{self.seed}.json")
 
 
 def read(folder: Path) -> list[Result]:
-    """Every result below `folder`, in the order of paths; empty if the folder does not exist.
+    """Every result below `folder` but replaced ones, in the order of paths; empty if the folder does not exist.
 
     Raises VlmatchError on a file that `read_file` refuses, and on one that is not at the path of its run: a copy under
     another name would count the run twice.
     """
-    found = {path: read_file(path) for path in sorted(folder.rglob("*.json"))}
+    paths = sorted(path for path in folder.rglob("*.json") if path.relative_to(folder).parts[0] != REPLACED)
+    found = {path: read_file(path) for path in paths}
     for path, result in found.items():
         if path != folder / result.run:
             raise VlmatchError(f"result '{path}' belongs to the run {result.run}; move it to '{folder / result.run}'")

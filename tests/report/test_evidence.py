@@ -138,6 +138,14 @@ def test_the_page_shows_correlations_truths_seeds_and_learning_curves(tmp_path: 
     assert text == page(tmp_path, rows(), runs(0, 1)), "the same results are the same bytes"
 
 
+def test_the_page_shows_replaced_results_beside_the_truths(tmp_path: Path) -> None:
+    rankings = rank_rows(rows(), ["gw", "cka"])
+    first = replace(runs(0)[0], dtype="bfloat16")
+    evidence = ranking_evidence(rankings, comparisons(runs(0), replaced=[first]))
+    path = write_report(tmp_path / "report.html", rankings, Store(tmp_path / "store").read, evidence=evidence)
+    assert f"replaced it: {ENCODERS[0]}, seed 0, bfloat16: .470." in path.read_text(encoding="utf-8")
+
+
 def test_a_best_tier_too_small_for_a_correlation_is_said(tmp_path: Path) -> None:
     few = [run for run in runs(0, 1) if run.encoder in ENCODERS[:4]]
     text = page(tmp_path, rows()[:4], few)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from made_results import result
+from vlmatch.replaced import read_replaced
 from vlmatch.results import RecipeId, Result, SuiteId, read, rendered, write, write_file
 
 
@@ -87,6 +88,19 @@ def test_a_run_with_another_result_is_not_taken_and_the_others_are(collect, tmp_
     assert "0 new, 1 replaced, 0 not taken, 1 as before" in out
     assert [run.mean.score for run in read(tmp_path / "results")] == [0.5, 0.4]
     assert next((tmp_path / "results").rglob("a-0.npz")).read_text() == "of a 0 0.5"
+
+
+def test_a_replaced_result_is_kept_aside_with_its_likelihoods(collect, tmp_path: Path) -> None:
+    for mean in (0.3, 0.4, 0.5):
+        finished(tmp_path, result("a", mean))
+        assert collect("task.replace=true")[0] == 0
+    assert [run.mean.score for run in read(tmp_path / "results")] == [0.5]
+    assert [run.mean.score for run in read_replaced(tmp_path / "results")] == [0.3, 0.4]
+    aside = tmp_path / "results" / "replaced" / "embedded" / "llm-vlm_a"
+    assert {path.name: path.read_text() for path in aside.glob("*.npz")} == {
+        "a-0.1.npz": "of a 0 0.3",
+        "a-0.2.npz": "of a 0 0.4",
+    }
 
 
 def test_two_folders_of_one_run_must_agree(collect, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.evidence.definitions import LATEST, Definition, definition_of
 from vlmatch.evidence.likelihoods import NONE_STORED, Likelihoods
 from vlmatch.evidence.truth import Truth
+from vlmatch.replaced import replaced_in
 from vlmatch.results import BLIND, Benchmark, RecipeId, Result, SuiteId, read_folders
 
 RANDOM = "random_resnet18"  # the control with random weights
@@ -34,10 +35,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The truths of one setting, best first, the blind model among them."""
+    """The truths of one setting, best first, the blind model among them.
+
+    replaced: results that later ones of the same runs replaced; they are shown, and count nowhere.
+    """
 
     setting: Setting
     truths: tuple[Truth, ...]
+    replaced: tuple[Result, ...] = ()
 
     @cached_property
     def by_encoder(self) -> dict[str, Truth]:
@@ -133,16 +138,19 @@ def comparisons_in(folders: Sequence[Path], version: int = LATEST) -> list[Compa
 
     Raises VlmatchError as `comparisons` and `results.read_folders` do.
     """
-    return comparisons(read_folders(folders), version, Likelihoods(tuple(folders)))
+    return comparisons(read_folders(folders), version, Likelihoods(tuple(folders)), replaced_in(folders))
 
 
 def comparisons(
-    results: Iterable[Result], version: int = LATEST, likelihoods: Likelihoods = NONE_STORED
+    results: Iterable[Result],
+    version: int = LATEST,
+    likelihoods: Likelihoods = NONE_STORED,
+    replaced: Sequence[Result] = (),
 ) -> list[Comparison]:
     """Group results by setting: runs of different LLMs, data, recipes, suites or splits are never compared.
 
     version: of the truth, 3 or 2 (`definitions`). Results of suites that have no definition of their own keep the mean
-    that they store. likelihoods: those beside the results.
+    that they store. likelihoods: those beside the results. replaced: results that are shown but don't count.
 
     Raises VlmatchError if runs of one encoder were trained on different features, if runs of one setting answered
     different benchmarks, or on an unknown version.
@@ -151,6 +159,9 @@ def comparisons(
     for run in results:
         settings.setdefault(Setting.of(run), {}).setdefault(run.encoder, []).append(run)
     found = [_comparison(setting, by_encoder, version, likelihoods) for setting, by_encoder in settings.items()]
+    found = [
+        replace(each, replaced=tuple(run for run in replaced if Setting.of(run) == each.setting)) for each in found
+    ]
     return sorted(found, key=lambda comparison: repr(comparison.setting))
 
 

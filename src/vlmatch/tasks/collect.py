@@ -10,6 +10,7 @@ from vlmatch import paths
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 from vlmatch.objects import task
+from vlmatch.replaced import keep_aside
 from vlmatch.report.evidence import bare
 from vlmatch.report.table import terminal
 from vlmatch.results import LIKELIHOODS, RESULT, Result, read, read_file, rendered, write
@@ -26,7 +27,8 @@ def collect(settings: Settings[CollectTask]) -> None:
     Raises VlmatchError, before anything is written, if no run is finished, if a run has no likelihoods, and if two
     folders hold different results of the same run. Raises it after the other results were written if a run was measured
     by another suite than `benchmark`, and if its result differs from the one in `results`; the latter is replaced
-    without an error if it is of an older version of recipe or suite, or with `task.replace=true`.
+    without an error if it is of an older version of recipe or suite, or with `task.replace=true`. A replaced result is
+    kept aside, with its likelihoods, in the folder `replaced` of `results`.
     """
     runs, folder = settings.task.runs, paths.results(settings.results)
     found = _finished(runs)
@@ -40,6 +42,7 @@ def collect(settings: Settings[CollectTask]) -> None:
     for run, status in statuses.items():
         if status in (NEW, REPLACED):
             path, result = found[run]
+            keep_aside(folder, run)
             with renamed((folder / run).with_suffix(".npz")) as temporary:
                 shutil.copyfile(path.with_name(LIKELIHOODS), temporary)
             write(folder, result)

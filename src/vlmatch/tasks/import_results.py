@@ -10,6 +10,7 @@ from vlmatch import paths
 from vlmatch.benchmarks.lmms_results import VERSION, ResultFile, read_result_file
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import task
+from vlmatch.replaced import write_keeping
 from vlmatch.results import (
     Benchmark,
     Estimate,
@@ -21,7 +22,6 @@ from vlmatch.results import (
     Visual,
     above_chance,
     read_file,
-    write,
 )
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import ImportTask
@@ -35,7 +35,10 @@ ASSUMED = {"seed": 0, "version": 1, "control": False, "fingerprint": "unknown", 
 
 @task
 def import_results(settings: Settings[ImportTask]) -> None:
-    """Read the files of `task.file`, write their result to `results` and log it; print the tasks that are left out."""
+    """Read the files of `task.file`, write their result to `results` and log it; print the tasks that are left out.
+
+    Another result that was imported for the same run is kept aside, in the folder `replaced` of `results`.
+    """
     told = settings.task.model_dump(include={*NEEDED, "seed", "version", "control"})
     files = [read_result_file(path) for path in _paths(settings.task.file)]
     result = result_of(files, told)
@@ -46,7 +49,7 @@ def import_results(settings: Settings[ImportTask]) -> None:
         for name in file.skipped:
             print(f"{file.path.name}: task '{name}' is not one of the public benchmarks and is left out")
     tracker = Tracker.of(settings.tracking)
-    path = write(folder, result)
+    path = write_keeping(folder, result)
     recipe = f"{result.recipe.name} v{result.recipe.version}"
     named = {"encoder": result.encoder, "llm": result.llm, "data": result.data, "recipe": recipe}
     with tracker.run(str(result.run.with_suffix("")), {"task": "import", "seed": str(result.seed), **named}) as run_id:
