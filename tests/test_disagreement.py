@@ -14,7 +14,7 @@ from vlmatch.scores.ridge_r2 import RidgeR2
 
 
 def geometry(images: np.ndarray, captions: np.ndarray) -> PairedGeometry:
-    return PairedGeometry.angular(images, captions, n_parameters=None)
+    return PairedGeometry.angular(images, captions)
 
 
 def unrelated(n: int, seed: int = 0) -> PairedGeometry:
