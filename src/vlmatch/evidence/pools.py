@@ -1,0 +1,93 @@
+"""Pools of candidates, drawn at random from a world of evidence, of the kinds that users choose from."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmatch.evidence.worlds import LANGUAGE, TOKENS, Floats, World
+
+Kind = Literal["random", "families", "language", "tokens"]
+KINDS: dict[Kind, str] = {
+    "random": "any candidates",
+    "families": "at most one of a family",
+    "language": "language-supervised ones only",
+    "tokens": "one number of tokens only",
+}
+Pools = NDArray[np.intp]
+
+
+def draw_pools(
+    world: World, kind: Kind, size: int, count: int, rng: np.random.Generator, weights: Floats | None = None
+) -> Pools | None:
+    """Draw `count` pools of `size` different candidates: (count, size) indices; None where the world has too few.
+
+    weights: (n_families,), how often each family counts (default: once). A family of weight 0 is left out, and others
+    are drawn the likelier the larger their weight, so that families drawn with replacement make a bootstrap.
+    """
+    per_family = np.ones(world.n_families) if weights is None else weights
+    per_candidate = per_family[world.family_numbers]
+    if kind == "families":
+        return _one_of_a_family(world, per_family, size, count, rng)
+    groups = list(_groups(world, kind, per_candidate, size))
+    if not groups:
+        return None
+    chances = np.array([per_candidate[group].sum() for group in groups])
+    counts = rng.multinomial(count, chances / chances.sum())
+    drawn = [group[_drawn(per_candidate[group], size, n, rng)] for group, n in zip(groups, counts, strict=True) if n]
+    return np.concatenate(drawn)
+
+
+def family_weights(world: World, rng: np.random.Generator) -> Floats:
+    """How often each family was drawn when as many as there are were drawn with replacement: (n_families,)."""
+    n = world.n_families
+    return np.bincount(rng.integers(n, size=n), minlength=n).astype(float)
+
+
+def halved_families(world: World, least: int, rng: np.random.Generator) -> tuple[Floats, Floats] | None:
+    """Weights that put one random half of the families into each of two parts.
+
+    Both parts have at least `least` candidates: other divisions are drawn again, and after 200 of them it is None.
+    """
+    n = world.n_families
+    for _ in range(200):
+        one = np.zeros(n)
+        one[rng.permutation(n)[: n // 2]] = 1
+        inside = one[world.family_numbers].sum()
+        if min(inside, len(world) - inside) >= least:
+            return (one, 1 - one) if rng.random() < 0.5 else (1 - one, one)
+    return None
+
+
+def _groups(world: World, kind: Kind, weights: Floats, size: int) -> Iterator[Pools]:
+    """The candidates that one pool may be drawn from: all, or those of each number of tokens."""
+    here = weights > 0
+    if kind == "language":
+        here &= world.values[LANGUAGE] > 0 if LANGUAGE in world.values else False
+    if kind == "tokens" and TOKENS not in world.values:
+        return
+    tokens = world.values[TOKENS] if kind == "tokens" else np.zeros(len(world))
+    for number in np.unique(tokens[here]):
+        members = np.flatnonzero(here & (tokens == number))
+        if len(members) >= size:
+            yield members
+
+
+def _drawn(weights: Floats, size: int, count: int, rng: np.random.Generator) -> Pools:
+    """Draws without replacement, likelier by weight: the least of exponential variables divided by the weights."""
+    waits = rng.exponential(size=(count, len(weights))) / weights
+    return np.argsort(waits, axis=1)[:, :size]
+
+
+def _one_of_a_family(world: World, weights: Floats, size: int, count: int, rng: np.random.Generator) -> Pools | None:
+    here = np.flatnonzero(weights > 0)
+    if len(here) < size:
+        return None
+    families = here[_drawn(weights[here], size, count, rng)]
+    lots = rng.random((count, len(world)))
+    members = np.empty((count, world.n_families), dtype=np.intp)
+    for family in here:
+        own = np.flatnonzero(world.family_numbers == family)
+        members[:, family] = own[lots[:, own].argmin(axis=1)]
+    return np.take_along_axis(members, families, axis=1)

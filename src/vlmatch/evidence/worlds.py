@@ -1,0 +1,121 @@
+"""A world of evidence: encoders whose VLMs were trained by one recipe, with what was known of them before."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vlmatch.errors import VlmatchError
+
+Floats = NDArray[np.float64]
+LANGUAGE, TOKENS = "language_supervised", "tokens"  # values that kinds of pools are made by
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """n candidates with their measured truth and the values that were known before any VLM was trained.
+
+    names, families: one for each candidate; siblings and heads of one backbone share a family. truth: (n, seeds), more
+    is better. standard_error: of a candidate's truth (the mean over seeds), pooled over candidates; 0 where it is not
+    known. values: by name of a score or of a line of the spec sheet, one number for each candidate, as it is printed.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    families: tuple[str, ...]
+    truth: Floats
+    standard_error: float
+    values: Mapping[str, Floats]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        names: Sequence[str],
+        families: Sequence[str],
+        truth: ArrayLike,
+        values: Mapping[str, ArrayLike],
+        standard_error: float | None = None,
+    ) -> Self:
+        """Check the figures and make a world of them.
+
+        truth: (n,) for one number a candidate, or (n, seeds). standard_error: None takes it from the seeds: the
+        deviation between seeds, pooled over candidates, divided by the root of their number; 0 for one seed.
+        Raises VlmatchError if there are fewer than 4 candidates, two of one name, a column of another length, or a
+        figure that is missing or not finite.
+        """
+        table = np.asarray(truth, dtype=float)
+        table = table[:, None] if table.ndim == 1 else table
+        columns = {key: np.asarray(column, dtype=float) for key, column in values.items()}
+        _require(name, names, families, table, columns)
+        if standard_error is None:
+            seeds = table.shape[1]
+            standard_error = float(np.sqrt(table.var(axis=1, ddof=1).mean() / seeds)) if seeds > 1 else 0.0
+        return cls(name, tuple(names), tuple(families), table, standard_error, columns)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def mean_truth(self) -> Floats:
+        """The truth of each candidate as the mean over seeds: (n,)."""
+        return self.truth.mean(axis=1)
+
+    @cached_property
+    def halves(self) -> tuple[tuple[Floats, Floats], ...]:
+        """Both ways round, the mean truth over one half of the seeds and over the other; with one seed it twice."""
+        seeds = self.truth.shape[1]
+        if seeds == 1:
+            return ((self.mean_truth, self.mean_truth),)
+        first, second = self.truth[:, : seeds // 2].mean(axis=1), self.truth[:, seeds // 2 :].mean(axis=1)
+        return (first, second), (second, first)
+
+    @cached_property
+    def family_numbers(self) -> NDArray[np.intp]:
+        """The number of each candidate's family, from 0, in the order of names: (n,)."""
+        return np.unique(np.array(self.families), return_inverse=True)[1]
+
+    @property
+    def n_families(self) -> int:
+        """How many families there are."""
+        return len(set(self.families))
+
+    def without(self, left_out: Sequence[str], name: str) -> "World":
+        """The world `name` without some candidates; VlmatchError if one of them is not in it."""
+        if unknown := sorted(set(left_out) - set(self.names)):
+            raise VlmatchError(f"world '{self.name}' has no candidate '{unknown[0]}'; leave out one of its names")
+        kept = np.array([each not in set(left_out) for each in self.names])
+        return World.of(
+            name,
+            [each for each in self.names if each not in set(left_out)],
+            [family for family, keep in zip(self.families, kept, strict=True) if keep],
+            self.truth[kept],
+            {key: column[kept] for key, column in self.values.items()},
+            self.standard_error,
+        )
+
+
+def _require(
+    name: str, names: Sequence[str], families: Sequence[str], truth: Floats, values: Mapping[str, Floats]
+) -> None:
+    """Raise VlmatchError, of one line, on the first thing that is wrong with the figures of a world."""
+    least = 4
+    if len(names) < least:
+        raise VlmatchError(f"world '{name}' has {len(names)} candidates; wanted at least {least}")
+    if twice := sorted({each for each in names if list(names).count(each) > 1}):
+        raise VlmatchError(f"world '{name}' has two rows of candidate '{twice[0]}'; remove one")
+    for key, column in {"families": np.array(families), "truth": truth, **values}.items():
+        if len(column) != len(names) or (key not in ("families", "truth") and column.ndim != 1):
+            raise VlmatchError(
+                f"world '{name}': {key} has shape {column.shape}; wanted one row for each of {len(names)} candidates"
+            )
+    for key, column in {"truth": truth, **values}.items():
+        bad = ~np.isfinite(column).reshape(len(names), -1).all(axis=1)
+        if bad.any():
+            raise VlmatchError(
+                f"world '{name}': {key} of candidate '{names[int(bad.argmax())]}' is missing or not finite; give it, "
+                f"or leave the candidate or {key} out"
+            )
