@@ -21,7 +21,7 @@ class Choosing:
     splits: how many divisions were measured. chosen: how often each rule was chosen. fraction: the regret on the other
     half as a fraction of random's, pooled over divisions, with the interval that 95% of divisions are in. first_three:
     how often a good candidate was among the first three. by_rule: the fraction on the other halves for each rule by
-    itself, whether it was chosen or not.
+    itself, whether it was chosen or not. above_first: that minus the fraction of the first rule in the same pools.
     """
 
     size: int
@@ -30,6 +30,7 @@ class Choosing:
     fraction: Figure
     first_three: Figure
     by_rule: Mapping[str, Figure]
+    above_first: Mapping[str, Figure]
 
 
 def choose(world: World, rules: Sequence[Rule], size: int, *, kind: Kind = "random", seed: int = 0) -> Choosing | None:
@@ -60,6 +61,10 @@ def choose(world: World, rules: Sequence[Rule], size: int, *, kind: Kind = "rand
         _fraction(own[:, 0], own[:, 1]),
         Figure(float(own[:, 2].mean()), *interval(own[:, 2])),
         {rule.name: _fraction(table[:, place, 0], table[:, place, 1]) for place, rule in enumerate(usable)},
+        {
+            rule.name: _fraction(table[:, place, 0] - table[:, 0, 0], table[:, place, 1])
+            for place, rule in enumerate(usable[1:], 1)
+        },
     )
 
 

@@ -1,8 +1,9 @@
 """Replay: what a user would have met who chose by a rule from pools of encoders whose truth is known by now."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,9 +19,8 @@ FIRST = 3  # candidates that are looked at
 TIE = 1e-9  # less than the smallest difference of two values of a rule
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A figure and its 95% interval over families; None where it is not known."""
+class Figure(NamedTuple):
+    """A figure and its 95% interval, over families unless said otherwise; None where it is not known."""
 
     value: float | None
     low: float | None = None
@@ -89,9 +89,10 @@ class Drawn:
         """The rule's value of each candidate in its pool: (m, size)."""
         return np.mean([self._ranks(ingredient) for ingredient in rule.ingredients], axis=0)
 
-    def order(self, rule: Rule) -> Pools:
-        """Each pool's places from best to worst by the rule; lots decide between equals: (m, size)."""
-        return np.argsort(-(self.values(rule) + TIE * self.lots), axis=1)
+    def order(self, rule: Rule | None) -> Pools:
+        """Each pool's places from best to worst by the rule: (m, size). Lots decide between equals, or alone."""
+        values = self.lots if rule is None else self.values(rule) + TIE * self.lots
+        return np.argsort(-values, axis=1)
 
     def outcome(self, order: Pools) -> Floats:
         """For each pool what the first of an order loses, and whether a good one is in the first three: (2, m)."""
@@ -125,9 +126,7 @@ def replay(world: World, rules: Sequence[Rule], kind: Kind, size: int, *, seed: 
     if whole is None:
         return []
     again = resampled(world, kind, size, rng)
-    orders = {"random": lambda pools: np.argsort(pools.lots, axis=1)}
-    orders |= {rule.name: lambda pools, rule=rule: pools.order(rule) for rule in known(world, rules)}
-    return [_outcome(name, kind, size, order, whole, again) for name, order in orders.items()]
+    return [_outcome(rule, kind, size, whole, again) for rule in (None, *known(world, rules))]
 
 
 def trained_once(world: World, kind: Kind, size: int, *, seed: int = 0) -> Figure:
@@ -148,6 +147,22 @@ def trained_once(world: World, kind: Kind, size: int, *, seed: int = 0) -> Figur
     again = resampled(world, kind, size, rng)
     own, at_random = lost(whole)
     return Figure(float(own.mean() / at_random.mean()), *(_ratios(*lost(again)) if again else (None, None)))
+
+
+def difference(world: World, rule: Rule, other: Rule, kind: Kind, size: int, *, seed: int = 0) -> Figure:
+    """By how much `other` loses more than `rule` in the same pools, as a fraction of random's regret."""
+    rng = np.random.default_rng(seed)
+    whole = drawn(world, kind, size, rng)
+    if whole is None:
+        return Figure(None)
+
+    def lost(pools: Drawn) -> Floats:
+        more: Floats = pools.outcome(pools.order(other))[0] - pools.outcome(pools.order(rule))[0]
+        return more
+
+    again = resampled(world, kind, size, rng)
+    value = float(lost(whole).mean() / whole.random_regret.mean())
+    return Figure(value, *(_ratios(lost(again), again.random_regret) if again else (None, None)))
 
 
 def drawn(
@@ -176,7 +191,7 @@ def by_resample(figures: Floats) -> Floats:
 
 def interval(values: ArrayLike) -> tuple[float, float]:
     """The 95% percentile interval of bootstrapped figures."""
-    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(np.asarray(values, dtype=float), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 
@@ -193,24 +208,15 @@ def rank_correlation(world: World, rule: Rule, *, seed: int = 0) -> Figure:
     return Figure(spearman(goodness, world.mean_truth), *(interval(found) if enough else (None, None)))
 
 
-def _outcome(
-    rule: str, kind: Kind, size: int, order: Callable[[Drawn], Pools], whole: Drawn, again: Drawn | None
-) -> Outcome:
-    regret, first = whole.outcome(order(whole)).mean(axis=1)
-    regrets = fractions = firsts = (None, None)
+def _outcome(rule: Rule | None, kind: Kind, size: int, whole: Drawn, again: Drawn | None) -> Outcome:
+    regret, first = map(float, whole.outcome(whole.order(rule)).mean(axis=1))
+    figures = regret, regret / float(whole.random_regret.mean()), first
+    bounds: Sequence[tuple[float | None, float | None]] = [(None, None)] * 3
     if again is not None:
-        lost, found = again.outcome(order(again))
-        regrets, firsts = interval(by_resample(lost)), interval(by_resample(found))
-        fractions = _ratios(lost, again.random_regret)
-    fraction = float(regret / whole.random_regret.mean())
-    return Outcome(
-        rule,
-        kind,
-        size,
-        Figure(float(regret), *regrets),
-        Figure(fraction, *fractions),
-        Figure(float(first), *firsts),
-    )
+        lost, found = again.outcome(again.order(rule))
+        bounds = [interval(by_resample(lost)), _ratios(lost, again.random_regret), interval(by_resample(found))]
+    name = "random" if rule is None else rule.name
+    return Outcome(name, kind, size, *(Figure(value, *ends) for value, ends in zip(figures, bounds, strict=True)))
 
 
 def _ratios(lost: Floats, at_random: Floats) -> tuple[float, float]:

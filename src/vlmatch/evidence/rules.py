@@ -52,8 +52,8 @@ class Rule:
         values = np.asarray(pool[ingredient.name], dtype=float)
         if not np.isfinite(values).all():
             raise VlmatchError(
-                f"rule '{self.name}': {ingredient.name} of {int((~np.isfinite(values)).sum())} candidates is missing or "
-                "not finite; compute it for every candidate, or leave them out"
+                f"rule '{self.name}': {ingredient.name} of {int((~np.isfinite(values)).sum())} candidates is missing "
+                "or not finite; compute it for every candidate, or leave them out"
             )
         return values
 

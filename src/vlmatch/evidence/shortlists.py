@@ -12,12 +12,12 @@ from vlmatch.evidence.worlds import Floats, World
 
 COVERAGE = 0.9
 SPLITS, POOLS_OF_A_SPLIT = 100, 500
-LEAST_PAIRS = 100  # replayed pairs; fewer prove no difference
+LEAST_PAIRS = 100  # replayed pairs of candidates; fewer prove no difference
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How long a list must be, for pools of one kind and size.
+    """How long a rule's list must be, for pools of one kind and size.
 
     margin: the list is every candidate whose value is at least the first's minus this. coverage: how often such a list
     held the best, or one within a standard error of it. held_out: the same when margin and coverage come from different
@@ -26,6 +26,7 @@ class Calibration:
     replayed pairs with at least that difference, the one of the higher value was better; None if there is none.
     """
 
+    rule: str
     kind: Kind
     size: int
     margin: float
@@ -51,6 +52,7 @@ def calibrate(world: World, rule: Rule, kind: Kind, size: int, *, seed: int = 0)
     again = resampled(world, kind, size, rng)
     bounds = interval(by_resample(covered(gaps_to_good(again, rule), margin))) if again else (None, None)
     return Calibration(
+        rule.name,
         kind,
         size,
         margin,

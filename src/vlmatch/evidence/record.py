@@ -1,0 +1,145 @@
+"""The record: what choosing by each score gave in replayed pools, frozen in `record.json` and read from there."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from vlmatch.errors import VlmatchError, one_line
+from vlmatch.evidence.choosing import Choosing
+from vlmatch.evidence.pools import Kind
+from vlmatch.evidence.replay import Figure, Outcome
+from vlmatch.evidence.rules import Rule
+from vlmatch.evidence.shortlists import Calibration
+
+FILE = Path(__file__).with_name("record.json")
+Setting = Literal["pooled", "patches"]
+Row = TypeVar("Row", Outcome, Calibration)
+SPEC_SHEET = "spec"  # the rule that every other one should beat
+SIZE = 8  # of the pools that one figure speaks of
+
+
+@dataclass(frozen=True)
+class Once:
+    """The most that training every candidate once loses, as a fraction of random's regret; its least is 0."""
+
+    kind: Kind
+    size: int
+    fraction: Figure
+
+
+@dataclass(frozen=True)
+class WorldRecord:
+    """What was replayed in one world.
+
+    setting: what its LLM was fed. title: for people. protocol: features, pairs, LLM and truth, in one sentence.
+    encoders: their names there. catalogue_families: those families of `encoders/catalogue.csv` that it has.
+    llm_parameters: of its LLM. unit: of regrets. standard_error: of a truth, in that unit; 0 where none is known.
+    left_out: encoders of the same source that this record is without. correlations: Spearman's correlation over all
+    encoders by rule, None where the rule says nothing. once: what training every candidate once loses; empty for one
+    seed. rule, spec_sheet: the chosen rule of the setting and the spec sheet's.
+    """
+
+    name: str
+    setting: Setting
+    title: str
+    protocol: str
+    encoders: tuple[str, ...]
+    n_families: int
+    catalogue_families: tuple[str, ...]
+    llm: str
+    llm_parameters: int
+    seeds: int
+    unit: str
+    standard_error: float
+    left_out: tuple[str, ...]
+    correlations: Mapping[str, Figure]
+    outcomes: tuple[Outcome, ...]
+    once: tuple[Once, ...]
+    choosing: tuple[Choosing, ...]
+    calibrations: tuple[Calibration, ...]
+    rule: Rule
+    spec_sheet: Rule
+
+    @property
+    def n_encoders(self) -> int:
+        """How many encoders were replayed."""
+        return len(self.encoders)
+
+    def outcome(self, rule: str, kind: Kind = "random", size: int = SIZE) -> Outcome | None:
+        """What choosing by a rule gave in pools of the nearest replayed size; None if it was not replayed.
+
+        A kind that was not replayed, because the world is too small for it, is answered by random pools.
+        """
+        return _nearest([each for each in self.outcomes if each.rule == rule], kind, size)
+
+    def regret(self, rule: str, kind: Kind = "random", size: int = SIZE) -> float | None:
+        """A rule's mean regret as a fraction of that of a random pick; None if it was not replayed."""
+        found = self.outcome(rule, kind, size)
+        return None if found is None else found.fraction.value
+
+    def calibration(self, kind: Kind, size: int, rule: str | None = None) -> Calibration | None:
+        """The calibrated shortlist of a rule (default: the chosen one) for pools of the nearest kind and size."""
+        name = self.rule.name if rule is None else rule
+        return _nearest([each for each in self.calibrations if each.rule == name], kind, size)
+
+    def chosen_by(self, size: int = SIZE) -> Choosing | None:
+        """What choosing the rule on half of the families gave on the other half, at the nearest size."""
+        return min(self.choosing, key=lambda each: abs(each.size - size), default=None)
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that was replayed.
+
+    rules: every rule and score that was replayed. candidates: the names of those that one was chosen from. worlds: the
+    first one of a setting is the one that its rule was chosen by; others are the same with another truth or without
+    some rows.
+    """
+
+    version: int
+    rules: tuple[Rule, ...]
+    candidates: tuple[str, ...]
+    worlds: tuple[WorldRecord, ...]
+
+    def world(self, setting: Setting) -> WorldRecord:
+        """The evidence about LLMs that are fed a pooled feature, or all patches."""
+        return next(each for each in self.worlds if each.setting == setting)
+
+    def named(self, world: str) -> WorldRecord:
+        """The world of this name; VlmatchError if there is none."""
+        for each in self.worlds:
+            if each.name == world:
+                return each
+        raise VlmatchError(f"record: no world '{world}'; wanted one of {', '.join(each.name for each in self.worlds)}")
+
+    def rule(self, name: str) -> Rule:
+        """The rule of this name; VlmatchError if it was not replayed."""
+        for each in self.rules:
+            if each.name == name:
+                return each
+        raise VlmatchError(f"record: no rule '{name}'; wanted one of {', '.join(each.name for each in self.rules)}")
+
+
+@cache
+def record(path: Path = FILE) -> Record:
+    """The record in a file; VlmatchError if it is damaged."""
+    try:
+        return _adapter().validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise VlmatchError(f"record '{path}' can't be read: {one_line(error)}; restore it") from error
+
+
+@cache
+def _adapter() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)
+
+
+def _nearest(rows: Iterable[Row], kind: Kind, size: int) -> Row | None:
+    """The row of the nearest size, the larger of two; of random pools if none is of this kind."""
+    found = list(rows)
+    same = [row for row in found if row.kind == kind] or [row for row in found if row.kind == "random"]
+    return min(same, key=lambda row: (abs(row.size - size), -row.size), default=None)
