@@ -17,7 +17,8 @@ MAIN = "mutual_nn"
 """The definition that orders the pairs, where it could be computed.
 
 It is an ingredient of the rule, and it compares neighbours. The other two compare lengths, and give the largest shares
-to captions that lie far from all others whatever their image shows: of the stamps, to the few without a full stop.
+to captions that lie far from all others, whatever their image shows. By SmolLM2, half of the 20 stamps with the largest
+shares have a caption without a full stop, as 6% of all have; by MutualNN 16%.
 """
 
 LEAST_PAIRS = 20
