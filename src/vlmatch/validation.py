@@ -17,7 +17,7 @@ OFFLINE = "offline=true"
 # What of models and scores a sweep may go through.
 TOLD_APART = (
     *KINDS,
-    *("encoder.feature", "encoder.members", "encoder.name"),
+    *("encoder.feature", "encoder.layer", "encoder.members", "encoder.name"),
     *("llm.layer", "llm.pooling", "llm.template", "llm.name"),
 )
 

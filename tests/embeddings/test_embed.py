@@ -126,6 +126,20 @@ def test_a_key_that_yamls_gained_later_changes_nothing_where_it_is_null(pictures
     stored = spec_of(THUMBNAIL, pictures)
     assert spec_of({**THUMBNAIL, "adapter": None}, pictures) == stored
     assert spec_of({**THUMBNAIL, "adapter": "/an/adapter"}, pictures) != stored
+    assert spec_of({**THUMBNAIL, "layer": None}, pictures) == stored
+
+
+def test_layers_of_a_tower_are_stored_apart_and_ranked_together(pictures: ProbeSet) -> None:
+    whole, first, last = (spec_of({**THUMBNAIL, "layer": layer}, pictures) for layer in (None, 1, -1))
+    assert len({spec.fingerprint for spec in (whole, first, last)}) == 3
+    assert [spec.slug for spec in (whole, first, last)] == ["paper", "paper_layer1", "paper_layer-1"]
+    assert [spec.recipe for spec in (whole, first, last)] == ["paper", "one layer, paper", "one layer, paper"]
+    assert [spec.label for spec in (whole, first, last)] == ["t", "t @ layer 1", "t @ layer -1"]
+
+
+def test_the_layer_of_an_llm_is_no_layer_of_a_tower(pictures: ProbeSet) -> None:
+    spec = EmbeddingSpec("llm", "x", {"layer": -2}, 1, pictures.key, pictures.fingerprint, len(pictures), "32-true")
+    assert (spec.label, spec.recipe, spec.slug) == ("x", "layer-2_last", "layer-2_last")
 
 
 @pytest.mark.parametrize("name", ["org/model", "../../x", "/tmp/x", ""])

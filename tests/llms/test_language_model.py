@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vlmatch.errors import VlmatchError
-from vlmatch.llms.language_model import LanguageModel, last_token, token_mean
+from vlmatch.llms.language_model import LanguageModel, after_first, last_token, token_mean
 
 SaveTiny = Callable[..., tuple[Path, Any]]
 FAMILIES = ["llama", "qwen2", "gpt2"]
@@ -43,7 +43,7 @@ def test_the_embedding_is_transformers_own_hidden_state(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("pooling", ["last", "mean", "mean_after_first"])
 def test_batch_equals_single_and_left_equals_right_padding(
     save_tiny: SaveTiny, captions: list[str], family: str, pooling: str
 ) -> None:
@@ -61,6 +61,25 @@ def test_the_mean_is_over_the_tokens_of_the_caption_alone(save_tiny: SaveTiny, c
     for row, caption in zip(embed(model, captions), captions, strict=True):
         expected = by_transformers(original, model.tokenizer, caption, -2).mean(dim=0)
         torch.testing.assert_close(row, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_mean_after_the_first_token_leaves_that_out(save_tiny: SaveTiny, captions: list[str]) -> None:
+    folder, original = save_tiny(bos=True)
+    model = LanguageModel("tiny", repository=str(folder), pooling="mean_after_first")
+    for row, caption in zip(embed(model, captions), captions, strict=True):
+        expected = by_transformers(original, model.tokenizer, caption, -2)[1:].mean(dim=0)
+        torch.testing.assert_close(row, expected, rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_several_layers_from_one_pass_are_those_asked_for_one_by_one(save_tiny: SaveTiny, captions: list[str]) -> None:
+    folder, _ = save_tiny()
+    model = LanguageModel("tiny", repository=str(folder))
+    batch = model.collate([model.prepare(caption) for caption in captions])
+    wanted = [(-1, "mean"), (0, "last"), (2, "mean_after_first")]
+    for (layer, pooling), found in zip(wanted, model.variants(batch, wanted), strict=True):
+        alone = LanguageModel("tiny", repository=str(folder), layer=layer, pooling=pooling)
+        torch.testing.assert_close(found, alone(batch))
 
 
 @pytest.mark.parametrize("bos", [True, False])
@@ -134,3 +153,4 @@ def test_pooling_by_hand() -> None:
     mask = torch.tensor([[1, 1, 0], [0, 0, 1]])
     assert last_token(states, mask).tolist() == [[2, 3], [10, 11]]
     assert token_mean(states, mask).tolist() == [[1, 2], [10, 11]]
+    assert after_first(mask).tolist() == [[0, 1, 0], [0, 0, 1]], "one token alone is kept"

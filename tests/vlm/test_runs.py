@@ -74,6 +74,16 @@ def test_settings_that_change_no_training_are_ignored(tmp_path: Path) -> None:
         run(dtype="bfloat16").claim(tmp_path)
 
 
+def test_a_layer_is_not_trained_under_the_name_of_its_encoder(tmp_path: Path) -> None:
+    def run(**encoder: Any) -> Run:
+        return Run(made_vlms.encoder(**encoder), made_vlms.llm(), made_vlms.recipe())
+
+    with pytest.raises(VlmatchError, match=r"encoder.layer=-2: .*encoder.name=mobilenetv2_layer-2"):
+        run(name="mobilenetv2", layer=-2).claim(tmp_path)
+    run(name="mobilenetv2_layer-2", layer=-2).claim(tmp_path)
+    run(name="mobilenetv2", layer=None).claim(tmp_path)
+
+
 def test_a_vlm_stored_before_its_encoders_class_moved_loads(tmp_path: Path) -> None:
     described = Settings[TaskSettings].read(composed("encoder=simclr_resnet_both")).encoder
     projector = {"kind": "linear", "tokens": 1}

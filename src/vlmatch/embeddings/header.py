@@ -18,7 +18,7 @@ from vlmatch.settings.buildable import ModelSettings
 FORMAT = 1
 # Keys of a model's yaml that change no number.
 _ABOUT = ("name", "licence", "control", "device_map")
-_LATER = ("adapter",)  # keys that yamls gained later: null means what a spec without them meant
+_LATER = ("adapter", "layer")  # keys that yamls gained later: null means what a spec without them meant
 # Keys whose value is a path wherever there is something of that name.
 _PLACES = ("checkpoint", "repository", "path", "adapter")
 GRID = re.compile("grid([1-9])")  # the feature rules that concatenate K x K vectors
@@ -53,6 +53,24 @@ class EmbeddingSpec:
     def slug(self) -> str:
         """A readable folder name for the choices that a user sweeps, as `slug_of` gives it."""
         return slug_of(self.kind, self.settings, self.precision)
+
+    @property
+    def layer(self) -> int | None:
+        """The layer that an encoder's yaml chooses; None: where each feature is taken by default."""
+        layer = self.settings.get("layer") if self.kind == "encoder" else None
+        return None if layer is None else int(layer)
+
+    @property
+    def label(self) -> str:
+        """What tables call it: the model's name, and the layer of an encoder if one is chosen."""
+        return self.model if self.layer is None else f"{self.model} @ layer {self.layer}"
+
+    @property
+    def recipe(self) -> str:
+        """The slug, but the same for all layers of encoders: tables rank those together, and apart from the others."""
+        if self.layer is None:
+            return self.slug
+        return "one layer, " + slug_of(self.kind, {**self.settings, "layer": None}, self.precision)
 
     @property
     def fingerprint(self) -> str:
@@ -118,12 +136,16 @@ class Header:
 
 
 def slug_of(kind: str, settings: Mapping[str, Any], precision: int | str) -> str:
-    """A readable name for the choices that a user sweeps: feature rule, or layer, pooling and template; precision.
+    """A readable name for the choices that a user sweeps, and for the precision.
+
+    Of an encoder: the feature rule, and the layer if one is chosen. Of an LLM: layer, pooling and template.
 
     settings: the model's plain settings. No file is read, unlike for an `EmbeddingSpec`, which hashes local weights.
     """
     if kind == "encoder":
         parts = [str(settings.get("feature", "paper"))]
+        if settings.get("layer") is not None:
+            parts.append(f"layer{settings['layer']}")
     else:
         parts = [f"layer{settings.get('layer', -2)}", str(settings.get("pooling", "last"))]
         template = str(settings.get("template", "{caption}"))

@@ -3,27 +3,30 @@
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypedDict
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vlmatch.encoders.layers import LayerOutput
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import Buildable
 from vlmatch.packages.availability import NO_WEIGHTS, Availability, at_path
 
 FEATURES = ("paper", "vlm_input", "gridK")
+OF_LAYERS = ("cls", "global average")  # the rules by which "paper" pools a layer as it pools the last one
 
 
 class EncoderOptions(TypedDict, total=False):
     """The options that every encoder takes beside its own; in a yaml they are keys like all others.
 
-    feature: which feature the encoder gives, see `Encoder`. licence: name and source of the weights' licence.
+    feature, layer: which feature the encoder gives, see `Encoder`. licence: name and source of the weights' licence.
     """
 
     feature: str
+    layer: int | None
     licence: Mapping[str, str] | None
 
 
@@ -37,6 +40,10 @@ class Encoder(Buildable, nn.Module, ABC):
     - "vlm_input": the mean of the tokens that a VLM's projector is fed (`tokens`).
     - "grid2" (or another digit): the means of these tokens over 2 x 2 cells, row by row, in one vector.
 
+    `layer` chooses the layer that feature and tokens are taken from, before any final norm: 1 is the output of the
+    first block (of a convolutional network: of the first stage), -1 that of the last. "paper" is then the CLS token if
+    the encoder's own rule is that, else the mean patch. None: each feature as above, from where the encoder has it.
+
     `rule` says in words which rule applied. A subclass passes its own name and `EncoderOptions` on to this constructor.
     """
 
@@ -44,13 +51,17 @@ class Encoder(Buildable, nn.Module, ABC):
     version: ClassVar[int] = 1  # raise it in a subclass when its code gives other numbers for the same yaml
     control: bool = False  # whether it knows nothing of images, and must therefore lose in every pool
 
-    def __init__(self, name: str, *, feature: str = "paper", licence: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        feature: str = "paper",
+        layer: int | None = None,
+        licence: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
-        self.grid = int(feature[4:]) if re.fullmatch("grid[1-9]", feature) else None
-        if feature not in FEATURES[:2] and self.grid is None:
-            raise VlmatchError(f"encoder '{name}': feature='{feature}' is unknown; choose one of {', '.join(FEATURES)}")
         self.name = name
-        self.feature_choice = feature
+        self.choose(layer, feature)
         self.licence = licence  # as upstream states it; vlmatch.packages.licences prefers what the package itself says
         self.weights_sha256: str | None = None  # None: no weights, as for raw pixels
 
@@ -86,11 +97,31 @@ class Encoder(Buildable, nn.Module, ABC):
         """The preprocessing as plain values (size, resize mode, mean, std, ...): it is stored with the embeddings."""
 
     @property
+    def n_layers(self) -> int:
+        """How many layers `layer` can choose from; 0: none can be chosen."""
+        return 0
+
+    def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
+        """The outputs of some layers from one forward pass. numbers: from 1 to `n_layers`, rising."""
+        raise NotImplementedError
+
+    def choose(self, layer: int | None, feature: str) -> None:
+        """From now on, give this feature of this layer. Raises VlmatchError where the feature is unknown."""
+        self.grid = int(feature[4:]) if re.fullmatch("grid[1-9]", feature) else None
+        if feature not in FEATURES[:2] and self.grid is None:
+            raise VlmatchError(
+                f"encoder '{self.name}': feature='{feature}' is unknown; choose one of {', '.join(FEATURES)}"
+            )
+        self.layer, self.feature_choice = layer, feature
+
+    @property
     def rule(self) -> str:
         """The rule that `feature` follows, in words."""
         if self.grid is not None:
             return f"VLM tokens averaged over {self.grid} x {self.grid}"
-        return self.paper_rule if self.feature_choice == "paper" else "mean VLM token"
+        if self.feature_choice != "paper":
+            return "mean VLM token"
+        return self.paper_rule if self.layer is None or self.paper_rule in OF_LAYERS else "mean patch"
 
     @property
     def features_per_image(self) -> int:
@@ -99,9 +130,27 @@ class Encoder(Buildable, nn.Module, ABC):
 
     def feature(self, images: Tensor) -> Tensor:
         """One feature per image by the chosen rule: (n, d) float."""
-        if self.grid is not None:
-            return self._gridded(self.tokens(images), self.grid).flatten(1)
-        return self.paper_feature(images) if self.feature_choice == "paper" else self.tokens(images).mean(dim=1)
+        if self.layer is not None:
+            return self.variants(images, [(self.layer, self.feature_choice)])[0]
+        if self.feature_choice == "paper":
+            return self.paper_feature(images)
+        return self._pooled(LayerOutput(self.tokens(images)), self.feature_choice)
+
+    def variants(self, images: Tensor, wanted: Sequence[tuple[int, str]]) -> list[Tensor]:
+        """The features of several layers from one forward pass. wanted: layer and `feature` of each; (n, d) each.
+
+        Raises VlmatchError on a layer that the encoder has not.
+        """
+        numbers = [self._number(layer) for layer, _ in wanted]
+        asked = sorted(set(numbers))
+        outputs = dict(zip(asked, self.layer_outputs(images, asked), strict=True))
+        return [self._pooled(outputs[number], feature) for number, (_, feature) in zip(numbers, wanted, strict=True)]
+
+    def fed_tokens(self, images: Tensor) -> Tensor:
+        """The tokens (n, t, d) that a VLM's projector is fed: those of the chosen layer, else `tokens`."""
+        if self.layer is None:
+            return self.tokens(images)
+        return self.layer_outputs(images, [self._number(self.layer)])[0].patches
 
     def forward(self, images: Tensor) -> Tensor:
         """The same as `feature`; the embedding loop calls it on a batch of prepared images."""
@@ -114,6 +163,29 @@ class Encoder(Buildable, nn.Module, ABC):
     def n_parameters(self) -> int | None:
         """The number of parameters of the vision side, which is what a VLM would carry; None if it is not known."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def _number(self, layer: int) -> int:
+        """The number of a layer, counted from 1; VlmatchError if there is none."""
+        n = self.n_layers
+        if n == 0:
+            raise VlmatchError(
+                f"encoder '{self.name}': layer={layer}, but {type(self).__name__} has no layers to choose from; "
+                "leave encoder.layer=null"
+            )
+        if not 1 <= abs(layer) <= n:
+            raise VlmatchError(
+                f"encoder '{self.name}': layer={layer}, but it has {n} layers; choose 1 to {n}, or -{n} to -1, counted "
+                "from the end"
+            )
+        return layer if layer > 0 else n + 1 + layer
+
+    def _pooled(self, output: LayerOutput, feature: str) -> Tensor:
+        """One feature per image of a layer: (n, d)."""
+        if feature.startswith("grid"):
+            return self._gridded(output.patches, int(feature[4:])).flatten(1)
+        if feature == "paper" and self.paper_rule == "cls" and output.cls is not None:
+            return output.cls
+        return output.patches.mean(dim=1)
 
     def _gridded(self, tokens: Tensor, side: int) -> Tensor:
         """Means of (n, t, d) tokens of a square map over side x side cells: (n, side^2, d)."""

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlmatch.encoders.base import Encoder, EncoderOptions
-from vlmatch.encoders.maps import FeatureMapEncoder, TorchvisionMapEncoder, torchvision_trunk
+from vlmatch.encoders.maps import FeatureMapEncoder, TorchvisionMapEncoder
 from vlmatch.encoders.weights import sha256_of_tensors
 from vlmatch.errors import VlmatchError
 
@@ -31,7 +31,7 @@ class RandomConvnet(TorchvisionMapEncoder, FeatureMapEncoder):
         super().__init__(name, preprocessing, **options)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.trunk = torchvision_trunk(name, architecture, node)
+            self.build_trunk(architecture, node)
         self.weights_sha256 = sha256_of_tensors(self.trunk.state_dict())
         self.eval()
 

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from torch import Tensor
 
-from vlmatch.encoders.maps import TimmMapEncoder, TorchvisionMapEncoder, timm_convnet, torchvision_trunk
+from vlmatch.encoders.maps import TimmMapEncoder, TorchvisionMapEncoder, timm_convnet
 from vlmatch.encoders.packaged import PackagedEncoder, PackagedOptions
 from vlmatch.encoders.weights import load_strictly, read_state_dict
 
@@ -31,7 +31,7 @@ class TorchvisionEncoder(TorchvisionMapEncoder, PackagedEncoder):
         **options: Unpack[PackagedOptions],
     ) -> None:
         super().__init__(name, preprocessing, **options)
-        self.trunk = torchvision_trunk(name, architecture, node)
+        self.build_trunk(architecture, node)
         load_strictly(name, self.trunk, renamed(read_state_dict(name, self.weight_path), rename), self.weight_path)
         self.eval()
 

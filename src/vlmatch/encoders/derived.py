@@ -24,6 +24,8 @@ class DerivedEncoder(Encoder):
 
     def __init__(self, name: str, parts: Sequence[Encoder], **options: Unpack[EncoderOptions]) -> None:
         super().__init__(name, **options)
+        if self.layer is not None:
+            raise VlmatchError(f"encoder '{name}': layer={self.layer}, but it is made of others; leave it null")
         self.parts = nn.ModuleList(parts)
         self.eval()
 
@@ -109,7 +111,7 @@ class FusedEncoder(DerivedEncoder):
 
     def tokens(self, images: Any) -> Tensor:
         """The parts' tokens, concatenated: (n, t, d_1 + d_2 + ...); VlmatchError if their numbers differ."""
-        tokens = [part.tokens(batch) for part, batch in self._batches(images)]
+        tokens = [part.fed_tokens(batch) for part, batch in self._batches(images)]
         numbers = [each.shape[1] for each in tokens]
         if len(set(numbers)) > 1:
             raise VlmatchError(

@@ -1,13 +1,14 @@
 """Encoders that end in a map: its cells are the tokens, their global average is the feature."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from PIL import Image
 from torch import Tensor, nn
 
 from vlmatch.encoders.base import Encoder, EncoderOptions
+from vlmatch.encoders.layers import LayerOutput, TorchvisionStages, n_timm_layers, timm_layers
 from vlmatch.encoders.preprocessing import Preprocessing
 from vlmatch.errors import VlmatchError, one_line
 
@@ -60,37 +61,62 @@ class TimmMapEncoder(FeatureMapEncoder):
         features: Tensor = self.trunk.forward_features(images)
         return features
 
+    @property
+    def n_layers(self) -> int:
+        """Its stages."""
+        return n_timm_layers(self.trunk)
+
+    def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
+        """The maps at the ends of stages, before the final convolution."""
+        return timm_layers(self.trunk, images, numbers)
+
 
 class TorchvisionMapEncoder(MapEncoder):
-    """A `MapEncoder` whose `trunk` is a torchvision model up to one node (`torchvision_trunk`)."""
+    """A `MapEncoder` whose `trunk` is a torchvision model up to one node; the constructor calls `build_trunk`."""
 
     trunk: nn.Module
+    stages: TorchvisionStages
+
+    def build_trunk(self, architecture: str, node: str) -> None:
+        """Set `trunk`, untrained, and its `stages`. Raises VlmatchError as `torchvision_model` does."""
+        from torchvision.models.feature_extraction import create_feature_extractor
+
+        model = torchvision_model(self.name, architecture, node)
+        self.trunk = create_feature_extractor(model, {node: "map"})
+        self.stages = TorchvisionStages(model, node)
 
     def feature_map(self, images: Tensor) -> Tensor:
         """The last feature map: (n, d, h, w)."""
         features: Tensor = self.trunk(images)["map"]
         return features
 
+    @property
+    def n_layers(self) -> int:
+        """Its stages: one for each resolution."""
+        return len(self.stages)
 
-def torchvision_trunk(name: str, architecture: str, node: str) -> nn.Module:
-    """An untrained torchvision model up to `node`, as a module that gives {'map': (n, d, h, w)}."""
+    def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
+        """The last map of each resolution."""
+        return self.stages.outputs(images, numbers)
+
+
+def torchvision_model(name: str, architecture: str, node: str) -> nn.Module:
+    """An untrained torchvision model; VlmatchError where the architecture is unknown or has no such node."""
     from torchvision.models import get_model, list_models
-    from torchvision.models.feature_extraction import create_feature_extractor
 
     if architecture not in list_models():
         raise VlmatchError(
             f"encoder '{name}': architecture='{architecture}' is unknown to torchvision; see "
             "torchvision.models.list_models()"
         )
-    model = get_model(architecture, weights=None).eval()
+    model: nn.Module = get_model(architecture, weights=None).eval()
     if node not in dict(model.named_modules()):
         children = ", ".join(child for child, _ in model.named_children())
         raise VlmatchError(
             f"encoder '{name}': node='{node}' is not a module of {architecture}; choose one of {children}, or a module "
             "inside one"
         )
-    trunk: nn.Module = create_feature_extractor(model, {node: "map"})
-    return trunk
+    return model
 
 
 def timm_convnet(name: str, architecture: str, options: Mapping[str, Any]) -> Any:

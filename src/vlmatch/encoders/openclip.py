@@ -1,7 +1,7 @@
 """Encoders from open_clip: the tag fixes preprocessing and activation, wherever the weights come from."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vlmatch.encoders import timm_models
 from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_file, not_here
+from vlmatch.encoders.layers import LayerOutput, n_open_clip_layers, open_clip_layers
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.weights import UNREADABLE, checked_sha256, local_path
 from vlmatch.errors import NotHereError, VlmatchError, one_line
@@ -113,6 +114,15 @@ class OpenClipEncoder(HubEncoder):
     def paper_rule(self) -> str:
         """The feature rule in words."""
         return self._rule
+
+    @property
+    def n_layers(self) -> int:
+        """Its blocks or stages."""
+        return n_open_clip_layers(self.visual)
+
+    def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
+        """As open_clip's `forward_intermediates` gives them."""
+        return open_clip_layers(self.visual, images, numbers)
 
     @property
     def preprocessing(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Encoders from timm by the tag of their weights, which says where they are and how images are preprocessed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_file, not_here
+from vlmatch.encoders.layers import LayerOutput, n_timm_layers, timm_layers
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.weights import UNREADABLE
 from vlmatch.errors import NotHereError, VlmatchError, one_line
@@ -69,6 +70,15 @@ class TimmEncoder(HubEncoder):
     def paper_rule(self) -> str:
         """The feature rule in words."""
         return pooling_rule(self.trunk)
+
+    @property
+    def n_layers(self) -> int:
+        """Its blocks or stages."""
+        return n_timm_layers(self.trunk)
+
+    def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
+        """As timm's `forward_intermediates` gives them."""
+        return timm_layers(self.trunk, images, numbers)
 
     @property
     def preprocessing(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlmatch.encoders.hub import FILE, SECONDS_TO_ANSWER, HubEncoder, HubOptions, not_here
-from vlmatch.encoders.maps import TorchvisionMapEncoder, torchvision_trunk
+from vlmatch.encoders.maps import TorchvisionMapEncoder
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.weights import load_strictly, read_state_dict
 from vlmatch.errors import NotHereError, VlmatchError, one_line
@@ -30,7 +30,7 @@ class TorchvisionHubEncoder(TorchvisionMapEncoder, HubEncoder):
 
     def __init__(self, name: str, *, architecture: str, weights: str, node: str, **options: Unpack[HubOptions]) -> None:
         super().__init__(name, **options)
-        self.trunk = torchvision_trunk(name, architecture, node)
+        self.build_trunk(architecture, node)
         entry = weights_entry(name, architecture, weights)
         path = self.checkpoint or entry_weights(name, entry)
         own = self.trunk.state_dict()

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, float32
 
 from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_folder
+from vlmatch.encoders.layers import LayerOutput, of_map
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.weights import UNREADABLE
 from vlmatch.errors import NotHereError, VlmatchError, one_line
@@ -124,6 +125,20 @@ class TransformersEncoder(HubEncoder):
             return self._patches(last, images).mean(dim=1)
         pooled: Tensor = outputs.pooler_output
         return pooled.flatten(1)
+
+    @property
+    def n_layers(self) -> int:
+        """Its blocks or stages."""
+        config = self.model.config
+        return len(config.depths) if hasattr(config, "depths") else int(config.num_hidden_layers)
+
+    def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
+        """transformers' hidden states; the state 0, the embeddings, is no layer."""
+        states = self.model(pixel_values=images, output_hidden_states=True).hidden_states
+        if self._rule == "global average":
+            return [of_map(each) if each.ndim == 4 else LayerOutput(each) for each in (states[k] for k in numbers)]
+        has_cls = self.paper_rule == "cls"
+        return [LayerOutput(self._patches(states[k], images), states[k][:, 0] if has_cls else None) for k in numbers]
 
     def _patches(self, hidden: Tensor, images: Tensor) -> Tensor:
         """A hidden state (n, prefix + patches, d) without its prefix: the last tokens, one for each patch."""

@@ -92,7 +92,7 @@ def _tryout(described: ModelSettings, settings: Settings[CheckTask]) -> Tryout:
 def _tokens(encoder: Any, batch: Any) -> str:
     """How many tokens a VLM's projector would be fed; some encoders have none."""
     try:
-        n_tokens, width = encoder.tokens(batch).shape[1:]
+        n_tokens, width = encoder.fed_tokens(batch).shape[1:]
     except VlmatchError as error:
         return f"none: {error}"
     return f"{n_tokens} of {width}"

@@ -15,7 +15,11 @@ from vlmatch.llms.weights import weights_availability, weights_of
 from vlmatch.objects import Buildable
 from vlmatch.packages.availability import Availability
 
-POOLINGS = {"last": "last token", "mean": "mean over the tokens"}
+POOLINGS = {
+    "last": "last token",
+    "mean": "mean over the tokens",
+    "mean_after_first": "mean over the tokens after the first",
+}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -29,7 +33,8 @@ class LanguageModel(Buildable, nn.Module):
     `template` is the text around '{caption}', or 'chat': the tokenizer's own chat template, with the caption as the
     user's only message, up to where the model's answer would start.
     `layer` is the index of one of the n_layers + 1 hidden states (0: the embeddings, -1: after the final norm).
-    `pooling` is 'last' or 'mean', over the tokens without padding, on whichever side the padding is.
+    `pooling` is 'last', 'mean' or 'mean_after_first', over the tokens without padding, on whichever side the padding
+    is. The last one leaves out the first token, whose state is many times as long as the others' in most LLMs.
     `max_tokens` limits the tokens of a caption in its template: a longer caption loses its end, and the template stays
     whole. If the model's context is shorter, that is the limit.
     `device_map` is transformers' own: 'auto' spreads a model over all GPUs and, if they are full, the CPU's memory.
@@ -154,9 +159,16 @@ class LanguageModel(Buildable, nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Embed n tokenised captions: (n, d) float32."""
-        states = self.hidden_states(batch)[self.layer]
-        mask = batch["attention_mask"].to(states.device)
-        return (last_token(states, mask) if self.pooling == "last" else token_mean(states, mask)).float()
+        return self.variants(batch, [(self.layer, self.pooling)])[0]
+
+    def variants(self, batch: Mapping[str, Tensor], wanted: Sequence[tuple[int, str]]) -> list[Tensor]:
+        """The embeddings of several layers from one forward pass. wanted: layer and pooling of each; (n, d) each."""
+        states = self.hidden_states(batch)
+        return [pooled(states[layer], batch["attention_mask"], pooling) for layer, pooling in wanted]
+
+    def choose(self, layer: int, pooling: str) -> None:
+        """From now on, embed by this layer and pooling."""
+        self.layer, self.pooling = layer, pooling
 
     def hidden_states(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """All hidden states of n tokenised captions, (n, t, d) each; no logits are computed."""
@@ -190,6 +202,20 @@ class LanguageModel(Buildable, nn.Module):
     def _adds_bos(self) -> bool:
         first = self.collate([self.prepare("a")])["input_ids"][0, 0].item()
         return self.tokenizer.bos_token_id is not None and first == self.tokenizer.bos_token_id
+
+
+def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """The states of a layer as one vector a caption, in float32: (n, t, d), (n, t) -> (n, d)."""
+    mask = mask.to(states.device)
+    if pooling == "last":
+        return last_token(states, mask).float()
+    return token_mean(states, mask if pooling == "mean" else after_first(mask))
+
+
+def after_first(mask: Tensor) -> Tensor:
+    """A mask (n, t) without the first token that is not padding, unless that is the only one."""
+    first = (mask.cumsum(dim=1) == 1) & (mask == 1)
+    return torch.where(mask.sum(dim=1, keepdim=True) > 1, mask * ~first, mask)
 
 
 def last_token(states: Tensor, mask: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def _line(ranking: Ranking, llm: LlmRanking, ranked: RankedEncoder, classes: Siz
         "pick": llm.pick is not None and llm.pick.encoder == row.encoder,
         "n_parameters": row.image.n_parameters,
         "size_class": classes.name(row.image),
-        "pretraining": pretraining(row.encoder),
+        "pretraining": pretraining(row.image.spec.model),
         "trained_here": trained_here(row.encoder),
         "published": "; ".join(published(row.encoder)),
         "dimension": row.image.dimension,

@@ -141,7 +141,7 @@ def _cells(place: int, ranked: RankedEncoder, llm: LlmRanking, classes: SizeClas
         relative(row.scores.get("gw")),
         row.image.rule,
         classes.name(row.image),
-        pretraining(row.encoder),
+        pretraining(row.image.spec.model),
     ]
     return [Text(cell, style=style) for cell in cells]
 

@@ -32,8 +32,8 @@ class Row:
 
     @property
     def encoder(self) -> str:
-        """The encoder's name."""
-        return self.image.spec.model
+        """The encoder's name, with its layer if one is chosen."""
+        return self.image.spec.label
 
     @property
     def llm(self) -> str:
@@ -43,7 +43,7 @@ class Row:
     @property
     def group(self) -> tuple[str, str, str]:
         """Probe, image recipe and text recipe: rows are compared within one such group only."""
-        return self.image.spec.probe, self.image.spec.slug, self.text.spec.slug
+        return self.image.spec.probe, self.image.spec.recipe, self.text.spec.slug
 
 
 def score_pair(

@@ -51,13 +51,17 @@ class ModelSettings(ObjectSettings):
 
 
 class EncoderSettings(ModelSettings):
-    """An encoder. feature: the rule by which tokens become one feature; `gridK` gives K x K of them."""
+    """An encoder. feature: the rule by which tokens become one feature; `gridK` gives K x K of them.
+
+    layer: the block or stage that both are taken from; null: where each is taken by default.
+    """
 
     key: ClassVar[str | None] = "encoder"
     kind: ClassVar[str] = "encoder"
     choices: ClassVar[tuple[str, ...]] = ("feature",)
 
     feature: str = "paper"
+    layer: int | None = None
 
 
 class LlmSettings(ModelSettings):

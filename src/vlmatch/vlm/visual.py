@@ -21,5 +21,5 @@ class VisualInput(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features (n, t, d) of n prepared images (n, c, h, w)."""
         if self.what == "patches":
-            return self.encoder.tokens(images)
+            return self.encoder.fed_tokens(images)
         return self.encoder.feature(images).reshape(len(images), self.encoder.features_per_image, -1)
