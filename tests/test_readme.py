@@ -74,8 +74,8 @@ def test_a_documented_command_composes_with_the_values_that_it_gives(
         for override, value in zip(overrides, values, strict=True):
             group, dot, key = override.key_or_group.rpartition(".")
             if dot and not group.startswith("hydra"):
-                wanted = value if override.is_sweep_override() else override.value()
-                assert OmegaConf.to_container(OmegaConf.select(config, group))[key] == wanted
+                found = OmegaConf.to_container(OmegaConf.select(config, group))[key]
+                assert str(found) == value if override.is_sweep_override() else found == override.value()
         settings_for(task_named(config.task._target_), config).require("encoder", "llm", "probe", "recipe")
 
 
