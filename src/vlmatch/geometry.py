@@ -1,9 +1,9 @@
 """Geometry: the angles within a set of embeddings, checked, and scaled as in the paper."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,12 @@ from scipy.spatial.distance import pdist, squareform
 
 from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+G = TypeVar("G")
+Rows = NDArray[np.intp]
+Labels = Sequence[str | None]
 
 RESOLUTION = 1e-6
 """Radians: a float32 forward pass cannot resolve smaller angles, so embeddings with a median below it are constant."""
@@ -36,12 +42,26 @@ def angular_distances(embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
     return squareform(2 * np.arcsin(np.minimum(pdist(rows) / 2, 1)), checks=False)
 
 
+def known_labels(labels: Labels | None) -> tuple[str | None, ...] | None:
+    """The labels of the pairs; None if no pair has one."""
+    return tuple(labels) if labels is not None and any(label is not None for label in labels) else None
+
+
+def compacted(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rows of an (n, d) array rotated into n dimensions, or the array itself if d <= n; angles and lengths stay."""
+    if rows.shape[1] <= rows.shape[0]:
+        return rows
+    triangle: NDArray[np.float64] = np.asarray(np.linalg.qr(rows.T, mode="r")).T
+    return triangle
+
+
 @dataclass(frozen=True, eq=False)
 class Geometry:
     """Embeddings (n, d) and the angles between them (n, n), both float64; angles in radians."""
 
     embeddings: NDArray[np.float64]
     distances: NDArray[np.float64]
+    _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def angular(cls, embeddings: ArrayLike, *, kind: str = "these") -> Self:
@@ -61,6 +81,29 @@ class Geometry:
         """Median angle between two different items, in radians."""
         return float(np.median(upper_triangle(self.distances)))
 
+    @cached_property
+    def compact(self) -> NDArray[np.float64]:
+        """The embeddings rotated into at most n dimensions: (n, min(n, d)), for what no rotation changes."""
+        return compacted(self.embeddings)
+
+    def derived(self, compute: Callable[Concatenate["Geometry", P], T], *args: P.args, **options: P.kwargs) -> T:
+        """`compute(self, *args)`, computed once: what a score takes from one side serves all pairs with that side."""
+        return _remembered(self._derived, self, compute, *args, **options)
+
+    def subset(self, rows: Rows) -> "Geometry":
+        """The geometry of some of the items, whose angles are not measured again."""
+        part = Geometry(self.embeddings[rows], self.distances[np.ix_(rows, rows)])
+        part.__dict__["compact"] = compacted(self.compact[rows])
+        return part
+
+    @property
+    def centred(self) -> "Geometry":
+        """The embeddings minus their mean, rotated, and the angles between them, measured once.
+
+        Raises VlmatchError if an embedding is the mean of all.
+        """
+        return self.derived(_centred)
+
 
 @dataclass(frozen=True, eq=False)
 class PairedGeometry:
@@ -74,6 +117,7 @@ class PairedGeometry:
     text: Geometry
     spec: SpecSheet = field(default_factory=SpecSheet)
     labels: tuple[str | None, ...] | None = None
+    _derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.image) != len(self.text):
@@ -99,7 +143,7 @@ class PairedGeometry:
         text_embeddings: ArrayLike,
         *,
         spec: SpecSheet | None = None,
-        labels: Sequence[str | None] | None = None,
+        labels: Labels | None = None,
     ) -> Self:
         """Measure the angles of both sides: (n, d) image and (n, e) text embeddings; row i of both is pair i.
 
@@ -108,11 +152,19 @@ class PairedGeometry:
         Raises VlmatchError as `Geometry.angular` does, if sides or labels differ in n, and if one side is constant.
         """
         image = Geometry.angular(image_embeddings, kind="image")
-        known = tuple(labels) if labels is not None and any(label is not None for label in labels) else None
-        return cls(image, Geometry.angular(text_embeddings, kind="text"), spec or SpecSheet(), known)
+        return cls(image, Geometry.angular(text_embeddings, kind="text"), spec or SpecSheet(), known_labels(labels))
 
     def __len__(self) -> int:
         return len(self.image)
+
+    def subset(self, rows: Rows) -> "PairedGeometry":
+        """Some of the pairs. Raises VlmatchError if one side is constant on them."""
+        labels = None if self.labels is None else tuple(self.labels[row] for row in rows)
+        return PairedGeometry(self.image.subset(rows), self.text.subset(rows), self.spec, labels)
+
+    def derived(self, compute: Callable[Concatenate["PairedGeometry", P], T], *args: P.args, **options: P.kwargs) -> T:
+        """`compute(self, *args)`, computed once, for what several scores take from both sides."""
+        return _remembered(self._derived, self, compute, *args, **options)
 
     @property
     def scale(self) -> float:
@@ -123,6 +175,27 @@ class PairedGeometry:
     def scaled_image_distances(self) -> NDArray[np.float64]:
         """s D^X: the image angles scaled to the captions' median, (n, n)."""
         return self.scale * self.image.distances
+
+
+def _remembered(
+    kept: dict[Any, Any], of: G, compute: Callable[Concatenate[G, P], T], *args: P.args, **options: P.kwargs
+) -> T:
+    key = (compute, args, tuple(options.items()))
+    if key not in kept:
+        kept[key] = compute(of, *args, **options)
+    found: T = kept[key]
+    return found
+
+
+def _centred(geometry: Geometry) -> Geometry:
+    centred = geometry.compact - geometry.compact.mean(axis=0)
+    empty = ~centred.any(axis=1)
+    if empty.any():
+        raise VlmatchError(
+            f"{empty.sum()} of {len(centred)} embeddings are the mean of all, the first at row {empty.argmax()}; "
+            "wanted none, because they have no direction from the mean; leave the score out"
+        )
+    return Geometry(centred, angular_distances(centred))
 
 
 def _checked(embeddings: ArrayLike, kind: str) -> NDArray[np.float64]:

@@ -21,7 +21,8 @@ from vlmatch.scores.cka import CKA
 from vlmatch.scores.gw import GW
 from vlmatch.scores.gw_paired import GWPaired
 from vlmatch.scores.mutual_nn import MutualNN
-from vlmatch.scores.ridge_r2 import ALPHAS, RidgeR2
+from vlmatch.scores.ridge import ALPHAS
+from vlmatch.scores.ridge_r2 import RidgeR2
 from vlmatch.scores.rsa import RSA
 from vlmatch.scores.spec_sheet import Parameters
 

@@ -34,17 +34,24 @@ class Score(Buildable, ABC):
 
     title: the head of its column. version: raised whenever the number may change; results of different versions are
     never compared. uses: what it looks at, words of `USES`: 'pairing' is which caption belongs to which image, 'labels'
-    the pairs' categories, 'spec' the encoder's spec sheet.
+    the pairs' categories, 'spec' the encoder's spec sheet. resampled: whether it is also computed on subsamples of the
+    pairs, of at most `most_resampled` pairs; False where that takes too long.
     """
 
     title: ClassVar[str]
     version: ClassVar[int]
     higher_is_better: ClassVar[bool]
     uses: ClassVar[tuple[str, ...]]
+    resampled: ClassVar[bool] = True
+    most_resampled: ClassVar[int | None] = None
 
     @abstractmethod
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`; raises VlmatchError if the score is not defined for it."""
+
+    def value(self, pair: PairedGeometry) -> float:
+        """The number alone: for subsamples and noise, where a score may leave out what only its details need."""
+        return self(pair).value
 
     def unknown(self, spec: SpecSheet, *, labelled: bool) -> str | None:
         """What the score uses and is not known here, as a sentence without its subject; None if all is known.

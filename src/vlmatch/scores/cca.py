@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import svd, svdvals
 
-from vlmatch.geometry import PairedGeometry
+from vlmatch.geometry import Geometry, PairedGeometry
 from vlmatch.scores.base import Score, ScoreResult, require_option, require_pairs
 
 
@@ -36,14 +36,16 @@ class CCA(Score):
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of n >= 5 pairs: at most n / 4 components are kept, and at least one is needed."""
         require_pairs(self.title, pair, 5)
-        images = self._whitened_components(pair.image.embeddings)
-        captions = self._whitened_components(pair.text.embeddings)
+        images = pair.image.derived(_whitened_components, self.components)
+        captions = pair.text.derived(_whitened_components, self.components)
         details = {"image_components": images.shape[1], "text_components": captions.shape[1]}
         correlations = svdvals(images.T @ captions)
         return ScoreResult(float(np.minimum(correlations, 1).sum() / captions.shape[1]), details)
 
-    def _whitened_components(self, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Principal component scores scaled to norm 1: left singular vectors, (n, `components` or fewer)."""
-        left, values, _ = svd(embeddings - embeddings.mean(axis=0), full_matrices=False)
-        rank = int((values > values[0] * max(embeddings.shape) * np.finfo(np.float64).eps).sum())
-        return left[:, : min(rank, self.components, (len(embeddings) - 1) // 4)]
+
+def _whitened_components(side: Geometry, components: int) -> NDArray[np.float64]:
+    """Principal component scores scaled to norm 1: left singular vectors, (n, `components` or fewer)."""
+    left, values, _ = svd(side.compact - side.compact.mean(axis=0), full_matrices=False)
+    rank = int((values > values[0] * max(side.embeddings.shape) * np.finfo(np.float64).eps).sum())
+    kept: NDArray[np.float64] = left[:, : min(rank, components, (len(side) - 1) // 4)].copy()
+    return kept

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmatch.geometry import PairedGeometry
+from vlmatch.geometry import Geometry, PairedGeometry
 from vlmatch.scores.base import Score, ScoreResult, require_pairs
 
 
@@ -29,11 +29,13 @@ class CKA(Score):
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of n >= 3 pairs: with two, every score is 1."""
         require_pairs(self.title, pair, 3)
-        images, captions = _centred_kernel(pair.image.embeddings), _centred_kernel(pair.text.embeddings)
+        images, captions = pair.image.derived(centred_kernel), pair.text.derived(centred_kernel)
         return ScoreResult(float(np.vdot(images, captions) / (np.linalg.norm(images) * np.linalg.norm(captions))))
 
 
-def _centred_kernel(embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
-    centred = embeddings - embeddings.mean(axis=0)
-    centred /= np.abs(centred).max()  # keeps squares in range; CKA does not depend on the scale
-    return centred @ centred.T
+def centred_kernel(side: Geometry) -> NDArray[np.float64]:
+    """X X^T (n, n) of the centred embeddings X of one side, up to a factor."""
+    centred = side.compact - side.compact.mean(axis=0)
+    centred /= np.abs(centred).max()  # keeps squares in range; what is computed from it does not depend on the scale
+    kernel: NDArray[np.float64] = centred @ centred.T
+    return kernel

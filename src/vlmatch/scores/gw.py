@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from vlmatch.geometry import PairedGeometry
+from vlmatch.geometry import Geometry, PairedGeometry
 from vlmatch.scores.base import Score, ScoreResult
+
+if TYPE_CHECKING:
+    from vlmatch.gromov import GromovWasserstein, Space
 
 QUANTILE = 0.99  # the share of pairs that the details `lipschitz_bound_99` and `lipschitz_99` hold for
 
@@ -37,22 +40,15 @@ class GW(Score):
     version: ClassVar[int] = 4  # 2: detail `lower_bound`; 3: ties in the solver, detail `start`; 4: Lipschitz details
     higher_is_better: ClassVar[bool] = False
     uses: ClassVar[tuple[str, ...]] = ("images", "captions")
+    most_resampled: ClassVar[int | None] = 300
     start: ClassVar[str] = "product"
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of n >= 2 pairs."""
-        from vlmatch.gromov import Space, gromov_wasserstein, lipschitz_bound  # compiled: half a second
+        from vlmatch.gromov import lipschitz_bound
 
-        images = Space.of(pair.scaled_image_distances, name="D_x")
-        captions = Space.of(pair.text.distances, name="D_y")
-        found = gromov_wasserstein(
-            images,
-            captions,
-            start=self.start,
-            local_search=self.local_search,
-            max_iterations=self.max_iterations,
-            tolerance=self.tolerance,
-        )
+        images, captions = self._spaces(pair)
+        found = self._found(images, captions)
         lipschitz = lipschitz_bound(images, captions, found.coupling, quantile=QUANTILE)
         details: dict[str, float | int | str] = {
             "gw_relative": math.sqrt(found.energy / pair.text.median),
@@ -68,6 +64,34 @@ class GW(Score):
             "scale": pair.scale,
         }
         return ScoreResult(found.distance, details)
+
+    def value(self, pair: PairedGeometry) -> float:
+        """The score without its bounds, on one thread."""
+        return self._found(*self._spaces(pair), lower_bound=None, workers=1).distance
+
+    def _spaces(self, pair: PairedGeometry) -> tuple["Space", "Space"]:
+        from vlmatch.gromov import Space  # compiled: half a second
+
+        return Space.of(pair.scaled_image_distances, name="D_x"), pair.text.derived(_space)
+
+    def _found(self, images: "Space", captions: "Space", **options: Any) -> "GromovWasserstein":
+        from vlmatch.gromov import gromov_wasserstein
+
+        return gromov_wasserstein(
+            images,
+            captions,
+            start=self.start,
+            local_search=self.local_search,
+            max_iterations=self.max_iterations,
+            tolerance=self.tolerance,
+            **options,
+        )
+
+
+def _space(captions: Geometry) -> "Space":
+    from vlmatch.gromov import Space
+
+    return Space.of(captions.distances, name="D_y")
 
 
 @dataclass(frozen=True)
@@ -94,4 +118,5 @@ class GWBest(GW):
     title: ClassVar[str] = "GW best"
     version: ClassVar[int] = 2  # 2: Lipschitz details
     uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
+    resampled: ClassVar[bool] = False
     start: ClassVar[str] = "best"

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmatch.geometry import PairedGeometry
+from vlmatch.geometry import Geometry, PairedGeometry
 from vlmatch.scores.base import Score, ScoreResult, require_option, require_pairs
 
 
@@ -38,14 +38,15 @@ class MutualNN(Score):
     def overlaps(self, pair: PairedGeometry) -> NDArray[np.int64]:
         """(n,): how many of the k nearest neighbours of pair i its image and its caption have in common, 0 to k."""
         require_pairs(self.title, pair, self.k + 2)
-        shared = self._is_neighbour(pair.image.distances) & self._is_neighbour(pair.text.distances)
+        shared = pair.image.derived(is_neighbour, self.k) & pair.text.derived(is_neighbour, self.k)
         return shared.sum(axis=1)
 
-    def _is_neighbour(self, distances: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(n, n): whether column j is one of row i's k nearest."""
-        others = distances.copy()
-        np.fill_diagonal(others, np.inf)
-        nearest = np.argsort(others, axis=1, kind="stable")[:, : self.k]
-        mask = np.zeros(distances.shape, dtype=np.bool_)
-        np.put_along_axis(mask, nearest, True, axis=1)
-        return mask
+
+def is_neighbour(side: Geometry, k: int) -> NDArray[np.bool_]:
+    """(n, n): whether column j is one of row i's k nearest; ties keep the order of the items."""
+    others = side.distances.copy()
+    np.fill_diagonal(others, np.inf)
+    nearest = np.argsort(others, axis=1, kind="stable")[:, :k]
+    mask = np.zeros(others.shape, dtype=np.bool_)
+    np.put_along_axis(mask, nearest, True, axis=1)
+    return mask

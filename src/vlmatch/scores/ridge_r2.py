@@ -1,6 +1,5 @@
 """Ridge regression: how much of the captions' space is a linear function of the image features?"""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,9 +8,7 @@ from numpy.typing import NDArray
 
 from vlmatch.geometry import PairedGeometry
 from vlmatch.scores.base import Score, ScoreResult, require_option, require_pairs
-
-ALPHAS = np.logspace(-2, 6, 9)
-CLAMP = 6.0  # standard deviations
+from vlmatch.scores.ridge import Prediction, predictions
 
 
 @dataclass(frozen=True)
@@ -41,11 +38,11 @@ class RidgeR2(Score):
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of at least two pairs a fold: a single pair has no variance to explain."""
-        from sklearn.metrics import r2_score
+        from sklearn.metrics import r2_score  # here, since importing scikit-learn takes half a second
 
         r2 = [
-            float(r2_score(truth, predicted, multioutput="variance_weighted"))
-            for _, truth, predicted in self._predictions(pair)
+            float(r2_score(fold.truth, fold.predicted, multioutput="variance_weighted"))
+            for fold in self._predictions(pair)
         ]
         return ScoreResult(float(np.mean(r2)), {"lowest_fold": min(r2), "highest_fold": max(r2)})
 
@@ -56,38 +53,12 @@ class RidgeR2(Score):
         fold's captions around their mean; 0 in a fold whose captions are all the same.
         """
         errors = np.zeros(len(pair))
-        for test, truth, predicted in self._predictions(pair):
-            squares = float(np.square(truth - truth.mean(axis=0)).sum())
+        for fold in self._predictions(pair):
+            squares = float(np.square(fold.truth - fold.truth.mean(axis=0)).sum())
             if squares > 0:
-                errors[test] = np.square(truth - predicted).sum(axis=1) / (squares * self.folds)
+                errors[fold.test] = np.square(fold.truth - fold.predicted).sum(axis=1) / (squares * self.folds)
         return errors
 
-    def _predictions(
-        self, pair: PairedGeometry
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]]:
-        """By fold: which pairs are held out, the components of their captions, and what their images predict."""
-        from sklearn.model_selection import KFold  # here, since importing scikit-learn takes half a second
-
+    def _predictions(self, pair: PairedGeometry) -> list[Prediction]:
         require_pairs(self.title, pair, 2 * self.folds)
-        images, captions = pair.image.embeddings, pair.text.embeddings
-        for train, test in KFold(self.folds, shuffle=True, random_state=0).split(images):
-            yield test, *self._fold(images, captions, train, test)
-
-    def _fold(
-        self,
-        images: NDArray[np.float64],
-        captions: NDArray[np.float64],
-        train: NDArray[np.intp],
-        test: NDArray[np.intp],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The components of the captions `test`, and the prediction of a regression that is fitted to `train`."""
-        from sklearn.decomposition import PCA
-        from sklearn.linear_model import RidgeCV
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import FunctionTransformer, StandardScaler
-
-        targets = PCA(min(self.components, len(train) - 1, captions.shape[1]), svd_solver="full").fit(captions[train])
-        clipped = FunctionTransformer(np.clip, kw_args={"a_min": -CLAMP, "a_max": CLAMP})
-        ridge = make_pipeline(StandardScaler(), clipped, RidgeCV(ALPHAS))
-        ridge.fit(images[train], targets.transform(captions[train]))
-        return targets.transform(captions[test]), ridge.predict(images[test])
+        return pair.derived(predictions, self.components, self.folds)

@@ -14,11 +14,14 @@ from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.files import remembering, renamed
-from vlmatch.geometry import PairedGeometry
+from vlmatch.geometry import Labels, PairedGeometry, known_labels
+from vlmatch.scores.resampling import Resampled, subsample_size
 from vlmatch.scores.scored import LeftOut, Scored
+from vlmatch.scores.sides import CAPTIONS, IMAGES
 from vlmatch.settings.buildable import ObjectSettings
 
-Labels = Sequence[str | None]
+FORMAT = 2
+"""Of stored rows: raised when noise twins or subsamples change, so that those of before are computed again."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,9 @@ def _filled(
     labels: Labels | None,
 ) -> Row:
     """The row with the missing scores, or the reasons why it has none of them."""
-    pair = PairedGeometry.angular(images.array, captions.array, spec=row.image.spec_sheet, labels=labels)
+    sides = IMAGES.of(images.array), CAPTIONS.of(captions.array)
+    pair = PairedGeometry(*sides, row.image.spec_sheet, known_labels(labels))
+    resampled = Resampled(pair)
     inputs = _inputs(pair.spec, labels)
     scored, left_out = dict(row.scores), dict(row.left_out)
     for name in missing:
@@ -119,7 +124,7 @@ def _filled(
         reason = score.unknown(pair.spec, labelled=pair.labels is not None)
         if reason is None:
             try:
-                scored[name] = _scored(score, pair, configs[name], used)
+                scored[name] = _scored(score, resampled, configs[name], used)
             except VlmatchError as error:
                 reason = str(error)
         if reason is not None:
@@ -127,8 +132,9 @@ def _filled(
     return Row(row.image, row.text, scored, left_out)
 
 
-def _scored(score: Any, pair: PairedGeometry, settings: ObjectSettings, inputs: Mapping[str, str]) -> Scored:
-    result = score(pair)
+def _scored(score: Any, resampled: Resampled, settings: ObjectSettings, inputs: Mapping[str, str]) -> Scored:
+    result, n_pairs = score(resampled.pair), len(resampled.pair)
+    noise, subsamples = resampled.values(score)
     return Scored(
         result.value,
         dict(result.details),
@@ -137,8 +143,11 @@ def _scored(score: Any, pair: PairedGeometry, settings: ObjectSettings, inputs: 
         tuple(score.uses),
         score.version,
         settings.plain(),
-        n_pairs=len(pair),
-        inputs=inputs,
+        noise,
+        subsamples,
+        n_pairs,
+        subsample_size(n_pairs, score) if subsamples else 0,
+        inputs,
     )
 
 
@@ -160,8 +169,7 @@ def _settled(row: Row, name: str, score: Any, settings: ObjectSettings, inputs: 
 
 def _inputs(spec: SpecSheet, labels: Labels | None) -> dict[str, str]:
     """Hashes of what a score may use besides the embeddings, by the word of `uses`."""
-    known = labels if labels is not None and any(label is not None for label in labels) else None
-    plain = {"spec": asdict(spec), "labels": known if known is None else list(known)}
+    plain = {"spec": asdict(spec), "labels": known_labels(labels)}
     return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for key, value in plain.items()}
 
 
@@ -179,6 +187,8 @@ def _read(path: Path) -> Row | None:
     """One stored row, or None when it is absent or not what this version writes: it is then computed again."""
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
+        if plain["format"] != FORMAT:
+            return None
         scores = {name: Scored.of_plain(scored) for name, scored in plain["scores"].items()}
         left_out = {name: LeftOut(**left) for name, left in plain["left_out"].items()}
         image, text = (Header.of_plain(plain[side]) for side in ("image", "text"))
@@ -190,7 +200,8 @@ def _read(path: Path) -> Row | None:
 def _plain(row: Row) -> dict[str, Any]:
     scores = {name: asdict(scored) for name, scored in row.scores.items()}
     left_out = {name: asdict(left) for name, left in row.left_out.items()}
-    return {"image": row.image.plain(), "text": row.text.plain(), "scores": scores, "left_out": left_out}
+    sides = {"image": row.image.plain(), "text": row.text.plain()}
+    return {"format": FORMAT, **sides, "scores": scores, "left_out": left_out}
 
 
 def _write(path: Path, row: Row) -> None:

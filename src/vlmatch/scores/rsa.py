@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import spearmanr
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from vlmatch.errors import VlmatchError
-from vlmatch.geometry import PairedGeometry, upper_triangle
+from vlmatch.geometry import Geometry, PairedGeometry, upper_triangle
 from vlmatch.scores.base import Score, ScoreResult, require_pairs
 
 
@@ -26,11 +27,19 @@ class RSA(Score):
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of n >= 3 pairs; raises VlmatchError if all distances of one side are equal."""
         require_pairs(self.title, pair, 3)
-        images, captions = upper_triangle(pair.image.distances), upper_triangle(pair.text.distances)
-        for kind, distances in (("image", images), ("text", captions)):
-            if np.ptp(distances) == 0:
-                raise VlmatchError(
-                    f"score '{self.title}': all {kind} distances are {distances[0]:.6g}, wanted different distances, "
-                    "because equal ones have no order; add pairs or leave the score out"
-                )
-        return ScoreResult(float(spearmanr(images, captions).statistic))
+        images, captions = pair.image.derived(_ranks, "image"), pair.text.derived(_ranks, "text")
+        return ScoreResult(float(np.clip(images @ captions, -1, 1)))
+
+
+def _ranks(side: Geometry, kind: str) -> NDArray[np.float64]:
+    """Ranks of the off-diagonal distances, centred and scaled to norm 1: their product is Spearman's correlation."""
+    distances = upper_triangle(side.distances)
+    if np.ptp(distances) == 0:
+        raise VlmatchError(
+            f"score '{RSA.title}': all {kind} distances are {distances[0]:.6g}, wanted different distances, "
+            "because equal ones have no order; add pairs or leave the score out"
+        )
+    ranks = rankdata(distances)
+    ranks -= ranks.mean()
+    normalised: NDArray[np.float64] = ranks / np.linalg.norm(ranks)
+    return normalised

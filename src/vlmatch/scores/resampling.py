@@ -1,0 +1,113 @@
+"""What a score is also computed on: subsamples of the pairs, and noise shaped like the encoder."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from vlmatch.errors import VlmatchError
+from vlmatch.geometry import Geometry, PairedGeometry, Rows
+from vlmatch.scores.base import Score
+
+SUBSAMPLES = 20
+MOST = 500  # pairs in a subsample: what is O(n^3) stays affordable for large probe sets
+
+
+def subsample_rows(n: int, most: int = MOST) -> list[Rows]:
+    """The rows of each subsample of n pairs: half of them, at most `most`, drawn without replacement.
+
+    They depend on n alone, so every encoder and LLM of a probe set gets the same ones. Those of a smaller `most` are
+    the first of those of a larger one.
+    """
+    random = np.random.default_rng(n)
+    return [random.permutation(n)[: min(n // 2, most)] for _ in range(SUBSAMPLES)]
+
+
+def most_of(score: Score) -> int:
+    """How many pairs a subsample for this score has at most."""
+    return min(score.most_resampled or MOST, MOST)
+
+
+def subsample_size(n: int, score: Score) -> int:
+    """How many of n pairs a subsample for this score has."""
+    return min(n // 2, most_of(score))
+
+
+def gaussian_twin(embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gaussian noise (n, d) with the mean and covariance of n embeddings, also for d > n: mean + Z C / sqrt(n).
+
+    C are the centred embeddings, Z (n, n) is standard normal and depends on n alone.
+    """
+    n, mean = len(embeddings), embeddings.mean(axis=0)
+    noise: NDArray[np.float64] = np.random.default_rng(n).standard_normal((n, n)) @ (embeddings - mean)
+    return mean + noise / np.sqrt(n)
+
+
+class Resampled:
+    """A pair of geometries with its noise twin and its subsamples, each made when a score first needs it."""
+
+    def __init__(self, pair: PairedGeometry) -> None:
+        self.pair = pair
+        self._subsamples: dict[int, list[PairedGeometry]] = {}
+
+    @cached_property
+    def noise(self) -> PairedGeometry | None:
+        """The pair with noise in place of the images; None if a row of the noise has no direction."""
+        try:
+            return PairedGeometry(self.pair.image.derived(_noise), self.pair.text, self.pair.spec, self.pair.labels)
+        except VlmatchError:
+            return None
+
+    def subsamples(self, most: int) -> list[PairedGeometry]:
+        """The pair's subsamples of at most `most` pairs. Raises VlmatchError if one side of one is constant."""
+        if most not in self._subsamples:
+            images, captions = (side.derived(_subsets, most) for side in (self.pair.image, self.pair.text))
+            labels = self.pair.labels
+            self._subsamples[most] = [
+                PairedGeometry(image, text, self.pair.spec, labels and tuple(labels[row] for row in rows))
+                for image, text, rows in zip(images, captions, subsample_rows(len(self.pair), most), strict=True)
+            ]
+        return self._subsamples[most]
+
+    def values(self, score: Score) -> tuple[float | None, tuple[float, ...]]:
+        """The score's value for noise, None without one; its values on the subsamples, all or none of them.
+
+        The values are computed side by side, one thread each; threads never change a value.
+        """
+        if "images" not in score.uses:
+            return None, ()
+        noise = [] if self.noise is None else [self.noise]
+        try:
+            resampled = self.subsamples(most_of(score)) if score.resampled else []
+        except VlmatchError:
+            resampled = []
+        found = _side_by_side(lambda pair: _value(score, pair), [*noise, *resampled])
+        values = [value for value in found[len(noise) :] if value is not None]
+        return (found[0] if noise else None), (tuple(values) if len(values) == len(resampled) else ())
+
+
+def _side_by_side(
+    compute: Callable[[PairedGeometry], float | None], pairs: Sequence[PairedGeometry]
+) -> list[float | None]:
+    from vlmatch.gromov.threads import available_cores  # beside compiled code: half a second
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(available_cores()) as pool:
+        return list(pool.map(compute, pairs))
+
+
+def _value(score: Score, pair: PairedGeometry) -> float | None:
+    try:
+        return float(score.value(pair))
+    except VlmatchError:
+        return None
+
+
+def _noise(images: Geometry) -> Geometry:
+    return Geometry.angular(gaussian_twin(images.embeddings), kind="noise")
+
+
+def _subsets(side: Geometry, most: int) -> list[Geometry]:
+    return [side.subset(rows) for rows in subsample_rows(len(side), most)]

@@ -1,0 +1,31 @@
+"""The geometries of the images and captions in use, kept because each is one side of several rows."""
+
+from collections import OrderedDict
+
+from vlmatch.embeddings.store import Array, sha256_of
+from vlmatch.geometry import Geometry
+
+
+class RecentSides:
+    """The last few geometries of one kind, 'image' or 'text', with all that scores have derived of them."""
+
+    def __init__(self, kind: str, most: int) -> None:
+        self.kind, self.most = kind, most
+        self._kept: OrderedDict[str, Geometry] = OrderedDict()
+
+    def of(self, array: Array) -> Geometry:
+        """The geometry of embeddings (n, d), measured anew unless equal ones are kept. Raises as `Geometry.angular`."""
+        key = sha256_of(array)
+        if key not in self._kept:
+            self._kept[key] = Geometry.angular(array, kind=self.kind)
+        self._kept.move_to_end(key)
+        while len(self._kept) > self.most:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+
+IMAGES = RecentSides("image", 1)
+"""One encoder's at a time: sweeps and rankings go through the LLMs of an encoder first."""
+
+CAPTIONS = RecentSides("text", 4)
+"""Those of several LLMs, which serve every encoder."""
