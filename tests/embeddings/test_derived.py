@@ -114,7 +114,8 @@ def test_heads_over_one_backbone_share_its_forward_pass(
     monkeypatch.setenv("MARKS", str(tmp_path / "marks"))
     for name in ("head_a", "head_b"):
         compute({**head, "name": name}, pictures, Store(tmp_path))
-    assert len((tmp_path / "marks").read_text().splitlines()) == len(pictures) // TRAINER["batch_size"]
+    batches = [line for line in (tmp_path / "marks").read_text().splitlines() if not line.endswith(" 1")]
+    assert len(batches) == len(pictures) // TRAINER["batch_size"]
 
 
 def test_both_take_images_too_and_say_the_same_of_themselves(

@@ -189,7 +189,8 @@ def ended(process: BaseProcess, seconds: float) -> int | None:
 
 
 def batches(marks: Path) -> int:
-    return len(marks.read_text().splitlines())
+    """Batches begun; the single image of which operations are counted is none."""
+    return sum(not line.endswith(" 1") for line in marks.read_text().splitlines())
 
 
 @pytest.fixture

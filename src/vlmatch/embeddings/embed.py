@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.embeddings.header import EmbeddingSpec, Header
+from vlmatch.embeddings.measured import Measured, read_measured, write_measured
 from vlmatch.embeddings.order import row_order
 from vlmatch.embeddings.store import FILE, Array, Embeddings, Shards, Store, sha256_of, write_array
 from vlmatch.encoders.about import About
@@ -24,14 +25,18 @@ LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", 
 
 @dataclass(frozen=True)
 class Cost:
-    """What embedding took this time; all zero when the store had it."""
+    """What embedding took this time; all zero when the store had it.
+
+    measured: what was measured when the embeddings were computed, by this run or an earlier one.
+    """
 
     seconds: float = 0.0
     items: int = 0
     gpu_bytes: int = 0
+    measured: Measured | None = None
 
     def __add__(self, other: "Cost") -> "Cost":
-        """The cost of both, one after the other."""
+        """The cost of both, one after the other; what was measured of each is not joined."""
         return Cost(self.seconds + other.seconds, self.items + other.items, max(self.gpu_bytes, other.gpu_bytes))
 
 
@@ -46,7 +51,7 @@ def embed(
     spec = EmbeddingSpec.of(model, probe, trainer.precision)
     found = store.read(spec)
     if found is not None:
-        return found, Cost()
+        return found, Cost(measured=read_measured(store, spec))
     if model.parts:
         return _combine(spec, model, probe, store, trainer, progress)
     licence = partial(licence_of, model.plain())
@@ -78,7 +83,7 @@ def embed_by(
     with store.locked(spec):
         found = store.read(spec)
         if found is not None:
-            return found, Cost()
+            return found, Cost(measured=read_measured(store, spec))
         started = time.perf_counter()
         _forget_gpu_bytes()
         model = make()
@@ -86,11 +91,13 @@ def embed_by(
             return _stored_elsewhere(model, spec, probe, store, asdict(licence())), Cost()
         items = _announce(spec, shards, progress)
         cut_off = _truncation(model, probe, progress)
-        _fill(model, probe, shards, trainer, progress)
+        measured = _fill(model, probe, shards, trainer, progress)
         about = About.of(model)
         about = replace(about, preprocessing={**about.preprocessing, **cut_off})
         embeddings = _finish(spec, about, asdict(licence()), shards)
-        return embeddings, Cost(time.perf_counter() - started, items, _gpu_bytes())
+        if measured is not None:
+            write_measured(store, spec, measured)
+        return embeddings, Cost(time.perf_counter() - started, items, _gpu_bytes(), measured)
 
 
 def _computed_by_all(
@@ -119,12 +126,13 @@ def _is_precomputed(model: Any) -> bool:
     return hasattr(model, "stored_rows")
 
 
-def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings, progress: bool) -> None:
+def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings, progress: bool) -> Measured | None:
     # One process of several always takes part: the others wait for it where the loop ends.
-    if launched() or shards.missing():
-        from vlmatch.embeddings.predict import predict_missing
+    if not launched() and not shards.missing():
+        return None
+    from vlmatch.embeddings.predict import predict_missing
 
-        predict_missing(model, probe, shards, trainer, progress=progress)
+    return predict_missing(model, probe, shards, trainer, progress=progress)
 
 
 def _announce(spec: EmbeddingSpec, shards: Shards, progress: bool) -> int:
@@ -166,7 +174,10 @@ def _combine(
                 [asdict(licence_of(settings.plain())), *(dict(part.header.licence) for part in parts)]
             )
             found = _write(store.folder(spec) / FILE, array, _header(spec, array, about, licence))
-    return found, sum((cost for _, cost in embedded), Cost())
+    measured = Measured.together([cost.measured for _, cost in embedded])
+    if measured is not None:
+        write_measured(store, spec, measured)
+    return found, replace(sum((cost for _, cost in embedded), Cost()), measured=measured)
 
 
 def _joint_licence(licences: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The embedding loop: Lightning predicts the shards that are missing, and each is on disk before the next begins."""
 
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,9 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from vlmatch.embeddings.batches import Batch, PreparedBatches, batches_of
+from vlmatch.embeddings.counting import Counted, counted
 from vlmatch.embeddings.decoded import DECODED
+from vlmatch.embeddings.measured import Measured, device_name
 from vlmatch.embeddings.own import Items, OwnModel
 from vlmatch.embeddings.progress import EmbeddingProgress
 from vlmatch.embeddings.store import Shards
@@ -44,6 +47,8 @@ class Embedding(LightningModule):
         self.batch_size = trainer.batch_size
         self.num_workers = trainer.num_workers
         self.at_once = trainer.batch_size
+        self.started = self.ended = 0.0
+        self.counted = Counted()
 
     def predict_dataloader(self) -> PreparedBatches:
         """The missing shards of this process, in order."""
@@ -68,20 +73,26 @@ class Embedding(LightningModule):
         return 0 if self.model.kind == "encoder" else len(self.captions[row])
 
     def on_predict_start(self) -> None:
-        """Embed an item twice by a model of the user's own, which may draw random numbers."""
+        """Embed an item twice by a model of the user's own, which may draw random numbers; then the clock starts."""
         missing = self.shards.missing()
         if missing and isinstance(self.model, OwnModel):
             row = self.shards.rows(missing[0])[0]
             self.model.require_repeatable(self._alone(row), self._alone(row))
+        self.started = time.perf_counter()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[list[int], Tensor]:
         """Embed one batch: row numbers and a (batch, d) float32 tensor."""
         rows, inputs = batch
+        if batch_idx == 0 and self.model.kind == "encoder":
+            started = time.perf_counter()
+            self.counted = counted(self.model, _piece(inputs, 0, 1))
+            self.started += time.perf_counter() - started  # the count is no part of what is timed
         return rows, self._checked(self._embedded(inputs, len(rows)), len(rows))
 
     def on_predict_end(self) -> None:
         """Wait for the other processes: the rows are whole only when all have written theirs."""
         self.trainer.strategy.barrier()
+        self.ended = time.perf_counter()
 
     def _alone(self, row: int) -> Tensor:
         """The embedding of one row, (1, d)."""
@@ -166,8 +177,10 @@ class ShardWriter(BasePredictionWriter):
 
 def predict_missing(
     model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings, *, progress: bool = True
-) -> None:
-    """Compute every missing shard. progress: whether a bar or lines show how far it is.
+) -> Measured | None:
+    """Compute every missing shard, and say what that took; None where this process had none to compute.
+
+    progress: whether a bar or lines show how far it is.
 
     Raises VlmatchError where a shard would not hold whole batches.
     """
@@ -182,7 +195,7 @@ def predict_missing(
     shown = [EmbeddingProgress(f"{model.kind} '{model.name}'", things, todo)] if progress else []
     with quiet_lightning():
         warnings.filterwarnings("ignore", module="PIL")
-        Trainer(
+        loop = Trainer(
             **trainer.lightning(),
             default_root_dir=shards.folder,
             logger=False,
@@ -192,7 +205,12 @@ def predict_missing(
             use_distributed_sampler=False,
             inference_mode=True,
             callbacks=[ShardWriter(shards), *shown],
-        ).predict(module, return_predictions=False)
+        )
+        loop.predict(module, return_predictions=False)
+    if not todo:
+        return None
+    device = device_name(loop.strategy.root_device, loop.world_size)
+    return Measured(todo, module.ended - module.started, device, module.counted.gflops, module.counted.tokens)
 
 
 def _require_finite(loop: Any, rows: Sequence[int], array: NDArray[np.float32]) -> None:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, PrivateAttr
 from vlmatch.configs import choices, groups, nearest
 from vlmatch.errors import VlmatchError, shown
 from vlmatch.objects import plain
+from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import (
     BenchmarkSettings,
     EncoderSettings,
@@ -65,6 +66,8 @@ class Settings(Node, Generic[Keys]):
     pool: Literal["auto", "store", "experiment"]
     selection: Sequence[str]
     score: Mapping[str, ObjectSettings]
+    budget: BudgetSettings
+    costs: Mapping[str, CostSettings]
     trainer: TrainerSettings
     tracking: TrackingSettings
     answer: AnswerSettings

@@ -1,0 +1,57 @@
+"""The Pareto front: the candidates for which no other is both at least as good and at most as dear."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vlmatch.costs.candidate import CandidateCost
+from vlmatch.errors import VlmatchError
+
+PRICES = {"params": "parameters", "flops": "gflops", "tokens": "tokens"}
+"""By the key of a budget, the figure of a candidate's cost."""
+
+
+def pareto_front(points: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
+    """The names of the points that no other dominates, in the order given.
+
+    points: by name, a value (more is better) and then one or more prices (less is better), as many for every point. One
+    point dominates another if it is nowhere worse and somewhere better; equal points do not dominate each other.
+    Raises VlmatchError on points without a price, or with unlike numbers of prices.
+    """
+    if not points:
+        return ()
+    signs = [1, *[-1] * (_width(points) - 1)]
+    places = np.array([list(point) for point in points.values()], dtype=float) * signs
+    no_worse = (places[:, None] >= places[None]).all(axis=2)
+    better = (places[:, None] > places[None]).any(axis=2)
+    undominated = np.flatnonzero(~(no_worse & better).any(axis=0))
+    names = list(points)
+    return tuple(names[place] for place in undominated)
+
+
+def value_front(
+    values: Mapping[str, float], costs: Mapping[str, CandidateCost], prices: Sequence[str] = ("flops",)
+) -> tuple[str, ...]:
+    """The Pareto front of a rule's value (more is better) against prices: 'params', 'flops', 'tokens'.
+
+    A candidate of which one of these prices is not known is left out. Raises VlmatchError on an unknown price.
+    """
+    return pareto_front(priced(values, costs, prices))
+
+
+def priced(
+    values: Mapping[str, float], costs: Mapping[str, CandidateCost], prices: Sequence[str]
+) -> dict[str, tuple[float, ...]]:
+    """By name, the value and the prices of every candidate of which all these prices are known."""
+    unknown = [price for price in prices if price not in PRICES]
+    if unknown:
+        raise VlmatchError(f"price='{unknown[0]}' is not a price of a candidate; choose from {', '.join(PRICES)}")
+    found = {name: [getattr(costs[name], PRICES[price]) for price in prices] for name in values}
+    return {name: (values[name], *figures) for name, figures in found.items() if None not in figures}
+
+
+def _width(points: Mapping[str, Sequence[float]]) -> int:
+    widths = {len(point) for point in points.values()}
+    if len(widths) > 1 or min(widths) < 2:
+        raise VlmatchError(f"points of {sorted(widths)} figures; give a value and as many prices for every point")
+    return widths.pop()

@@ -1,0 +1,120 @@
+"""What a budget does to a pool: the candidates inside and outside of it, and what staying inside costs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vlmatch.costs.budget import Budget, Miss
+from vlmatch.costs.candidate import CandidateCost
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """A candidate outside of the budget, with its value and the limits that it does not meet."""
+
+    encoder: str
+    value: float
+    misses: tuple[Miss, ...]
+
+    def __str__(self) -> str:
+        return f"{self.encoder} ({'; '.join(miss.reason for miss in self.misses)})"
+
+    @property
+    def admits(self) -> str:
+        """The settings that would let it in."""
+        return " ".join(dict.fromkeys(miss.admits for miss in self.misses))
+
+    @property
+    def distance(self) -> tuple[int, float]:
+        """How far it is outside: limits that no larger number would meet, then the greatest excess of the others."""
+        numbers = [miss.excess for miss in self.misses if miss.figure is not None]
+        return len(self.misses) - len(numbers), max(numbers, default=1.0)
+
+
+@dataclass(frozen=True)
+class Restriction:
+    """A pool divided by a budget, each side best first. inside: the value of each candidate that meets the budget."""
+
+    budget: Budget
+    inside: Mapping[str, float]
+    outside: tuple[Excluded, ...]
+
+    @property
+    def best(self) -> str | None:
+        """The best candidate inside; None if there is none."""
+        return next(iter(self.inside), None)
+
+    @property
+    def ahead(self) -> tuple[Excluded, ...]:
+        """The candidates outside whose value is above that of the best inside; all, if there is none inside."""
+        return tuple(each for each in self.outside if self.best is None or each.value > self.inside[self.best])
+
+    @property
+    def nearest(self) -> Excluded | None:
+        """The candidate outside that misses the budget by least, the better one of equals; None if all are inside."""
+        return min(self.outside, key=lambda each: each.distance, default=None)
+
+    def lines(self, most: int | None = 8) -> list[str]:
+        """In words: how many candidates meet the budget, what that costs, and who is kept out by what.
+
+        most: how many candidates a line names; None: all. Nothing is said without a limit.
+        """
+        if not self.budget.is_set:
+            return []
+        n = len(self.inside) + len(self.outside)
+        if self.best is None:
+            lines = [f"{self.budget}: none of the {n} candidates meets it, so nothing is recommended"]
+            return [*lines, *self._refused(most), *self._unchecked(most)]
+        lines = [f"{self.budget}: {len(self.inside)} of {n} candidates meet{'s'[: len(self.inside) == 1]} it"]
+        lines.append(self._price())
+        behind = self.outside[len(self.ahead) :]
+        lines += [f"kept out, and ahead of {self.best}: {_some(self.ahead, most)}"] if self.ahead else []
+        lines += [f"kept out, and not ahead of {self.best}: {_some(behind, most)}"] if behind else []
+        return [*lines, *self._unchecked(most)]
+
+    def _price(self) -> str:
+        """What the budget costs, as the best value inside against the best outside."""
+        if not self.ahead or self.best is None:
+            return f"the budget costs nothing: no candidate outside of it is better than {self.best}"
+        first, value = self.ahead[0], self.inside[self.best]
+        return (
+            f"the budget costs {first.value - value:.2f} of the rule's value: {self.best}, the best inside, has "
+            f"{value:.2f}, and {first.encoder}, the best outside, {first.value:.2f}"
+        )
+
+    def _refused(self, most: int | None) -> list[str]:
+        """Which limit keeps out whom, the nearest first, and the nearest of all."""
+        missed = [(miss, each) for each in self.outside for miss in each.misses]
+        lines = []
+        for key in dict.fromkeys(miss.key for miss, _ in missed):
+            those = sorted((pair for pair in missed if pair[0].key == key), key=lambda pair: pair[0].excess)
+            named = [f"{each.encoder} ({miss.reason})" for miss, each in those]
+            lines.append(f"budget.{key} keeps out {_some(named, most)}")
+        if self.nearest is not None:
+            lines.append(f"the nearest is {self.nearest.encoder}: {self.nearest.admits} would let it in")
+        return lines
+
+    def _unchecked(self, most: int | None) -> list[str]:
+        """How to state what is not known of candidates."""
+        missing = [miss.admits for each in self.outside for miss in each.misses if not miss.checked]
+        return [f"what is not known can be stated, with your own figures: {_some(missing, most)}"] if missing else []
+
+
+def restricted(budget: Budget, values: Mapping[str, float], costs: Mapping[str, CandidateCost]) -> Restriction:
+    """Divide the candidates of `values` (more is better) by what they cost.
+
+    A candidate for which a limit can't be checked is kept out, with that reason. `costs` has every name of `values`.
+    """
+    order = sorted(values, key=lambda name: (-values[name], name))
+    misses = {name: budget.misses(costs[name]) for name in order}
+    return Restriction(
+        budget,
+        {name: values[name] for name in order if not misses[name]},
+        tuple(Excluded(name, values[name], misses[name]) for name in order if misses[name]),
+    )
+
+
+def _some(things: Sequence[object], most: int | None) -> str:
+    """At most so many of them in a list, and how many more there are."""
+    shown = [str(thing) for thing in things[:most]]
+    more = [f"and {len(things) - len(shown)} more"] if len(things) > len(shown) else []
+    return ", ".join([*shown, *more])

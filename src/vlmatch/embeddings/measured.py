@@ -1,0 +1,93 @@
+"""What a run measured while it embedded: kept beside the embeddings, whose numbers do not depend on it."""
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from vlmatch.embeddings.header import EmbeddingSpec
+from vlmatch.embeddings.store import Store
+from vlmatch.files import renamed
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How fast a model embedded, and what one image takes.
+
+    items: images or captions. seconds: from the first one read to the last one stored, without loading the model.
+    device: by its name. gflops: operations that torch counted for one image, in 1e9. tokens: that a VLM's projector
+    would be fed. The last two are None for an LLM, and where they can't be counted.
+    """
+
+    items: int
+    seconds: float
+    device: str
+    gflops: float | None = None
+    tokens: int | None = None
+
+    @property
+    def items_per_second(self) -> float:
+        """Images or captions a second, with reading and preprocessing."""
+        return self.items / self.seconds
+
+    @classmethod
+    def together(cls, parts: Sequence["Measured | None"]) -> Self | None:
+        """What a model made of these parts takes, since each embeds every image; None if one was not measured."""
+        known = [part for part in parts if part is not None]
+        if not known or len(known) < len(parts):
+            return None
+        counted = [part.gflops for part in known if part.gflops is not None]
+        return cls(
+            items=known[0].items,
+            seconds=sum(known[0].items / part.items_per_second for part in known),
+            device=" and ".join(dict.fromkeys(part.device for part in known)),
+            gflops=sum(counted) if len(counted) == len(known) else None,
+        )
+
+
+def read_measured(store: Store, spec: EmbeddingSpec) -> Measured | None:
+    """What was measured when the embeddings of this spec were computed; None where nothing was, or for other ones."""
+    try:
+        plain = json.loads(_path(store, spec).read_text(encoding="utf-8"))
+        return Measured(**plain["measured"]) if plain["fingerprint"] == spec.fingerprint else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_measured(store: Store, spec: EmbeddingSpec, measured: Measured) -> None:
+    """Keep what was measured for these embeddings, in place of what an earlier run measured."""
+    with renamed(_path(store, spec)) as temporary:
+        plain = {"fingerprint": spec.fingerprint, "measured": asdict(measured)}
+        temporary.write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def device_name(device: torch.device, n_devices: int = 1) -> str:
+    """The name of the hardware: of the GPU, or of the processor with the number of threads that torch uses."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif device.type == "cpu":
+        threads = torch.get_num_threads()
+        name = f"{_processor()}, {threads} thread{'s'[: threads != 1]}"
+    else:
+        name = device.type
+    return name if n_devices == 1 else f"{n_devices} x {name}"
+
+
+def _processor() -> str:
+    """The processor's name, as Linux tells it; elsewhere what Python knows of it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def _path(store: Store, spec: EmbeddingSpec) -> Path:
+    """Beside the folder of the embeddings, not in it: equal embeddings have equal folders, however fast they were."""
+    folder = store.folder(spec)
+    return folder.with_name(f"{folder.name}.measured.json")
