@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmatch.disagreement import OTHER, by_label, disagreement
+from vlmatch.disagreement import OTHER, by_label, disagreement, rank_by_label
 from vlmatch.errors import VlmatchError
+from vlmatch.evidence.rules import BOTH, Ingredient, Rule
 from vlmatch.geometry import PairedGeometry
 from vlmatch.scores.gw_paired import GWPaired
 from vlmatch.scores.mutual_nn import MutualNN
@@ -114,6 +115,19 @@ def test_too_few_pairs_leave_a_partial_answer_that_says_what_is_missing() -> Non
     assert found.order[0] == found.shares["gw_paired"].argmax()
 
 
+def test_only_the_scores_asked_for_are_computed() -> None:
+    found = disagreement(unrelated(20), ["mutual_nn"])
+    assert (set(found.shares), set(found.fits), found.missing) == ({"gw_paired", "mutual_nn"}, {"mutual_nn"}, {})
+    with pytest.raises(VlmatchError, match="disagreement by cka; wanted some of gw_paired, mutual_nn, ridge_r2"):
+        disagreement(unrelated(20), ["mutual_nn", "cka"])
+
+
+def test_the_options_of_a_score_count() -> None:
+    pair = unrelated(30)
+    found = disagreement(pair, ["mutual_nn"], mutual_nn=MutualNN(k=4))
+    assert found.fits["mutual_nn"].mean() == pytest.approx(MutualNN(k=4)(pair).value)
+
+
 def test_a_label_has_the_mean_of_its_pairs_and_their_standard_error() -> None:
     fit = np.arange(50.0)
     labels = ["a"] * 20 + ["b"] * 30
@@ -167,3 +181,23 @@ def test_labels_that_give_no_value_are_one_line(
     with pytest.raises(VlmatchError, match=message) as error:
         by_label(fits, labels, least)
     assert "\n" not in str(error.value)
+
+
+def test_a_rule_orders_the_encoders_of_each_label() -> None:
+    labels = ["a"] * 20 + ["b"] * 20
+    part = np.repeat([1.0, 0.0], 20)
+    mutual = by_label({"x": part, "y": 1 - part, "z": 0 * part - 1}, labels)
+    ridge = by_label({"x": part, "y": 0 * part, "z": 0 * part - 1}, labels)
+    of_a, of_b = rank_by_label(BOTH, {"mutual_nn": mutual, "ridge_r2": ridge}, {})
+    assert (of_a.label, of_a.n_pairs, list(of_a.values.items())) == ("a", 20, [("x", 1.0), ("y", 0.5), ("z", 0.0)])
+    assert list(of_b.values.items()) == [("y", 0.875), ("x", 0.625), ("z", 0.0)]  # x and y tie by the ridge
+
+
+def test_a_line_of_the_spec_sheet_counts_the_same_in_each_label() -> None:
+    rule = Rule("made", "made", (Ingredient("mutual_nn"), Ingredient("width")))
+    values = by_label({"x": np.repeat([1.0, 0.0], 20), "y": np.repeat([0.0, 1.0], 20)}, ["a"] * 20 + ["b"] * 20)
+    of_a, of_b = rank_by_label(rule, {"mutual_nn": values}, {"width": {"x": 8, "y": 9}})
+    assert of_a.values == {"x": 0.5, "y": 0.5}
+    assert list(of_b.values.items()) == [("y", 1.0), ("x", 0.0)]
+    with pytest.raises(VlmatchError, match="rule 'made' needs width"):
+        rank_by_label(rule, {"mutual_nn": values}, {})

@@ -1,7 +1,7 @@
 """Disagreement: how much each pair of a probe adds to the misfit of an encoder with an LLM, and the value of labels."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from vlmatch.errors import VlmatchError
+from vlmatch.evidence.rules import Rule
 from vlmatch.geometry import PairedGeometry
 from vlmatch.scores.mutual_nn import MutualNN
 from vlmatch.scores.ridge_r2 import RidgeR2
@@ -25,6 +26,9 @@ LEAST_PAIRS = 20
 """A label of fewer pairs is pooled with others: the mean over 20 pairs has a standard error of .22 deviations."""
 
 OTHER = "(other labels)"
+
+DEFINITIONS = ("gw_paired", "mutual_nn", "ridge_r2")
+"""The scores that a disagreement can be shared out by."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,16 @@ class Disagreement:
         return tuple(FittingPair(int(i), ids[i], float(share[i]), float(share[i] * len(share))) for i in places)
 
 
-def disagreement(pair: PairedGeometry, mutual_nn: MutualNN | None = None, ridge: RidgeR2 | None = None) -> Disagreement:
-    """Who disagrees: the share of each of n pairs in the disagreement between two geometries, by three scores.
+def disagreement(
+    pair: PairedGeometry,
+    scores: Collection[str] = DEFINITIONS,
+    *,
+    mutual_nn: MutualNN | None = None,
+    ridge: RidgeR2 | None = None,
+) -> Disagreement:
+    """Who disagrees: the share of each of n pairs in the disagreement between two geometries.
+
+    scores: which of these definitions to compute, besides the distortion, which costs nothing.
 
     - `gw_paired`: row i of |s D^X - D^Y|, summed, over the sum of all rows.
     - `mutual_nn`: 1 - (neighbours in common) / k, over its sum. The pair's fit is (neighbours in common) / k.
@@ -81,27 +93,38 @@ def disagreement(pair: PairedGeometry, mutual_nn: MutualNN | None = None, ridge:
     neighbours in common, those come first whose neighbours on one side lie further away, by rank, on the other: the
     ranks of trustworthiness and continuity (Venna and Kaski, 2001). Without `MAIN` they are ordered by the distortion.
 
-    A score that needs more pairs is left out and named in `missing`. Time as for the scores: the ridge takes 1 to 3 s
-    for 644 pairs and 2,048 features, all else 0.3 s.
+    A score that needs more pairs is left out and named in `missing`. mutual_nn, ridge: with other options than the
+    default ones. Time for 644 pairs: the ridge as its score, all else 0.2 s.
     """
-    neighbours = mutual_nn or MutualNN()
+    neighbours, regression = mutual_nn or MutualNN(), ridge or RidgeR2()
     distortion = np.abs(pair.scaled_image_distances - pair.text.distances).sum(axis=1)
-    shares = {"gw_paired": _normalised(distortion)}
-    fits: dict[str, NDArray[np.float64]] = {}
-    missing: dict[str, str] = {}
-    order = np.argsort(-distortion, kind="stable")
-    try:
-        common = neighbours.overlaps(pair) / neighbours.k
-        shares[MAIN], fits[MAIN] = _normalised(1 - common), common
-        order = np.lexsort((-_neighbour_ranks(pair, neighbours.k), common))
-    except VlmatchError as error:
-        missing[MAIN] = str(error)
-    try:
-        errors = (ridge or RidgeR2()).errors(pair)
-        shares["ridge_r2"], fits["ridge_r2"] = _normalised(errors), 1 - len(pair) * errors
-    except VlmatchError as error:
-        missing["ridge_r2"] = str(error)
+    fits, missing = _fits(pair, scores, neighbours, regression)
+    shares = {"gw_paired": _normalised(distortion)} | {name: _normalised(1 - fit) for name, fit in fits.items()}
+    if MAIN in fits:
+        order = np.lexsort((-_neighbour_ranks(pair, neighbours.k), fits[MAIN]))
+    else:
+        order = np.argsort(-distortion, kind="stable")
     return Disagreement(shares, fits, order, missing)
+
+
+def _fits(
+    pair: PairedGeometry, scores: Collection[str], neighbours: MutualNN, ridge: RidgeR2
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, str]]:
+    """The values of each pair by the scores asked for, and why one is missing."""
+    if unknown := set(scores) - set(DEFINITIONS):
+        raise VlmatchError(f"disagreement by {', '.join(sorted(unknown))}; wanted some of {', '.join(DEFINITIONS)}")
+    by_name: dict[str, Callable[[], NDArray[np.float64]]] = {
+        "mutual_nn": lambda: neighbours.overlaps(pair) / neighbours.k,
+        "ridge_r2": lambda: 1 - len(pair) * ridge.errors(pair),
+    }
+    fits, missing = {}, {}
+    for name, compute in by_name.items():
+        if name in scores:
+            try:
+                fits[name] = compute()
+            except VlmatchError as error:
+                missing[name] = str(error)
+    return fits, missing
 
 
 @dataclass(frozen=True)
@@ -167,6 +190,36 @@ def by_label(
         places[OTHER] = np.array([each in pooled for each in labels])
     values = tuple(_label_value(label, fits, members) for label, members in places.items())
     return ByLabel(values, pooled, {} if pooled else small, sum(label is None for label in labels))
+
+
+@dataclass(frozen=True)
+class LabelRanking:
+    """A rule's order of the encoders on the pairs of one label: its value of each, in [0, 1], best first."""
+
+    label: str
+    n_pairs: int
+    values: Mapping[str, float]
+
+
+def rank_by_label(
+    rule: Rule, parts: Mapping[str, ByLabel], sheet: Mapping[str, Mapping[str, float]]
+) -> tuple[LabelRanking, ...]:
+    """Order the encoders within each label by a rule.
+
+    parts: by ingredient that is a score, its values by label, over the same encoders and labels. sheet: by ingredient
+    that labels don't change, such as a line of the spec sheet, its value by encoder; {} for a rule of scores alone.
+    Encoders with equal values are in the order of their names. Raises VlmatchError as `Rule.values` does.
+    """
+    first = next(iter(parts.values()))
+    encoders = sorted(first.labels[0].values)
+    lines = {name: [values[encoder] for encoder in encoders] for name, values in sheet.items()}
+    rankings = []
+    for place, label in enumerate(first.labels):
+        scores = {name: [part.labels[place].values[encoder] for encoder in encoders] for name, part in parts.items()}
+        values = dict(zip(encoders, rule.values({**lines, **scores}).tolist(), strict=True))
+        best_first = dict(sorted(values.items(), key=lambda item: -item[1]))
+        rankings.append(LabelRanking(label.label, label.n_pairs, best_first))
+    return tuple(rankings)
 
 
 def _label_value(label: str, fits: Mapping[str, NDArray[np.float64]], members: NDArray[np.bool_]) -> LabelValue:

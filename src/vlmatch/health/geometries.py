@@ -6,6 +6,7 @@ from scipy.stats import skew
 
 from vlmatch.geometry import RESOLUTION, Geometry, upper_triangle
 from vlmatch.health.findings import Finding, Side
+from vlmatch.scores.mutual_nn import is_neighbour
 
 NOISE_SHARE = 10
 """The median angle must be this many times the smallest angle that the forward pass resolves.
@@ -89,11 +90,8 @@ def mean_cosine(geometry: Geometry) -> float:
 
 
 def neighbour_counts(geometry: Geometry, k: int = NEIGHBOURS) -> NDArray[np.intp]:
-    """(n,): of how many items each is among the k nearest; the mean is k. Of items at equal distance, any count."""
-    others = geometry.distances.copy()
-    np.fill_diagonal(others, np.inf)
-    nearest = np.argpartition(others, k - 1, axis=1)[:, :k]
-    return np.bincount(nearest.ravel(), minlength=len(geometry))
+    """(n,): of how many items each is among the k nearest, as MutualNN takes them; the mean is k."""
+    return geometry.derived(is_neighbour, k).sum(axis=0)
 
 
 def _collapsed(geometry: Geometry, side: Side, name: str, resolution: float) -> Finding | None:
@@ -113,7 +111,11 @@ def _collapsed(geometry: Geometry, side: Side, name: str, resolution: float) -> 
     ratio = participation_ratio(geometry)
     if ratio >= FEW_DIRECTIONS or len(geometry) <= FEW_DIRECTIONS + 1:  # n items fill at most n - 1
         return None
-    choices = "encoder.feature=vlm_input" if side == "images" else "another llm.layer or llm.pooling"
+    choices = (
+        "encoder.feature=vlm_input or another encoder.layer"
+        if side == "images"
+        else "llm.pooling=mean_after_first (in llm.pooling=mean the first token may decide) or another llm.layer"
+    )
     return Finding(
         "collapsed",
         side,
