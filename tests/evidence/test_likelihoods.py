@@ -114,12 +114,15 @@ def test_a_later_folders_likelihoods_count_and_without_them_none_do(runs: list[R
     [
         (lambda path: path.write_bytes(b"no zip"), "can't be read"),
         (lambda path: np.savez(path, captions=np.zeros((480, 480))), "can't be read"),
-        (lambda path: np.savez(path, captions=np.zeros((8, 8)), categories=np.zeros((8, 15))), "lists 480 items"),
+        (
+            lambda path: np.savez(path, captions=np.zeros((8, 8)), categories=np.zeros((8, 15))),
+            "480 items of 15 categories were asked",
+        ),
         (
             lambda path: np.savez(path, captions=np.zeros((480, 480)), categories=np.zeros((480, 15))),
             "but the result beside them says",
         ),
-        (lambda path: path.with_name(ITEMS).write_text("item\na\n"), "wanted the columns source"),
+        (lambda path: path.with_name(ITEMS).write_text("item\na\n"), "wanted the columns source, category, tokens"),
     ],
 )
 def test_files_that_are_damaged_or_do_not_fit_are_one_line(

@@ -1,6 +1,7 @@
 """`task=train`, `task=evaluate` and `task=collect` from a config to a result, with a tiny LLM."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from vlmatch.benchmarks.suite import BenchmarkSuite
 from vlmatch.cli import run_task
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
+from vlmatch.evidence.definitions import definition_of
+from vlmatch.evidence.likelihoods import Likelihoods
 from vlmatch.objects import admitted, build, plain
 from vlmatch.probes.items import Split
 from vlmatch.vlm.captions import SplitData
@@ -95,7 +98,7 @@ def test_a_training_ends_in_a_result_beside_its_blind_model(trained: Path) -> No
     assert blind.benchmarks["caption_choice"].score == pytest.approx(1 / 3, abs=1e-4)
 
 
-def test_scores_follow_from_the_stored_likelihoods(trained: Path) -> None:
+def test_scores_follow_from_the_stored_likelihoods(trained: Path, tmp_path: Path) -> None:
     made = config(trained, "evaluate", "encoder=pixels16")
     suite, split = (build(plain(part)) for part in (made.benchmark, made.split))
     items = suite.items(split)
@@ -104,7 +107,13 @@ def test_scores_follow_from_the_stored_likelihoods(trained: Path) -> None:
     with np.load(folder / "likelihoods.npz") as kept:
         captions, categories = (kept[name].astype(float) for name in ("captions", "categories"))
     again = suite.scored(items, plan, captions, np.ones(len(items)), categories)
-    assert again.mean.score == pytest.approx(results.read_file(folder / "result.json").mean.score, abs=1e-4)
+    result = results.read_file(folder / "result.json")
+    assert again.mean.score == pytest.approx(result.mean.score, abs=1e-4)
+    kept_beside = results.write(tmp_path, result)
+    shutil.copy(folder / "likelihoods.npz", kept_beside.with_suffix(".npz"))
+    weights = definition_of(result, 2).weights(result)
+    influence = Likelihoods((tmp_path,)).influence(result, weights)
+    assert influence.standard_error == pytest.approx(result.mean.standard_error, abs=1e-5), "no other file is needed"
 
 
 def test_a_model_trained_in_bfloat16_is_measured_in_float32(

@@ -1,10 +1,11 @@
 """From the log-likelihoods of a VLM to what each item earned in each benchmark of the suite."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlmatch.benchmarks.choices import choice, gain, retrieval
 from vlmatch.benchmarks.measurement import Array, ItemCredits
@@ -47,6 +48,58 @@ class QuestionPlan:
             for picture in group:
                 wanted.setdefault(picture, set()).update(group)
         return {picture: sorted(found) for picture, found in sorted(wanted.items())}
+
+
+@dataclass(frozen=True)
+class AskedItem:
+    """An item whose picture is no longer at hand: its source, and its category if it has one that was asked for."""
+
+    source: str
+    category: str | None
+
+
+@dataclass(frozen=True)
+class AskedItems:
+    """What is kept of n items beside their likelihoods, so that credits can be computed again.
+
+    source, category: (n,), '' for a category that was not asked for. tokens: (n,), of each caption. group, hard_group:
+    (n,), the numbers of the groups in which items are each other's alternatives; -1 for none.
+    """
+
+    source: NDArray[np.str_]
+    category: NDArray[np.str_]
+    tokens: Array
+    group: NDArray[np.int64]
+    hard_group: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, items: Sequence[Asked], plan: QuestionPlan, tokens: Array) -> "AskedItems":
+        """The items of a plan. tokens: (n,)."""
+        source = np.array([item.source for item in items])
+        category = np.array([item.category if item.category in plan.categories else "" for item in items])
+        return cls(source, category, tokens, *(_numbers(groups, len(items)) for groups in (plan.groups, plan.hard)))
+
+    @classmethod
+    def read(cls, columns: Mapping[str, Any]) -> "AskedItems":
+        """The items from columns of these names; KeyError or ValueError where one is missing or not of its type."""
+        return cls(
+            np.asarray(columns["source"], dtype=np.str_),
+            np.asarray(columns["category"], dtype=np.str_),
+            np.asarray(columns["tokens"], dtype=np.float64),
+            np.asarray(columns["group"], dtype=np.int64),
+            np.asarray(columns["hard_group"], dtype=np.int64),
+        )
+
+    @property
+    def items(self) -> list[AskedItem]:
+        """The items, one by one."""
+        return [AskedItem(str(s), str(c) or None) for s, c in zip(self.source, self.category, strict=True)]
+
+    @property
+    def plan(self) -> QuestionPlan:
+        """The questions that were asked about the items."""
+        categories = tuple(sorted({str(name) for name in self.category if name}))
+        return QuestionPlan(_groups(self.group), _groups(self.hard_group), categories)
 
 
 def credits_of(
@@ -100,3 +153,16 @@ def _category(items: Sequence[Asked], plan: QuestionPlan, credit: Array) -> Item
         chance=1 / len(plan.categories),
         balanced=True,
     )
+
+
+def _numbers(groups: Sequence[Sequence[int]], n: int) -> NDArray[np.int64]:
+    """The number of each item's group, (n,); -1 for none."""
+    numbers = np.full(n, -1)
+    for number, group in enumerate(groups):
+        numbers[list(group)] = number
+    return numbers
+
+
+def _groups(numbers: NDArray[np.int64]) -> list[list[int]]:
+    """The items of each group, by number."""
+    return [np.flatnonzero(numbers == number).tolist() for number in np.unique(numbers[numbers >= 0])]

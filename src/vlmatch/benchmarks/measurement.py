@@ -99,13 +99,15 @@ class Measurement:
 
     credits: by benchmark. composition: the benchmarks of each group; the mean is over groups. likelihoods: the
     log-likelihoods in nats from which all scores follow, of 'captions' (n, n) and 'categories' (n, k) under each of n
-    pictures; NaN where they were not asked.
+    pictures; NaN where they were not asked. asked: columns of n entries that say what was asked about each item
+    (`credits.AskedItems`).
     """
 
     suite: results.SuiteId
     credits: Mapping[str, ItemCredits]
     composition: Mapping[str, Sequence[str]]
     likelihoods: Mapping[str, Array]
+    asked: Mapping[str, NDArray[Any]]
 
     @cached_property
     def benchmarks(self) -> dict[str, results.Benchmark]:
@@ -129,10 +131,10 @@ class Measurement:
         )
 
     def keep(self, path: Path) -> None:
-        """Write the likelihoods to an .npz, in float32, atomically."""
+        """Write the likelihoods, in float32, and what was asked to an .npz, atomically."""
         with renamed(path) as temporary, temporary.open("wb") as file:
             captions, categories = (self.likelihoods[name].astype(np.float32) for name in ("captions", "categories"))
-            np.savez_compressed(file, captions=captions, categories=categories)
+            np.savez_compressed(file, captions=captions, categories=categories, **self.asked)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: suite, benchmarks, groups and mean."""

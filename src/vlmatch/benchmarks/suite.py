@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vlmatch import results
 from vlmatch.benchmarks.asking import evaluating, likelihood_matrix
-from vlmatch.benchmarks.credits import QuestionPlan, credits_of
+from vlmatch.benchmarks.credits import AskedItems, QuestionPlan, credits_of
 from vlmatch.benchmarks.measurement import Array, Measurement
 from vlmatch.benchmarks.selection import groups_of, same_category, selected
 from vlmatch.errors import VlmatchError
@@ -132,8 +132,10 @@ class BenchmarkSuite(Buildable):
 
         tokens (n,): how many tokens each caption has. Only the entries that the plan asks for are read.
         """
-        credits = credits_of(items, plan, captions, tokens, category)
-        likelihoods = {"captions": captions, "categories": category}
         return Measurement(
-            results.SuiteId(self.name, self.version, len(plan.captions)), credits, self.groups, likelihoods
+            results.SuiteId(self.name, self.version, len(plan.captions)),
+            credits_of(items, plan, captions, tokens, category),
+            self.groups,
+            {"captions": captions, "categories": category},
+            vars(AskedItems.of(items, plan, tokens)),
         )

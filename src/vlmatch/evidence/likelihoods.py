@@ -2,34 +2,21 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
-from vlmatch.benchmarks.credits import QuestionPlan, credits_of
+from vlmatch.benchmarks.credits import AskedItems, credits_of
 from vlmatch.benchmarks.measurement import Array, Influence, influence
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.results import Result
 
 ITEMS = "items.csv"
-"""The file beside the results of one LLM: the items in the order asked, with source, category and caption tokens."""
-
-
-@dataclass(frozen=True)
-class AskedItem:
-    """One item: its picture's source and category, its caption's tokens, and the numbers of its groups.
-
-    hard_group: None if the item is in no group of one category.
-    """
-
-    source: str
-    category: str | None
-    tokens: int
-    group: int
-    hard_group: int | None
+"""A file beside the results of one LLM: what was asked about each item, for likelihoods that do not say it."""
+COLUMNS = tuple(field.name for field in fields(AskedItems))
 
 
 @dataclass(frozen=True)
@@ -41,8 +28,8 @@ class Likelihoods:
     def influence(self, run: Result, weights: Mapping[str, float]) -> Influence | None:
         """How far each item moves the sum of the run's scores by these weights (benchmark -> weight).
 
-        None if the run's likelihoods, or the table of its items, are not beside its result. The influences of two runs
-        are over the same items, so their difference is that of a paired comparison.
+        None if the run's likelihoods are not beside its result, or nothing says what was asked. The influences of two
+        runs are over the same items, so their difference is that of a paired comparison.
 
         Raises VlmatchError on a file that is damaged or does not fit the result.
         """
@@ -50,17 +37,19 @@ class Likelihoods:
         if folder is None:
             return None
         path = (folder / run.run).with_suffix(".npz")
-        table = path.with_name(ITEMS)
-        if not path.is_file() or not table.is_file():
+        if not path.is_file():
             return None
-        items, plan = _asked(table)
-        captions, categories = _arrays(path)
-        if captions.shape != (len(items),) * 2 or categories.shape != (len(items), len(plan.categories)):
+        captions, categories, asked = _stored(path)
+        if asked is None:
+            return None
+        plan = asked.plan
+        if captions.shape != (len(asked.source),) * 2 or categories.shape != (len(asked.source), len(plan.categories)):
             raise VlmatchError(
-                f"likelihoods '{path}' have the shapes {captions.shape} and {categories.shape}, but '{table}' lists "
-                f"{len(items)} items of {len(plan.categories)} categories; restore both from one measurement"
+                f"likelihoods '{path}' have the shapes {captions.shape} and {categories.shape}, but "
+                f"{len(asked.source)} items of {len(plan.categories)} categories were asked; "
+                "restore all files of one measurement"
             )
-        credits = credits_of(items, plan, captions, np.array([item.tokens for item in items]), categories)
+        credits = credits_of(asked.items, plan, captions, asked.tokens, categories)
         for name in weights:
             if abs(credits[name].score - run.benchmarks[name].score) > 1e-4:
                 raise VlmatchError(
@@ -79,41 +68,26 @@ def mean_influence(found: Sequence[Influence]) -> Influence:
     return Influence(np.mean([each.moved for each in found], axis=0), related)
 
 
+def _stored(path: Path) -> tuple[Array, Array, AskedItems | None]:
+    """The log-likelihoods of captions and of categories, and what was asked; None where nothing says that."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            captions, categories = (stored[name].astype(np.float64) for name in ("captions", "categories"))
+            asked = AskedItems.read(stored) if "source" in stored else None
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise VlmatchError(f"likelihoods '{path}' can't be read: {one_line(error)}; restore or remove it") from error
+    table = path.with_name(ITEMS)
+    return captions, categories, _listed(table) if asked is None and table.is_file() else asked
+
+
 @cache
-def _asked(table: Path) -> tuple[tuple[AskedItem, ...], QuestionPlan]:
-    """The items of a table, and which questions were asked about them."""
+def _listed(table: Path) -> AskedItems:
+    """What was asked, from a table."""
     with table.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     try:
-        items = tuple(
-            AskedItem(
-                row["source"], row["category"] or None, int(row["tokens"]), int(row["group"]),
-                int(row["hard_group"]) if row["hard_group"] else None,
-            )
-            for row in rows
-        )  # fmt: skip
+        return AskedItems.read({name: [row[name] for row in rows] for name in COLUMNS})
     except (KeyError, ValueError) as error:
         raise VlmatchError(
-            f"'{table}' can't be read: {one_line(error)}; "
-            "wanted the columns source, category, tokens, group and hard_group"
+            f"'{table}' can't be read: {one_line(error)}; wanted the columns {', '.join(COLUMNS)}"
         ) from error
-    categories = tuple(sorted({item.category for item in items if item.category}))
-    hard = _grouped([item.hard_group for item in items])
-    return items, QuestionPlan(_grouped([item.group for item in items]), hard, categories)
-
-
-def _grouped(numbers: Sequence[int | None]) -> list[list[int]]:
-    """The places of each number, in the order of numbers; None is in no group."""
-    return [
-        [place for place, found in enumerate(numbers) if found == number]
-        for number in sorted({number for number in numbers if number is not None})
-    ]
-
-
-def _arrays(path: Path) -> tuple[Array, Array]:
-    """The log-likelihoods of captions and of categories."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return stored["captions"].astype(np.float64), stored["categories"].astype(np.float64)
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise VlmatchError(f"likelihoods '{path}' can't be read: {one_line(error)}; restore or remove it") from error
