@@ -45,7 +45,7 @@ def score_bars(llm: LlmRanking, score: str) -> str:
     axes.margins(x=0.12)
     axes.set_ylim(-0.6, len(encoders) - 0.4)
     axes.spines[["top", "right"]].set_visible(False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def heat_maps(pair: PairedGeometry, encoder: str, llm: str) -> bytes:
@@ -111,7 +111,7 @@ def truth_panels(scores: Sequence[ScoreEvidence], blind: Truth | None) -> str:
     for axes in panels[::PANELS]:
         axes.set_ylabel("truth", fontsize=9)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=4, fontsize=9, frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _name_first(axes: Any, score: ScoreEvidence) -> None:
@@ -131,8 +131,11 @@ def _name_first(axes: Any, score: ScoreEvidence) -> None:
     axes.set_xlabel(f"{score.title} ({'higher' if score.higher_is_better else 'lower'} is better)", fontsize=8)
 
 
-def _svg(figure: Figure) -> str:
-    drawn = _drawn(lambda file: figure.savefig(file, format="svg", metadata={"Date": None})).decode()
+def svg(figure: Figure, *, transparent: bool = False) -> str:
+    """A figure as the text of an SVG element; equal figures give equal text. transparent: without a background."""
+    drawn = _drawn(
+        lambda file: figure.savefig(file, format="svg", metadata={"Date": None}, transparent=transparent)
+    ).decode()
     return drawn[drawn.index("<svg") :]
 
 
