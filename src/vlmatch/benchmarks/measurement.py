@@ -133,8 +133,9 @@ class Measurement:
     def keep(self, path: Path) -> None:
         """Write the likelihoods, in float32, and what was asked to an .npz, atomically."""
         with renamed(path) as temporary, temporary.open("wb") as file:
-            captions, categories = (self.likelihoods[name].astype(np.float32) for name in ("captions", "categories"))
-            np.savez_compressed(file, captions=captions, categories=categories, **self.asked)
+            likelihoods = {name: values.astype(np.float32) for name, values in self.likelihoods.items()}
+            kept: dict[str, Any] = {**likelihoods, **self.asked}
+            np.savez_compressed(file, **kept)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: suite, benchmarks, groups and mean."""
