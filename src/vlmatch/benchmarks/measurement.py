@@ -124,7 +124,7 @@ class Measurement:
 
     @cached_property
     def mean(self) -> results.Estimate:
-        """The mean over groups; the truth is this mean over seeds."""
+        """The mean over groups: version 2 of the truth of one run."""
         n = len(self.composition)
         return self._combined(
             [(b / n, name) for parts in self.composition.values() for b, name in self._weighted(parts)]
