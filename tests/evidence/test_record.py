@@ -31,7 +31,7 @@ def test_every_figure_lies_in_its_range(found):
             assert 0 <= outcome.first_three.value <= 1
             assert outcome.rule == "random" or found.rule(outcome.rule)
         at_random = [outcome for outcome in world.outcomes if outcome.rule == "random"]
-        assert all(outcome.fraction.value == pytest.approx(1, abs=0.1) for outcome in at_random)
+        assert all(outcome.fraction.value == pytest.approx(1) for outcome in at_random)
         assert len(world.encoders) == len(set(world.encoders))
 
 

@@ -37,10 +37,12 @@ class WorldRecord:
 
     setting: what its LLM was fed. title: for people. protocol: features, pairs, LLM and truth, in one sentence.
     encoders: their names there. catalogue_families: those families of `encoders/catalogue.csv` that it has.
-    llm_parameters: of its LLM. unit: of regrets. standard_error: of a truth, in that unit; 0 where none is known.
+    llm_parameters: of its LLM. unit: of regrets. standard_error: of the difference of two truths, in that unit;
+    0 where none is known.
     left_out: encoders of the same source that this record is without. correlations: Spearman's correlation over all
     encoders by rule, None where the rule says nothing. once: what training every candidate once loses; empty for one
-    seed. rule, spec_sheet: the chosen rule of the setting and the spec sheet's.
+    seed. spec_sheet_loses_more: by how much the spec sheet's picks lose more than the rule's in random pools of 8, as a
+    fraction of random's regret. rule, spec_sheet: the chosen rule of the setting and the spec sheet's.
     """
 
     name: str
@@ -61,6 +63,7 @@ class WorldRecord:
     once: tuple[Once, ...]
     choosing: tuple[Choosing, ...]
     calibrations: tuple[Calibration, ...]
+    spec_sheet_loses_more: Figure
     rule: Rule
     spec_sheet: Rule
 

@@ -209,14 +209,20 @@ def rank_correlation(world: World, rule: Rule, *, seed: int = 0) -> Figure:
 
 
 def _outcome(rule: Rule | None, kind: Kind, size: int, whole: Drawn, again: Drawn | None) -> Outcome:
-    regret, first = map(float, whole.outcome(whole.order(rule)).mean(axis=1))
+    regret, first = map(float, _met(whole, rule).mean(axis=1))
     figures = regret, regret / float(whole.random_regret.mean()), first
     bounds: Sequence[tuple[float | None, float | None]] = [(None, None)] * 3
     if again is not None:
-        lost, found = again.outcome(again.order(rule))
+        lost, found = _met(again, rule)
         bounds = [interval(by_resample(lost)), _ratios(lost, again.random_regret), interval(by_resample(found))]
     name = "random" if rule is None else rule.name
     return Outcome(name, kind, size, *(Figure(value, *ends) for value, ends in zip(figures, bounds, strict=True)))
+
+
+def _met(pools: Drawn, rule: Rule | None) -> Floats:
+    """What a rule (None: a random pick) loses in each pool, and whether its first three have a good one: (2, m)."""
+    found = pools.outcome(pools.order(rule))
+    return found if rule is not None else np.stack([pools.random_regret, found[1]])
 
 
 def _ratios(lost: Floats, at_random: Floats) -> tuple[float, float]:

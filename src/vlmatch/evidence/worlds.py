@@ -19,8 +19,9 @@ class World:
     """n candidates with their measured truth and the values that were known before any VLM was trained.
 
     names, families: one for each candidate; siblings and heads of one backbone share a family. truth: (n, seeds), more
-    is better. standard_error: of a candidate's truth (the mean over seeds), pooled over candidates; 0 where it is not
-    known. values: by name of a score or of a line of the spec sheet, one number for each candidate, as it is printed.
+    is better. standard_error: of the difference of two candidates' truths, pooled over candidates; one that is within
+    it of the best counts as good as the best. 0 where it is not known. values: by name of a score or of a line of the
+    spec sheet, one number for each candidate, as it is printed.
     """
 
     name: str
@@ -42,8 +43,8 @@ class World:
     ) -> Self:
         """Check the figures and make a world of them.
 
-        truth: (n,) for one number a candidate, or (n, seeds). standard_error: None takes it from the seeds: the
-        deviation between seeds, pooled over candidates, divided by the root of their number; 0 for one seed.
+        truth: (n,) for one number a candidate, or (n, seeds). standard_error: None takes it from the seeds:
+        sqrt(2 s^2 / seeds) with the deviation s between seeds, pooled over candidates; 0 for one seed.
         Raises VlmatchError if there are fewer than 4 candidates, two of one name, a column of another length, or a
         figure that is missing or not finite.
         """
@@ -53,7 +54,7 @@ class World:
         _require(name, names, families, table, columns)
         if standard_error is None:
             seeds = table.shape[1]
-            standard_error = float(np.sqrt(table.var(axis=1, ddof=1).mean() / seeds)) if seeds > 1 else 0.0
+            standard_error = float(np.sqrt(2 * table.var(axis=1, ddof=1).mean() / seeds)) if seeds > 1 else 0.0
         return cls(name, tuple(names), tuple(families), table, standard_error, columns)
 
     def __len__(self) -> int:

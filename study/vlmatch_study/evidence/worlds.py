@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmatch import results
 from vlmatch.errors import VlmatchError
+from vlmatch.evidence.best import pooled_error
 from vlmatch.evidence.definitions import LATEST
-from vlmatch.evidence.truths import comparisons
+from vlmatch.evidence.truths import comparisons_in
 from vlmatch.evidence.worlds import World
 from vlmatch_study.evidence.odd_rows import OddRow, odd_rows
 
@@ -30,7 +30,7 @@ def embedded(folder: Path = STUDY / "results", version: int = LATEST) -> World:
     rows = read(EMBEDDED)
     found = [
         each
-        for each in comparisons(results.read(folder), version)
+        for each in comparisons_in([folder], version)
         if (each.setting.llm, each.setting.data) == (LLM, DATA) and each.setting.recipe.name == "embedded"
     ]
     truths = {truth.encoder: truth for truth in found[0].pretrained}
@@ -40,7 +40,8 @@ def embedded(folder: Path = STUDY / "results", version: int = LATEST) -> World:
     by_seed = [list(truths[name].by_seed.values()) for name in names]
     columns = {key: column(rows, key) for key in rows[0] if key not in ("encoder", "family")}
     name = "embedded" if version == LATEST else f"embedded_truth{version}"
-    return World.of(name, names, [row["family"] for row in rows], by_seed, columns)
+    families = [row["family"] for row in rows]
+    return World.of(name, names, families, by_seed, columns, pooled_error(found[0]))
 
 
 def vtbenchlab() -> World:
