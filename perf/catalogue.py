@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vlmatch.configs import yaml_path
 from vlmatch.encoders import catalogue, openclip, timm_models
-from vlmatch.encoders.maps import torchvision_trunk
+from vlmatch.encoders.maps import torchvision_model
 
 META = torch.device("meta")
 # What config.json of each repository says where it is not the class's default.
@@ -134,8 +134,10 @@ def of_transformers(config: dict[str, Any]) -> Figures:
 def of_torchvision(config: dict[str, Any]) -> Figures:
     """A torchvision trunk; its whole model has the classifier too."""
     from torchvision.models import get_model, get_model_weights
+    from torchvision.models.feature_extraction import create_feature_extractor
 
-    trunk = torchvision_trunk(config["name"], config["architecture"], config["node"]).to(META)
+    model = torchvision_model(config["name"], config["architecture"], config["node"])
+    trunk = create_feature_extractor(model, {config["node"]: "map"}).to(META)
     total = parameters(get_model(config["architecture"]))
     if "preprocessing" in config:
         side = config["preprocessing"]["size"]
