@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vlmatch.api.scores import score as score
     from vlmatch.api.settings import encoder as encoder
     from vlmatch.api.settings import llm as llm
+    from vlmatch.costs.budget import Budget as Budget
     from vlmatch.embeddings.store import Embeddings as Embeddings
     from vlmatch.encoders.spec_sheet import SpecSheet as SpecSheet
     from vlmatch.errors import NotHereError as NotHereError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "Budget": "vlmatch.costs.budget",
     "Embeddings": "vlmatch.embeddings.store",
     "NotHereError": "vlmatch.errors",
     "PoolRanking": "vlmatch.report.answer",
@@ -51,6 +53,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "Budget",
     "Embeddings",
     "NotHereError",
     "PoolRanking",

@@ -1,5 +1,6 @@
 """A budget: who meets it, what it costs, and a partial answer where nobody meets it."""
 
+import doctest
 import re
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlmatch.costs import budget as module
 from vlmatch.costs.budget import Budget
 from vlmatch.costs.candidate import CandidateCost, cost_of
 from vlmatch.costs.restriction import Restriction, restricted
@@ -126,6 +128,11 @@ def test_a_budget_is_made_from_a_mapping_and_a_typo_is_told() -> None:
     assert Budget.of(Budget(tokens=9)) == Budget(tokens=9)
     with pytest.raises(VlmatchError, match=r"budget\.parms=3 is not a key of budget; did you mean params"):
         Budget.of({"parms": 3})
+
+
+def test_the_docstrings_example_holds() -> None:
+    outcome = doctest.testmod(module)
+    assert (outcome.failed, outcome.attempted > 0) == (0, True)
 
 
 def test_stating_what_is_missing_lets_the_candidate_in(own_header) -> None:

@@ -29,6 +29,7 @@ def test_a_catalogued_encoder_has_the_catalogues_figures_and_the_measured_speed(
         "clip_b16", CLIP.image_parameters, CLIP.gflops, CLIP.visual_tokens, 25.0, "a chip", "MIT", "yes",
         CLIP.source_licence,
     )  # fmt: skip
+    assert str(cost) == "85.8M parameters, 35.13G FLOPs, 196 tokens, 25 images/s (a chip), MIT"
     assert cost_of(clip()).images_per_second is None
 
 
@@ -53,6 +54,7 @@ def test_another_model_of_the_same_name_has_nothing_of_the_catalogue() -> None:
 
 def test_what_nothing_is_known_of_stays_unknown(own_header: Header) -> None:
     assert cost_of(own_header) == CandidateCost("mine")
+    assert str(cost_of(own_header)) == "? parameters, ? FLOPs, ? tokens, licence not known"
 
 
 def test_what_the_user_states_goes_before_all_else(own_header: Header) -> None:

@@ -226,8 +226,9 @@ def test_two_processes_compute_it_once(pictures: ProbeSet, tmp_path: Path, marks
 def test_spawned_processes_share_the_shards(pictures: ProbeSet, tmp_path: Path) -> None:
     config = THUMBNAIL
     one, _ = compute(config, pictures, Store(tmp_path / "one"))
-    two, _ = compute(config, pictures, Store(tmp_path / "two"), devices=2, strategy="ddp_spawn")
+    two, cost = compute(config, pictures, Store(tmp_path / "two"), devices=2, strategy="ddp_spawn")
     np.testing.assert_array_equal(one.array, two.array)
+    assert cost.measured is None, "what they took stays in those processes"
 
 
 def test_a_stored_header_keeps_the_key_recipe_of_files_from_before(pictures: ProbeSet, tmp_path: Path) -> None:

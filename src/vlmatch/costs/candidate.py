@@ -9,7 +9,7 @@ from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.measured import Measured
 from vlmatch.encoders.catalogue import CatalogueEntry, catalogue
 from vlmatch.scores.rows import Row
-from vlmatch.settings.budget import CostSettings, amount
+from vlmatch.settings.budget import CostSettings, amount, short
 
 SAME_SIZE = 0.02  # a model of the catalogue's name is the catalogue's if its parameters differ by at most this part
 PERMISSIVE = frozenset({"MIT", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "CC0-1.0", "CC-BY-4.0"})
@@ -36,6 +36,18 @@ class CandidateCost:
     licence: str | None = None
     commercial_use: str = "unclear"
     licence_source: str | None = None
+
+    def __str__(self) -> str:
+        """In words: '3.371M parameters, 767.8M FLOPs, 49 tokens, 66 images/s (a GPU), Apache-2.0'."""
+        figures = (
+            (self.parameters, "parameters"),
+            (None if self.gflops is None else self.gflops * 1e9, "FLOPs"),
+            (self.tokens, "tokens"),
+        )
+        words = [f"{'?' if figure is None else short(figure)} {what}" for figure, what in figures]
+        if self.images_per_second is not None:
+            words.append(f"{self.images_per_second:.3g} images/s ({self.device})")
+        return ", ".join([*words, self.licence or "licence not known"])
 
 
 def costs_of(

@@ -5,13 +5,14 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
-
-import torch
+from typing import TYPE_CHECKING, Self
 
 from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import Store
 from vlmatch.files import renamed
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,10 @@ def write_measured(store: Store, spec: EmbeddingSpec, measured: Measured) -> Non
         temporary.write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def device_name(device: torch.device, n_devices: int = 1) -> str:
+def device_name(device: "torch.device", n_devices: int = 1) -> str:
     """The name of the hardware: of the GPU, or of the processor with the number of threads that torch uses."""
+    import torch
+
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     elif device.type == "cpu":

@@ -207,7 +207,7 @@ def predict_missing(
             callbacks=[ShardWriter(shards), *shown],
         )
         loop.predict(module, return_predictions=False)
-    if not todo:
+    if not todo or not module.ended:  # processes that Lightning spawned did the work on copies of the module
         return None
     device = device_name(loop.strategy.root_device, loop.world_size)
     return Measured(todo, module.ended - module.started, device, module.counted.gflops, module.counted.tokens)
