@@ -91,8 +91,8 @@ def score(
     >>> other = vlmatch.score(random.normal(size=(60, 8)), captions, ["gw_paired", "cka"])
     >>> other["gw_paired"] > same["gw_paired"] and other["cka"] < same["cka"]
     True
-    >>> sorted(vlmatch.score(captions @ rotation, captions))
-    ['cca', 'cka', 'gw', 'gw_paired', 'mutual_nn', 'ridge_r2', 'rsa']
+    >>> list(vlmatch.score(captions @ rotation, captions))[:4]
+    ['gw', 'gw_centred', 'gw_paired', 'rsa']
     """
     chosen = scores_of(scores)
     pair = PairedGeometry.angular(as_array(images), as_array(captions), spec=spec, labels=labels)

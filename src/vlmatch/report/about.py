@@ -7,6 +7,7 @@ from statistics import median
 from vlmatch.embeddings.header import Header
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.evidence.published import published_ranks
+from vlmatch.scores.rows import Row
 
 LARGE = 500_000_000  # parameters; the paper's border between small and large encoders
 
@@ -51,3 +52,18 @@ def trained_here(encoder: str) -> bool:
 def published(encoder: str) -> list[str]:
     """The published ranks of an encoder in words, one line for each table and recipe."""
     return [str(rank) for rank in published_ranks(encoder)]
+
+
+def left_out(rows: Sequence[Row]) -> list[str]:
+    """One line for each score that rows lack and reason for it, with the encoders; fewer than all are named."""
+    encoders = list(dict.fromkeys(row.encoder for row in rows))
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for name, left in row.left_out.items():
+            found.setdefault((name, left.reason), []).append(row.encoder)
+    lines = []
+    for (name, reason), whose_row in found.items():
+        lacking = list(dict.fromkeys(whose_row))
+        whose = "" if len(lacking) == len(encoders) else f" ({', '.join(lacking)})"
+        lines.append(f"score={name} is left out: {reason}{whose}")
+    return lines

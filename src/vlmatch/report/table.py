@@ -11,7 +11,7 @@ from rich.text import Text
 from vlmatch.embeddings.embed import Cost
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import Agreement, LlmRanking, ProvenOrders, RankedEncoder, Ranking
-from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
+from vlmatch.report.about import SizeClasses, left_out, pretraining, published, trained_here
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored
 
@@ -35,6 +35,8 @@ def show(rankings: Sequence[Ranking], failures: Sequence[PairStatus] = (), conso
             if llm.proven_orders is not None:
                 console.print(proven_line(llm.proven_orders))
         notes = [f"[yellow]note:[/] {warning}" for warning in ranking.warnings]
+        rows = [ranked.row for llm in ranking.llms for ranked in llm.encoders]
+        notes += [f"[yellow]note:[/] {line}" for line in left_out(rows)]
         for line in [*map(agreement_line, ranking.agreements), *notes, *published_lines(ranking)]:
             console.print(line)
     for failure in failures:
@@ -88,12 +90,12 @@ def number(value: float | None) -> str:
     """A score with four digits, a parameter count in millions, ∞ for infinity, ? for what is not known."""
     if value is None:
         return "?"
-    if value == 0:
-        return "0"
     if math.isinf(value):
         return "∞"
     if abs(value) >= 1e4:
         return f"{value / 1e6:.1f}M"
+    if float(value).is_integer():
+        return f"{value:.0f}"
     return f"{value:.4f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
 
@@ -103,8 +105,9 @@ def relative(scored: Scored | None) -> str:
 
 
 def _table(llm: LlmRanking, *, described: bool) -> Table:
-    """The ranked encoders; `described` adds feature, size and pretraining, for which a narrow terminal has no room."""
+    """The ranked encoders; `described` adds what a narrow terminal has no room for: the spec sheet and pretraining."""
     first = llm.encoders[0]
+    names = [name for name in first.ranks if described or first.row.scores[name].uses != ("spec",)]
     classes = SizeClasses.of([ranked.row.image for ranked in llm.encoders])
     table = Table(
         title=f"for {llm.llm}",
@@ -118,22 +121,23 @@ def _table(llm: LlmRanking, *, described: bool) -> Table:
     )
     table.add_column("", justify="right")
     table.add_column("encoder", no_wrap=True)
-    for name, scored in first.row.scores.items():
-        if name in first.ranks:
-            table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right", no_wrap=True)
+    for scored in (first.row.scores[name] for name in names):
+        table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right", no_wrap=True)
     table.add_column("GW rel.", justify="right", no_wrap=True)
     for head in ("feature", "size", "pretraining") if described else ():
         table.add_column(head, no_wrap=True)
     for place, ranked in enumerate(llm.encoders, 1):
-        table.add_row(*_cells(place, ranked, llm, classes)[: len(table.columns)])
+        table.add_row(*_cells(place, ranked, llm, classes, names)[: len(table.columns)])
     return table
 
 
-def _cells(place: int, ranked: RankedEncoder, llm: LlmRanking, classes: SizeClasses) -> list[Text]:
+def _cells(
+    place: int, ranked: RankedEncoder, llm: LlmRanking, classes: SizeClasses, names: Sequence[str]
+) -> list[Text]:
     row, control = ranked.row, ranked.row.image.control
     picked = llm.pick is not None and llm.pick.encoder == row.encoder
     style = "dim" if control else "bold green" if picked else ""
-    scores = [f"{number(row.scores[name].value)} {rank:>2}" for name, rank in ranked.ranks.items()]
+    scores = [f"{number(row.scores[name].value)} {ranked.ranks[name]:>2}" for name in names]
     cells = [
         str(place),
         row.encoder + (" c" if control else " t" if trained_here(row.encoder) else ""),

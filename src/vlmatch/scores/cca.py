@@ -36,14 +36,14 @@ class CCA(Score):
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of n >= 5 pairs: at most n / 4 components are kept, and at least one is needed."""
         require_pairs(self.title, pair, 5)
-        images = pair.image.derived(_whitened_components, self.components)
-        captions = pair.text.derived(_whitened_components, self.components)
+        images = pair.image.derived(whitened_components, self.components)
+        captions = pair.text.derived(whitened_components, self.components)
         details = {"image_components": images.shape[1], "text_components": captions.shape[1]}
         correlations = svdvals(images.T @ captions)
         return ScoreResult(float(np.minimum(correlations, 1).sum() / captions.shape[1]), details)
 
 
-def _whitened_components(side: Geometry, components: int) -> NDArray[np.float64]:
+def whitened_components(side: Geometry, components: int) -> NDArray[np.float64]:
     """Principal component scores scaled to norm 1: left singular vectors, (n, `components` or fewer)."""
     left, values, _ = svd(side.compact - side.compact.mean(axis=0), full_matrices=False)
     rank = int((values > values[0] * max(side.embeddings.shape) * np.finfo(np.float64).eps).sum())
