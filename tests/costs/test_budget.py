@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from vlmatch.costs import budget as module
 from vlmatch.costs.budget import Budget
 from vlmatch.costs.candidate import CandidateCost, cost_of
+from vlmatch.costs.pareto import value_front
 from vlmatch.costs.restriction import Restriction, restricted
 from vlmatch.errors import VlmatchError
 from vlmatch.settings.budget import CostSettings, amount
@@ -65,6 +66,14 @@ def test_a_budget_that_keeps_the_best_costs_nothing() -> None:
     text = "\n".join(outcome.lines())
     assert "costs nothing: no candidate outside of it is better than best" in text
     assert "good (licence CC-BY-NC-4.0 forbids commercial use)" in text
+
+
+def test_values_that_differ_in_their_last_bits_are_equal() -> None:
+    values = {"best": 0.1 + 0.2, "fair": 0.3}
+    assert values["best"] > values["fair"]
+    outcome = restricted(Budget.of({"params": "50M"}), values, POOL)
+    assert (outcome.best, outcome.ahead) == ("fair", ())
+    assert value_front(values, POOL) == ("fair",)
 
 
 def test_what_is_not_known_keeps_a_candidate_out_and_the_line_says_how_to_state_it() -> None:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 import vlmatch
 from misbehaving import THUMBNAIL, compute
-from vlmatch.embeddings.counting import counted
+from vlmatch.embeddings import predict
+from vlmatch.embeddings.counting import Counted, counted
 from vlmatch.embeddings.measured import Measured, device_name, read_measured, write_measured
 from vlmatch.embeddings.store import Store
 from vlmatch.encoders.catalogue import catalogue
@@ -94,6 +95,16 @@ def test_what_is_counted_while_embedding_is_what_the_catalogue_says(
     ((_, stored),) = Store(tmp_path).headers(pictures.key)
     measured, entry = read_measured(Store(tmp_path), stored.spec), catalogue()[name]
     assert ((measured.gflops or 0.0), measured.tokens) == (entry.gflops, entry.visual_tokens)
+
+
+def test_counting_changes_no_bit_of_the_embeddings(
+    pictures: ProbeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_count = vlmatch.embed(pictures, "siglip_vit_both", store=tmp_path / "with", progress=False)
+    monkeypatch.setattr(predict, "counted", lambda model, image: Counted())
+    without = vlmatch.embed(pictures, "siglip_vit_both", store=tmp_path / "without", progress=False)
+    assert read_measured(Store(tmp_path / "without"), without.header.spec).gflops is None
+    assert with_count.header == without.header
 
 
 def test_an_own_encoder_is_counted_and_its_speed_known(pictures: ProbeSet, tmp_path: Path) -> None:

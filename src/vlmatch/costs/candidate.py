@@ -11,6 +11,7 @@ from vlmatch.encoders.catalogue import CatalogueEntry, catalogue
 from vlmatch.scores.rows import Row
 from vlmatch.settings.budget import CostSettings, amount, short
 
+DECIMALS = 9  # of a value: means of ranks that are equal may differ in the last bits
 SAME_SIZE = 0.02  # a model of the catalogue's name is the catalogue's if its parameters differ by at most this part
 PERMISSIVE = frozenset({"MIT", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "CC0-1.0", "CC-BY-4.0"})
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vlmatch.costs.candidate import CandidateCost
+from vlmatch.costs.candidate import DECIMALS, CandidateCost
 from vlmatch.errors import VlmatchError
 
 PRICES = {"params": "parameters", "flops": "gflops", "tokens": "tokens"}
@@ -47,7 +47,7 @@ def priced(
     if unknown:
         raise VlmatchError(f"price='{unknown[0]}' is not a price of a candidate; choose from {', '.join(PRICES)}")
     found = {name: [getattr(costs[name], PRICES[price]) for price in prices] for name in values}
-    return {name: (values[name], *figures) for name, figures in found.items() if None not in figures}
+    return {name: (round(values[name], DECIMALS), *figures) for name, figures in found.items() if None not in figures}
 
 
 def _width(points: Mapping[str, Sequence[float]]) -> int:

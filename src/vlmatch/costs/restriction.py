@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vlmatch.costs.budget import Budget, Miss
-from vlmatch.costs.candidate import CandidateCost
+from vlmatch.costs.candidate import DECIMALS, CandidateCost
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ def restricted(budget: Budget, values: Mapping[str, float], costs: Mapping[str, 
     """Divide the candidates of `values` (more is better) by what they cost.
 
     A candidate for which a limit can't be checked is kept out, with that reason. `costs` has every name of `values`.
+    Of equal values the first name comes first.
     """
+    values = {name: round(value, DECIMALS) for name, value in values.items()}
     order = sorted(values, key=lambda name: (-values[name], name))
     misses = {name: budget.misses(costs[name]) for name in order}
     return Restriction(
