@@ -90,10 +90,10 @@ def embed_by(
         if _is_precomputed(model):
             return _stored_elsewhere(model, spec, probe, store, asdict(licence())), Cost()
         items = _announce(spec, shards, progress)
-        cut_off = _truncation(model, probe, progress)
+        cut = cut_off(model, probe, progress)
         measured = _fill(model, probe, shards, trainer, progress)
         about = About.of(model)
-        about = replace(about, preprocessing={**about.preprocessing, **cut_off})
+        about = replace(about, preprocessing={**about.preprocessing, **cut})
         embeddings = _finish(spec, about, asdict(licence()), shards)
         if measured is not None:
             write_measured(store, spec, measured)
@@ -118,7 +118,7 @@ def _stored_elsewhere(
 ) -> Embeddings:
     """Embeddings that are all there is of a model, matched with the probe and put into the store."""
     array = model.stored_rows([pair.id for pair in probe.pairs])
-    return _write(store.folder(spec) / FILE, array, _header(spec, array, About.of(model), licence))
+    return written(store.folder(spec) / FILE, array, header_of(spec, array, About.of(model), licence))
 
 
 def _is_precomputed(model: Any) -> bool:
@@ -173,7 +173,7 @@ def _combine(
             licence = _joint_licence(
                 [asdict(licence_of(settings.plain())), *(dict(part.header.licence) for part in parts)]
             )
-            found = _write(store.folder(spec) / FILE, array, _header(spec, array, about, licence))
+            found = written(store.folder(spec) / FILE, array, header_of(spec, array, about, licence))
     measured = Measured.together([cost.measured for _, cost in embedded])
     if measured is not None:
         write_measured(store, spec, measured)
@@ -190,7 +190,7 @@ def _joint_licence(licences: Sequence[Mapping[str, str]]) -> dict[str, str]:
     }
 
 
-def _truncation(model: Any, probe: ProbeSet, progress: bool) -> dict[str, int]:
+def cut_off(model: Any, probe: ProbeSet, progress: bool) -> dict[str, int]:
     """What an LLM cuts off the captions, to be stored; it is said in one line."""
     truncation = None if model.kind == "encoder" else model.truncation(probe.captions)
     if truncation is None:
@@ -202,12 +202,13 @@ def _truncation(model: Any, probe: ProbeSet, progress: bool) -> dict[str, int]:
 
 def _finish(spec: EmbeddingSpec, about: About, licence: Mapping[str, str], shards: Shards) -> Embeddings:
     array = shards.merged()
-    embeddings = _write(shards.folder.parent / FILE, array, _header(spec, array, about, licence))
+    embeddings = written(shards.folder.parent / FILE, array, header_of(spec, array, about, licence))
     shards.clear()
     return embeddings
 
 
-def _header(spec: EmbeddingSpec, array: Array, about: About, licence: Mapping[str, str]) -> Header:
+def header_of(spec: EmbeddingSpec, array: Array, about: About, licence: Mapping[str, str]) -> Header:
+    """What is stored with an array (n, d) that a model gave."""
     return Header(
         spec=spec,
         fingerprint=spec.fingerprint,
@@ -223,7 +224,8 @@ def _header(spec: EmbeddingSpec, array: Array, about: About, licence: Mapping[st
     )
 
 
-def _write(path: Path, array: Array, header: Header) -> Embeddings:
+def written(path: Path, array: Array, header: Header) -> Embeddings:
+    """Write an array and its header, and return both."""
     write_array(path, array, {"header": header.to_json()})
     return Embeddings(array, header)
 

@@ -95,7 +95,7 @@ class LanguageModel(Buildable, nn.Module):
         self.template = chat_template(name, self.tokenizer) if template == CHAT else template
         self._special_tokens = template != CHAT  # a chat template writes its own
         text_config = self.causal_lm.config.get_text_config()
-        n_states = int(text_config.num_hidden_layers) + 1
+        n_states = self.n_layers + 1
         if not -n_states <= layer < n_states:
             raise VlmatchError(f"llm '{name}': layer={layer}; it has {n_states} hidden states, 0 to {n_states - 1}")
         self.max_tokens = min(max_tokens, getattr(text_config, "max_position_embeddings", None) or max_tokens)
@@ -116,6 +116,11 @@ class LanguageModel(Buildable, nn.Module):
     def dispatched(self) -> bool:
         """Whether the model is spread over several devices; then it must not be moved as a whole."""
         return len(set(getattr(self.causal_lm, "hf_device_map", {}).values())) > 1
+
+    @property
+    def n_layers(self) -> int:
+        """How many layers it has; the hidden state 0, the embeddings, is none."""
+        return int(self.causal_lm.config.get_text_config().num_hidden_layers)
 
     @property
     def rule(self) -> str:

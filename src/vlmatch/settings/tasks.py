@@ -105,3 +105,22 @@ class ImportTask(TaskSettings):
     version: int | None
     seed: int | None
     control: bool | None
+
+
+Layers = Annotated[str | list[int], of_types("spread, all or a list of layers", str, list)]
+
+
+class LayersTask(TaskSettings):
+    """encoder_layers, llm_layers: 'spread', 'all' or a list. encoder_poolings, llm_poolings: how each layer is pooled.
+
+    centring: of which sides the mean is subtracted. scores: their names. table, page: the files that are written.
+    """
+
+    encoder_layers: Layers
+    encoder_poolings: Sequence[str] = Field(min_length=1)
+    llm_layers: Layers
+    llm_poolings: Sequence[str] = Field(min_length=1)
+    centring: Sequence[Literal["none", "images", "captions", "both"]] = Field(min_length=1)
+    scores: Sequence[str] = Field(min_length=1)
+    table: Place | None
+    page: Place | None

@@ -1,0 +1,118 @@
+"""Embed by several layers and poolings of one model in one forward pass, and store each as if asked for alone."""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from vlmatch.embeddings.embed import cut_off, header_of, written
+from vlmatch.embeddings.header import EmbeddingSpec
+from vlmatch.embeddings.order import row_order
+from vlmatch.embeddings.predict import predict_missing
+from vlmatch.embeddings.store import FILE, Embeddings, Shards, Store
+from vlmatch.encoders.about import About
+from vlmatch.errors import VlmatchError
+from vlmatch.packages.licences import licence_of
+from vlmatch.probes.pairs import ProbeSet
+from vlmatch.processes import launched
+from vlmatch.settings.buildable import EncoderSettings, LlmSettings
+from vlmatch.settings.work import TrainerSettings
+
+Settings = EncoderSettings | LlmSettings
+
+
+class SideBySide(nn.Module):
+    """A model that gives the embeddings of several layers and poolings in one row: (n, d_1 + d_2 + ...).
+
+    wanted: layer and pooling (of an encoder: feature) of each, as `model.variants` takes them.
+    """
+
+    def __init__(self, model: Any, wanted: Sequence[tuple[int, str]]) -> None:
+        super().__init__()
+        self.model, self.wanted = model, list(wanted)
+        self.kind, self.name = model.kind, model.name
+        self.prepare, self.collate = model.prepare, model.collate
+
+    def forward(self, batch: Any) -> Tensor:
+        """The embeddings of a batch, side by side."""
+        return torch.cat(self.model.variants(batch, self.wanted), dim=1)
+
+    @torch.inference_mode()
+    def widths(self, item: Any) -> list[int]:
+        """d_1, d_2, ..., seen from one image or caption."""
+        batch = self.collate([self.prepare(item)])
+        return [each.shape[1] for each in self.model.eval().variants(batch, self.wanted)]
+
+
+def embed_variants(
+    variants: Sequence[Settings], probe: ProbeSet, store: Store, trainer: TrainerSettings, *, progress: bool = True
+) -> list[Embeddings]:
+    """The embeddings of `probe` by each of `variants`: settings of one model that differ in layer and pooling alone.
+
+    What the store lacks is computed in one forward pass, in which a killed run goes on, and is stored under each spec.
+    The layer of each must be given. progress: whether lines or a bar show what is done.
+    Raises VlmatchError on a layer that the model has not, and in one of several processes.
+    """
+    if launched():
+        raise VlmatchError("several layers at once are embedded by one process; start it without a launcher")
+    specs = [EmbeddingSpec.of(each, probe, trainer.precision) for each in variants]
+    lacking = {
+        spec.fingerprint: (each, spec) for each, spec in zip(variants, specs, strict=True) if store.read(spec) is None
+    }
+    if lacking:
+        _compute(list(lacking.values()), probe, store, trainer, progress)
+    found = [store.read(spec) for spec in specs]
+    whole = [each for each in found if each is not None]
+    if len(whole) < len(found):
+        raise VlmatchError(f"store={store.root}: embeddings were removed while in use; run the same command again")
+    return whole
+
+
+def _compute(
+    lacking: Sequence[tuple[Settings, EmbeddingSpec]],
+    probe: ProbeSet,
+    store: Store,
+    trainer: TrainerSettings,
+    progress: bool,
+) -> None:
+    settings, spec = lacking[0]
+    joint = hashlib.sha256("".join(each.fingerprint for _, each in lacking).encode()).hexdigest()
+    folder = store.folder(spec).with_name(f"layers-{joint[:8]}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        shards = Shards(folder, joint, row_order(spec.kind, probe), trainer.shard_size)
+        model = settings.build()
+        together = SideBySide(model, [_choice(each) for each, _ in lacking])
+        widths = together.widths(probe.image(0) if spec.kind == "encoder" else probe.captions[0])
+        cut = cut_off(model, probe, progress)
+        if todo := sum(len(shards.rows(shard)) for shard in shards.missing()):
+            if progress:
+                things = "images" if spec.kind == "encoder" else "captions"
+                print(
+                    f"{spec.kind} '{spec.model}': embedding {todo} of {len(probe)} {things} by {len(lacking)} layers "
+                    "and poolings in one pass",
+                    flush=True,
+                )
+            predict_missing(together, probe, shards, trainer, progress=progress)
+        licence = asdict(licence_of(settings.plain()))
+        arrays = np.split(shards.merged(), np.cumsum(widths)[:-1], axis=1)
+        for (each, own), array in zip(lacking, arrays, strict=True):
+            model.choose(*_choice(each))
+            about = About.of(model)
+            about = replace(about, preprocessing={**about.preprocessing, **cut})
+            with store.locked(own) as place:
+                written(place / FILE, np.ascontiguousarray(array), header_of(own, array, about, licence))
+        shutil.rmtree(folder)
+
+
+def _choice(settings: Settings) -> tuple[int, str]:
+    """Layer and pooling, or feature."""
+    if settings.layer is None:
+        raise VlmatchError(f"{settings.kind} '{settings.name}': layer=null; give a layer")
+    return settings.layer, settings.feature if isinstance(settings, EncoderSettings) else settings.pooling

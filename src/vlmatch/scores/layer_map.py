@@ -1,0 +1,174 @@
+"""Every score over the layers and poolings of one encoder and one LLM, with and without centring; kept cell by cell."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlmatch.embeddings.store import Embeddings
+from vlmatch.errors import VlmatchError
+from vlmatch.geometry import Geometry, PairedGeometry
+from vlmatch.settings.buildable import ObjectSettings
+
+CENTRING = {"none": (False, False), "images": (True, False), "captions": (False, True), "both": (True, True)}
+"""By word, whether the mean is subtracted from the embeddings of the images, and from those of the captions."""
+
+RELATIVE = "gw_relative"
+"""The detail of GW that is shown as a score of its own, because GW's unit depends on the captions' distances."""
+
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to embed a side. layer: counted from 1; None: where the encoder has its feature by default.
+
+    chosen: whether it is the one that the settings of the encoder or LLM ask for.
+    """
+
+    layer: int | None
+    pooling: str
+    embeddings: Embeddings
+    chosen: bool = False
+
+    @property
+    def label(self) -> str:
+        """Layer and pooling in words."""
+        return self.pooling if self.layer is None else f"{self.layer} {self.pooling}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The score of one choice for each side. value: None where the score is not defined, as `reason` says."""
+
+    score: str
+    image: Choice
+    text: Choice
+    centring: str
+    value: float | None
+    reason: str = ""
+
+    @property
+    def chosen(self) -> bool:
+        """Whether an ordinary ranking gives this score."""
+        return self.image.chosen and self.text.chosen and self.centring == "none"
+
+    @property
+    def place(self) -> str:
+        """The cell in words."""
+        return f"encoder {self.image.label}, captions {self.text.label}, centring {self.centring}"
+
+
+@dataclass(frozen=True)
+class LayerMap:
+    """All cells of one encoder and one LLM, and the titles of the scores by name."""
+
+    encoder: str
+    llm: str
+    probe: str
+    n_pairs: int
+    titles: Mapping[str, str]
+    cells: tuple[Cell, ...]
+
+    def of(self, score: str) -> list[Cell]:
+        """The cells of one score that have a value, the lowest first."""
+        found = [cell for cell in self.cells if cell.score == score and cell.value is not None]
+        return sorted(found, key=lambda cell: cell.value or 0.0)
+
+
+class KeptCells:
+    """Values of cells in a file of JSON lines, so that a killed run goes on and a second one computes nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[str, tuple[Values, str]] = {}
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    kept = json.loads(line)
+                    self._known[kept["cell"]] = dict(kept["values"]), kept["reason"]
+                except (ValueError, KeyError, TypeError):
+                    continue  # torn by a kill: the cell is computed again
+
+    def get(self, key: str) -> tuple[Values, str] | None:
+        """Values, and the reason if there is none; None where the cell is not known."""
+        return self._known.get(key)
+
+    def put(self, key: str, values: Values, reason: str) -> None:
+        """Keep the values of a cell."""
+        self._known[key] = values, reason
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        start = "" if not self.path.is_file() or self.path.read_bytes()[-1:] in (b"", b"\n") else "\n"
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(start + json.dumps({"cell": key, "values": values, "reason": reason}) + "\n")
+
+
+def shown(name: str) -> list[str]:
+    """The rows that a score has in a map: itself, and GW also relative to the captions' median angle."""
+    return [name, RELATIVE] if name == "gw" else [name]
+
+
+def scored_cells(
+    images: Sequence[Choice],
+    captions: Sequence[Choice],
+    centring: Iterable[str],
+    scores: Mapping[str, ObjectSettings],
+    kept: KeptCells,
+) -> Iterator[list[Cell]]:
+    """The cells of every score, one combination of choices and centring after another; known ones are not computed.
+
+    images, captions: the choices of both sides, on the same pairs. centring: words of `CENTRING`.
+    """
+    built = {name: settings.build() for name, settings in scores.items()}
+    for word in centring:
+        for image in images:
+            side = _Side(image.embeddings, CENTRING[word][0], "image")
+            for text in captions:
+                other = _Side(text.embeddings, CENTRING[word][1], "text")
+                cells = []
+                for name, score in built.items():
+                    key = _key(side, other, score, scores[name])
+                    found = kept.get(key)
+                    if found is None:
+                        found = _computed(name, score, side, other)
+                        kept.put(key, *found)
+                    values, reason = found
+                    cells += [Cell(each, image, text, word, values.get(each), reason) for each in shown(name)]
+                yield cells
+
+
+class _Side:
+    """Embeddings, centred or not, and their geometry when it is asked for."""
+
+    def __init__(self, embeddings: Embeddings, centred: bool, kind: str) -> None:
+        self.embeddings, self.centred, self.kind = embeddings, centred, kind
+        self._geometry: Geometry | None = None
+
+    @property
+    def geometry(self) -> Geometry:
+        """Raises VlmatchError where there is none."""
+        if self._geometry is None:
+            array = self.embeddings.array.astype(np.float64)
+            self._geometry = Geometry.angular(array - array.mean(axis=0) if self.centred else array, kind=self.kind)
+        return self._geometry
+
+
+def _computed(name: str, score: Any, image: _Side, text: _Side) -> tuple[Values, str]:
+    try:
+        pair = PairedGeometry(image.geometry, text.geometry, image.embeddings.header.spec_sheet)
+        result = score(pair)
+    except VlmatchError as error:
+        return {}, str(error)
+    details = {each: float(result.details[RELATIVE]) for each in shown(name) if each == RELATIVE}
+    return {name: float(result.value), **details}, ""
+
+
+def _key(image: _Side, text: _Side, score: Any, settings: ObjectSettings) -> str:
+    """What decides a cell's value."""
+    sides = [[side.embeddings.header.array_sha256, side.centred] for side in (image, text)]
+    text_of = json.dumps([sides, settings.plain(), score.version], sort_keys=True)
+    return hashlib.sha256(text_of.encode()).hexdigest()

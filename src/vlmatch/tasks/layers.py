@@ -1,0 +1,137 @@
+"""Layers: every score of one encoder and one LLM over their layers, poolings and centring, as ranges and heat maps."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vlmatch.api.models import embedded
+from vlmatch.api.ranking import score_choice
+from vlmatch.embeddings.store import Store
+from vlmatch.embeddings.variants import embed_variants
+from vlmatch.errors import VlmatchError
+from vlmatch.objects import task
+from vlmatch.probes.pairs import ProbeSet
+from vlmatch.report.layer_map import range_table, write_page, write_table
+from vlmatch.report.table import terminal
+from vlmatch.scores.layer_map import RELATIVE, Cell, Choice, KeptCells, LayerMap, scored_cells, shown
+from vlmatch.settings.buildable import EncoderSettings, LlmSettings, ObjectSettings
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import LayersTask
+
+SPREAD = 6  # layers of a side, where the settings say 'spread'
+
+M = TypeVar("M", EncoderSettings, LlmSettings)
+
+
+@task
+def layers(settings: Settings[LayersTask]) -> None:
+    """Embed by all layers and poolings, score every cell, print the ranges and write the table and the page.
+
+    Embeddings and cells that are stored are not computed again, so a killed run goes on.
+    """
+    scores = _scores(settings)
+    probe, store = settings.probe.build(), Store(settings.store)
+    images = _choices_of_encoder(settings, probe, store)
+    captions = _choices_of_llm(settings, probe, store)
+    names = settings.encoder.name, settings.llm.name
+    kept = KeptCells(store.root / "layers" / probe.key / f"{names[0]}--{names[1]}.jsonl")
+    cells = _scored(images, captions, settings.task.centring, scores, kept)
+    titles = {
+        name: "GW rel." if name == RELATIVE else each.build().title
+        for score, each in scores.items()
+        for name in shown(score)
+    }
+    found = LayerMap(*names, probe.key, len(probe), titles, tuple(cells))
+    console = terminal()
+    console.print(range_table(found))
+    if settings.task.table is not None:
+        write_table(settings.task.table, found)
+        console.print(f"table: {settings.task.table}", soft_wrap=True)
+    if settings.task.page is not None:
+        write_page(settings.task.page, found)
+        console.print(f"heat maps: {settings.task.page}", soft_wrap=True)
+
+
+def numbers(key: str, wanted: str | Sequence[int], n_layers: int) -> list[int]:
+    """Layers counted from 1, rising. wanted: 'spread', 'all', or a list, in which negative ones count from the end.
+
+    Raises VlmatchError on another word, or a layer that is not one of `n_layers`.
+    """
+    if isinstance(wanted, str):
+        if wanted not in ("spread", "all"):
+            raise VlmatchError(f"{key}={wanted} is unknown; give spread, all or a list of layers such as [-1,-2]")
+        n = n_layers if wanted == "all" else min(SPREAD, n_layers)
+        return sorted({round(1 + place * (n_layers - 1) / max(n - 1, 1)) for place in range(n)})
+    for layer in wanted:
+        if not 1 <= abs(layer) <= n_layers:
+            raise VlmatchError(
+                f"{key}: there is no layer {layer}; it has {n_layers}: choose 1 to {n_layers}, or -{n_layers} to -1"
+            )
+    return sorted({layer if layer > 0 else n_layers + 1 + layer for layer in wanted})
+
+
+def _scores(settings: Settings[LayersTask]) -> dict[str, ObjectSettings]:
+    """The scores by name: as the command's settings have them, else as their yamls do."""
+    return {name: settings.score.get(name) or score_choice([name])[name] for name in settings.task.scores}
+
+
+def _choices_of_encoder(settings: Settings[LayersTask], probe: ProbeSet, store: Store) -> list[Choice]:
+    """The encoder's feature as its settings ask for it, and each layer in each pooling."""
+    encoder, wanted = settings.encoder, settings.task
+    own, _ = embedded(encoder, probe, store, settings.trainer)
+    asked = Choice(encoder.layer, f"usual: {own.header.rule}", own, chosen=True)
+    model: Any = encoder.build()
+    n = getattr(model, "n_layers", 0)
+    if n == 0:
+        print(f"encoder '{encoder.name}' has no layers to choose from: it is shown as it is")
+        return [asked]
+    features = list(wanted.encoder_poolings)
+    if model.paper_rule != "cls":  # then both are the mean of the layer
+        features = list(dict.fromkeys("vlm_input" if each == "paper" else each for each in features))
+    names = {"paper": "CLS", "vlm_input": "mean"}
+    found = numbers("task.encoder_layers", wanted.encoder_layers, n)
+    variants = [encoder.changed(layer=number, feature=feature) for number in found for feature in features]
+    arrays = embed_variants(variants, probe, store, settings.trainer)
+    return [asked] + [
+        Choice(each.layer, names.get(each.feature, each.feature), array)
+        for each, array in zip(variants, arrays, strict=True)
+    ]
+
+
+def _choices_of_llm(settings: Settings[LayersTask], probe: ProbeSet, store: Store) -> list[Choice]:
+    """The captions as the LLM's settings ask for them, and each layer in each pooling."""
+    llm, wanted = settings.llm, settings.task
+    own, _ = embedded(llm, probe, store, settings.trainer)
+    n = getattr(llm.build(), "n_layers", 0)
+    if n == 0:
+        return [Choice(None, "as they are", own, chosen=True)]
+    usual = llm.layer if llm.layer >= 0 else n + 1 + llm.layer
+    found = sorted({*numbers("task.llm_layers", wanted.llm_layers, n), usual})
+    poolings = list(dict.fromkeys([*wanted.llm_poolings, llm.pooling]))
+    variants = [
+        llm.changed(layer=llm.layer if number == usual else number, pooling=pooling)
+        for pooling in poolings
+        for number in found
+    ]
+    arrays = embed_variants(variants, probe, store, settings.trainer)
+    return [
+        Choice(number, each.pooling, array, chosen=(number, each.pooling) == (usual, llm.pooling))
+        for number, each, array in zip(found * len(poolings), variants, arrays, strict=True)
+    ]
+
+
+def _scored(
+    images: Sequence[Choice],
+    captions: Sequence[Choice],
+    centring: Sequence[str],
+    scores: dict[str, ObjectSettings],
+    kept: KeptCells,
+) -> list[Cell]:
+    console = terminal()
+    total = len(images) * len(captions) * len(centring)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    print(f"scoring {total} cells: {len(images)} of images x {len(captions)} of captions x {len(centring)} centrings")
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        steps = progress.track(scored_cells(images, captions, centring, scores, kept), total=total, description="cells")
+        return [cell for cells in steps for cell in cells]

@@ -1,0 +1,83 @@
+"""A cell is the score of both choices' embeddings; what is known is not computed again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import made_rows
+from vlmatch.api.ranking import score_choice
+from vlmatch.embeddings.store import Embeddings, sha256_of
+from vlmatch.geometry import PairedGeometry
+from vlmatch.scores import layer_map
+from vlmatch.scores.cka import CKA
+from vlmatch.scores.gw import GW
+from vlmatch.scores.layer_map import Cell, Choice, KeptCells, scored_cells
+from vlmatch.scores.rsa import RSA
+
+
+def choice(kind: str, array: np.ndarray, layer: int = 1, pooling: str = "mean", *, chosen: bool = False) -> Choice:
+    from dataclasses import replace
+
+    header = replace(made_rows.header(kind, "m"), array_sha256=sha256_of(array))
+    return Choice(layer, pooling, Embeddings(array, header), chosen)
+
+
+@pytest.fixture
+def sides(random: np.random.Generator) -> tuple[list[Choice], list[Choice]]:
+    arrays = [random.normal(size=(20, width)) + 1 for width in (3, 5, 4)]
+    return (
+        [choice("encoder", arrays[0], 1), choice("encoder", arrays[1], 2, chosen=True)],
+        [choice("llm", arrays[2], 7, chosen=True)],
+    )
+
+
+def cells_of(sides: tuple[list[Choice], list[Choice]], path: Path, scores: list[str]) -> list[Cell]:
+    kept = KeptCells(path)
+    return [
+        cell
+        for cells in scored_cells(*sides, ["none", "captions", "both"], score_choice(scores), kept)
+        for cell in cells
+    ]
+
+
+def test_a_cell_is_the_score_of_its_embeddings(sides: tuple[list[Choice], list[Choice]], tmp_path: Path) -> None:
+    found = cells_of(sides, tmp_path / "kept.jsonl", ["gw", "rsa", "cka"])
+    assert len(found) == 2 * 1 * 3 * 4, "GW is also given relative to the captions' median angle"
+    for cell in found:
+        x, y = cell.image.embeddings.array, cell.text.embeddings.array
+        if cell.centring == "both":
+            x = x - x.mean(axis=0)
+        if cell.centring in ("captions", "both"):
+            y = y - y.mean(axis=0)
+        pair = PairedGeometry.angular(x, y)
+        own = {"rsa": RSA()(pair).value, "cka": CKA()(pair).value, "gw": GW()(pair).value}
+        own["gw_relative"] = own["gw"] / np.sqrt(pair.text.median)
+        assert cell.value == pytest.approx(own[cell.score], abs=1e-9)
+    assert [(cell.image.layer, cell.centring) for cell in found if cell.chosen] == [(2, "none")] * 4
+
+
+def test_known_cells_are_not_computed_again_and_a_torn_line_is(
+    sides: tuple[list[Choice], list[Choice]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kept.jsonl"
+    first = cells_of(sides, path, ["rsa", "cka"])
+    lines = path.read_text().splitlines()
+    assert len(lines) == 12
+    path.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:20])
+    computed: list[str] = []
+    original = layer_map._computed
+    monkeypatch.setattr(layer_map, "_computed", lambda name, *rest: (computed.append(name), original(name, *rest))[1])
+    assert [cell.value for cell in cells_of(sides, path, ["rsa", "cka"])] == [cell.value for cell in first]
+    assert computed == ["cka"]
+    assert [cell.value for cell in cells_of(sides, path, ["rsa", "cka"])] == [cell.value for cell in first]
+    assert computed == ["cka"]
+
+
+def test_a_score_that_is_not_defined_leaves_a_cell_empty_with_its_reason(tmp_path: Path) -> None:
+    constant = choice("llm", np.ones((20, 4)))
+    images = choice("encoder", np.random.default_rng(0).normal(size=(20, 3)))
+    found = cells_of(([images], [constant]), tmp_path / "kept.jsonl", ["rsa"])
+    assert [cell.value for cell in found] == [None] * 3
+    assert "constant" in found[0].reason
+    assert cells_of(([images], [constant]), tmp_path / "kept.jsonl", ["rsa"]) == found
