@@ -21,7 +21,7 @@ from vlmatch.objects import plain
 from vlmatch.scores.layer_map import Choice, KeptCells, scored_cells
 from vlmatch.settings.buildable import LlmSettings
 
-LAYERS = (-24, -18, -12, -6, -2, -1)
+LAYERS = (-18, -2, -1)
 POOLINGS = ("last", "mean", "mean_after_first")
 SCORES = ("gw", "mutual_nn", "cka", "rsa")
 CENTRING = ("none", "both")

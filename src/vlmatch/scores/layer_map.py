@@ -2,12 +2,11 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from vlmatch.embeddings.store import Embeddings
 from vlmatch.errors import VlmatchError
@@ -16,6 +15,8 @@ from vlmatch.settings.buildable import ObjectSettings
 
 CENTRING = {"none": (False, False), "images": (True, False), "captions": (False, True), "both": (True, True)}
 """By word, whether the mean is subtracted from the embeddings of the images, and from those of the captions."""
+
+KEPT_PAIRS = 1000  # up to so many pairs, the distances of all choices for captions are kept in memory
 
 RELATIVE = "gw_relative"
 """The detail of GW that is shown as a score of its own, because GW's unit depends on the captions' distances."""
@@ -124,17 +125,19 @@ def scored_cells(
     images, captions: the choices of both sides, on the same pairs. centring: words of `CENTRING`.
     """
     built = {name: settings.build() for name, settings in scores.items()}
-    for word in centring:
-        for image in images:
-            side = _Side(image.embeddings, CENTRING[word][0], "image")
-            for text in captions:
-                other = _Side(text.embeddings, CENTRING[word][1], "text")
+    words = list(centring)
+    few = bool(captions) and len(captions[0].embeddings.array) <= KEPT_PAIRS
+    texts = [_Side(text.embeddings, "text", kept=few) for text in captions]
+    for image in images:
+        side = _Side(image.embeddings, "image", kept=True)
+        for text, other in zip(captions, texts, strict=True):
+            for word in words:
                 cells = []
                 for name, score in built.items():
-                    key = _key(side, other, score, scores[name])
+                    key = _key(side, other, word, score, scores[name])
                     found = kept.get(key)
                     if found is None:
-                        found = _computed(name, score, side, other)
+                        found = _computed(name, score, side, other, word)
                         kept.put(key, *found)
                     values, reason = found
                     cells += [Cell(each, image, text, word, values.get(each), reason) for each in shown(name)]
@@ -142,33 +145,35 @@ def scored_cells(
 
 
 class _Side:
-    """Embeddings, centred or not, and their geometry when it is asked for."""
+    """Embeddings and their geometry, measured when it is asked for; kept: whether it is measured once."""
 
-    def __init__(self, embeddings: Embeddings, centred: bool, kind: str) -> None:
-        self.embeddings, self.centred, self.kind = embeddings, centred, kind
+    def __init__(self, embeddings: Embeddings, kind: str, *, kept: bool) -> None:
+        self.embeddings, self.kind, self.kept = embeddings, kind, kept
         self._geometry: Geometry | None = None
 
-    @property
-    def geometry(self) -> Geometry:
+    def geometry(self, *, centred: bool) -> Geometry:
         """Raises VlmatchError where there is none."""
-        if self._geometry is None:
-            array = self.embeddings.array.astype(np.float64)
-            self._geometry = Geometry.angular(array - array.mean(axis=0) if self.centred else array, kind=self.kind)
-        return self._geometry
+        geometry = self._geometry or Geometry.angular(self.embeddings.array, kind=self.kind)
+        if self.kept:
+            self._geometry = geometry
+        return geometry.centred if centred else geometry
 
 
-def _computed(name: str, score: Any, image: _Side, text: _Side) -> tuple[Values, str]:
+def _computed(name: str, score: Any, image: _Side, text: _Side, word: str) -> tuple[Values, str]:
     try:
-        pair = PairedGeometry(image.geometry, text.geometry, image.embeddings.header.spec_sheet)
-        result = score(pair)
+        x, y = (side.geometry(centred=centred) for side, centred in zip((image, text), CENTRING[word], strict=True))
+        value = score.value(PairedGeometry(x, y, image.embeddings.header.spec_sheet))
     except VlmatchError as error:
         return {}, str(error)
-    details = {each: float(result.details[RELATIVE]) for each in shown(name) if each == RELATIVE}
-    return {name: float(result.value), **details}, ""
+    relative = {each: value / math.sqrt(y.median) for each in shown(name) if each == RELATIVE}
+    return {name: float(value), **relative}, ""
 
 
-def _key(image: _Side, text: _Side, score: Any, settings: ObjectSettings) -> str:
+def _key(image: _Side, text: _Side, word: str, score: Any, settings: ObjectSettings) -> str:
     """What decides a cell's value."""
-    sides = [[side.embeddings.header.array_sha256, side.centred] for side in (image, text)]
+    sides = [
+        [side.embeddings.header.array_sha256, centred]
+        for side, centred in zip((image, text), CENTRING[word], strict=True)
+    ]
     text_of = json.dumps([sides, settings.plain(), score.version], sort_keys=True)
     return hashlib.sha256(text_of.encode()).hexdigest()
