@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from vlmatch import paths
-from vlmatch.evidence.published import FOLDER, MAPPING, TABLES, ordinal, published_ranks
+from vlmatch.evidence.published import FOLDER, MAPPING, RANKS, TABLES, ordinal, published_ranks
 
-FILES = sorted(path.name for path in FOLDER.glob("*.csv") if path.name != MAPPING)
+FILES = sorted(path.name for path in FOLDER.glob("*.csv") if path.name not in (MAPPING, RANKS))
 COLUMNS = ["encoder", "llm", "benchmark", "score", "source", "recipe"]
 REASONS = ("no loader: ", "not in conf: ", "several encoders: ", "several scales: ")
 
@@ -57,6 +57,20 @@ def test_law_is_the_mean_of_its_eight_benchmarks_with_mme_over_20() -> None:
     assert lines("clip_l336", "Law of Vision Representation") == [expected]
 
 
+def test_vtbenchlabs_ranks_are_those_of_the_studys_table() -> None:
+    published = paths.root() / "study" / "published"
+    truths = pd.read_csv(published / "truth_vtbenchlab.csv").set_index("encoder").score
+    ranks = truths.rank(ascending=False, method="min").astype(int)
+    mapped = pd.read_csv(published / "encoders.csv").dropna(subset="encoder")
+    kept = pd.read_csv(FOLDER / RANKS)
+    assert sorted(zip(kept.encoder, kept.their_name, strict=True)) == sorted(
+        zip(mapped.encoder, mapped.their_name, strict=True)
+    )
+    for row in kept.itertuples():
+        expected = f"VTBenchLab: {ordinal(ranks[row.their_name])} of {len(truths)} (mean of 11)"
+        assert lines(row.encoder, "VTBenchLab") == [expected]
+
+
 def test_llms_tried_with_the_same_encoders_are_averaged() -> None:
     rows = table("tinyllava.csv").query("recipe == 'base'")
     rows = rows.assign(score=rows.score.where(rows.benchmark != "MME", rows.score / 20))
@@ -89,6 +103,7 @@ def made_tables(tmp_path: Path) -> Callable[[dict[str, float]], Path]:
     def make(averages: dict[str, float]) -> Path:
         for each in TABLES:
             pd.DataFrame(columns=COLUMNS).to_csv(tmp_path / each.file, index=False)
+        pd.read_csv(FOLDER / RANKS).head(0).to_csv(tmp_path / RANKS, index=False)
         rows = [(name, "an llm", "Average", score, "here", "one") for name, score in averages.items()]
         pd.DataFrame(rows, columns=COLUMNS).to_csv(tmp_path / "cambrian1.csv", index=False)
         named = [("cambrian1.csv", name, name.lower(), "", "") for name in averages]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,17 @@ def test_the_documents_show_the_record():
     for name in made:
         assert tables.MARK.format(name) in text, name
     assert (ROOT / "docs" / "record.svg").read_text(encoding="utf-8") == record_picture(record()) + "\n"
+
+
+def test_the_documents_example_replays_figures_of_ones_own(capsys):
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/evidence.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    rng = np.random.default_rng(0)
+    names = [f"encoder{i}" for i in range(20)]
+    given = {"names": names, "families": names, **{key: rng.random(20) for key in ("truth", "ridge_r2", "parameters")}}
+    exec(compile(code, "docs/evidence.md", "exec"), given)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["random", "ridge_r2", "parameters"]
 
 
 def test_every_published_encoder_is_mapped_or_has_a_reason():

@@ -10,6 +10,7 @@ from statistics import fmean
 
 FOLDER = Path(__file__).with_name("tables")
 MAPPING = "encoders.csv"
+RANKS = "ranks.csv"  # of tables that state no licence: only the ranks are here, and not the scores
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ TABLES = (
 class PublishedRank:
     """An encoder's rank in one table: `rank` of `n` encoders by `score` in percent, 1 the best; ties share a rank.
 
-    shared: whether another encoder has the same score.
+    score: None where only the rank may be copied. shared: whether another encoder has the same score.
     """
 
     table: str
     recipe: str
     their_name: str
-    score: float
+    score: float | None
     measure: str
     rank: int
     n: int
@@ -61,12 +62,13 @@ class PublishedRank:
     def __str__(self) -> str:
         """One line: 'Cambrian-1, 1.2M frozen: 51.2, 3rd of 18'."""
         head = f"{self.table}, {self.recipe}" if self.recipe else self.table
+        place = f"{'joint ' * self.shared}{ordinal(self.rank)} of {self.n}"
         measure = f" ({self.measure})" if self.measure else ""
-        return f"{head}: {self.score:.1f}{measure}, {'joint ' * self.shared}{ordinal(self.rank)} of {self.n}"
+        return f"{head}: {place}{measure}" if self.score is None else f"{head}: {self.score:.1f}{measure}, {place}"
 
 
 def published_ranks(encoder: str, folder: Path = FOLDER) -> list[PublishedRank]:
-    """The published ranks of an encoder of `conf/encoder`, in the order of `TABLES`; empty for most encoders."""
+    """The published ranks of an encoder of `conf/encoder`, by `TABLES`, then `RANKS`; empty for most."""
     return list(_by_encoder(folder).get(encoder, ()))
 
 
@@ -85,6 +87,11 @@ def _by_encoder(folder: Path) -> dict[str, list[PublishedRank]]:
         for published in _ranks_in(table, _rows(folder / table.file)):
             if encoder := named[table.file, published.their_name]:
                 found[encoder].append(published)
+    for row in _rows(folder / RANKS):
+        rank, n, shared = int(row["rank"]), int(row["n"]), row["shared"] == "true"
+        found[row["encoder"]].append(
+            PublishedRank(row["table"], row["recipe"], row["their_name"], None, row["measure"], rank, n, shared)
+        )
     return dict(found)
 
 

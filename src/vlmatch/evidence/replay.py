@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import comb
 
 from vlmatch.evidence.correlation import spearman
 from vlmatch.evidence.pools import Kind, Pools, draw_pools, family_weights
@@ -89,10 +90,9 @@ class Drawn:
         """The rule's value of each candidate in its pool: (m, size)."""
         return np.mean([self._ranks(ingredient) for ingredient in rule.ingredients], axis=0)
 
-    def order(self, rule: Rule | None) -> Pools:
-        """Each pool's places from best to worst by the rule: (m, size). Lots decide between equals, or alone."""
-        values = self.lots if rule is None else self.values(rule) + TIE * self.lots
-        return np.argsort(-values, axis=1)
+    def order(self, rule: Rule) -> Pools:
+        """Each pool's places from best to worst by the rule; lots decide between equals: (m, size)."""
+        return np.argsort(-(self.values(rule) + TIE * self.lots), axis=1)
 
     def outcome(self, order: Pools) -> Floats:
         """For each pool what the first of an order loses, and whether a good one is in the first three: (2, m)."""
@@ -221,8 +221,10 @@ def _outcome(rule: Rule | None, kind: Kind, size: int, whole: Drawn, again: Draw
 
 def _met(pools: Drawn, rule: Rule | None) -> Floats:
     """What a rule (None: a random pick) loses in each pool, and whether its first three have a good one: (2, m)."""
-    found = pools.outcome(pools.order(rule))
-    return found if rule is not None else np.stack([pools.random_regret, found[1]])
+    if rule is not None:
+        return pools.outcome(pools.order(rule))
+    size, good = pools.pools.shape[1], pools.good.sum(axis=1)
+    return np.stack([pools.random_regret, 1 - comb(size - good, FIRST) / comb(size, FIRST)])
 
 
 def _ratios(lost: Floats, at_random: Floats) -> tuple[float, float]:

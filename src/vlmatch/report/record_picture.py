@@ -8,6 +8,7 @@ from vlmatch.evidence.replay import Figure
 from vlmatch.report.evidence import bare
 
 WIDTH, ROW, TOP, BOTTOM = 440, 26, 62, 44  # of a panel, in pixels
+GAP = 20  # between two panels
 LEFT, RIGHT = 150, 66  # of the axis, from the panel's sides
 LARGEST = 1.4  # the end of the axis; whiskers that go on end in an arrow
 TENTH, RANDOM = 0.1, 1.0
@@ -32,8 +33,10 @@ def record_picture(record: Record) -> str:
     """Both panels side by side, as a file of its own that follows the reader's light or dark setting."""
     panels = [_panel(record.world("patches")), _panel(record.world("pooled"))]
     height = _height(len(_bars(record.world("pooled"))))
-    placed = "".join(f'<g transform="translate({place * WIDTH},0)">{each}</g>' for place, each in enumerate(panels))
-    return _svg(placed, len(panels) * WIDTH, height, STYLE)
+    placed = "".join(
+        f'<g transform="translate({place * (WIDTH + GAP)},0)">{each}</g>' for place, each in enumerate(panels)
+    )
+    return _svg(placed, 2 * WIDTH + GAP, height, STYLE)
 
 
 def record_panel(world: WorldRecord) -> str:

@@ -1,0 +1,65 @@
+"""Score our own encoders for the record: `python -m vlmatch_study.evidence.scores` writes study/worlds/embedded.csv.
+
+It reads the stored embeddings of the stamps, so run `dvc repro` or `experiment=embedded_all multirun` before.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import vlmatch
+from vlmatch import paths
+from vlmatch.embeddings.store import FILE, Embeddings, read_file
+from vlmatch.encoders.catalogue import catalogue
+from vlmatch.errors import VlmatchError
+from vlmatch.scores.resampling import gaussian_twin
+from vlmatch_study.evidence.worlds import EMBEDDED, LLM, read
+
+PROBE, IMAGES, CAPTIONS = "stamps-1d0c3db0", "paper", "layer-2_last"
+SCORES = (
+    *("gw", "gw_centred", "gw_paired", "rsa", "cca", "mutual_nn", "mutual_nn_standardised", "cka", "cka_debiased"),
+    *("cknna", "ridge_r2", "ridge_retrieval", "participation_ratio", "rankme", "matrix_entropy"),
+)
+TWINS = ("mutual_nn", "cka", "ridge_r2")  # also of Gaussian noise with the encoder's mean and covariance
+TOKENS = 1  # that the LLM is fed: one pooled feature, whatever the encoder has
+
+
+def main() -> None:
+    """Score every encoder of the table again and write the table; the families stay as they are."""
+    rows = list(scored(paths.cache() / "embeddings" / PROBE))
+    with EMBEDDED.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def scored(store: Path) -> Iterator[dict[str, str | int]]:
+    """Each encoder's row: its family, its spec sheet and its scores to 6 significant digits."""
+    captions = stored(store / LLM / CAPTIONS)
+    for row in read(EMBEDDED):
+        entry, images = catalogue()[row["encoder"]], stored(store / row["encoder"] / IMAGES)
+        values = vlmatch.score(images, captions, SCORES)
+        noise = vlmatch.score(gaussian_twin(images.array.astype(float)), captions, TWINS)
+        print(f"{entry.name}: gw {values['gw']:.4f}", flush=True)
+        yield {
+            "encoder": entry.name,
+            "family": row["family"],
+            "language_supervised": int(entry.language_supervised),
+            "width": images.array.shape[1],
+            "tokens": TOKENS,
+            "parameters": row["parameters"],
+            **{name: f"{values[name]:.6g}" for name in SCORES},
+            **{f"{name}_noise": f"{noise[name]:.6g}" for name in TWINS},
+        }
+
+
+def stored(folder: Path) -> Embeddings:
+    """The embeddings in a folder of the store; VlmatchError if there are none."""
+    found = read_file(folder / FILE)
+    if found is None:
+        raise VlmatchError(f"'{folder}' holds no finished embeddings; run experiment=embedded_all multirun first")
+    return found
+
+
+if __name__ == "__main__":
+    main()
