@@ -23,6 +23,7 @@ from vlmatch.mlflow_connection import connecting, experiment_id, require_usable
 from vlmatch.processes import SWEEP
 from vlmatch.results import Result, rendered
 from vlmatch.scores.rows import Row
+from vlmatch.scores.scored import Scored
 from vlmatch.secrets import masked, masked_addresses
 from vlmatch.settings.work import TrackingSettings
 
@@ -239,11 +240,17 @@ def _params(side: str, header: Header) -> dict[str, str]:
     return {side: header.spec.model, **named, f"licence.{side}": licence}
 
 
+def _figures(scored: Scored) -> dict[str, float]:
+    """A score's value, its noise twin and its deviation, as far as it has them."""
+    found = {"value": scored.value, "noise": scored.noise, "deviation": scored.deviation}
+    return {name: figure for name, figure in found.items() if figure is not None}
+
+
 def _details(row: Row) -> dict[str, list[Any]]:
     rows = [
         (name, scored.version, key, str(value))
         for name, scored in row.scores.items()
-        for key, value in {"value": scored.value, **scored.details}.items()
+        for key, value in {**_figures(scored), **scored.details}.items()
     ]
     return dict(zip(("score", "version", "detail", "value"), map(list, zip(*rows, strict=True)), strict=True))
 

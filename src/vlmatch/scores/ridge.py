@@ -50,7 +50,7 @@ class ImageFold:
         if len(train) <= train.shape[1]:
             kernel = train @ train.T
             values, left = np.linalg.eigh(kernel)
-            return cls(left, kernel @ left, test @ (train.T @ left), np.maximum(values, 0))
+            return cls(left, kernel @ left, (test @ train.T) @ left, np.maximum(values, 0))
         values, axes = np.linalg.eigh(train.T @ train)
         scores = train @ axes
         return cls(scores, scores, test @ axes, np.maximum(values, 0))
