@@ -14,7 +14,7 @@ from vlmatch.evidence.pools import Kind, Pools, draw_pools, family_weights
 from vlmatch.evidence.rules import Ingredient, Rule, fractional_ranks
 from vlmatch.evidence.worlds import Floats, World
 
-POOLS, RESAMPLES, POOLS_OF_A_RESAMPLE, CONFIDENCE = 4_000, 200, 200, 0.95
+POOLS, RESAMPLES, POOLS_OF_A_RESAMPLE, CONFIDENCE = 10_000, 200, 200, 0.95
 LEAST_POOLS = 100  # different ones; fewer are not a replay
 FIRST = 3  # candidates that are looked at
 TIE = 1e-9  # less than the smallest difference of two values of a rule
@@ -113,7 +113,7 @@ def known(world: World, rules: Sequence[Rule]) -> list[Rule]:
 
 
 def replay(world: World, rules: Sequence[Rule], kind: Kind, size: int, *, seed: int = 0) -> list[Outcome]:
-    """Choose by each rule from 4,000 pools of one kind and size; the same pools for every rule.
+    """Choose by each rule from 10,000 pools of one kind and size; the same pools for every rule.
 
     The first outcome, 'random', is a pick at random. The regret is counted from the best by one half of the seeds,
     valued by the other. So training each candidate once has regret 0 where there are two seeds; `trained_once` says

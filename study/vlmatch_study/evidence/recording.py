@@ -21,6 +21,7 @@ VERSION = 1
 SIZES = (5, 8, 12)
 LIST_SIZES = (*range(3, 17), 20, 32)  # in the worlds that rules are chosen by
 MAIN = ("embedded", "vtbenchlab")
+UNIT = "points of 100"  # of regrets
 DIGITS = 4  # significant digits of figures in the file
 CHOSEN: Mapping[Setting, str] = {"pooled": "mutual_nn", "patches": "spec_ridge"}
 """The rule of each setting, frozen with its reasons in study/preregistration.md."""
@@ -53,7 +54,7 @@ RULES: tuple[Rule, ...] = (*CANDIDATES, *SINGLE)
 
 @dataclass(frozen=True)
 class About:
-    """What the record says of a world in words and facts."""
+    """What the record says of a world in words and facts; `scale` brings its truths to points of 100."""
 
     setting: Setting
     title: str
@@ -61,7 +62,7 @@ class About:
     catalogue_families: tuple[str, ...]
     llm: str
     llm_parameters: int
-    unit: str
+    scale: float
 
 
 OURS = About(
@@ -77,7 +78,7 @@ OURS = About(
     ),
     "SmolLM2-135M",
     134_515_008,
-    "points of 100",
+    100.0,
 )  # fmt: skip
 THEIRS = About(
     "patches",
@@ -88,7 +89,7 @@ THEIRS = About(
     ("CLIP", "DINO", "DINOv2", "DINOv3", "I-JEPA", "MetaCLIP", "Perception Encoder", "SigLIP 2"),
     "Qwen2.5-1.5B",
     1_543_714_304,
-    "points of 100",
+    1.0,
 )
 
 
@@ -119,7 +120,6 @@ def world_record(world: World, about: About, left_out: Sequence[str]) -> WorldRe
     choices = (choose(world, CANDIDATES, size) for size in SIZES)
     sizes = LIST_SIZES if world.name in MAIN else SIZES
     lists = (calibrate(world, each, kind, n) for each in (rule, SPEC) for kind in kinds for n in sizes)
-    scale = 1.0 if world.mean_truth.max() > 1 else 100.0
     return WorldRecord(
         world.name,
         about.setting,
@@ -131,12 +131,12 @@ def world_record(world: World, about: About, left_out: Sequence[str]) -> WorldRe
         about.llm,
         about.llm_parameters,
         world.truth.shape[1],
-        about.unit,
-        world.standard_error * scale,
+        UNIT,
+        world.standard_error * about.scale,
         tuple(left_out),
         {each.name: rank_correlation(world, each) for each in rules},
         tuple(
-            in_points(outcome, scale)
+            in_points(outcome, about.scale)
             for kind in kinds
             for size in SIZES
             for outcome in replay(world, rules, kind, size)
