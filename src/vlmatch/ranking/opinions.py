@@ -1,0 +1,23 @@
+"""What other rules would have said about the same pool: the spec sheet alone, and the paper's GW."""
+
+from collections.abc import Sequence
+
+from vlmatch.evidence.record import World
+from vlmatch.ranking.pool import Opinion
+from vlmatch.ranking.rule import GW, best_by
+from vlmatch.scores.rows import Row
+
+
+def opinions(rows: Sequence[Row], world: World) -> tuple[Opinion, ...]:
+    """The encoders that the spec sheet and GW put first among these candidates, each with what its picks lost.
+
+    A rule is left out where nothing that it needs is known of the pool.
+    """
+    asked = (("the spec sheet alone", world.spec_sheet.ingredients), ("the paper's GW", (GW,)))
+    names = (world.spec_sheet.name, GW)
+    found = [
+        Opinion(words, best_by(ingredients, rows), world.regret(name))
+        for (words, ingredients), name in zip(asked, names, strict=True)
+        if all(any(each in row.scores for row in rows) for each in ingredients)
+    ]
+    return tuple(found)

@@ -1,0 +1,112 @@
+"""What a ranking consists of: the ranked encoders of each LLM, the shortlist, and what other rules would have said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vlmatch.ranking.against import Versus
+from vlmatch.ranking.budget import Cut
+from vlmatch.ranking.question import Question
+from vlmatch.ranking.shortlist import Shortlist
+from vlmatch.scores.rows import Row
+
+PAPER = "gw"  # the paper's score
+
+
+@dataclass(frozen=True)
+class RankedEncoder:
+    """One encoder's row, its rank by every score, and its place by the rule.
+
+    ranks: 1 is the best, and ties share the better rank. value: what the rule gives, between 0 and 1; more is better.
+    deviation: the standard deviation of the value's distance to the first, over subsamples of the pairs. place:
+    candidates that can't be told apart share one. The three are None for a control; deviation also where the rule's
+    scores are not resampled. outside: why the budget excludes the encoder.
+    """
+
+    row: Row
+    ranks: Mapping[str, int]
+    value: float | None = None
+    deviation: float | None = None
+    place: int | None = None
+    outside: str | None = None
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """The encoders that another rule puts first, and how often the record saw that rule fail.
+
+    regret: the mean regret of its pick, as a fraction of a random pick's; None where it was not measured.
+    """
+
+    of: str
+    encoders: tuple[str, ...]
+    regret: float | None
+
+
+@dataclass(frozen=True)
+class ProvenOrders:
+    """How many orders between two pretrained encoders by GW are proven, out of how many.
+
+    The solver finds a local optimum, and the global one lies between the lower bound and that. If the intervals of two
+    encoders do not overlap, no better solver would change their order.
+    """
+
+    n_proven: int
+    n_orders: int
+
+
+@dataclass(frozen=True)
+class LlmRanking:
+    """The encoders of a pool for one LLM, best first by the rule; controls stand last.
+
+    rule: what orders them, in words. shortlist: None where there is no recommendation, and `refusal` says why.
+    opinions: what the spec sheet and GW would have said. against: every candidate beside the encoder that the user has.
+    cut: what the budget excludes; None without one. limits: where the evidence does not speak about this pool.
+    warnings: what the user should know about the values. controls_last: by score, whether every control ranks behind
+    every pretrained encoder.
+    """
+
+    llm: str
+    encoders: tuple[RankedEncoder, ...]
+    rule: str
+    shortlist: Shortlist | None
+    refusal: str | None
+    opinions: tuple[Opinion, ...]
+    against: tuple[Versus, ...]
+    cut: Cut | None
+    limits: tuple[str, ...]
+    warnings: tuple[str, ...]
+    controls_last: Mapping[str, bool]
+    proven_orders: ProvenOrders | None
+
+    @property
+    def pick(self) -> str | None:
+        """The first name of the shortlist."""
+        return self.shortlist.encoders[0] if self.shortlist else None
+
+    def ranked(self, encoder: str) -> RankedEncoder:
+        """The encoder of this name."""
+        return next(each for each in self.encoders if each.row.encoder == encoder)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How similarly two LLMs order the encoders that both have, by GW: Spearman's and Kendall's rank correlation."""
+
+    llms: tuple[str, str]
+    n_encoders: int
+    spearman: float
+    kendall: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The rankings for one probe and one pair of embedding recipes, by LLM."""
+
+    probe: str
+    image_recipe: str
+    text_recipe: str
+    n_pairs: int
+    question: Question
+    llms: tuple[LlmRanking, ...]
+    agreements: tuple[Agreement, ...]
+    warnings: tuple[str, ...]

@@ -1,0 +1,26 @@
+"""What is asked of a pool: the rule that orders it, what the LLM will be fed, and the limits of a budget."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vlmatch.costs import Budget
+
+Fed = Literal["pooled", "patches"]
+"""What a VLM's projector is fed: one pooled feature of an image, or all its patches."""
+
+EVIDENCE, PAPER_RULE = "evidence", "paper"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a user asks of a pool of encoders.
+
+    selection: what orders the pool. 'evidence': the rule that the record chose. 'paper': the lowest GW. Otherwise the
+    name of a score. fed: what the LLM will be fed. against: the encoder that the user has now. budget: what candidates
+    may cost.
+    """
+
+    selection: str = EVIDENCE
+    fed: Fed = "patches"
+    against: str | None = None
+    budget: Budget = field(default_factory=Budget)

@@ -1,0 +1,157 @@
+"""Rank a pool of encoders: the order by the rule, the shortlist, and the order by every score."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from scipy.stats import kendalltau, rankdata, spearmanr
+
+from vlmatch.ranking.against import versus
+from vlmatch.ranking.budget import cut
+from vlmatch.ranking.limits import limits
+from vlmatch.ranking.opinions import opinions
+from vlmatch.ranking.pool import PAPER, Agreement, LlmRanking, ProvenOrders, RankedEncoder, Ranking
+from vlmatch.ranking.question import EVIDENCE, Question
+from vlmatch.ranking.rule import ChosenRule, standings
+from vlmatch.ranking.separation import separation_refusal
+from vlmatch.ranking.shortlist import Shortlist, Standing, places, shortlist
+from vlmatch.scores.rows import Row
+
+
+def rank_rows(rows: Iterable[Row], question: Question) -> list[Ranking]:
+    """Rank rows: one Ranking for each probe and pair of embedding recipes among them, in their order by name.
+
+    Encoders are ranked for one LLM at a time, because GW has the unit of the LLM's distances.
+    Raises VlmatchError if `question` names a score that was not computed, or an encoder that is not in the pool.
+    """
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    return [_ranking(group, members, question) for group, members in sorted(groups.items())]
+
+
+def _ranking(group: tuple[str, str, str], rows: list[Row], question: Question) -> Ranking:
+    llms = tuple(
+        _llm_ranking(llm, [row for row in rows if row.llm == llm], question) for llm in sorted({r.llm for r in rows})
+    )
+    rules = sorted({row.image.rule for row in rows if not row.image.control})
+    warnings = (
+        [f"the encoders use different feature rules ({', '.join(rules)}), which may cause part of their differences"]
+        if len(rules) > 1
+        else []
+    )
+    return Ranking(*group, rows[0].image.spec.n_pairs, question, llms, tuple(_agreements(llms)), tuple(warnings))
+
+
+def _llm_ranking(llm: str, rows: list[Row], question: Question) -> LlmRanking:
+    names = [name for name in rows[0].scores if all(name in row.scores for row in rows)]
+    ranks = {name: _ranks(name, rows) for name in names}
+    by_encoder = {row.encoder: RankedEncoder(row, {n: ranks[n][place] for n in names}) for place, row in enumerate(rows)}
+    candidates = [row for row in rows if not row.image.control]
+    controls = sorted((row for row in rows if row.image.control), key=lambda row: row.encoder)
+    chosen = ChosenRule.of(question, candidates or rows)
+    ordered, notes = standings(chosen, candidates) if candidates else ([], [])
+    found = _placed(ordered, by_encoder, chosen)
+    budget_cut = cut(ordered, candidates, question.budget)
+    if budget_cut:
+        found = [replace(each, outside=budget_cut.excluded.get(each.row.encoder)) for each in found]
+    inside = [each for each in ordered if not budget_cut or each.encoder not in budget_cut.excluded]
+    listed, refusal = _listed(chosen, inside, candidates, controls)
+    return LlmRanking(
+        llm=llm,
+        encoders=(*found, *(by_encoder[row.encoder] for row in controls)),
+        rule=chosen.words,
+        shortlist=listed,
+        refusal=refusal,
+        opinions=opinions(candidates, chosen.world) if candidates else (),
+        against=versus(question.against, ordered, chosen.against_margin) if question.against and candidates else (),
+        cut=budget_cut,
+        limits=limits(candidates, chosen.world) if candidates and question.selection == EVIDENCE else (),
+        warnings=(*notes, *_warnings(candidates, controls, chosen)),
+        controls_last={name: _controls_last(name, list(by_encoder.values())) for name in names},
+        proven_orders=_proven_orders(rows),
+    )
+
+
+def _placed(
+    ordered: Sequence[Standing], by_encoder: dict[str, RankedEncoder], chosen: ChosenRule
+) -> list[RankedEncoder]:
+    calibration = chosen.calibration(len(ordered)) if ordered else None
+    margin = calibration.margin if calibration else 0.0
+    return [
+        replace(by_encoder[each.encoder], value=each.value, deviation=each.deviation_from(ordered[0]), place=place)
+        for each, place in zip(ordered, places(ordered, margin), strict=True)
+    ]
+
+
+def _listed(
+    chosen: ChosenRule, inside: Sequence[Standing], candidates: Sequence[Row], controls: Sequence[Row]
+) -> tuple[Shortlist | None, str | None]:
+    """The shortlist, or why there is none."""
+    if not candidates:
+        return None, "the pool has no pretrained encoder"
+    if not inside:
+        return None, "no candidate meets the budget"
+    if chosen.refusal:
+        return None, chosen.refusal
+    if chosen.calibrated and (why := separation_refusal(candidates, controls, chosen.ingredients)):
+        return None, why
+    return shortlist(inside, chosen.calibration(len(inside))), None
+
+
+def _warnings(candidates: Sequence[Row], controls: Sequence[Row], chosen: ChosenRule) -> list[str]:
+    """What the user should know of the pool: no control in it, or controls ahead by the score that orders it."""
+    if not candidates:
+        return []
+    if not controls:
+        return ["the pool has no control, so nothing shows what encoders without knowledge would score"]
+    if len(chosen.ingredients) > 1:
+        return []
+    name = chosen.ingredients[0]
+    sign = 1 if candidates[0].scores[name].higher_is_better else -1
+    best = max(controls, key=lambda row: sign * row.scores[name].value)
+    beaten = [
+        row.encoder for row in candidates if sign * row.scores[name].value <= sign * best.scores[name].value
+    ]  # a tie counts as beaten
+    if not beaten:
+        return []
+    return [
+        f"by {best.scores[name].title} the control '{best.encoder}' outranks {len(beaten)} of {len(candidates)} "
+        f"candidates ({', '.join(beaten)})"
+    ]
+
+
+def _ranks(name: str, rows: list[Row]) -> list[int]:
+    sign = -1 if rows[0].scores[name].higher_is_better else 1
+    return [int(place) for place in rankdata([sign * row.scores[name].value for row in rows], method="min")]
+
+
+def _controls_last(name: str, encoders: Sequence[RankedEncoder]) -> bool:
+    """Whether every control ranks behind every pretrained encoder; a tie does not count as behind."""
+    controls = [ranked.ranks[name] for ranked in encoders if ranked.row.image.control]
+    pretrained = [ranked.ranks[name] for ranked in encoders if not ranked.row.image.control]
+    return not controls or not pretrained or min(controls) > max(pretrained)
+
+
+def _proven_orders(rows: list[Row]) -> ProvenOrders | None:
+    scored = [row.scores[PAPER] for row in rows if PAPER in row.scores and not row.image.control]
+    intervals = [
+        (float(score.details["lower_bound"]), score.value) for score in scored if "lower_bound" in score.details
+    ]
+    pairs = list(combinations(sorted(intervals, key=lambda interval: interval[1]), 2))
+    return ProvenOrders(sum(low[1] < high[0] for low, high in pairs), len(pairs)) if pairs else None
+
+
+def _agreements(llms: Sequence[LlmRanking]) -> Iterable[Agreement]:
+    for one, other in combinations(llms, 2):
+        values = [
+            {row.encoder: row.scores[PAPER].value for row in rows if PAPER in row.scores}
+            for rows in ([ranked.row for ranked in llm.encoders] for llm in (one, other))
+        ]
+        both = sorted(values[0].keys() & values[1].keys())
+        if len(both) >= 3:
+            x, y = ([value[encoder] for encoder in both] for value in values)
+            if len(set(x)) == 1 or len(set(y)) == 1:
+                continue  # equal values have no order
+            spearman, kendall = float(spearmanr(x, y).statistic), float(kendalltau(x, y).statistic)
+            yield Agreement((one.llm, other.llm), len(both), spearman, kendall)

@@ -1,0 +1,142 @@
+"""The rule that orders a pool: the one that the record chose, the paper's GW, or one score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmatch.encoders.catalogue import catalogue
+from vlmatch.evidence.record import Calibration, World, record
+from vlmatch.evidence.rules import fractional_ranks
+from vlmatch.ranking.question import EVIDENCE, PAPER_RULE, Question
+from vlmatch.ranking.shortlist import Standing
+from vlmatch.scores.rows import Row
+
+GW = "gw"
+MIDDLE = 0.5  # the fractional rank of a candidate by an ingredient that is not known of it
+RANDOM, ONE_FAMILY, LANGUAGE = "random", "one_a_family", "language_supervised"  # kinds of replayed pools
+
+
+@dataclass(frozen=True)
+class ChosenRule:
+    """What orders a pool.
+
+    ingredients: names of scores; a candidate's value is the mean of its fractional ranks by them. words: the rule for
+    people. world: the evidence that speaks about what the LLM will be fed. kind: the kind of pool that was replayed.
+    calibrated: whether replayed pools calibrated the rule's margin. missing: scores that the rule needs and that were
+    computed for no candidate; then the pool is ordered by another score.
+    """
+
+    ingredients: tuple[str, ...]
+    words: str
+    world: World
+    kind: str
+    calibrated: bool
+    missing: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, question: Question, rows: Sequence[Row]) -> "ChosenRule":
+        """The rule that `question.selection` names, for these candidates."""
+        world = record().world(question.fed)
+        kind, known = _kind(rows), dict.fromkeys(name for row in rows for name in row.scores)
+        evidence = question.selection == EVIDENCE
+        if evidence:
+            asked = world.rule.ingredients
+        else:
+            asked = (GW if question.selection == PAPER_RULE else question.selection,)
+        missing = tuple(name for name in asked if name not in known)
+        if missing:
+            first = next(iter(known))
+            return cls((first,), _lowest_or_highest(first, rows), world, kind, calibrated=False, missing=missing)
+        if evidence:
+            return cls(asked, world.rule.title, world, kind, calibrated=True)
+        words = _lowest_or_highest(asked[0], rows)
+        if question.selection == PAPER_RULE:
+            words += ", as in the paper"
+        return cls(asked, words, world, kind, calibrated=False)
+
+    def calibration(self, size: int) -> Calibration | None:
+        """That of the replayed pools that are nearest in kind and size; None for a rule that was not replayed."""
+        return self.world.calibration(self.kind, size) if self.calibrated else None
+
+    @property
+    def against_margin(self) -> float | None:
+        """The distance beyond which 90% of replayed pairs were in the right order; None if not known."""
+        return self.world.against_margin if self.calibrated else None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the rule can't be followed; None if it can."""
+        if not self.missing:
+            return None
+        names = ", ".join(self.missing)
+        return f"the rule needs {names}, which was not computed; add it to `score`, or choose another `selection`"
+
+
+def standings(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[list[Standing], list[str]]:
+    """The candidates by the rule, best first, and notes about what was not known of them.
+
+    A candidate of which an ingredient is not known gets the middle rank by it, and a note says so. Candidates of equal
+    value stand in the order of the first ingredient that tells them apart, then of their names.
+    """
+    by_ingredient = np.array([_fractional(name, rows) for name in chosen.ingredients])
+    values = by_ingredient.mean(axis=0)
+    order = sorted(range(len(rows)), key=lambda i: (-values[i], *(-by_ingredient[:, i]), rows[i].encoder))
+    drawn, rescaling = _subsampled(chosen, rows)
+    found = [Standing(rows[i].encoder, float(values[i]), tuple(drawn[:, i]), rescaling) for i in order]
+    return found, [note for name in chosen.ingredients for note in _unknown(name, rows)]
+
+
+def best_by(ingredients: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
+    """The encoder that has the highest mean fractional rank by these scores, with those that share it."""
+    values = np.mean([_fractional(name, rows) for name in ingredients], axis=0)
+    return tuple(row.encoder for row, value in zip(rows, values, strict=True) if value == values.max())
+
+
+def _fractional(name: str, rows: Sequence[Row], subsample: int | None = None) -> NDArray[np.float64]:
+    """Each candidate's fractional rank by a score on all pairs or on one subsample of them; 1 is the best."""
+    known = [index for index, row in enumerate(rows) if name in row.scores]
+    scores = [rows[index].scores[name] for index in known]
+    sign = 1 if scores[0].higher_is_better else -1
+    drawn = [each.value if subsample is None or not each.subsamples else each.subsamples[subsample] for each in scores]
+    found = np.full(len(rows), MIDDLE)
+    found[known] = fractional_ranks(sign * np.array(drawn))
+    return found
+
+
+def _subsampled(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[NDArray[np.float64], float]:
+    """Each candidate's value on each subsample, (subsamples, n), and what their deviation is to be multiplied with.
+
+    Without a resampled ingredient there are 0 subsamples.
+    """
+    scored = [row.scores[name] for row in rows for name in chosen.ingredients if name in row.scores]
+    resampled = [each for each in scored if each.subsamples]
+    if len({len(each.subsamples) for each in resampled}) != 1:
+        return np.zeros((0, len(rows))), 1.0
+    drawn = [
+        np.mean([_fractional(name, rows, k) for name in chosen.ingredients], axis=0)
+        for k in range(len(resampled[0].subsamples))
+    ]
+    return np.array(drawn), resampled[0].rescaling
+
+
+def _unknown(name: str, rows: Sequence[Row]) -> list[str]:
+    absent = [row.encoder for row in rows if name not in row.scores]
+    if not absent:
+        return []
+    return [f"'{name}' is not known of {', '.join(absent)}, so they get the middle rank by it"]
+
+
+def _lowest_or_highest(name: str, rows: Sequence[Row]) -> str:
+    scored = next(row.scores[name] for row in rows if name in row.scores)
+    return f"the {'highest' if scored.higher_is_better else 'lowest'} {scored.title}"
+
+
+def _kind(rows: Sequence[Row]) -> str:
+    """The kind of replayed pool that these candidates are most like."""
+    entries = [catalogue().get(row.encoder) for row in rows]
+    if all(entry is not None and entry.language_supervised for entry in entries):
+        return LANGUAGE
+    families = [entry.family if entry else row.encoder for entry, row in zip(entries, rows, strict=True)]
+    return ONE_FAMILY if len(set(families)) == len(families) else RANDOM

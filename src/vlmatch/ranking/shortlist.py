@@ -1,0 +1,74 @@
+"""The shortlist: the candidates that a rule can't tell from its first, by a margin that replayed pools calibrated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import hypot
+
+import numpy as np
+
+from vlmatch.evidence.record import Calibration
+
+QUANTILE = 1.645  # 90% of a normal distribution lies within so many deviations of its mean
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """The candidates to train, best first; the first is the pick.
+
+    calibration: how often such lists held the best encoder in replayed pools; None for a rule that was not replayed,
+    whose list is its first encoder alone. n_candidates: how many candidates the list was chosen from.
+    """
+
+    encoders: tuple[str, ...]
+    calibration: Calibration | None
+    n_candidates: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A candidate's value by the rule, on all pairs and on each subsample of them.
+
+    subsampled: empty where none of the rule's scores is resampled. rescaling: what the deviation over subsamples is
+    multiplied with, since a subsample has fewer pairs than the probe.
+    """
+
+    encoder: str
+    value: float
+    subsampled: tuple[float, ...] = ()
+    rescaling: float = 1.0
+
+    def deviation_from(self, other: "Standing") -> float:
+        """The standard deviation of the distance of both values over subsamples; 0 where there are none."""
+        if not self.subsampled or not other.subsampled:
+            return 0.0
+        return self.rescaling * float(np.subtract(self.subsampled, other.subsampled).std(ddof=1))
+
+    def reaches(self, other: "Standing", margin: float) -> bool:
+        """Whether this candidate can't be told from `other`.
+
+        margin: the rule's own error, from replayed pools. What the choice of pairs adds is put on top.
+        """
+        return abs(other.value - self.value) <= hypot(margin, QUANTILE * self.deviation_from(other))
+
+
+def places(standings: Sequence[Standing], margin: float) -> list[int]:
+    """The place of each candidate, given best first: 1, 1, 3, ...; candidates that can't be told apart share one.
+
+    A new place begins at the first candidate that does not reach the head of the group before.
+    """
+    found: list[int] = []
+    head = 0
+    for index, each in enumerate(standings):
+        if not each.reaches(standings[head], margin):
+            head = index
+        found.append(head + 1)
+    return found
+
+
+def shortlist(standings: Sequence[Standing], calibration: Calibration | None) -> Shortlist:
+    """The candidates that reach the first, given best first; without a calibration the first alone."""
+    first = standings[0]
+    if calibration is None:
+        return Shortlist((first.encoder,), None, len(standings))
+    listed = tuple(each.encoder for each in standings if each.reaches(first, calibration.margin))
+    return Shortlist(listed, calibration, len(standings))

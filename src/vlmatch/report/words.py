@@ -1,0 +1,111 @@
+"""The answer in words: the sentences that the terminal, the page and the Markdown share."""
+
+from collections.abc import Sequence
+
+from vlmatch.costs import CandidateCost, cost_of
+from vlmatch.ranking import LlmRanking, Opinion
+from vlmatch.ranking.question import Question
+
+FED = {"pooled": "one pooled feature", "patches": "all patches"}
+
+
+def headline(llm: LlmRanking) -> str:
+    """The shortlist, or that there is none and why."""
+    if llm.shortlist is None:
+        return f"no recommendation for {llm.llm}: {llm.refusal}"
+    first, *others = llm.shortlist.encoders
+    if not others:
+        return f"shortlist for {llm.llm}: {first}"
+    return f"shortlist for {llm.llm}: {first} (the pick), {', '.join(others)}"
+
+
+def held_line(llm: LlmRanking) -> str | None:
+    """How often such lists held the best encoder in replayed pools; None for a rule that was not replayed."""
+    if llm.shortlist is None or llm.shortlist.calibration is None:
+        return None
+    found = llm.shortlist.calibration
+    return (
+        f"such lists held the best encoder, or one within a standard error of it, in {percent(found.coverage)} "
+        f"[{percent(found.low)}, {percent(found.high)}] of replayed pools of {found.size} from these {found.n_encoders} "
+        f"encoders; their mean length was {found.mean_size:.1f}, and a plain list of {found.plain_size} held it in "
+        f"{percent(found.plain_coverage)}"
+    )
+
+
+def rule_line(llm: LlmRanking, question: Question) -> str:
+    """What orders the encoders, and what the LLM is fed."""
+    return f"rule: {llm.rule} (selection={question.selection}), for an LLM that is fed {FED[question.fed]}"
+
+
+def opinion_line(opinion: Opinion) -> str:
+    """What another rule would have said of this pool, and what its picks lost in replayed pools."""
+    says = f"{opinion.of} would say {' or '.join(opinion.encoders)}"
+    if opinion.regret is None:
+        return f"{says}; what its picks lose was not measured for this setting"
+    return f"{says}; in replayed pools its pick lost {percent(opinion.regret)} of what a random pick loses"
+
+
+def cost_line(cost: CandidateCost) -> str:
+    """What the pick costs, as far as it is known."""
+    parts = [
+        f"{cost.parameters / 1e6:,.1f}M parameters" if cost.parameters is not None else "",
+        f"{cost.gflops:,.1f} GFLOPs an image" if cost.gflops is not None else "",
+        f"{cost.tokens:,} tokens" if cost.tokens is not None else "",
+        f"{cost.images_per_second:,.0f} images a second ({cost.device})" if cost.images_per_second else "",
+        f"licence {cost.licence}" if cost.licence else "",
+    ]
+    return f"cost of {cost.encoder}: " + ", ".join(part for part in parts if part)
+
+
+def limits_line(limits: Sequence[str]) -> str | None:
+    """Where the evidence does not speak about this pool, in one sentence; None if it does."""
+    if not limits:
+        return None
+    return f"the evidence does not cover this pool: {'; '.join(limits)}"
+
+
+def against_line(llm: LlmRanking, current: str) -> str:
+    """Which candidates are better or worse than the encoder that the user has."""
+    by = {word: [each.encoder for each in llm.against if each.judgement == word] for word in ("better", "unclear", "worse")}
+    return f"against {current}: " + "; ".join(f"{word}: {', '.join(names)}" for word, names in by.items() if names)
+
+
+def cut_line(llm: LlmRanking) -> str | None:
+    """What the budget excludes and costs; None without one."""
+    if llm.cut is None:
+        return None
+    n, total = len(llm.cut.excluded), sum(each.value is not None for each in llm.encoders)
+    if not n:
+        return f"budget {llm.cut.budget}: every candidate meets it"
+    if llm.cut.lost is None:
+        return f"budget {llm.cut.budget}: no candidate meets it; " + "; ".join(llm.cut.excluded.values())
+    cost = (
+        f"{', '.join(llm.cut.ahead)} stood ahead of the pick, by up to {llm.cut.lost:.2f} of the rule's value"
+        if llm.cut.ahead
+        else "no excluded one stood ahead of the pick, so it costs nothing"
+    )
+    return f"budget {llm.cut.budget}: {n} of {total} candidates are excluded; {cost}"
+
+
+def percent(share: float) -> str:
+    """A share as a whole percentage."""
+    return f"{100 * share:.0f}%"
+
+
+def first_screen(llm: LlmRanking, question: Question) -> list[str]:
+    """The answer for one LLM in at most ten lines, the shortlist first."""
+    picked = None if llm.pick is None else cost_line(cost_of(llm.ranked(llm.pick).row))
+    against = against_line(llm, question.against) if question.against else None
+    lines = [
+        headline(llm),
+        held_line(llm),
+        *map(opinion_line, llm.opinions),
+        picked,
+        cut_line(llm),
+        against,
+        limits_line(llm.limits),
+        rule_line(llm, question),
+    ]
+    return [line for line in lines if line]
+
+
