@@ -119,6 +119,7 @@ class SweepCallback(Callback):
 def _answer(config: DictConfig) -> None:
     from vlmatch import paths
     from vlmatch.embeddings.store import Store
+    from vlmatch.ranking import Question
     from vlmatch.report.answer import PoolRanking, answer
     from vlmatch.tracking import Tracker
 
@@ -130,11 +131,12 @@ def _answer(config: DictConfig) -> None:
         Store(settings.store),
         groups,
         settings.score,
-        settings.selection,
+        Question.of(settings),
         failures=failures,
         results=paths.result_folders(settings.results),
     )
-    report = answer(ranking, table=settings.answer.table, report=settings.answer.report)
+    asked = settings.answer
+    report = answer(ranking, table=asked.table, report=asked.report, full=asked.full)
     tracker, parent = Tracker.of(settings.tracking), os.environ[PARENT]
     if report is not None:
         tracker.log_file(parent, report)

@@ -1,9 +1,10 @@
 """What is asked of a pool: the rule that orders it, what the LLM will be fed, and the limits of a budget."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, Self
 
 from vlmatch.costs import Budget
+from vlmatch.settings.command import Settings
 
 Fed = Literal["pooled", "patches"]
 """What a VLM's projector is fed: one pooled feature of an image, or all its patches."""
@@ -24,3 +25,9 @@ class Question:
     fed: Fed = "patches"
     against: str | None = None
     budget: Budget = field(default_factory=Budget)
+
+    @classmethod
+    def of(cls, settings: Settings[Any]) -> Self:
+        """The question that a command asks."""
+        answer = settings.answer
+        return cls(settings.selection, answer.fed, answer.against, settings.budget.budget)

@@ -16,7 +16,7 @@ from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.evidence.truths import comparisons_in
 from vlmatch.jobs import PairStatus
-from vlmatch.ranking import LlmRanking, Ranking, rank_rows
+from vlmatch.ranking import LlmRanking, Question, Ranking, rank_rows
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
 from vlmatch.report.html import ReadEmbeddings, write_report
 from vlmatch.report.spreadsheet import frame, write_table
@@ -53,15 +53,15 @@ class PoolRanking:
     def of(
         cls,
         rows: Sequence[Row],
-        selection: Sequence[str],
+        question: Question,
         *,
         failures: Sequence[PairStatus] = (),
         results: Sequence[Path] = (),
         embeddings: ReadEmbeddings = _none_kept,
         costs: Mapping[str, Cost] | None = None,
     ) -> "PoolRanking":
-        """Rank `rows`. selection: names of scores; the pick comes from the first whose controls all rank last."""
-        return cls(tuple(rank_rows(rows, selection)), tuple(failures), tuple(results), embeddings, costs or {})
+        """Rank `rows` by the rule that `question` names."""
+        return cls(tuple(rank_rows(rows, question)), tuple(failures), tuple(results), embeddings, costs or {})
 
     @classmethod
     def in_store(
@@ -69,7 +69,7 @@ class PoolRanking:
         store: Store,
         groups: Collection[Group],
         scores: Mapping[str, ObjectSettings],
-        selection: Sequence[str],
+        question: Question,
         *,
         failures: Sequence[PairStatus] = (),
         results: Sequence[Path] = (),
@@ -77,7 +77,7 @@ class PoolRanking:
         """Rank the stored rows of these groups that hold all of `scores` (name -> settings)."""
         probes = sorted({group[0] for group in groups})
         rows = [row for probe in probes for row in stored_rows(store, probe, scores) if row.group in groups]
-        return cls.of(rows, selection, failures=failures, results=results, embeddings=store.read)
+        return cls.of(rows, question, failures=failures, results=results, embeddings=store.read)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -86,10 +86,18 @@ class PoolRanking:
 
     @property
     def picks(self) -> dict[str, str | None]:
-        """By LLM, the encoder to take; None where no score can be trusted. The first ranking of an LLM counts."""
+        """By LLM, the first encoder of the shortlist; None without one. The first ranking of an LLM counts."""
         found: dict[str, str | None] = {}
         for llm in self._llms:
-            found.setdefault(llm.llm, None if llm.pick is None else llm.pick.encoder)
+            found.setdefault(llm.llm, llm.pick)
+        return found
+
+    @property
+    def shortlists(self) -> dict[str, tuple[str, ...]]:
+        """By LLM, the encoders to train, best first; empty where there is no recommendation."""
+        found: dict[str, tuple[str, ...]] = {}
+        for llm in self._llms:
+            found.setdefault(llm.llm, llm.shortlist.encoders if llm.shortlist else ())
         return found
 
     def to_frame(self) -> "pd.DataFrame":
@@ -112,9 +120,9 @@ class PoolRanking:
         """The rankings compared with finished trainings, computed once; VlmatchError on a damaged result."""
         return ranking_evidence(self.rankings, comparisons_in(self.results))
 
-    def show(self, console: Console | None = None) -> None:
-        """Print the tables, the warnings and the picks."""
-        show(self.rankings, self.failures, console)
+    def show(self, console: Console | None = None, *, full: bool = False) -> None:
+        """Print the answer and a short table for each LLM; `full`: the table of every score too."""
+        show(self.rankings, self.failures, console, full=full)
 
     def __str__(self) -> str:
         text = io.StringIO()
@@ -132,14 +140,16 @@ class PoolRanking:
         return tuple(llm for ranking in self.rankings for llm in ranking.llms)
 
 
-def answer(ranking: PoolRanking, *, table: str | Path | None = None, report: str | Path | None = None) -> Path | None:
+def answer(
+    ranking: PoolRanking, *, table: str | Path | None = None, report: str | Path | None = None, full: bool = False
+) -> Path | None:
     """Print the ranking, and write it to `table` (CSV) and `report` (HTML) where these are given.
 
     Returns the report's path, or None if no report was written.
     Raises VlmatchError on a damaged result of a training, after the ranking was printed.
     """
     console = terminal()
-    ranking.show(console)
+    ranking.show(console, full=full)
     if not ranking.rankings:
         return None
     if table is not None:

@@ -64,7 +64,7 @@ class Settings(Node, Generic[Keys]):
 
     task: Keys
     pool: Literal["auto", "store", "experiment"]
-    selection: Sequence[str]
+    selection: str
     score: Mapping[str, ObjectSettings]
     budget: BudgetSettings
     costs: Mapping[str, CostSettings]

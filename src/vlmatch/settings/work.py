@@ -45,7 +45,16 @@ class TrackingSettings(Node):
 
 
 class AnswerSettings(Node):
-    """The files of a ranking; null: none."""
+    """What the answer is about, and where it is written; null: no file.
+
+    fed: what a VLM's projector will be fed, one pooled feature of an image or all its patches. against: the encoder
+    that the user has now. by: 'label' ranks the encoders within each label too. full: whether the terminal shows every
+    score.
+    """
 
     table: Place | None
     report: Place | None
+    fed: Literal["pooled", "patches"]
+    against: str | None
+    by: Literal["label"] | None
+    full: bool

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -17,6 +18,7 @@ from vlmatch.objects import task
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.probes.shared import probe_of
 from vlmatch.processes import PARENT, SWEEP, launched, process_rank
+from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking, answer
 from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row
@@ -60,11 +62,11 @@ def rank_stored(settings: Settings[TaskSettings], pool: str) -> PairStatus:
         probe_of(settings.probe.plain()),
         store=Store(settings.store),
         scores=settings.score,
-        selection=settings.selection,
+        question=Question.of(settings),
         wanted=lambda header: _wanted(settings, pool, header),
     )
     results = tuple(paths.result_folders(settings.results))
-    answer(replace(ranking, results=results), table=settings.answer.table, report=settings.answer.report)
+    _write(settings, replace(ranking, results=results))
     return PairStatus("*", "*", SCORED)
 
 
@@ -82,15 +84,20 @@ def _show(settings: Settings[TaskSettings], row: Row, costs: Sequence[Cost], tra
         return
     results = paths.result_folders(settings.results)
     ranking = PoolRanking.in_store(
-        Store(settings.store), {row.group}, settings.score, settings.selection, results=results
+        Store(settings.store), {row.group}, settings.score, Question.of(settings), results=results
     )
     if os.environ.get(SWEEP):
         terminal().print(placed(row, ranking.rankings, costs))
         return
-    report = answer(ranking, table=settings.answer.table, report=settings.answer.report)
+    report = _write(settings, ranking)
     if report is not None:
         tracker.log_file(run_id, report)
     terminal().print(f"MLflow run {run_id}: make ui, then {tracker.comparison([run_id])}", soft_wrap=True)
+
+
+def _write(settings: Settings[TaskSettings], ranking: PoolRanking) -> Path | None:
+    asked = settings.answer
+    return answer(ranking, table=asked.table, report=asked.report, full=asked.full)
 
 
 def _wanted(settings: Settings[TaskSettings], pool: str, header: Header) -> bool:
