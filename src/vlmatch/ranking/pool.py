@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vlmatch.costs import CandidateCost, Restriction
 from vlmatch.ranking.against import Versus
-from vlmatch.ranking.budget import Cut
 from vlmatch.ranking.question import Question
 from vlmatch.ranking.shortlist import Shortlist
 from vlmatch.scores.rows import Row
@@ -19,15 +19,15 @@ class RankedEncoder:
     ranks: 1 is the best, and ties share the better rank. value: what the rule gives, between 0 and 1; more is better.
     deviation: the standard deviation of the value's distance to the first, over subsamples of the pairs. place:
     candidates that can't be told apart share one. The three are None for a control; deviation also where the rule's
-    scores are not resampled. outside: why the budget excludes the encoder.
+    scores are not resampled. cost: what the encoder costs, as far as it is known.
     """
 
     row: Row
     ranks: Mapping[str, int]
+    cost: CandidateCost
     value: float | None = None
     deviation: float | None = None
     place: int | None = None
-    outside: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class ProvenOrders:
 class LlmRanking:
     """The encoders of a pool for one LLM, best first by the rule; controls stand last.
 
-    rule: what orders them, in words. shortlist: None where there is no recommendation, and `refusal` says why.
+    rule: what orders them, in words. ingredients: the names of its scores. shortlist: None where there is no recommendation, and `refusal` says why.
     opinions: what the spec sheet and GW would have said. against: every candidate beside the encoder that the user has.
-    cut: what the budget excludes; None without one. limits: where the evidence does not speak about this pool.
+    budget: the pool divided by the budget. limits: where the evidence does not speak about this pool.
     warnings: what the user should know about the values. controls_last: by score, whether every control ranks behind
     every pretrained encoder.
     """
@@ -68,11 +68,12 @@ class LlmRanking:
     llm: str
     encoders: tuple[RankedEncoder, ...]
     rule: str
+    ingredients: tuple[str, ...]
     shortlist: Shortlist | None
     refusal: str | None
     opinions: tuple[Opinion, ...]
     against: tuple[Versus, ...]
-    cut: Cut | None
+    budget: Restriction
     limits: tuple[str, ...]
     warnings: tuple[str, ...]
     controls_last: Mapping[str, bool]

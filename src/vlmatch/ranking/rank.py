@@ -1,13 +1,13 @@
 """Rank a pool of encoders: the order by the rule, the shortlist, and the order by every score."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
 from scipy.stats import kendalltau, rankdata, spearmanr
 
+from vlmatch.costs import CandidateCost, restricted
 from vlmatch.ranking.against import versus
-from vlmatch.ranking.budget import cut
 from vlmatch.ranking.limits import limits
 from vlmatch.ranking.opinions import opinions
 from vlmatch.ranking.pool import PAPER, Agreement, LlmRanking, ProvenOrders, RankedEncoder, Ranking
@@ -18,21 +18,24 @@ from vlmatch.ranking.shortlist import Shortlist, Standing, places, shortlist
 from vlmatch.scores.rows import Row
 
 
-def rank_rows(rows: Iterable[Row], question: Question) -> list[Ranking]:
+def rank_rows(rows: Iterable[Row], question: Question, costs: Mapping[str, CandidateCost]) -> list[Ranking]:
     """Rank rows: one Ranking for each probe and pair of embedding recipes among them, in their order by name.
 
-    Encoders are ranked for one LLM at a time, because GW has the unit of the LLM's distances.
-    Raises VlmatchError if `question` names a score that was not computed, or an encoder that is not in the pool.
+    costs: of every encoder, by name. Encoders are ranked for one LLM at a time, because GW has the unit of the LLM's
+    distances. Raises VlmatchError if `question.against` is not among the candidates.
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
-    return [_ranking(group, members, question) for group, members in sorted(groups.items())]
+    return [_ranking(group, members, question, costs) for group, members in sorted(groups.items())]
 
 
-def _ranking(group: tuple[str, str, str], rows: list[Row], question: Question) -> Ranking:
+def _ranking(
+    group: tuple[str, str, str], rows: list[Row], question: Question, costs: Mapping[str, CandidateCost]
+) -> Ranking:
     llms = tuple(
-        _llm_ranking(llm, [row for row in rows if row.llm == llm], question) for llm in sorted({r.llm for r in rows})
+        _llm_ranking(llm, [row for row in rows if row.llm == llm], question, costs)
+        for llm in sorted({r.llm for r in rows})
     )
     rules = sorted({row.image.rule for row in rows if not row.image.control})
     warnings = (
@@ -43,29 +46,33 @@ def _ranking(group: tuple[str, str, str], rows: list[Row], question: Question) -
     return Ranking(*group, rows[0].image.spec.n_pairs, question, llms, tuple(_agreements(llms)), tuple(warnings))
 
 
-def _llm_ranking(llm: str, rows: list[Row], question: Question) -> LlmRanking:
+def _llm_ranking(
+    llm: str, rows: list[Row], question: Question, costs: Mapping[str, CandidateCost]
+) -> LlmRanking:
     names = [name for name in rows[0].scores if all(name in row.scores for row in rows)]
     ranks = {name: _ranks(name, rows) for name in names}
-    by_encoder = {row.encoder: RankedEncoder(row, {n: ranks[n][place] for n in names}) for place, row in enumerate(rows)}
+    by_encoder = {
+        row.encoder: RankedEncoder(row, {name: ranks[name][index] for name in names}, costs[row.encoder])
+        for index, row in enumerate(rows)
+    }
     candidates = [row for row in rows if not row.image.control]
     controls = sorted((row for row in rows if row.image.control), key=lambda row: row.encoder)
     chosen = ChosenRule.of(question, candidates or rows)
     ordered, notes = standings(chosen, candidates) if candidates else ([], [])
     found = _placed(ordered, by_encoder, chosen)
-    budget_cut = cut(ordered, candidates, question.budget)
-    if budget_cut:
-        found = [replace(each, outside=budget_cut.excluded.get(each.row.encoder)) for each in found]
-    inside = [each for each in ordered if not budget_cut or each.encoder not in budget_cut.excluded]
+    budget = restricted(question.budget, {each.encoder: each.value for each in ordered}, costs)
+    inside = [each for each in ordered if each.encoder in budget.inside]
     listed, refusal = _listed(chosen, inside, candidates, controls)
     return LlmRanking(
         llm=llm,
         encoders=(*found, *(by_encoder[row.encoder] for row in controls)),
         rule=chosen.words,
+        ingredients=chosen.ingredients,
         shortlist=listed,
         refusal=refusal,
         opinions=opinions(candidates, chosen.world) if candidates else (),
         against=versus(question.against, ordered, chosen.against_margin) if question.against and candidates else (),
-        cut=budget_cut,
+        budget=budget,
         limits=limits(candidates, chosen.world) if candidates and question.selection == EVIDENCE else (),
         warnings=(*notes, *_warnings(candidates, controls, chosen)),
         controls_last={name: _controls_last(name, list(by_encoder.values())) for name in names},

@@ -1,4 +1,4 @@
-"""The ranking in the terminal: one table for each LLM, the warnings, and the pick."""
+"""The answer in the terminal: a first screen and a short table for each LLM, and the table of every score on request."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from rich.text import Text
 from vlmatch.embeddings.embed import Cost
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import Agreement, LlmRanking, ProvenOrders, RankedEncoder, Ranking
-from vlmatch.report.about import SizeClasses, left_out, pretraining, published, trained_here
+from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
+from vlmatch.report.words import first_screen
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored
 
@@ -19,25 +20,22 @@ MINIMUM_WIDTH = 200  # characters, where the output is no terminal
 UNLIMITED = 10_000  # characters
 
 
-def show(rankings: Sequence[Ranking], failures: Sequence[PairStatus] = (), console: Console | None = None) -> None:
-    """Print every ranking, then the pairs that could not be scored."""
+def show(
+    rankings: Sequence[Ranking],
+    failures: Sequence[PairStatus] = (),
+    console: Console | None = None,
+    *,
+    full: bool = False,
+) -> None:
+    """Print every ranking, then the pairs that could not be scored. full: the table of every score too."""
     console = console or terminal()
     for ranking in rankings:
         recipes = f"features '{ranking.image_recipe}', captions '{ranking.text_recipe}'"
         console.print(f"\n[bold]{ranking.probe}[/]: {ranking.n_pairs} pairs, {recipes}")
         for llm in ranking.llms:
-            described = _table(llm, described=True)
-            wanted = console.measure(described, options=console.options.update(max_width=UNLIMITED)).maximum
-            fits = wanted <= console.width
-            console.print(described if fits else _table(llm, described=False))
-            for line in verdict(llm):
-                console.print(line)
-            if llm.proven_orders is not None:
-                console.print(proven_line(llm.proven_orders))
-        notes = [f"[yellow]note:[/] {warning}" for warning in ranking.warnings]
-        rows = [ranked.row for llm in ranking.llms for ranked in llm.encoders]
-        notes += [f"[yellow]note:[/] {line}" for line in left_out(rows)]
-        for line in [*map(agreement_line, ranking.agreements), *notes, *published_lines(ranking)]:
+            _show_llm(llm, ranking, console, full=full)
+        lines = [*map(agreement_line, ranking.agreements), *published_lines(ranking)] if full else []
+        for line in [*lines, *(f"[yellow]note:[/] {warning}" for warning in ranking.warnings)]:
             console.print(line)
     for failure in failures:
         console.print(f"[red]{failure.status}[/]: {failure.encoder} x {failure.llm}: ", Text(failure.message), sep="")
@@ -49,18 +47,11 @@ def terminal() -> Console:
     return console if console.is_terminal else Console(width=max(console.width, MINIMUM_WIDTH))
 
 
-def verdict(llm: LlmRanking) -> list[str]:
-    """The warnings and the pick in words, with rich's markup."""
-    lines = [
-        f"[bold red]{warning}[/]" if "DO NOT TRUST" in warning else f"[yellow]note:[/] {warning}"
-        for warning in llm.warnings
-    ]
-    if llm.pick is not None:
-        by = f"by {llm.pick.title}" + (
-            "" if llm.pick.score == "gw" else ", the first score of `selection` that ranks every control last"
-        )
-        lines.append(f"[bold green]pick for {llm.llm}: {llm.pick.encoder}[/] ({by})")
-    return lines
+def answer_lines(ranking: Ranking, llm: LlmRanking) -> list[Text]:
+    """The first screen and the warnings of one LLM."""
+    head, *others = first_screen(llm, ranking.question)
+    warnings = [Text.assemble(("note: ", "yellow"), warning) for warning in llm.warnings]
+    return [Text(head, style="bold green" if llm.shortlist else "bold yellow"), *map(Text, others), *warnings]
 
 
 def proven_line(orders: ProvenOrders) -> str:
@@ -90,12 +81,12 @@ def number(value: float | None) -> str:
     """A score with four digits, a parameter count in millions, ∞ for infinity, ? for what is not known."""
     if value is None:
         return "?"
+    if value == 0:
+        return "0"
     if math.isinf(value):
         return "∞"
     if abs(value) >= 1e4:
         return f"{value / 1e6:.1f}M"
-    if float(value).is_integer():
-        return f"{value:.0f}"
     return f"{value:.4f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
 
@@ -104,13 +95,88 @@ def relative(scored: Scored | None) -> str:
     return number(float(scored.details["gw_relative"])) if scored is not None else "-"
 
 
-def _table(llm: LlmRanking, *, described: bool) -> Table:
-    """The ranked encoders; `described` adds what a narrow terminal has no room for: the spec sheet and pretraining."""
+def placed(row: Row, rankings: Sequence[Ranking], costs: Sequence[Cost]) -> str:
+    """One job of a sweep in one line: its place among the encoders scored so far, and what embedding took."""
+    llm = next(llm for ranking in rankings for llm in ranking.llms if llm.llm == row.llm)
+    ranked = llm.ranked(row.encoder)
+    sides = zip(("images", "captions"), costs, strict=True)
+    took = [f"{cost.items} {side} embedded in {cost.seconds:.0f} s{memory(cost)}" for side, cost in sides if cost.items]
+    n = sum(each.value is not None for each in llm.encoders)
+    place = "control" if ranked.value is None else f"value {ranked.value:.2f}, place {ranked.place} of {n} so far"
+    return f"{row.encoder} x {row.llm}: " + "; ".join([place, *took])
+
+
+def memory(cost: Cost) -> str:
+    """The GPU memory used, in words; '' without a GPU."""
+    return f", {cost.gpu_bytes / 2**30:.1f} GiB of GPU memory" if cost.gpu_bytes else ""
+
+
+def _show_llm(llm: LlmRanking, ranking: Ranking, console: Console, *, full: bool) -> None:
+    console.print()
+    for line in answer_lines(ranking, llm):
+        console.print(line)
+    console.print(_short_table(llm))
+    if not full:
+        return
+    described = _full_table(llm, described=True)
+    wanted = console.measure(described, options=console.options.update(max_width=UNLIMITED)).maximum
+    console.print(described if wanted <= console.width else _full_table(llm, described=False))
+    if llm.proven_orders is not None:
+        console.print(proven_line(llm.proven_orders))
+
+
+def _short_table(llm: LlmRanking) -> Table:
+    """Place, value and the rule's scores of each encoder, with what it costs."""
+    names = [name for name in llm.ingredients if any(name in each.row.scores for each in llm.encoders)]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("place", justify="right")
+    table.add_column("encoder", no_wrap=True)
+    table.add_column("value", justify="right")
+    for name in names:
+        scored = next(each.row.scores[name] for each in llm.encoders if name in each.row.scores)
+        table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right")
+    for head in ("parameters", "GFLOPs", "tokens", "images/s"):
+        table.add_column(head, justify="right")
+    table.add_column("licence", no_wrap=True, overflow="ellipsis", max_width=24)
+    for ranked in llm.encoders:
+        cells = ["-" if ranked.place is None else str(ranked.place), marked(ranked)]
+        cells += ["-" if ranked.value is None else f"{ranked.value:.2f}"]
+        cells += [_with_deviation(ranked.row.scores.get(name)) for name in names]
+        cost = ranked.cost
+        cells += [number(cost.parameters), _known(cost.gflops, ".2f"), _known(cost.tokens, "d")]
+        cells += [_known(cost.images_per_second, ".0f"), cost.licence or "?"]
+        table.add_row(*(Text(cell, style=_style(ranked, llm)) for cell in cells))
+    return table
+
+
+def marked(ranked: RankedEncoder) -> str:
+    """The encoder's name, with c for a control and t for one that this project trained."""
+    name = ranked.row.encoder
+    return name + (" c" if ranked.row.image.control else " t" if trained_here(name) else "")
+
+
+def _style(ranked: RankedEncoder, llm: LlmRanking) -> str:
+    if ranked.row.image.control or ranked.row.encoder not in llm.budget.inside:
+        return "dim"
+    return "bold green" if llm.shortlist and ranked.row.encoder in llm.shortlist.encoders else ""
+
+
+def _with_deviation(scored: Scored | None) -> str:
+    if scored is None:
+        return "?"
+    return number(scored.value) + (f" ± {number(scored.deviation)}" if scored.deviation is not None else "")
+
+
+def _known(figure: float | None, form: str) -> str:
+    return "?" if figure is None else format(figure, form)
+
+
+def _full_table(llm: LlmRanking, *, described: bool) -> Table:
+    """Every score of each encoder with its rank; `described` adds feature, size and pretraining."""
     first = llm.encoders[0]
-    names = [name for name in first.ranks if described or first.row.scores[name].uses != ("spec",)]
     classes = SizeClasses.of([ranked.row.image for ranked in llm.encoders])
     table = Table(
-        title=f"for {llm.llm}",
+        title=f"every score for {llm.llm}",
         title_justify="left",
         title_style="bold",
         caption="Each score is followed by its rank. c: control, t: trained by this project on similar pictures. "
@@ -119,49 +185,17 @@ def _table(llm: LlmRanking, *, described: bool) -> Table:
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("", justify="right")
     table.add_column("encoder", no_wrap=True)
-    for scored in (first.row.scores[name] for name in names):
+    for name in first.ranks:
+        scored = first.row.scores[name]
         table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right", no_wrap=True)
     table.add_column("GW rel.", justify="right", no_wrap=True)
     for head in ("feature", "size", "pretraining") if described else ():
         table.add_column(head, no_wrap=True)
-    for place, ranked in enumerate(llm.encoders, 1):
-        table.add_row(*_cells(place, ranked, llm, classes, names)[: len(table.columns)])
+    for ranked in llm.encoders:
+        row = ranked.row
+        scores = [f"{number(row.scores[name].value)} {rank:>2}" for name, rank in ranked.ranks.items()]
+        about = [row.image.rule, classes.name(row.image), pretraining(row.image.spec.model)] if described else []
+        cells = [marked(ranked), *scores, relative(row.scores.get("gw")), *about]
+        table.add_row(*(Text(cell, style=_style(ranked, llm)) for cell in cells))
     return table
-
-
-def _cells(
-    place: int, ranked: RankedEncoder, llm: LlmRanking, classes: SizeClasses, names: Sequence[str]
-) -> list[Text]:
-    row, control = ranked.row, ranked.row.image.control
-    picked = llm.pick is not None and llm.pick.encoder == row.encoder
-    style = "dim" if control else "bold green" if picked else ""
-    scores = [f"{number(row.scores[name].value)} {ranked.ranks[name]:>2}" for name in names]
-    cells = [
-        str(place),
-        row.encoder + (" c" if control else " t" if trained_here(row.encoder) else ""),
-        *scores,
-        relative(row.scores.get("gw")),
-        row.image.rule,
-        classes.name(row.image),
-        pretraining(row.image.spec.model),
-    ]
-    return [Text(cell, style=style) for cell in cells]
-
-
-def placed(row: Row, rankings: Sequence[Ranking], costs: Sequence[Cost]) -> str:
-    """One job of a sweep in one line: its score, its rank among the encoders scored so far, and its cost."""
-    llm = next(llm for ranking in rankings for llm in ranking.llms if llm.llm == row.llm)
-    ranked = next(ranked for ranked in llm.encoders if ranked.row.encoder == row.encoder)
-    name = "gw" if "gw" in ranked.ranks else next(iter(ranked.ranks))
-    sides = zip(("images", "captions"), costs, strict=True)
-    took = [f"{cost.items} {side} embedded in {cost.seconds:.0f} s{memory(cost)}" for side, cost in sides if cost.items]
-    score = row.scores[name]
-    place = f"{score.title} {number(score.value)}, {ranked.ranks[name]} of {len(llm.encoders)} so far"
-    return f"{row.encoder} x {row.llm}: " + "; ".join([place, *took])
-
-
-def memory(cost: Cost) -> str:
-    """The GPU memory used, in words; '' without a GPU."""
-    return f", {cost.gpu_bytes / 2**30:.1f} GiB of GPU memory" if cost.gpu_bytes else ""

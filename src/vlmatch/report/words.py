@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vlmatch.costs import CandidateCost, cost_of
+from vlmatch.costs import CandidateCost
 from vlmatch.ranking import LlmRanking, Opinion
 from vlmatch.ranking.question import Question
 
@@ -70,23 +70,6 @@ def against_line(llm: LlmRanking, current: str) -> str:
     return f"against {current}: " + "; ".join(f"{word}: {', '.join(names)}" for word, names in by.items() if names)
 
 
-def cut_line(llm: LlmRanking) -> str | None:
-    """What the budget excludes and costs; None without one."""
-    if llm.cut is None:
-        return None
-    n, total = len(llm.cut.excluded), sum(each.value is not None for each in llm.encoders)
-    if not n:
-        return f"budget {llm.cut.budget}: every candidate meets it"
-    if llm.cut.lost is None:
-        return f"budget {llm.cut.budget}: no candidate meets it; " + "; ".join(llm.cut.excluded.values())
-    cost = (
-        f"{', '.join(llm.cut.ahead)} stood ahead of the pick, by up to {llm.cut.lost:.2f} of the rule's value"
-        if llm.cut.ahead
-        else "no excluded one stood ahead of the pick, so it costs nothing"
-    )
-    return f"budget {llm.cut.budget}: {n} of {total} candidates are excluded; {cost}"
-
-
 def percent(share: float) -> str:
     """A share as a whole percentage."""
     return f"{100 * share:.0f}%"
@@ -94,14 +77,14 @@ def percent(share: float) -> str:
 
 def first_screen(llm: LlmRanking, question: Question) -> list[str]:
     """The answer for one LLM in at most ten lines, the shortlist first."""
-    picked = None if llm.pick is None else cost_line(cost_of(llm.ranked(llm.pick).row))
+    picked = None if llm.pick is None else cost_line(llm.ranked(llm.pick).cost)
     against = against_line(llm, question.against) if question.against else None
     lines = [
         headline(llm),
         held_line(llm),
         *map(opinion_line, llm.opinions),
         picked,
-        cut_line(llm),
+        *llm.budget.lines(),
         against,
         limits_line(llm.limits),
         rule_line(llm, question),
