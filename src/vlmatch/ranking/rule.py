@@ -1,5 +1,6 @@
 """The rule that orders a pool: the one that the record chose, the paper's GW, or one score."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmatch.encoders.catalogue import catalogue
-from vlmatch.evidence.record import Calibration, World, record
+from vlmatch.evidence.pools import Kind
+from vlmatch.evidence.record import record
 from vlmatch.evidence.rules import fractional_ranks
 from vlmatch.ranking.question import EVIDENCE, PAPER_RULE, Question
 from vlmatch.ranking.shortlist import Standing
@@ -15,7 +17,6 @@ from vlmatch.scores.rows import Row
 
 GW = "gw"
 MIDDLE = 0.5  # the fractional rank of a candidate by an ingredient that is not known of it
-RANDOM, ONE_FAMILY, LANGUAGE = "random", "one_a_family", "language_supervised"  # kinds of replayed pools
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ChosenRule:
     ingredients: tuple[str, ...]
     words: str
     world: World
-    kind: str
+    kind: Kind
     calibrated: bool
     missing: tuple[str, ...] = ()
 
@@ -118,7 +119,8 @@ def _subsampled(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[NDArray[np.flo
         np.mean([_fractional(name, rows, k) for name in chosen.ingredients], axis=0)
         for k in range(len(resampled[0].subsamples))
     ]
-    return np.array(drawn), resampled[0].rescaling
+    n, m = resampled[0].n_pairs, resampled[0].n_subsampled
+    return np.array(drawn), math.sqrt(m / (n - m))  # as in `Scored.deviation`
 
 
 def _unknown(name: str, rows: Sequence[Row]) -> list[str]:
@@ -133,10 +135,10 @@ def _lowest_or_highest(name: str, rows: Sequence[Row]) -> str:
     return f"the {'highest' if scored.higher_is_better else 'lowest'} {scored.title}"
 
 
-def _kind(rows: Sequence[Row]) -> str:
+def _kind(rows: Sequence[Row]) -> Kind:
     """The kind of replayed pool that these candidates are most like."""
     entries = [catalogue().get(row.encoder) for row in rows]
     if all(entry is not None and entry.language_supervised for entry in entries):
-        return LANGUAGE
+        return "language"
     families = [entry.family if entry else row.encoder for entry, row in zip(entries, rows, strict=True)]
-    return ONE_FAMILY if len(set(families)) == len(families) else RANDOM
+    return "families" if len(set(families)) == len(families) else "random"

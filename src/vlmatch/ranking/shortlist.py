@@ -16,12 +16,11 @@ class Shortlist:
     """The candidates to train, best first; the first is the pick.
 
     calibration: how often such lists held the best encoder in replayed pools; None for a rule that was not replayed,
-    whose list is its first encoder alone. n_candidates: how many candidates the list was chosen from.
+    whose list is its first encoder alone.
     """
 
     encoders: tuple[str, ...]
     calibration: Calibration | None
-    n_candidates: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,6 @@ def shortlist(standings: Sequence[Standing], calibration: Calibration | None) ->
     """The candidates that reach the first, given best first; without a calibration the first alone."""
     first = standings[0]
     if calibration is None:
-        return Shortlist((first.encoder,), None, len(standings))
+        return Shortlist((first.encoder,), None)
     listed = tuple(each.encoder for each in standings if each.reaches(first, calibration.margin))
-    return Shortlist(listed, calibration, len(standings))
+    return Shortlist(listed, calibration)

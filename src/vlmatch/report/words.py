@@ -23,12 +23,11 @@ def held_line(llm: LlmRanking) -> str | None:
     """How often such lists held the best encoder in replayed pools; None for a rule that was not replayed."""
     if llm.shortlist is None or llm.shortlist.calibration is None:
         return None
-    found = llm.shortlist.calibration
+    found, world = llm.shortlist.calibration, llm.shortlist.world
     return (
-        f"such lists held the best encoder, or one within a standard error of it, in {percent(found.coverage)} "
-        f"[{percent(found.low)}, {percent(found.high)}] of replayed pools of {found.size} from these {found.n_encoders} "
-        f"encoders; their mean length was {found.mean_size:.1f}, and a plain list of {found.plain_size} held it in "
-        f"{percent(found.plain_coverage)}"
+        f"in {percent(found.coverage)} of replayed pools of {found.size} from {world.n_encoders} encoders, such a list "
+        "held the best encoder or one within a standard error of it; the lists had a mean length of "
+        f"{found.length:.1f}, and plain lists of that length held it in {percent_of(found.top_k)}"
     )
 
 

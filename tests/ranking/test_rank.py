@@ -21,39 +21,93 @@ from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import number, show
 from vlmatch.scores.rows import Row
 
-SELECTION = ["gw", "cka", "rsa"]
+QUESTION = Question(selection="gw")
 
 
-def only(rows):
-    (ranking,) = rank_rows(rows, SELECTION)
+def ranked(rows, question=QUESTION):
+    rows = list(rows)
+    return rank_rows(rows, question, {row.encoder: CandidateCost(row.encoder) for row in rows})
+
+
+def only(rows, question=QUESTION):
+    (ranking,) = ranked(rows, question)
     (llm,) = ranking.llms
     return llm
 
 
-def test_the_smallest_gw_is_picked_where_controls_rank_last() -> None:
-    llm = only([row("a", gw=0.3, cka=0.1), row("b", gw=0.2, cka=0.2), row("noise", control=True, gw=0.4, cka=0.0)])
-    assert [ranked.row.encoder for ranked in llm.encoders] == ["b", "a", "noise"]
-    assert (llm.pick.encoder, llm.pick.score) == ("b", "gw")
-    assert llm.warnings == ()
+def test_a_score_orders_the_pool_and_controls_stand_last() -> None:
+    llm = only([row("a", gw=0.3), row("pixels", control=True, gw=0.1), row("b", gw=0.2)])
+    assert [each.row.encoder for each in llm.encoders] == ["b", "a", "pixels"]
+    assert [each.place for each in llm.encoders] == [1, 2, None]
+    assert llm.shortlist.encoders == ("b",)
+    assert llm.pick == "b"
 
 
-def test_a_control_that_wins_under_gw_is_told_loudly_and_the_next_score_decides() -> None:
-    llm = only([row("a", gw=0.3, cka=0.5), row("b", gw=0.2, cka=0.4), row("pixels", control=True, gw=0.1, cka=0.1)])
-    assert (llm.pick.encoder, llm.pick.score) == ("a", "cka")
-    (warning,) = llm.warnings
-    assert "DO NOT TRUST GW HERE" in warning
-    assert "'pixels' ranks 1 and outranks 2 pretrained encoders (b, a)" in warning
+def test_a_control_that_is_ahead_is_told_and_does_not_veto() -> None:
+    llm = only(
+        [row("a", gw=0.3), row("b", gw=0.2), row("pixels", control=True, gw=0.25)], Question(selection="paper")
+    )
+    assert llm.pick == "b"
+    assert llm.warnings == ("by GW the control 'pixels' outranks 1 of 2 candidates (a)",)
+    assert not llm.controls_last["gw"]
 
 
-def test_a_score_that_ties_with_a_control_does_not_decide() -> None:
-    llm = only([row("a", gw=0.3, cka=0.5, rsa=0.2), row("pixels", control=True, gw=0.3, cka=0.5, rsa=0.1)])
-    assert llm.pick.score == "rsa"
+def test_the_paper_takes_the_lowest_gw() -> None:
+    assert only([row("a", gw=0.3, cka=0.9), row("b", gw=0.2, cka=0.1)], Question(selection="paper")).pick == "b"
 
 
-def test_there_is_no_pick_where_every_score_fails_its_controls() -> None:
-    llm = only([row("a", gw=0.3, cka=0.1), row("pixels", control=True, gw=0.1, cka=0.5)])
+def test_a_rule_whose_scores_were_not_computed_gives_no_recommendation_but_an_order() -> None:
+    llm = only([row("a", gw=0.3), row("b", gw=0.2)], Question(selection="evidence"))
     assert llm.pick is None
-    assert any("no pick" in warning for warning in llm.warnings)
+    assert "was not computed; add it to `score`" in llm.refusal
+    assert [each.row.encoder for each in llm.encoders] == ["b", "a"]
+
+
+def evidence_row(name: str, value: float, **options) -> Row:
+    """A row whose scores of both settings' rules all have this value."""
+    needs = {name for fed in ("pooled", "patches") for name in record().world(fed).rule.needs}
+    return row(name, gw=1 - value, **dict.fromkeys(sorted(needs), value), **options)
+
+
+@pytest.mark.parametrize("fed", ["pooled", "patches"])
+def test_the_evidence_rule_lists_the_best_first_with_how_often_such_lists_held(fed: str) -> None:
+    values = {"a": 0.1, "b": 0.9, "c": 0.5, "d": 0.2, "e": 0.3}
+    llm = only([evidence_row(*each) for each in values.items()], Question(fed=fed))
+    assert llm.pick == "b"
+    assert [each.value for each in llm.encoders] == [1, 0.75, 0.5, 0.25, 0]
+    calibration = llm.shortlist.calibration
+    assert calibration.size == 5
+    within = [each.row.encoder for each in llm.encoders if 1 - each.value <= calibration.margin]
+    assert llm.shortlist.encoders == tuple(within)
+
+
+def test_pixels_that_no_candidate_beats_end_the_recommendation() -> None:
+    rows = [evidence_row("a", 0.3), evidence_row("b", 0.2), evidence_row("pixels16", 0.4, control=True)]
+    llm = only(rows, Question())
+    assert llm.shortlist is None
+    assert llm.refusal.startswith("this probe can't separate your candidates from 16x16 pixels")
+    assert only([*rows, evidence_row("c", 0.5)], Question()).pick == "c"
+
+
+def test_an_unknown_figure_counts_as_the_middle_and_is_told() -> None:
+    known = [evidence_row(name, value) for name, value in {"a": 0.1, "b": 0.9, "c": 0.5}.items()]
+    name = record().world("patches").rule.needs[0]
+    mine = evidence_row("mine", 0.7)
+    mine = replace(mine, scores={key: each for key, each in mine.scores.items() if key != name})
+    llm = only([*known, mine], Question(fed="patches"))
+    assert f"'{name}' is not known of mine, so they get the middle rank by it" in llm.warnings
+    n = len(record().world("patches").rule.needs)
+    assert llm.ranked("mine").value == pytest.approx((0.5 + (n - 1) * 2 / 3) / n)
+
+
+def test_a_budget_shortens_the_list_and_one_that_nobody_meets_gives_a_partial_answer() -> None:
+    rows = [row("big", gw=0.1), row("small", gw=0.2)]
+    costs = {"big": CandidateCost("big", parameters=10**9), "small": CandidateCost("small", parameters=10**6)}
+    (ranking,) = rank_rows(rows, Question(selection="gw", budget=Budget(params=10**7)), costs)
+    assert ranking.llms[0].pick == "small"
+    (ranking,) = rank_rows(rows, Question(selection="gw", budget=Budget(params=10**5)), costs)
+    assert ranking.llms[0].refusal == "no candidate meets the budget"
+    assert [each.row.encoder for each in ranking.llms[0].encoders] == ["big", "small"]
 
 
 def test_an_order_is_proven_if_the_intervals_do_not_overlap() -> None:
@@ -67,20 +121,14 @@ def test_proven_orders_leave_controls_out() -> None:
     assert (llm.proven_orders.n_proven, llm.proven_orders.n_orders) == (1, 1)
 
 
-def test_a_tie_for_the_pick_is_said() -> None:
-    llm = only([row("a", gw=0.3), row("b", gw=0.2), row("c", gw=0.2), row("pixels", control=True, gw=0.5)])
-    assert llm.pick.encoder == "b"
-    assert llm.warnings == ("tie: c has the same GW as the pick b",)
-
-
 def test_llms_that_tie_all_encoders_have_no_agreement() -> None:
-    (ranking,) = rank_rows([row(e, llm, gw=1) for e in "abc" for llm in "xy"], SELECTION)
+    (ranking,) = ranked([row(e, llm, gw=1) for e in "abc" for llm in "xy"])
     assert ranking.agreements == ()
 
 
 def test_a_pool_without_controls_says_so() -> None:
     llm = only([row("a", gw=0.3), row("b", gw=0.2)])
-    assert llm.pick.encoder == "b"
+    assert llm.pick == "b"
     assert any("no control" in warning for warning in llm.warnings)
 
 
@@ -89,23 +137,23 @@ def test_a_pool_of_controls_picks_nothing() -> None:
 
 
 def test_encoders_are_ordered_within_one_llm_only() -> None:
-    (ranking,) = rank_rows(
-        [row(e, llm, gw=g) for e, llm, g in [("a", "x", 1), ("b", "x", 2), ("a", "y", 20), ("b", "y", 10)]], SELECTION
+    (ranking,) = ranked(
+        [row(e, llm, gw=g) for e, llm, g in [("a", "x", 1), ("b", "x", 2), ("a", "y", 20), ("b", "y", 10)]]
     )
     assert [[s.row.encoder for s in llm.encoders] for llm in ranking.llms] == [["a", "b"], ["b", "a"]]
 
 
 def test_other_probes_and_recipes_are_other_rankings() -> None:
     other = row("a", gw=1.0)
-    rankings = rank_rows(
-        [row("b", gw=2.0), type(other)(header("encoder", "a", probe="q-1"), other.text, other.scores)], SELECTION
+    rankings = ranked(
+        [row("b", gw=2.0), type(other)(header("encoder", "a", probe="q-1"), other.text, other.scores)]
     )
     assert [ranking.probe for ranking in rankings] == ["p-0", "q-1"]
 
 
 def test_agreement_of_llms_is_the_rank_correlation_of_gw() -> None:
     values = {"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 2.0, 4.0, 3.0]}
-    (ranking,) = rank_rows([row(f"e{i}", llm, gw=v) for llm, vs in values.items() for i, v in enumerate(vs)], SELECTION)
+    (ranking,) = ranked([row(f"e{i}", llm, gw=v) for llm, vs in values.items() for i, v in enumerate(vs)])
     (agreement,) = ranking.agreements
     assert agreement.n_encoders == 4
     assert agreement.spearman == pytest.approx(1 - 6 * 2 / (4 * 15))
@@ -113,14 +161,14 @@ def test_agreement_of_llms_is_the_rank_correlation_of_gw() -> None:
 
 
 def test_a_pool_of_mixed_rules_is_flagged_but_not_for_its_controls() -> None:
-    assert rank_rows([row("a", gw=1.0), row("b", rule="global average", gw=2.0)], SELECTION)[0].warnings
-    assert not rank_rows([row("a", gw=1.0), row("b", control=True, rule="pixels", gw=2.0)], SELECTION)[0].warnings
+    assert ranked([row("a", gw=1.0), row("b", rule="global average", gw=2.0)])[0].warnings
+    assert not ranked([row("a", gw=1.0), row("b", control=True, rule="pixels", gw=2.0)])[0].warnings
 
 
 def test_the_table_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> None:
     out = io.StringIO()
-    rankings = rank_rows(
-        [row("a", gw=0.3, cka=0.5), row("[b]", gw=0.2, cka=0.4), row("p", control=True, gw=0.1, cka=0.1)], SELECTION
+    rankings = ranked(
+        [row("a", gw=0.3, cka=0.5), row("[b]", gw=0.2, cka=0.4), row("p", control=True, gw=0.1, cka=0.1)]
     )
     show(
         rankings,
@@ -160,7 +208,7 @@ def test_theorem_1_stands_in_table_and_page_where_a_row_has_it(tmp_path: Path) -
         with_details(row("b", gw=0.4), lipschitz_bound_99=math.inf, lipschitz_99=math.inf),
         row("c", gw=0.5),
     ]
-    rankings = rank_rows(rows, SELECTION)
+    rankings = ranked(rows)
     table = pd.read_csv(write_table(tmp_path / "ranking.csv", rankings)).set_index("encoder")
     assert table.lipschitz_bound_99["a"] == 2.5
     assert table.lipschitz_99["a"] == 1.25
@@ -186,7 +234,7 @@ def test_size_classes_are_the_papers_where_an_encoder_reaches_them_else_the_pool
 
 
 def test_what_is_published_of_an_encoder_stands_in_terminal_and_table(tmp_path: Path) -> None:
-    rankings = rank_rows([row("siglip", gw=0.3), row("pixels", control=True, gw=0.4)], SELECTION)
+    rankings = ranked([row("siglip", gw=0.3), row("pixels", control=True, gw=0.4)])
     console = Console(file=io.StringIO(), width=200)
     show(rankings, console=console)
     printed = console.file.getvalue()
@@ -200,7 +248,7 @@ def test_what_is_published_of_an_encoder_stands_in_terminal_and_table(tmp_path: 
 
 @pytest.mark.parametrize(("width", "described"), [(200, True), (70, False)])
 def test_a_narrow_terminal_leaves_out_what_encoders_are_and_cuts_no_score(width: int, described: bool) -> None:
-    rankings = rank_rows([row("siglip_vit_emoji", gw=0.3456), row("pixels16", control=True, gw=0.4567)], SELECTION)
+    rankings = ranked([row("siglip_vit_emoji", gw=0.3456), row("pixels16", control=True, gw=0.4567)])
     console = Console(file=io.StringIO(), width=width)
     show(rankings, console=console)
     printed = console.file.getvalue()
