@@ -11,10 +11,12 @@ import pytest
 from rich.console import Console
 
 from made_rows import header, row
+from vlmatch.costs import Budget, CandidateCost
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.evidence.published import published_ranks
+from vlmatch.evidence.record import record
 from vlmatch.jobs import NOT_HERE, PairStatus
-from vlmatch.ranking import rank_rows
+from vlmatch.ranking import Question, rank_rows
 from vlmatch.report.about import SizeClasses
 from vlmatch.report.html import rendered_page
 from vlmatch.report.spreadsheet import write_table
@@ -103,9 +105,9 @@ def test_an_unknown_figure_counts_as_the_middle_and_is_told() -> None:
 def test_a_budget_shortens_the_list_and_one_that_nobody_meets_gives_a_partial_answer() -> None:
     rows = [row("big", gw=0.1), row("small", gw=0.2)]
     costs = {"big": CandidateCost("big", parameters=10**9), "small": CandidateCost("small", parameters=10**6)}
-    (ranking,) = rank_rows(rows, Question(selection="gw", budget=Budget(params=10**7)), costs)
+    (ranking,) = rank_rows(rows, Question(selection="gw", budget=Budget(parameters=10**7)), costs)
     assert ranking.llms[0].pick == "small"
-    (ranking,) = rank_rows(rows, Question(selection="gw", budget=Budget(params=10**5)), costs)
+    (ranking,) = rank_rows(rows, Question(selection="gw", budget=Budget(parameters=10**5)), costs)
     assert ranking.llms[0].refusal == "no candidate meets the budget"
     assert [each.row.encoder for each in ranking.llms[0].encoders] == ["big", "small"]
 
