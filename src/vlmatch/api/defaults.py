@@ -16,11 +16,6 @@ def default_scores() -> list[str]:
     return list(chosen["score"])
 
 
-def default_selection() -> list[str]:
-    """The scores that the pick may come from, in the order of `conf/config.yaml`."""
-    return list(_config()["selection"])
-
-
 def chosen_scores(choice: Iterable[str] | Mapping[str, Any] | None) -> Mapping[str, Any]:
     """By name, the settings of these scores: those of their yamls, or what a mapping gives. None: the default ones.
 

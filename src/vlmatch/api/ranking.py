@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vlmatch import paths
-from vlmatch.api.defaults import chosen_scores, default_selection
+from vlmatch.api.defaults import chosen_scores
 from vlmatch.api.models import Model, embedded, is_stored, kind_of, model_of, models_of
 from vlmatch.api.probes import Probe, probe
 from vlmatch.api.settings import trainer_settings
@@ -16,11 +16,15 @@ from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.costs import Budget
 from vlmatch.jobs import NOT_HERE, PairStatus
 from vlmatch.probes.pairs import ProbeSet
+from vlmatch.ranking import Fed, Question
+from vlmatch.ranking.question import EVIDENCE
 from vlmatch.report.answer import PoolRanking
 from vlmatch.report.html import ReadEmbeddings
 from vlmatch.scores.rows import Row, score_pair, stored_rows
+from vlmatch.settings.budget import BudgetSettings
 from vlmatch.settings.buildable import ObjectSettings
 from vlmatch.settings.work import TrainerSettings
 
@@ -29,6 +33,9 @@ Trainer: TypeAlias = str | Mapping[str, Any] | TrainerSettings
 
 ScoreNames: TypeAlias = Iterable[str] | Mapping[str, ObjectSettings | Mapping[str, Any]]
 """Scores by their names, or a mapping from names of your own to settings (`_target_` and options)."""
+
+BudgetLimits: TypeAlias = Budget | BudgetSettings | Mapping[str, Any] | None
+"""A budget, or its limits by name; None: no limit."""
 
 Models: TypeAlias = Sequence[Model] | Model
 """Several models, or one."""
@@ -85,7 +92,10 @@ def rank(
     store: Store | Path | str | None = None,
     trainer: Trainer = "cpu",
     scores: ScoreNames | None = None,
-    selection: Sequence[str] | None = None,
+    selection: str = EVIDENCE,
+    fed: Fed = "patches",
+    against: str | None = None,
+    budget: BudgetLimits = None,
     progress: bool = True,
 ) -> PoolRanking:
     """Rank encoders by how well their embeddings of a probe set fit those of LLMs; nothing is trained.
@@ -96,12 +106,16 @@ def rank(
     encoders, llms : as `model` of `embed`. Their names must differ.
     store, trainer, progress : as for `embed`. Scores are kept in the store too.
     scores : names of scores, or a mapping from names to settings. Default: those of the command line.
-    selection : the pick comes from the first of these scores that ranks all controls last. Default: as above.
+    selection : what orders the encoders: 'evidence' (the rule that did best in replayed pools), 'paper' (the lowest
+        GW), or the name of a score.
+    fed : what your LLM will be fed of an image: 'pooled' (one feature) or 'patches' (all of them).
+    against : the encoder that you have now, one of `encoders`.
+    budget : limits on what an encoder may cost, such as {'params': '300M', 'licence': 'commercial'}.
 
     Returns
     -------
-    A value that prints as tables, shows as one in a notebook, and has `to_frame()`, `report(path)` and `picks`. Models
-    whose weights can't be had are among its `failures`.
+    A value that prints as the answer, shows as a table in a notebook, and has `shortlists`, `picks`, `to_frame()` and
+    `report(path)`. Models whose weights can't be had are among its `failures`.
 
     Raises
     ------
@@ -113,8 +127,8 @@ def rank(
     >>> ranking = vlmatch.rank("pictures", ["pixels16", "mean_colour", my_encoder], [my_llm], progress=False)
     >>> ranking.to_frame()[["llm", "encoder", "control"]].sort_values("encoder").encoder.tolist()
     ['mean_colour', 'mine', 'pixels16']
-    >>> list(ranking.picks)  # by LLM, the encoder to take
-    ['letters']
+    >>> ranking.shortlists  # by LLM, the encoders to train
+    {'letters': ('mine',)}
     >>> ranking.report("report.html").name
     'report.html'
     """
@@ -134,7 +148,7 @@ def rank(
     embedded_now = [member for member in (*images, *captions) if member.embeddings is not None]
     return PoolRanking.of(
         rows,
-        default_selection() if selection is None else selection,
+        Question(selection, fed, against, Budget.of(budget)),
         failures=failures,
         results=paths.result_folders(),
         embeddings=_reader(embedded_now, kept),
@@ -147,12 +161,13 @@ def rank_stored(
     *,
     store: Store | Path | str | None = None,
     scores: ScoreNames | None = None,
-    selection: Sequence[str] | None = None,
+    question: Question | None = None,
     wanted: Callable[[Header], bool] = lambda header: True,
 ) -> PoolRanking:
     """Rank every encoder for every LLM that the store holds for a probe set; nothing is embedded.
 
-    wanted: which embeddings count, by their headers. Everything else is as for `rank`; pairs without scores are scored.
+    question: the last four arguments of `rank` before `progress`, as one value; None: their defaults. wanted: which
+    embeddings count, by their headers. Everything else is as for `rank`; pairs without scores are scored.
     Raises VlmatchError where the store has no encoder or no LLM.
 
     >>> import vlmatch
@@ -170,7 +185,7 @@ def rank_stored(
         )
     return PoolRanking.of(
         rows,
-        default_selection() if selection is None else selection,
+        question or Question(),
         results=paths.result_folders(),
         embeddings=kept.read,
     )

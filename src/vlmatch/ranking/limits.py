@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 
 from vlmatch.encoders.catalogue import catalogue
-from vlmatch.evidence.record import World
+from vlmatch.evidence.record import WorldRecord
 from vlmatch.scores.rows import Row
 
 LEAST_PAIRS = 200
 LARGER_LLM = 2.0  # times the largest LLM of the evidence
 
 
-def limits(rows: Sequence[Row], world: World) -> tuple[str, ...]:
+def limits(rows: Sequence[Row], world: WorldRecord) -> tuple[str, ...]:
     """Each way in which these candidates lie outside of the evidence, in a few words; empty if they lie within."""
     found = [_llm(rows[0], world), _pairs(rows[0]), _families(rows, world), _size(rows, world)]
     return tuple(line for line in found if line)
 
 
-def _llm(row: Row, world: World) -> str | None:
+def _llm(row: Row, world: WorldRecord) -> str | None:
     size, largest = row.text.n_parameters, world.llm_parameters
     if size is None or size <= LARGER_LLM * largest:
         return None
@@ -28,15 +28,15 @@ def _pairs(row: Row) -> str | None:
     return f"{n} pairs are fewer than {LEAST_PAIRS}" if n < LEAST_PAIRS else None
 
 
-def _families(rows: Sequence[Row], world: World) -> str | None:
+def _families(rows: Sequence[Row], world: WorldRecord) -> str | None:
     entries = {row.encoder: catalogue().get(row.encoder) for row in rows}
-    new = [name for name, entry in entries.items() if entry is None or entry.family not in world.families]
+    new = [name for name, entry in entries.items() if entry is None or entry.family not in world.catalogue_families]
     if not new:
         return None
     shown = ", ".join(new[:4]) + (", ..." if len(new) > 4 else "")
     return f"it has no encoder of the families of {len(new)} of your {len(rows)} candidates ({shown})"
 
 
-def _size(rows: Sequence[Row], world: World) -> str | None:
+def _size(rows: Sequence[Row], world: WorldRecord) -> str | None:
     largest = max(each.size for each in world.calibrations)
     return f"its largest replayed pool has {largest} encoders, yours {len(rows)}" if len(rows) > largest else None

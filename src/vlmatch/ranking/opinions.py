@@ -2,22 +2,22 @@
 
 from collections.abc import Sequence
 
-from vlmatch.evidence.record import World
+from vlmatch.evidence.pools import Kind
+from vlmatch.evidence.record import WorldRecord
 from vlmatch.ranking.pool import Opinion
 from vlmatch.ranking.rule import GW, best_by
 from vlmatch.scores.rows import Row
 
 
-def opinions(rows: Sequence[Row], world: World) -> tuple[Opinion, ...]:
+def opinions(rows: Sequence[Row], world: WorldRecord, kind: Kind) -> tuple[Opinion, ...]:
     """The encoders that the spec sheet and GW put first among these candidates, each with what its picks lost.
 
     A rule is left out where nothing that it needs is known of the pool.
     """
-    asked = (("the spec sheet alone", world.spec_sheet.ingredients), ("the paper's GW", (GW,)))
+    asked = (("the spec sheet alone", world.spec_sheet.needs), ("the paper's GW", (GW,)))
     names = (world.spec_sheet.name, GW)
-    found = [
-        Opinion(words, best_by(ingredients, rows), world.regret(name))
+    return tuple(
+        Opinion(words, best_by(ingredients, rows), world.regret(name, kind, len(rows)))
         for (words, ingredients), name in zip(asked, names, strict=True)
         if all(any(each in row.scores for row in rows) for each in ingredients)
-    ]
-    return tuple(found)
+    )

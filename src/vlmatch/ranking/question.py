@@ -1,12 +1,13 @@
 """What is asked of a pool: the rule that orders it, what the LLM will be fed, and the limits of a budget."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from vlmatch.costs import Budget
+from vlmatch.evidence.record import Setting
 from vlmatch.settings.command import Settings
 
-Fed = Literal["pooled", "patches"]
+Fed = Setting
 """What a VLM's projector is fed: one pooled feature of an image, or all its patches."""
 
 EVIDENCE, PAPER_RULE = "evidence", "paper"

@@ -7,7 +7,7 @@ from itertools import combinations
 from scipy.stats import kendalltau, rankdata, spearmanr
 
 from vlmatch.costs import CandidateCost, restricted
-from vlmatch.ranking.against import versus
+from vlmatch.ranking.against import Versus, versus
 from vlmatch.ranking.limits import limits
 from vlmatch.ranking.opinions import opinions
 from vlmatch.ranking.pool import PAPER, Agreement, LlmRanking, ProvenOrders, RankedEncoder, Ranking
@@ -70,8 +70,8 @@ def _llm_ranking(
         ingredients=chosen.ingredients,
         shortlist=listed,
         refusal=refusal,
-        opinions=opinions(candidates, chosen.world) if candidates else (),
-        against=versus(question.against, ordered, chosen.against_margin) if question.against and candidates else (),
+        opinions=opinions(candidates, chosen.world, chosen.kind) if candidates else (),
+        against=_versus(question, ordered, chosen),
         budget=budget,
         limits=limits(candidates, chosen.world) if candidates and question.selection == EVIDENCE else (),
         warnings=(*notes, *_warnings(candidates, controls, chosen)),
@@ -104,6 +104,12 @@ def _listed(
     if chosen.calibrated and (why := separation_refusal(candidates, controls, chosen.ingredients)):
         return None, why
     return shortlist(inside, chosen.calibration(len(inside))), None
+
+
+def _versus(question: Question, ordered: Sequence[Standing], chosen: ChosenRule) -> tuple[Versus, ...]:
+    if question.against is None or not ordered:
+        return ()
+    return versus(question.against, ordered, chosen.against_margin(len(ordered)))
 
 
 def _warnings(candidates: Sequence[Row], controls: Sequence[Row], chosen: ChosenRule) -> list[str]:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.evidence.pools import Kind
-from vlmatch.evidence.record import record
+from vlmatch.evidence.record import WorldRecord, record
 from vlmatch.evidence.rules import fractional_ranks
 from vlmatch.ranking.question import EVIDENCE, PAPER_RULE, Question
+from vlmatch.evidence.shortlists import Calibration
 from vlmatch.ranking.shortlist import Standing
 from vlmatch.scores.rows import Row
 
@@ -31,7 +32,7 @@ class ChosenRule:
 
     ingredients: tuple[str, ...]
     words: str
-    world: World
+    world: WorldRecord
     kind: Kind
     calibrated: bool
     missing: tuple[str, ...] = ()
@@ -43,7 +44,7 @@ class ChosenRule:
         kind, known = _kind(rows), dict.fromkeys(name for row in rows for name in row.scores)
         evidence = question.selection == EVIDENCE
         if evidence:
-            asked = world.rule.ingredients
+            asked = world.rule.needs
         else:
             asked = (GW if question.selection == PAPER_RULE else question.selection,)
         missing = tuple(name for name in asked if name not in known)
@@ -61,10 +62,10 @@ class ChosenRule:
         """That of the replayed pools that are nearest in kind and size; None for a rule that was not replayed."""
         return self.world.calibration(self.kind, size) if self.calibrated else None
 
-    @property
-    def against_margin(self) -> float | None:
+    def against_margin(self, size: int) -> float | None:
         """The distance beyond which 90% of replayed pairs were in the right order; None if not known."""
-        return self.world.against_margin if self.calibrated else None
+        calibration = self.calibration(size)
+        return None if calibration is None else calibration.difference
 
     @property
     def refusal(self) -> str | None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from vlmatch.scores.rows import Row, Scored, deviation_of_difference
+from vlmatch.scores.rows import Row
+from vlmatch.scores.scored import Scored, deviation_of_difference
 
 PIXELS = "pixels16"
 DEVIATIONS = 2.0  # by how many a candidate must be ahead of the pixels

@@ -6,7 +6,7 @@ from math import hypot
 
 import numpy as np
 
-from vlmatch.evidence.record import Calibration
+from vlmatch.evidence.shortlists import Calibration
 
 QUANTILE = 1.645  # 90% of a normal distribution lies within so many deviations of its mean
 

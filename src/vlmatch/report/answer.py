@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from vlmatch.costs import CandidateCost, costs_of
 from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import Embeddings, Store
@@ -59,9 +60,14 @@ class PoolRanking:
         results: Sequence[Path] = (),
         embeddings: ReadEmbeddings = _none_kept,
         costs: Mapping[str, Cost] | None = None,
+        prices: Mapping[str, CandidateCost] | None = None,
     ) -> "PoolRanking":
-        """Rank `rows` by the rule that `question` names."""
-        return cls(tuple(rank_rows(rows, question)), tuple(failures), tuple(results), embeddings, costs or {})
+        """Rank `rows` by the rule that `question` names.
+
+        prices: what encoders cost, by name; None: what the catalogue and the embeddings say.
+        """
+        ranked = rank_rows(rows, question, costs_of(rows) if prices is None else prices)
+        return cls(tuple(ranked), tuple(failures), tuple(results), embeddings, costs or {})
 
     @classmethod
     def in_store(
