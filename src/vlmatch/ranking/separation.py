@@ -12,12 +12,15 @@ DEVIATIONS = 2.0  # by how many a candidate must be ahead of the pixels
 def separation_refusal(candidates: Sequence[Row], controls: Sequence[Row], names: Sequence[str]) -> str | None:
     """Why the pool gets no recommendation; None if a candidate is ahead of the pixels, or the pool has no `pixels16`.
 
-    names: the scores to look at. A candidate is ahead by a score if its lead is more than 2 deviations over subsamples
+    names: the rule's scores, of which those that look at images count. A candidate is ahead by a score if its lead is more than 2 deviations over subsamples
     of the pairs, or any lead where the score is not resampled.
     """
     pixels = next((row for row in controls if row.encoder == PIXELS), None)
-    known = [name for name in names if pixels is not None and all(name in row.scores for row in (*candidates, pixels))]
-    if pixels is None or not known:
+    if pixels is None:
+        return None
+    everywhere = [name for name in names if all(name in row.scores for row in (*candidates, pixels))]
+    known = [name for name in everywhere if "images" in pixels.scores[name].uses]
+    if not known:
         return None
     if any(_ahead(row.scores[name], pixels.scores[name]) for row in candidates for name in known):
         return None
