@@ -66,6 +66,7 @@ def _llm_ranking(
     return LlmRanking(
         llm=llm,
         encoders=(*found, *(by_encoder[row.encoder] for row in controls)),
+        world=chosen.world,
         rule=chosen.words,
         ingredients=chosen.ingredients,
         shortlist=listed,

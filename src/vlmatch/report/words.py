@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from vlmatch.costs import CandidateCost
+from vlmatch.evidence.replay import Figure
 from vlmatch.ranking import LlmRanking, Opinion
-from vlmatch.ranking.question import Question
+from vlmatch.ranking.question import Fed, Question
 
 FED = {"pooled": "one pooled feature", "patches": "all patches"}
 
@@ -23,11 +24,11 @@ def held_line(llm: LlmRanking) -> str | None:
     """How often such lists held the best encoder in replayed pools; None for a rule that was not replayed."""
     if llm.shortlist is None or llm.shortlist.calibration is None:
         return None
-    found, world = llm.shortlist.calibration, llm.shortlist.world
+    found = llm.shortlist.calibration
     return (
-        f"in {percent(found.coverage)} of replayed pools of {found.size} from {world.n_encoders} encoders, such a list "
-        "held the best encoder or one within a standard error of it; the lists had a mean length of "
-        f"{found.length:.1f}, and plain lists of that length held it in {percent_of(found.top_k)}"
+        f"in {with_interval(found.coverage)} of replayed pools of {found.size} from {llm.world.n_encoders} encoders, such "
+        "a list held the best encoder or one within a standard error of it; the lists had a mean length of "
+        f"{found.length:.1f}, and plain lists of that length held it in {percent(found.top_k)}"
     )
 
 
@@ -44,12 +45,12 @@ def opinion_line(opinion: Opinion) -> str:
     return f"{says}; in replayed pools its pick lost {percent(opinion.regret)} of what a random pick loses"
 
 
-def cost_line(cost: CandidateCost) -> str:
-    """What the pick costs, as far as it is known."""
+def cost_line(cost: CandidateCost, fed: Fed) -> str:
+    """What the pick costs, as far as it is known. The number of tokens counts only where the LLM is fed all patches."""
     parts = [
         f"{cost.parameters / 1e6:,.1f}M parameters" if cost.parameters is not None else "",
         f"{cost.gflops:,.1f} GFLOPs an image" if cost.gflops is not None else "",
-        f"{cost.tokens:,} tokens" if cost.tokens is not None else "",
+        f"{cost.tokens:,} tokens" if cost.tokens is not None and fed == "patches" else "",
         f"{cost.images_per_second:,.0f} images a second ({cost.device})" if cost.images_per_second else "",
         f"licence {cost.licence}" if cost.licence else "",
     ]
@@ -74,9 +75,17 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}%"
 
 
+def with_interval(figure: Figure) -> str:
+    """A share as a percentage, with its interval in brackets; '?' where it is not known."""
+    if figure.value is None:
+        return "?"
+    between = "" if figure.low is None or figure.high is None else f" [{percent(figure.low)}, {percent(figure.high)}]"
+    return percent(figure.value) + between
+
+
 def first_screen(llm: LlmRanking, question: Question) -> list[str]:
     """The answer for one LLM in at most ten lines, the shortlist first."""
-    picked = None if llm.pick is None else cost_line(llm.ranked(llm.pick).cost)
+    picked = None if llm.pick is None else cost_line(llm.ranked(llm.pick).cost, question.fed)
     against = against_line(llm, question.against) if question.against else None
     lines = [
         headline(llm),
