@@ -134,6 +134,7 @@ def _answer(config: DictConfig) -> None:
         Question.of(settings),
         failures=failures,
         results=paths.result_folders(settings.results),
+        stated=settings.costs,
     )
     asked = settings.answer
     report = answer(ranking, table=asked.table, report=asked.report, full=asked.full)

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from made_rows import header, row
-from vlmatch.costs import Budget, CandidateCost
+from vlmatch.costs.budget import Budget
+from vlmatch.costs.candidate import CandidateCost
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.evidence.published import published_ranks
 from vlmatch.evidence.record import record
@@ -46,9 +47,7 @@ def test_a_score_orders_the_pool_and_controls_stand_last() -> None:
 
 
 def test_a_control_that_is_ahead_is_told_and_does_not_veto() -> None:
-    llm = only(
-        [row("a", gw=0.3), row("b", gw=0.2), row("pixels", control=True, gw=0.25)], Question(selection="paper")
-    )
+    llm = only([row("a", gw=0.3), row("b", gw=0.2), row("pixels", control=True, gw=0.25)], Question(selection="paper"))
     assert llm.pick == "b"
     assert llm.warnings == ("by GW the control 'pixels' outranks 1 of 2 candidates (a)",)
     assert not llm.controls_last["gw"]
@@ -147,9 +146,7 @@ def test_encoders_are_ordered_within_one_llm_only() -> None:
 
 def test_other_probes_and_recipes_are_other_rankings() -> None:
     other = row("a", gw=1.0)
-    rankings = ranked(
-        [row("b", gw=2.0), type(other)(header("encoder", "a", probe="q-1"), other.text, other.scores)]
-    )
+    rankings = ranked([row("b", gw=2.0), type(other)(header("encoder", "a", probe="q-1"), other.text, other.scores)])
     assert [ranking.probe for ranking in rankings] == ["p-0", "q-1"]
 
 
@@ -169,9 +166,7 @@ def test_a_pool_of_mixed_rules_is_flagged_but_not_for_its_controls() -> None:
 
 def test_the_table_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> None:
     out = io.StringIO()
-    rankings = ranked(
-        [row("a", gw=0.3, cka=0.5), row("[b]", gw=0.2, cka=0.4), row("p", control=True, gw=0.1, cka=0.1)]
-    )
+    rankings = ranked([row("a", gw=0.3, cka=0.5), row("[b]", gw=0.2, cka=0.4), row("p", control=True, gw=0.1, cka=0.1)])
     show(
         rankings,
         [PairStatus("siglip", "llm", NOT_HERE, "weights 'webli' are not here [x]")],

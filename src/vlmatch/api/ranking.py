@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,11 +12,13 @@ from vlmatch.api.defaults import chosen_scores
 from vlmatch.api.models import Model, embedded, is_stored, kind_of, model_of, models_of
 from vlmatch.api.probes import Probe, probe
 from vlmatch.api.settings import trainer_settings
+from vlmatch.costs.budget import Budget
+from vlmatch.costs.candidate import costs_of
 from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header
+from vlmatch.embeddings.measured import read_measured
 from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.costs import Budget
 from vlmatch.jobs import NOT_HERE, PairStatus
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import Fed, Question
@@ -24,7 +26,7 @@ from vlmatch.ranking.question import EVIDENCE
 from vlmatch.report.answer import PoolRanking
 from vlmatch.report.html import ReadEmbeddings
 from vlmatch.scores.rows import Row, score_pair, stored_rows
-from vlmatch.settings.budget import BudgetSettings
+from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import ObjectSettings
 from vlmatch.settings.work import TrainerSettings
 
@@ -36,6 +38,9 @@ ScoreNames: TypeAlias = Iterable[str] | Mapping[str, ObjectSettings | Mapping[st
 
 BudgetLimits: TypeAlias = Budget | BudgetSettings | Mapping[str, Any] | None
 """A budget, or its limits by name; None: no limit."""
+
+StatedCosts: TypeAlias = Mapping[str, CostSettings | Mapping[str, Any]] | None
+"""By encoder, what the user says that it costs; None: nothing."""
 
 Models: TypeAlias = Sequence[Model] | Model
 """Several models, or one."""
@@ -96,6 +101,7 @@ def rank(
     fed: Fed = "patches",
     against: str | None = None,
     budget: BudgetLimits = None,
+    costs: StatedCosts = None,
     progress: bool = True,
 ) -> PoolRanking:
     """Rank encoders by how well their embeddings of a probe set fit those of LLMs; nothing is trained.
@@ -111,6 +117,7 @@ def rank(
     fed : what your LLM will be fed of an image: 'pooled' (one feature) or 'patches' (all of them).
     against : the encoder that you have now, one of `encoders`.
     budget : limits on what an encoder may cost, such as {'params': '300M', 'licence': 'commercial'}.
+    costs : what encoders of your own cost, by name, such as {'mine': {'flops': '17.6G', 'licence': 'MIT'}}.
 
     Returns
     -------
@@ -153,6 +160,7 @@ def rank(
         results=paths.result_folders(),
         embeddings=_reader(embedded_now, kept),
         costs={member.fingerprint: member.cost for member in embedded_now},
+        prices=costs_of(rows, partial(read_measured, kept), _stated(costs)),
     )
 
 
@@ -162,11 +170,12 @@ def rank_stored(
     store: Store | Path | str | None = None,
     scores: ScoreNames | None = None,
     question: Question | None = None,
+    costs: StatedCosts = None,
     wanted: Callable[[Header], bool] = lambda header: True,
 ) -> PoolRanking:
     """Rank every encoder for every LLM that the store holds for a probe set; nothing is embedded.
 
-    question: the last four arguments of `rank` before `progress`, as one value; None: their defaults. wanted: which
+    question: `selection`, `fed`, `against` and `budget` of `rank` as one value; None: their defaults. wanted: which
     embeddings count, by their headers. Everything else is as for `rank`; pairs without scores are scored.
     Raises VlmatchError where the store has no encoder or no LLM.
 
@@ -188,6 +197,7 @@ def rank_stored(
         question or Question(),
         results=paths.result_folders(),
         embeddings=kept.read,
+        prices=costs_of(rows, partial(read_measured, kept), _stated(costs)),
     )
 
 
@@ -255,4 +265,12 @@ def score_choice(scores: ScoreNames | None) -> dict[str, ObjectSettings]:
     return {
         name: each if isinstance(each, ObjectSettings) else ObjectSettings.of(f"scores.{name}", each)
         for name, each in chosen_scores(scores).items()
+    }
+
+
+def _stated(costs: StatedCosts) -> dict[str, CostSettings]:
+    """Raises VlmatchError on an unknown key and on a value that is no amount."""
+    return {
+        name: each if isinstance(each, CostSettings) else CostSettings.of(f"costs.{name}", dict(each))
+        for name, each in (costs or {}).items()
     }

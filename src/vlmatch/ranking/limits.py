@@ -29,7 +29,7 @@ def _pairs(row: Row) -> str | None:
 
 
 def _families(rows: Sequence[Row], world: WorldRecord) -> str | None:
-    entries = {row.encoder: catalogue().get(row.encoder) for row in rows}
+    entries = {row.encoder: catalogue().get(row.image.spec.model) for row in rows}
     new = [name for name, entry in entries.items() if entry is None or entry.family not in world.catalogue_families]
     if not new:
         return None

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vlmatch.costs import CandidateCost, Restriction
+from vlmatch.costs.candidate import CandidateCost
+from vlmatch.costs.restriction import Restriction
 from vlmatch.evidence.record import WorldRecord
 from vlmatch.ranking.against import Versus
 from vlmatch.ranking.question import Question
@@ -59,11 +60,11 @@ class ProvenOrders:
 class LlmRanking:
     """The encoders of a pool for one LLM, best first by the rule; controls stand last.
 
-    world: the evidence about what the LLM will be fed. rule: what orders the encoders, in words. ingredients: the names of its scores. shortlist: None where there is no recommendation, and `refusal` says why.
-    opinions: what the spec sheet and GW would have said. against: every candidate beside the encoder that the user has.
-    budget: the pool divided by the budget. limits: where the evidence does not speak about this pool.
-    warnings: what the user should know about the values. controls_last: by score, whether every control ranks behind
-    every pretrained encoder.
+    world: the evidence about what the LLM will be fed. rule: what orders the encoders, in words. ingredients: the names
+    of its scores. shortlist: None where there is no recommendation, and `refusal` says why. opinions: what the spec
+    sheet and GW would have said. against: every candidate beside the encoder that the user has. budget: the pool divided
+    by the budget. limits: where the evidence does not speak about this pool. warnings: what the user should know of the
+    values. controls_last: by score, whether every control ranks behind every pretrained encoder.
     """
 
     llm: str

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from vlmatch.costs import Budget
+from vlmatch.costs.budget import Budget
 from vlmatch.evidence.record import Setting
 from vlmatch.settings.command import Settings
 
@@ -31,4 +31,4 @@ class Question:
     def of(cls, settings: Settings[Any]) -> Self:
         """The question that a command asks."""
         answer = settings.answer
-        return cls(settings.selection, answer.fed, answer.against, settings.budget.budget)
+        return cls(settings.selection, answer.fed, answer.against, Budget.of(settings.budget))

@@ -6,7 +6,8 @@ from itertools import combinations
 
 from scipy.stats import kendalltau, rankdata, spearmanr
 
-from vlmatch.costs import CandidateCost, restricted
+from vlmatch.costs.candidate import CandidateCost
+from vlmatch.costs.restriction import restricted
 from vlmatch.ranking.against import Versus, versus
 from vlmatch.ranking.limits import limits
 from vlmatch.ranking.opinions import opinions
@@ -46,9 +47,7 @@ def _ranking(
     return Ranking(*group, rows[0].image.spec.n_pairs, question, llms, tuple(_agreements(llms)), tuple(warnings))
 
 
-def _llm_ranking(
-    llm: str, rows: list[Row], question: Question, costs: Mapping[str, CandidateCost]
-) -> LlmRanking:
+def _llm_ranking(llm: str, rows: list[Row], question: Question, costs: Mapping[str, CandidateCost]) -> LlmRanking:
     names = [name for name in rows[0].scores if all(name in row.scores for row in rows)]
     ranks = {name: _ranks(name, rows) for name in names}
     by_encoder = {

@@ -11,8 +11,8 @@ from vlmatch.encoders.catalogue import catalogue
 from vlmatch.evidence.pools import Kind
 from vlmatch.evidence.record import WorldRecord, record
 from vlmatch.evidence.rules import fractional_ranks
-from vlmatch.ranking.question import EVIDENCE, PAPER_RULE, Question
 from vlmatch.evidence.shortlists import Calibration
+from vlmatch.ranking.question import EVIDENCE, PAPER_RULE, Question
 from vlmatch.ranking.shortlist import Standing
 from vlmatch.scores.rows import Row
 
@@ -43,10 +43,8 @@ class ChosenRule:
         world = record().world(question.fed)
         kind, known = _kind(rows), dict.fromkeys(name for row in rows for name in row.scores)
         evidence = question.selection == EVIDENCE
-        if evidence:
-            asked = world.rule.needs
-        else:
-            asked = (GW if question.selection == PAPER_RULE else question.selection,)
+        name = GW if question.selection == PAPER_RULE else question.selection
+        asked = world.rule.needs if evidence else (name,)
         missing = tuple(name for name in asked if name not in known)
         if missing:
             first = next(iter(known))
@@ -138,7 +136,7 @@ def _lowest_or_highest(name: str, rows: Sequence[Row]) -> str:
 
 def _kind(rows: Sequence[Row]) -> Kind:
     """The kind of replayed pool that these candidates are most like."""
-    entries = [catalogue().get(row.encoder) for row in rows]
+    entries = [catalogue().get(row.image.spec.model) for row in rows]
     if all(entry is not None and entry.language_supervised for entry in entries):
         return "language"
     families = [entry.family if entry else row.encoder for entry, row in zip(entries, rows, strict=True)]

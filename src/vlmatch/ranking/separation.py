@@ -12,8 +12,8 @@ DEVIATIONS = 2.0  # by how many a candidate must be ahead of the pixels
 def separation_refusal(candidates: Sequence[Row], controls: Sequence[Row], names: Sequence[str]) -> str | None:
     """Why the pool gets no recommendation; None if a candidate is ahead of the pixels, or the pool has no `pixels16`.
 
-    names: the rule's scores, of which those that look at images count. A candidate is ahead by a score if its lead is more than 2 deviations over subsamples
-    of the pairs, or any lead where the score is not resampled.
+    names: the rule's scores, of which those that look at images count. A candidate is ahead by a score if its lead is
+    more than 2 deviations over subsamples of the pairs, or any lead where the score is not resampled.
     """
     pixels = next((row for row in controls if row.encoder == PIXELS), None)
     if pixels is None:

@@ -4,16 +4,16 @@ import html
 import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.text import Text
 
-from vlmatch.costs import CandidateCost, costs_of
+from vlmatch.costs.candidate import CandidateCost, costs_of
 from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import EmbeddingSpec
+from vlmatch.embeddings.measured import read_measured
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.evidence.truths import comparisons_in
 from vlmatch.jobs import PairStatus
@@ -21,8 +21,9 @@ from vlmatch.ranking import LlmRanking, Question, Ranking, rank_rows
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
 from vlmatch.report.html import ReadEmbeddings, write_report
 from vlmatch.report.spreadsheet import frame, write_table
-from vlmatch.report.table import MINIMUM_WIDTH, number, show, terminal, verdict
+from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, number, show, terminal
 from vlmatch.scores.rows import Row, stored_rows
+from vlmatch.settings.budget import CostSettings
 from vlmatch.settings.buildable import ObjectSettings
 
 if TYPE_CHECKING:
@@ -79,11 +80,16 @@ class PoolRanking:
         *,
         failures: Sequence[PairStatus] = (),
         results: Sequence[Path] = (),
+        stated: Mapping[str, CostSettings] | None = None,
     ) -> "PoolRanking":
-        """Rank the stored rows of these groups that hold all of `scores` (name -> settings)."""
+        """Rank the stored rows of these groups that hold all of `scores` (name -> settings).
+
+        stated: what encoders cost according to the user, by name.
+        """
         probes = sorted({group[0] for group in groups})
         rows = [row for probe in probes for row in stored_rows(store, probe, scores) if row.group in groups]
-        return cls.of(rows, question, failures=failures, results=results, embeddings=store.read)
+        prices = costs_of(rows, partial(read_measured, store), stated)
+        return cls.of(rows, question, failures=failures, results=results, embeddings=store.read, prices=prices)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -186,5 +192,5 @@ def _html_table(ranking: Ranking, llm: LlmRanking) -> str:
     )
     shown.index += 1
     head = f"{ranking.probe}, {ranking.n_pairs} pairs, for {llm.llm}: each score with its rank"
-    lines = "<br>".join(html.escape(Text.from_markup(line).plain) for line in verdict(llm))
-    return f"<p><b>{html.escape(head)}</b></p>\n{shown.to_html()}\n<p>{lines}</p>"
+    lines = "<br>".join(html.escape(line.plain) for line in answer_lines(ranking, llm))
+    return f"<p>{lines}</p>\n<p><b>{html.escape(head)}</b></p>\n{shown.to_html()}"

@@ -30,6 +30,7 @@ from vlmatch.report.evidence import (
 from vlmatch.report.plots import heat_maps, score_bars, truth_panels
 from vlmatch.report.spreadsheet import DETAILS
 from vlmatch.report.table import agreement_line, number, proven_line, relative
+from vlmatch.report.words import first_screen
 from vlmatch.scores.rows import Row
 
 ReadEmbeddings = Callable[[EmbeddingSpec], Embeddings | None]
@@ -68,6 +69,7 @@ def rendered_page(
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, agreement=agreement_line, proven=proven_line)
+    environment.filters.update(first_screen=first_screen)
     environment.filters.update(pretraining=pretraining, published=published)
     environment.filters.update(bare=bare, interval=interval, n_seeds=n_seeds, curve_words=curve_words)
     environment.filters.update(paper_line=paper_line, setting=setting_line, curve_points=curve_points)
@@ -113,9 +115,8 @@ def _compared(evidence: RankingEvidence) -> dict[str, Any]:
 
 
 def _plotted(llm: LlmRanking) -> list[str]:
-    """The scores that are plotted: GW, and the score that the pick comes from."""
-    wanted = [PAPER, llm.pick.score] if llm.pick else [PAPER]
-    return [name for name in dict.fromkeys(wanted) if name in llm.encoders[0].ranks]
+    """The scores that are plotted: GW, and those of the rule."""
+    return [name for name in dict.fromkeys([PAPER, *llm.ingredients]) if name in llm.encoders[0].ranks]
 
 
 def _lipschitz(row: Row) -> list[float] | None:
@@ -127,14 +128,14 @@ def _lipschitz(row: Row) -> list[float] | None:
 def _class(ranked: RankedEncoder, llm: LlmRanking) -> str:
     if ranked.row.image.control:
         return "control"
-    return "pick" if llm.pick is not None and llm.pick.encoder == ranked.row.encoder else ""
+    return "pick" if llm.pick == ranked.row.encoder else ""
 
 
 def _maps(llm: LlmRanking, embeddings: ReadEmbeddings) -> str | None:
     """The heat maps of the pick as a data address; None without a pick or without its embeddings."""
     if llm.pick is None:
         return None
-    row = next(ranked.row for ranked in llm.encoders if ranked.row.encoder == llm.pick.encoder)
+    row = llm.ranked(llm.pick).row
     images, captions = embeddings(row.image.spec), embeddings(row.text.spec)
     if images is None or captions is None:
         return None

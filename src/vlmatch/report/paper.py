@@ -1,4 +1,4 @@
-"""The paper's comparison of baselines beside what this pool gives: printed where GW orders the pool, as in the paper."""
+"""The paper's comparison of baselines beside what this pool gives: printed where GW orders the pool."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from rich.table import Table
 from scipy.stats import pearsonr, spearmanr
 
 from vlmatch.ranking import LlmRanking
-from vlmatch.report.evidence import RankingEvidence, bare
 from vlmatch.ranking.rule import best_by
+from vlmatch.report.evidence import RankingEvidence, bare
 
 N_ENCODERS, NAMED = 19, ("siglip", "dfn5b_h14_378")
 LEAST = 4  # encoders with a truth, for a correlation

@@ -32,7 +32,7 @@ def score_bars(llm: LlmRanking, score: str) -> str:
     values = [ranked.row.scores[score].value for ranked in encoders]
     for place, (ranked, value) in enumerate(zip(encoders, values, strict=True)):
         control = ranked.row.image.control
-        picked = llm.pick is not None and llm.pick.encoder == ranked.row.encoder
+        picked = llm.pick == ranked.row.encoder
         colour = CONTROL if control else PICKED if picked else PRETRAINED
         axes.barh(place, value, color=colour, hatch="///" if control else None, edgecolor="white")
         if "lower_bound" in ranked.row.scores[score].details:

@@ -63,7 +63,7 @@ def _line(ranking: Ranking, llm: LlmRanking, ranked: RankedEncoder, classes: Siz
         "llm": llm.llm,
         "encoder": row.encoder,
         "control": row.image.control,
-        "pick": llm.pick is not None and llm.pick.encoder == row.encoder,
+        "pick": llm.pick == row.encoder,
         "n_parameters": row.image.n_parameters,
         "size_class": classes.name(row.image),
         "pretraining": pretraining(row.image.spec.model),

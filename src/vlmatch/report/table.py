@@ -1,4 +1,4 @@
-"""The answer in the terminal: a first screen and a short table for each LLM, and the table of every score on request."""
+"""The answer in the terminal: a first screen and a short table for each LLM; every score on request."""
 
 import math
 from collections.abc import Sequence

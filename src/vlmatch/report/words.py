@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vlmatch.costs import CandidateCost
+from vlmatch.costs.candidate import CandidateCost
 from vlmatch.evidence.replay import Figure
 from vlmatch.ranking import LlmRanking, Opinion
 from vlmatch.ranking.question import Fed, Question
@@ -25,10 +25,13 @@ def held_line(llm: LlmRanking) -> str | None:
     if llm.shortlist is None or llm.shortlist.calibration is None:
         return None
     found = llm.shortlist.calibration
+    unseen = percent(found.held_out.value) if found.held_out.value is not None else None
     return (
-        f"in {with_interval(found.coverage)} of replayed pools of {found.size} from {llm.world.n_encoders} encoders, such "
-        "a list held the best encoder or one within a standard error of it; the lists had a mean length of "
-        f"{found.length:.1f}, and plain lists of that length held it in {percent(found.top_k)}"
+        f"in {with_interval(found.coverage)} of replayed pools of {found.size} from {llm.world.n_encoders} encoders, "
+        "such a list held the best encoder or one within a standard error of it"
+        + (f" ({unseen} in families that the margin had not seen)" if unseen else "")
+        + f"; such lists had {found.length:.1f} names on average, and plain lists of that length held it in "
+        f"{percent(found.top_k)}"
     )
 
 
@@ -66,7 +69,10 @@ def limits_line(limits: Sequence[str]) -> str | None:
 
 def against_line(llm: LlmRanking, current: str) -> str:
     """Which candidates are better or worse than the encoder that the user has."""
-    by = {word: [each.encoder for each in llm.against if each.judgement == word] for word in ("better", "unclear", "worse")}
+    by = {
+        word: [each.encoder for each in llm.against if each.judgement == word]
+        for word in ("better", "unclear", "worse")
+    }
     return f"against {current}: " + "; ".join(f"{word}: {', '.join(names)}" for word, names in by.items() if names)
 
 
@@ -98,5 +104,3 @@ def first_screen(llm: LlmRanking, question: Question) -> list[str]:
         rule_line(llm, question),
     ]
     return [line for line in lines if line]
-
-

@@ -63,6 +63,7 @@ def rank_stored(settings: Settings[TaskSettings], pool: str) -> PairStatus:
         store=Store(settings.store),
         scores=settings.score,
         question=Question.of(settings),
+        costs=settings.costs,
         wanted=lambda header: _wanted(settings, pool, header),
     )
     results = tuple(paths.result_folders(settings.results))
@@ -84,7 +85,12 @@ def _show(settings: Settings[TaskSettings], row: Row, costs: Sequence[Cost], tra
         return
     results = paths.result_folders(settings.results)
     ranking = PoolRanking.in_store(
-        Store(settings.store), {row.group}, settings.score, Question.of(settings), results=results
+        Store(settings.store),
+        {row.group},
+        settings.score,
+        Question.of(settings),
+        results=results,
+        stated=settings.costs,
     )
     if os.environ.get(SWEEP):
         terminal().print(placed(row, ranking.rankings, costs))
