@@ -1,6 +1,10 @@
 """Rows with chosen scores, for the tests of ranking and report."""
 
+from collections.abc import Iterable
+
+from vlmatch.costs.candidate import CandidateCost
 from vlmatch.embeddings.header import EmbeddingSpec, Header
+from vlmatch.ranking import Question, Ranking, rank_rows
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored
 
@@ -26,3 +30,12 @@ def row(encoder: str, llm: str = "llm", *, control: bool = False, rule: str = "c
         for name, value in scores.items()
     }
     return Row(header("encoder", encoder, control=control, rule=rule), header("llm", llm), scored)
+
+
+QUESTION = Question(selection="gw")
+
+
+def ranked(rows: Iterable[Row], question: Question = QUESTION) -> list[Ranking]:
+    """The rows ranked, with nothing known of what encoders cost."""
+    rows = list(rows)
+    return rank_rows(rows, question, {row.encoder: CandidateCost(row.encoder) for row in rows})

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from vlmatch import paths
 
-COMMON = ["probe.limit=40", "selection=[gw,mutual_nn,cka]"]
+COMMON = ["probe.limit=40", "selection=gw"]
 
 
 @pytest.fixture(scope="module")

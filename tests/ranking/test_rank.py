@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from made_rows import header, row
+from made_rows import QUESTION, header, ranked, row
 from vlmatch.costs.budget import Budget
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.encoders.catalogue import catalogue
@@ -23,14 +23,6 @@ from vlmatch.report.html import rendered_page
 from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import number, show
 from vlmatch.scores.rows import Row
-
-QUESTION = Question(selection="gw")
-
-
-def ranked(rows, question=QUESTION):
-    rows = list(rows)
-    return rank_rows(rows, question, {row.encoder: CandidateCost(row.encoder) for row in rows})
-
 
 def only(rows, question=QUESTION):
     (ranking,) = ranked(rows, question)
@@ -171,19 +163,21 @@ def test_the_table_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> Non
         rankings,
         [PairStatus("siglip", "llm", NOT_HERE, "weights 'webli' are not here [x]")],
         Console(file=out, width=200),
+        full=True,
     )
     text = out.getvalue()
     for part in [
         "[b]",
         "p c",
-        "DO NOT TRUST",
-        "pick for llm: a (by CKA, the first score",
+        "shortlist for llm: [b]",
+        "note: by GW the control 'p' outranks 2 of 2 candidates (a, [b])",
+        "every score for llm",
         "not here: siglip x llm: weights 'webli' are not here [x]",
     ]:
         assert part in text
     table = write_table(tmp_path / "ranking.csv", rankings).read_text()
     assert table == write_table(tmp_path / "again.csv", rankings).read_text()
-    assert table.splitlines()[1].startswith("p-0,10,paper,layer-2_last,llm,p,True,False")
+    assert table.splitlines()[1].startswith("p-0,10,paper,layer-2_last,llm,[b],False,True")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +227,7 @@ def test_size_classes_are_the_papers_where_an_encoder_reaches_them_else_the_pool
 def test_what_is_published_of_an_encoder_stands_in_terminal_and_table(tmp_path: Path) -> None:
     rankings = ranked([row("siglip", gw=0.3), row("pixels", control=True, gw=0.4)])
     console = Console(file=io.StringIO(), width=200)
-    show(rankings, console=console)
+    show(rankings, console=console, full=True)
     printed = console.file.getvalue()
     line = str(published_ranks("siglip")[0])
     assert f"published, siglip: {line}" in printed
@@ -247,7 +241,7 @@ def test_what_is_published_of_an_encoder_stands_in_terminal_and_table(tmp_path: 
 def test_a_narrow_terminal_leaves_out_what_encoders_are_and_cuts_no_score(width: int, described: bool) -> None:
     rankings = ranked([row("siglip_vit_emoji", gw=0.3456), row("pixels16", control=True, gw=0.4567)])
     console = Console(file=io.StringIO(), width=width)
-    show(rankings, console=console)
+    show(rankings, console=console, full=True)
     printed = console.file.getvalue()
     assert ".3456  1" in printed
     assert "siglip_vit_emoji t" in printed

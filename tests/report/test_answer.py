@@ -7,6 +7,7 @@ import pytest
 from made_results import result
 from made_rows import row
 from vlmatch.errors import VlmatchError
+from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking, answer
 from vlmatch.results import write
 
@@ -16,7 +17,7 @@ ENCODERS = {name: 0.4 - 0.05 * place for place, name in enumerate("abcdefg")}
 def answered(tmp_path: Path) -> str:
     """Answer with GW and CKA that equal the truth of seven encoders; returns the page."""
     rows = [row(name, gw=truth, cka=truth) for name, truth in ENCODERS.items()]
-    ranking = PoolRanking.of(rows, ["gw", "cka"], results=[tmp_path / "results"])
+    ranking = PoolRanking.of(rows, Question(selection="cka"), results=[tmp_path / "results"])
     report = answer(ranking, table=tmp_path / "ranking.csv", report=tmp_path / "report.html")
     assert report == tmp_path / "report.html"
     return report.read_text()
@@ -43,4 +44,4 @@ def test_a_damaged_result_is_told_after_the_ranking(tmp_path: Path, capsys: pyte
     (tmp_path / "results" / "a-0.json").write_text("{")
     with pytest.raises(VlmatchError, match=r"a-0\.json' can't be read"):
         answered(tmp_path)
-    assert "pick for llm: g" in capsys.readouterr().out
+    assert "shortlist for llm: " in capsys.readouterr().out

@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from made_results import result
-from made_rows import row
+from made_rows import ranked, row
 from vlmatch.embeddings.store import Store
 from vlmatch.evidence.truths import comparisons
-from vlmatch.ranking import Ranking, rank_rows
+from vlmatch.ranking import Ranking
 from vlmatch.report.evidence import RankingEvidence, bare, curve_points, paper_line, ranking_evidence, terminal_line
 from vlmatch.report.html import write_report
 from vlmatch.results import Result, Visual
@@ -44,7 +44,7 @@ def runs(*seeds: int) -> list[Result]:
 
 
 def held(rows: Sequence[Row], results: Sequence[Result]) -> tuple[list[Ranking], list[RankingEvidence]]:
-    rankings = rank_rows(rows, ["gw", "cka"])
+    rankings = ranked(rows)
     return rankings, ranking_evidence(rankings, comparisons(results))
 
 
@@ -139,7 +139,7 @@ def test_the_page_shows_correlations_truths_seeds_and_learning_curves(tmp_path: 
 
 
 def test_the_page_shows_replaced_results_beside_the_truths(tmp_path: Path) -> None:
-    rankings = rank_rows(rows(), ["gw", "cka"])
+    rankings = ranked(rows())
     first = replace(runs(0)[0], dtype="bfloat16")
     evidence = ranking_evidence(rankings, comparisons(runs(0), replaced=[first]))
     path = write_report(tmp_path / "report.html", rankings, Store(tmp_path / "store").read, evidence=evidence)

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from made_rows import row
-from vlmatch.ranking import rank_rows
+from made_rows import ranked, row
 from vlmatch.report.about import left_out
 from vlmatch.report.table import number, show
 from vlmatch.scores.scored import LeftOut
@@ -30,7 +29,8 @@ def test_each_reason_is_one_line_that_names_the_encoders_unless_all() -> None:
 
 def shown(width: int) -> str:
     text = io.StringIO()
-    show(rank_rows([lacking("a", flops="not known"), lacking("b")], ["gw"]), console=Console(file=text, width=width))
+    rankings = ranked([lacking("a", flops="not known"), lacking("b")])
+    show(rankings, console=Console(file=text, width=width), full=True)
     return text.getvalue()
 
 

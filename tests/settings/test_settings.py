@@ -30,7 +30,7 @@ ANY = Settings[TaskSettings]
         ("answer.table=3", ["answer.table=3", "a path"]),
         ("tracking.experiment=3", ["tracking.experiment=3", "text"]),
         ("pool=shop", ["pool='shop'", "'auto', 'store' or 'experiment'"]),
-        ("selection=gw", ["selection='gw'", "a list"]),
+        ("selection=[gw]", ["selection=", "text"]),
         ("~score.gw._target_", ["score.gw._target_ is missing"]),
         ("+stores=/x", ["stores='/x'", "store"]),
     ],

@@ -62,9 +62,9 @@ class LlmRanking:
 
     world: the evidence about what the LLM will be fed. rule: what orders the encoders, in words. ingredients: the names
     of its scores. shortlist: None where there is no recommendation, and `refusal` says why. opinions: what the spec
-    sheet and GW would have said. against: every candidate beside the encoder that the user has. budget: the pool divided
-    by the budget. limits: where the evidence does not speak about this pool. warnings: what the user should know of the
-    values. controls_last: by score, whether every control ranks behind every pretrained encoder.
+    sheet and GW would have said. against: every candidate beside the encoder that the user has. budget: the pool
+    divided by the budget. limits: where the evidence does not speak about this pool. warnings: what the user should
+    know of the values. controls_last: by score, whether every control ranks behind every pretrained encoder.
     """
 
     llm: str

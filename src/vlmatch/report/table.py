@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vlmatch.costs.candidate import CandidateCost
 from vlmatch.embeddings.embed import Cost
 from vlmatch.jobs import PairStatus
-from vlmatch.ranking import Agreement, LlmRanking, ProvenOrders, RankedEncoder, Ranking
-from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
+from vlmatch.ranking import Agreement, Fed, LlmRanking, ProvenOrders, RankedEncoder, Ranking
+from vlmatch.report.about import SizeClasses, left_out, pretraining, published, trained_here
 from vlmatch.report.words import first_screen
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored
@@ -34,7 +35,8 @@ def show(
         console.print(f"\n[bold]{ranking.probe}[/]: {ranking.n_pairs} pairs, {recipes}")
         for llm in ranking.llms:
             _show_llm(llm, ranking, console, full=full)
-        lines = [*map(agreement_line, ranking.agreements), *published_lines(ranking)] if full else []
+        rows = [ranked.row for llm in ranking.llms for ranked in llm.encoders]
+        lines = [*map(agreement_line, ranking.agreements), *published_lines(ranking), *left_out(rows)] if full else []
         for line in [*lines, *(f"[yellow]note:[/] {warning}" for warning in ranking.warnings)]:
             console.print(line)
     for failure in failures:
@@ -81,12 +83,12 @@ def number(value: float | None) -> str:
     """A score with four digits, a parameter count in millions, ∞ for infinity, ? for what is not known."""
     if value is None:
         return "?"
-    if value == 0:
-        return "0"
     if math.isinf(value):
         return "∞"
     if abs(value) >= 1e4:
         return f"{value / 1e6:.1f}M"
+    if float(value).is_integer():
+        return f"{value:.0f}"
     return f"{value:.4f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
 
@@ -115,38 +117,51 @@ def _show_llm(llm: LlmRanking, ranking: Ranking, console: Console, *, full: bool
     console.print()
     for line in answer_lines(ranking, llm):
         console.print(line)
-    console.print(_short_table(llm))
+    fed = ranking.question.fed
+    _print_widest(console, _short_table(llm, fed, costs=True), _short_table(llm, fed, costs=False))
     if not full:
         return
-    described = _full_table(llm, described=True)
-    wanted = console.measure(described, options=console.options.update(max_width=UNLIMITED)).maximum
-    console.print(described if wanted <= console.width else _full_table(llm, described=False))
+    _print_widest(console, _full_table(llm, described=True), _full_table(llm, described=False))
     if llm.proven_orders is not None:
         console.print(proven_line(llm.proven_orders))
 
 
-def _short_table(llm: LlmRanking) -> Table:
-    """Place, value and the rule's scores of each encoder, with what it costs."""
+def _print_widest(console: Console, wide: Table, narrow: Table) -> None:
+    """Print the wide table where it fits, else the narrow one."""
+    wanted = console.measure(wide, options=console.options.update(max_width=UNLIMITED)).maximum
+    console.print(wide if wanted <= console.width else narrow)
+
+
+def _short_table(llm: LlmRanking, fed: Fed, *, costs: bool) -> Table:
+    """Place, value and the rule's scores of each encoder; `costs` adds what each takes."""
     names = [name for name in llm.ingredients if any(name in each.row.scores for each in llm.encoders)]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("place", justify="right")
+    table.add_column("place", justify="right", no_wrap=True)
     table.add_column("encoder", no_wrap=True)
-    table.add_column("value", justify="right")
+    table.add_column("value", justify="right", no_wrap=True)
     for name in names:
         scored = next(each.row.scores[name] for each in llm.encoders if name in each.row.scores)
-        table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right")
-    for head in ("parameters", "GFLOPs", "tokens", "images/s"):
-        table.add_column(head, justify="right")
-    table.add_column("licence", no_wrap=True, overflow="ellipsis", max_width=24)
+        table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right", no_wrap=True)
+    heads = ("parameters", "GFLOPs", *(("tokens",) if fed == "patches" else ()), "images/s", "licence")
+    for head in heads if costs else ():
+        table.add_column(head, justify="left" if head == "licence" else "right", no_wrap=True)
     for ranked in llm.encoders:
         cells = ["-" if ranked.place is None else str(ranked.place), marked(ranked)]
         cells += ["-" if ranked.value is None else f"{ranked.value:.2f}"]
         cells += [_with_deviation(ranked.row.scores.get(name)) for name in names]
-        cost = ranked.cost
-        cells += [number(cost.parameters), _known(cost.gflops, ".2f"), _known(cost.tokens, "d")]
-        cells += [_known(cost.images_per_second, ".0f"), cost.licence or "?"]
+        cells += [_cost(ranked.cost, head) for head in heads] if costs else []
         table.add_row(*(Text(cell, style=_style(ranked, llm)) for cell in cells))
     return table
+
+
+def _cost(cost: CandidateCost, head: str) -> str:
+    """One cell of the short table; ? for what is not known."""
+    figures = {"parameters": cost.parameters, "GFLOPs": cost.gflops, "tokens": cost.tokens}
+    if head == "licence":
+        return cost.licence or "?"
+    if head == "images/s":
+        return "?" if cost.images_per_second is None else f"{cost.images_per_second:.0f}"
+    return number(figures[head])
 
 
 def marked(ranked: RankedEncoder) -> str:
@@ -167,13 +182,10 @@ def _with_deviation(scored: Scored | None) -> str:
     return number(scored.value) + (f" ± {number(scored.deviation)}" if scored.deviation is not None else "")
 
 
-def _known(figure: float | None, form: str) -> str:
-    return "?" if figure is None else format(figure, form)
-
-
 def _full_table(llm: LlmRanking, *, described: bool) -> Table:
-    """Every score of each encoder with its rank; `described` adds feature, size and pretraining."""
+    """Every score of each encoder with its rank; `described` adds the spec sheet, feature, size and pretraining."""
     first = llm.encoders[0]
+    names = [name for name in first.ranks if described or first.row.scores[name].uses != ("spec",)]
     classes = SizeClasses.of([ranked.row.image for ranked in llm.encoders])
     table = Table(
         title=f"every score for {llm.llm}",
@@ -186,15 +198,14 @@ def _full_table(llm: LlmRanking, *, described: bool) -> Table:
         pad_edge=False,
     )
     table.add_column("encoder", no_wrap=True)
-    for name in first.ranks:
-        scored = first.row.scores[name]
+    for scored in (first.row.scores[name] for name in names):
         table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right", no_wrap=True)
     table.add_column("GW rel.", justify="right", no_wrap=True)
     for head in ("feature", "size", "pretraining") if described else ():
         table.add_column(head, no_wrap=True)
     for ranked in llm.encoders:
         row = ranked.row
-        scores = [f"{number(row.scores[name].value)} {rank:>2}" for name, rank in ranked.ranks.items()]
+        scores = [f"{number(row.scores[name].value)} {ranked.ranks[name]:>2}" for name in names]
         about = [row.image.rule, classes.name(row.image), pretraining(row.image.spec.model)] if described else []
         cells = [marked(ranked), *scores, relative(row.scores.get("gw")), *about]
         table.add_row(*(Text(cell, style=_style(ranked, llm)) for cell in cells))
