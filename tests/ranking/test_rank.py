@@ -24,6 +24,7 @@ from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import number, show
 from vlmatch.scores.rows import Row
 
+
 def only(rows, question=QUESTION):
     (ranking,) = ranked(rows, question)
     (llm,) = ranking.llms
