@@ -55,7 +55,7 @@ report: .venv/.ready ## write the report of what the store holds; embeds nothing
 	$(BIN)/python src/run.py task=report
 
 clean: ## remove outputs and computed embeddings and scores; downloads, data and MLflow's runs stay
-	rm -rf outputs cache/embeddings cache/scores dist
+	rm -rf outputs cache/embeddings cache/scores cache/layers dist
 
 .venv/.ready: requirements.lock pyproject.toml
 .venv-lmms/.ready: requirements-lmms.lock pyproject.toml
