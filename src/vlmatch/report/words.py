@@ -48,6 +48,27 @@ def opinion_line(opinion: Opinion) -> str:
     return f"{says}; in replayed pools its pick lost {percent(opinion.regret)} of what a random pick loses"
 
 
+def spec_sheet_line(llm: LlmRanking) -> str | None:
+    """Whether the spec sheet would have done as well as the rule, in families that neither had seen.
+
+    None for a rule that was not replayed.
+    """
+    choosing = llm.world.chosen_by(sum(each.value is not None for each in llm.encoders))
+    if choosing is None or llm.shortlist is None or llm.shortlist.calibration is None:
+        return None
+    rule, sheet = (choosing.by_rule[each.name].value for each in (llm.world.rule, llm.world.spec_sheet))
+    above = choosing.above_first[llm.world.rule.name]
+    if rule is None or sheet is None:
+        return None
+    figures = f"in families that it had not seen, the rule lost {percent(rule)} of what a random pick loses"
+    if above.high is not None and above.high < 0:
+        return f"the spec sheet would not have done as well: {figures}, and the spec sheet {percent(sheet)}"
+    return (
+        f"the spec sheet would have done as well, as far as the evidence can tell: {figures}, and the spec sheet "
+        f"{percent(sheet)}; the difference is not shown"
+    )
+
+
 def cost_line(cost: CandidateCost, fed: Fed) -> str:
     """What the pick costs, as far as it is known. The number of tokens counts only where the LLM is fed all patches."""
     parts = [
@@ -97,6 +118,7 @@ def first_screen(llm: LlmRanking, question: Question) -> list[str]:
         headline(llm),
         held_line(llm),
         *map(opinion_line, llm.opinions),
+        spec_sheet_line(llm),
         picked,
         *llm.budget.lines(),
         against,

@@ -1,0 +1,57 @@
+"""The sentences of the answer: each says what it must, in one line."""
+
+import pytest
+
+from made_rows import ranked, row
+from vlmatch.evidence.record import record
+from vlmatch.ranking import Question
+from vlmatch.report.words import against_line, first_screen, held_line, percent, spec_sheet_line
+
+
+def only(fed: str, **asked: str):
+    values = {"a": 0.1, "b": 0.9, "c": 0.5, "d": 0.2, "e": 0.3}
+    needs = sorted({name for each in ("pooled", "patches") for name in record().world(each).rule.needs})
+    rows = [row(name, gw=1 - value, **dict.fromkeys(needs, value)) for name, value in values.items()]
+    (ranking,) = ranked(rows, Question(fed=fed, **asked))
+    return ranking.llms[0], ranking.question
+
+
+@pytest.mark.parametrize("fed", ["pooled", "patches"])
+def test_the_first_screen_has_at_most_ten_lines_and_the_shortlist_first(fed: str) -> None:
+    llm, question = only(fed, against="c")
+    lines = first_screen(llm, question)
+    assert len(lines) <= 10
+    assert lines[0].startswith("shortlist for llm: b")
+    assert all("\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize("fed", ["pooled", "patches"])
+def test_whether_the_spec_sheet_would_do_as_well_follows_the_interval_of_the_difference(fed: str) -> None:
+    llm, _ = only(fed)
+    world = record().world(fed)
+    above = world.chosen_by(5).above_first[world.rule.name]
+    line = spec_sheet_line(llm)
+    assert ("would not have done as well" in line) == (above.high < 0)
+    assert percent(world.chosen_by(5).by_rule[world.spec_sheet.name].value) in line
+
+
+def test_the_coverage_stands_with_its_interval_and_the_plain_list() -> None:
+    llm, _ = only("patches")
+    found = llm.shortlist.calibration
+    line = held_line(llm)
+    assert f"in {percent(found.coverage.value)} [{percent(found.coverage.low)}, {percent(found.coverage.high)}]" in line
+    assert f"plain lists of that length held it in {percent(found.top_k)}" in line
+    assert f"from {record().world('patches').n_encoders} encoders" in line
+
+
+def test_a_rule_that_was_not_replayed_claims_no_coverage() -> None:
+    llm, _ = only("patches", selection="gw")
+    assert held_line(llm) is None
+    assert spec_sheet_line(llm) is None
+
+
+def test_every_candidate_is_judged_against_the_current_one() -> None:
+    llm, _ = only("pooled", against="c")
+    line = against_line(llm, "c")
+    assert line.startswith("against c: ")
+    assert all(f"{name}" in line for name in "abde")
