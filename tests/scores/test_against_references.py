@@ -11,6 +11,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut
 from sklearn.preprocessing import normalize, scale
 
+from made_pairs import related
 from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry
@@ -25,14 +26,6 @@ from vlmatch.scores.ridge import ALPHAS
 from vlmatch.scores.ridge_r2 import RidgeR2
 from vlmatch.scores.rsa import RSA
 from vlmatch.scores.spec_sheet import Parameters
-
-
-def related(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, 14) and captions (n, 9) that share four hidden directions, off the origin."""
-    random = np.random.default_rng(seed)
-    hidden = random.normal(size=(n, 4))
-    images = hidden @ random.normal(size=(4, 14)) + random.normal(size=(n, 14)) + 1
-    return images, hidden @ random.normal(size=(4, 9)) + random.normal(size=(n, 9)) - 1
 
 
 def paired(images: np.ndarray, captions: np.ndarray) -> PairedGeometry:

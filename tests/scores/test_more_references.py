@@ -6,16 +6,18 @@ import numpy as np
 import ot
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
-from sklearn.metrics import accuracy_score, top_k_accuracy_score
+from sklearn.metrics import top_k_accuracy_score
 from sklearn.metrics.pairwise import cosine_similarity
-from sklearn.model_selection import KFold, LeaveOneOut, cross_val_predict
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize, scale
 
+from made_pairs import related
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry
 from vlmatch.scores.cka import CKA
@@ -23,7 +25,6 @@ from vlmatch.scores.cka_debiased import CKADebiased
 from vlmatch.scores.cknna import CKNNA
 from vlmatch.scores.gw import GW
 from vlmatch.scores.gw_centred import GWCentred
-from vlmatch.scores.knn_accuracy import KNNAccuracy
 from vlmatch.scores.logme import LogME
 from vlmatch.scores.matrix_entropy import MatrixEntropy
 from vlmatch.scores.mutual_nn import MutualNN
@@ -33,16 +34,6 @@ from vlmatch.scores.rankme import RankMe
 from vlmatch.scores.ridge import ALPHAS
 from vlmatch.scores.ridge_r2 import RidgeR2
 from vlmatch.scores.ridge_retrieval import RidgeRetrieval
-from vlmatch.scores.spec_sheet import Tokens
-
-
-def related(n: int, seed: int = 0, d: int = 14) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, d) and captions (n, 9) that share four hidden directions, off the origin."""
-    random = np.random.default_rng(seed)
-    hidden = random.normal(size=(n, 4))
-    images = hidden @ random.normal(size=(4, d)) + random.normal(size=(n, d)) + 1
-    return images, hidden @ random.normal(size=(4, 9)) + random.normal(size=(n, 9)) - 1
-
 
 paired = PairedGeometry.angular
 
@@ -233,83 +224,13 @@ def test_logme_is_the_evidence_at_its_alpha_and_beta_and_close_to_the_largest(d:
     assert largest - 0.01 < found < largest + 0.002
 
 
-def test_the_participation_ratio_of_isotropic_features_is_their_dimension() -> None:
-    random = np.random.default_rng(0)
-    features = random.normal(size=(50, 7))
-    white = PCA(7, whiten=True, svd_solver="full").fit_transform(features)
-    captions = related(50)[1]
-    assert ParticipationRatio()(paired(white + 3, captions)).value == pytest.approx(7)
-    on_a_line = np.column_stack([np.arange(50), np.ones(50)])
-    assert ParticipationRatio()(paired(on_a_line, captions)).value == pytest.approx(1)
-    scales = np.array([5, 3, 2, 1, 1, 1, 1.0])
-    expected = (scales**2).sum() ** 2 / (scales**4).sum()
-    turn, _ = np.linalg.qr(random.normal(size=(90, 90)))
-    wide = np.hstack([white * scales, np.zeros((50, 83))]) @ turn
-    assert ParticipationRatio()(paired(wide + 3, captions)).value == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("d", [14, 120])
-def test_rankme_is_its_definition_in_torch(d: int) -> None:
-    images, captions = related(50, d=d)
-    values = torch.linalg.svdvals(torch.tensor(images))
-    shares = values / values.sum() + 1e-7
-    expected = torch.exp(-(shares * torch.log(shares)).sum()).item()
-    assert RankMe()(paired(images, captions)).value == pytest.approx(expected, rel=1e-9)
-
-
-def test_rankme_and_entropy_of_an_orthogonal_basis_are_its_size() -> None:
-    pair = paired(7 * np.eye(20), related(20)[1])
-    assert RankMe()(pair).value == pytest.approx(20, rel=1e-4)
-    assert MatrixEntropy()(pair).value == pytest.approx(math.log(20))
-
-
-@pytest.mark.parametrize("d", [14, 120])
-def test_matrix_entropy_is_that_of_the_density_matrix(d: int) -> None:
-    images, captions = related(50, d=d)
-    rows = normalize(images)
-    values = np.linalg.svd(rows, compute_uv=False) ** 2 / 50
-    assert values.sum() == pytest.approx(1)
-    expected = -sum(value * math.log(value) for value in values if value > 1e-15)
-    assert MatrixEntropy()(paired(images, captions)).value == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize(("k", "n_labels"), [(1, 6), (5, 2), (11, 2)])
-def test_knn_accuracy_is_scikit_learns_by_leave_one_out(k: int, n_labels: int) -> None:
-    images, captions = related(70)
-    codes = np.argmax(images[:, :n_labels] + np.random.default_rng(1).normal(size=(70, n_labels)), axis=1)
-    labels = [f"label {code}" if row % 7 else None for row, code in enumerate(codes)]
-    known = [row for row, label in enumerate(labels) if label is not None]
-    classifier = KNeighborsClassifier(k, metric="cosine")
-    predicted = cross_val_predict(classifier, images[known], codes[known], cv=LeaveOneOut())
-    found = KNNAccuracy(k=k)(paired(images, captions, labels=labels))
-    assert found.value == pytest.approx(accuracy_score(codes[known], predicted))
-    assert found.details["labelled"] == 60
-    assert found.details["commonest"] == pytest.approx(np.bincount(codes[known]).max() / 60)
-
-
-def test_of_equally_common_labels_the_nearest_wins() -> None:
-    angles = np.array([0.0, 0.1, 0.25, 1.5, 1.61, 1.7])
-    circle = np.column_stack([np.cos(angles), np.sin(angles)])
-    pair = paired(circle, related(6)[1], labels=["a", "a", "b", "b", "b", "a"])
-    # The nearest two of each: a b, a b, a a, b a, a b, b b. The first of equal ones decides in all but the third.
-    assert KNNAccuracy(k=2)(pair).value == pytest.approx(3 / 6)
-
-
-@pytest.mark.parametrize(
-    ("labels", "parts"),
-    [
-        (None, "0 labelled pairs with 0 labels"),
-        (["a"] * 20, "20 labelled pairs with 1 labels"),
-        (["a", "b"] * 5 + [None] * 10, "10 labelled pairs with 2 labels"),
-    ],
-)
-def test_too_few_labels_are_one_line(labels, parts: str) -> None:
-    with pytest.raises(VlmatchError, match=parts):
-        KNNAccuracy()(paired(*related(20), labels=labels))
-
-
-def test_tokens_are_capped() -> None:
-    from vlmatch.encoders.spec_sheet import SpecSheet
-
-    found = Tokens()(paired(*related(5), spec=SpecSheet(tokens=4096)))
-    assert (found.value, found.details["uncapped"]) == (1024, 4096)
+@pytest.mark.parametrize("score", [GWCentred(), CKADebiased(), ParticipationRatio(), RankMe(), MatrixEntropy()])
+@given(seed=st.integers(0, 2**32 - 1), factor=st.floats(1e-3, 1e3))
+@settings(max_examples=8, deadline=None)
+def test_a_rotation_and_a_scale_change_nothing_nor_does_an_offset_after_centring(score, seed, factor) -> None:
+    images, captions = related(24, seed)
+    random = np.random.default_rng(seed)
+    turn, _ = np.linalg.qr(random.normal(size=(14, 14)))
+    offset = 0 if isinstance(score, RankMe | MatrixEntropy) else random.normal()
+    moved = factor * (images + offset) @ turn
+    assert score(paired(moved, captions)).value == pytest.approx(score(paired(images, captions)).value, rel=1e-6)

@@ -76,6 +76,32 @@ def test_a_score_that_is_not_defined_for_a_pair_is_left_out_with_its_reason(pair
         score_pair(*pair, {"many": many}, store)
 
 
+def test_labels_count_for_scores_that_use_them_alone(pair, pictures, tmp_path) -> None:
+    store, labels = Store(tmp_path), ["a", "b"] * 6
+    configs = {**CONFIGS, "knn_accuracy": score("knn_accuracy.KNNAccuracy", k=3)}
+    assert "no labels" in score_pair(*pair, configs, store).left_out["knn_accuracy"].reason
+    assert "no labels" in score_pair(*pair, configs, store, [None] * 12).left_out["knn_accuracy"].reason
+    row = score_pair(*pair, configs, store, labels)
+    assert row.scores["knn_accuracy"].details["labelled"] == 12
+    some = score_pair(*pair, configs, store, [*labels[:-1], None])
+    assert some.scores["knn_accuracy"].details["labelled"] == 11
+    assert some.scores["mutual_nn"] == row.scores["mutual_nn"]
+    assert stored_rows(store, pictures.key, configs) == [some]
+    assert stored_rows(store, pictures.key, configs, labels) == []
+    assert len(stored_rows(store, pictures.key, CONFIGS, labels)) == 1
+    too_few = score_pair(*pair, configs, store, ["a", "b", *[None] * 10])
+    assert "2 labelled pairs" in too_few.left_out["knn_accuracy"].reason
+
+
+def test_a_stored_row_keeps_noise_and_subsamples(pair, tmp_path) -> None:
+    store = Store(tmp_path)
+    computed, read = score_pair(*pair, CONFIGS, store), score_pair(*pair, CONFIGS, store)
+    assert read == computed
+    assert read.scores["gw_paired"].noise is not None
+    assert len(read.scores["gw_paired"].subsamples) == 20
+    assert (read.scores["gw_paired"].n_pairs, read.scores["gw_paired"].n_subsampled) == (12, 6)
+
+
 def test_a_row_of_another_format_is_scored_again(pair, tmp_path) -> None:
     store = Store(tmp_path)
     row = score_pair(*pair, CONFIGS, store)
