@@ -66,8 +66,9 @@ class GW(Score):
         return ScoreResult(found.distance, details)
 
     def value(self, pair: PairedGeometry) -> float:
-        """The score without its bounds, on one thread."""
-        return self._found(*self._spaces(pair), lower_bound=None, workers=1).distance
+        """The score without its bounds; of a subsample on one thread, because several are computed side by side."""
+        workers = 1 if len(pair) <= (self.most_resampled or 0) else None
+        return self._found(*self._spaces(pair), lower_bound=None, workers=workers).distance
 
     def _spaces(self, pair: PairedGeometry) -> tuple["Space", "Space"]:
         from vlmatch.gromov import Space  # compiled: half a second

@@ -25,7 +25,7 @@ class GWCentred(GW):
         return super().__call__(pair.derived(_centred))
 
     def value(self, pair: PairedGeometry) -> float:
-        """The score without its bounds, on one thread."""
+        """The score without its bounds."""
         return super().value(pair.derived(_centred))
 
 

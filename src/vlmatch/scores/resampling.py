@@ -1,8 +1,8 @@
 """What a score is also computed on: subsamples of the pairs, and noise shaped like the encoder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,27 +75,24 @@ class Resampled:
     def values(self, score: Score) -> tuple[float | None, tuple[float, ...]]:
         """The score's value for noise, None without one; its values on the subsamples, all or none of them.
 
-        The values are computed side by side, one thread each; threads never change a value.
+        Subsamples are computed side by side, one thread each; threads never change a value.
         """
         if "images" not in score.uses:
             return None, ()
-        noise = [] if self.noise is None else [self.noise]
+        noise = None if self.noise is None else _value(score, self.noise)
         try:
             resampled = self.subsamples(most_of(score)) if score.resampled else []
         except VlmatchError:
             resampled = []
-        found = _side_by_side(lambda pair: _value(score, pair), [*noise, *resampled])
-        values = [value for value in found[len(noise) :] if value is not None]
-        return (found[0] if noise else None), (tuple(values) if len(values) == len(resampled) else ())
+        values = [value for value in _side_by_side(score, resampled) if value is not None]
+        return noise, tuple(values) if len(values) == len(resampled) else ()
 
 
-def _side_by_side(
-    compute: Callable[[PairedGeometry], float | None], pairs: Sequence[PairedGeometry]
-) -> list[float | None]:
+def _side_by_side(score: Score, pairs: Sequence[PairedGeometry]) -> list[float | None]:
     from vlmatch.gromov.threads import available_cores  # beside compiled code: half a second
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(available_cores()) as pool:
-        return list(pool.map(compute, pairs))
+        return list(pool.map(partial(_value, score), pairs))
 
 
 def _value(score: Score, pair: PairedGeometry) -> float | None:
