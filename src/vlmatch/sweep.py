@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ def _answer(config: DictConfig) -> None:
         stated=settings.costs,
     )
     asked = settings.answer
+    ranking = replace(ranking, truth=asked.truth)
     report = answer(ranking, table=asked.table, report=asked.report, full=asked.full)
     tracker, parent = Tracker.of(settings.tracking), os.environ[PARENT]
     if report is not None:

@@ -1,11 +1,13 @@
 """The answer: trainings in `results` stand beside the scores, in the terminal and in the report."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from made_results import result
 from made_rows import row
+from vlmatch import paths
 from vlmatch.errors import VlmatchError
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking, answer
@@ -45,3 +47,13 @@ def test_a_damaged_result_is_told_after_the_ranking(tmp_path: Path, capsys: pyte
     with pytest.raises(VlmatchError, match=r"a-0\.json' can't be read"):
         answered(tmp_path)
     assert "shortlist for llm: " in capsys.readouterr().out
+
+
+def test_the_truth_is_of_the_version_asked_for() -> None:
+    names = ("efficientnet_lite0", "mobilenetv2", "craft_vgg16_bn", "hed_vgg16")
+    rows = [row(name, "smollm2", gw=place, cka=-place) for place, name in enumerate(names)]
+    ranking = PoolRanking.of(rows, Question(selection="gw"), results=[paths.results()])
+    for version, truth in ((3, 0.216), (2, 0.210)):
+        (evidence,) = replace(ranking, truth=version).evidence
+        assert evidence.comparison.by_encoder["efficientnet_lite0"].mean == pytest.approx(truth, abs=5e-4)
+    assert ranking.evidence[0].comparison.definition.version == 3

@@ -28,6 +28,7 @@ ANY = Settings[TaskSettings]
         ("~trainer.strategy", ["trainer.strategy is missing", "text"]),
         ("trainer.precision=null", ["trainer.precision=null", "32-true"]),
         ("answer.table=3", ["answer.table=3", "a path"]),
+        ("answer.truth=4", ["answer.truth=4", "2 or 3"]),
         ("tracking.experiment=3", ["tracking.experiment=3", "text"]),
         ("pool=shop", ["pool='shop'", "'auto', 'store' or 'experiment'"]),
         ("selection=[gw]", ["selection=", "text"]),

@@ -15,6 +15,7 @@ from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.measured import read_measured
 from vlmatch.embeddings.store import Embeddings, Store
+from vlmatch.evidence.definitions import LATEST
 from vlmatch.evidence.truths import comparisons_in
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import LlmRanking, Question, Ranking, rank_rows
@@ -43,6 +44,7 @@ class PoolRanking:
     rankings: one for each probe and pair of embedding recipes. failures: pairs that could not be scored, each with the
     reason. results: folders of finished trainings, which the report compares with the scores. embeddings: reads the
     embeddings that a report draws. costs: by the fingerprint of embeddings, what they took.
+    truth: the version of the truth (`evidence.definitions`).
     """
 
     rankings: tuple[Ranking, ...]
@@ -50,6 +52,7 @@ class PoolRanking:
     results: tuple[Path, ...] = ()
     embeddings: ReadEmbeddings = field(default=_none_kept, repr=False)
     costs: Mapping[str, Cost] = field(default_factory=dict, repr=False)
+    truth: int = LATEST
 
     @classmethod
     def of(
@@ -130,7 +133,7 @@ class PoolRanking:
     @cached_property
     def evidence(self) -> list[RankingEvidence]:
         """The rankings compared with finished trainings, computed once; VlmatchError on a damaged result."""
-        return ranking_evidence(self.rankings, comparisons_in(self.results))
+        return ranking_evidence(self.rankings, comparisons_in(self.results, self.truth))
 
     def show(self, console: Console | None = None, *, full: bool = False) -> None:
         """Print the answer and a short table for each LLM; `full`: the table of every score too."""

@@ -49,7 +49,7 @@ class AnswerSettings(Node):
 
     fed: what a VLM's projector will be fed, one pooled feature of an image or all its patches. against: the encoder
     that the user has now. by: 'label' ranks the encoders within each label too. full: whether the terminal shows every
-    score.
+    score. truth: the version of the truth that scores are compared with.
     """
 
     table: Place | None
@@ -58,3 +58,4 @@ class AnswerSettings(Node):
     against: str | None
     by: Literal["label"] | None
     full: bool
+    truth: Literal[2, 3]

@@ -103,6 +103,7 @@ def _show(settings: Settings[TaskSettings], row: Row, costs: Sequence[Cost], tra
 
 def _write(settings: Settings[TaskSettings], ranking: PoolRanking) -> Path | None:
     asked = settings.answer
+    ranking = replace(ranking, truth=asked.truth)
     return answer(ranking, table=asked.table, report=asked.report, full=asked.full)
 
 
