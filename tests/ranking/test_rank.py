@@ -178,7 +178,7 @@ def test_the_table_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> Non
         assert part in text
     table = write_table(tmp_path / "ranking.csv", rankings).read_text()
     assert table == write_table(tmp_path / "again.csv", rankings).read_text()
-    assert table.splitlines()[1].startswith("p-0,10,paper,layer-2_last,llm,[b],False,True")
+    assert table.splitlines()[1].startswith("p-0,10,paper,layer-2_last,llm,[b],False,True,True,1,1,")
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ def write_table(path: Path, rankings: Sequence[Ranking]) -> Path:
 def frame(rankings: Sequence[Ranking]) -> "pd.DataFrame":
     """One row for each encoder and LLM of every ranking, best first within an LLM.
 
-    Columns: what is known of the encoder, every score, its rank as `rank_SCORE`, and the details of GW in `DETAILS`,
-    which are missing in rows of other scores.
+    Columns: what is known of the encoder, its place and value by the rule, every score, its rank as `rank_SCORE`, and
+    the details of GW in `DETAILS`, which are missing in rows of other scores.
     """
     import pandas as pd
 
@@ -64,6 +64,10 @@ def _line(ranking: Ranking, llm: LlmRanking, ranked: RankedEncoder, classes: Siz
         "encoder": row.encoder,
         "control": row.image.control,
         "pick": llm.pick == row.encoder,
+        "shortlisted": llm.shortlist is not None and row.encoder in llm.shortlist.encoders,
+        "place": ranked.place,
+        "value": ranked.value,
+        "value_deviation": ranked.deviation,
         "n_parameters": row.image.n_parameters,
         "size_class": classes.name(row.image),
         "pretraining": pretraining(row.image.spec.model),

@@ -1,0 +1,52 @@
+"""Where the evidence does not speak about a pool, and what other rules would have said."""
+
+from dataclasses import replace
+
+import pytest
+
+from made_rows import row
+from vlmatch.encoders.catalogue import catalogue
+from vlmatch.evidence.record import record
+from vlmatch.ranking.limits import LEAST_PAIRS, limits
+from vlmatch.ranking.opinions import opinions
+from vlmatch.scores.rows import Row
+
+WORLD = record().world("pooled")
+KNOWN = next(name for name, entry in catalogue().items() if entry.family in WORLD.catalogue_families)
+
+
+def within(encoder: str = KNOWN, *, pairs: int = LEAST_PAIRS, llm_parameters: int = WORLD.llm_parameters) -> Row:
+    made = row(encoder, gw=0.3, width=4.0)
+    image = replace(made.image, spec=replace(made.image.spec, n_pairs=pairs))
+    return replace(made, image=image, text=replace(made.text, n_parameters=llm_parameters))
+
+
+def test_a_pool_like_the_evidence_has_no_limits() -> None:
+    assert limits([within()], WORLD) == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "part"),
+    [
+        ([within(llm_parameters=7_000_000_000)], "llm has 7.0B"),
+        ([within(pairs=LEAST_PAIRS - 1)], "199 pairs are fewer than 200"),
+        ([within(), within("mine")], "families of 1 of your 2 candidates (mine)"),
+        ([within()] * 33, "yours 33"),
+    ],
+)
+def test_each_way_to_lie_outside_is_named(rows: list[Row], part: str) -> None:
+    (line,) = limits(rows, WORLD)
+    assert part in line
+
+
+def test_other_rules_are_asked_only_where_their_figures_are_known() -> None:
+    rows = [row("a", gw=0.3), row("b", gw=0.2)]
+    (gw,) = opinions(rows, WORLD, "random")
+    assert gw.encoders == ("b",)
+    assert gw.regret == WORLD.regret("gw", "random", 2)
+    assert opinions([row("a", cka=0.3)], WORLD, "random") == ()
+
+
+def test_gw_was_not_measured_where_patches_are_fed() -> None:
+    (gw,) = opinions([row("a", gw=0.3), row("b", gw=0.2)], record().world("patches"), "random")
+    assert gw.regret is None
