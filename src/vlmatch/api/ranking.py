@@ -134,8 +134,8 @@ def rank(
     >>> ranking = vlmatch.rank("pictures", ["pixels16", "mean_colour", my_encoder], [my_llm], progress=False)
     >>> ranking.to_frame()[["llm", "encoder", "control"]].sort_values("encoder").encoder.tolist()
     ['mean_colour', 'mine', 'pixels16']
-    >>> ranking.shortlists  # by LLM, the encoders to train
-    {'letters': ('mine',)}
+    >>> list(ranking.shortlists)  # by LLM, the encoders to train; none where the pairs can't separate them from pixels
+    ['letters']
     >>> ranking.report("report.html").name
     'report.html'
     """

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from vlmatch.evidence.pools import Kind
 from vlmatch.evidence.record import WorldRecord
+from vlmatch.evidence.worlds import TOKENS
 from vlmatch.ranking.pool import Opinion
 from vlmatch.ranking.rule import GW, best_by
 from vlmatch.scores.rows import Row
@@ -12,9 +13,11 @@ from vlmatch.scores.rows import Row
 def opinions(rows: Sequence[Row], world: WorldRecord, kind: Kind) -> tuple[Opinion, ...]:
     """The encoders that the spec sheet and GW put first among these candidates, each with what its picks lost.
 
-    A rule is left out where nothing that it needs is known of the pool.
+    A rule is left out where a figure that it needs is known of no candidate. An LLM that is fed one pooled feature is
+    fed one token, whatever the encoder, so there the spec sheet goes without tokens.
     """
-    asked = (("the spec sheet alone", world.spec_sheet.needs), ("the paper's GW", (GW,)))
+    sheet = tuple(name for name in world.spec_sheet.needs if name != TOKENS or world.setting == "patches")
+    asked = (("the spec sheet alone", sheet), ("the paper's GW", (GW,)))
     names = (world.spec_sheet.name, GW)
     return tuple(
         Opinion(words, best_by(ingredients, rows), world.regret(name, kind, len(rows)))
