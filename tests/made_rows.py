@@ -15,7 +15,9 @@ def header(kind: str, model: str, *, control: bool = False, rule: str = "cls", p
     return Header(spec, spec.fingerprint, 4, rule, control, 1_000_000, None, {}, licence, "0" * 64)
 
 
-def row(encoder: str, llm: str = "llm", *, control: bool = False, rule: str = "cls", **scores: float) -> Row:
+def row(
+    encoder: str, llm: str = "llm", *, control: bool = False, rule: str = "cls", probe: str = "p-0", **scores: float
+) -> Row:
     """A row of `gw` (lower is better, not paired) and any others (higher is better, paired)."""
     scored = {
         name: Scored(
@@ -29,7 +31,8 @@ def row(encoder: str, llm: str = "llm", *, control: bool = False, rule: str = "c
         )
         for name, value in scores.items()
     }
-    return Row(header("encoder", encoder, control=control, rule=rule), header("llm", llm), scored)
+    image = header("encoder", encoder, control=control, rule=rule, probe=probe)
+    return Row(image, header("llm", llm, probe=probe), scored)
 
 
 QUESTION = Question(selection="gw")

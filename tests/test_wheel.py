@@ -53,7 +53,8 @@ def test_the_wheel_holds_the_tools_yamls_and_data_and_nothing_else_of_the_reposi
     for folder, copy in (("study/results", "evidence/results"), ("src/vlmatch/evidence/tables", "evidence/tables")):
         files = {path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*") if path.is_file()}
         assert files == {path.relative_to(site / "vlmatch" / copy) for path in (site / "vlmatch" / copy).rglob("*.*")}
-    for name in ("report/page.html.j2", "encoders/catalogue.csv", "evidence/record.json", "help.txt", "py.typed"):
+    page = [f"report/page/{name}" for name in ("page.html.j2", "style.css", "page.js")]
+    for name in (*page, "encoders/catalogue.csv", "evidence/record.json", "help.txt", "py.typed"):
         assert (site / "vlmatch" / name).is_file()
     packages = {path.name for path in site.iterdir() if path.is_dir() and path.suffix != ".dist-info"}
     assert packages == {"vlmatch", "bin"}

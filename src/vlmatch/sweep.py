@@ -5,11 +5,11 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
@@ -19,13 +19,16 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from vlmatch.errors import NotHereError, one_line
+from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.jobs import FAILED, NOT_HERE, SCORED, PairStatus, read_statuses
 from vlmatch.messages import DEBUG, user_message
 from vlmatch.objects import admit
 from vlmatch.processes import PARENT, SWEEP, launched
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import AnyTask
+
+if TYPE_CHECKING:
+    from vlmatch.probes.pairs import ProbeSet
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +125,7 @@ def _answer(config: DictConfig) -> None:
     from vlmatch.embeddings.store import Store
     from vlmatch.ranking import Question
     from vlmatch.report.answer import PoolRanking, answer
+    from vlmatch.report.commands import as_given
     from vlmatch.tracking import Tracker
 
     settings = Settings[AnyTask].read(config)
@@ -136,6 +140,8 @@ def _answer(config: DictConfig) -> None:
         failures=failures,
         results=paths.result_folders(settings.results),
         stated=settings.costs,
+        probe=_probe(settings, groups),
+        command=as_given(config.hydra.overrides.task, sweep=True),
     )
     asked = settings.answer
     ranking = replace(ranking, truth=asked.truth)
@@ -149,6 +155,17 @@ def _answer(config: DictConfig) -> None:
         print(f"compare the {len(children)} runs in MLflow: make ui, then {tracker.comparison(children)}")
     if failures:
         sys.exit(2)
+
+
+def _probe(settings: Settings[AnyTask], groups: Collection[tuple[str, str, str]]) -> "ProbeSet | None":
+    """The probe of all jobs, whose pictures the report shows; None where they had several, or it can't be read now."""
+    from vlmatch.probes.shared import probe_of
+
+    try:
+        probe = probe_of(settings.probe.plain())
+    except VlmatchError:
+        return None
+    return probe if {group[0] for group in groups} == {probe.key} else None
 
 
 def _leave_on_bad_input(job_return: JobReturn) -> None:

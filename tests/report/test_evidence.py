@@ -153,7 +153,7 @@ def test_a_best_tier_too_small_for_a_correlation_is_said(tmp_path: Path) -> None
 
 
 def test_the_panels_name_each_scores_first_and_never_the_blind_model(tmp_path: Path) -> None:
-    panels = page(tmp_path, rows(), runs(0)).partition('<div class="wide">')[2].partition("</div>")[0]
+    panels = page(tmp_path, rows(), runs(0)).partition('<div class="plot">')[2].partition("</div>")[0]
     assert "hed_vgg16" in panels
     assert "efficientnet_lite0" in panels
     assert ">blind<" not in panels

@@ -161,6 +161,7 @@ def rank(
         embeddings=_reader(embedded_now, kept),
         costs={member.fingerprint: member.cost for member in embedded_now},
         prices=costs_of(rows, partial(read_measured, kept), _stated(costs)),
+        probe=pairs,
     )
 
 
@@ -198,6 +199,7 @@ def rank_stored(
         results=paths.result_folders(),
         embeddings=kept.read,
         prices=costs_of(rows, partial(read_measured, kept), _stated(costs)),
+        probe=pairs,
     )
 
 

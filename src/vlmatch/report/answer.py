@@ -18,9 +18,12 @@ from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.evidence.definitions import LATEST
 from vlmatch.evidence.truths import comparisons_in
 from vlmatch.jobs import PairStatus
+from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import LlmRanking, Question, Ranking, rank_rows
+from vlmatch.report.commands import by_name
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
 from vlmatch.report.html import ReadEmbeddings, write_report
+from vlmatch.report.markdown import write_markdown
 from vlmatch.report.spreadsheet import frame, write_table
 from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, number, show, terminal
 from vlmatch.scores.rows import Row, stored_rows
@@ -43,8 +46,9 @@ class PoolRanking:
 
     rankings: one for each probe and pair of embedding recipes. failures: pairs that could not be scored, each with the
     reason. results: folders of finished trainings, which the report compares with the scores. embeddings: reads the
-    embeddings that a report draws. costs: by the fingerprint of embeddings, what they took.
-    truth: the version of the truth (`evidence.definitions`).
+    embeddings that a report draws. costs: by the fingerprint of embeddings, what they took. truth: the version of the
+    truth (`evidence.definitions`). probe: its pictures and labels, which the report shows; None: it shows none.
+    command: the command line that asked; None: there was none.
     """
 
     rankings: tuple[Ranking, ...]
@@ -53,6 +57,8 @@ class PoolRanking:
     embeddings: ReadEmbeddings = field(default=_none_kept, repr=False)
     costs: Mapping[str, Cost] = field(default_factory=dict, repr=False)
     truth: int = LATEST
+    probe: ProbeSet | None = field(default=None, repr=False)
+    command: str | None = None
 
     @classmethod
     def of(
@@ -65,13 +71,16 @@ class PoolRanking:
         embeddings: ReadEmbeddings = _none_kept,
         costs: Mapping[str, Cost] | None = None,
         prices: Mapping[str, CandidateCost] | None = None,
+        probe: ProbeSet | None = None,
+        command: str | None = None,
     ) -> "PoolRanking":
         """Rank `rows` by the rule that `question` names.
 
         prices: what encoders cost, by name; None: what the catalogue and the embeddings say.
         """
         ranked = rank_rows(rows, question, costs_of(rows) if prices is None else prices)
-        return cls(tuple(ranked), tuple(failures), tuple(results), embeddings, costs or {})
+        kept = tuple(ranked), tuple(failures), tuple(results)
+        return cls(*kept, embeddings, costs or {}, probe=probe, command=command)
 
     @classmethod
     def in_store(
@@ -84,15 +93,26 @@ class PoolRanking:
         failures: Sequence[PairStatus] = (),
         results: Sequence[Path] = (),
         stated: Mapping[str, CostSettings] | None = None,
+        probe: ProbeSet | None = None,
+        command: str | None = None,
     ) -> "PoolRanking":
         """Rank the stored rows of these groups that hold all of `scores` (name -> settings).
 
-        stated: what encoders cost according to the user, by name.
+        stated: what encoders cost according to the user, by name. probe, command: as of the value.
         """
         probes = sorted({group[0] for group in groups})
         rows = [row for probe in probes for row in stored_rows(store, probe, scores) if row.group in groups]
         prices = costs_of(rows, partial(read_measured, store), stated)
-        return cls.of(rows, question, failures=failures, results=results, embeddings=store.read, prices=prices)
+        return cls.of(
+            rows,
+            question,
+            failures=failures,
+            results=results,
+            embeddings=store.read,
+            prices=prices,
+            probe=probe,
+            command=command,
+        )
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -124,11 +144,25 @@ class PoolRanking:
         return write_table(Path(path), self.rankings)
 
     def report(self, path: str | Path) -> Path:
-        """Write the report, one self-contained HTML page, and return its path.
+        """Write the report, one self-contained HTML page, and return its path; beside it, the same as Markdown (.md).
 
         Raises VlmatchError on a damaged result of a training.
         """
-        return write_report(Path(path), self.rankings, self.embeddings, self.failures, self.evidence)
+        written = write_report(
+            Path(path),
+            self.rankings,
+            self.embeddings,
+            self.failures,
+            self.evidence,
+            probe=self.probe,
+            commands=self._commands,
+        )
+        self.to_markdown(written.with_suffix(".md"))
+        return written
+
+    def to_markdown(self, path: str | Path) -> Path:
+        """Write the answer as Markdown, for a pull request, and return the path."""
+        return write_markdown(Path(path), self.rankings, self.failures, self._commands)
 
     @cached_property
     def evidence(self) -> list[RankingEvidence]:
@@ -149,6 +183,10 @@ class PoolRanking:
         parts = [_html_table(ranking, llm) for ranking in self.rankings for llm in ranking.llms]
         failed = [f"{failure.encoder} x {failure.llm}: {failure.message}" for failure in self.failures]
         return "\n".join([*parts, *(f"<p>{html.escape(line)}</p>" for line in failed)])
+
+    @property
+    def _commands(self) -> list[str]:
+        return [*([self.command] if self.command else []), *by_name(self.rankings)]
 
     @property
     def _llms(self) -> tuple[LlmRanking, ...]:

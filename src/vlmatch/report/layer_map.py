@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from vlmatch.files import renamed
-from vlmatch.report.plots import svg
+from vlmatch.report.svg import svg
 from vlmatch.report.table import number
 from vlmatch.scores.layer_map import Cell, LayerMap
 

@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.costs.pareto import pareto_front, priced
-from vlmatch.report.plots import svg
+from vlmatch.report.svg import svg
 from vlmatch.settings.budget import short
 
 WIDTH, HEIGHT = 400, 290  # pixels; letters of 11 pixels are readable where it is shown at this width

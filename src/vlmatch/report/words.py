@@ -70,7 +70,12 @@ def spec_sheet_line(llm: LlmRanking) -> str | None:
 
 
 def cost_line(cost: CandidateCost, fed: Fed) -> str:
-    """What the pick costs, as far as it is known. The number of tokens counts only where the LLM is fed all patches."""
+    """What the pick costs, as far as it is known."""
+    return f"cost of {cost.encoder}: " + (", ".join(cost_words(cost, fed)) or "not known")
+
+
+def cost_words(cost: CandidateCost, fed: Fed) -> list[str]:
+    """Each known figure of what an encoder costs. Its tokens count only where the LLM is fed all patches."""
     parts = [
         f"{cost.parameters / 1e6:,.1f}M parameters" if cost.parameters is not None else "",
         f"{cost.gflops:,.1f} GFLOPs an image" if cost.gflops is not None else "",
@@ -78,7 +83,7 @@ def cost_line(cost: CandidateCost, fed: Fed) -> str:
         f"{cost.images_per_second:,.0f} images a second ({cost.device})" if cost.images_per_second else "",
         f"licence {cost.licence}" if cost.licence else "",
     ]
-    return f"cost of {cost.encoder}: " + ", ".join(part for part in parts if part)
+    return [part for part in parts if part]
 
 
 def limits_line(limits: Sequence[str]) -> str | None:

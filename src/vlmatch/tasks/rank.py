@@ -20,6 +20,7 @@ from vlmatch.probes.shared import probe_of
 from vlmatch.processes import PARENT, SWEEP, launched, process_rank
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking, answer
+from vlmatch.report.commands import as_given
 from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row
 from vlmatch.settings.command import Settings
@@ -49,7 +50,7 @@ def rank(settings: Settings[TaskSettings]) -> PairStatus:
         (row,) = ranking.rows
         costs = [ranking.costs[header.fingerprint] for header in (row.image, row.text)]
         tracker.log_row(run_id, row, _costs(costs))
-        _show(settings, row, costs, tracker, run_id)
+        _show(settings, row, costs, tracker, run_id, probe)
     return PairStatus(row.encoder, row.llm, SCORED, group=row.group)
 
 
@@ -67,7 +68,7 @@ def rank_stored(settings: Settings[TaskSettings], pool: str) -> PairStatus:
         wanted=lambda header: _wanted(settings, pool, header),
     )
     results = tuple(paths.result_folders(settings.results))
-    _write(settings, replace(ranking, results=results))
+    _write(settings, replace(ranking, results=results, command=_command()))
     return PairStatus("*", "*", SCORED)
 
 
@@ -78,7 +79,9 @@ def _other_rank(settings: Settings[TaskSettings], probe: ProbeSet, store: Store)
     return PairStatus(settings.encoder.name, settings.llm.name, SCORED)
 
 
-def _show(settings: Settings[TaskSettings], row: Row, costs: Sequence[Cost], tracker: Tracker, run_id: str) -> None:
+def _show(
+    settings: Settings[TaskSettings], row: Row, costs: Sequence[Cost], tracker: Tracker, run_id: str, probe: ProbeSet
+) -> None:
     """Print one line in a sweep, whose end shows the table; otherwise print the whole answer."""
     if launched() and not os.environ.get(SWEEP):
         terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: python src/run.py task=rank pool=store")
@@ -91,6 +94,8 @@ def _show(settings: Settings[TaskSettings], row: Row, costs: Sequence[Cost], tra
         Question.of(settings),
         results=results,
         stated=settings.costs,
+        probe=probe,
+        command=_command(),
     )
     if os.environ.get(SWEEP):
         terminal().print(placed(row, ranking.rankings, costs))
@@ -113,6 +118,10 @@ def _wanted(settings: Settings[TaskSettings], pool: str, header: Header) -> bool
     if header.spec.precision != str(settings.trainer.precision) or not asked.has_choices(header.spec.settings):
         return False
     return pool == "store" or header.spec.model in _axis(asked.kind)
+
+
+def _command() -> str:
+    return as_given(HydraConfig.get().overrides.task, sweep=False)
 
 
 def _axis(group: str) -> set[str]:

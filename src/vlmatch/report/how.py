@@ -1,0 +1,57 @@
+"""How each number of the page was made: what a score looks at, its source, its version and its settings."""
+
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vlmatch.ranking import LlmRanking
+
+WORDS = {"spec": "spec sheet"}  # of what a score uses
+
+
+@dataclass(frozen=True)
+class Made:
+    """How one score was made. about: its class's description, with formula and source; '' where that is not loaded."""
+
+    name: str
+    title: str
+    better: str
+    uses: str
+    version: int
+    target: str
+    settings: str
+    about: str
+
+
+def made(llm: LlmRanking) -> list[Made]:
+    """How every score of this ranking was made, in the order of the columns."""
+    found: dict[str, Made] = {}
+    for ranked in llm.encoders:
+        for name, scored in ranked.row.scores.items():
+            if name not in found:
+                target = str(scored.settings.get("_target_", ""))
+                found[name] = Made(
+                    name=name,
+                    title=scored.title,
+                    better="higher" if scored.higher_is_better else "lower",
+                    uses=", ".join(WORDS.get(each, each) for each in scored.uses) or "nothing",
+                    version=scored.version,
+                    target=target,
+                    settings=_settings(scored.settings),
+                    about=_about(target),
+                )
+    return list(found.values())
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_")
+
+
+def _about(target: str) -> str:
+    """The description of a class, if its module is loaded already: nothing is imported for a page."""
+    module, _, name = target.rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    words = inspect.getdoc(found) or "" if inspect.isclass(found) else ""
+    return words.replace("::\n", ":\n")

@@ -1,0 +1,113 @@
+"""The page's pictures: the pairs that fit the pick worst and best, and each label's value by encoder."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlmatch.disagreement import MAIN, ByLabel, by_label, disagreement
+from vlmatch.embeddings.header import EmbeddingSpec
+from vlmatch.embeddings.store import Embeddings
+from vlmatch.errors import VlmatchError
+from vlmatch.geometry import Geometry, PairedGeometry
+from vlmatch.health.findings import FindingGroup, grouped
+from vlmatch.health.pool import angles_for_health, health_of_pool
+from vlmatch.probes.pairs import ProbeSet
+from vlmatch.ranking import LlmRanking, Ranking
+from vlmatch.report.cells import UNKNOWN, Cell, Column, Line, Table, figure_cell
+from vlmatch.report.gallery import GalleryPair, gallery
+from vlmatch.report.table import number
+from vlmatch.scores.mutual_nn import MutualNN
+
+SHOWN = 8  # pairs of each kind
+ReadEmbeddings = Callable[[EmbeddingSpec], Embeddings | None]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs that fit worst and best, the worst and the best first. score: the one that orders them, by its name."""
+
+    worst: tuple[GalleryPair, ...]
+    best: tuple[GalleryPair, ...]
+    score: str
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Each label's value by encoder, and which pairs stand in none of them, in words; None if all do."""
+
+    table: Table
+    missing: str | None
+
+
+def pool_health(
+    ranking: Ranking, embeddings: ReadEmbeddings, probe: ProbeSet | None
+) -> tuple[FindingGroup, ...] | None:
+    """What is wrong, or worth knowing, with the embeddings of a ranking, each remedy once; None if none are here.
+
+    Controls are left out: they are made to be poor.
+    """
+    headers = [header for llm in ranking.llms for each in llm.encoders for header in (each.row.image, each.row.text)]
+    specs = {header.fingerprint: header.spec for header in headers if not header.control}
+    kept = [spec for spec in specs.values() if embeddings(spec) is not None]
+    found = (embeddings(spec) for spec in kept)  # one at a time, since a pool's embeddings may not fit into memory
+    return grouped(health_of_pool((each for each in found if each is not None), probe)) if kept else None
+
+
+def worst_and_best(pair: PairedGeometry, probe: ProbeSet) -> Pairs:
+    """The pairs of a probe that fit worst and best, with their pictures; each pair stands once."""
+    found = disagreement(pair, (MAIN,))
+    count = min(SHOWN, len(pair) // 2)
+    ids = [each.id for each in probe.pairs]
+    return Pairs(gallery(probe, found.worst(count, ids)), gallery(probe, found.best(count, ids)), found.main)
+
+
+def label_values(llm: LlmRanking, embeddings: ReadEmbeddings, labels: Sequence[str | None], key: str) -> Labels | None:
+    """The share of neighbours in common (MutualNN) within each label, by candidate.
+
+    None where no label has enough pairs, where embeddings are not here, and where the score needs more pairs.
+    """
+    captions = embeddings(llm.encoders[0].row.text.spec)
+    candidates = [each.row for each in llm.encoders if not each.row.image.control]
+    if captions is None or not candidates or not any(label is not None for label in labels):
+        return None
+    text, neighbours, fits = angles_for_health(captions.array), MutualNN(), {}
+    try:
+        for row in candidates:
+            images = embeddings(row.image.spec)
+            if images is not None:
+                fits[row.encoder] = _overlaps(neighbours, angles_for_health(images.array), text)
+        values = by_label(fits, labels)
+    except VlmatchError:
+        return None
+    return Labels(_label_table(values, key), values.missing) if fits else None
+
+
+def _overlaps(neighbours: MutualNN, images: Geometry, text: Geometry) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    found: np.ndarray[tuple[int], np.dtype[np.float64]] = (
+        neighbours.overlaps(PairedGeometry(images, text)) / neighbours.k
+    )
+    return found
+
+
+def _label_table(values: ByLabel, key: str) -> Table:
+    encoders = list(values.labels[0].values)
+    columns = [Column("pairs", best_first="descending"), Column("first", words=True)]
+    columns += [Column(encoder, best_first="descending") for encoder in encoders]
+    lines = []
+    for each in values.labels:
+        first = max(encoders, key=lambda encoder: each.values[encoder])
+        cells = [figure_cell(each.n_pairs, "d"), Cell(first, sorted_by=first, style="l")]
+        cells += [
+            Cell(
+                number(each.values[name]),
+                f"± {number(each.errors[name])}",
+                each.values[name],
+                "first" if name == first else "",
+            )
+            if name in each.values
+            else Cell(UNKNOWN)
+            for name in encoders
+        ]
+        lines.append(Line(each.label, tuple(cells)))
+    return Table(key, "label", tuple(columns), tuple(lines))
