@@ -15,6 +15,7 @@ from parsed_pages import parsed
 from vlmatch.costs.budget import Budget
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.encoders.catalogue import catalogue
+from vlmatch.errors import VlmatchError
 from vlmatch.evidence.published import published_ranks
 from vlmatch.evidence.record import record
 from vlmatch.jobs import NOT_HERE, PairStatus
@@ -249,3 +250,8 @@ def test_a_narrow_terminal_leaves_out_what_encoders_are_and_cuts_no_score(width:
     assert "siglip_vit_emoji t" in printed
     assert ("pretraining" in printed) == described
     assert "…" not in printed
+
+
+def test_a_selection_that_is_no_score_is_refused_in_one_line() -> None:
+    with pytest.raises(VlmatchError, match="selection=ridge is neither evidence nor paper nor a score"):
+        only([row("a", gw=0.1, ridge_r2=0.2), row("b", gw=0.2, ridge_r2=0.1)], Question(selection="ridge"))

@@ -1,4 +1,4 @@
-"""What other rules would have said about the same pool: the spec sheet alone, and the paper's GW."""
+"""What other rules would have said about the same pool: the spec sheet, participation ratio and GW."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,22 @@ from vlmatch.ranking.pool import Opinion
 from vlmatch.ranking.rule import GW, best_by
 from vlmatch.scores.rows import Row
 
+PARTICIPATION_RATIO = "participation_ratio"
+
 
 def opinions(rows: Sequence[Row], world: WorldRecord, kind: Kind) -> tuple[Opinion, ...]:
-    """The encoders that the spec sheet and GW put first among these candidates, each with what its picks lost.
+    """The encoders that each other rule puts first among these candidates, with what its picks lost.
 
     A rule is left out where a figure that it needs is known of no candidate. An LLM that is fed one pooled feature is
     fed one token, whatever the encoder, so there the spec sheet goes without tokens.
     """
     sheet = tuple(name for name in world.spec_sheet.needs if name != TOKENS or world.setting == "patches")
-    asked = (("the spec sheet alone", sheet), ("the paper's GW", (GW,)))
-    names = (world.spec_sheet.name, GW)
+    asked = (
+        ("the spec sheet alone", sheet),
+        ("participation ratio, which needs no captions,", (PARTICIPATION_RATIO,)),
+        ("the paper's GW", (GW,)),
+    )
+    names = (world.spec_sheet.name, PARTICIPATION_RATIO, GW)
     return tuple(
         Opinion(words, best_by(ingredients, rows), world.regret(name, kind, len(rows)))
         for (words, ingredients), name in zip(asked, names, strict=True)

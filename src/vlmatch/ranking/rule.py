@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vlmatch.configs import choices, nearest
 from vlmatch.encoders.catalogue import catalogue
+from vlmatch.errors import VlmatchError
 from vlmatch.evidence.pools import Kind
 from vlmatch.evidence.record import WorldRecord, record
 from vlmatch.evidence.rules import fractional_ranks
@@ -39,13 +41,19 @@ class ChosenRule:
 
     @classmethod
     def of(cls, question: Question, rows: Sequence[Row]) -> "ChosenRule":
-        """The rule that `question.selection` names, for these candidates."""
+        """The rule that `question.selection` names, for these candidates.
+
+        Raises VlmatchError if it names no rule and no score.
+        """
         world = record().world(question.fed)
         kind, known = _kind(rows), dict.fromkeys(name for row in rows for name in row.scores)
         evidence = question.selection == EVIDENCE
         name = GW if question.selection == PAPER_RULE else question.selection
         asked = world.rule.needs if evidence else (name,)
         missing = tuple(name for name in asked if name not in known)
+        if missing and not evidence and name not in choices("score"):
+            offered = nearest(name, [EVIDENCE, PAPER_RULE, *known])
+            raise VlmatchError(f"selection={name} is neither evidence nor paper nor a score; {offered}")
         if missing:
             first = next(iter(known))
             return cls((first,), _lowest_or_highest(first, rows), world, kind, calibrated=False, missing=missing)
