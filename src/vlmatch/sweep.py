@@ -145,7 +145,7 @@ def _answer(config: DictConfig) -> None:
     )
     asked = settings.answer
     ranking = replace(ranking, truth=asked.truth)
-    report = answer(ranking, table=asked.table, report=asked.report, full=asked.full)
+    report = answer(ranking, table=asked.table, report=asked.report, full=asked.full, by=asked.by)
     tracker, parent = Tracker.of(settings.tracking), os.environ[PARENT]
     if report is not None:
         tracker.log_file(parent, report)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.table import Table
 
 from vlmatch.costs.candidate import CandidateCost, costs_of
 from vlmatch.embeddings.embed import Cost
@@ -20,12 +21,15 @@ from vlmatch.evidence.truths import comparisons_in
 from vlmatch.jobs import PairStatus
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import LlmRanking, Question, Ranking, rank_rows
+from vlmatch.ranking.question import PAPER_RULE
 from vlmatch.report.commands import by_name
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
 from vlmatch.report.html import ReadEmbeddings, write_report
 from vlmatch.report.markdown import write_markdown
+from vlmatch.report.pairs import values_by_label
+from vlmatch.report.paper import paper_table
 from vlmatch.report.spreadsheet import frame, write_table
-from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, number, show, terminal
+from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, label_table, number, show, terminal
 from vlmatch.scores.rows import Row, stored_rows
 from vlmatch.settings.budget import CostSettings
 from vlmatch.settings.buildable import ObjectSettings
@@ -194,11 +198,17 @@ class PoolRanking:
 
 
 def answer(
-    ranking: PoolRanking, *, table: str | Path | None = None, report: str | Path | None = None, full: bool = False
+    ranking: PoolRanking,
+    *,
+    table: str | Path | None = None,
+    report: str | Path | None = None,
+    full: bool = False,
+    by: str | None = None,
 ) -> Path | None:
     """Print the ranking, and write it to `table` (CSV) and `report` (HTML) where these are given.
 
-    Returns the report's path, or None if no report was written.
+    full: the table of every score too. by: 'label' prints the order within each label too. Where GW orders the pool, as
+    in the paper, the paper's baselines are printed beside it. Returns the report's path, or None if none was written.
     Raises VlmatchError on a damaged result of a training, after the ranking was printed.
     """
     console = terminal()
@@ -209,11 +219,28 @@ def answer(
         ranking.to_csv(table)
     for each in ranking.evidence:
         console.print(terminal_line(each), soft_wrap=True, highlight=False, markup=False)
+    for one in ranking.rankings:
+        for llm in one.llms:
+            if one.question.selection == PAPER_RULE:
+                console.print(paper_table(llm, ranking.evidence))
+            if by == "label":
+                console.print(_labels(ranking, llm))
     if report is None:
         return None
     written = ranking.report(report)
     console.print(f"report: {written}", soft_wrap=True)
     return written
+
+
+def _labels(ranking: PoolRanking, llm: LlmRanking) -> Table | str:
+    """The order of the candidates within each label, or why there is none."""
+    labels = None if ranking.probe is None else ranking.probe.labels
+    if labels is None or not any(label is not None for label in labels):
+        return "answer.by=label: the pairs have no labels; give them in a column `label`"
+    values = values_by_label(llm, ranking.embeddings, labels)
+    if values is None:
+        return f"answer.by=label: no label has enough pairs with embeddings for {llm.llm}"
+    return label_table(values, llm.llm)
 
 
 def _html_table(ranking: Ranking, llm: LlmRanking) -> str:

@@ -63,6 +63,12 @@ def worst_and_best(pair: PairedGeometry, probe: ProbeSet) -> Pairs:
 
 
 def label_values(llm: LlmRanking, embeddings: ReadEmbeddings, labels: Sequence[str | None], key: str) -> Labels | None:
+    """The table of `values_by_label`; None where that is None."""
+    values = values_by_label(llm, embeddings, labels)
+    return None if values is None else Labels(_label_table(values, key), values.missing)
+
+
+def values_by_label(llm: LlmRanking, embeddings: ReadEmbeddings, labels: Sequence[str | None]) -> ByLabel | None:
     """The share of neighbours in common (MutualNN) within each label, by candidate.
 
     None where no label has enough pairs, where embeddings are not here, and where the score needs more pairs.
@@ -77,10 +83,9 @@ def label_values(llm: LlmRanking, embeddings: ReadEmbeddings, labels: Sequence[s
             images = embeddings(row.image.spec)
             if images is not None:
                 fits[row.encoder] = _overlaps(neighbours, angles_for_health(images.array), text)
-        values = by_label(fits, labels)
+        return by_label(fits, labels) if fits else None
     except VlmatchError:
         return None
-    return Labels(_label_table(values, key), values.missing) if fits else None
 
 
 def _overlaps(neighbours: MutualNN, images: Geometry, text: Geometry) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

@@ -18,14 +18,19 @@ LEAST = 4  # encoders with a truth, for a correlation
 
 @dataclass(frozen=True)
 class Correlations:
-    """Absolute values of Pearson's and Spearman's correlation of a score with trained VLMs, and R2; None: not given."""
+    """Absolute values of Pearson's and Spearman's correlation of a score with trained VLMs, and R2; None: not given.
+
+    wrong_sign: whether Pearson's correlation says that a worse score goes with better VLMs.
+    """
 
     pearson: float | None
     spearman: float | None
     r2: float | None
+    wrong_sign: bool = False
 
     def __str__(self) -> str:
-        return " / ".join(bare(each) for each in (self.pearson, self.spearman, self.r2))
+        figures = " / ".join(bare(each) for each in (self.pearson, self.spearman, self.r2))
+        return figures + " (wrong sign)" * self.wrong_sign
 
 
 NOT_GIVEN = Correlations(None, None, None)
@@ -37,7 +42,7 @@ PAPER_SAYS = {
     "parameters": NOT_GIVEN,
     "rsa": Correlations(0.4759, 0.430, 0.265),
     "cca": Correlations(0.043, 0.072, 0.018),
-    "mutual_nn": Correlations(0.6081, 0.178, 0.3697),
+    "mutual_nn": Correlations(0.6081, 0.178, 0.3697, wrong_sign=True),
     "gw": Correlations(0.6568, 0.5341, 0.4314),
 }
 TITLES = {
@@ -45,7 +50,7 @@ TITLES = {
     "parameters": "size",
     "rsa": "RSA",
     "cca": "CCA",
-    "mutual_nn": "MutualNN (wrong sign in the paper)",
+    "mutual_nn": "MutualNN",
     "gw": "GW",
 }
 
@@ -107,5 +112,6 @@ def _here(name: str, held: RankingEvidence | None) -> Correlations:
     x, y = np.array(points).T
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return NOT_GIVEN
-    pearson = abs(float(pearsonr(x, y).statistic))
-    return Correlations(pearson, abs(float(spearmanr(x, y).statistic)), pearson**2)
+    pearson, spearman = float(pearsonr(x, y).statistic), float(spearmanr(x, y).statistic)
+    better = 1 if score is None or score.higher_is_better else -1
+    return Correlations(abs(pearson), abs(spearman), pearson**2, wrong_sign=better * pearson < 0)

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vlmatch.costs.candidate import CandidateCost
+from vlmatch.disagreement import ByLabel
 from vlmatch.embeddings.embed import Cost
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import Agreement, Fed, LlmRanking, ProvenOrders, RankedEncoder, Ranking
@@ -62,6 +63,26 @@ def proven_line(orders: ProvenOrders) -> str:
         f"lower bounds prove {orders.n_proven} of the {orders.n_orders} orders between two pretrained encoders by GW: "
         "a better solver would not change those"
     )
+
+
+def label_table(values: ByLabel, llm: str) -> Table:
+    """By label, the three candidates with the highest share of neighbours in common, and what is missing."""
+    table = Table(
+        title=f"by label, for {llm}: share of neighbours in common (MutualNN) ± its standard error",
+        title_justify="left",
+        title_style="bold",
+        caption=values.missing or None,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for head in ("label", "pairs", "first", "second", "third"):
+        table.add_column(head, justify="right" if head == "pairs" else "left")
+    for each in values.labels:
+        best = sorted(each.values, key=lambda encoder: -each.values[encoder])[:3]
+        cells = [f"{name} {number(each.values[name])} ± {number(each.errors[name])}" for name in best]
+        table.add_row(*map(Text, [each.label, str(each.n_pairs), *cells]))
+    return table
 
 
 def agreement_line(agreement: Agreement) -> str:

@@ -109,7 +109,7 @@ def _show(
 def _write(settings: Settings[TaskSettings], ranking: PoolRanking) -> Path | None:
     asked = settings.answer
     ranking = replace(ranking, truth=asked.truth)
-    return answer(ranking, table=asked.table, report=asked.report, full=asked.full)
+    return answer(ranking, table=asked.table, report=asked.report, full=asked.full, by=asked.by)
 
 
 def _wanted(settings: Settings[TaskSettings], pool: str, header: Header) -> bool:
