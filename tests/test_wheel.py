@@ -110,7 +110,7 @@ def test_the_readmes_script_ranks_it_too(site: Path, work: Path, picture_folder:
     assert all(name in table for name in ("random_resnet18", "pixels16", "mean_colour", "tiny"))
     assert "random_resnet18" in done.stdout
     assert "gw_paired" in done.stdout
-    assert sorted(path.name for path in work.iterdir()) == ["cache", "ranking.csv", "report.html"]
+    assert sorted(path.name for path in work.iterdir()) == ["cache", "ranking.csv", "report.html", "report.md"]
 
 
 def test_what_only_a_checkout_has_may_be_left_out(site: Path, tmp_path: Path) -> None:
