@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -49,9 +50,9 @@ def pool_health(
     """
     headers = [header for llm in ranking.llms for each in llm.encoders for header in (each.row.image, each.row.text)]
     specs = {header.fingerprint: header.spec for header in headers if not header.control}
-    kept = [spec for spec in specs.values() if embeddings(spec) is not None]
-    found = (embeddings(spec) for spec in kept)  # one at a time, since a pool's embeddings may not fit into memory
-    return grouped(health_of_pool((each for each in found if each is not None), probe)) if kept else None
+    found = (each for spec in specs.values() if (each := embeddings(spec)) is not None)  # one in memory at a time
+    first = next(found, None)
+    return None if first is None else grouped(health_of_pool(chain([first], found), probe))
 
 
 def worst_and_best(pair: PairedGeometry, probe: ProbeSet) -> Pairs:
