@@ -25,6 +25,7 @@ from vlmatch.report.html import rendered_page
 from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import number, show
 from vlmatch.scores.rows import Row
+from vlmatch.scores.scored import LeftOut
 
 
 def only(rows, question=QUESTION):
@@ -55,8 +56,23 @@ def test_the_paper_takes_the_lowest_gw() -> None:
 def test_a_rule_whose_scores_were_not_computed_gives_no_recommendation_but_an_order() -> None:
     llm = only([row("a", gw=0.3), row("b", gw=0.2)], Question(selection="evidence"))
     assert llm.pick is None
-    assert "was not computed; add it to `score`" in llm.refusal
+    assert "add it to `score`" in llm.refusal
     assert [each.row.encoder for each in llm.encoders] == ["b", "a"]
+    assert llm.rule == "the lowest GW, because the rule asked for can't be followed"
+
+
+def test_a_rule_that_needs_what_is_known_of_no_candidate_says_why() -> None:
+    reason = LeftOut("the encoder's zero_shot is not known", 1, {}, {})
+    rows = [replace(row(name, gw=gw), left_out={"zero_shot": reason}) for name, gw in (("a", 0.3), ("b", 0.2))]
+    llm = only(rows, Question(selection="zero_shot"))
+    assert llm.pick is None
+    assert "zero_shot (the encoder's zero_shot is not known)" in llm.refusal
+    assert "add it to `score`" not in llm.refusal
+
+
+def test_what_the_llm_is_fed_is_refused_if_it_is_neither() -> None:
+    with pytest.raises(VlmatchError, match="fed='pool'; wanted 'pooled' or 'patches'"):
+        Question(fed="pool")
 
 
 def evidence_row(name: str, value: float, **options) -> Row:

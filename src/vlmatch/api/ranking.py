@@ -190,8 +190,8 @@ def rank_stored(
     rows = _stored_pairs(pairs, kept, score_choice(scores), wanted)
     if not rows:
         raise VlmatchError(
-            f"store={kept.root} holds no embeddings by both an encoder and an LLM for probe '{pairs.key}'; run "
-            "vlmatch.rank first"
+            f"store={kept.root} holds no embeddings by both an encoder and an LLM of the settings asked for, for probe "
+            f"'{pairs.key}'; embed them first: on the command line without pool=, in Python by vlmatch.rank"
         )
     return PoolRanking.of(
         rows,

@@ -1,9 +1,10 @@
 """What is asked of a pool: the rule that orders it, what the LLM will be fed, and the limits of a budget."""
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from vlmatch.costs.budget import Budget
+from vlmatch.errors import VlmatchError
 from vlmatch.evidence.record import Setting
 from vlmatch.settings.command import Settings
 
@@ -20,12 +21,18 @@ class Question:
     selection: what orders the pool. 'evidence': the rule that the record chose. 'paper': the lowest GW. Otherwise the
     name of a score. fed: what the LLM will be fed. against: the encoder that the user has now. budget: what candidates
     may cost.
+
+    Raises VlmatchError if `fed` is neither 'pooled' nor 'patches'.
     """
 
     selection: str = EVIDENCE
     fed: Fed = "patches"
     against: str | None = None
     budget: Budget = field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        if self.fed not in get_args(Fed):
+            raise VlmatchError(f"fed={self.fed!r}; wanted {' or '.join(map(repr, get_args(Fed)))}")
 
     @classmethod
     def of(cls, settings: Settings[Any]) -> Self:

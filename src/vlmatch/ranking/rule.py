@@ -1,8 +1,8 @@
 """The rule that orders a pool: the one that the record chose, the paper's GW, or one score."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,9 @@ class ChosenRule:
 
     ingredients: names of scores; a candidate's value is the mean of its fractional ranks by them. words: the rule for
     people. world: the evidence that speaks about what the LLM will be fed. kind: the kind of pool that was replayed.
-    calibrated: whether replayed pools calibrated the rule's margin. missing: scores that the rule needs and that were
-    computed for no candidate; then the pool is ordered by another score.
+    calibrated: whether replayed pools calibrated the rule's margin. missing: scores that the rule needs and that no
+    candidate has; then the pool is ordered by another score. why: by the name of such a score, why it was left out;
+    nothing of a score that was not asked for.
     """
 
     ingredients: tuple[str, ...]
@@ -38,6 +39,7 @@ class ChosenRule:
     kind: Kind
     calibrated: bool
     missing: tuple[str, ...] = ()
+    why: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, question: Question, rows: Sequence[Row]) -> "ChosenRule":
@@ -56,7 +58,9 @@ class ChosenRule:
             raise VlmatchError(f"selection={name} is neither evidence nor paper nor a score; {offered}")
         if missing:
             first = next(iter(known))
-            return cls((first,), _lowest_or_highest(first, rows), world, kind, calibrated=False, missing=missing)
+            words = f"{_lowest_or_highest(first, rows)}, because the rule asked for can't be followed"
+            why = {name: _reason(name, rows) for name in missing if any(name in row.left_out for row in rows)}
+            return cls((first,), words, world, kind, calibrated=False, missing=missing, why=why)
         if evidence:
             return cls(asked, world.rule.title, world, kind, calibrated=True)
         words = _lowest_or_highest(asked[0], rows)
@@ -78,8 +82,12 @@ class ChosenRule:
         """Why the rule can't be followed; None if it can."""
         if not self.missing:
             return None
-        names = ", ".join(self.missing)
-        return f"the rule needs {names}, which was not computed; add it to `score`, or choose another `selection`"
+        uncomputed = [name for name in self.missing if name not in self.why]
+        if uncomputed:
+            names = ", ".join(uncomputed)
+            return f"the rule needs {names}, which no candidate was scored by; add it to `score`, or change `selection`"
+        reasons = "; ".join(f"{name} ({why})" for name, why in self.why.items())
+        return f"the rule needs what is known of no candidate: {reasons}; choose another `selection`"
 
 
 def standings(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[list[Standing], list[str]]:
@@ -135,6 +143,11 @@ def _unknown(name: str, rows: Sequence[Row]) -> list[str]:
     if not absent:
         return []
     return [f"'{name}' is not known of {', '.join(absent)}, so they get the middle rank by it"]
+
+
+def _reason(name: str, rows: Sequence[Row]) -> str:
+    """Why the first of the candidates without a score has none."""
+    return next(row.left_out[name].reason for row in rows if name in row.left_out)
 
 
 def _lowest_or_highest(name: str, rows: Sequence[Row]) -> str:
