@@ -203,6 +203,10 @@ def test_a_rule_names_the_ingredient_that_is_missing(pool, message):
         ({"values": {"x": [1, 2, 3, np.inf]}}, "x of candidate 'd'"),
         ({"families": ["a"]}, "families has shape"),
         ({"names": ["a"]}, "1 candidates; wanted at least 4"),
+        ({"truth": ["good", "bad", "?", "1"]}, "truth is no array of numbers"),
+        ({"truth": [[1, 2], [3], [4, 5], [6, 7]]}, "truth is no array of numbers"),
+        ({"truth": [1, None, 3, 4]}, "truth of candidate 'b' is missing"),
+        ({"values": {"x": 5}}, r"x has shape \(\)"),
     ],
 )
 def test_a_world_refuses_figures_that_can_not_be_replayed(changed, message):

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, one_line
 
 Floats = NDArray[np.float64]
 LANGUAGE, TOKENS = "language_supervised", "tokens"  # values that kinds of pools are made by
@@ -46,11 +46,11 @@ class World:
         truth: (n,) for one number a candidate, or (n, seeds). standard_error: None takes it from the seeds:
         sqrt(2 s^2 / seeds) with the deviation s between seeds, pooled over candidates; 0 for one seed.
         Raises VlmatchError if there are fewer than 4 candidates, two of one name, a column of another length, or a
-        figure that is missing or not finite.
+        figure that is missing, no number or not finite.
         """
-        table = np.asarray(truth, dtype=float)
+        table = _figures(name, "truth", truth)
         table = table[:, None] if table.ndim == 1 else table
-        columns = {key: np.asarray(column, dtype=float) for key, column in values.items()}
+        columns = {key: _figures(name, key, column) for key, column in values.items()}
         _require(name, names, families, table, columns)
         if standard_error is None:
             seeds = table.shape[1]
@@ -97,6 +97,19 @@ class World:
             {key: column[kept] for key, column in self.values.items()},
             self.standard_error,
         )
+
+
+def _figures(name: str, key: str, given: ArrayLike) -> Floats:
+    """The column `key` of a world as numbers; one for each candidate, or a row of them. None becomes NaN."""
+    try:
+        column = np.asarray(given, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise VlmatchError(
+            f"world '{name}': {key} is no array of numbers ({one_line(error)}); give as many numbers for each candidate"
+        ) from error
+    if column.ndim not in (1, 2):
+        raise VlmatchError(f"world '{name}': {key} has shape {column.shape}; wanted one row for each candidate")
+    return column
 
 
 def _require(
