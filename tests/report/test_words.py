@@ -33,6 +33,7 @@ def test_whether_the_spec_sheet_would_do_as_well_follows_the_interval_of_the_dif
     line = spec_sheet_line(llm)
     assert ("would not have done as well" in line) == (above.high < 0)
     assert percent(world.chosen_by(5).by_rule[world.spec_sheet.name].value) in line
+    assert f"the rule lost {percent(world.chosen_by(5).fraction.value)} of" in line  # of choosing, not of the chosen
 
 
 def test_the_coverage_stands_with_its_interval_and_the_plain_list() -> None:

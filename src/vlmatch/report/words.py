@@ -49,18 +49,19 @@ def opinion_line(opinion: Opinion) -> str:
 
 
 def spec_sheet_line(llm: LlmRanking) -> str | None:
-    """Whether the spec sheet would have done as well as the rule, in families that neither had seen.
+    """Whether the spec sheet would have done as well as the rule, in families that choosing the rule had not seen.
 
-    None for a rule that was not replayed.
+    The rule's figure is the regret of choosing it: of whatever each half of the families would have chosen. None for a
+    rule that was not replayed.
     """
     choosing = llm.world.chosen_by(sum(each.value is not None for each in llm.encoders))
     if choosing is None or llm.shortlist is None or llm.shortlist.calibration is None:
         return None
-    rule, sheet = (choosing.by_rule[each.name].value for each in (llm.world.rule, llm.world.spec_sheet))
+    rule, sheet = choosing.fraction.value, choosing.by_rule[llm.world.spec_sheet.name].value
     above = choosing.above_first[llm.world.rule.name]
     if rule is None or sheet is None:
         return None
-    figures = f"in families that it had not seen, the rule lost {percent(rule)} of what a random pick loses"
+    figures = f"on families that it was not chosen on, the rule lost {percent(rule)} of what a random pick loses"
     if above.high is not None and above.high < 0:
         return f"the spec sheet would not have done as well: {figures}, and the spec sheet {percent(sheet)}"
     return (
