@@ -39,6 +39,12 @@ def test_each_way_to_lie_outside_is_named(rows: list[Row], part: str) -> None:
     assert part in line
 
 
+def test_captions_of_documents_are_told_and_others_are_not() -> None:
+    (line,) = limits([within()], WORLD, ["A page of a report.", "A cat.", "A bar chart."])
+    assert line.startswith("67% of the captions speak of documents or charts")
+    assert limits([within()], WORLD, ["A cat.", "A dog on a tablecloth."]) == ()
+
+
 def test_other_rules_are_asked_only_where_their_figures_are_known() -> None:
     rows = [row("a", gw=0.3), row("b", gw=0.2)]
     (gw,) = opinions(rows, WORLD, "random")

@@ -1,5 +1,6 @@
 """Where the evidence does not speak about a pool: other LLMs, families, sizes or numbers of pairs."""
 
+import re
 from collections.abc import Sequence
 
 from vlmatch.encoders.catalogue import catalogue
@@ -8,11 +9,26 @@ from vlmatch.scores.rows import Row
 
 LEAST_PAIRS = 200
 LARGER_LLM = 2.0  # times the largest LLM of the evidence
+DOCUMENTS = 0.2  # the share of captions that speak of documents, from which on the probe counts as one of documents
+DOCUMENT_WORDS = re.compile(
+    r"\b(documents?|pages?|charts?|graphs?|tables?|diagrams?|screenshots?|receipts?|invoices?|forms?|slides?|reports?|"
+    r"infographics?|spreadsheets?|handwritten|scanned)\b",
+    re.IGNORECASE,
+)
 
 
-def limits(rows: Sequence[Row], world: WorldRecord) -> tuple[str, ...]:
-    """Each way in which these candidates lie outside of the evidence, in a few words; empty if they lie within."""
-    found = [_llm(rows[0], world), _pairs(rows[0]), _families(rows, world), _size(rows, world)]
+def limits(rows: Sequence[Row], world: WorldRecord, captions: Sequence[str] = ()) -> tuple[str, ...]:
+    """Each way in which these candidates lie outside of the evidence, in a few words; empty if they lie within.
+
+    captions: those of the pairs, where they are known.
+    """
+    found = [
+        _llm(rows[0], world),
+        _pairs(rows[0]),
+        _documents(captions),
+        _families(rows, world),
+        _size(rows, world),
+    ]
     return tuple(line for line in found if line)
 
 
@@ -26,6 +42,14 @@ def _llm(row: Row, world: WorldRecord) -> str | None:
 def _pairs(row: Row) -> str | None:
     n = row.image.spec.n_pairs
     return f"{n} pairs are fewer than {LEAST_PAIRS}" if n < LEAST_PAIRS else None
+
+
+def _documents(captions: Sequence[str]) -> str | None:
+    share = sum(bool(DOCUMENT_WORDS.search(caption)) for caption in captions) / max(len(captions), 1)
+    if share < DOCUMENTS:
+        return None
+    captions_of = f"{100 * share:.0f}% of the captions speak of documents or charts"
+    return f"{captions_of}, and captions don't say what must be read there"
 
 
 def _families(rows: Sequence[Row], world: WorldRecord) -> str | None:

@@ -19,23 +19,30 @@ from vlmatch.ranking.shortlist import Shortlist, Standing, places, shortlist
 from vlmatch.scores.rows import Row
 
 
-def rank_rows(rows: Iterable[Row], question: Question, costs: Mapping[str, CandidateCost]) -> list[Ranking]:
+def rank_rows(
+    rows: Iterable[Row], question: Question, costs: Mapping[str, CandidateCost], captions: Sequence[str] = ()
+) -> list[Ranking]:
     """Rank rows: one Ranking for each probe and pair of embedding recipes among them, in their order by name.
 
-    costs: of every encoder, by name. Encoders are ranked for one LLM at a time, because GW has the unit of the LLM's
-    distances. Raises VlmatchError if `question.against` is not among the candidates.
+    costs: of every encoder, by name. captions: of the pairs, where they are known. Encoders are ranked for one LLM at a
+    time, because GW has the unit of the LLM's distances. Raises VlmatchError if `question.against` is not among the
+    candidates, and if `question.selection` is no rule and no score.
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
-    return [_ranking(group, members, question, costs) for group, members in sorted(groups.items())]
+    return [_ranking(group, members, question, costs, captions) for group, members in sorted(groups.items())]
 
 
 def _ranking(
-    group: tuple[str, str, str], rows: list[Row], question: Question, costs: Mapping[str, CandidateCost]
+    group: tuple[str, str, str],
+    rows: list[Row],
+    question: Question,
+    costs: Mapping[str, CandidateCost],
+    captions: Sequence[str],
 ) -> Ranking:
     llms = tuple(
-        _llm_ranking(llm, [row for row in rows if row.llm == llm], question, costs)
+        _llm_ranking(llm, [row for row in rows if row.llm == llm], question, costs, captions)
         for llm in sorted({r.llm for r in rows})
     )
     rules = sorted({row.image.rule for row in rows if not row.image.control})
@@ -47,7 +54,13 @@ def _ranking(
     return Ranking(*group, rows[0].image.spec.n_pairs, question, llms, tuple(_agreements(llms)), tuple(warnings))
 
 
-def _llm_ranking(llm: str, rows: list[Row], question: Question, costs: Mapping[str, CandidateCost]) -> LlmRanking:
+def _llm_ranking(
+    llm: str,
+    rows: list[Row],
+    question: Question,
+    costs: Mapping[str, CandidateCost],
+    captions: Sequence[str],
+) -> LlmRanking:
     names = [name for name in rows[0].scores if all(name in row.scores for row in rows)]
     ranks = {name: _ranks(name, rows) for name in names}
     by_encoder = {
@@ -73,7 +86,7 @@ def _llm_ranking(llm: str, rows: list[Row], question: Question, costs: Mapping[s
         opinions=opinions(candidates, chosen.world, chosen.kind) if candidates else (),
         against=_versus(question, ordered, chosen),
         budget=budget,
-        limits=limits(candidates, chosen.world) if candidates and question.selection == EVIDENCE else (),
+        limits=limits(candidates, chosen.world, captions) if candidates and question.selection == EVIDENCE else (),
         warnings=(*notes, *_warnings(candidates, controls, chosen)),
         controls_last={name: _controls_last(name, list(by_encoder.values())) for name in names},
         proven_orders=_proven_orders(rows),

@@ -26,10 +26,10 @@ from vlmatch.report.commands import by_name
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
 from vlmatch.report.html import ReadEmbeddings, write_report
 from vlmatch.report.markdown import write_markdown
-from vlmatch.report.pairs import values_by_label
+from vlmatch.report.pairs import pool_health, values_by_label
 from vlmatch.report.paper import paper_table
 from vlmatch.report.spreadsheet import frame, write_table
-from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, label_table, number, show, terminal
+from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, label_table, number, show, terminal
 from vlmatch.scores.rows import Row, stored_rows
 from vlmatch.settings.budget import CostSettings
 from vlmatch.settings.buildable import ObjectSettings
@@ -82,7 +82,8 @@ class PoolRanking:
 
         prices: what encoders cost, by name; None: what the catalogue and the embeddings say.
         """
-        ranked = rank_rows(rows, question, costs_of(rows) if prices is None else prices)
+        captions = () if probe is None else probe.captions
+        ranked = rank_rows(rows, question, costs_of(rows) if prices is None else prices, captions)
         kept = tuple(ranked), tuple(failures), tuple(results)
         return cls(*kept, embeddings, costs or {}, probe=probe, command=command)
 
@@ -220,6 +221,8 @@ def answer(
     for each in ranking.evidence:
         console.print(terminal_line(each), soft_wrap=True, highlight=False, markup=False)
     for one in ranking.rankings:
+        for line in health_lines(pool_health(one, ranking.embeddings, ranking.probe) or ()):
+            console.print(line)
         for llm in one.llms:
             if one.question.selection == PAPER_RULE:
                 console.print(paper_table(llm, ranking.evidence))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from vlmatch.ranking import LlmRanking, Opinion, Question
-from vlmatch.report.words import cost_words, limits_line, percent, rule_line, spec_sheet_line
+from vlmatch.report.words import cost_words, limits_line, longer, percent, rule_line, spec_sheet_line
 
 MANY = 8  # other encoders of a list, from which on they stand in two columns
 NAMED = 6  # encoders in a fact
@@ -36,7 +36,7 @@ class Held:
 
     coverage, low, high: the share, and its 95% interval over families (None where it is not known). unseen: the share
     in families that the margin had not seen. size: of the pools, drawn from n_encoders. length: the mean length of the
-    lists. plain: the coverage of a plain list of that length.
+    lists. plain: the coverage of a plain list of that length. longer: why this list is longer; '' if it is not.
     """
 
     coverage: float
@@ -47,6 +47,7 @@ class Held:
     n_encoders: int
     length: float
     plain: float
+    longer: str
 
     @property
     def says(self) -> str:
@@ -61,7 +62,7 @@ class Held:
         return (
             f"Pools of {self.size} from {self.n_encoders} encoders of trained VLMs: the list held the best, or one "
             f"within a standard error of it{unseen}. Such lists had {self.length:.1f} names on average; plain lists of "
-            f"as many, the upright line, held it in {percent(self.plain)}."
+            f"as many, the upright line, held it in {percent(self.plain)}.{self.longer}"
         )
 
     @property
@@ -141,6 +142,7 @@ def _held(llm: LlmRanking) -> Held | None:
         llm.world.n_encoders,
         found.length,
         found.top_k,
+        f"{why}." if (why := longer(llm, " Yours is longer")) else "",
     )
 
 

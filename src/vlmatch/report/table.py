@@ -11,6 +11,7 @@ from rich.text import Text
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.disagreement import ByLabel
 from vlmatch.embeddings.embed import Cost
+from vlmatch.health.findings import FindingGroup
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import Agreement, Fed, LlmRanking, ProvenOrders, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, left_out, pretraining, published, trained_here
@@ -63,6 +64,18 @@ def proven_line(orders: ProvenOrders) -> str:
         f"lower bounds prove {orders.n_proven} of the {orders.n_orders} orders between two pretrained encoders by GW: "
         "a better solver would not change those"
     )
+
+
+def health_lines(groups: Sequence[FindingGroup]) -> list[Text]:
+    """One line for each kind of warning about embeddings and pairs; the report has the remedies and the notes."""
+    found = [
+        Text.assemble(("health: ", "yellow"), f"{each.title}: {_subject(each)}") for each in groups if each.warning
+    ]
+    return [*found, Text("the report says what to do about these")] if found else []
+
+
+def _subject(group: FindingGroup) -> str:
+    return f"{group.side} by {', '.join(group.models)}" if group.models else group.side
 
 
 def label_table(values: ByLabel, llm: str) -> Table:

@@ -1,6 +1,7 @@
 """The answer in words: the sentences that the terminal, the page and the Markdown share."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.evidence.replay import Figure
@@ -31,8 +32,17 @@ def held_line(llm: LlmRanking) -> str | None:
         "such a list held the best encoder or one within a standard error of it"
         + (f" ({unseen} in families that the margin had not seen)" if unseen else "")
         + f"; such lists had {found.length:.1f} names on average, and plain lists of that length held it in "
-        f"{percent(found.top_k)}"
+        f"{percent(found.top_k)}" + longer(llm, ". Yours is longer")
     )
+
+
+def longer(llm: LlmRanking, opening: str) -> str:
+    """Why the list has more names than replayed ones, after `opening`; '' if it does not."""
+    if llm.shortlist is None or llm.shortlist.calibration is None:
+        return ""
+    if len(llm.shortlist.encoders) <= ceil(llm.shortlist.calibration.length):
+        return ""
+    return f"{opening}, because the order changes with the choice of pairs; more pairs may shorten it"
 
 
 def rule_line(llm: LlmRanking, question: Question) -> str:
