@@ -62,12 +62,20 @@ def test_a_rule_whose_scores_were_not_computed_gives_no_recommendation_but_an_or
 
 
 def test_a_rule_that_needs_what_is_known_of_no_candidate_says_why() -> None:
-    reason = LeftOut("the encoder's zero_shot is not known", 1, {}, {})
+    reason = LeftOut("'zero_shot' of the encoder is not known", 1, {}, {})
     rows = [replace(row(name, gw=gw), left_out={"zero_shot": reason}) for name, gw in (("a", 0.3), ("b", 0.2))]
     llm = only(rows, Question(selection="zero_shot"))
     assert llm.pick is None
-    assert "zero_shot (the encoder's zero_shot is not known)" in llm.refusal
+    assert "zero_shot ('zero_shot' of the encoder is not known)" in llm.refusal
     assert "add it to `score`" not in llm.refusal
+
+
+def test_a_rule_without_the_spec_sheet_names_the_score_that_is_left_of_it() -> None:
+    world = record().world("patches")
+    reason = LeftOut("not known", 1, {}, {})
+    lacking = dict.fromkeys(world.spec_sheet.needs, reason)
+    rows = [replace(row(name, gw=0.1, ridge_r2=r2), left_out=lacking) for name, r2 in (("a", 0.3), ("b", 0.2))]
+    assert only(rows, Question(fed="patches")).refusal.endswith("choose another `selection`, such as ridge_r2")
 
 
 def test_what_the_llm_is_fed_is_refused_if_it_is_neither() -> None:

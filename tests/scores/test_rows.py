@@ -70,7 +70,7 @@ def test_a_score_that_is_not_defined_for_a_pair_is_left_out_with_its_reason(pair
     row = score_pair(*pair, configs, store)
     assert list(row.scores) == list(CONFIGS)
     assert "12 pairs, wanted at least 52" in row.left_out["many"].reason
-    assert row.left_out["zero_shot"].reason == "the encoder's zero_shot is not known"
+    assert row.left_out["zero_shot"].reason == "'zero_shot' of the encoder is not known"
     assert stored_rows(store, pictures.key, configs) == [row]
     with pytest.raises(VlmatchError, match="wanted at least 52"):
         score_pair(*pair, {"many": many}, store)

@@ -30,7 +30,7 @@ class ChosenRule:
     people. world: the evidence that speaks about what the LLM will be fed. kind: the kind of pool that was replayed.
     calibrated: whether replayed pools calibrated the rule's margin. missing: scores that the rule needs and that no
     candidate has; then the pool is ordered by another score. why: by the name of such a score, why it was left out;
-    nothing of a score that was not asked for.
+    nothing of a score that was not asked for. instead: those of the rule's scores that look at images and are known.
     """
 
     ingredients: tuple[str, ...]
@@ -40,6 +40,7 @@ class ChosenRule:
     calibrated: bool
     missing: tuple[str, ...] = ()
     why: Mapping[str, str] = field(default_factory=dict)
+    instead: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, question: Question, rows: Sequence[Row]) -> "ChosenRule":
@@ -48,7 +49,7 @@ class ChosenRule:
         Raises VlmatchError if it names no rule and no score.
         """
         world = record().world(question.fed)
-        kind, known = _kind(rows), dict.fromkeys(name for row in rows for name in row.scores)
+        kind, known = _kind(rows), {name: score for row in rows for name, score in row.scores.items()}
         evidence = question.selection == EVIDENCE
         name = GW if question.selection == PAPER_RULE else question.selection
         asked = world.rule.needs if evidence else (name,)
@@ -60,7 +61,8 @@ class ChosenRule:
             first = next(iter(known))
             words = f"{_lowest_or_highest(first, rows)}, because the rule asked for can't be followed"
             why = {name: _reason(name, rows) for name in missing if any(name in row.left_out for row in rows)}
-            return cls((first,), words, world, kind, calibrated=False, missing=missing, why=why)
+            instead = tuple(name for name in asked if name in known and "images" in known[name].uses)
+            return cls((first,), words, world, kind, calibrated=False, missing=missing, why=why, instead=instead)
         if evidence:
             return cls(asked, world.rule.title, world, kind, calibrated=True)
         words = _lowest_or_highest(asked[0], rows)
@@ -86,8 +88,9 @@ class ChosenRule:
         if uncomputed:
             names = ", ".join(uncomputed)
             return f"the rule needs {names}, which no candidate was scored by; add it to `score`, or change `selection`"
+        such = f", such as {' or '.join(self.instead)}" if self.instead else ""
         reasons = "; ".join(f"{name} ({why})" for name, why in self.why.items())
-        return f"the rule needs what is known of no candidate: {reasons}; choose another `selection`"
+        return f"the rule needs what is known of no candidate: {reasons}; choose another `selection`{such}"
 
 
 def standings(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[list[Standing], list[str]]:

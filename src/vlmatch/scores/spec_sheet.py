@@ -29,7 +29,7 @@ class SpecSheetScore(Score):
 
     def unknown(self, spec: SpecSheet, *, labelled: bool) -> str | None:
         """That the entry is not known, if so."""
-        return f"the encoder's {self.entry} is not known" if getattr(spec, self.entry) is None else None
+        return f"'{self.entry}' of the encoder is not known" if getattr(spec, self.entry) is None else None
 
 
 @dataclass(frozen=True)
