@@ -207,6 +207,8 @@ def test_a_rule_names_the_ingredient_that_is_missing(pool, message):
         ({"truth": [[1, 2], [3], [4, 5], [6, 7]]}, "truth is no array of numbers"),
         ({"truth": [1, None, 3, 4]}, "truth of candidate 'b' is missing"),
         ({"values": {"x": 5}}, r"x has shape \(\)"),
+        ({"standard_error": -1.0}, "standard_error=-1.0; wanted 0 or more"),
+        ({"standard_error": np.nan}, "standard_error=nan; wanted 0 or more"),
     ],
 )
 def test_a_world_refuses_figures_that_can_not_be_replayed(changed, message):

@@ -46,7 +46,7 @@ class World:
         truth: (n,) for one number a candidate, or (n, seeds). standard_error: None takes it from the seeds:
         sqrt(2 s^2 / seeds) with the deviation s between seeds, pooled over candidates; 0 for one seed.
         Raises VlmatchError if there are fewer than 4 candidates, two of one name, a column of another length, or a
-        figure that is missing, no number or not finite.
+        figure that is missing, no number or not finite, or a standard error below 0.
         """
         table = _figures(name, "truth", truth)
         table = table[:, None] if table.ndim == 1 else table
@@ -55,6 +55,8 @@ class World:
         if standard_error is None:
             seeds = table.shape[1]
             standard_error = float(np.sqrt(2 * table.var(axis=1, ddof=1).mean() / seeds)) if seeds > 1 else 0.0
+        if not 0 <= standard_error < np.inf:
+            raise VlmatchError(f"world '{name}': standard_error={standard_error}; wanted 0 or more, or None")
         return cls(name, tuple(names), tuple(families), table, standard_error, columns)
 
     def __len__(self) -> int:
