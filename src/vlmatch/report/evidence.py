@@ -137,10 +137,12 @@ def paper_line(evidence: RankingEvidence) -> str | None:
 
 
 def terminal_line(evidence: RankingEvidence) -> str:
-    """The correlation of every score over the subset `SPOKEN_OF`, in one line."""
+    """The correlation of every score over the subset `SPOKEN_OF`, in one line; or that no encoder has a truth."""
     scores = [(score.title, score.correlations[SPOKEN_OF]) for score in evidence.scores]
     found = ", ".join(f"{title} {bare(correlation.spearman)}" for title, correlation in scores)
     n = max((each.n for _, each in scores), default=0)
+    if n == 0:
+        return f"truth ({setting_line(evidence.comparison)}): no VLM was trained with these encoders"
     return (
         f"truth ({setting_line(evidence.comparison)}): Spearman over {n} encoders, "
         f"{SPOKEN_OF}: {found}; the report has the intervals"

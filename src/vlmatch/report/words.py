@@ -76,7 +76,7 @@ def spec_sheet_line(llm: LlmRanking) -> str | None:
         return f"the spec sheet would not have done as well: {figures}, and the spec sheet {percent(sheet)}"
     return (
         f"the spec sheet would have done as well, as far as the evidence can tell: {figures}, and the spec sheet "
-        f"{percent(sheet)}; the difference is not shown"
+        f"{percent(sheet)}"
     )
 
 
