@@ -139,3 +139,11 @@ def test_a_model_of_the_other_kind_is_refused(here: Path, my_encoder: OwnModel, 
 def test_an_empty_store_is_one_line(here: Path) -> None:
     with pytest.raises(vlmatch.VlmatchError, match="store="):
         vlmatch.rank_stored("pictures")
+
+
+def test_damaged_embeddings_do_not_vanish_from_the_ranking_in_silence(here: Path, my_llm: OwnModel) -> None:
+    rank(["pixels16", "mean_colour"], my_llm)
+    damaged = next(path for path in here.rglob(FILE) if "mean_colour" in path.parts)
+    damaged.write_bytes(b"")
+    with pytest.raises(vlmatch.VlmatchError, match=f"{damaged.parent.name}/{FILE} is damaged"):
+        vlmatch.rank_stored("pictures", scores=SCORES)

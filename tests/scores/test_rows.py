@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from misbehaving import THUMBNAIL, compute
@@ -61,6 +62,13 @@ def test_the_same_features_of_an_encoder_of_another_size_are_scored_again(pair, 
     score_pair(images, captions, configs, store)
     larger = replace(images, header=replace(images.header, n_parameters=2_000_000))
     assert score_pair(larger, captions, configs, store).scores["parameters"].value == 2_000_000
+
+
+def test_embeddings_that_have_no_angles_are_named(pair, tmp_path) -> None:
+    images, captions = pair
+    flat = replace(images, array=np.ones_like(images.array))
+    with pytest.raises(VlmatchError, match=f"^{images.header.spec.model} x {captions.header.spec.model}: image emb"):
+        score_pair(flat, captions, CONFIGS, None)
 
 
 def test_a_score_that_is_not_defined_for_a_pair_is_left_out_with_its_reason(pair, pictures, tmp_path) -> None:

@@ -178,7 +178,7 @@ def rank_stored(
 
     question: `selection`, `fed`, `against` and `budget` of `rank` as one value; None: their defaults. wanted: which
     embeddings count, by their headers. Everything else is as for `rank`; pairs without scores are scored.
-    Raises VlmatchError where the store has no encoder or no LLM.
+    Raises VlmatchError where the store has no encoder or no LLM, and where one of its files is damaged.
 
     >>> import vlmatch
     >>> for model in ("pixels16", "mean_colour", my_llm):
@@ -236,6 +236,8 @@ def _stored_pairs(
     pairs: ProbeSet, store: Store, scores: Mapping[str, ObjectSettings], wanted: Callable[[Header], bool]
 ) -> list[Row]:
     """The row of every pair that is wanted; embeddings are read only for pairs that have not been scored yet."""
+    if damaged := store.damaged(pairs.key):
+        raise _damaged(damaged[0])
     members = [(folder, header) for folder, header in store.headers(pairs.key) if wanted(header)]
     images, captions = ([each for each in members if each[1].spec.kind == kind] for kind in ("encoder", "llm"))
     stored = stored_rows(store, pairs.key, scores, pairs.labels)
@@ -253,8 +255,12 @@ def _stored_pairs(
 def _read(folder: Path) -> Embeddings:
     found = read_file(folder / FILE)
     if found is None:
-        raise VlmatchError(f"{folder / FILE} is damaged; remove its folder and embed again")
+        raise _damaged(folder / FILE)
     return found
+
+
+def _damaged(path: Path) -> VlmatchError:
+    return VlmatchError(f"{path} is damaged; remove its folder and embed again")
 
 
 def store_of(store: Store | Path | str | None) -> Store:

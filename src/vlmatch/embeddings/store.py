@@ -58,6 +58,11 @@ class Store:
             if header is not None:
                 yield path.parent, header
 
+    def damaged(self, probe: str) -> list[Path]:
+        """The files of finished arrays of a probe set whose header can't be read, as after a full disk."""
+        files = sorted((self.root / "embeddings" / probe).glob(f"*/*/{FILE}"))
+        return [path for path in files if read_header(path) is None]
+
     @contextlib.contextmanager
     def locked(self, spec: EmbeddingSpec) -> Iterator[Path]:
         """Hold the folder of this spec against other processes; gives the folder."""

@@ -112,8 +112,11 @@ def _filled(
     labels: Labels | None,
 ) -> Row:
     """The row with the missing scores, or the reasons why it has none of them."""
-    sides = IMAGES.of(images.array), CAPTIONS.of(captions.array)
-    pair = PairedGeometry(*sides, row.image.spec_sheet, known_labels(labels))
+    try:
+        sides = IMAGES.of(images.array), CAPTIONS.of(captions.array)
+        pair = PairedGeometry(*sides, row.image.spec_sheet, known_labels(labels))
+    except VlmatchError as error:
+        raise VlmatchError(f"{row.encoder} x {row.llm}: {error}") from error
     resampled = Resampled(pair)
     inputs = _inputs(pair.spec, labels)
     scored, left_out = dict(row.scores), dict(row.left_out)
