@@ -51,6 +51,21 @@ def test_a_misspelt_choice_stops_before_the_first_job(
     untouched()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "part"),
+    [
+        ("selection=typo", "selection=typo is neither evidence nor paper nor a score"),
+        ("budget.params=abc", "budget.params='abc'"),
+    ],
+)
+def test_a_wrong_question_stops_before_the_first_job(cli, untouched, folder_probe, wrong: str, part: str) -> None:
+    code, out, err = cli(*folder_probe, "encoder=pixels16,mean_colour", wrong, "multirun")
+    assert (code, out) == (2, "")
+    assert part in err
+    assert err.count("\n") == 1
+    untouched()
+
+
 def test_an_unreadable_probe_stops_before_the_first_job(cli, untouched, tmp_path: Path) -> None:
     code, out, err = cli("encoder=pixels16,mean_colour", "probe=folder", f"probe.path={tmp_path}/nothing", "multirun")
     assert code == 2

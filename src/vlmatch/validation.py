@@ -7,11 +7,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vlmatch.configs import choices, composed, require_choices, unknown_choice
+from vlmatch.costs.budget import Budget
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.inventory.models import KINDS, Model, model
 from vlmatch.messages import user_message
 from vlmatch.network import is_forbidden
 from vlmatch.packages.availability import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
+from vlmatch.ranking.question import require_selection
 
 OFFLINE = "offline=true"
 # What of models and scores a sweep may go through.
@@ -25,8 +27,9 @@ TOLD_APART = (
 def validate(config: DictConfig) -> list[str]:
     """Notes on what a sweep of `config` will have to fetch, and on what can't be had; nothing is fetched or loaded.
 
-    Raises VlmatchError on the first choice of encoder, LLM or probe that has no yaml, and where a probe can't be
-    read. Hydra itself composes every job before it starts the first.
+    Raises VlmatchError on the first choice of encoder, LLM or probe that has no yaml, where `selection` names no rule
+    or a limit of the budget is no number, and where a probe can't be read. Hydra itself composes every job before it
+    starts the first.
     """
     axes = axes_of(config)
     _require_told_apart(axes)
@@ -35,10 +38,17 @@ def validate(config: DictConfig) -> list[str]:
         for name in axes.get(group, ()):
             if name not in choices(group):
                 raise VlmatchError(unknown_choice(group, name))
+    _require_question(config)
     _read_probes(config, axes)
     side = config.task.get("side")  # of task=embed
     found = [each for kind in KINDS if side in (kind, "both", None) for each in _models(config, kind, axes)]
     return list(_notes(found))
+
+
+def _require_question(config: DictConfig) -> None:
+    """Refuse a rule that does not exist, and a budget that can't be read, which only a ranking would notice."""
+    require_selection(config.selection, config.score)
+    Budget.of({str(key): limit for key, limit in config.budget.items()})
 
 
 def _require_told_apart(axes: Mapping[str, Sequence[str]]) -> None:

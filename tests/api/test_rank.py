@@ -147,3 +147,10 @@ def test_damaged_embeddings_do_not_vanish_from_the_ranking_in_silence(here: Path
     damaged.write_bytes(b"")
     with pytest.raises(vlmatch.VlmatchError, match=f"{damaged.parent.name}/{FILE} is damaged"):
         vlmatch.rank_stored("pictures", scores=SCORES)
+
+
+@pytest.mark.parametrize("wrong", [{"selection": "typo"}, {"fed": "pool"}, {"budget": {"params": "few"}}])
+def test_a_wrong_question_is_refused_before_anything_is_embedded(here: Path, my_llm: OwnModel, wrong: dict) -> None:
+    with pytest.raises(vlmatch.VlmatchError, match=next(iter(wrong))):
+        rank("pixels16", my_llm, **wrong)
+    assert not list(here.rglob(FILE))

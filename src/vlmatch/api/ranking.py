@@ -22,7 +22,7 @@ from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.jobs import NOT_HERE, PairStatus
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import Fed, Question
-from vlmatch.ranking.question import EVIDENCE
+from vlmatch.ranking.question import EVIDENCE, require_selection
 from vlmatch.report.answer import PoolRanking
 from vlmatch.report.html import ReadEmbeddings
 from vlmatch.scores.rows import Row, score_pair, stored_rows
@@ -141,6 +141,8 @@ def rank(
     """
     pairs, kept, options = probe(probe_set), store_of(store), trainer_settings(trainer)
     chosen = score_choice(scores)
+    question = Question(selection, fed, against, Budget.of(budget))
+    require_selection(selection, chosen)  # both before hours of embedding
     pools = [models_of(kind, given, options) for kind, given in (("encoder", encoders), ("llm", llms))]
     images, captions = ([_member(each, pairs, kept, options, progress) for each in pool] for pool in pools)
     rows, failures = [], []
@@ -155,7 +157,7 @@ def rank(
     embedded_now = [member for member in (*images, *captions) if member.embeddings is not None]
     return PoolRanking.of(
         rows,
-        Question(selection, fed, against, Budget.of(budget)),
+        question,
         failures=failures,
         results=paths.result_folders(),
         embeddings=_reader(embedded_now, kept),

@@ -1,8 +1,10 @@
 """What is asked of a pool: the rule that orders it, what the LLM will be fed, and the limits of a budget."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self, get_args
 
+from vlmatch.configs import choices, nearest
 from vlmatch.costs.budget import Budget
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.record import Setting
@@ -12,6 +14,15 @@ Fed = Setting
 """What a VLM's projector is fed: one pooled feature of an image, or all its patches."""
 
 EVIDENCE, PAPER_RULE = "evidence", "paper"
+
+
+def require_selection(selection: str, scores: Iterable[str]) -> None:
+    """Raise VlmatchError unless `selection` names a rule, one of these scores or one of conf/score."""
+    computed = list(scores)
+    if selection in (EVIDENCE, PAPER_RULE, *computed) or selection in choices("score"):
+        return
+    offered = nearest(selection, [EVIDENCE, PAPER_RULE, *computed])
+    raise VlmatchError(f"selection={selection} is neither evidence nor paper nor a score; {offered}")
 
 
 @dataclass(frozen=True)

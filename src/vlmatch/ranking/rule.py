@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmatch.configs import choices, nearest
 from vlmatch.encoders.catalogue import catalogue
-from vlmatch.errors import VlmatchError
 from vlmatch.evidence.pools import Kind
 from vlmatch.evidence.record import WorldRecord, record
 from vlmatch.evidence.rules import fractional_ranks
 from vlmatch.evidence.shortlists import Calibration
-from vlmatch.ranking.question import EVIDENCE, PAPER_RULE, Question
+from vlmatch.ranking.question import EVIDENCE, PAPER_RULE, Question, require_selection
 from vlmatch.ranking.shortlist import Standing
 from vlmatch.scores.rows import Row
 
@@ -49,14 +47,12 @@ class ChosenRule:
         Raises VlmatchError if it names no rule and no score.
         """
         world = record().world(question.fed)
+        require_selection(question.selection, dict.fromkeys(name for row in rows for name in row.scores))
         kind, known = _kind(rows), {name: score for row in rows for name, score in row.scores.items()}
         evidence = question.selection == EVIDENCE
         name = GW if question.selection == PAPER_RULE else question.selection
         asked = world.rule.needs if evidence else (name,)
         missing = tuple(name for name in asked if name not in known)
-        if missing and not evidence and name not in choices("score"):
-            offered = nearest(name, [EVIDENCE, PAPER_RULE, *known])
-            raise VlmatchError(f"selection={name} is neither evidence nor paper nor a score; {offered}")
         if missing:
             first = next(iter(known))
             words = f"{_lowest_or_highest(first, rows)}, because the rule asked for can't be followed"

@@ -19,6 +19,7 @@ from vlmatch.probes.pairs import ProbeSet
 from vlmatch.probes.shared import probe_of
 from vlmatch.processes import PARENT, SWEEP, launched, process_rank
 from vlmatch.ranking import Question
+from vlmatch.ranking.question import require_selection
 from vlmatch.report.answer import PoolRanking, answer
 from vlmatch.report.commands import as_given
 from vlmatch.report.table import placed, terminal
@@ -31,6 +32,8 @@ from vlmatch.tracking import Tracker, tags_of
 @task
 def rank(settings: Settings[TaskSettings]) -> PairStatus:
     """Embed, compare, score and log; everything expensive comes from the store when it is there."""
+    require_selection(settings.selection, settings.score)
+    Question.of(settings)  # both are checked here, before hours of embedding
     if settings.pool != "auto":
         return rank_stored(settings, settings.pool)
     encoder, llm = models = settings.encoder, settings.llm
@@ -87,11 +90,14 @@ def _show(
         terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: python src/run.py task=rank pool=store")
         return
     results = paths.result_folders(settings.results)
+    question = Question.of(settings)
+    if os.environ.get(SWEEP):
+        question = replace(question, against=None)  # which a later job may embed
     ranking = PoolRanking.in_store(
         Store(settings.store),
         {row.group},
         settings.score,
-        Question.of(settings),
+        question,
         results=results,
         stated=settings.costs,
         probe=probe,
