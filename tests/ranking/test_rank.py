@@ -109,6 +109,23 @@ def test_pixels_that_no_candidate_beats_end_the_recommendation() -> None:
     assert only([*rows, evidence_row("c", 0.5)], Question()).pick == "c"
 
 
+def test_a_rule_whose_score_was_not_resampled_says_that_the_choice_of_pairs_does_not_count() -> None:
+    rows = [evidence_row(name, value) for name, value in {"a": 0.1, "b": 0.9}.items()]
+    assert any("has no deviation over subsamples" in note for note in only(rows, Question(fed="pooled")).warnings)
+    resampled = [
+        replace(
+            each,
+            scores={
+                name: replace(one, subsamples=(one.value, 0.9 * one.value), n_pairs=10, n_subsampled=5)
+                for name, one in each.scores.items()
+            },
+        )
+        for each in rows
+    ]
+    notes = only(resampled, Question(fed="pooled")).warnings
+    assert not any("has no deviation over subsamples" in note for note in notes)
+
+
 def test_an_unknown_figure_counts_as_the_middle_and_is_told() -> None:
     known = [evidence_row(name, value) for name, value in {"a": 0.1, "b": 0.9, "c": 0.5}.items()]
     name = record().world("patches").rule.needs[0]

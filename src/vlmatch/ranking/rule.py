@@ -100,7 +100,7 @@ def standings(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[list[Standing], 
     order = sorted(range(len(rows)), key=lambda i: (-values[i], *(-by_ingredient[:, i]), rows[i].encoder))
     drawn, rescaling = _subsampled(chosen, rows)
     found = [Standing(rows[i].encoder, float(values[i]), tuple(drawn[:, i]), rescaling) for i in order]
-    return found, [note for name in chosen.ingredients for note in _unknown(name, rows)]
+    return found, [*(note for name in chosen.ingredients for note in _unknown(name, rows)), *_too_few(chosen, rows)]
 
 
 def best_by(ingredients: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
@@ -142,6 +142,19 @@ def _unknown(name: str, rows: Sequence[Row]) -> list[str]:
     if not absent:
         return []
     return [f"'{name}' is not known of {', '.join(absent)}, so they get the middle rank by it"]
+
+
+def _too_few(chosen: ChosenRule, rows: Sequence[Row]) -> list[str]:
+    """That a calibrated rule's score could not be computed on subsamples of the pairs: its deviation counts as 0."""
+    if not chosen.calibrated:
+        return []
+    scored = {name: [row.scores[name] for row in rows if name in row.scores] for name in chosen.ingredients}
+    lacking = [each for each in scored.values() if each and "images" in each[0].uses and not each[0].subsamples]
+    return [
+        f"{each[0].title} has no deviation over subsamples of the pairs, so places and list don't know how much the "
+        "choice of pairs matters"
+        for each in lacking
+    ]
 
 
 def _reason(name: str, rows: Sequence[Row]) -> str:
