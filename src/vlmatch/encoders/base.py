@@ -112,7 +112,7 @@ class Encoder(Buildable, nn.Module, ABC):
             raise VlmatchError(
                 f"encoder '{self.name}': feature='{feature}' is unknown; choose one of {', '.join(FEATURES)}"
             )
-        self.layer, self.feature_choice = layer, feature
+        self.chosen_layer, self.feature_choice = layer, feature
 
     @property
     def rule(self) -> str:
@@ -121,7 +121,7 @@ class Encoder(Buildable, nn.Module, ABC):
             return f"VLM tokens averaged over {self.grid} x {self.grid}"
         if self.feature_choice != "paper":
             return "mean VLM token"
-        return self.paper_rule if self.layer is None or self.paper_rule in OF_LAYERS else "mean patch"
+        return self.paper_rule if self.chosen_layer is None or self.paper_rule in OF_LAYERS else "mean patch"
 
     @property
     def features_per_image(self) -> int:
@@ -130,8 +130,8 @@ class Encoder(Buildable, nn.Module, ABC):
 
     def feature(self, images: Tensor) -> Tensor:
         """One feature per image by the chosen rule: (n, d) float."""
-        if self.layer is not None:
-            return self.variants(images, [(self.layer, self.feature_choice)])[0]
+        if self.chosen_layer is not None:
+            return self.variants(images, [(self.chosen_layer, self.feature_choice)])[0]
         if self.feature_choice == "paper":
             return self.paper_feature(images)
         return self._pooled(LayerOutput(self.tokens(images)), self.feature_choice)
@@ -148,9 +148,9 @@ class Encoder(Buildable, nn.Module, ABC):
 
     def fed_tokens(self, images: Tensor) -> Tensor:
         """The tokens (n, t, d) that a VLM's projector is fed: those of the chosen layer, else `tokens`."""
-        if self.layer is None:
+        if self.chosen_layer is None:
             return self.tokens(images)
-        return self.layer_outputs(images, [self._number(self.layer)])[0].patches
+        return self.layer_outputs(images, [self._number(self.chosen_layer)])[0].patches
 
     def forward(self, images: Tensor) -> Tensor:
         """The same as `feature`; the embedding loop calls it on a batch of prepared images."""

@@ -24,8 +24,8 @@ class DerivedEncoder(Encoder):
 
     def __init__(self, name: str, parts: Sequence[Encoder], **options: Unpack[EncoderOptions]) -> None:
         super().__init__(name, **options)
-        if self.layer is not None:
-            raise VlmatchError(f"encoder '{name}': layer={self.layer}, but it is made of others; leave it null")
+        if self.chosen_layer is not None:
+            raise VlmatchError(f"encoder '{name}': layer={self.chosen_layer}, but it is made of others; leave it null")
         self.parts = nn.ModuleList(parts)
         self.eval()
 
