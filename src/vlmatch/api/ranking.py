@@ -17,6 +17,7 @@ from vlmatch.costs.candidate import costs_of
 from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.measured import read_measured
+from vlmatch.embeddings.progress import ScoringProgress
 from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.jobs import NOT_HERE, PairStatus
@@ -245,12 +246,17 @@ def _stored_pairs(
     stored = stored_rows(store, pairs.key, scores, pairs.labels)
     scored = {(row.image.fingerprint, row.text.fingerprint): row for row in stored}
     read = cache(_read)
-    rows = []
-    for (image_folder, image), (text_folder, text) in product(images, captions):
+    found: list[Row | None] = []
+    for (_, image), (_, text) in product(images, captions):
         row = scored.get((image.fingerprint, text.fingerprint))
-        if row is None or (row.image, row.text) != (image, text):
-            row = score_pair(read(image_folder), read(text_folder), scores, store, pairs.labels)
-        rows.append(row)
+        found.append(row if row is not None and (row.image, row.text) == (image, text) else None)
+    with ScoringProgress(sum(row is None for row in found)) as progress:
+        rows = []
+        for row, ((image_folder, _), (text_folder, _)) in zip(found, product(images, captions), strict=True):
+            if row is None:
+                row = score_pair(read(image_folder), read(text_folder), scores, store, pairs.labels)
+                progress.advance()
+            rows.append(row)
     return rows
 
 
