@@ -253,10 +253,11 @@ def _stored_pairs(
     with ScoringProgress(sum(row is None for row in found)) as progress:
         rows = []
         for row, ((image_folder, _), (text_folder, _)) in zip(found, product(images, captions), strict=True):
-            if row is None:
-                row = score_pair(read(image_folder), read(text_folder), scores, store, pairs.labels)
-                progress.advance()
-            rows.append(row)
+            if row is not None:
+                rows.append(row)
+                continue
+            rows.append(score_pair(read(image_folder), read(text_folder), scores, store, pairs.labels))
+            progress.advance()
     return rows
 
 
