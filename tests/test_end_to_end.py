@@ -91,7 +91,7 @@ def test_mlflow_has_one_parent_and_a_child_a_pair_with_its_own_tags(
         "probe.json",
         "scores.json",
     }
-    assert [item.path for item in client.list_artifacts(parent.info.run_id)] == ["report.html"]
+    assert [item.path for item in client.list_artifacts(parent.info.run_id)] == ["report.html", "report.md"]
     failed = next(run for run in children if run.data.tags["encoder"] == "siglip")
     assert "not here" in failed.data.tags["error"]
 

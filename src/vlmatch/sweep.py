@@ -148,7 +148,7 @@ def _answer(config: DictConfig) -> None:
     report = answer(ranking, table=asked.table, report=asked.report, full=asked.full, by=asked.by)
     tracker, parent = Tracker.of(settings.tracking), os.environ[PARENT]
     if report is not None:
-        tracker.log_file(parent, report)
+        tracker.log_report(parent, report)
     tracker.client.set_terminated(parent, "FAILED" if failures else "FINISHED")
     children = tracker.children(parent)
     if children:

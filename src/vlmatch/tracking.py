@@ -169,8 +169,13 @@ class Tracker:
         self.client.log_dict(run_id, dict(sheet), "probe.json")
 
     def log_file(self, run_id: str, path: Path) -> None:
-        """Log a file, such as the report, as an artifact."""
+        """Log a file as an artifact."""
         self.client.log_artifact(run_id, str(path))
+
+    def log_report(self, run_id: str, page: Path) -> None:
+        """Log the report's page, and the Markdown beside it, as artifacts."""
+        self.log_file(run_id, page)
+        self.log_file(run_id, page.with_suffix(".md"))
 
     def children(self, parent: str) -> list[str]:
         """The ids of the finished runs nested under `parent`, oldest first."""

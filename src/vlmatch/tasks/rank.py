@@ -108,7 +108,7 @@ def _show(
         return
     report = _write(settings, ranking)
     if report is not None:
-        tracker.log_file(run_id, report)
+        tracker.log_report(run_id, report)
     terminal().print(f"MLflow run {run_id}: make ui, then {tracker.comparison([run_id])}", soft_wrap=True)
 
 
