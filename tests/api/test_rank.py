@@ -149,7 +149,10 @@ def test_damaged_embeddings_do_not_vanish_from_the_ranking_in_silence(here: Path
         vlmatch.rank_stored("pictures", scores=SCORES)
 
 
-@pytest.mark.parametrize("wrong", [{"selection": "typo"}, {"fed": "pool"}, {"budget": {"params": "few"}}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"selection": "typo"}, {"fed": "pool"}, {"budget": {"params": "few"}}, {"costs": {"pixels16": {"flops": "many"}}}],
+)
 def test_a_wrong_question_is_refused_before_anything_is_embedded(here: Path, my_llm: OwnModel, wrong: dict) -> None:
     with pytest.raises(vlmatch.VlmatchError, match=next(iter(wrong))):
         rank("pixels16", my_llm, **wrong)

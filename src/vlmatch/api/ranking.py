@@ -25,7 +25,7 @@ from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import Fed, Question
 from vlmatch.ranking.question import EVIDENCE, require_selection
 from vlmatch.report.answer import PoolRanking
-from vlmatch.report.html import ReadEmbeddings
+from vlmatch.report.pairs import ReadEmbeddings
 from vlmatch.scores.rows import Row, score_pair, stored_rows
 from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import ObjectSettings
@@ -143,7 +143,8 @@ def rank(
     pairs, kept, options = probe(probe_set), store_of(store), trainer_settings(trainer)
     chosen = score_choice(scores)
     question = Question(selection, fed, against, Budget.of(budget))
-    require_selection(selection, chosen)  # both before hours of embedding
+    require_selection(selection, chosen)
+    stated = _stated(costs)  # all of these before hours of embedding
     pools = [models_of(kind, given, options) for kind, given in (("encoder", encoders), ("llm", llms))]
     images, captions = ([_member(each, pairs, kept, options, progress) for each in pool] for pool in pools)
     rows, failures = [], []
@@ -163,7 +164,7 @@ def rank(
         results=paths.result_folders(),
         embeddings=_reader(embedded_now, kept),
         costs={member.fingerprint: member.cost for member in embedded_now},
-        prices=costs_of(rows, partial(read_measured, kept), _stated(costs)),
+        prices=costs_of(rows, partial(read_measured, kept), stated),
         probe=pairs,
     )
 

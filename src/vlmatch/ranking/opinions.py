@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from vlmatch.evidence.pools import Kind
 from vlmatch.evidence.record import WorldRecord
 from vlmatch.evidence.worlds import TOKENS
-from vlmatch.ranking.pool import Opinion
-from vlmatch.ranking.rule import GW, best_by
+from vlmatch.ranking.pool import PAPER, Opinion
+from vlmatch.ranking.rule import best_by
 from vlmatch.scores.rows import Row
 
 PARTICIPATION_RATIO = "participation_ratio"
@@ -20,13 +20,12 @@ def opinions(rows: Sequence[Row], world: WorldRecord, kind: Kind) -> tuple[Opini
     """
     sheet = tuple(name for name in world.spec_sheet.needs if name != TOKENS or world.setting == "patches")
     asked = (
-        ("the spec sheet alone", sheet),
-        ("participation ratio, which needs no captions,", (PARTICIPATION_RATIO,)),
-        ("the paper's GW", (GW,)),
+        ("the spec sheet alone", world.spec_sheet.name, sheet),
+        ("participation ratio, which needs no captions,", PARTICIPATION_RATIO, (PARTICIPATION_RATIO,)),
+        ("the paper's GW", PAPER, (PAPER,)),
     )
-    names = (world.spec_sheet.name, PARTICIPATION_RATIO, GW)
     return tuple(
         Opinion(words, best_by(ingredients, rows), world.regret(name, kind, len(rows)))
-        for (words, ingredients), name in zip(asked, names, strict=True)
+        for words, name, ingredients in asked
         if all(any(each in row.scores for row in rows) for each in ingredients)
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.costs.restriction import Restriction
 from vlmatch.evidence.record import WorldRecord
-from vlmatch.ranking.against import Versus
+from vlmatch.ranking.against import Judgement, Versus
 from vlmatch.ranking.question import Question
 from vlmatch.ranking.shortlist import Shortlist
 from vlmatch.scores.rows import Row
@@ -86,6 +86,10 @@ class LlmRanking:
     def pick(self) -> str | None:
         """The first name of the shortlist."""
         return self.shortlist.encoders[0] if self.shortlist else None
+
+    def judged(self, judgement: Judgement) -> list[str]:
+        """The candidates of this judgement against the encoder that the user has, best first."""
+        return [each.encoder for each in self.against if each.judgement == judgement]
 
     def ranked(self, encoder: str) -> RankedEncoder:
         """The encoder of this name."""

@@ -134,11 +134,9 @@ def _warnings(candidates: Sequence[Row], controls: Sequence[Row], chosen: Chosen
     if len(chosen.ingredients) > 1:
         return []
     name = chosen.ingredients[0]
-    sign = 1 if candidates[0].scores[name].higher_is_better else -1
-    best = max(controls, key=lambda row: sign * row.scores[name].value)
-    beaten = [
-        row.encoder for row in candidates if sign * row.scores[name].value <= sign * best.scores[name].value
-    ]  # a tie counts as beaten
+    best = max(controls, key=lambda row: row.scores[name].goodness)
+    limit = best.scores[name].goodness
+    beaten = [row.encoder for row in candidates if row.scores[name].goodness <= limit]  # a tie counts as beaten
     if not beaten:
         return []
     return [
@@ -148,8 +146,7 @@ def _warnings(candidates: Sequence[Row], controls: Sequence[Row], chosen: Chosen
 
 
 def _ranks(name: str, rows: list[Row]) -> list[int]:
-    sign = -1 if rows[0].scores[name].higher_is_better else 1
-    return [int(place) for place in rankdata([sign * row.scores[name].value for row in rows], method="min")]
+    return [int(place) for place in rankdata([-row.scores[name].goodness for row in rows], method="min")]
 
 
 def _controls_last(name: str, encoders: Sequence[RankedEncoder]) -> bool:

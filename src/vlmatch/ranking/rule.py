@@ -12,11 +12,11 @@ from vlmatch.evidence.pools import Kind
 from vlmatch.evidence.record import WorldRecord, record
 from vlmatch.evidence.rules import fractional_ranks
 from vlmatch.evidence.shortlists import Calibration
+from vlmatch.ranking.pool import PAPER
 from vlmatch.ranking.question import EVIDENCE, PAPER_RULE, Question, require_selection
 from vlmatch.ranking.shortlist import Standing
 from vlmatch.scores.rows import Row
 
-GW = "gw"
 MIDDLE = 0.5  # the fractional rank of a candidate by an ingredient that is not known of it
 
 
@@ -50,7 +50,7 @@ class ChosenRule:
         require_selection(question.selection, dict.fromkeys(name for row in rows for name in row.scores))
         kind, known = _kind(rows), {name: score for row in rows for name, score in row.scores.items()}
         evidence = question.selection == EVIDENCE
-        name = GW if question.selection == PAPER_RULE else question.selection
+        name = PAPER if question.selection == PAPER_RULE else question.selection
         asked = world.rule.needs if evidence else (name,)
         missing = tuple(name for name in asked if name not in known)
         if missing:
@@ -113,10 +113,9 @@ def _fractional(name: str, rows: Sequence[Row], subsample: int | None = None) ->
     """Each candidate's fractional rank by a score on all pairs or on one subsample of them; 1 is the best."""
     known = [index for index, row in enumerate(rows) if name in row.scores]
     scores = [rows[index].scores[name] for index in known]
-    sign = 1 if scores[0].higher_is_better else -1
     drawn = [each.value if subsample is None or not each.subsamples else each.subsamples[subsample] for each in scores]
     found = np.full(len(rows), MIDDLE)
-    found[known] = fractional_ranks(sign * np.array(drawn))
+    found[known] = fractional_ranks(drawn, scores[0].higher_is_better)
     return found
 
 

@@ -32,6 +32,5 @@ def separation_refusal(candidates: Sequence[Row], controls: Sequence[Row], names
 
 
 def _ahead(candidate: Scored, pixels: Scored) -> bool:
-    sign = 1 if candidate.higher_is_better else -1
     deviation = deviation_of_difference(candidate, pixels)
-    return sign * (candidate.value - pixels.value) > DEVIATIONS * (deviation or 0.0)
+    return candidate.goodness - pixels.goodness > DEVIATIONS * (deviation or 0.0)

@@ -24,9 +24,9 @@ from vlmatch.ranking import LlmRanking, Question, Ranking, rank_rows
 from vlmatch.ranking.question import PAPER_RULE
 from vlmatch.report.commands import by_name
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
-from vlmatch.report.html import ReadEmbeddings, write_report
+from vlmatch.report.html import write_report
 from vlmatch.report.markdown import write_markdown
-from vlmatch.report.pairs import pool_health, values_by_label
+from vlmatch.report.pairs import ReadEmbeddings, pool_health, values_by_label
 from vlmatch.report.paper import paper_table
 from vlmatch.report.spreadsheet import frame, write_table
 from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, label_table, number, show, terminal
@@ -105,8 +105,8 @@ class PoolRanking:
 
         stated: what encoders cost according to the user, by name. probe, command: as of the value.
         """
-        probes = sorted({group[0] for group in groups})
-        rows = [row for probe in probes for row in stored_rows(store, probe, scores) if row.group in groups]
+        keys = sorted({group[0] for group in groups})
+        rows = [row for key in keys for row in stored_rows(store, key, scores) if row.group in groups]
         prices = costs_of(rows, partial(read_measured, store), stated)
         return cls.of(
             rows,

@@ -87,8 +87,8 @@ def _score_evidence(
 ) -> ScoreEvidence:
     points = tuple(Point(rows[truth.encoder].scores[name].value, truth) for truth in truths)
     scored = next(iter(rows.values())).scores[name]
-    sign = 1 if scored.higher_is_better else -1
-    correlations = by_subset(comparison, {point.truth.encoder: sign * point.score for point in points})
+    goodness = {truth.encoder: rows[truth.encoder].scores[name].goodness for truth in truths}
+    correlations = by_subset(comparison, goodness)
     return ScoreEvidence(name, scored.title, scored.higher_is_better, scored.uses, points, correlations)
 
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from vlmatch.evidence.replay import Figure
 from vlmatch.ranking import LlmRanking, Opinion, Question
-from vlmatch.report.words import cost_words, limits_line, longer, percent, rule_line, spec_sheet_line
+from vlmatch.ranking.against import Judgement
+from vlmatch.report.words import cost_words, limits_line, longer, percent, rule_line, spec_sheet_line, with_interval
 
 MANY = 8  # other encoders of a list, from which on they stand in two columns
 NAMED = 6  # encoders in a fact
@@ -52,8 +54,7 @@ class Held:
     @property
     def says(self) -> str:
         """The coverage in short, with its interval."""
-        within = "" if self.low is None or self.high is None else f" [{percent(self.low)}, {percent(self.high)}]"
-        return f"{percent(self.coverage)}{within} of replayed pools"
+        return f"{with_interval(Figure(self.coverage, self.low, self.high))} of replayed pools"
 
     @property
     def more(self) -> str:
@@ -197,12 +198,10 @@ def _budget(llm: LlmRanking) -> list[Fact]:
 def _against(llm: LlmRanking, question: Question) -> list[Fact]:
     if question.against is None:
         return []
-    by = {
-        word: [each.encoder for each in llm.against if each.judgement == word]
-        for word in ("better", "worse", "unclear")
-    }
-    rest = [f"{word.capitalize()}: {_some(by[word])}." for word in ("unclear", "worse") if by[word]]
-    return [Fact(f"Better than {question.against}", _some(by["better"]) or "none for certain", " ".join(rest))]
+    words: tuple[Judgement, ...] = ("unclear", "worse")
+    rest = [f"{word.capitalize()}: {_some(names)}." for word in words if (names := llm.judged(word))]
+    better = _some(llm.judged("better")) or "none for certain"
+    return [Fact(f"Better than {question.against}", better, " ".join(rest))]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The report: one HTML file with a tab for each LLM, that loads nothing and can be read without JavaScript."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -9,8 +9,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from vlmatch.embeddings.header import EmbeddingSpec
-from vlmatch.embeddings.store import Embeddings
 from vlmatch.evidence.correlation import RESAMPLES, SUBSETS
 from vlmatch.files import renamed
 from vlmatch.jobs import PairStatus
@@ -29,12 +27,11 @@ from vlmatch.report.evidence import (
     undecided,
 )
 from vlmatch.report.how import made
-from vlmatch.report.pairs import pool_health
+from vlmatch.report.pairs import ReadEmbeddings, pool_health
 from vlmatch.report.panel import panel
 from vlmatch.report.record_table import record_view
 from vlmatch.report.table import agreement_line, number, proven_line
 
-ReadEmbeddings = Callable[[EmbeddingSpec], Embeddings | None]
 TEMPLATES = "page"
 
 

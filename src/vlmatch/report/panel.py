@@ -1,14 +1,12 @@
 """What the page shows of one LLM: a view for each section, and None for what can't be shown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
 from vlmatch.costs.pareto import priced
-from vlmatch.embeddings.header import EmbeddingSpec
-from vlmatch.embeddings.store import Embeddings
 from vlmatch.geometry import PairedGeometry
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import LlmRanking, Question, Ranking
@@ -16,14 +14,12 @@ from vlmatch.ranking.question import PAPER_RULE
 from vlmatch.report.cells import Table
 from vlmatch.report.evidence import RankingEvidence
 from vlmatch.report.first_screen import FirstScreen, first_screen
-from vlmatch.report.pairs import Labels, Pairs, label_values, worst_and_best
+from vlmatch.report.pairs import Labels, Pairs, ReadEmbeddings, label_values, worst_and_best
 from vlmatch.report.paper_section import PaperSection, paper_section
 from vlmatch.report.pareto import PRICES, pareto_plot
 from vlmatch.report.plots import heat_maps, truth_panels
 from vlmatch.report.ranking_table import ranking_table, score_table
 from vlmatch.report.svg import themed
-
-ReadEmbeddings = Callable[[EmbeddingSpec], Embeddings | None]
 
 
 @dataclass(frozen=True)

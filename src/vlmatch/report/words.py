@@ -6,6 +6,7 @@ from math import ceil
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.evidence.replay import Figure
 from vlmatch.ranking import LlmRanking, Opinion
+from vlmatch.ranking.against import Judgement
 from vlmatch.ranking.question import Fed, Question
 
 FED = {"pooled": "one pooled feature", "patches": "all patches"}
@@ -106,11 +107,10 @@ def limits_line(limits: Sequence[str]) -> str | None:
 
 def against_line(llm: LlmRanking, current: str) -> str:
     """Which candidates are better or worse than the encoder that the user has."""
-    by = {
-        word: [each.encoder for each in llm.against if each.judgement == word]
-        for word in ("better", "unclear", "worse")
-    }
-    return f"against {current}: " + "; ".join(f"{word}: {', '.join(names)}" for word, names in by.items() if names)
+    words: tuple[Judgement, ...] = ("better", "unclear", "worse")
+    return f"against {current}: " + "; ".join(
+        f"{word}: {', '.join(names)}" for word in words if (names := llm.judged(word))
+    )
 
 
 def percent(share: float) -> str:

@@ -38,6 +38,11 @@ class Scored:
         return cls(**{**plain, "uses": tuple(plain["uses"]), "subsamples": tuple(plain["subsamples"])})
 
     @property
+    def goodness(self) -> float:
+        """The value with the sign that makes more better."""
+        return self.value if self.higher_is_better else -self.value
+
+    @property
     def deviation(self) -> float | None:
         """The value's standard deviation over probe sets of this size; None where the score is not resampled."""
         return _deviation(self.subsamples, self)
