@@ -38,12 +38,16 @@ class Split:
     largest: tuple[tuple[int, str], ...] = ()
 
     def share(self, name: str, sources: Sequence[str] | None = None) -> tuple[Item, ...]:
-        """The items of one share, of all sources or of some. Raises VlmatchError if there are none."""
-        found = tuple(i for i in self.items if i.share == name and (sources is None or i.source in sources))
-        if not found:
+        """The items of one share, or of several as in 'vlm_a+vlm_b', of all sources or of some; in the split's order.
+
+        Raises VlmatchError if a share has none.
+        """
+        names = name.split("+")
+        found = tuple(i for i in self.items if i.share in names and (sources is None or i.source in sources))
+        for missing in [each for each in names if each not in {item.share for item in found}]:
             shares = sorted({f"{item.share} of {item.source}" for item in self.items})
             raise VlmatchError(
-                f"split: share '{name}' has no items of {sources or 'all sources'}; the shares are {shares}"
+                f"split: share '{missing}' has no items of {sources or 'all sources'}; the shares are {shares}"
             )
         return found
 

@@ -53,9 +53,13 @@ class EvaluateTask(TaskSettings):
 
 
 class TrainTask(EvaluateTask):
-    """measure: whether a finished training is measured. blind: the encoder of the model that sees nothing, if any."""
+    """measure: whether a finished training is measured. blind: the encoder of the model that sees nothing, if any.
+
+    skip_collected: whether a training whose result is in the folder `results` is left out.
+    """
 
     measure: bool
+    skip_collected: bool = False
     blind: EncoderSettings | None = None
 
 

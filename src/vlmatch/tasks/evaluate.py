@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from vlmatch import paths
 from vlmatch.benchmarks.measurement import Measurement
 from vlmatch.benchmarks.suite import BenchmarkSuite
 from vlmatch.embeddings.header import Header
@@ -66,6 +67,16 @@ def has_result(benchmark: BenchmarkSettings, folder: Path) -> bool:
     """Whether the run in `folder` has been measured by this suite, in its present version."""
     path = folder / RESULT
     return path.is_file() and read_file(path).suite.is_of(benchmark.name, benchmark.version)
+
+
+def collected(settings: Settings[Any], run: Run) -> Path | None:
+    """The file in the folder `results` that holds this run's result by this recipe and suite; None if there is none."""
+    path = paths.results(settings.results) / f"{run.name}.json"
+    if not path.is_file():
+        return None
+    result, suite = read_file(path), settings.benchmark
+    same = result.recipe.fingerprint == run.recipe_fingerprint and result.suite.is_of(suite.name, suite.version)
+    return path if same else None
 
 
 def measurable(run: Run) -> bool:

@@ -15,7 +15,7 @@ from vlmatch.processes import process_rank
 from vlmatch.results import BLIND
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import TrainTask
-from vlmatch.tasks.evaluate import has_result, measurable, measure
+from vlmatch.tasks.evaluate import collected, has_result, measurable, measure
 from vlmatch.tracking import Tracker
 from vlmatch.vlm.budget import require_projector
 from vlmatch.vlm.building import build_vlm, feature_shape
@@ -41,6 +41,9 @@ def train(settings: Settings[TrainTask]) -> None:
 
 
 def _train(settings: Settings[TrainTask], run: Run) -> None:
+    if settings.task.skip_collected and (path := collected(settings, run)):
+        print(f"{run.name}: its result is already in '{path}'")
+        return
     folder, measures = run.claim(settings.task.runs), settings.task.measure and measurable(run)
     if finished(folder) and not (measures and not has_result(settings.benchmark, folder)):
         print(f"{run.name}: already trained and measured" if measures else f"{run.name}: already trained")

@@ -20,13 +20,24 @@ def cached_features(
     store: Store,
     trainer: TrainerSettings,
 ) -> tuple[Tensor, Header]:
-    """The encoder's features of n items of one share, (n, t, d), in their order, and the header of their embeddings.
+    """The encoder's features of n items, (n, t, d), in their order, and the header of the first share's embeddings.
 
-    t is 1, or K x K with `encoder.feature=gridK`.
+    Each share is embedded by itself, so that data of several shares use what is stored of one. t is 1, or K x K with
+    `encoder.feature=gridK`.
     """
-    (share,) = {item.share for item in items}
-    probe = probe_set_of(items, share, drop_duplicates=False)
-    embeddings, _ = embed(encoder, probe, store, trainer)
-    rows = torch.from_numpy(embeddings.array).float()
+    numbers = {share: [n for n, item in enumerate(items) if item.share == share] for share in _shares(items)}
+    found = {
+        share: embed(encoder, probe_set_of([items[n] for n in of_share], share, drop_duplicates=False), store, trainer)[
+            0
+        ]
+        for share, of_share in numbers.items()
+    }
+    rows = torch.cat([torch.from_numpy(embeddings.array).float() for embeddings in found.values()])
+    order = torch.tensor([n for of_share in numbers.values() for n in of_share]).argsort()
     cells = int(encoder.feature[4:]) ** 2 if encoder.feature.startswith("grid") else 1
-    return rows.reshape(len(rows), cells, -1), embeddings.header
+    return rows[order].reshape(len(rows), cells, -1), next(iter(found.values())).header
+
+
+def _shares(items: Sequence[Item]) -> list[str]:
+    """The shares of the items, in the order of their first item."""
+    return list(dict.fromkeys(item.share for item in items))
