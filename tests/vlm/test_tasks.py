@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,22 @@ from mlflow import MlflowClient
 from omegaconf import DictConfig
 
 import made_vlms
+from vlm.made_split import made_split
 from vlmatch import results
 from vlmatch.benchmarks.measurement import Measurement
 from vlmatch.benchmarks.suite import BenchmarkSuite
 from vlmatch.cli import run_task
 from vlmatch.configs import composed
+from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.definitions import definition_of
 from vlmatch.evidence.likelihoods import Likelihoods
 from vlmatch.objects import admitted, build, plain
-from vlmatch.probes.items import Split
+from vlmatch.probes.items import Item, Split
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import TrainTask
 from vlmatch.vlm.captions import SplitData
+from vlmatch.vlm.features import cached_features
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.stage import Stage
 from vlmatch.vlm.training_data import DataContext
@@ -204,6 +209,43 @@ def test_measuring_again_gives_the_same_scores_in_the_same_run(trained: Path) ->
 def test_results_are_collected(trained: Path) -> None:
     run_task(config(trained, "collect"))
     assert len(results.read(trained / "results")) == 3
+
+
+def test_a_training_whose_result_is_collected_can_be_left_out(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_task(config(trained, "collect"))
+    elsewhere = (f"task.runs={tmp_path / 'runs'}", "task.skip_collected=true", "task.blind=null")
+    monkeypatch.setattr(Stage, "training_step", None)
+    run_task(config(trained, "train", *elsewhere))
+    assert "pixels16-0: its result is already in" in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+    monkeypatch.undo()
+    run_task(config(trained, "train", *elsewhere, "recipe.stages.0.warm_up=0.2"))  # another recipe
+    assert (tmp_path / "runs" / GROUP / "pixels16-0" / "result.json").is_file()
+
+
+def test_features_of_several_shares_are_in_the_order_of_the_items(home: Path) -> None:
+    settings = Settings[TrainTask].read(config(home, "train", "encoder=mean_colour"))
+    split = made_split(str(home / "drawn"))
+    mixed = list(split.share("vlm_a+benchmarks"))[::-1]
+
+    def features(items: Sequence[Item]) -> torch.Tensor:
+        return cached_features(items, settings.encoder, Store(settings.store), settings.trainer)[0]
+
+    single = {item.id: row for share in ("vlm_a", "benchmarks") for item, row in _rows(split.share(share), features)}
+    assert len(single) == len(mixed) == 48
+    for item, row in _rows(mixed, features):
+        assert torch.equal(row, single[item.id])
+
+
+def _rows(items: Sequence[Item], features: Callable[[Sequence[Item]], torch.Tensor]) -> Iterator[tuple[Item, Any]]:
+    return zip(items, features(items), strict=True)
+
+
+def test_a_share_that_the_split_does_not_have_is_named(home: Path) -> None:
+    with pytest.raises(VlmatchError, match="share 'vlm_c' has no items"):
+        made_split(str(home / "drawn")).share("vlm_a+vlm_c")
 
 
 def test_a_run_without_training_is_not_measured(trained: Path) -> None:
