@@ -1,6 +1,7 @@
 """Where things lie: the checkout (or the working folder of an installed wheel), configs, data, cache and outputs."""
 
 import os
+import subprocess
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -16,6 +17,23 @@ def in_checkout() -> bool:
 def root() -> Path:
     """The folder that data, cache and outputs lie in: the checkout's root, else the working folder."""
     return _CHECKOUT if in_checkout() else Path.cwd()
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this package runs from, with '+' if a file of it was changed; None without git."""
+    if not in_checkout():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
+            cwd=_CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:  # no git
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def conf() -> Path:

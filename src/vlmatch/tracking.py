@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import statistics
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
+from vlmatch import paths
 from vlmatch.embeddings.header import Header
 from vlmatch.errors import one_line
 from vlmatch.mlflow_connection import connecting, experiment_id, require_usable
@@ -81,7 +81,9 @@ class Tracker:
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
         """Create a run, nested under `parent` if that is given; return its id."""
         nesting = {"mlflow.parentRunId": parent} if parent else {}
-        own = {"host": socket.gethostname(), "pid": str(os.getpid()), "mlflow.runName": name, **_commit()}
+        own = {"host": socket.gethostname(), "pid": str(os.getpid()), "mlflow.runName": name}
+        if commit := paths.commit():
+            own["git_commit"] = commit
         return str(self.client.create_run(self.experiment_id, tags={**own, **nesting, **tags}).info.run_id)
 
     @contextlib.contextmanager
@@ -258,16 +260,6 @@ def _details(row: Row) -> dict[str, list[Any]]:
         for key, value in {**_figures(scored), **scored.details}.items()
     ]
     return dict(zip(("score", "version", "detail", "value"), map(list, zip(*rows, strict=True)), strict=True))
-
-
-def _commit() -> dict[str, str]:
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-        )
-    except OSError:  # no git
-        return {}
-    return {"git_commit": done.stdout.strip()} if done.returncode == 0 else {}
 
 
 def _alive(pid: int) -> bool:

@@ -100,15 +100,18 @@ LATEST = 3
 STORED = 2
 """Version 2 is the mean over naming, detail and category; each result of suite 'embedded' stores it."""
 
+_THREE = Definition(
+    LATEST,
+    (
+        Part("naming", ("caption_choice", "retrieval")),
+        Part("category", ("category",)),
+        Part("caption gain", ("caption_gain",), BLIND_NATS),
+    ),
+)
 DEFINITIONS: Mapping[tuple[str, int, int], Definition] = {
-    ("embedded", 1, 3): Definition(
-        3,
-        (
-            Part("naming", ("caption_choice", "retrieval")),
-            Part("category", ("category",)),
-            Part("caption gain", ("caption_gain",), BLIND_NATS),
-        ),
-    )
+    ("embedded", 1, LATEST): _THREE,
+    ("embedded", 2, LATEST): _THREE,  # the same questions about more pictures
+    ("selection", 1, LATEST): _THREE,
 }
 """By name and version of the suite, and version of the truth. All other truths are the stored mean."""
 

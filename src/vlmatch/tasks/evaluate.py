@@ -188,6 +188,7 @@ def _result(
         libraries={library: version(library) for library in LIBRARIES},
         source="trained here",
         dtype=run.llm.dtype,
+        commit=paths.commit(),
     )
 
 
