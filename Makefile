@@ -5,7 +5,7 @@ CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run train collect test test-full test-lmms lint ui report clean
+.PHONY: help setup run train block collect test test-full test-lmms lint ui report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,11 @@ train: .venv/.ready ## train and measure the VLMs of study/dvc.yaml that have no
 	printf '%s\n' $$missing | OMP_NUM_THREADS=1 xargs -P $(CORES) -I{} \
 	  sh -c '$(BIN)/dvc --wait-for-lock repro {} || exit 1' || code=1; \
 	$(BIN)/python src/run.py task=collect && exit $$code
+
+block: .venv/.ready ## train the VLMs of block N=0, 1, ... of study/blocks.md that have no result yet (hours)
+	$(BIN)/python src/run.py task=fetch task.what=split
+	@OMP_NUM_THREADS=1 $(BIN)/python src/run.py experiment=block$(N) hydra.launcher.n_jobs=$(CORES) multirun; code=$$?; \
+	$(BIN)/python src/run.py experiment=block$(N) task=collect task.runs=training/blocks && exit $$code
 
 collect: .venv/.ready ## copy the results of finished trainings to study/results/
 	$(BIN)/python src/run.py task=collect

@@ -1,0 +1,1 @@
+"""What the blocks of trainings showed: tables and answers, made from committed results alone."""
