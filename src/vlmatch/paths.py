@@ -20,7 +20,7 @@ def root() -> Path:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this package runs from, with '+' if a file of it was changed; None without git."""
+    """The commit of the checkout that this package runs from, with '+' if files were changed; None without git."""
     if not in_checkout():
         return None
     try:
