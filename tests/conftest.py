@@ -15,6 +15,7 @@ import pytest
 from huggingface_hub import constants
 from PIL import Image, ImageDraw
 
+from hub_server import Hub, serving
 from made_caches import Put
 from made_debs import write_deb
 from vlmatch.cli import main
@@ -86,6 +87,20 @@ def put_in_hub_cache(empty_caches: Path) -> Put:
         return snapshot
 
     return put
+
+
+@pytest.fixture
+def hub(empty_caches: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on this machine in the place of Hugging Face's, for this process and those that it starts; caches empty."""
+    with serving() as served:
+        monkeypatch.setattr(constants, "ENDPOINT", served.url)
+        template = served.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        own = {"HF_ENDPOINT": served.url, "HF_HUB_OFFLINE": "0", "HF_HUB_CACHE": constants.HF_HUB_CACHE}
+        for key, value in {**own, "NO_PROXY": "127.0.0.1,localhost", "HF_HUB_DISABLE_TELEMETRY": "1"}.items():
+            monkeypatch.setenv(key, value)
+        yield served
 
 
 @pytest.fixture

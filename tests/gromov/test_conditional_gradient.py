@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from made_spaces import cloud, energy, equidistant, grid, half_gradient, octagon, size, weights
 from vlmatch.gromov import GromovWasserstein, Space, gromov_wasserstein
-from vlmatch.gromov.conditional_gradient import Problem
+from vlmatch.gromov.conditional_gradient import Problem, _exact_step
 from vlmatch.gromov.coupling import Coupling, TransportPlan
 from vlmatch.gromov.losses import loss_named
 
@@ -188,6 +188,17 @@ def test_half_gradients_step_by_step_are_those_computed_at_once(loss: str, seed:
             coupling = coupling.towards(vertex, step)
     expected = half_gradient(x.distances, y.distances, coupling.dense(), loss)
     np.testing.assert_allclose(problem.at(coupling), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("slope", [-1e-6, -0.3, -1.0, -40.0])
+@pytest.mark.parametrize("bend", [-3, -0.5, 0, 1e-3, 0.5, 0.99, 1, 1.01, 2, 30])
+def test_the_step_is_the_lowest_point_between_start_and_vertex(slope: float, bend: float) -> None:
+    curvature = -slope * bend
+    step = _exact_step(slope, curvature + 2 * slope)
+    assert 0 < step <= 1
+    steps = np.append(np.linspace(0, 1, 1001), step)
+    energies = 2 * slope * steps + curvature * steps**2
+    assert energies[-1] <= energies.min() + 1e-9
 
 
 @pytest.mark.parametrize(("unit", "coarse"), [(1, True), (1e20, True), (1e-40, False), (1e40, False), (0, False)])

@@ -49,6 +49,14 @@ def test_a_control_that_is_ahead_is_told_and_does_not_veto() -> None:
     assert not llm.controls_last["gw"]
 
 
+def test_a_candidate_that_ties_with_a_control_counts_as_outranked() -> None:
+    llm = only([row("a", gw=0.3), row("b", gw=0.2), row("pixels", control=True, gw=0.3)], Question(selection="paper"))
+    assert llm.warnings == ("by GW the control 'pixels' outranks 1 of 2 candidates (a)",)
+    tied = only([row("a", cka=0.5), row("pixels", control=True, cka=0.5)], Question(selection="cka"))
+    assert tied.warnings == ("by CKA the control 'pixels' outranks 1 of 1 candidates (a)",)
+    assert not tied.controls_last["cka"]
+
+
 def test_the_paper_takes_the_lowest_gw() -> None:
     assert only([row("a", gw=0.3, cka=0.9), row("b", gw=0.2, cka=0.1)], Question(selection="paper")).pick == "b"
 

@@ -15,7 +15,7 @@ from sklearn.metrics import top_k_accuracy_score
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler, normalize, scale
+from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize, scale
 
 from made_pairs import related
 from vlmatch.errors import VlmatchError
@@ -183,6 +183,24 @@ def test_ridge_retrieval_and_r2_are_scikit_learns_ridge_in_each_fold(d: int) -> 
         assert np.mean(ways) == pytest.approx(np.mean(expected), abs=1e-9)
         assert ways == pytest.approx([np.mean(expected[::2]), np.mean(expected[1::2])], abs=1e-9)
     assert result.details["chance"] == pytest.approx(5 / 18)
+
+
+@pytest.mark.parametrize("d", [14, 120])
+def test_ridge_is_scikit_learns_on_features_clipped_to_six_standard_deviations(d: int) -> None:
+    images, captions = related(90, d=d)
+    images[5, 0] += 60
+    images[40, 1] -= 60
+    clip = FunctionTransformer(lambda features: np.clip(features, -6, 6))
+    r2, unclipped = [], []
+    for train, test in KFold(5, shuffle=True, random_state=0).split(images):
+        axes = PCA(6, svd_solver="full").fit(captions[train])
+        truth = axes.transform(captions[test])
+        for steps, found in (([StandardScaler(), clip], r2), ([StandardScaler()], unclipped)):
+            model = make_pipeline(*steps, RidgeCV(ALPHAS)).fit(images[train], axes.transform(captions[train]))
+            errors = np.square(truth - model.predict(images[test])).sum()
+            found.append(1 - errors / np.square(truth - truth.mean(axis=0)).sum())
+    assert RidgeR2(components=6)(paired(images, captions)).value == pytest.approx(np.mean(r2), abs=1e-9)
+    assert abs(np.mean(r2) - np.mean(unclipped)) > 1e-3, "so that clipping shows"
 
 
 def test_ties_never_help_retrieval() -> None:

@@ -105,6 +105,22 @@ def test_a_micro_batch_without_pictures_can_train_the_projector(tmp_path: Path) 
     assert torch.isfinite(torch.tensor(log.losses)).all()
 
 
+def test_every_batch_draws_random_numbers_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, drawn = VLM.loss, []
+
+    def noting(vlm: VLM, batch: Any) -> torch.Tensor:
+        drawn.append(float(torch.rand(())))
+        return original(vlm, batch)
+
+    monkeypatch.setattr(VLM, "loss", noting)
+    for name in ("one", "two"):
+        run(tmp_path / name, stages=[made_vlms.stage(steps=4)])
+    assert len(set(drawn[:4])) == 4
+    assert drawn[4:] == drawn[:4], "they depend on seed and step alone"
+    run(tmp_path / "three", stages=[made_vlms.stage(steps=4)], seed=1)
+    assert not set(drawn[8:]) & set(drawn[:4])
+
+
 def test_sixteen_captions_are_memorised(tmp_path: Path) -> None:
     stages = [made_vlms.stage(trains={"projector": 1e-2, "llm": 3e-3}, steps=150, batch_size=16)]
     vlm = made_vlms.tiny_vlm(tmp_path / "llm", stages=stages)

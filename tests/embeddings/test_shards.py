@@ -1,0 +1,84 @@
+"""Shards of an unfinished array: taken up only if they are whole, of this fingerprint, and of these rows."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from misbehaving import THUMBNAIL, compute
+from vlmatch.embeddings.store import Shards, Store, sha256_of, write_array
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.pairs import ProbeSet
+
+ROWS = np.arange(20, dtype=np.float32).reshape(10, 2)
+ORDER = [9, 0, 8, 1, 7, 2, 6, 3, 5, 4]
+
+
+def shards(folder: Path, fingerprint: str = "mine", size: int = 4) -> Shards:
+    return Shards(folder, fingerprint, ORDER, size)
+
+
+def filled(folder: Path, fingerprint: str = "mine") -> Shards:
+    """Three shards of 4, 4 and 2 rows."""
+    found = shards(folder, fingerprint)
+    for shard in range(found.n_shards):
+        found.write(shard, ROWS[list(found.rows(shard))])
+    return found
+
+
+def test_shards_of_another_fingerprint_are_not_taken(tmp_path: Path) -> None:
+    filled(tmp_path, "another")
+    assert shards(tmp_path).missing() == [0, 1, 2]
+    with pytest.raises(VlmatchError, match="run the same command again"):
+        shards(tmp_path).merged()
+    assert shards(tmp_path, "another").missing() == []
+
+
+def test_rows_come_back_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(filled(tmp_path).merged(), ROWS)
+    assert [len(shards(tmp_path).rows(shard)) for shard in range(3)] == [4, 4, 2]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "emptied": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "cut by a byte": lambda content: content[:-1],
+    "flipped in its numbers": lambda content: content[:-3] + bytes([content[-3] ^ 1]) + content[-2:],
+    "flipped in its length": lambda content: bytes([content[0] ^ 255]) + content[1:],
+    "flipped in its header": lambda content: content[:12] + bytes([content[12] ^ 4]) + content[13:],
+    "another file": lambda content: json.dumps({"not": "ours"}).encode(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_shard_alone_is_computed_again(tmp_path: Path, damage: str) -> None:
+    found = filled(tmp_path)
+    path = sorted((tmp_path / "shards").iterdir())[1]
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    assert found.missing() == [1]
+
+
+def test_a_shard_of_too_few_rows_or_without_its_checksum_is_computed_again(tmp_path: Path) -> None:
+    found = filled(tmp_path)
+    found.write(0, ROWS[:3])
+    path = sorted((tmp_path / "shards").iterdir())[2]
+    write_array(path, ROWS[:2], {"fingerprint": "mine"})
+    assert found.missing() == [0, 2]
+    write_array(path, ROWS[:2], {"fingerprint": "mine", "array_sha256": sha256_of(ROWS[:2])})
+    assert found.missing() == [0]
+
+
+def test_what_a_killed_run_of_other_settings_left_is_not_mixed_in(pictures: ProbeSet, tmp_path: Path) -> None:
+    other = {**THUMBNAIL, "seconds": 0.001}  # the same folder, another fingerprint
+    expected, _ = compute(THUMBNAIL, pictures, Store(tmp_path / "clean"))
+    left, _ = compute(other, pictures, Store(tmp_path))
+    folder = Store(tmp_path).folder(left.header.spec)
+    order = list(range(len(pictures)))
+    stale = Shards(folder, left.header.fingerprint, order, 4)
+    for shard in range(stale.n_shards):
+        stale.write(shard, left.array[list(stale.rows(shard))] + 1)
+    found, cost = compute(THUMBNAIL, pictures, Store(tmp_path))
+    assert cost.items == len(pictures)
+    np.testing.assert_array_equal(found.array, expected.array)

@@ -1,0 +1,233 @@
+"""Models from a hub on this machine: fetched once and whole, and each of the hub's refusals is one line."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import timm
+from huggingface_hub import constants
+from PIL import Image
+
+from encoders.conftest import encoder_configs
+from encoders.stand_ins import build, of_transformers
+from hub_server import Hub
+from llms.conftest import *  # noqa: F403 - the tiny language models
+from vlmatch import paths
+from vlmatch.errors import NotHereError
+from vlmatch.settings.buildable import EncoderSettings, LlmSettings
+
+ENCODER, LLM = "facebook/dinov2-base", "org/tiny-llm"
+WEIGHTS = "model.safetensors"
+
+BUILDS: dict[str, tuple[str, Callable[[], Any]]] = {
+    "encoder": (
+        ENCODER,
+        lambda: EncoderSettings.of(
+            "encoder",
+            {
+                "_target_": "vlmatch.encoders.transformers_models.TransformersEncoder",
+                "name": "e",
+                "repository": ENCODER,
+            },
+        ).build(),
+    ),
+    "llm": (
+        LLM,
+        lambda: LlmSettings.of(
+            "llm", {"_target_": "vlmatch.llms.language_model.LanguageModel", "name": "l", "repository": LLM}
+        ).build(),
+    ),
+}
+both_kinds = pytest.mark.parametrize("kind", ["encoder", "llm"])
+
+
+@pytest.fixture(scope="module")
+def model_folders(
+    tmp_path_factory: pytest.TempPathFactory, save_tiny: Callable[..., tuple[Path, Any]]
+) -> dict[str, Path]:
+    """The files of a small encoder and a small LLM, as their repositories have them."""
+    encoder = tmp_path_factory.mktemp("encoder")
+    of_transformers(ENCODER, encoder)
+    return {ENCODER: encoder, LLM: save_tiny()[0]}
+
+
+@pytest.fixture
+def published(hub: Hub, model_folders: dict[str, Path]) -> Hub:
+    """The hub with both repositories."""
+    for repository, folder in model_folders.items():
+        hub.put(repository, folder)
+    return hub
+
+
+def fetched(repository: str) -> dict[str, bytes]:
+    """The files of a repository in the cache, by name."""
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "snapshots"
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def leftovers() -> list[Path]:
+    """Files of downloads that did not end."""
+    return list(Path(constants.HF_HUB_CACHE).rglob("*.incomplete"))
+
+
+@both_kinds
+def test_a_model_is_fetched_once_and_whole(published: Hub, kind: str) -> None:
+    repository, build = BUILDS[kind]
+    build()
+    files = fetched(repository)
+    assert files[WEIGHTS] == published.repositories[repository][WEIGHTS]
+    assert files.items() <= published.repositories[repository].items()
+    asked = len(published.asked)
+    build()
+    assert len(published.asked) == asked, "what is in the cache needs no hub"
+    assert (
+        sum(method == "GET" and path.startswith("/cdn/") and WEIGHTS in path for method, path, _ in published.asked)
+        == 1
+    )
+
+
+REFUSALS: dict[str, dict[str, Any]] = {
+    "401": {"where": "", "status": 401, "code": "RepoNotFound"},
+    "403": {"where": "/resolve/", "status": 403, "code": "GatedRepo"},
+    "404": {"where": f"/{WEIGHTS}", "status": 404, "code": "EntryNotFound"},
+    "429": {"where": "/api/", "status": 429},
+    "500": {"where": "/api/", "status": 500},
+    "503": {"where": "/api/", "status": 503},
+}
+
+
+@both_kinds
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_refusal_is_one_line_and_passes(published: Hub, kind: str, refusal: str) -> None:
+    repository, build = BUILDS[kind]
+    published.fails(**REFUSALS[refusal])
+    started = time.monotonic()
+    with pytest.raises(NotHereError) as caught:
+        build()
+    assert time.monotonic() - started < 20
+    message = str(caught.value)
+    assert repository in message
+    assert "\n" not in message
+    assert {"encoder": "encoder.checkpoint=", "llm": "llm.repository="}[kind] in message
+    published.mend()
+    build()
+    assert not leftovers()
+
+
+@both_kinds
+def test_a_gated_repository_is_one_line_that_names_it(published: Hub, kind: str) -> None:
+    repository, build = BUILDS[kind]
+    published.gated.add(repository)
+    with pytest.raises(NotHereError, match=repository) as caught:
+        build()
+    assert "\n" not in str(caught.value)
+
+
+@both_kinds
+def test_a_body_that_is_cut_short_goes_on_where_it_ended(
+    published: Hub, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, build = BUILDS[kind]
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1)  # what has arrived counts from the first byte
+    size = len(published.repositories[repository][WEIGHTS])
+    published.fails(f"/{WEIGHTS}", method="GET", times=1, after=size // 2)
+    build()
+    assert fetched(repository)[WEIGHTS] == published.repositories[repository][WEIGHTS]
+    assert [asked[2] for asked in published.asked if WEIGHTS in asked[1] and asked[2]] == [f"bytes={size // 2}-"]
+
+
+def test_a_slow_body_arrives(published: Hub) -> None:
+    repository, build = BUILDS["llm"]
+    size = len(published.repositories[repository][WEIGHTS])
+    published.fails(f"/{WEIGHTS}", method="GET", times=1, bytes_per_second=2 * size)
+    build()
+    assert fetched(repository)[WEIGHTS] == published.repositories[repository][WEIGHTS]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_download_is_taken_up_by_the_same_command(published: Hub, tmp_path: Path, how: int) -> None:
+    published.fails(f"/{WEIGHTS}", method="GET", times=1, after=1000, stalls=True)
+    script = f"from vlmatch.llms.repository import repository_folder as f; print(f('l', '{LLM}'))"
+    environment = {**os.environ, "PYTHONPATH": str(paths.root() / "src")}
+    first = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=-3, stderr=-3)
+    deadline = time.monotonic() + 60
+    while not any(path.startswith("/cdn/") for _, path, _ in published.asked) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    first.send_signal(how)
+    assert first.wait(30) != 0
+    assert WEIGHTS not in fetched(LLM)
+    again = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert LLM.rpartition("/")[2] in again.stdout
+    assert fetched(LLM)[WEIGHTS] == published.repositories[LLM][WEIGHTS]
+
+
+def place_on_hub(config: dict[str, Any]) -> tuple[str, str]:
+    """Repository and file of an encoder's weights, as its library names them."""
+    if "architecture" in config:
+        tag = open_clip.get_pretrained_cfg(config["architecture"], config["pretrained"])
+        repository, _, filename = tag["hf_hub"].rpartition("/")
+        return repository, filename.rpartition(".")[0] + ".safetensors" if filename else "open_clip_model.safetensors"
+    entry = timm.get_pretrained_cfg(config["model"])
+    return entry.hf_hub_id, entry.hf_hub_filename or WEIGHTS
+
+
+def readme_command(start: str) -> list[str]:
+    """The arguments of the command in README.md that starts like this."""
+    text = re.sub(r"\\\n\s*", "", (paths.root() / "README.md").read_text(encoding="utf-8"))
+    (line,) = re.findall(rf"^python src/run\.py ({re.escape(start)}.*)$", text, flags=re.MULTILINE)
+    return shlex.split(line)
+
+
+@pytest.fixture
+def laion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """LLaVA's json of 24 drawn pictures in the current folder; the folder of the pictures."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    rows = []
+    for number in range(24):
+        name = f"{number:02d}.jpg"
+        Image.effect_noise((40 + number, 32), 10 * number + 5).convert("RGB").save(tmp_path / "images" / name)
+        turns = [("human", "<image>\nDescribe."), ("gpt", f"Noise of strength {number}.")]
+        rows.append({"id": name, "image": name, "conversations": [{"from": who, "value": said} for who, said in turns]})
+    (tmp_path / "blip_laion_cc_sbu_558k.json").write_text(json.dumps(rows))
+    return tmp_path / "images"
+
+
+@pytest.mark.slow
+def test_the_hub_command_of_the_readme_ranks_four_encoders(
+    hub: Hub, save_tiny: Callable[..., Any], laion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Any
+) -> None:
+    """Word for word, but for the place of the pictures and the GPU; the models are small ones of the same classes."""
+    command = readme_command("experiment=hub")
+    names = next(word for word in command if word.startswith("encoder=")).removeprefix("encoder=").split(",")
+    for name in names:
+        config = encoder_configs()[name]
+        (tmp_path / name).mkdir()
+        _, weights = build(config, tmp_path / name, monkeypatch)
+        repository, filename = place_on_hub(config)
+        hub.put(repository, {filename: weights.read_bytes()})
+    hub.put("Qwen/Qwen2.5-7B-Instruct", save_tiny("qwen2")[0])
+    code, out, err = cli(
+        *[f"probe.images={laion}" if word.startswith("probe.images=") else word for word in command],
+        "trainer.accelerator=cpu",
+    )
+    assert code == 0, err
+    assert all(name in out for name in names)
+    assert "24 pairs" in out
+    table = (tmp_path / "outputs" / "ranking.csv").read_text()
+    assert all(f"{name}," in table for name in names)
+    asked = len(hub.asked)
+    assert cli(*command[:-1], f"probe.images={laion}", "trainer.accelerator=cpu", "multirun")[0] == 0
+    assert len(hub.asked) == asked, "what was fetched and embedded is not asked for again"
