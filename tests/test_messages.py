@@ -1,5 +1,6 @@
 """Exceptions as one line: those that the user can mend have one, a bug has none."""
 
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from vlmatch import paths
 from vlmatch.messages import user_message
 
 
@@ -18,6 +20,32 @@ def test_a_disk_that_refuses_is_one_line(number: int, part: str) -> None:
     assert line is not None
     assert line.startswith("/cache/x: ")
     assert part in line
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments", "setting"),
+    [
+        (paths.cache() / "packages" / "x", [], "VLMATCH_CACHE=FOLDER"),
+        (paths.root() / "outputs" / "ranking.csv", [], "outputs=FOLDER"),
+        (paths.root() / "mlruns" / "mlflow.db", [], "tracking.folder=FOLDER"),
+        (paths.root() / "training" / "runs" / "x", [], "task.runs=FOLDER"),
+        (Path("/elsewhere/x"), ["outputs=/elsewhere"], "outputs=FOLDER"),
+        (Path("/elsewhere/store/x"), ["outputs=/elsewhere", "store=/elsewhere/store"], "store=FOLDER"),
+        (Path("/elsewhere/x"), ["probe.path=/elsewhere"], None),
+    ],
+)
+def test_a_disk_that_refuses_names_the_setting_of_another_place(
+    file: Path, arguments: list[str], setting: str | None
+) -> None:
+    line = user_message(PermissionError(errno.EACCES, "no", str(file)), arguments)
+    assert line is not None
+    assert (setting in line) if setting else ("another place" not in line)
+
+
+def test_a_bug_that_follows_a_handled_refusal_stays_a_bug() -> None:
+    bug = ZeroDivisionError()
+    bug.__context__ = FileExistsError(errno.EEXIST, "no", "x")
+    assert user_message(bug) is None
 
 
 def test_a_full_disk_is_one_line_where_the_library_gives_no_number(tmp_path: Path) -> None:

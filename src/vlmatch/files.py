@@ -9,12 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, shown
 
 SETTLED = 1.0  # seconds after which a change of a file is sure to show in its time of modification
 MAX_NAME_BYTES = 200  # file systems allow 255, and fingerprints are appended to names
 
 T = TypeVar("T")
+FOLDER_NAME = (
+    f"a name that starts with a letter or digit, goes on with letters, digits and . _ + -, and has at most "
+    f"{MAX_NAME_BYTES} bytes"
+)
+"""What `is_folder_name` accepts, in words."""
+
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
@@ -52,10 +58,7 @@ def is_folder_name(name: str) -> bool:
 def require_folder_name(key: str, name: object) -> None:
     """Raise VlmatchError unless `name`, the value given for `key`, can safely name a folder."""
     if not is_folder_name(str(name)):
-        raise VlmatchError(
-            f"{key}={str(name)!r} can't name a folder; start it with a letter or digit (A-Z, a-z, 0-9), go on with "
-            f"letters, digits and . _ + -, and use at most {MAX_NAME_BYTES} bytes"
-        )
+        raise VlmatchError(f"{key}={shown(str(name))} can't name a folder; give {FOLDER_NAME}")
 
 
 class Stamp(NamedTuple):

@@ -1,26 +1,16 @@
 """Turn an exception that the user can mend into one line; anything else is a bug and keeps its traceback."""
 
-import errno
 import re
 from collections.abc import Iterable
 
 from vlmatch.configs import composed, groups, nearest, unknown_choice
+from vlmatch.disk import is_full, is_refused, refusal
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.secrets import masked_addresses
 
 DEBUG = "VLMATCH_DEBUG"  # set by --debug: tracebacks instead of lines
 
-_DISK = {
-    errno.ENOSPC: "the disk is full; free some space, or point VLMATCH_CACHE (trainings: task.runs) to another disk",
-    errno.EDQUOT: "the disk quota is used up; free some space, or point VLMATCH_CACHE to another disk",
-    errno.EROFS: "this is a read-only file system; point VLMATCH_CACHE to a folder that can be written",
-    errno.EACCES: "permission denied; make it writable, or point VLMATCH_CACHE to a folder that can be written",
-    errno.EPERM: "permission denied; make it writable, or point VLMATCH_CACHE to a folder that can be written",
-    errno.ENOTDIR: "a file stands where a folder is needed; move it away",
-    errno.EEXIST: "a file stands where a folder is needed; move it away",
-}
 _NULL_GROUP = "Config group override must be a string or a list"  # what Hydra says to GROUP=null
-_FULL = ("No space left on device", "database or disk is full")  # safetensors and sqlite say it without the number
 
 
 def user_message(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
@@ -44,11 +34,9 @@ def _line(error: BaseException, arguments: list[str]) -> str | None:
         return _about_config(error, arguments)
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; its import takes seconds
         return f"trainer: {one_line(error)} Choose another one: trainer=cpu"
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return one_line(f"{error.filename or 'writing'}: {_DISK[error.errno]}")
-    if any(words in str(cause) for cause in _causes(error) for words in _FULL):
-        return f"writing: {_DISK[errno.ENOSPC]}"
-    return None
+    if is_refused(error):
+        return refusal(error, arguments)
+    return next((refusal(cause, arguments) for cause in _causes(error) if is_full(cause)), None)
 
 
 def _causes(error: BaseException) -> Iterable[BaseException]:

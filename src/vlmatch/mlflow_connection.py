@@ -1,65 +1,204 @@
-"""Connecting to MLflow's server or database: every failure is one line that names the setting, in under 20 seconds."""
+"""The one way into MLflow: every call that fails, for whatever reason, is one line that names the setting."""
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
+from vlmatch.disk import is_refused
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.network import require_network
 from vlmatch.secrets import masked_addresses
+from vlmatch.settings.work import TrackingSettings
+from vlmatch.waiting import waiting
 
-# Of MLflow, while connecting: its own values retry for four minutes. They apply unless the user set others.
-IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
+ENVIRONMENT = "MLFLOW_TRACKING_URI"
+DATABASES = {"sqlite": {}, "postgresql": {"connect_timeout": 6}, "mysql": {"connect_timeout": 6}, "mssql": {}}
+"""The kinds of database that MLflow knows, and arguments that keep a connection from waiting for minutes."""
+OWN_DATABASE = f"leave out tracking.uri and {ENVIRONMENT}: runs are then kept in tracking.folder"
 LONGEST = 300  # characters of MLflow's reason in an error
+LONGEST_NAME = 200  # of an experiment
 
 
-def require_usable(uri: str, experiment: str) -> None:
-    """Raise VlmatchError for an address or a name that cannot work, NotHereError for a server while offline."""
-    if not experiment.strip():
-        raise VlmatchError(f"tracking.experiment='{experiment}', wanted a name; give tracking.experiment=NAME")
-    if uri.startswith("file:") or not ("://" in uri or uri.startswith("databricks")):
-        raise VlmatchError(
-            f"tracking.uri='{uri}' is a folder, wanted a database or a server, because MLflow no longer keeps runs in "
-            "folders; give tracking.folder=FOLDER for a database in a folder, or tracking.uri=http://HOST:PORT"
+class Patience(NamedTuple):
+    """How long MLflow waits for a lost connection, which it does for four minutes by itself.
+
+    environment: MLflow's own variables, which apply unless the user set them. until: the same in words.
+    """
+
+    environment: Mapping[str, str]
+    until: str
+
+
+HURRIED = Patience(
+    {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "6"}, "it is given up after 15 s"
+)
+PATIENT = Patience(
+    {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}, "it is given up after two minutes"
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where MLflow's runs are kept. key: the setting or environment variable that says so."""
+
+    uri: str
+    key: str
+
+    @classmethod
+    def of(cls, settings: TrackingSettings) -> Self:
+        """The address that settings and environment name. Raises VlmatchError where it cannot work."""
+        if settings.uri is not None:
+            address = cls(settings.uri, "tracking.uri")
+        elif os.environ.get(ENVIRONMENT):
+            address = cls(os.environ[ENVIRONMENT], ENVIRONMENT)
+        else:
+            address = cls(f"sqlite:///{settings.folder / 'mlflow.db'}", "tracking.folder")
+        address._require_usable()
+        return address
+
+    def __str__(self) -> str:
+        return f"{self.key}='{masked_addresses(self.uri)}'"
+
+    @property
+    def database(self) -> str | None:
+        """The kind of database, such as 'sqlite'; None for a server."""
+        kind = self.uri.partition(":")[0].partition("+")[0]
+        return kind if kind in DATABASES else None
+
+    @property
+    def _path(self) -> str:
+        return self.uri.removeprefix("sqlite:///")
+
+    def _failure(self, doing: str, error: Exception) -> VlmatchError:
+        """The line for what came out of MLflow. doing: what it was asked for."""
+        reason = masked_addresses(one_line(error)).partition(" [SQL:")[0][:LONGEST]
+        return VlmatchError(f"{self}: MLflow can't {doing} there: {reason}; {self.remedy}")
+
+    @property
+    def remedy(self) -> str:
+        """What to do about an address that fails, for the end of a message."""
+        if self.database == "sqlite":
+            return (
+                f"make '{self._path}' readable and writable; if it is damaged, move it away, and a new one is made; or "
+                "give tracking.folder=FOLDER"
+            )
+        return (
+            "check the address, that its server is up, and your login (MLFLOW_TRACKING_USERNAME and "
+            f"MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN), or {OWN_DATABASE}"
         )
-    if not uri.startswith("sqlite:"):
-        require_network(f"the MLflow server '{masked_addresses(uri)}' is", "give tracking.uri=null")
+
+    def _require_usable(self) -> None:
+        if self.uri.startswith("file:") or not ("://" in self.uri or self.uri.startswith("databricks")):
+            raise VlmatchError(
+                f"{self} is a folder, wanted a database or a server, because MLflow no longer keeps runs in "
+                "folders; give tracking.folder=FOLDER for a database in a folder, or tracking.uri=http://HOST:PORT"
+            )
+        if self.database != "sqlite":
+            require_network(f"MLflow's server {self} is", OWN_DATABASE)
+
+    def require_database(self) -> None:
+        """Raise VlmatchError if the address is that of a database that can't be opened, or that is of another program.
+
+        MLflow by itself would try for a minute, and add its tables to those of the other program.
+        """
+        if self.database is None:
+            return
+        with self.entered("open a database", HURRIED):
+            from sqlalchemy import create_engine, inspect
+
+            engine = create_engine(self.uri, connect_args=DATABASES[self.database])
+            try:
+                tables = inspect(engine).get_table_names()
+            finally:
+                engine.dispose()
+        if tables and "experiments" not in tables:
+            raise VlmatchError(
+                f"{self} is a database of another program (tables: {', '.join(tables[:3])}), which is left as it is; "
+                "give tracking.folder=FOLDER, or another tracking.uri"
+            )
+
+    @contextlib.contextmanager
+    def entered(self, doing: str, patience: Patience) -> Iterator[None]:
+        """Turn whatever MLflow raises in the block into VlmatchError; a long wait says what for.
+
+        doing: what MLflow is asked to do, as in "create run". A disk that refuses keeps its own error.
+        """
+        own = [name for name in patience.environment if name not in os.environ]
+        os.environ.update({name: patience.environment[name] for name in own})
+        try:
+            with waiting(f"MLflow at {self} to {doing}", patience.until):
+                yield
+        except VlmatchError:
+            raise
+        except Exception as error:
+            if is_refused(error):
+                raise
+            raise self._failure(doing, error) from error
+        finally:
+            for name in own:
+                os.environ.pop(name, None)
 
 
-def experiment_id(client: Any, uri: str, experiment: str, folder: Path) -> str:
+class GuardedClient:
+    """MLflow's client: each of its methods, entered through `Address.entered`."""
+
+    def __init__(self, address: Address) -> None:
+        """Raises VlmatchError where nothing can be made of the address."""
+        self._address, self._patience = address, PATIENT
+        with address.entered("connect", HURRIED):
+            from mlflow import MlflowClient
+
+            self._client = MlflowClient(address.uri)
+
+    @contextlib.contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Inside the block, a server that does not answer is given up after seconds."""
+        self._patience = HURRIED
+        try:
+            yield
+        finally:
+            self._patience = PATIENT
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        method = getattr(self._client, name)
+        if not callable(method):
+            return method
+
+        @wraps(method)
+        def guarded(*arguments: Any, **named: Any) -> Any:
+            with self._address.entered(name.replace("_", " "), self._patience):
+                return method(*arguments, **named)
+
+        return guarded
+
+
+def require_experiment_name(name: str) -> None:
+    """Raise VlmatchError unless MLflow can have an experiment of this name."""
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise VlmatchError(
+            f"tracking.experiment={name[:60]!r}, wanted a name of 1 to {LONGEST_NAME} printable characters; give "
+            "tracking.experiment=NAME"
+        )
+
+
+def experiment_id(client: GuardedClient, address: Address, experiment: str, folder: Path) -> str:
     """The id of the experiment, which is created if there is none; VlmatchError if it was deleted."""
     found = client.get_experiment_by_name(experiment)
     if found is None:
-        location = (folder / "artifacts").as_uri() if uri.startswith("sqlite:") else None
+        location = (folder / "artifacts").as_uri() if address.database == "sqlite" else None
         return str(client.create_experiment(experiment, location))
+    if not found.experiment_id:  # what an empty answer of another server is read as
+        raise VlmatchError(f"{address} does not answer as MLflow does; {address.remedy}")
     if found.lifecycle_stage != "active":
         raise VlmatchError(
-            f"tracking.experiment='{experiment}' is {found.lifecycle_stage} in MLflow; give another name, or "
-            f"restore it: mlflow experiments restore --experiment-id {found.experiment_id}"
+            f"tracking.experiment='{experiment}' is {found.lifecycle_stage} in MLflow; give another name, or restore "
+            f"it: {ENVIRONMENT}={masked_addresses(address.uri)} mlflow experiments restore --experiment-id "
+            f"{found.experiment_id}"
         )
     return str(found.experiment_id)
-
-
-@contextlib.contextmanager
-def connecting(uri: str) -> Iterator[None]:
-    """Turn whatever MLflow raises about `uri` into VlmatchError, and let it retry a lost connection only once."""
-    before = {name: os.environ.get(name) for name in IMPATIENT}
-    os.environ.update({name: value for name, value in IMPATIENT.items() if before[name] is None})
-    from alembic.util import CommandError
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, CommandError, ImportError) as error:  # ImportError: a database's driver
-        reason = masked_addresses(one_line(error)).partition(" [SQL:")[0][:LONGEST]
-        raise VlmatchError(
-            f"tracking.uri='{masked_addresses(uri)}' can't be used: {reason}; correct it, or give tracking.uri=null "
-            "for a database in tracking.folder (if mlflow.db is damaged, move it away, and a new one is made)"
-        ) from error
-    finally:
-        for name in IMPATIENT:
-            if before[name] is None:
-                os.environ.pop(name, None)

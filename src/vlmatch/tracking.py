@@ -13,21 +13,22 @@ from typing import Any
 from urllib.parse import quote
 
 import yaml
-from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from vlmatch import paths
 from vlmatch.embeddings.header import Header
-from vlmatch.errors import one_line
-from vlmatch.mlflow_connection import connecting, experiment_id, require_usable
+from vlmatch.errors import VlmatchError, one_line
+from vlmatch.mlflow_connection import Address, GuardedClient, experiment_id, require_experiment_name
 from vlmatch.processes import SWEEP
 from vlmatch.results import Result, rendered
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored
 from vlmatch.secrets import masked, masked_addresses
 from vlmatch.settings.work import TrackingSettings
+from vlmatch.waiting import locked
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C is ten times as fast, and not in every PyYAML
+OPENING = "opening MLflow's database"
 LOCAL_PAGE = "http://127.0.0.1:5000"
 
 
@@ -35,7 +36,7 @@ LOCAL_PAGE = "http://127.0.0.1:5000"
 class Tracker:
     """An MLflow server or database, and the experiment in it."""
 
-    client: Any
+    client: GuardedClient
     uri: str
     experiment_id: str
     folder: Path
@@ -48,18 +49,21 @@ class Tracker:
         VlmatchError if the server or the database cannot be used.
         """
         folder = settings.folder
-        uri = settings.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
-        require_usable(uri, settings.experiment)
+        require_experiment_name(settings.experiment)
+        address = Address.of(settings)
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        from mlflow import MlflowClient
+        import mlflow  # noqa: F401 - before the levels, because it sets its own
 
-        for talkative in ("mlflow", "alembic"):  # after the import, which sets its own levels
-            logging.getLogger(talkative).setLevel(logging.WARNING)
+        for talkative in ("mlflow", "alembic"):
+            logging.getLogger(talkative).setLevel(logging.CRITICAL)  # what fails is raised too, as one line
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"), connecting(uri):
-            client = MlflowClient(uri)
-            tracker = cls(client, uri, experiment_id(client, uri, settings.experiment, folder), folder)
-            tracker.close_orphans()
+        with locked(folder / ".lock", OPENING):
+            address.require_database()
+            client = GuardedClient(address)
+            with client.hurried():
+                experiment = experiment_id(client, address, settings.experiment, folder)
+                tracker = cls(client, address.uri, experiment, folder)
+                tracker.close_orphans()
         return tracker
 
     def close_orphans(self) -> None:
@@ -74,9 +78,10 @@ class Tracker:
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
     def close_if_running(self, run_id: str) -> None:
-        """Mark a run as KILLED unless it has ended."""
-        if self.client.get_run(run_id).info.status == "RUNNING":
-            self.client.set_terminated(run_id, "KILLED")
+        """Mark a run as KILLED unless it has ended, or MLflow can't be reached: then the next start does so."""
+        with contextlib.suppress(VlmatchError), self.client.hurried():
+            if self.client.get_run(run_id).info.status == "RUNNING":
+                self.client.set_terminated(run_id, "KILLED")
 
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
         """Create a run, nested under `parent` if that is given; return its id."""
@@ -90,19 +95,24 @@ class Tracker:
     def run(
         self, name: str, tags: Mapping[str, str], parent: str | None = None, again: str | None = None
     ) -> Iterator[str]:
-        """A run that ends as FINISHED, or as FAILED if the block raises; `again` is the id of a run to continue."""
+        """A run that ends as FINISHED, as FAILED if the block raises, or as KILLED if the process is stopped.
+
+        again: the id of a run to continue.
+        """
         run_id = self._again(again) or self.start(name, tags, parent)
         try:
             yield run_id
         except BaseException as error:
-            self.client.set_tag(run_id, "error", masked_addresses(one_line(error))[:500])
-            self.client.set_terminated(run_id, "FAILED")
+            with contextlib.suppress(VlmatchError), self.client.hurried():  # the error that ends the run comes first
+                if isinstance(error, Exception):
+                    self.client.set_tag(run_id, "error", masked_addresses(one_line(error))[:500])
+                self.client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         self.client.set_terminated(run_id, "FINISHED")
 
     def parent(self, name: str, tags: Mapping[str, str]) -> str:
         """The run of this name that groups the runs of several seeds; created if missing, and always FINISHED."""
-        with FileLock(self.folder / ".lock"):
+        with locked(self.folder / ".lock", OPENING):
             found = self.client.search_runs(
                 [self.experiment_id], f"attributes.run_name = '{name}' and tags.task = '{tags['task']}'", max_results=1
             )
@@ -113,12 +123,17 @@ class Tracker:
         return run_id
 
     def lightning_logger(self, run_id: str) -> Any:
-        """A logger for Lightning's trainer that writes to this run."""
+        """A logger for Lightning's trainer that writes to this run, and leaves its end to `run`."""
         from pytorch_lightning.loggers import MLFlowLogger
 
-        return MLFlowLogger(
-            experiment_name=self.client.get_experiment(self.experiment_id).name, tracking_uri=self.uri, run_id=run_id
-        )
+        client = self.client
+
+        class GuardedLogger(MLFlowLogger):
+            @property
+            def experiment(self) -> Any:
+                return client
+
+        return GuardedLogger(tracking_uri=self.uri, run_id=run_id)
 
     def log_result(self, run_id: str, result: Result) -> None:
         """Log a result: metrics for mean, groups and benchmarks, the learning curve, and the whole as JSON.
@@ -199,13 +214,11 @@ class Tracker:
 
     def _again(self, run_id: str | None) -> str | None:
         """Set an ended run of this experiment to running again; None if there is no such run."""
-        from mlflow.exceptions import MlflowException
-
         if run_id is None:
             return None
         try:
             run = self.client.get_run(run_id)
-        except MlflowException:
+        except VlmatchError:
             return None
         if run.info.experiment_id != self.experiment_id or run.info.lifecycle_stage != "active":
             return None

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.errors import VlmatchError
 from vlmatch.files import remembering, renamed
+from vlmatch.waiting import locked
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FILE = "embeddings.safetensors"
@@ -69,7 +69,7 @@ class Store:
         folder = self.folder(spec)
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the folder, not in it: the folder's bytes belong to DVC.
-        with FileLock(folder.parent / f".{folder.name}.lock"):
+        with locked(folder.parent / f".{folder.name}.lock", f"embedding by {spec.kind} '{spec.model}'"):
             yield folder
 
 

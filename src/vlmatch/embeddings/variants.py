@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from vlmatch.embeddings.embed import cut_off, header_of, written
@@ -23,6 +22,7 @@ from vlmatch.probes.pairs import ProbeSet
 from vlmatch.processes import launched
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings
 from vlmatch.settings.work import TrainerSettings
+from vlmatch.waiting import locked
 
 Settings = EncoderSettings | LlmSettings
 
@@ -85,7 +85,7 @@ def _compute(
     joint = hashlib.sha256("".join(each.fingerprint for _, each in lacking).encode()).hexdigest()
     folder = store.folder(spec).with_name(f"layers-{joint[:8]}")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock"), f"embedding by {spec.kind} '{spec.model}'"):
         shards = Shards(folder, joint, row_order(spec.kind, probe), trainer.shard_size)
         model = settings.build()
         together = SideBySide(model, [_choice(each) for each, _ in lacking])

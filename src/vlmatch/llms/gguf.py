@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
@@ -19,6 +18,7 @@ from vlmatch.files import sha256_of_file
 from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.packages.model_folders import SINGLE
 from vlmatch.packages.package import Package, package_folder
+from vlmatch.waiting import locked
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 _RECORD = "conversion.json"
@@ -40,7 +40,7 @@ def gguf_folder(
     """
     folder = converted_folder(name, sha256)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with locked(Path(f"{folder}.lock"), f"converting the GGUF file of llm '{name}'"):
         if not _is_sound(folder, sha256):
             _convert(name, folder, packages, members, sha256)
         return folder, _read(folder)["quantisation"]

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.files import sha256_of_file
@@ -18,6 +16,7 @@ from vlmatch.network import require_network
 from vlmatch.packages.archives import Limits, unpack_zip
 from vlmatch.packages.npm import npm_tarball, unpack_tarball
 from vlmatch.packages.unpacked import has_list, list_from_record, sealed_by, write_list
+from vlmatch.waiting import locked
 
 LIMITS = Limits(total=8 * 2**30)  # bytes
 REGISTRIES = ("pypi", "npm")
@@ -82,7 +81,7 @@ def package_folder(package: Package) -> Path:
     folder = package.folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with locked(Path(f"{folder}.lock"), f"fetching {package}"):
             if not folder.is_dir():
                 _download(package, "its files are")
             elif not has_list(folder) and not list_from_record(folder):

@@ -6,13 +6,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
 from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
 from vlmatch.network import require_network
 from vlmatch.packages.deb import Archive, unpack_stamps
+from vlmatch.waiting import locked
 
 APT_SECONDS = 600  # longest wait for one apt command; the largest package has 161 MB
 
@@ -39,7 +38,8 @@ def fetch_folder(destination: Path, fill: Callable[[Path, Path], None]) -> bool:
     is removed afterwards. Two processes never fetch at once, and an interrupted fetch leaves no half-filled folder.
     """
     paths.cache().mkdir(parents=True, exist_ok=True)
-    with FileLock(paths.cache() / "fetch.lock"):  # not beside the folder, because DVC counts the files there
+    lock = paths.cache() / "fetch.lock"  # not beside the folder, because DVC counts the files there
+    with locked(lock, "fetching data"):
         if destination.is_dir() and any(destination.iterdir()):
             return False
         staging = destination.with_name(f".{destination.name}.part")

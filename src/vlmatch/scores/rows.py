@@ -7,18 +7,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
-from vlmatch.files import remembering, renamed
+from vlmatch.files import MAX_NAME_BYTES, remembering, renamed
 from vlmatch.geometry import Labels, PairedGeometry, known_labels
 from vlmatch.scores.resampling import Resampled, subsample_size
 from vlmatch.scores.scored import LeftOut, Scored
 from vlmatch.scores.sides import CAPTIONS, IMAGES
 from vlmatch.settings.buildable import ObjectSettings
+from vlmatch.waiting import locked
 
 FORMAT = 2
 """Of stored rows: raised when noise twins or subsamples change, so that those of before are computed again."""
@@ -68,16 +67,15 @@ def score_pair(
     if store is None:
         return _chosen(_filled(Row(*headers, {}), list(scores), scores, configs, images, captions, labels), scores)
     path = _path(store, *headers)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        kept = _read(path)
-        same = kept is not None and _same_embeddings(kept, *headers)
-        row = Row(*headers, dict(kept.scores), dict(kept.left_out)) if kept and same else Row(*headers, {})
-        missing = [name for name, score in scores.items() if not _settled(row, name, score, configs[name], inputs)]
-        if missing:
-            row = _filled(row, missing, scores, configs, images, captions, labels)
-        if missing or kept is None or (kept.image, kept.text) != headers:  # equal arrays of another recipe
-            _write(path, row)
+    row, missing = _kept(path, headers, scores, configs, inputs)
+    if missing is not None:  # else without a lock, which a read-only store can't have
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_suffix(".lock"), "scoring the same pair"):
+            row, missing = _kept(path, headers, scores, configs, inputs)
+            if missing:
+                row = _filled(row, missing, scores, configs, images, captions, labels)
+            if missing is not None:
+                _write(path, row)
     return _chosen(row, scores)
 
 
@@ -176,12 +174,30 @@ def _inputs(spec: SpecSheet, labels: Labels | None) -> dict[str, str]:
     return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for key, value in plain.items()}
 
 
+def _kept(
+    path: Path,
+    headers: tuple[Header, Header],
+    scores: Mapping[str, Any],
+    configs: Mapping[str, ObjectSettings],
+    inputs: Mapping[str, str],
+) -> tuple[Row, list[str] | None]:
+    """The stored row of two embeddings, and the scores that it lacks; None if all that is asked for is stored."""
+    kept = _read(path)
+    same = kept is not None and _same_embeddings(kept, *headers)
+    row = Row(*headers, dict(kept.scores), dict(kept.left_out)) if kept and same else Row(*headers, {})
+    missing = [name for name, score in scores.items() if not _settled(row, name, score, configs[name], inputs)]
+    whole = not missing and kept is not None and (kept.image, kept.text) == headers  # not equal arrays of other recipes
+    return row, None if whole else missing
+
+
 def _same_embeddings(row: Row, image: Header, text: Header) -> bool:
     return (row.image.array_sha256, row.text.array_sha256) == (image.array_sha256, text.array_sha256)
 
 
 def _path(store: Store, image: Header, text: Header) -> Path:
     name = "--".join(f"{header.spec.model}.{header.spec.slug}" for header in (image, text))
+    if len(name.encode()) > MAX_NAME_BYTES:
+        name = f"{name[:40]}-{hashlib.sha256(name.encode()).hexdigest()}"
     return store.root / "scores" / image.spec.probe / f"{name}.json"
 
 

@@ -60,7 +60,7 @@ class EncoderSettings(ModelSettings):
     kind: ClassVar[str] = "encoder"
     choices: ClassVar[tuple[str, ...]] = ("feature",)
 
-    feature: str = "paper"
+    feature: Name = "paper"
     layer: int | None = None
 
 
@@ -72,7 +72,7 @@ class LlmSettings(ModelSettings):
     choices: ClassVar[tuple[str, ...]] = ("layer", "pooling", "template", "max_tokens")
 
     layer: int = -2
-    pooling: str = "last"
+    pooling: Name = "last"
     template: str = "{caption}"
     max_tokens: int = 512
     dtype: str | None = None

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from vlmatch.configs import nearest
 from vlmatch.errors import VlmatchError, shown
-from vlmatch.files import is_folder_name
+from vlmatch.files import FOLDER_NAME, is_folder_name
 
 _WANTED = {
     "int_type": "a whole number",
@@ -92,7 +92,9 @@ def of_types(wanted: str, *types: type) -> PlainValidator:
 def _name(value: Any) -> Any:
     if isinstance(value, str) and is_folder_name(value):
         return value
-    raise PydanticCustomError("wanted", "letters, digits and . _ + -, since it names a folder")
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "text")
+    raise PydanticCustomError("wanted", "{wanted}, since it names a folder", {"wanted": FOLDER_NAME})
 
 
 Name = Annotated[str, PlainValidator(_name)]

@@ -1,0 +1,62 @@
+"""A disk that refuses, as one line: it is full, read-only or forbidden; and which setting names another place."""
+
+import errno
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from vlmatch import paths
+from vlmatch.errors import one_line
+
+_REFUSALS = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EROFS: "this is a read-only file system; make it writable",
+    errno.EACCES: "permission denied; change its owner or permissions",
+    errno.EPERM: "permission denied; change its owner or permissions",
+    errno.ENOTDIR: "a file stands where a folder is needed; move it away",
+    errno.EEXIST: "a file stands where a folder is needed; move it away",
+    errno.EISDIR: "a folder stands where a file is needed; move it away",
+    errno.ENAMETOOLONG: "its name is too long for the file system; give a shorter one",
+}
+_FULL = ("No space left on device", "database or disk is full")  # safetensors and sqlite say it without the number
+_OF_PLACES = ("store", "outputs", "tracking.folder", "task.", "data", "results", "answer.")  # keys of files we write
+_NO_OTHER_PLACE_HELPS = (errno.ENAMETOOLONG,)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether an error is that of a disk: full, read-only, forbidden, or with something else in the way."""
+    return (isinstance(error, OSError) and error.errno in _REFUSALS) or is_full(error)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that the disk is full, with its number or without."""
+    return any(text in str(error) for text in _FULL)
+
+
+def refusal(error: BaseException, arguments: Iterable[str] = ()) -> str:
+    """The line for an error of which `is_refused` holds. arguments: the command line, which may name folders."""
+    number = error.errno if isinstance(error, OSError) and error.errno in _REFUSALS else errno.ENOSPC
+    file = error.filename if isinstance(error, OSError) else None
+    setting = None if file is None or number in _NO_OTHER_PLACE_HELPS else _setting_of(Path(str(file)), arguments)
+    otherwise = f", or give another place: {setting}" if setting else ""
+    return one_line(f"{file or 'writing'}: {_REFUSALS[number]}{otherwise}")
+
+
+def _setting_of(file: Path, arguments: Iterable[str]) -> str | None:
+    """What moves a file elsewhere, as a command or the environment has it; None for a file in none of our folders."""
+    given = (argument.lstrip("+").partition("=") for argument in arguments)
+    folders: Mapping[str, Path] = {
+        "VLMATCH_CACHE=FOLDER, an environment variable": paths.cache(),
+        "outputs=FOLDER": paths.root() / "outputs",
+        "tracking.folder=FOLDER": paths.root() / "mlruns",
+        "task.runs=FOLDER": paths.root() / "training" / "runs",
+        "data=FOLDER": paths.root() / "data",
+        "results=FOLDER": paths.results(),
+        **{f"{key}=FOLDER": Path(value) for key, _, value in given if value and key.startswith(_OF_PLACES)},
+    }
+    holding = [(len(folder.absolute().parts), setting) for setting, folder in folders.items() if _holds(folder, file)]
+    return max(holding)[1] if holding else None
+
+
+def _holds(folder: Path, file: Path) -> bool:
+    return file.absolute().is_relative_to(folder.absolute())
