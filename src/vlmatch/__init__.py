@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vlmatch.api.evidence import evidence_of as evidence_of
     from vlmatch.api.models import own_encoder as own_encoder
     from vlmatch.api.models import own_llm as own_llm
     from vlmatch.api.models import precomputed as precomputed
@@ -41,6 +42,7 @@ _MODULES = {
     "VlmatchError": "vlmatch.errors",
     "embed": "vlmatch.api.ranking",
     "encoder": "vlmatch.api.settings",
+    "evidence_of": "vlmatch.api.evidence",
     "gromov_wasserstein": "vlmatch.gromov",
     "llm": "vlmatch.api.settings",
     "own_encoder": "vlmatch.api.models",
@@ -63,6 +65,7 @@ __all__ = [
     "VlmatchError",
     "embed",
     "encoder",
+    "evidence_of",
     "gromov_wasserstein",
     "llm",
     "own_encoder",

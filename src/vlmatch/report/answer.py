@@ -26,6 +26,7 @@ from vlmatch.report.commands import by_name
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
 from vlmatch.report.html import write_report
 from vlmatch.report.markdown import write_markdown
+from vlmatch.report.own import OwnEvidence
 from vlmatch.report.pairs import ReadEmbeddings, pool_health, values_by_label
 from vlmatch.report.paper import paper_table
 from vlmatch.report.spreadsheet import frame, write_table
@@ -52,7 +53,7 @@ class PoolRanking:
     reason. results: folders of finished trainings, which the report compares with the scores. embeddings: reads the
     embeddings that a report draws. costs: by the fingerprint of embeddings, what they took. truth: the version of the
     truth (`evidence.definitions`). probe: its pictures and labels, which the report shows; None: it shows none.
-    command: the command line that asked; None: there was none.
+    command: the command line that asked; None: there was none. own: the scores against a truth of the user's.
     """
 
     rankings: tuple[Ranking, ...]
@@ -63,6 +64,7 @@ class PoolRanking:
     truth: int = LATEST
     probe: ProbeSet | None = field(default=None, repr=False)
     command: str | None = None
+    own: OwnEvidence | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -161,6 +163,7 @@ class PoolRanking:
             self.evidence,
             probe=self.probe,
             commands=self._commands,
+            own=self.own,
         )
         self.to_markdown(written.with_suffix(".md"))
         return written
@@ -220,6 +223,8 @@ def answer(
         ranking.to_csv(table)
     for each in ranking.evidence:
         console.print(terminal_line(each), soft_wrap=True, highlight=False, markup=False)
+    if ranking.own is not None:
+        ranking.own.show(console)
     for one in ranking.rankings:
         for line in health_lines(pool_health(one, ranking.embeddings, ranking.probe) or ()):
             console.print(line)

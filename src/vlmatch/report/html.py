@@ -27,6 +27,7 @@ from vlmatch.report.evidence import (
     undecided,
 )
 from vlmatch.report.how import made
+from vlmatch.report.own import OwnEvidence, own_view
 from vlmatch.report.pairs import ReadEmbeddings, pool_health
 from vlmatch.report.panel import panel
 from vlmatch.report.record_table import record_view
@@ -44,14 +45,15 @@ def write_report(
     *,
     probe: ProbeSet | None = None,
     commands: Sequence[str] = (),
+    own: OwnEvidence | None = None,
 ) -> Path:
     """Write the page for these rankings and their `evidence` to `path` in one step; returns `path`.
 
     embeddings: reads the embeddings of each pick, which are drawn; it may return None, then they are not. failures:
     pairs that could not be scored. probe: its pictures are shown; without it, none are. commands: what computes the
-    same again.
+    same again. own: scores against a truth of the user's.
     """
-    page = rendered_page(rankings, embeddings, failures, evidence, probe=probe, commands=commands)
+    page = rendered_page(rankings, embeddings, failures, evidence, probe=probe, commands=commands, own=own)
     with renamed(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
@@ -65,6 +67,7 @@ def rendered_page(
     *,
     probe: ProbeSet | None = None,
     commands: Sequence[str] = (),
+    own: OwnEvidence | None = None,
 ) -> str:
     """The page as text; the arguments are those of `write_report`."""
     sections: list[dict[str, Any]] = []
@@ -91,6 +94,7 @@ def rendered_page(
             sections=sections,
             failures=failures,
             commands=commands,
+            own=None if own is None else own_view(own),
             subsets=list(SUBSETS),
             resamples=RESAMPLES,
             style=Markup(_resource("style.css")),

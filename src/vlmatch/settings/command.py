@@ -21,7 +21,7 @@ from vlmatch.settings.buildable import (
 from vlmatch.settings.node import Node, Place
 from vlmatch.settings.recipe import RecipeSettings
 from vlmatch.settings.tasks import TaskSettings
-from vlmatch.settings.work import AnswerSettings, TrackingSettings, TrainerSettings
+from vlmatch.settings.work import AnswerSettings, StudySettings, TrackingSettings, TrainerSettings
 
 Keys = TypeVar("Keys", bound=TaskSettings)
 N = TypeVar("N", bound=Node)
@@ -71,6 +71,7 @@ class Settings(Node, Generic[Keys]):
     trainer: TrainerSettings
     tracking: TrackingSettings
     answer: AnswerSettings
+    study: StudySettings
     store: Place
     data: Place
     outputs: Place

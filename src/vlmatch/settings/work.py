@@ -59,3 +59,16 @@ class AnswerSettings(Node):
     by: Literal["label"] | None
     full: bool
     truth: Literal[2, 3]
+
+
+class StudySettings(Node):
+    """A truth of the user's to compare scores with; null: none.
+
+    truth: a table (encoder, llm, benchmark, score[, seed, recipe]), or result files of lmms-eval or VLMEvalKit. scores:
+    a table (encoder[, llm, family], one column for each score); null: the scores in the store. names: a table
+    (their_name, encoder[, llm, seed]) that says what the truth's names stand for.
+    """
+
+    truth: Place | None = None
+    scores: Place | None = None
+    names: Place | None = None

@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from vlmatch import paths
 from vlmatch.api import ranking as api
+from vlmatch.api.evidence import evidence_of
 from vlmatch.api.models import embedded
 from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header, slug_of
@@ -71,7 +72,9 @@ def rank_stored(settings: Settings[TaskSettings], pool: str) -> PairStatus:
         wanted=lambda header: _wanted(settings, pool, header),
     )
     results = tuple(paths.result_folders(settings.results))
-    _write(settings, replace(ranking, results=results, command=_command()))
+    study = settings.study
+    own = None if study.truth is None else evidence_of(ranking, study.truth, names=study.names)
+    _write(settings, replace(ranking, results=results, command=_command(), own=own))
     return PairStatus("*", "*", SCORED)
 
 

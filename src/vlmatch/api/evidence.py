@@ -1,0 +1,58 @@
+"""Scores against the results of VLMs that the user trained, or that others published."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, Union
+
+from vlmatch.evidence.own.cells import read_truth
+from vlmatch.evidence.own.names import Names
+from vlmatch.evidence.own.scores import read_scores
+from vlmatch.report.answer import PoolRanking
+from vlmatch.report.own import OwnEvidence, tables_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Table: TypeAlias = Union[str, Path, "pd.DataFrame"]
+"""A data frame, or the path of a CSV, TSV or Excel file."""
+
+
+def evidence_of(scores: PoolRanking | Table, truth: Table, *, names: Table | None = None) -> OwnEvidence:
+    """How well scores predict the truth: correlations, regrets of their picks, and choices replayed in pools.
+
+    Parameters
+    ----------
+    scores : a ranking (`rank`, `rank_stored`), or a table with the columns `encoder`, optionally `llm` and `family`,
+        and one for each score. More counts as better, unless the column has the name of one of our scores, or one that
+        starts with '-'. The spec sheet of encoders that our catalogue knows is added.
+    truth : a table with the columns `encoder, llm, benchmark, score`, optionally `seed` and `recipe`; more is better.
+        Or a result file of lmms-eval, the summary of VLMEvalKit, or a folder of result files of either.
+    names : a table with the columns `their_name, encoder`, optionally `llm` and `seed`, that says what the names in
+        the truth stand for. The names of the published tables that vlmatch holds are known.
+
+    Returns
+    -------
+    A value that prints as tables, and has `records`, `notes`, `to_frame()` and `report(path)`. `notes` say what was
+    left out: rows without a number, rows that contradict each other, encoders without scores.
+
+    Raises
+    ------
+    VlmatchError where nothing is left to compare: fewer than 4 encoders, equal truths, no common names, no such file.
+
+    Examples
+    --------
+    >>> import pandas as pd, vlmatch
+    >>> names = ["a", "b", "c", "d", "e"]
+    >>> scores = pd.DataFrame({"encoder": names, "ridge_r2": [0.1, 0.2, 0.3, 0.5, 0.4]})
+    >>> truth = pd.DataFrame({"encoder": names, "llm": "mine", "benchmark": "gqa", "score": [50, 52, 55, 61, 60]})
+    >>> found = vlmatch.evidence_of(scores, truth).to_frame()
+    >>> found[["rule", "n", "spearman", "regret_of_pick", "picks"]].values.tolist()
+    [['ridge_r2', 5, 1.0, 0.0, 'd']]
+    """
+    known = Names.of(_place(names) if names is not None else None)
+    found = read_truth(_place(truth), known)
+    tables = tables_of(scores.rankings) if isinstance(scores, PoolRanking) else read_scores(_place(scores), known)
+    return OwnEvidence.of(found, tables)
+
+
+def _place(table: Table) -> "Path | pd.DataFrame":
+    return Path(table).expanduser() if isinstance(table, str | Path) else table

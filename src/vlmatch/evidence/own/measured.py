@@ -1,0 +1,32 @@
+"""What a reader of a truth gives back: cells, and notes on what was left out."""
+
+from dataclasses import dataclass
+
+UNNAMED = "an LLM that is not named"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score: more is better. recipe: what else must be equal for two cells to be compared. where: its place."""
+
+    encoder: str
+    llm: str
+    benchmark: str
+    seed: str
+    recipe: str
+    score: float
+    where: str
+
+    @property
+    def run(self) -> tuple[str, ...]:
+        """What has one score only: a benchmark's of one training."""
+        return self.encoder, self.llm, self.benchmark, self.seed, self.recipe
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The cells of one source, and one line for each kind of entry that was left out."""
+
+    source: str
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...]

@@ -1,0 +1,72 @@
+"""What the names in a truth stand for: our encoders, or the encoder, LLM and seed of a VLM that a harness measured."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from vlmatch.errors import VlmatchError
+from vlmatch.evidence.own.tables import read_table
+from vlmatch.evidence.published import FOLDER, MAPPING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEY = "study.names"
+THEIRS = "their_name"
+
+
+@dataclass(frozen=True)
+class Named:
+    """What one name stands for; None where nothing is said."""
+
+    encoder: str | None
+    llm: str | None = None
+    seed: str | None = None
+
+
+@dataclass(frozen=True)
+class Names:
+    """The user's names, by name; behind them those of the published tables, which vlmatch knows."""
+
+    given: Mapping[str, Named]
+
+    @classmethod
+    def of(cls, table: "Path | pd.DataFrame | None") -> Self:
+        """Read a table of `their_name, encoder[, llm, seed]`; None: no names.
+
+        A row without an encoder says that we have none of this name, so it is the same as no row.
+        Raises VlmatchError where a name stands for two different things.
+        """
+        if table is None:
+            return cls({})
+        rows = read_table(KEY, table, (THEIRS, "encoder", "llm", "seed"))
+        rows.require(THEIRS, "encoder")
+        found: dict[str, Named] = {}
+        for row in rows.rows:
+            llm, seed = (row.cells.get(column) or None for column in ("llm", "seed"))
+            named = Named(row.cells["encoder"] or None, llm, seed)
+            name = row.cells[THEIRS]
+            if found.setdefault(name, named) != named:
+                raise VlmatchError(f"{KEY}={rows.name}: {row.where} gives '{name}' a second meaning; keep one")
+        return cls({name: named for name, named in found.items() if named.encoder})
+
+    def of_encoder(self, name: str) -> str:
+        """The encoder that a name in a table stands for; the name itself if nothing is said of it."""
+        return (self.given.get(name) or _published().get(name) or Named(name)).encoder or name
+
+    def of_model(self, candidates: Sequence[str]) -> Named:
+        """What the first known one of a VLM's names stands for; an unknown VLM is called by the last of them."""
+        return next((self.given[name] for name in candidates if name in self.given), Named(candidates[-1]))
+
+
+def _published() -> dict[str, Named]:
+    return dict(_rows())
+
+
+def _rows() -> Iterator[tuple[str, Named]]:
+    with (FOLDER / MAPPING).open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["encoder"]:
+                yield row[THEIRS], Named(row["encoder"])

@@ -1,0 +1,99 @@
+"""Tables of the user's, read as text: CSV or TSV with any usual separator, Excel, or a data frame."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlmatch.errors import VlmatchError, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEPARATORS = (",", "\t", ";", "|")
+EXCEL = (".xlsx", ".xls")
+SHOWN = 3  # of the places that one line names
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row: where it stands, such as 'line 7', and its cells by column, '' where a cell is empty."""
+
+    where: str
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class UserTable:
+    """A table with its key on the command line, its name for messages, its columns and its rows."""
+
+    key: str
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+
+    def require(self, *columns: str) -> None:
+        """Raise VlmatchError unless the table has these columns and a row."""
+        missing = [column for column in columns if column not in self.columns]
+        if missing:
+            raise VlmatchError(
+                f"{self.key}={self.name} has no column {' and '.join(missing)}; it has "
+                f"{', '.join(self.columns) or 'none'}; wanted {', '.join(columns)}"
+            )
+        if not self.rows:
+            raise VlmatchError(f"{self.key}={self.name} has a header and no rows; give one row for each result")
+
+
+def read_table(key: str, given: "Path | pd.DataFrame", named: Sequence[str] = ()) -> UserTable:
+    """Read a table; `named` are columns that are recognised whatever their case.
+
+    Raises VlmatchError where the file is absent, no table, or not in UTF-8.
+    """
+    import pandas as pd
+
+    name = "the data frame" if isinstance(given, pd.DataFrame) else f"'{given}'"
+    try:
+        frame = given if isinstance(given, pd.DataFrame) else _read(given)
+    except (OSError, ValueError, ImportError) as error:  # pandas' parser errors are ValueErrors
+        raise VlmatchError(
+            f"{key}={name} can't be read as a table: {one_line(error)}; give a CSV in UTF-8 with a header"
+        ) from error
+    wanted = {column.casefold(): column for column in named}
+    columns = [wanted.get(str(column).strip().casefold(), str(column).strip()) for column in frame.columns]
+    if twice := sorted({column for column in columns if columns.count(column) > 1}):
+        raise VlmatchError(f"{key}={name} has two columns '{twice[0]}'; rename or remove one")
+    text = frame.astype(object).where(frame.notna(), "")
+    first = 1 if isinstance(given, pd.DataFrame) else 2  # of a file, line 1 is the header
+    place = "row" if isinstance(given, pd.DataFrame) else "line"
+    rows = [
+        TableRow(f"{place} {number}", dict(zip(columns, (str(cell).strip() for cell in cells), strict=True)))
+        for number, cells in enumerate(text.itertuples(index=False, name=None), start=first)
+    ]
+    return UserTable(key, name, tuple(columns), tuple(rows))
+
+
+def some(places: Sequence[str]) -> str:
+    """The first places, and how many more there are: 'line 3, line 7, line 9 and 4 more'."""
+    more = len(places) - SHOWN
+    return ", ".join(places[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def number(text: object) -> float | None:
+    """The finite number that a cell holds; None if it holds none."""
+    try:
+        value = float(str(text))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _read(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    if path.suffix.lower() in EXCEL:
+        return pd.read_excel(path, dtype=str, keep_default_na=False)
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline()
+    separator = next((each for each in SEPARATORS if each in header), ",")
+    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
