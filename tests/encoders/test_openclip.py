@@ -180,7 +180,7 @@ def test_weights_of_another_model_and_a_file_without_config_are_one_line(tiny, t
     tiny("tiny-siglip", SIGLIP_TAG)
     (tmp_path / "weights.safetensors").rename(tmp_path / "siglip.safetensors")
     tiny("tiny-clip", GELU_TAG)
-    with pytest.raises(VlmatchError, match="can't be loaded into open_clip's tiny-clip") as caught:
+    with pytest.raises(VlmatchError, match=r"do not fit the architecture: .* tensors missing") as caught:
         OpenClipEncoder("x", "tiny-clip", "tag", checkpoint=str(tmp_path / "siglip.safetensors"))
     assert "\n" not in str(caught.value)
     with pytest.raises(VlmatchError, match=r"holds no open_clip_config.json"):
@@ -189,7 +189,7 @@ def test_weights_of_another_model_and_a_file_without_config_are_one_line(tiny, t
 
 def test_damaged_files_are_one_line(tiny, bad_weights):
     tiny("tiny-clip", GELU_TAG)
-    with pytest.raises(VlmatchError, match="can't be loaded into open_clip's tiny-clip") as caught:
+    with pytest.raises(VlmatchError, match=f"weights '{bad_weights}' can't be read") as caught:
         OpenClipEncoder("x", "tiny-clip", "tag", checkpoint=str(bad_weights))
     assert "\n" not in str(caught.value)
 

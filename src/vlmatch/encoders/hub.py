@@ -21,21 +21,29 @@ FILE, FOLDER = "/path/model.safetensors", "/path/of/its/folder"
 class HubOptions(EncoderOptions, total=False):
     """Where the weights of an encoder from a hub may be instead, beside what every encoder takes.
 
-    checkpoint: the path of a local file or folder with these weights; the hub is then not asked.
+    checkpoint: the path of a local file or folder with these weights; the hub is then not asked. entry: the part of
+    that checkpoint to take, such as 'model_ema'; null: the only one that fits, see `towers.tower_in`.
     """
 
     checkpoint: str | None
+    entry: str | None
 
 
 class HubEncoder(Encoder):
     """An encoder whose weights come from a hub, unless `checkpoint` names a local file or folder of them.
 
-    The constructor sets `checkpoint` to its path, or None. Raises NotHereError if it does not exist.
+    The constructor sets `checkpoint` to its path, or None, and `entry`. A subclass sets `taken`, what it took of a
+    user's checkpoint and what it left out, in words. Raises NotHereError if the checkpoint does not exist.
     """
 
-    def __init__(self, name: str, *, checkpoint: str | None = None, **options: Unpack[EncoderOptions]) -> None:
+    taken: str = ""
+
+    def __init__(
+        self, name: str, *, checkpoint: str | None = None, entry: str | None = None, **options: Unpack[EncoderOptions]
+    ) -> None:
         super().__init__(name, **options)
         self.checkpoint: Path | None = None if checkpoint is None else local_path(name, checkpoint)
+        self.entry = entry
 
     @classmethod
     def availability(cls, settings: Mapping[str, Any]) -> Availability:

@@ -1,7 +1,10 @@
 """Encoders from open_clip: the tag fixes preprocessing and activation, wherever the weights come from."""
 
+import logging
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -12,11 +15,11 @@ from vlmatch.encoders import timm_models
 from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_file, not_here
 from vlmatch.encoders.layers import LayerOutput, n_open_clip_layers, open_clip_layers
 from vlmatch.encoders.preprocessing import plain
-from vlmatch.encoders.weights import UNREADABLE, checked_sha256, local_path
+from vlmatch.encoders.towers import Taken, fitted, say, tower_in
+from vlmatch.encoders.weights import UNREADABLE, checked_sha256, local_path, read_tensors
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
 from vlmatch.packages.availability import Availability, on_hub
-from vlmatch.pickles import refuse_code
 
 # The order in which open_clip itself looks for weights in a folder.
 WEIGHT_NAMES = (
@@ -29,8 +32,9 @@ WEIGHT_NAMES = (
     "pytorch_model.pth",
     "model.pth",
 )
-# AttributeError: open_clip raises it on a checkpoint with a logit bias that the architecture lacks.
 _UNLOADABLE = (*UNREADABLE, TypeError, AttributeError)
+_NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
+_POSITIONS = re.compile(r"^positional_embedding$")  # the table that open_clip resamples to another image size
 
 
 class OpenClipEncoder(HubEncoder):
@@ -66,7 +70,11 @@ class OpenClipEncoder(HubEncoder):
                 "preprocessing and activation), or neither and a checkpoint folder with open_clip_config.json"
             )
         self.weights_sha256 = sha256_of_file(path) if sha256 is None else checked_sha256(name, path, sha256)
+        taken = load_vision(name, model, path, self.entry)
+        self.taken = say(name, path, taken) if self.checkpoint is not None else ""
         self.visual: Any = model.visual
+        if image_size is not None and hasattr(self.visual, "set_input_size"):
+            self.visual.set_input_size(image_size)
         self._preprocess_config = dict(model.visual.preprocess_cfg)
         self._transform = image_transform_v2(PreprocessCfg(**self._preprocess_config), is_train=False)
         self._rule = drop_projection(name, self.visual)
@@ -133,7 +141,7 @@ class OpenClipEncoder(HubEncoder):
 def tag_model(
     name: str, architecture: str, pretrained: str, checkpoint: Path | None, image_size: int | None = None
 ) -> tuple[Any, Path]:
-    """The model of a tag, and its weight file: in `checkpoint`, else from where the tag says on the hub."""
+    """The untrained model of a tag, and its weight file: in `checkpoint`, else from where the tag says on the hub."""
     import open_clip
 
     tag = open_clip.get_pretrained_cfg(architecture, pretrained)
@@ -147,12 +155,10 @@ def tag_model(
     path = tag_weights(name, pretrained, tag) if checkpoint is None else weights_in(name, checkpoint)
     preprocess_keys = ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")
     preprocess = {**tag, "size": image_size or tag.get("size")}
-    model = built(
+    model = untrained(
         name,
         architecture,
-        path,
         image_size,
-        pretrained=str(path),
         force_quick_gelu=bool(tag.get("quick_gelu", False)),
         force_preprocess_cfg={key: preprocess[key] for key in preprocess_keys if preprocess.get(key) is not None},
     )
@@ -160,35 +166,64 @@ def tag_model(
 
 
 def folder_model(name: str, folder: Path, image_size: int | None = None) -> tuple[Any, Path]:
-    """The model in a folder with `open_clip_config.json`, and its weight file."""
+    """The untrained model in a folder with `open_clip_config.json`, and its weight file."""
     if not (folder / "open_clip_config.json").is_file():
         raise VlmatchError(
             f"encoder '{name}': checkpoint='{folder}' holds no open_clip_config.json; give architecture and pretrained "
             "too, which fix preprocessing and activation"
         )
-    path = weights_in(name, folder)
-    return built(name, f"local-dir:{folder}", path, image_size), path
+    size = {} if image_size is None else {"force_preprocess_cfg": {"size": image_size}}
+    return untrained(name, f"local-dir:{folder}", image_size, **size), weights_in(name, folder)
 
 
-def built(name: str, model_name: str, path: Path, image_size: int | None, **options: Any) -> Any:
-    """The open_clip model with all weights of `path`: both towers, because checkpoints hold both."""
+def untrained(name: str, model_name: str, image_size: int | None, **options: Any) -> Any:
+    """The open_clip model with random weights and a text tower of no size: it may be named on a hub, and is not used.
+
+    A trunk of timm is given its `image_size` after its weights, by `set_input_size`.
+    """
     import open_clip
 
-    refuse_code(f"encoder '{name}'", path)
+    build = partial(
+        open_clip.create_model, model_name, load_weights=False, pretrained_text=False, text_cfg=_NO_TEXT, **options
+    )
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # open_clip warns of random weights
     try:
-        return open_clip.create_model(
-            model_name,
-            pretrained_text=False,
-            require_pretrained=True,
-            weights_only=True,
-            force_image_size=image_size,
-            **options,
-        )
+        model = build()
+        if image_size is not None and not hasattr(model.visual, "set_input_size"):
+            model = build(force_image_size=image_size)
     except _UNLOADABLE as error:
         raise VlmatchError(
-            f"encoder '{name}': weights '{path}' can't be loaded into open_clip's {model_name} "
+            f"encoder '{name}': open_clip can't build {model_name} ({one_line(error)[:200]}); give an architecture "
+            "that open_clip.list_models() lists, or a folder with its open_clip_config.json"
+        ) from error
+    finally:
+        logging.disable(level)
+    return model
+
+
+def load_vision(name: str, model: Any, path: Path, entry: str | None = None) -> Taken:
+    """Load the vision tower of an open_clip model from a checkpoint; says what was taken of it.
+
+    entry: see `towers.tower_in`. Position embeddings of another image size are resampled by open_clip.
+    Raises VlmatchError where a tensor is missing, has another shape, or belongs to a deeper model.
+    """
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import resize_pos_embed
+
+    own = model.visual.state_dict()
+    try:
+        tensors = convert_state_dict(model, read_tensors(name, path))  # Apple's names of MobileCLIP
+        taken = fitted(name, path, tower_in(name, path, tensors, own, entry), own, _POSITIONS)
+        state = {f"visual.{key}": value for key, value in taken.state.items()}
+        resize_pos_embed(state, model)
+        model.visual.load_state_dict({key.removeprefix("visual."): value for key, value in state.items()})
+    except _UNLOADABLE as error:
+        raise VlmatchError(
+            f"encoder '{name}': weights '{path}' can't be loaded into open_clip's {type(model.visual).__name__} "
             f"({one_line(error)[:200]}); give a .safetensors or plain tensor file of exactly this architecture"
         ) from error
+    return taken
 
 
 def tag_weights(name: str, pretrained: str, tag: Mapping[str, Any]) -> Path:

@@ -1,5 +1,6 @@
 """Encoders from timm by the tag of their weights, which says where they are and how images are preprocessed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -10,13 +11,16 @@ from torch import Tensor
 from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_file, not_here
 from vlmatch.encoders.layers import LayerOutput, n_timm_layers, timm_layers
 from vlmatch.encoders.preprocessing import plain
-from vlmatch.encoders.weights import UNREADABLE
+from vlmatch.encoders.towers import DoesNotFitError, Taken, fitted, say, tower_in
+from vlmatch.encoders.weights import UNREADABLE, files_of_weights, read_tensors
 from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.files import sha256_of_file
+from vlmatch.files import joint_sha256, sha256_of_file
 from vlmatch.packages.availability import Availability, on_hub
 from vlmatch.pickles import refuse_code
 
 WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "teacher", "student")  # entries of authors' checkpoints
+_POSITIONS = re.compile(r"pos_embed|position|rel_pos|attn_mask")  # tables that timm resamples to another image size
 
 
 class TimmEncoder(HubEncoder):
@@ -39,10 +43,15 @@ class TimmEncoder(HubEncoder):
         from timm.data import create_transform, resolve_model_data_config
 
         super().__init__(name, **options)
-        path = self.checkpoint or tag_weights(name, model)
-        self.trunk = timm_trunk(name, model, path, image_size)
+        if self.checkpoint is None:
+            path = tag_weights(name, model)
+            self.trunk = timm_trunk(name, model, path, image_size)
+        else:
+            path = self.checkpoint
+            self.trunk, taken = own_trunk(name, model, path, image_size, self.entry)
+            self.taken = say(name, path, taken)
         repool(name, self.trunk, pool)
-        self.weights_sha256 = sha256_of_file(path)
+        self.weights_sha256 = joint_sha256([sha256_of_file(file) for file in files_of_weights(name, path)])
         size = {} if image_size is None else {"input_size": (3, image_size, image_size)}
         self._data_config = resolve_model_data_config(self.trunk, args=size)
         self._transform = create_transform(**self._data_config, is_training=False)
@@ -109,15 +118,71 @@ def timm_trunk(name: str, model: str, path: Path, image_size: int | None = None)
     The classifier is loaded too and removed afterwards, because timm checks no names if it builds a model without one.
     `image_size` is for models that are built for one size (those with position embeddings).
     """
+    refuse_code(f"encoder '{name}'", path)
+    place = {"file": str(path), "custom_load": False, "state_dict": None}
+    return _built(name, model, path, image_size, pretrained=True, pretrained_cfg_overlay=place)
+
+
+def own_trunk(
+    name: str, model: str, path: Path, image_size: int | None = None, entry: str | None = None
+) -> tuple[Any, Taken]:
+    """The timm model with a tower of the user's own, and what was taken of the checkpoint: a classifier never is.
+
+    entry: see `towers.tower_in`. Where the checkpoint does not use timm's names, timm's own conversion of other
+    authors' names is tried. Raises VlmatchError where a tensor is missing, has another shape, or belongs to a deeper
+    model; position embeddings of another image size are resampled by timm.
+    """
+    tensors = read_tensors(name, path)
+    trunk = _built(name, model, path, image_size)
+    own = trunk.state_dict()
+    try:
+        taken = fitted(name, path, tower_in(name, path, tensors, own, entry), own, _POSITIONS)
+    except DoesNotFitError as error:
+        return _converted(name, model, path, image_size, tensors, error)
+    if taken.resampled:
+        return _loaded_by_timm(name, model, path, image_size, dict(taken.state), 0), taken
+    trunk.load_state_dict(taken.state)
+    return trunk, taken
+
+
+def _converted(
+    name: str, model: str, path: Path, image_size: int | None, tensors: Mapping[str, Tensor], misfit: DoesNotFitError
+) -> tuple[Any, Taken]:
+    """The model with tensors in the names of other authors that timm converts; `misfit` is raised where it can't."""
+    entry = next((each for each in _WRAPPERS if any(key.startswith(f"{each}.") for key in tensors)), "")
+    start = f"{entry}." if entry else ""
+    state = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    heads = [state[key] for key in ("head.weight", "fc.weight", "classifier.weight", "head.fc.weight") if key in state]
+    try:
+        trunk = _loaded_by_timm(name, model, path, image_size, state, len(heads[0]) if heads else 0)
+    except VlmatchError as error:
+        raise misfit from error
+    return trunk, Taken(state, entry, [key for key in tensors if not key.startswith(start)])
+
+
+def _loaded_by_timm(
+    name: str, model: str, path: Path, image_size: int | None, state: dict[str, Tensor], n_classes: int
+) -> Any:
+    """The model with a state dict that timm converts for this architecture and loads strictly."""
+    place = {"state_dict": state, "num_classes": n_classes, "custom_load": False}
+    if n_classes == 0:
+        place["classifier"] = None
+    options = {"pretrained": True, "pretrained_cfg_overlay": place, "num_classes": n_classes}
+    trunk = _built(name, model, path, image_size, **options)
+    trunk.pretrained_cfg.pop("state_dict", None)
+    return trunk
+
+
+def _built(name: str, model: str, path: Path, image_size: int | None, **options: Any) -> Any:
+    """A timm model without its classifier; VlmatchError on an unknown name, size or unfit weights."""
     import timm
 
     if not timm.is_model(model):
         raise VlmatchError(f"encoder '{name}': model='{model}' is unknown to timm; see timm.list_models()")
-    refuse_code(f"encoder '{name}'", path)
-    place = {"file": str(path), "custom_load": False, "state_dict": None}
     size = {} if image_size is None else {"img_size": image_size}
     try:
-        trunk: Any = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=place, **size)
+        trunk: Any = timm.create_model(model, **options, **size)
     except TypeError as error:
         raise VlmatchError(
             f"encoder '{name}': timm's {model} takes no image_size={image_size} ({one_line(error)[:99]}); leave it null"

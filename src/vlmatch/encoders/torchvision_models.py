@@ -12,9 +12,10 @@ from torch import Tensor
 from vlmatch.encoders.hub import FILE, SECONDS_TO_ANSWER, HubEncoder, HubOptions, not_here
 from vlmatch.encoders.maps import TorchvisionMapEncoder
 from vlmatch.encoders.preprocessing import plain
-from vlmatch.encoders.weights import load_strictly, read_state_dict
+from vlmatch.encoders.towers import fitted, say, tower_in
+from vlmatch.encoders.weights import files_of_weights, read_tensors
 from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.files import sha256_of_file
+from vlmatch.files import joint_sha256, sha256_of_file
 from vlmatch.network import require_network
 from vlmatch.packages.availability import CACHED, HUB, Availability, in_cache
 
@@ -31,13 +32,14 @@ class TorchvisionHubEncoder(TorchvisionMapEncoder, HubEncoder):
     def __init__(self, name: str, *, architecture: str, weights: str, node: str, **options: Unpack[HubOptions]) -> None:
         super().__init__(name, **options)
         self.build_trunk(architecture, node)
-        entry = weights_entry(name, architecture, weights)
-        path = self.checkpoint or entry_weights(name, entry)
+        listed = weights_entry(name, architecture, weights)
+        path = self.checkpoint or entry_weights(name, listed)
         own = self.trunk.state_dict()
-        state = {key: value for key, value in read_state_dict(name, path).items() if key in own}
-        load_strictly(name, self.trunk, state, path)
-        self._transform = entry.transforms()
-        self.weights_sha256 = sha256_of_file(path)
+        taken = tower_in(name, path, read_tensors(name, path), own, self.entry)
+        self.trunk.load_state_dict(fitted(name, path, taken, own).state)
+        self.taken = say(name, path, taken) if self.checkpoint is not None else ""
+        self._transform = listed.transforms()
+        self.weights_sha256 = joint_sha256([sha256_of_file(file) for file in files_of_weights(name, path)])
         self.eval()
 
     @classmethod

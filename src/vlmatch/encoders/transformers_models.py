@@ -12,12 +12,11 @@ from torch import Tensor, float32
 from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_folder
 from vlmatch.encoders.layers import LayerOutput, of_map
 from vlmatch.encoders.preprocessing import plain
-from vlmatch.encoders.weights import UNREADABLE
-from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.encoders.weights import UNREADABLE, files_of_weights
+from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import joint_sha256, sha256_of_file
 from vlmatch.packages.adapters import merged, named_adapter, without_adapter
 from vlmatch.packages.availability import Availability, at_path, on_hub, together
-from vlmatch.packages.model_folders import PICKLED_SINGLE, SINGLE, weight_files
 from vlmatch.pickles import refuse_code
 
 # Repositories that hold both towers, and the class that takes the vision tower out of them.
@@ -184,19 +183,6 @@ def model_folder(name: str, repository: str | None, with_code: bool) -> Path:
     needed = ["config.json", "preprocessor_config.json"]
     weights = ["model*.safetensors", "pytorch_model*.bin"]
     return hub_folder(name, repository, needed, ["*.json", *(["*.py"] if with_code else [])], weights)
-
-
-def files_of_weights(name: str, folder: Path) -> list[Path]:
-    """The weight files of a folder; VlmatchError if its index can't be read, NotHereError if one is missing."""
-    try:
-        files = weight_files(folder)
-    except VlmatchError as error:
-        raise VlmatchError(f"encoder '{name}': {error}") from error
-    if missing := [file.name for file in files if not file.is_file()]:
-        raise NotHereError(f"encoder '{name}': '{folder}' lacks {missing[0]}, which its index lists; download it again")
-    if not files:
-        raise NotHereError(f"encoder '{name}': '{folder}' holds no {SINGLE} or {PICKLED_SINGLE}; put one there")
-    return files
 
 
 def vision_model(name: str, folder: Path, files: Sequence[Path], trust_remote_code: bool) -> tuple[Any, Any]:

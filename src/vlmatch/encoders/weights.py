@@ -4,6 +4,7 @@ import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from vlmatch.encoders.keras_weights import read_keras
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
+from vlmatch.packages.model_folders import PICKLED_SINGLE, SINGLE, weight_files
 from vlmatch.pickles import refuse_code, restricted_load
 
 # What the libraries raise on a file that is damaged, would run code, or belongs to another model.
@@ -28,24 +30,30 @@ def local_path(name: str, checkpoint: str) -> Path:
     return path
 
 
+def read_tensors(name: str, path: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint by their dotted names; entries inside entries are joined by dots.
+
+    path: a .safetensors file, a PyTorch file of tensors and plain values, or a folder with one of these or the shards
+    that its index lists. Raises NotHereError where a folder has none, VlmatchError on a file that is damaged, would run
+    code, or holds no tensor.
+    """
+    tensors: dict[str, Tensor] = {}
+    for file in files_of_weights(name, path):
+        tensors |= _named(_content(name, file))
+    if not tensors:
+        raise VlmatchError(
+            f"encoder '{name}': weights '{path}' hold no named tensors; give a file of a model's state dict"
+        )
+    return tensors
+
+
 def read_state_dict(name: str, path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, of Keras' .h5 file, or of a PyTorch file that holds nothing but tensors.
 
     Of a training checkpoint, the entry `state_dict` or `model` is read; DataParallel's prefix `module.` is removed.
     Raises VlmatchError on a damaged file, or one that would run code.
     """
-    refuse_code(f"encoder '{name}'", path)
-    try:
-        if path.suffix == ".h5":
-            return read_keras(name, path)
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        read = restricted_load(path)
-    except UNREADABLE as error:
-        raise VlmatchError(
-            f"encoder '{name}': weights '{path}' can't be read ({one_line(error)[:160]}); "
-            "give a .safetensors file or a PyTorch file of plain tensors"
-        ) from error
+    read = _content(name, path)
     for key in ("state_dict", "model"):
         if isinstance(read, Mapping) and isinstance(read.get(key), Mapping):
             read = read[key]
@@ -54,6 +62,52 @@ def read_state_dict(name: str, path: Path) -> dict[str, Tensor]:
             f"encoder '{name}': weights '{path}' hold no named tensors; give a file of a model's state dict"
         )
     return {str(key).removeprefix("module."): value for key, value in read.items()}
+
+
+def files_of_weights(name: str, path: Path) -> list[Path]:
+    """The file itself, or the weight files of a folder as transformers names them.
+
+    Raises VlmatchError if the folder's index can't be read, NotHereError if a file is missing.
+    """
+    if not path.is_dir():
+        return [path]
+    try:
+        files = weight_files(path)
+    except VlmatchError as error:
+        raise VlmatchError(f"encoder '{name}': {error}") from error
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise NotHereError(f"encoder '{name}': '{path}' lacks {missing[0]}, which its index lists; download it again")
+    if not files:
+        raise NotHereError(f"encoder '{name}': '{path}' holds no {SINGLE} or {PICKLED_SINGLE}; put one there")
+    return files
+
+
+def _content(name: str, path: Path) -> Any:
+    """What one .safetensors, .h5 or PyTorch file holds, read without running code."""
+    refuse_code(f"encoder '{name}'", path)
+    try:
+        if path.suffix == ".h5":
+            return read_keras(name, path)
+        return dict(load_file(path)) if path.suffix == ".safetensors" else restricted_load(path)
+    except UNREADABLE as error:
+        why = (
+            "no PyTorch file, or a damaged one" if isinstance(error, pickle.UnpicklingError) else one_line(error)[:160]
+        )
+        raise VlmatchError(
+            f"encoder '{name}': weights '{path}' can't be read ({why}); "
+            "give a .safetensors file or a PyTorch file of plain tensors"
+        ) from error
+
+
+def _named(content: Any, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of nested entries by their dotted names."""
+    named: dict[str, Tensor] = {}
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        if isinstance(value, Tensor):
+            named[f"{prefix}{key}"] = value
+        else:
+            named |= _named(value, f"{prefix}{key}.")
+    return named
 
 
 def load_strictly(name: str, module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -55,6 +55,7 @@ def try_model(described: ModelSettings, settings: Settings[CheckTask], console: 
         ("tokens", tryout.tokens),
         ("parameters", f"{tryout.model.n_parameters() / 1e6:,.1f}M"),
         ("took", f"{tryout.seconds_to_load:.1f} s to load, {tryout.seconds_to_run:.2f} s to run"),
+        *_taken(tryout.model),
         *_adapter(tryout.model),
         *_in_half_precision(tryout.model, settings),
         *_preprocessing(tryout.model.preprocessing),
@@ -132,6 +133,12 @@ def _in_half_precision(model: Any, settings: Settings[CheckTask]) -> Iterator[tu
     items = [probe.image(row) if model.kind == "encoder" else probe.captions[row] for row in rows]
     agreement = precision_agreement(model, model.collate([model.prepare(item) for item in items]))
     yield "bf16", f"orders distances as single precision does, on {len(items)} items: Kendall's tau {agreement:.3f}"
+
+
+def _taken(model: Any) -> Iterator[tuple[str, str]]:
+    """What was taken of the user's checkpoint, where that holds more than the tower."""
+    if taken := getattr(model, "taken", ""):
+        yield "checkpoint", taken
 
 
 def _adapter(model: Any) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,240 @@
+"""A user's own tower is found in whatever checkpoint its trainer left, and what is left out is said."""
+
+import json
+import logging
+import re
+
+import open_clip
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from vlmatch.encoders.openclip import OpenClipEncoder
+from vlmatch.encoders.timm_models import TimmEncoder
+from vlmatch.encoders.torchvision_models import TorchvisionHubEncoder
+from vlmatch.encoders.towers import DoesNotFitError, tower_in
+from vlmatch.errors import VlmatchError
+
+MODEL = "test_vit.r160_in1k"
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A small ViT of timm with random weights."""
+    torch.manual_seed(0)
+    return timm.create_model(MODEL).eval()
+
+
+def prefixed(prefix, state):
+    """The tensors under a prefix."""
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+def loaded(path, **options):
+    """The encoder with these weights, and one small image."""
+    return TimmEncoder("x", MODEL, checkpoint=str(path), **options), torch.ones(1, 3, 160, 160)
+
+
+@torch.inference_mode()
+def same(encoder, images, model):
+    """Whether the encoder gives what timm feeds its classifier."""
+    return torch.allclose(encoder(images), model.forward_head(model.forward_features(images), pre_logits=True))
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "module.", "model.", "backbone.", "encoder.", "visual.", "vision_tower.", "_orig_mod.", "module._orig_mod.",
+     "model.vision_tower.vision_tower."],
+)  # fmt: skip
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_ema", "ema_state_dict", "teacher", "student"])
+def test_a_tower_is_found_under_every_prefix_and_in_every_entry(model, wrapper, prefix, tmp_path):
+    state = prefixed(prefix, model.state_dict())
+    wrapped = state if wrapper is None else prefixed(f"{wrapper}.", state)
+    own = timm.create_model(MODEL, num_classes=0).state_dict()
+    taken = tower_in("x", tmp_path, wrapped, own)
+    assert all(torch.equal(taken.state[key], model.state_dict()[key]) for key in own)
+    assert {name.rpartition("head.")[2] for name in taken.left_out} == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".bin"])
+def test_a_training_checkpoint_with_its_optimizer_gives_the_tower_and_says_so(model, tmp_path, caplog, suffix):
+    state = prefixed("model.", model.state_dict())
+    optimizer = {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}
+    path = tmp_path / f"last{suffix}"
+    torch.save({"epoch": 3, "state_dict": state | {"loss.weight": torch.ones(2)}, "optimizer": optimizer}, path)
+    with caplog.at_level(logging.WARNING):
+        encoder, images = loaded(path)
+    assert same(encoder, images, model)
+    line = caplog.messages[-1]
+    assert re.search(r"encoder 'x': of '.*last.*' took the 78 tensors of 'state_dict.model'; left out .*head", line)
+    for words in ("head (2 tensors)", "optimizer.state", "state_dict.loss"):
+        assert words in line
+    assert encoder.taken in line
+
+
+@pytest.mark.parametrize("classes", [10, 0])
+def test_another_head_or_none_is_no_part_of_the_tower(model, tmp_path, classes):
+    tuned = timm.create_model(MODEL, num_classes=classes).eval()
+    save_file(tuned.state_dict(), tmp_path / "a.safetensors")
+    encoder, images = loaded(tmp_path / "a.safetensors")
+    assert same(encoder, images, tuned)
+    assert bool(encoder.taken) == (classes > 0)
+
+
+def test_averaged_weights_are_taken_by_choice_alone(model, tmp_path):
+    averaged = timm.create_model(MODEL).eval()
+    torch.save(
+        {"state_dict": model.state_dict(), "state_dict_ema": prefixed("module.", averaged.state_dict())},
+        tmp_path / "a.pth.tar",
+    )
+    encoder, images = loaded(tmp_path / "a.pth.tar")
+    assert same(encoder, images, model)
+    assert "left out state_dict_ema" in encoder.taken
+    encoder, images = loaded(tmp_path / "a.pth.tar", entry="state_dict_ema")
+    assert same(encoder, images, averaged)
+    with pytest.raises(VlmatchError, match=r"entry='ema' .*choose one: \+encoder.entry=state_dict or") as caught:
+        loaded(tmp_path / "a.pth.tar", entry="ema")
+    assert "\n" not in str(caught.value)
+
+
+def test_dinos_teacher_goes_before_its_student_and_two_equal_entries_are_asked_about(model, tmp_path):
+    other = timm.create_model(MODEL).state_dict()
+    own = timm.create_model(MODEL, num_classes=0).state_dict()
+    both = prefixed("teacher.backbone.", model.state_dict()) | prefixed("student.module.backbone.", other)
+    assert tower_in("x", tmp_path, both, own).entry == "teacher.backbone"
+    assert tower_in("x", tmp_path, both, own, "student").entry == "student.module.backbone"
+    both = prefixed("first.", model.state_dict()) | prefixed("second.", other)
+    with pytest.raises(VlmatchError, match=r"several times; choose one: \+encoder.entry=first or \+encoder.entry=sec"):
+        tower_in("x", tmp_path, both, own)
+
+
+def test_half_precision_and_shards_are_read(model, tmp_path):
+    state = {key: value.half().contiguous() for key, value in model.state_dict().items()}
+    names = {key: f"model-0000{1 + place % 2}-of-00002.safetensors" for place, key in enumerate(state)}
+    for file in set(names.values()):
+        save_file({key: value for key, value in state.items() if names[key] == file}, tmp_path / file)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    encoder, images = loaded(tmp_path)
+    halved = timm.create_model(MODEL).eval()
+    halved.load_state_dict(state)
+    assert same(encoder, images, halved)
+    assert len(encoder.weights_sha256) == 64
+
+
+def test_a_deeper_tower_is_refused_and_a_shallower_one_lacks_tensors(tmp_path):
+    shallow = timm.create_model("test_vit", depth=4)
+    deep = timm.create_model("test_vit", depth=8)
+    save_file(deep.state_dict(), tmp_path / "deep.safetensors")
+    with pytest.raises(VlmatchError, match=r"deeper model .* such as 'blocks.6."):
+        loaded(tmp_path / "deep.safetensors")
+    save_file(shallow.state_dict(), tmp_path / "shallow.safetensors")
+    with pytest.raises(DoesNotFitError, match=r"of 78 tensors missing, first 'blocks.4.norm1.weight'"):
+        loaded(tmp_path / "shallow.safetensors")
+    other = timm.create_model("test_vit", embed_dim=96)
+    save_file(other.state_dict(), tmp_path / "wide.safetensors")
+    with pytest.raises(VlmatchError, match=r"another shape, first 'cls_token', \(1, 1, 96\) instead of \(1, 1, 64\)"):
+        loaded(tmp_path / "wide.safetensors")
+
+
+@torch.inference_mode()
+def test_position_embeddings_of_another_image_size_are_resampled_as_timm_does_and_said(tmp_path):
+    small = timm.create_model(MODEL, img_size=96, num_classes=7).eval()
+    save_file(small.state_dict(), tmp_path / "small.safetensors")
+    encoder, images = loaded(tmp_path / "small.safetensors")
+    assert "resampled pos_embed from (1, 37, 64) to (1, 101, 64)" in encoder.taken
+    small.set_input_size(160)
+    assert same(encoder, images, small)
+
+
+def test_a_file_of_something_else_says_what_it_holds(tmp_path):
+    save_file({"ln_final.weight": torch.ones(2), "text.a.b": torch.ones(2)}, tmp_path / "a.safetensors")
+    with pytest.raises(VlmatchError, match=r"hold no tensor of it, but ln_final \(1 tensors\), text.a \(1\)") as caught:
+        loaded(tmp_path / "a.safetensors")
+    assert "\n" not in str(caught.value)
+
+
+@torch.inference_mode()
+def test_original_names_that_timm_converts_are_still_read(tmp_path):
+    kept = timm.create_model("test_convnext.r160_in1k", num_classes=5).eval()
+    original = {  # as Facebook named them
+        key.replace("stem.", "downsample_layers.0.").replace("mlp.fc1", "pwconv1").replace("mlp.fc2", "pwconv2"): value
+        for key, value in kept.state_dict().items()
+    }
+    original = {re.sub(r"stages.(\d).blocks.(\d)", r"stages.\1.\2", key): value for key, value in original.items()}
+    original = {
+        re.sub(r"stages.(\d).downsample.(\d)", r"downsample_layers.\1.\2", key): v for key, v in original.items()
+    }
+    original = {key.replace("conv_dw", "dwconv").replace("head.fc", "head"): v for key, v in original.items()}
+    original = {key.replace("head.norm", "norm"): value for key, value in original.items()}
+    torch.save({"model": original}, tmp_path / "a.pth")
+    encoder = TimmEncoder("x", "test_convnext.r160_in1k", checkpoint=str(tmp_path / "a.pth"))
+    images = torch.rand(1, 3, 160, 160)
+    torch.testing.assert_close(encoder(images), kept.forward_head(kept.forward_features(images), pre_logits=True))
+
+
+def test_torchvisions_models_are_found_in_a_checkpoint_too(tmp_path):
+    from torchvision.models import resnet18
+
+    torch.save({"state_dict": prefixed("model.", resnet18(num_classes=3).state_dict())}, tmp_path / "a.ckpt")
+    settings = {"architecture": "resnet18", "weights": "IMAGENET1K_V1", "node": "layer4"}
+    encoder = TorchvisionHubEncoder("x", checkpoint=str(tmp_path / "a.ckpt"), **settings)
+    assert encoder.taken == "took the 120 tensors of 'state_dict.model'; left out fc (2 tensors)"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An open_clip folder whose text tower is named on the hub, and its vision tower."""
+    vision = {"image_size": 32, "layers": 2, "width": 64, "head_width": 16, "patch_size": 8}
+    text = {"context_length": 16, "vocab_size": 100, "width": 32, "heads": 2, "layers": 1}
+    torch.manual_seed(0)
+    model = open_clip.CLIP(embed_dim=16, vision_cfg=vision, text_cfg=text).eval()
+    state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    save_file(state, tmp_path / "open_clip_model.safetensors")
+    on_hub = {"hf_model_name": "example/on-the-hub", "hf_tokenizer_name": "example/on-the-hub", "hf_proj_type": "mlp"}
+    preprocess = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    config = {"model_cfg": {"embed_dim": 16, "vision_cfg": vision, "text_cfg": on_hub}, "preprocess_cfg": preprocess}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    return tmp_path, model
+
+
+@torch.inference_mode()
+def test_only_the_vision_side_of_an_open_clip_folder_is_built(folder, monkeypatch):
+    path, model = folder
+    monkeypatch.setattr("socket.create_connection", None)  # no text tower is asked for
+    encoder = OpenClipEncoder("x", None, None, checkpoint=str(path))
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(encoder(images) @ model.visual.proj, model.encode_image(images), rtol=1e-5, atol=1e-5)
+    assert encoder.taken.startswith(
+        "took the 32 tensors of 'visual'; left out transformer.resblocks (12 tensors), ln_final (2)"
+    )
+    assert encoder.preprocessing["std"] == [0.25, 0.25, 0.25]
+
+
+@pytest.mark.parametrize("prefix", ["", "visual.", "module.visual.", "state_dict.module.visual."])
+@torch.inference_mode()
+def test_a_vision_tower_alone_is_enough_for_open_clip(folder, prefix):
+    path, model = folder
+    save_file(prefixed(prefix, model.visual.state_dict()), path / "open_clip_model.safetensors")
+    encoder = OpenClipEncoder("x", None, None, checkpoint=str(path))
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(encoder(images) @ model.visual.proj, model.encode_image(images), rtol=1e-5, atol=1e-5)
+
+
+def test_an_open_clip_config_with_fewer_layers_than_the_weights_is_refused(folder):
+    path, _ = folder
+    config = json.loads((path / "open_clip_config.json").read_text())
+    config["model_cfg"]["vision_cfg"]["layers"] = 1
+    (path / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(VlmatchError, match=r"deeper model .* such as 'transformer.resblocks.1") as caught:
+        OpenClipEncoder("x", None, None, checkpoint=str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ['{"model_cfg": {"embed', "{}", '{"model_cfg": {"embed_dim": 16}}'])
+def test_a_broken_open_clip_config_is_one_line(folder, content):
+    path, _ = folder
+    (path / "open_clip_config.json").write_text(content)
+    with pytest.raises(VlmatchError, match=f"open_clip can't build local-dir:{path}") as caught:
+        OpenClipEncoder("x", None, None, checkpoint=str(path))
+    assert "\n" not in str(caught.value)
