@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FILE = "outcome.json"
-SCORED, NOT_HERE, FAILED = "scored", "not here", "failed"
+SCORED, NOT_HERE, FAILED, DAMAGED = "scored", "not here", "failed", "damaged"
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 
 import vlmatch
+from vlmatch.api.ranking import score_choice
 from vlmatch.embeddings.own import OwnModel
-from vlmatch.embeddings.store import FILE
+from vlmatch.embeddings.store import FILE, Store
+from vlmatch.ranking import Question
+from vlmatch.report.answer import PoolRanking
 
 SCORES = ["gw_paired", "cka", "parameters"]
 
@@ -147,6 +150,37 @@ def test_damaged_embeddings_do_not_vanish_from_the_ranking_in_silence(here: Path
     damaged.write_bytes(b"")
     with pytest.raises(vlmatch.VlmatchError, match=f"{damaged.parent.name}/{FILE} is damaged"):
         vlmatch.rank_stored("pictures", scores=SCORES)
+
+
+def test_a_flipped_number_of_embeddings_is_named_though_the_scores_are_there(here: Path, my_llm: OwnModel) -> None:
+    rank(["pixels16", "mean_colour"], my_llm)
+    path = next(path for path in here.rglob(FILE) if "pixels16" in path.parts)
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+    ranking = vlmatch.rank_stored("pictures", scores=SCORES)
+    assert {row.encoder for row in ranking.rows} == {"pixels16", "mean_colour"}
+    spec = next(row.image.spec for row in ranking.rows if row.encoder == "pixels16")
+    with pytest.raises(vlmatch.VlmatchError, match=rf"pixels16/paper/{FILE} is damaged; remove its folder"):
+        ranking.embeddings(spec)
+
+
+def test_a_ranking_of_part_of_the_store_names_the_damaged_files_beside_it(here: Path, my_llm: OwnModel) -> None:
+    whole = rank(["pixels16", "mean_colour"], my_llm)
+    damaged = next(path for path in here.rglob(FILE) if "mean_colour" in path.parts)
+    damaged.write_bytes(b"")
+    scores = next((here / "cache" / "scores").rglob("pixels16*.json"))
+    found = PoolRanking.in_store(
+        Store(here / "cache"), {row.group for row in whole.rows}, score_choice(SCORES), Question()
+    )
+    assert [(each.encoder, each.status) for each in found.failures] == [("mean_colour", "damaged")]
+    assert str(damaged) in str(found)
+    scores.write_text(scores.read_text().replace('"version"', '"verse"', 1))
+    found = PoolRanking.in_store(
+        Store(here / "cache"), {row.group for row in whole.rows}, score_choice(SCORES), Question()
+    )
+    assert found.rows == ()
+    assert [each.encoder for each in found.failures] == ["mean_colour", "pixels16.paper"]
 
 
 @pytest.mark.parametrize(

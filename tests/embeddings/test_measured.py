@@ -39,8 +39,13 @@ def test_a_measurement_of_other_embeddings_or_a_damaged_one_is_none(pictures: Pr
     spec = compute(THUMBNAIL, pictures, store)[0].header.spec
     other = compute({**THUMBNAIL, "name": "other", "seconds": 0.001}, pictures, store)[0].header.spec
     kept = store.folder(spec).with_name(f"{spec.slug}.measured.json")
+    own = kept.read_text()
     kept.write_text(store.folder(other).with_name(kept.name).read_text())
     assert read_measured(store, spec) is None
+    kept.write_text(own.replace('"items": 12', '"items": 13'))
+    assert read_measured(store, spec) is None
+    kept.write_text(own.replace('"sha256"', '"older"'))
+    assert read_measured(store, spec) is not None, "files of before have no checksum"
     kept.write_text("{")
     assert read_measured(store, spec) is None
     kept.unlink()

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from misbehaving import THUMBNAIL, compute
-from vlmatch.embeddings.store import Shards, Store, sha256_of, write_array
+from vlmatch.embeddings.store import FILE, Shards, Store, read_header, sha256_of, write_array
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.pairs import ProbeSet
 
@@ -82,3 +84,19 @@ def test_what_a_killed_run_of_other_settings_left_is_not_mixed_in(pictures: Prob
     found, cost = compute(THUMBNAIL, pictures, Store(tmp_path))
     assert cost.items == len(pictures)
     np.testing.assert_array_equal(found.array, expected.array)
+
+
+@pytest.mark.parametrize("change", [{"dimension": 47}, {"fingerprint": "0" * 64}, {"spec": {"n_pairs": 11}}])
+def test_a_header_that_does_not_describe_its_array_is_damaged(
+    pictures: ProbeSet, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    store = Store(tmp_path)
+    found, _ = compute(THUMBNAIL, pictures, store)
+    path = store.folder(found.header.spec) / FILE
+    if "spec" in change:
+        change = {"spec": replace(found.header.spec, **change["spec"])}
+    write_array(path, found.array, {"header": replace(found.header, **change).to_json()})
+    assert read_header(path) is None
+    assert store.read(found.header.spec) is None
+    assert store.damaged(pictures.key) == [path]
+    assert list(store.headers(pictures.key)) == []

@@ -72,6 +72,11 @@ def test_known_cells_are_not_computed_again_and_a_torn_line_is(
     assert computed == ["cka"]
     assert [cell.value for cell in cells_of(sides, path, ["rsa", "cka"])] == [cell.value for cell in first]
     assert computed == ["cka"]
+    edited = path.read_text().replace('"rsa": 0.', '"rsa": 0.9', 1)
+    assert edited != path.read_text()
+    path.write_text(edited)
+    assert [cell.value for cell in cells_of(sides, path, ["rsa", "cka"])] == [cell.value for cell in first]
+    assert computed == ["cka", "rsa"], "an edited value is not believed"
 
 
 def test_a_score_that_is_not_defined_leaves_a_cell_empty_with_its_reason(tmp_path: Path) -> None:

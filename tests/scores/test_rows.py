@@ -12,7 +12,7 @@ from vlmatch.embeddings.store import FILE, Embeddings, Store, write_array
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.scores.mutual_nn import MutualNN
-from vlmatch.scores.rows import score_pair, stored_rows
+from vlmatch.scores.rows import damaged_rows, score_pair, stored_rows
 from vlmatch.settings.buildable import ObjectSettings
 
 
@@ -119,6 +119,66 @@ def test_a_row_of_another_format_is_scored_again(pair, tmp_path) -> None:
         scored["uses_pairing"] = bool(scored.pop("uses"))
     path.write_text(json.dumps(plain))
     assert score_pair(*pair, CONFIGS, store).scores == row.scores
+
+
+def edited_value(plain: dict) -> None:
+    plain["scores"]["gw_paired"]["value"] = 0.001
+
+
+def edited_header(plain: dict) -> None:
+    plain["image"]["n_parameters"] = 1
+
+
+def without_checksum(plain: dict) -> None:
+    edited_value(plain)
+    del plain["sha256"]
+
+
+@pytest.mark.parametrize("edit", [edited_value, edited_header, without_checksum])
+def test_a_row_that_was_edited_by_hand_is_never_believed(pair, pictures, tmp_path, caplog, edit) -> None:
+    store = Store(tmp_path)
+    row = score_pair(*pair, CONFIGS, store)
+    (path,) = (tmp_path / "scores").glob("*/*.json")
+    assert damaged_rows(store, pictures.key) == []
+    plain = json.loads(path.read_text())
+    edit(plain)
+    path.write_text(json.dumps(plain))
+    assert stored_rows(store, pictures.key, CONFIGS) == []
+    assert damaged_rows(store, pictures.key) == [path]
+    assert score_pair(*pair, CONFIGS, store) == row
+    assert f"{path} is not as it was written, so these scores were computed again" in caplog.text
+    assert stored_rows(store, pictures.key, CONFIGS) == [row]
+
+
+def test_spaces_and_order_of_keys_do_not_change_a_row(pair, pictures, tmp_path) -> None:
+    store = Store(tmp_path)
+    row = score_pair(*pair, CONFIGS, store)
+    (path,) = (tmp_path / "scores").glob("*/*.json")
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
+    assert stored_rows(store, pictures.key, CONFIGS) == [row]
+
+
+def test_a_row_of_the_format_without_a_checksum_is_read(pair, pictures, tmp_path) -> None:
+    store = Store(tmp_path)
+    row = score_pair(*pair, CONFIGS, store)
+    (path,) = (tmp_path / "scores").glob("*/*.json")
+    plain = json.loads(path.read_text())
+    del plain["sha256"]
+    path.write_text(json.dumps({**plain, "format": 2}))
+    assert stored_rows(store, pictures.key, CONFIGS) == [row]
+    path.write_text(json.dumps({**plain, "format": 1}))
+    assert stored_rows(store, pictures.key, CONFIGS) == []
+    assert damaged_rows(store, pictures.key) == [], "it is of an older version, which is no damage"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "3"}', "{"])
+def test_a_file_that_no_version_writes_is_damaged(pair, pictures, tmp_path, content: str) -> None:
+    store = Store(tmp_path)
+    score_pair(*pair, CONFIGS, store)
+    (path,) = (tmp_path / "scores").glob("*/*.json")
+    path.write_text(content)
+    assert damaged_rows(store, pictures.key) == [path]
+    assert stored_rows(store, pictures.key, CONFIGS) == []
 
 
 def test_rows_whose_embeddings_are_gone_are_left_out(pair, pictures, tmp_path) -> None:

@@ -18,7 +18,7 @@ from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.measured import read_measured
 from vlmatch.embeddings.progress import ScoringProgress
-from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
+from vlmatch.embeddings.store import FILE, Embeddings, Store, damaged_error, read_file
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.jobs import NOT_HERE, PairStatus
 from vlmatch.probes.pairs import ProbeSet
@@ -201,7 +201,7 @@ def rank_stored(
         rows,
         question or Question(),
         results=paths.result_folders(),
-        embeddings=kept.read,
+        embeddings=kept.read_ranked,
         prices=costs_of(rows, partial(read_measured, kept), _stated(costs)),
         probe=pairs,
     )
@@ -241,7 +241,7 @@ def _stored_pairs(
 ) -> list[Row]:
     """The row of every pair that is wanted; embeddings are read only for pairs that have not been scored yet."""
     if damaged := store.damaged(pairs.key):
-        raise _damaged(damaged[0])
+        raise damaged_error(damaged[0])
     members = [(folder, header) for folder, header in store.headers(pairs.key) if wanted(header)]
     images, captions = ([each for each in members if each[1].spec.kind == kind] for kind in ("encoder", "llm"))
     stored = stored_rows(store, pairs.key, scores, pairs.labels)
@@ -265,12 +265,8 @@ def _stored_pairs(
 def _read(folder: Path) -> Embeddings:
     found = read_file(folder / FILE)
     if found is None:
-        raise _damaged(folder / FILE)
+        raise damaged_error(folder / FILE)
     return found
-
-
-def _damaged(path: Path) -> VlmatchError:
-    return VlmatchError(f"{path} is damaged; remove its folder and embed again")
 
 
 def store_of(store: Store | Path | str | None) -> Store:

@@ -132,7 +132,15 @@ class Header:
     def of_plain(cls, plain: Mapping[str, Any]) -> "Header":
         """The inverse of `plain`; raises ValueError, KeyError or TypeError on anything else."""
         values = dict(plain)
-        return cls(spec=EmbeddingSpec(**values.pop("recipe")), **values)
+        header = cls(spec=EmbeddingSpec(**values.pop("recipe")), **values)
+        if header.fingerprint != header.spec.fingerprint:
+            raise ValueError(f"the fingerprint of '{header.spec.model}' does not follow from what was asked for")
+        return header
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """That of the array: pairs, dimension."""
+        return self.spec.n_pairs, self.dimension
 
 
 def slug_of(kind: str, settings: Mapping[str, Any], precision: int | str) -> str:

@@ -1,11 +1,12 @@
 """What a run measured while it embedded: kept beside the embeddings, whose numbers do not depend on it."""
 
+import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import Store
@@ -54,7 +55,10 @@ def read_measured(store: Store, spec: EmbeddingSpec) -> Measured | None:
     """What was measured when the embeddings of this spec were computed; None where nothing was, or for other ones."""
     try:
         plain = json.loads(_path(store, spec).read_text(encoding="utf-8"))
-        return Measured(**plain["measured"]) if plain["fingerprint"] == spec.fingerprint else None
+        own = _checksum(plain["measured"])
+        if plain["fingerprint"] != spec.fingerprint or plain.get("sha256", own) != own:  # older files have none
+            return None
+        return Measured(**plain["measured"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -62,8 +66,13 @@ def read_measured(store: Store, spec: EmbeddingSpec) -> Measured | None:
 def write_measured(store: Store, spec: EmbeddingSpec, measured: Measured) -> None:
     """Keep what was measured for these embeddings, in place of what an earlier run measured."""
     with renamed(_path(store, spec)) as temporary:
-        plain = {"fingerprint": spec.fingerprint, "measured": asdict(measured)}
+        figures = asdict(measured)
+        plain = {"fingerprint": spec.fingerprint, "measured": figures, "sha256": _checksum(figures)}
         temporary.write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _checksum(figures: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(figures, sort_keys=True).encode()).hexdigest()
 
 
 def device_name(device: "torch.device", n_devices: int = 1) -> str:

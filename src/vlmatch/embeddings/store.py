@@ -51,6 +51,13 @@ class Store:
         found = read_file(self.folder(spec) / FILE)
         return found if found is not None and found.header.fingerprint == spec.fingerprint else None
 
+    def read_ranked(self, spec: EmbeddingSpec) -> Embeddings:
+        """The embeddings of a model that is ranked. Raises VlmatchError where they are damaged, or gone by now."""
+        found = self.read(spec)
+        if found is None:
+            raise damaged_error(self.folder(spec) / FILE)
+        return found
+
     def headers(self, probe: str) -> Iterator[tuple[Path, Header]]:
         """Folder and header of every finished array of a probe set, sorted by folder; arrays are not read."""
         for path in sorted((self.root / "embeddings" / probe).glob(f"*/*/{FILE}")):
@@ -89,11 +96,16 @@ def read_file(path: Path) -> Embeddings | None:
     """The array and header of one file, or None when it is absent, cut short, or not what its header says."""
     try:
         with safe_open(path, framework="np") as file:
-            header = Header.from_json(file.metadata()["header"])
+            header = _header_in(file)
             array = file.get_tensor("embeddings")
     except _DAMAGED:
         return None
     return Embeddings(array, header) if sha256_of(array) == header.array_sha256 else None
+
+
+def damaged_error(path: Path) -> VlmatchError:
+    """The error about a file whose array or header is not what was written."""
+    return VlmatchError(f"{path} is damaged; remove its folder and embed again")
 
 
 @remembering
@@ -101,9 +113,17 @@ def read_header(path: Path) -> Header | None:
     """The header of one file, or None when it can't be read."""
     try:
         with safe_open(path, framework="np") as file:
-            return Header.from_json(file.metadata()["header"])
+            return _header_in(file)
     except _DAMAGED:
         return None
+
+
+def _header_in(file: Any) -> Header:
+    """The header of an open file; raises ValueError if it is not that of the array beside it."""
+    header = Header.from_json(file.metadata()["header"])
+    if tuple(file.get_slice("embeddings").get_shape()) != header.shape:
+        raise ValueError(f"the header says {header.shape}")
+    return header
 
 
 def sha256_of(array: Array) -> str:

@@ -2,7 +2,7 @@
 
 import html
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from vlmatch.embeddings.measured import read_measured
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.evidence.definitions import LATEST
 from vlmatch.evidence.truths import comparisons_in
-from vlmatch.jobs import PairStatus
+from vlmatch.jobs import DAMAGED, PairStatus
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import LlmRanking, Question, Ranking, rank_rows
 from vlmatch.ranking.question import PAPER_RULE
@@ -31,7 +31,7 @@ from vlmatch.report.pairs import ReadEmbeddings, pool_health, values_by_label
 from vlmatch.report.paper import paper_table
 from vlmatch.report.spreadsheet import frame, write_table
 from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, label_table, number, show, terminal
-from vlmatch.scores.rows import Row, stored_rows
+from vlmatch.scores.rows import Row, damaged_rows, stored_rows
 from vlmatch.settings.budget import CostSettings
 from vlmatch.settings.buildable import ObjectSettings
 
@@ -39,6 +39,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Group = tuple[str, str, str]
+
+
+def _damaged(store: Store, probe: str) -> Iterator[PairStatus]:
+    """What a ranking of the store lacks because a file is damaged."""
+    for path in store.damaged(probe):
+        yield PairStatus(path.parent.parent.name, "all", DAMAGED, f"{path}; remove its folder and embed again")
+    for path in damaged_rows(store, probe):
+        message = f"{path} is not as it was written; task=rank pool=store computes these scores again"
+        encoder, _, llm = path.stem.partition("--")
+        yield PairStatus(encoder, llm or "all", DAMAGED, message)
 
 
 def _none_kept(spec: EmbeddingSpec) -> Embeddings | None:
@@ -113,9 +123,9 @@ class PoolRanking:
         return cls.of(
             rows,
             question,
-            failures=failures,
+            failures=[*failures, *(each for key in keys for each in _damaged(store, key))],
             results=results,
-            embeddings=store.read,
+            embeddings=store.read_ranked,
             prices=prices,
             probe=probe,
             command=command,

@@ -91,9 +91,10 @@ class KeptCells:
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
                     kept = json.loads(line)
-                    self._known[kept["cell"]] = dict(kept["values"]), kept["reason"]
+                    if kept.pop("sha256") == _checksum(kept):
+                        self._known[kept["cell"]] = dict(kept["values"]), kept["reason"]
                 except (ValueError, KeyError, TypeError):
-                    continue  # torn by a kill: the cell is computed again
+                    continue  # torn by a kill, or edited: the cell is computed again
 
     def get(self, key: str) -> tuple[Values, str] | None:
         """Values, and the reason if there is none; None where the cell is not known."""
@@ -104,8 +105,13 @@ class KeptCells:
         self._known[key] = values, reason
         self.path.parent.mkdir(parents=True, exist_ok=True)
         start = "" if not self.path.is_file() or self.path.read_bytes()[-1:] in (b"", b"\n") else "\n"
+        line = {"cell": key, "values": values, "reason": reason}
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(start + json.dumps({"cell": key, "values": values, "reason": reason}) + "\n")
+            file.write(start + json.dumps({**line, "sha256": _checksum(line)}) + "\n")
+
+
+def _checksum(line: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(line, sort_keys=True).encode()).hexdigest()
 
 
 def shown(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,8 +20,12 @@ from vlmatch.scores.sides import CAPTIONS, IMAGES
 from vlmatch.settings.buildable import ObjectSettings
 from vlmatch.waiting import locked
 
-FORMAT = 2
+FORMAT = 3
 """Of stored rows: raised when noise twins or subsamples change, so that those of before are computed again."""
+UNCHECKED = 2
+"""The format without a checksum, which is otherwise the same."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -206,7 +211,7 @@ def _read(path: Path) -> Row | None:
     """One stored row, or None when it is absent or not what this version writes: it is then computed again."""
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
-        if plain["format"] != FORMAT:
+        if plain["format"] not in (FORMAT, UNCHECKED) or _is_edited(plain):
             return None
         scores = {name: Scored.of_plain(scored) for name, scored in plain["scores"].items()}
         left_out = {name: LeftOut(**left) for name, left in plain["left_out"].items()}
@@ -216,13 +221,43 @@ def _read(path: Path) -> Row | None:
         return None
 
 
+def damaged_rows(store: Store, probe: str) -> list[Path]:
+    """The files of stored rows of a probe set that can't be read, or do not hold what was written."""
+    return [path for path in sorted((store.root / "scores" / probe).glob("*.json")) if _is_damaged(path)]
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether a file is there that no version writes like this."""
+    if _read(path) is not None or not path.exists():
+        return False
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        return plain["format"] in (FORMAT, UNCHECKED) or not isinstance(plain["format"], int)
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
+def _is_edited(plain: Mapping[str, Any]) -> bool:
+    """Whether a row does not fit its checksum, or has none."""
+    return bool(plain["format"] != UNCHECKED and plain["sha256"] != _checksum(plain))
+
+
+def _checksum(plain: Mapping[str, Any]) -> str:
+    """SHA-256 of a row's values, however they are spaced and ordered."""
+    values = {key: value for key, value in plain.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 def _plain(row: Row) -> dict[str, Any]:
     scores = {name: asdict(scored) for name, scored in row.scores.items()}
     left_out = {name: asdict(left) for name, left in row.left_out.items()}
     sides = {"image": row.image.plain(), "text": row.text.plain()}
-    return {"format": FORMAT, **sides, "scores": scores, "left_out": left_out}
+    plain = {"format": FORMAT, **sides, "scores": scores, "left_out": left_out}
+    return {**plain, "sha256": _checksum(plain)}
 
 
 def _write(path: Path, row: Row) -> None:
+    if _is_damaged(path):
+        log.warning("%s is not as it was written, so these scores were computed again", path)
     with renamed(path) as temporary:
         temporary.write_text(json.dumps(_plain(row), indent=1, sort_keys=True), encoding="utf-8")
