@@ -1,4 +1,4 @@
-"""Settings of task=pretrain: its own keys, and those that describe the training of one small encoder."""
+"""Settings of the study's own tasks: task=pretrain with the training of one small encoder, and task=transform."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -46,3 +46,14 @@ class PretrainSettings(Settings[PretrainTask]):
     """All settings of `task=pretrain`."""
 
     pretrain = Section(EncoderTraining)
+
+
+class TransformTask(TaskSettings):
+    """encoders: those whose components are fitted. folder: the folder that gets a file of each."""
+
+    encoders: Sequence[EncoderSettings]
+    folder: Place
+
+
+class TransformSettings(Settings[TransformTask]):
+    """All settings of `task=transform`."""

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import threading
 import time
 
@@ -66,7 +67,7 @@ def test_every_encoder_says_where_its_weights_come_from():
         ways = [
             "package" in config,
             "parts" in config,
-            "/weights/" in (config.get("checkpoint") or ""),
+            re.search("/(weights|transforms)/", config.get("checkpoint") or "") is not None,
             ".controls." in config["_target_"],
             config.get("path") == "???",
             any(config.get(key) for key in ("pretrained", "model", "repository", "weights")),

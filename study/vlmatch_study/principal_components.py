@@ -1,0 +1,99 @@
+"""Principal components of an encoder's training features, and the three changes of a feature made from them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from vlmatch.encoders.weights import local_path, read_state_dict
+from vlmatch.errors import VlmatchError
+from vlmatch.files import renamed
+
+SMALLEST = 1e-6
+"""Components whose variance is a smaller part of the first one's are left out: single precision hardly has them."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PrincipalComponents:
+    """Mean (d,), orthonormal components (r, d) by falling variance, and their variances (r,), in double precision.
+
+    r is d, unless a variance is below `SMALLEST` of the first, or there are too few rows: n rows have n - 1 components.
+    **With n <= d, whitening says nothing**: it puts all n training rows at the same distance from each other.
+    """
+
+    mean: Array
+    components: Array
+    variances: Array
+
+    @classmethod
+    def fit(cls, features: NDArray[Any]) -> Self:
+        """The components of n features (n, d), from their sample covariance (divisor n - 1).
+
+        The sign of a component makes its largest entry positive, as in scikit-learn's PCA, so that equal features give
+        equal components. Raises VlmatchError where fewer than two rows are given, or all are equal.
+        """
+        values = np.asarray(features, dtype=np.float64)
+        mean = values.mean(axis=0)
+        _, singular, components = np.linalg.svd(values - mean, full_matrices=False)
+        variances = singular**2 / max(len(values) - 1, 1)
+        kept = variances > SMALLEST * variances[0]
+        kept[max(len(values) - 1, 0) :] = False
+        if not kept.any():
+            raise VlmatchError(
+                f"{len(values)} features of width {values.shape[1]} have no variance; give different ones"
+            )
+        largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
+        return cls(mean, (components * np.sign(largest))[kept], variances[kept])
+
+    def scores(self, features: NDArray[Any], n: int | None = None) -> Array:
+        """The coordinates of features (m, d) on the first n components, all by default: (m, n)."""
+        return (np.asarray(features, dtype=np.float64) - self.mean) @ self.components[:n].T
+
+    def whitened(self, features: NDArray[Any]) -> Array:
+        """The coordinates (m, r) divided by their standard deviations in training: there, their covariance is I."""
+        return self.scores(features) / np.sqrt(self.variances)
+
+    def coloured(self, noise: NDArray[Any]) -> Array:
+        """Standard normal numbers (m, r) as features (m, d) with the mean and covariance of the training features."""
+        return self.mean + noise * np.sqrt(self.variances) @ self.components
+
+    def write(self, path: Path, about: Mapping[str, Any]) -> None:
+        """Write all to a .safetensors file in single precision. about: what it was fitted on, kept in the file.
+
+        Equal components and an equal `about` give equal bytes.
+        """
+        tensors = {
+            "mean": self.mean.astype(np.float32),
+            "components": self.components.astype(np.float32),
+            "variances": self.variances.astype(np.float32),
+        }
+        with renamed(path) as temporary:
+            temporary.write_bytes(save(tensors, metadata={"fitted_on": json.dumps(dict(about), sort_keys=True)}))
+
+    @classmethod
+    def read(cls, name: str, checkpoint: str) -> Self:
+        """What `write` wrote. name: of the encoder that needs it, for messages.
+
+        Raises NotHereError where the file is missing, VlmatchError where it holds something else.
+        """
+        path = local_path(name, checkpoint)
+        state = {key: value.double().numpy() for key, value in read_state_dict(name, path).items()}
+        if set(state) != {"mean", "components", "variances"}:
+            raise VlmatchError(
+                f"encoder '{name}': checkpoint '{path}' holds {', '.join(sorted(state)[:6])}; wanted mean, components, "
+                "variances; make it by task=transform"
+            )
+        found = cls(**state)
+        if found.components.shape != (*found.variances.shape, *found.mean.shape) or not (found.variances > 0).all():
+            raise VlmatchError(
+                f"encoder '{name}': checkpoint '{path}': components {found.components.shape}, variances "
+                f"{found.variances.shape} and mean {found.mean.shape} do not fit; make it again by task=transform"
+            )
+        return found
