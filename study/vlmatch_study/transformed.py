@@ -67,7 +67,7 @@ class LinearTransform(DerivedEncoder):
     def tokens(self, images: Tensor) -> Tensor:
         """The same change of each token (n, t, d): (n, t, r). Raises VlmatchError where their width is another."""
         tokens = self._encoders()[0].tokens(images)
-        return self.combine([tokens.flatten(0, 1)]).unflatten(0, tokens.shape[:2])
+        return self.combine([tokens.flatten(0, 1)]).reshape(*tokens.shape[:2], -1)
 
     def combine(self, features: Sequence[Tensor]) -> Tensor:
         """The changed feature: (n, d) -> (n, r), in double precision, given as single.

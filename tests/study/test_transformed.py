@@ -223,3 +223,11 @@ def test_each_of_the_four_encoders_has_its_three_variants_where_the_task_writes_
                 assert found["parts"] == f"${{vlmatch.configs:encoder,[{name}]}}"
                 assert found["components"] == components
     assert len(seeds) == len(named) == 4
+
+
+def test_block_1_trains_each_encoder_as_it_is_and_in_three_variants() -> None:
+    params = OmegaConf.load(yaml_path("experiment", "block1")).hydra.sweeper.params
+    trained = [each.strip() for each in params.encoder.split(",")]
+    names = ("efficientnet_lite1", "efficientnet_lite0", "open_nsfw", "craft_vgg16_bn")
+    assert trained == [name + variant for name in names for variant in ("", "_whitened", "_pca10", "_noise")]
+    assert all(yaml_path("encoder", name) for name in trained)
