@@ -151,8 +151,10 @@ def test_out_of_memory_with_a_single_image_is_one_line(pictures: ProbeSet, tmp_p
         compute({**THUMBNAIL, "fail": "gpu memory"}, pictures, Store(tmp_path))
 
 
-def test_other_errors_come_through_and_those_of_a_compiler_say_what_to_do(pictures: ProbeSet, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+def test_other_errors_name_the_model_and_those_of_a_compiler_say_what_to_do(pictures: ProbeSet, tmp_path: Path) -> None:
+    with pytest.raises(
+        VlmatchError, match=r"running a batch of 2 failed \(RuntimeError: shapes cannot be mul.*task=check"
+    ):
         compute({**THUMBNAIL, "fail": "other"}, pictures, Store(tmp_path))
     with pytest.raises(VlmatchError, match=r"torch.compile failed \(no working.*trainer.compile=false"):
         compute({**THUMBNAIL, "fail": "compiler"}, pictures, Store(tmp_path))

@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,14 @@ from vlmatch.embeddings.own import Items, OwnModel
 from vlmatch.embeddings.progress import EmbeddingProgress
 from vlmatch.embeddings.store import Shards
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.foreign import model_faults
 from vlmatch.lightning import quiet_lightning
 from vlmatch.memory import EMBEDDING_ADVICE, is_out_of_memory
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.work import TrainerSettings
 
 _COMPILERS = ("torch._dynamo", "torch._inductor")
+_REMEDY = "try the model on one input (task=check {}={}); --debug shows the cause"
 
 
 class Embedding(LightningModule):
@@ -56,7 +59,7 @@ class Embedding(LightningModule):
         return PreparedBatches(
             batches_of(self.shards, todo, self.batch_size, self.length),
             self.prepare,
-            self.model.collate,
+            self.collate,
             # Captions are prepared in no time, by tokenizers that two threads must not share.
             threads=self.num_workers if self.model.kind == "encoder" else 0,
             pin=self.trainer.strategy.root_device.type == "cuda",
@@ -64,9 +67,17 @@ class Embedding(LightningModule):
 
     def prepare(self, row: int) -> Any:
         """The image or caption of a row, as the model wants it."""
-        return self.model.prepare(
-            DECODED.image(self.probe, row) if self.model.kind == "encoder" else self.captions[row]
-        )
+        item = DECODED.image(self.probe, row) if self.model.kind == "encoder" else self.captions[row]
+        with self._faults(f"preparing '{self.probe.pairs[row].id}'"):
+            return self.model.prepare(item)
+
+    def collate(self, items: list[Any]) -> Any:
+        """Prepared items as one batch."""
+        with self._faults("making a batch"):
+            return self.model.collate(items)
+
+    def _faults(self, doing: str) -> AbstractContextManager[None]:
+        return model_faults(self.model.kind, self.model.name, doing, _REMEDY.format(self.model.kind, self.model.name))
 
     def length(self, row: int) -> int:
         """The length of a row's caption, in characters; of images all are alike."""
@@ -96,8 +107,9 @@ class Embedding(LightningModule):
 
     def _alone(self, row: int) -> Tensor:
         """The embedding of one row, (1, d)."""
-        inputs = self.trainer.strategy.batch_to_device(self.model.collate([self.prepare(row)]))
-        return self._checked(self.model(inputs), 1)
+        inputs = self.trainer.strategy.batch_to_device(self.collate([self.prepare(row)]))
+        with self._faults("running a batch"):
+            return self._checked(self.model(inputs), 1)
 
     def _checked(self, embedded: Tensor, n: int) -> Tensor:
         """The embeddings of n items in single precision; VlmatchError where they are not (n, d)."""
@@ -122,7 +134,8 @@ class Embedding(LightningModule):
                         "give trainer.compile=false"
                     ) from error
                 if not is_out_of_memory(error):
-                    raise
+                    with self._faults(f"running a batch of {n}"):
+                        raise
                 self._at_once_halved(n, error)
             if torch.cuda.is_available():  # after the exception, which holds the tensors of the failed pass
                 torch.cuda.empty_cache()

@@ -17,6 +17,7 @@ from vlmatch.embeddings.predict import predict_missing
 from vlmatch.embeddings.store import FILE, Embeddings, Shards, Store
 from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
+from vlmatch.foreign import model_faults
 from vlmatch.packages.licences import licence_of
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.processes import launched
@@ -46,8 +47,9 @@ class SideBySide(nn.Module):
     @torch.inference_mode()
     def widths(self, item: Any) -> list[int]:
         """d_1, d_2, ..., seen from one image or caption."""
-        batch = self.collate([self.prepare(item)])
-        return [each.shape[1] for each in self.model.eval().variants(batch, self.wanted)]
+        with model_faults(self.kind, self.name, "running one input", f"try it: task=check {self.kind}={self.name}"):
+            batch = self.collate([self.prepare(item)])
+            return [each.shape[1] for each in self.model.eval().variants(batch, self.wanted)]
 
 
 def embed_variants(

@@ -13,6 +13,7 @@ from rich.text import Text
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.published import published_ranks
+from vlmatch.foreign import model_faults
 from vlmatch.inventory.models import commercial_use, stated_licence
 from vlmatch.packages.availability import availability
 from vlmatch.settings.buildable import ModelSettings
@@ -83,8 +84,10 @@ def _tryout(described: ModelSettings, settings: Settings[CheckTask]) -> Tryout:
     item, subject = _item(described.kind, settings)
     with torch.inference_mode():
         read = time.perf_counter()
-        batch = model.collate([model.prepare(item)])
-        feature = model(batch)[0]
+        remedy = "its preprocessing or weights are of another model; --debug shows the cause"
+        with model_faults(described.kind, described.name, "running one input", remedy):
+            batch = model.collate([model.prepare(item)])
+            feature = model(batch)[0]
         ran = time.perf_counter()
         tokens = str(int(batch["attention_mask"].sum())) if described.kind == "llm" else _tokens(model, batch)
     return Tryout(model, subject, feature, tokens, loaded - started, ran - read)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field
 
+from vlmatch.foreign import model_faults
 from vlmatch.objects import build, version_of
 from vlmatch.settings.node import Count, Name, Node, of_types
 
@@ -43,6 +44,15 @@ class ModelSettings(ObjectSettings):
         return all(
             stored.get(key, chosen) == chosen for key, chosen in self.model_dump(include=set(self.choices)).items()
         )
+
+    def build(self) -> Any:
+        """The model. Raises VlmatchError where it can't be loaded, whatever its library raises."""
+        remedy = (
+            "check the file or folder that its yaml names and its other keys, or remove and fetch it again; --debug "
+            "shows the cause"
+        )
+        with model_faults(self.kind, self.name, "loading it", remedy):
+            return super().build()
 
     @property
     def version(self) -> int:

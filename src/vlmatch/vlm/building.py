@@ -3,6 +3,7 @@
 import torch
 
 from vlmatch.encoders.base import Encoder
+from vlmatch.foreign import model_faults
 from vlmatch.llms.language_model import LanguageModel
 from vlmatch.settings.recipe import RecipeSettings, What
 from vlmatch.vlm.model import VLM
@@ -32,8 +33,9 @@ def feature_shape(encoder: Encoder, what: What) -> tuple[int, int]:
     """The number of features that an encoder gives of an image, and their width; it is run on a grey image."""
     from PIL import Image
 
-    prepared = encoder.prepare(Image.new("RGB", (336, 336), "grey"))
-    with torch.inference_mode():
+    remedy = f"try it: task=check encoder={encoder.name}"
+    with torch.inference_mode(), model_faults("encoder", encoder.name, "running one image", remedy):
+        prepared = encoder.prepare(Image.new("RGB", (336, 336), "grey"))
         found = VisualInput(encoder, what)(encoder.collate([prepared]))
     return int(found.shape[1]), int(found.shape[2])
 

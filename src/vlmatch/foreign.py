@@ -1,0 +1,29 @@
+"""Where the code of a model is entered: whatever it raises becomes one line that names the model and what to do."""
+
+import contextlib
+from collections.abc import Iterator
+
+from vlmatch.disk import is_refused
+from vlmatch.errors import VlmatchError, one_line
+from vlmatch.memory import EMBEDDING_ADVICE, is_out_of_memory
+
+
+@contextlib.contextmanager
+def model_faults(kind: str, name: str, doing: str, remedy: str) -> Iterator[None]:
+    """Raise VlmatchError for whatever else a model's code raises inside the block, with that as its cause.
+
+    kind, name: 'encoder' or 'llm', and the model's name. doing: what fails, such as 'preparing 'a.png''. remedy: what
+    the user can do. Errors of the disk pass, since the command line explains them.
+    """
+    try:
+        yield
+    except VlmatchError:
+        raise
+    except Exception as error:
+        if is_refused(error):
+            raise
+        if is_out_of_memory(error):
+            raise VlmatchError(f"{kind} '{name}': out of memory while {doing}; {EMBEDDING_ADVICE}") from error
+        raise VlmatchError(
+            f"{kind} '{name}': {doing} failed ({type(error).__name__}: {one_line(error)[:200]}); {remedy}"
+        ) from error
