@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.probes.hf_dataset import DatasetCell, hf_dataset
 
 datasets = pytest.importorskip("datasets")
@@ -103,3 +103,48 @@ def test_a_cell_can_be_sent_to_another_process(dataset: Any, tmp_path: Path) -> 
     cell = hf_dataset(tmp_path / "d").pairs[2].image
     assert isinstance(cell, DatasetCell)
     assert pickle.loads(pickle.dumps(cell)).read() == cell.read()
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `datasets` writes goes to a folder of the test, and it asks no hub."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_folder_in_the_hubs_layout_is_read(dataset: Any, tmp_path: Path) -> None:
+    (tmp_path / "d" / "data").mkdir(parents=True)
+    dataset.to_parquet(tmp_path / "d" / "data" / "train-00000-of-00001.parquet")
+    dataset.select([1, 2]).to_parquet(tmp_path / "d" / "data" / "test-00000-of-00001.parquet")
+    probe = hf_dataset(tmp_path / "d", "test", label="kind")
+    assert (probe.captions, probe.labels) == (["Grey 1.", "Grey 2."], ["odd", "even"])
+    assert np.asarray(probe.image(1)).max() == 2
+    with pytest.raises(VlmatchError, match=r"probe\.split=None; .* has train, test: choose one"):
+        hf_dataset(tmp_path / "d")
+    with pytest.raises(VlmatchError, match=r"Unknown split .dev"):
+        hf_dataset(tmp_path / "d", "dev")
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_name_on_the_hub_that_can_not_be_had_is_one_line() -> None:
+    with pytest.raises(
+        NotHereError, match=r"dataset 'nobody/nothing' is no folder here, .*probe\.path=/path"
+    ) as caught:
+        hf_dataset("nobody/nothing", "train")
+    assert "\n" not in str(caught.value)
+    for path in ("no body/x", "/no/folder", "a/b/c", "../x"):
+        with pytest.raises(VlmatchError, match="is neither a folder nor a name on the hub"):
+            hf_dataset(path)
+
+
+def test_bad_captions_are_skipped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMATCH_CACHE", str(tmp_path / "vlmatch"))
+    columns = {"image": [Image.new("RGB", (6, 5), (n, n, n)) for n in range(3)], "caption": ["One.", None, "nan"]}
+    columns["image"].append(Image.new("RGB", (6, 5), (9, 9, 9)))
+    columns["caption"].append("Four.")
+    datasets.Dataset.from_dict(columns, features()).save_to_disk(tmp_path / "d")
+    probe = hf_dataset(tmp_path / "d", bad_rows="skip")
+    assert probe.captions == ["One.", "Four."]
+    assert probe.counts.skipped == {"without a caption": 2}

@@ -97,12 +97,24 @@ def test_unreadable_exif_data_leave_a_photograph_as_it_is(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-@pytest.mark.parametrize("largest", [4095, 511])
-def test_twelve_bit_greys_are_scaled_by_their_own_white(tmp_path: Path, suffix: str, largest: int) -> None:
+@pytest.mark.parametrize(
+    ("largest", "white"), [(4095, 4095), (2047, 4095), (511, 1023), (1023, 1023), (200, 255), (9000, 16383)]
+)
+def test_greys_of_fewer_than_sixteen_bits_are_scaled_by_their_own_white(
+    tmp_path: Path, suffix: str, largest: int, white: int
+) -> None:
     ramp = np.linspace(0, largest, 64).round().astype(np.uint16).reshape(8, 8)
     Image.fromarray(ramp).save(tmp_path / f"x.{suffix}")
     opened = np.asarray(open_image(tmp_path / f"x.{suffix}"))[..., 0]
-    np.testing.assert_allclose(opened, ramp / 4095 * 255, atol=0.51)
+    np.testing.assert_allclose(opened, ramp / white * 255, atol=0.51)
+
+
+@pytest.mark.parametrize(("dtype", "said"), [("int16", "signed pixels"), ("float32", "floating-point"), ("int32", "")])
+def test_pixels_without_an_agreed_white_are_refused_or_scaled(tmp_path: Path, dtype: str, said: str) -> None:
+    pixels = np.array([[-5, 70_000]] if dtype == "int32" else [[-5, 900]]).astype(dtype)
+    Image.fromarray(np.abs(pixels) if dtype == "int32" else pixels).save(tmp_path / "x.tif")
+    with pytest.raises(ImageError, match=rf"x\.tif' can't be decoded .*{said or '32-bit'}"):
+        open_image(tmp_path / "x.tif")
 
 
 def test_a_dark_pgm_stays_dark_because_it_says_what_is_white(tmp_path: Path) -> None:

@@ -99,9 +99,9 @@ def test_sharegpt_messages_and_image_tokens_in_answers(images: Path) -> None:
         for number in range(3)
     ]
     assert llava(write(images, items), images).captions == ["Thing 0.", "Thing 1.", "Thing 2."]
-    for item in items:
-        item["conversations"] = [{"from": "assistant", "value": "Seen."}, {"from": "assistant", "value": "Again."}]
-    assert llava(write(images, items), images, drop_duplicates=False).captions == ["Seen."] * 3
+    items[1]["conversations"] = [{"from": "assistant", "value": "Seen."}]
+    with pytest.raises(VlmatchError, match="entry 1: it has both 'conversations' and 'messages', and they differ"):
+        llava(write(images, items), images)
 
 
 def test_images_may_be_a_list_of_one_and_of_several_none_is_a_pair(images: Path) -> None:
@@ -160,10 +160,10 @@ def test_malformed_entries_are_skipped_and_counted_if_asked(images: Path, monkey
     bad.append({"image": "00/2.png", "conversations": [{"from": "cat", "value": "Mew."}]})
     file = images.parent / "chat.jsonl"
     file.write_text("\n".join([*map(json.dumps, [*good, *bad]), '{"image": ']))
-    probe = llava(file, images, bad_images="skip")
+    probe = llava(file, images, bad_rows="skip")
     assert probe.captions == ["0", "1"]
     assert probe.counts.skipped == {"malformed": 5}
-    with pytest.raises(VlmatchError, match=r"entry 2: the conversation is empty; .*probe\.bad_images=skip"):
+    with pytest.raises(VlmatchError, match=r"entry 2: the conversation is empty; .*probe\.bad_rows=skip"):
         llava(file, images)
 
 
@@ -171,8 +171,64 @@ def test_malformed_entries_are_skipped_and_counted_if_asked(images: Path, monkey
 def test_nothing_outside_of_the_folder_is_opened(images: Path, pixel: bytes, image: str) -> None:
     (images.parent / "secret.png").write_bytes(pixel)
     items = [{"image": image, "conversations": conversation("A secret.")}]
-    with pytest.raises(VlmatchError, match=r"entry 0: image '.*secret\.png' lies outside of probe\.images="):
+    said = (
+        r"entry 0: image '.*secret\.png' lies outside of probe\.images=.*, which only probe\.images_outside=true allows"
+    )
+    with pytest.raises(VlmatchError, match=said):
         llava(write(images, items), images)
+
+
+@pytest.mark.parametrize("form", ["{}", "../beside.png", "file://{}", "..\\beside.png"])
+def test_an_image_outside_of_the_folder_is_read_if_that_is_allowed(images: Path, pixel: bytes, form: str) -> None:
+    outside = images.parent / "beside.png"
+    outside.write_bytes(pixel)
+    items = [{"image": "00/1.png", "conversations": conversation("A shape.")}]
+    items.append({"image": form.format(outside), "conversations": conversation("A secret.")})
+    probe = llava(write(images, items), images, images_outside=True)
+    assert probe.captions == ["A shape.", "A secret."]
+    assert probe.image(1).size == (1, 1)
+
+
+@pytest.mark.parametrize("image", ["https://host/1.png", "data:image/png;base64,AAAA", "s3://bucket/1.png"])
+def test_an_address_is_no_path(images: Path, image: str) -> None:
+    items = [{"image": image, "conversations": conversation("A shape.")}]
+    with pytest.raises(VlmatchError, match=r"entry 0: image '.*' is an address, not a path; download such images"):
+        llava(write(images, items), images, images_outside=True)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image", "image": "00/{n}.png"},
+        {"type": "image", "path": "00/{n}.png"},
+        {"type": "image_url", "image_url": {"url": "00/{n}.png"}},
+    ],
+)
+def test_images_may_be_named_in_the_parts_of_turns_or_in_objects(images: Path, part: dict[str, Any]) -> None:
+    items = []
+    for n in range(2):
+        named = json.loads(json.dumps(part).replace("{n}", str(n)))
+        asked = {"role": "user", "content": [named, {"type": "text", "text": "What?"}]}
+        items.append({"messages": [asked, answer(f"A shape {n}.")]})
+    items.append(
+        {"images": [{"path": "00/2.png"}], "messages": [{"role": "USER", "content": "?"}, answer("A shape 2.")]}
+    )
+    assert llava(write(images, items), images).captions == [f"A shape {n}." for n in range(3)]
+    assert conversation_of(0, items[0]).turns[0].text == "<image>What?"
+    conversation_of(0, items[0]).require_places()
+
+
+def test_broken_text_spoils_its_entry_only(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLMATCH_CACHE", str(images / "cache"))
+    items = [{"id": n, "image": f"00/{n}.png", "conversations": conversation(f"A frog {n}.")} for n in range(3)]
+    file = write(images, items)
+    file.write_bytes(file.read_bytes().replace(b"frog 1", b"fr\xf6g 1"))
+    probe = llava(file, images, bad_rows="skip")
+    assert probe.captions == ["A frog 0.", "A frog 2."]
+    assert probe.counts.skipped == {"not valid Unicode": 1}
+    for twice in ({"image": "00/0.png", "images": ["00/1.png"]}, {"image": "00/0.png", "images": ["00/0.png", "x"]}):
+        with pytest.raises(VlmatchError, match="entry 1: it has both 'image' and 'images', and they differ"):
+            llava(write(images, [items[0], {**twice, "conversations": conversation("A cat.")}]), images)
 
 
 @pytest.mark.parametrize("turn", [0, -1, "last", 1.5, True])
@@ -184,9 +240,9 @@ def test_a_turn_that_is_none_is_refused(images: Path, turn: Any) -> None:
 def test_missing_images_are_skipped_and_counted_if_asked(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLMATCH_CACHE", str(images / "cache"))
     items = [{"id": n, "image": f"00/{n}.png", "conversations": conversation(f"{n}")} for n in range(6)]
-    with pytest.raises(VlmatchError, match=r"entry 3: image '.*3\.png' of '3' .*No such file.*probe.bad_images=skip"):
+    with pytest.raises(VlmatchError, match=r"entry 3: image '.*3\.png' of '3' .*No such file.*probe.bad_rows=skip"):
         llava(write(images, items), images)
-    probe = llava(write(images, items), images, bad_images="skip")
+    probe = llava(write(images, items), images, bad_rows="skip")
     assert probe.counts.skipped == {"not there": 3}
     assert len(probe.counts.first_skipped) == 3
 

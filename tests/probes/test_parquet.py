@@ -1,6 +1,7 @@
 """Parquet with encoded images: structs or bytes, several files and row groups, and errors that name the column."""
 
 import io
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def test_empty_cells_are_refused_or_skipped_and_counted(tmp_path: Path, monkeypa
     file = str(write(tmp_path / "x.parquet", images, caption=["A.", "B.", "C.", None, "E."]))
     with pytest.raises(VlmatchError, match=r"row 1 of row group 0 .* is null"):
         parquet(file)
-    probe = parquet(file, bad_images="skip")
+    probe = parquet(file, bad_rows="skip")
     assert probe.captions == ["A.", "C."]
     assert probe.counts.skipped == {"not there": 1, "without a caption": 1, "can't be decoded": 1}
 
@@ -115,3 +116,46 @@ def test_a_cell_can_be_sent_to_another_process(files: Path) -> None:
     assert pickle.loads(pickle.dumps(cell)).read() == encoded(4)
     with pytest.raises(ImageError, match=r"row 0 of row group 0 in .* can't be read"):
         ParquetCell(files / "gone.parquet", "image", 0, 0).read()
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_text_that_is_not_utf8_spoils_its_row_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    monkeypatch.setenv("VLMATCH_CACHE", str(tmp_path / "cache"))
+    raw = pa.array([b"One.", b"Fr\xf6sche", b"Three."], pa.binary())
+    texts = pa.Array.from_buffers(pa.string(), 3, raw.buffers())
+    captions = pa.ListArray.from_arrays([0, 1, 2, 3], texts) if listed else texts
+    table = pa.table({"image": [encoded(n) for n in range(3)], "caption": captions})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(VlmatchError, match=r"row 1 .*a text of it is not UTF-8 .*bad_rows=skip"):
+        parquet(str(tmp_path / "x.parquet"))
+    probe = parquet(str(tmp_path / "x.parquet"), bad_rows="skip")
+    assert probe.captions == ["One.", "Three."]
+    assert probe.counts.skipped == {"not valid Unicode": 1}
+
+
+def test_captions_of_bytes_are_text_and_null_ids_are_row_numbers(tmp_path: Path) -> None:
+    captions = pa.array([b"One.", "Zwei, süß.".encode()], pa.binary())
+    columns = {"image": [encoded(n) for n in range(2)], "caption": captions, "key": ["a", None]}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    probe = parquet(str(tmp_path / "x.parquet"), id="key")
+    assert [(pair.id, pair.caption) for pair in probe.pairs] == [("a", "One."), ("x/1", "Zwei, süß.")]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    columns = [pa.array([encoded(0)]), pa.array(["One."]), pa.array(["Eins."])]
+    pq.write_table(pa.table(columns, names=["image", "caption", "caption"]), tmp_path / "x.parquet")
+    with pytest.raises(VlmatchError, match=r"x\.parquet has two columns 'caption'; rename or remove one"):
+        parquet(str(tmp_path / "x.parquet"))
+
+
+def test_an_image_by_its_path_starts_from_the_files_folder_and_is_no_pipe(tmp_path: Path) -> None:
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    paths = ["0.png", "pipe.png"]
+    (tmp_path / "0.png").write_bytes(encoded(0))
+    os.mkfifo(tmp_path / "pipe.png")
+    images = pa.array([{"bytes": None, "path": path} for path in paths], kind)
+    pq.write_table(pa.table({"image": images, "caption": ["One.", "Two."]}), tmp_path / "x.parquet")
+    with pytest.raises(VlmatchError, match=r"image 'row 1 .*it is a pipe, socket or device"):
+        parquet(str(tmp_path / "x.parquet"))

@@ -170,7 +170,7 @@ def test_one_pair_only_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VlmatchError, match="probe 'p': 1 pair left of 1 read; the scores need at least 2"):
         build_probe_set("p", write_images(tmp_path, 1), ProbeOptions())
     with pytest.raises(VlmatchError, match=r"probe 'p': 0 pairs left of 0 read \(skipped: 3 can't be decoded"):
-        build_probe_set("p", write_images(tmp_path, 3), ProbeOptions(bad_images="skip"))
+        build_probe_set("p", write_images(tmp_path, 3), ProbeOptions(bad_rows="skip"))
 
 
 @pytest.mark.parametrize("changed", [{"caption": "A smile \ud83d"}, {"id": "\ud83d"}, {"label": "\ud83d"}])
@@ -180,11 +180,11 @@ def test_half_a_character_is_refused_by_place_or_skipped(
 ) -> None:
     entries = write_images(tmp_path, 4)
     entries[1] = replace(entries[1], where="line 2", **changed)  # type: ignore[arg-type]
-    with pytest.raises(VlmatchError, match=rf"line 2: its {next(iter(changed))} .*ud83d.*probe\.bad_images=skip"):
+    with pytest.raises(VlmatchError, match=rf"line 2: its {next(iter(changed))} .*ud83d.*probe\.bad_rows=skip"):
         build_probe_set("p", entries, ProbeOptions(sample=4))
     for n in range(4):
         drawing(n).save(tmp_path / f"{n}", "PNG")
-    probe = build_probe_set("p", entries, ProbeOptions(sample=sample, bad_images="skip"))
+    probe = build_probe_set("p", entries, ProbeOptions(sample=sample, bad_rows="skip"))
     assert probe.counts.skipped == {"not valid Unicode": 1}
     assert len(probe) == 3
     assert "\n".join(probe.data_sheet()).encode()
@@ -200,7 +200,7 @@ def test_a_path_that_no_file_can_have_is_a_bad_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../../evil", "/tmp/x", "=1+1", "+1", "-x", "@x", "", ".", "a/b", "a b", "x" * 201])
 def test_a_name_that_cannot_name_a_folder_is_refused_before_anything_is_read(tmp_path: Path, name: str) -> None:
     with pytest.raises(VlmatchError, match=r"probe\.name='.* can't name a folder"):
-        build_probe_set(name, [ProbeEntry("1", tmp_path / "gone", "x")], ProbeOptions(bad_images="skip"))
+        build_probe_set(name, [ProbeEntry("1", tmp_path / "gone", "x")], ProbeOptions(bad_rows="skip"))
     with pytest.raises(VlmatchError, match=r"probe\.name='.* can't name a folder"):
         ProbeSet(name, (), ProbeCounts(0, 0, 0, 0))
     assert not (tmp_path / "cache").exists()
@@ -222,13 +222,11 @@ def test_an_empty_caption_is_refused_by_name_and_place(tmp_path: Path, caption: 
 
 def test_what_was_skipped_is_counted_and_a_few_are_named(caplog: pytest.LogCaptureFixture) -> None:
     problem = ImageError("image 'x' is too large", "too large")
-    tally = tallied(
-        [ReadEntry(ProbeEntry(f"{n}", Path("x"), "x"), problem=problem) for n in range(9)], bad_images="skip"
-    )
+    tally = tallied([ReadEntry(ProbeEntry(f"{n}", Path("x"), "x"), problem=problem) for n in range(9)], bad_rows="skip")
     counts = tally.counts({"without an image": 2, "other members": 0})
     assert counts.skipped == {"without an image": 2, "too large": 9}
     assert counts.first_skipped == ("image 'x' is too large",) * 3
-    with pytest.raises(VlmatchError, match=r"probe 'p': image 'x' is too large; .*probe\.bad_images=skip"):
+    with pytest.raises(VlmatchError, match=r"probe 'p': image 'x' is too large; .*probe\.bad_rows=skip"):
         tallied([ReadEntry(ProbeEntry("1", Path("x"), "x"), problem=problem)])
 
 
@@ -258,8 +256,8 @@ def test_bad_images_are_skipped_by_their_limit_even_where_the_cache_has_their_ha
         drawing(n).resize((20 + 20 * n, 20)).save(tmp_path / f"{n}.png")
     (tmp_path / "4.png").write_bytes((tmp_path / "3.png").read_bytes()[:-40])
     entries = [ProbeEntry(f"{n}", tmp_path / f"{n}.png", f"caption {n}") for n in range(5)]
-    assert build_probe_set("p", entries, ProbeOptions(bad_images="skip")).counts.skipped == {"can't be decoded": 1}
-    bounded = build_probe_set("p", entries, ProbeOptions(bad_images="skip", max_pixels=1000))
+    assert build_probe_set("p", entries, ProbeOptions(bad_rows="skip")).counts.skipped == {"can't be decoded": 1}
+    bounded = build_probe_set("p", entries, ProbeOptions(bad_rows="skip", max_pixels=1000))
     assert bounded.counts.skipped == {"too large": 3}
     assert len(bounded) == 2
     assert len(build_probe_set("p", entries, ProbeOptions())) == 5  # what is bad is named when its turn comes

@@ -168,7 +168,7 @@ def test_keys_without_an_image_are_counted_and_without_a_caption_refused_or_coun
         write(tmp_path / "x.tar", members | more)
         with pytest.raises(VlmatchError, match="the caption of 'x/d' is empty"):
             webdataset(str(tmp_path / "x.tar"))
-        probe = webdataset(str(tmp_path / "x.tar"), bad_images="skip")
+        probe = webdataset(str(tmp_path / "x.tar"), bad_rows="skip")
         assert probe.counts.skipped == {"without an image": 1, "without a caption": 1}
 
 
@@ -195,7 +195,7 @@ def test_a_bad_text_is_skipped_and_counted_if_asked(tmp_path: Path) -> None:
     members |= {"c.png": encoded(3), "c.json": b"{oops", "d.png": encoded(4), "d.txt": b"Fr\xf6sche"}
     members |= {"e.png": encoded(5), "e.txt": bytes(1_000_001)}
     members |= {"f.png": encoded(6), "f.json": b'{"caption": {"en": "Six."}}'}
-    probe = webdataset(str(write(tmp_path / "x.tar", members)), bad_images="skip")
+    probe = webdataset(str(write(tmp_path / "x.tar", members)), bad_rows="skip")
     assert probe.captions == ["One.", "Two."]
     assert probe.counts.skipped == {
         "with a broken json": 1,
@@ -272,7 +272,7 @@ def test_broken_images_are_named_or_skipped(tmp_path: Path) -> None:
     shard = str(write(tmp_path / "x.tar", members))
     with pytest.raises(ImageError, match=r"image 'c\.png in .*x\.tar' can't be decoded"):
         webdataset(shard).image(2)
-    probe = webdataset(shard, bad_images="skip")
+    probe = webdataset(shard, bad_rows="skip")
     assert probe.captions == ["One.", "Two."]
     assert probe.counts.skipped == {"can't be decoded": 1}
 
@@ -287,3 +287,49 @@ def test_a_member_can_be_sent_to_another_process_and_knows_its_bounds(shards: Pa
     assert caught.value.reason == "can't be read"
     with pytest.raises(ImageError, match=r"is too large \(1,000,000,000,000 bytes"):
         TarMember(member.shard, member.name, member.offset, 10**12).read()
+
+
+def test_keys_may_have_dots(tmp_path: Path) -> None:
+    members = {"a.b/photo.v2.png": encoded(1), "a.b/photo.v2.txt": b"One.", "img_0.5.png": encoded(2)}
+    members |= {"img_0.5.json": b'{"caption": "Two."}', "img_0.6.jpg": encoded(3, "JPEG"), "img_0.6.TXT": b"Three."}
+    members |= {"k.png": encoded(4), "k.txt": b"Four.", "k.seg.png": encoded(5), "._k.txt": b"x", ".png": b"x"}
+    probe = webdataset(str(write(tmp_path / "x.tar", members)))
+    assert [(pair.id, pair.caption) for pair in probe.pairs] == [
+        ("x/a.b/photo.v2", "One."),
+        ("x/img_0.5", "Two."),
+        ("x/img_0.6", "Three."),
+        ("x/k", "Four."),
+    ]
+    assert probe.counts.skipped == {"other members": 3}
+
+
+def test_captions_that_differ_are_counted_as_several(tmp_path: Path) -> None:
+    members = {f"{n}.png": encoded(n) for n in range(4)}
+    members |= {"0.txt": b"One.", "0.json": b'{"caption": "One.", "text": null}'}
+    members |= {"1.txt": b"Two.", "1.json": b'{"caption": "Zwei."}'}
+    members |= {"2.json": b'{"caption": "Three.", "text": "Drei."}'}
+    members |= {"3.txt": b"Four.", "3.json": b"{broken"}
+    probe = webdataset(str(write(tmp_path / "x.tar", members)))
+    assert probe.captions == ["One.", "Two.", "Three.", "Four."]
+    assert probe.counts.several_captions == 2
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"caption": 7}', b'{"caption": "a", "caption": "b"}', b'{"caption": NaN}', b"\xff"]
+)
+def test_a_caption_that_is_none_is_skipped_and_counted(tmp_path: Path, content: bytes) -> None:
+    members = {f"{n}.png": encoded(n) for n in range(3)} | {"0.txt": b"One.", "1.txt": b"Two.", "2.json": content}
+    shard = str(write(tmp_path / "x.tar", members))
+    with pytest.raises(VlmatchError, match=r"probe\.bad_rows=skip"):
+        webdataset(shard)
+    probe = webdataset(shard, bad_rows="skip")
+    assert probe.captions == ["One.", "Two."]
+    assert sum(probe.counts.skipped.values()) == 1
+
+
+def test_a_repeated_key_and_a_broken_name_spoil_their_pairs_only(tmp_path: Path) -> None:
+    members = {"0.png": encoded(0), "0.txt": b"One.", "1.png": encoded(1), "1.jpg": encoded(1), "1.txt": b"x"}
+    members |= {"2.png": encoded(2), "2.txt": b"Three.", "fr\udcf6g.png": encoded(3), "fr\udcf6g.txt": b"Frog."}
+    probe = webdataset(str(write(tmp_path / "x.tar", members)), bad_rows="skip")
+    assert probe.captions == ["One.", "Three."]
+    assert probe.counts.skipped == {"with a repeated key": 1, "not valid Unicode": 1}

@@ -162,7 +162,10 @@ def test_an_image_that_cannot_be_decoded_is_skipped_or_named_when_it_is_read(
 @pytest.mark.parametrize("image", ["../secret.png", "/etc/secret.png", "sub/../../secret.png", "..\\secret.png"])
 def test_no_image_outside_the_folder_is_opened(load: Callable[..., TrainingData], tmp_path: Path, image: str) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
-    with pytest.raises(VlmatchError, match=r"entry 0: image '.*secret\.png' lies outside of data\.images="):
+    message = (
+        r"entry 0: image '.*secret\.png' lies outside of recipe\.stages\.N\.data\.images=.*data\.images_outside=true"
+    )
+    with pytest.raises(VlmatchError, match=message):
         load([{"image": image, "conversations": said("<image>", "A secret.")}])
 
 

@@ -21,7 +21,7 @@ def probe(source: Probe, /, **options: Any) -> ProbeSet:
 
     source: the name of a yaml in `conf/probe` ('stamps', 'llava', ...), or the path of your own folder with
     captions.csv (columns image, caption), of such a table itself, of a WebDataset's shards (.tar), a LLaVA json or a
-    Parquet file. options: keys of its yaml, such as `limit`, `sample`, `seed`, `bad_images`.
+    Parquet file. options: keys of its yaml, such as `limit`, `sample`, `seed`, `bad_rows`.
 
     Data that come inside a package are fetched at first use.
     Raises VlmatchError where there is no such probe or option, or an entry is bad.

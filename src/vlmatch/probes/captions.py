@@ -1,20 +1,57 @@
 """The caption in a cell of a table or a JSON object: a text, or a list of texts of which the first counts."""
 
+import math
 from typing import Any
 
+from vlmatch.errors import shown
 from vlmatch.probes.problems import EntryError
+from vlmatch.probes.text import MAX_CHARACTERS, text_of
+
+ABSENT = frozenset({"nan", "none", "null", "n/a", "#n/a", "<na>"})
+"""What programs write into a table where a caption is absent, in lower case."""
+
+_NOT_TEXT = "with a caption that is not text"
+_NO_CAPTION = "without a caption"
 
 
-def first_caption(value: Any, where: str) -> tuple[str, int]:
+def caption_of(value: Any, where: str) -> tuple[str, int]:
     """The caption, stripped, and how many captions the cell lists; '' where there is none.
 
-    Raises EntryError, naming `where`, if the cell holds anything else than a text, a list of texts, or null.
+    Bytes are read as text. Raises EntryError, naming `where`, if the cell holds anything else than a text, a list of
+    texts, or null: of numbers, truth values and objects nobody can say that they describe an image.
     """
-    values = value if isinstance(value, list) else [value]
+    values = list(value) if isinstance(value, list | tuple) else [value]
     first = values[0] if values else None
-    if not isinstance(first, str | None):
-        kind = type(first).__name__
+    if isinstance(first, bytes):
+        first = text_of(where, first)
+    if isinstance(first, float) and math.isnan(first):
+        first = None
+    if isinstance(first, str | None):
+        return (first or "").strip(), len(values)
+    raise EntryError(
+        f"{where} is of type {type(first).__name__} ({shown(first)}); wanted a text, or a list of texts", _NOT_TEXT
+    )
+
+
+def require_caption(name: str, caption: str) -> None:
+    """Raise EntryError if the caption of the pair `name` is empty, stands for an absent one, or is endless."""
+    advice = "give it a caption or remove the row"
+    if not caption.strip():
+        raise EntryError(f"the caption of '{name}' is empty", _NO_CAPTION, advice)
+    if caption.strip().casefold() in ABSENT:
+        raise EntryError(f"the caption of '{name}' is '{caption}', as programs write for none", _NO_CAPTION, advice)
+    if len(caption) > MAX_CHARACTERS:
         raise EntryError(
-            f"{where} is of type {kind}; wanted a text, or a list of texts", "with a caption that is not text"
+            f"the caption of '{name}' has {len(caption):,} characters; the limit is {MAX_CHARACTERS:,}",
+            "with too long a caption",
+            "shorten it or remove the row",
         )
-    return (first or "").strip(), len(values)
+
+
+def is_number(caption: str) -> bool:
+    """Whether a caption is nothing but a number: perhaps the class, or another column."""
+    try:
+        float(caption)
+    except ValueError:
+        return False
+    return True

@@ -1,15 +1,16 @@
 """The columns of a table with encoded images in it (Parquet, Hugging Face datasets), named by the user."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.captions import first_caption
-from vlmatch.probes.images import ImageError, ImageSource
+from vlmatch.probes.captions import caption_of
+from vlmatch.probes.images import ImageError, ImageSource, require_regular
 from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.problems import EntryError
+from vlmatch.probes.text import BROKEN
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,11 @@ class Columns:
         return [name for name in (self.caption, self.id, self.label) if name is not None]
 
     def check(self, present: Iterable[str], where: str) -> None:
-        """Raise VlmatchError if columns are missing, naming these and all that the table has."""
+        """Raise VlmatchError if columns are missing or there twice, naming these and all that the table has."""
         present = list(present)
+        for name in (self.image, *self.texts):
+            if present.count(name) > 1:
+                raise VlmatchError(f"probe '{self.probe}': {where} has two columns {name!r}; rename or remove one")
         missing = [name for name in (self.image, *self.texts) if name not in present]
         if missing:
             raise VlmatchError(
@@ -37,29 +41,52 @@ class Columns:
                 f"{', '.join(present)}: name columns by probe.image, probe.caption, probe.id, probe.label"
             )
 
-    def entry(self, image: ImageSource, values: Mapping[str, Any], default_id: str) -> ProbeEntry:
-        """The entry of a row; of several captions the first is used."""
+    def entry(self, image: ImageSource, values: Mapping[str, Any] | EntryError, default_id: str) -> ProbeEntry:
+        """The entry of a row; of several captions the first is used. Without an id, `default_id` is the id."""
+        if isinstance(values, EntryError):
+            return ProbeEntry.unusable(str(image), values)
         try:
-            caption, n_captions = first_caption(values[self.caption], f"column '{self.caption}'")
+            caption, n_captions = caption_of(values[self.caption], f"column '{self.caption}'")
         except EntryError as problem:
             return ProbeEntry.unusable(
                 str(image), EntryError(problem.problem, problem.reason, "name another by probe.caption")
             )
-        identifier = values[self.id] if self.id is not None else default_id
-        label = values[self.label] if self.label is not None else None
-        return ProbeEntry(str(identifier), image, caption, None if label is None else str(label), n_captions=n_captions)
+        identifier = _plain(values[self.id]) if self.id is not None else None
+        label = _plain(values[self.label]) if self.label is not None else None
+        return ProbeEntry(default_id if identifier is None else identifier, image, caption, label, "", n_captions)
 
 
-def image_bytes(value: Any, source: object) -> bytes:
+def arrow_rows(table: Any) -> Iterator[Mapping[str, Any] | EntryError]:
+    """The rows of an Arrow table; one whose text is not UTF-8 is an EntryError and spoils no other."""
+    try:
+        yield from table.to_pylist()
+    except UnicodeDecodeError:
+        for place in range(table.num_rows):
+            try:
+                (row,) = table.slice(place, 1).to_pylist()
+            except UnicodeDecodeError as error:
+                yield EntryError(f"a text of it is not UTF-8 ({error})", BROKEN)
+            else:
+                yield row
+
+
+def _plain(value: Any) -> str | None:
+    """An id or label as text; None if it is null or NaN."""
+    return None if value is None or value != value else str(value)  # noqa: PLR0124 - only NaN differs from itself
+
+
+def image_bytes(value: Any, source: object, folder: Path) -> bytes:
     """The encoded image in a cell: bytes, or a struct of 'bytes' or, if these are null, the 'path' of a file.
 
-    Raises ImageError naming `source` if the cell holds neither, OSError if the file can't be read.
+    A relative path starts from `folder`. Raises ImageError naming `source` if the cell holds neither, OSError if the
+    file can't be read.
     """
     if isinstance(value, Mapping):
         path = value.get("path")
         value = value.get("bytes")
         if value is None and path:
-            return Path(path).read_bytes()
+            require_regular(folder / path)
+            return (folder / path).read_bytes()
     if not isinstance(value, bytes):
         found = "null" if value is None else f"of type {type(value).__name__}"
         raise ImageError(f"image '{source}' is {found}; wanted an encoded image", "not there")

@@ -1,12 +1,12 @@
-"""Bring 16-bit pixels to 8 bits, also those that hold 12-bit values, as medical scanners and cameras write them."""
+"""Bring 16-bit pixels to 8 bits, also those that hold 10, 12 or 14-bit values, as scanners and cameras write them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-TWELVE_BITS = 4_095
-SIXTEEN_BITS = 65_535
+DEPTHS = (8, 10, 12, 14, 16)
+"""The numbers of bits that scanners and cameras put into pixels of 16."""
 
 # Formats whose greys Pillow returns as they are stored. In the others (PPM, JPEG 2000) the file says what is white,
 # and Pillow scales by it.
@@ -28,27 +28,34 @@ def has_deep_colour(image: Image.Image) -> bool:
 
 
 def eight_bit_greys(image: Image.Image, file_format: str | None) -> Image.Image:
-    """Scale greys of 16 bits to 8; Pillow's own conversion would cut them off at 255.
+    """Scale greys of up to 16 bits to 8; Pillow's own conversion would cut them off at 255.
 
-    65,535 becomes white. In a PNG or TIFF without a value above 4,095, 4,095 does, because such greys are almost
-    always 12-bit values. The limit is fixed, and not the largest value of each image, so that images of one scanner
-    keep their brightness relative to each other.
+    The largest number that the format allows becomes white. A PNG or TIFF of 16 bits often holds values of fewer: there
+    white is the largest number of the first of `DEPTHS` bits that hold all values. It is not the largest value of each
+    image, so that images of one scanner keep most of their brightness relative to each other.
 
-    Raises ValueError for pixels of 32 bits.
+    Raises ValueError for pixels of 32 bits, and for negative ones.
     """
     values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > SIXTEEN_BITS:
+    if values.min() < 0:
+        raise ValueError("signed pixels have no agreed black; convert it to 8 bits")
+    if values.max() > white_of(16):
         raise ValueError("32-bit pixels have no agreed white; convert it to 8 bits")
-    twelve = file_format in _AS_STORED and values.max() <= TWELVE_BITS
-    white = TWELVE_BITS if twelve else SIXTEEN_BITS
+    depths = DEPTHS if file_format in _AS_STORED else (16,)
+    white = next(white_of(bits) for bits in depths if values.max() <= white_of(bits))
     return Image.fromarray(np.round(values / (white / 255)).astype(np.uint8))
+
+
+def white_of(bits: int) -> int:
+    """The largest value of so many bits."""
+    return int(2**bits - 1)
 
 
 def require_visible_colour(image: Image.Image) -> None:
     """Raise ValueError where 16-bit colours seem to hold 12-bit values, of which Pillow keeps only the upper 4 bits."""
     extremes: Sequence[tuple[int, int]] = image.convert("RGB").getextrema()  # type: ignore[assignment]
-    if 0 < max(high for _, high in extremes) <= TWELVE_BITS >> 8:
+    if 0 < max(high for _, high in extremes) <= white_of(12) >> 8:
         raise ValueError(
-            f"its 16-bit colours are all below {TWELVE_BITS + 1:,}, as 12-bit values are, and would be nearly black; "
+            "its 16-bit colours are all below 4,096, as 12-bit values are, and would be nearly black; "
             "convert it to 8 bits"
         )

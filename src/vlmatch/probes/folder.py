@@ -1,97 +1,170 @@
-"""A user's own images: a folder with captions.csv, captions.tsv or captions.jsonl, or such a table itself."""
+"""A user's own images: a folder or zip file with a table of captions, with a text beside each image, or of classes."""
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import buildable
-from vlmatch.probes.captions import first_caption
+from vlmatch.probes.captions import caption_of
+from vlmatch.probes.classes import CLASS_CAPTION, Classes
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
+from vlmatch.probes.places import image_in, is_zip, names_in
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
-from vlmatch.probes.tables import SUFFIXES, rows
+from vlmatch.probes.tables import SUFFIXES, TableFile, rows
+from vlmatch.probes.text import require_unicode
 
+TABLES = ("captions", "metadata")  # names of tables in a folder; the second is that of Hugging Face's image folders
 IMAGE_COLUMNS = ("image", "file_name")
 CAPTION_COLUMNS = ("caption", "text")
 
 
 @buildable
-def folder(path: str | Path, name: str = "folder", **options: Any) -> ProbeSet:
+def folder(
+    path: str | Path,
+    name: str = "folder",
+    *,
+    image: str | None = None,
+    caption: str | None = None,
+    id: str = "id",
+    label: str = "label",
+    encoding: str | None = None,
+    class_caption: str = CLASS_CAPTION,
+    **options: Any,
+) -> ProbeSet:
     """Read the pairs that a table lists, in its order; `options` are those of `selection.ProbeOptions`.
 
-    `path` is the table (.csv, .tsv or .jsonl), or the folder that holds it as captions.csv, .tsv or .jsonl.
-    Columns: `image` (or `file_name`), a path that starts from the table's folder; `caption` (or `text`), in JSONL also
-    a list of captions, of which the first is used; optional `id` and `label`. Without an id, the image's path is the
-    id, with #2, #3, ... for its further captions.
+    `path` is the table (.csv, .tsv, .jsonl or .json), or the folder or zip file that holds it as captions.csv, .tsv ...
+    or metadata.csv, .tsv ... `image`, `caption`, `id` and `label` name columns; by default the image is in `image` or
+    `file_name`, a path that starts from the table's folder, and the caption in `caption` or `text`. In JSON it may be a
+    list of captions, of which the first is used. Without an id, the image's path is the id, with #2, #3, ... for its
+    further captions. `encoding` names the table's encoding, if that is no Unicode.
+
+    A folder or zip file without a table is read as `classes.Classes` says: a text beside each image, or class folders.
 
     Raises VlmatchError naming the first bad row, or as `selection.build_probe_set` does.
     """
-    table = _table(name, Path(path).expanduser())
-    return build_probe_set(name, _entries(name, table), ProbeOptions(**options), source=table.name)
+    chosen = ProbeOptions(**options)
+    given = Path(path).expanduser()
+    table = _table(name, given, encoding)
+    if table is not None:
+        columns = _Columns((image,) if image else IMAGE_COLUMNS, (caption,) if caption else CAPTION_COLUMNS, id, label)
+        return build_probe_set(name, _entries(table, columns), chosen, source=table.name)
+    classes = Classes(name, given, class_caption)
+    return build_probe_set(name, classes, chosen, source=classes.source, skipped=lambda: classes.skipped)
 
 
-def _table(name: str, path: Path) -> Path:
-    if path.is_file():
-        if path.suffix not in SUFFIXES:
+@dataclass(frozen=True)
+class _Columns:
+    """The names that the columns of images and of captions may have, and those of ids and labels."""
+
+    image: Sequence[str]
+    caption: Sequence[str]
+    id: str
+    label: str
+
+
+def _table(name: str, path: Path, encoding: str | None) -> TableFile | None:
+    """The table; None for a folder or zip file that has none, but images."""
+    if path.is_file() and not is_zip(path):
+        if path.suffix.lower() not in SUFFIXES:
             raise VlmatchError(
-                f"probe '{name}': probe.path={path} is neither a folder nor a table ({', '.join(SUFFIXES)})"
+                f"probe '{name}': probe.path={path} is neither a folder nor a table ({', '.join(SUFFIXES)}) nor a .zip"
             )
-        return path
-    tables = [path / f"captions{suffix}" for suffix in SUFFIXES]
-    present = [table for table in tables if table.is_file()]
-    if len(present) != 1:
-        found = " and ".join(table.name for table in present) or "no captions.csv, captions.tsv or captions.jsonl"
-        raise VlmatchError(
-            f"probe '{name}': {found} in probe.path={path}; wanted exactly one table, which lists the pairs"
-        )
-    return present[0]
+        return TableFile(name, path.parent, path.name, encoding)
+    for stem in TABLES:
+        present = _present(path, stem)
+        if len(present) > 1:
+            raise VlmatchError(
+                f"probe '{name}': {' and '.join(present)} in probe.path={path}; wanted exactly one table, which lists "
+                "the pairs: give its path"
+            )
+        if present:
+            return TableFile(name, path, present[0], encoding)
+    if is_zip(path) or path.is_dir():
+        return None
+    raise VlmatchError(f"probe '{name}': probe.path={path} is not there, or not a file; give a folder, table or .zip")
 
 
-def _entries(name: str, table: Path) -> Iterator[ProbeEntry]:
+def _present(path: Path, stem: str) -> list[str]:
+    """The tables of this name: in the folder itself, in a zip file also in the one folder that it holds."""
+    if not is_zip(path):
+        return [f"{stem}{suffix}" for suffix in SUFFIXES if (path / f"{stem}{suffix}").is_file()]
+    found = [each for each in names_in(path) if PurePosixPath(each).name in {f"{stem}{suffix}" for suffix in SUFFIXES}]
+    depth = min((each.count("/") for each in found), default=0)
+    return [each for each in found if each.count("/") == depth]
+
+
+def _entries(table: TableFile, columns: _Columns) -> Iterator[ProbeEntry]:
     times: Counter[str] = Counter()
-    for where, row in rows(name, table):
+    for where, row in rows(table):
         try:
             if isinstance(row, EntryError):
                 raise row
-            if table.suffix != ".jsonl":
-                _require_columns(name, table, row)
-            yield _entry(table, where, row, times)
+            if table.suffix in (".csv", ".tsv"):
+                _require_columns(table, row, columns)
+            yield _entry(table, where, row, columns, times)
         except EntryError as problem:
             yield ProbeEntry.unusable(where, problem)
 
 
-def _require_columns(name: str, table: Path, row: Mapping[str, Any]) -> None:
-    for columns in (IMAGE_COLUMNS, CAPTION_COLUMNS):
-        if not any(column in row for column in columns):
+def _require_columns(table: TableFile, row: Mapping[str, Any], columns: _Columns) -> None:
+    for key, names in (("image", columns.image), ("caption", columns.caption)):
+        if not any(name in row for name in names):
             raise VlmatchError(
-                f"probe '{name}': {table.name} has no column {_either(columns)}; it has {', '.join(row)}: rename one"
+                f"probe '{table.probe}': {table.name} has no column {_either(names)}; it has {', '.join(row)}: rename "
+                f"one, name it by probe.{key}=NAME, or add a line with the columns' names"
             )
 
 
-def _entry(table: Path, where: str, row: Mapping[str, Any], times: Counter[str]) -> ProbeEntry:
+def _entry(table: TableFile, where: str, row: Mapping[str, Any], columns: _Columns, times: Counter[str]) -> ProbeEntry:
     """The entry of a row; `times` counts the rows of each image so far."""
-    image = _value(row, IMAGE_COLUMNS)
-    if not isinstance(image, str) or not image:
-        raise EntryError(f"{_either(IMAGE_COLUMNS)} is {image!r}; wanted the path of an image", "without an image")
-    caption, n_captions = first_caption(_value(row, CAPTION_COLUMNS), _either(CAPTION_COLUMNS))
+    image = _value(table, where, row, columns.image, "image")
+    if not isinstance(image, str):
+        raise EntryError(f"{_either(columns.image)} is {image!r}; wanted the path of an image", "without an image")
+    caption, n_captions = caption_of(_value(table, where, row, columns.caption, "caption"), _either(columns.caption))
+    _require_unicode(table, image, caption)
     times[image] += 1
     default = image if times[image] == 1 else f"{image}#{times[image]}"
-    identifier, label = _string(row.get("id")), _string(row.get("label"))
-    return ProbeEntry(identifier or default, table.parent / image, caption, label or None, where, n_captions)
+    identifier, label = _string(row.get(columns.id)), _string(row.get(columns.label))
+    source = image_in(table.place, (PurePosixPath(table.member).parent / image).as_posix())
+    return ProbeEntry(identifier or default, source, caption, label or None, where, n_captions)
 
 
-def _value(row: Mapping[str, Any], columns: tuple[str, str]) -> Any:
-    """The first of the columns that is filled in, texts stripped and numbers as text; None if none is."""
-    values = (row.get(column) for column in columns)
-    plain = (_string(value) if isinstance(value, str | int | float) else value for value in values)
-    return next((value for value in plain if value), None)
+def _require_unicode(table: TableFile, *texts: str) -> None:
+    try:
+        require_unicode("it", "".join(texts))
+    except EntryError as problem:
+        advice = f"{problem.advice}, or name the table's encoding by probe.encoding=cp1252 or the like"
+        raise EntryError(problem.problem, problem.reason, advice) from problem
+
+
+def _value(table: TableFile, where: str, row: Mapping[str, Any], names: Sequence[str], key: str) -> Any:
+    """The value of the column that is filled in, texts stripped; None if none is.
+
+    Raises VlmatchError if several columns are filled in with different values: which one is meant is the user's to say.
+    """
+    stripped = {name: value.strip() if isinstance(value, str) else value for name in names if (value := row.get(name))}
+    filled = {name: value for name, value in stripped.items() if value and not _is_nan(value)}
+    if len({repr(value) for value in filled.values()}) > 1:
+        raise VlmatchError(
+            f"probe '{table.probe}': {where} has both {' and '.join(map(repr, filled))}; choose one by "
+            f"probe.{key}={next(iter(filled))}"
+        )
+    return next(iter(filled.values()), None)
 
 
 def _string(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    return "" if value is None or _is_nan(value) else str(value).strip()
 
 
-def _either(columns: tuple[str, str]) -> str:
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _either(columns: Sequence[str]) -> str:
     return " or ".join(f"'{column}'" for column in columns)

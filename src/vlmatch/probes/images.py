@@ -1,11 +1,11 @@
 """Open one image safely and always in the same way: bounded in size, upright, and RGB on white."""
 
+import errno
 import hashlib
 import importlib.util
 import io
-import struct
+import stat
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeGuard
@@ -26,21 +26,11 @@ SVG_SIDE = 512  # pixels of the longer side of a rendered drawing; encoders see 
 # The formats of photographs and clip-art, without those whose decoder starts other programs (EPS).
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "PPM")
 
-# What Pillow and the SVG renderer raise on broken or odd files.
-_BROKEN_FILE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    AttributeError,
-    TypeError,
-    ArithmeticError,
-    AssertionError,
-    struct.error,
-    zlib.error,
-)
+SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".svg",
+)  # fmt: skip
+"""How the names of images end, where they are not listed."""
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -90,7 +80,9 @@ def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
         return _decode(source, max_pixels)
     except Image.DecompressionBombError as error:  # Pillow's own limit, for a max_pixels beyond it
         raise _too_large(source, one_line(error), max_pixels) from error
-    except _BROKEN_FILE as error:
+    except ImageError:
+        raise
+    except Exception as error:  # what decoders raise on broken or odd files has no common base
         raise _undecodable(source, error) from error
 
 
@@ -115,21 +107,40 @@ def image_header(source: ImageSource) -> ImageHeader | None:
             with Image.open(_opened(source), formats=FORMATS) as image:
                 _require_ratio(source, *image.size)
                 return ImageHeader(image.size, is_deep_grey(image))
-    except (Image.DecompressionBombError, *_BROKEN_FILE) as error:
+    except ImageError:
+        raise
+    except Exception as error:
         raise _undecodable(source, error) from error
 
 
 def sha256_of_image(source: ImageSource) -> str:
     """SHA-256 of the encoded image's bytes; OSError or ImageError if they can't be read."""
-    return sha256_of_file(source) if isinstance(source, Path) else hashlib.sha256(source.read()).hexdigest()
+    if not isinstance(source, Path):
+        return hashlib.sha256(source.read()).hexdigest()
+    require_regular(source)
+    return sha256_of_file(source)
+
+
+def require_regular(path: Path) -> None:
+    """Raise OSError if there is no such file, or it is a pipe or device, which might be read for ever."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a pipe, socket or device", str(path))
 
 
 def _is_svg(source: ImageSource) -> TypeGuard[Path]:
-    """Whether the image is a drawing, which only files can be. Raises ImageError for a missing file."""
+    """Whether the image is a drawing, which only files can be. Raises ImageError for what is no file."""
     if not isinstance(source, Path):
         return False
-    if not source.is_file():
-        raise ImageError(f"image '{source}' is not there", "not there", "restore the file or remove its row")
+    try:
+        require_regular(source)
+    except FileNotFoundError as error:
+        problem = f"image '{source}' is not there"
+        raise ImageError(problem, "not there", "restore the file or remove its row") from error
+    except (OSError, ValueError) as error:  # a ValueError is a path that no file can have
+        raise _undecodable(source, error) from error
     return source.suffix.lower() == ".svg"
 
 
@@ -160,7 +171,7 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _BROKEN_FILE:
+    except Exception:  # of a decoder that trips over tags
         return image
     return image if turn is None else image.transpose(turn)
 
@@ -210,7 +221,7 @@ def _render_svg(path: Path) -> Image.Image:
             sans_serif_family="DejaVu Sans",
         )
         return Image.open(io.BytesIO(drawing)).convert("RGB")
-    except _BROKEN_FILE as error:
+    except Exception as error:
         problem = f"image '{path}' can't be rendered ({one_line(error)})"
         raise ImageError(problem, "can't be decoded", "replace the file or remove its row") from error
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import buildable
-from vlmatch.probes.llava_format import Conversation, conversation_of, image_path, images_of, read_items
+from vlmatch.probes.llava_format import Conversation, conversation_of, image_of, images_of, read_items
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
@@ -17,14 +17,21 @@ LONGEST = "longest"
 
 @buildable
 def llava(
-    path: str | Path, images: str | Path | None = None, name: str = "llava", *, turn: int | str = 1, **options: Any
+    path: str | Path,
+    images: str | Path | None = None,
+    name: str = "llava",
+    *,
+    turn: int | str = 1,
+    images_outside: bool = False,
+    **options: Any,
 ) -> ProbeSet:
     """Read the pairs of a json in LLaVA's format (Liu et al., 2023), in its order.
 
     The file is a json list, or has one object a line: {id, image, conversations: [{from, value}, ...]}, as in LLaVA's
     LCS-558K, CC3M-595K and the mixture of 665K, or ShareGPT's {images, messages: [{role, content}, ...]}. The caption
     is answer number `turn` (from 1), or the 'longest' answer in words: the first answers of the 665K are often one
-    word. Image paths start from the folder `images`, by default that of the json; paths that lead out of it are bad.
+    word. Image paths start from `images`, a folder or a .zip, by default the json's folder. Paths that are absolute or
+    have '..' in them are bad unless `images_outside` is true.
 
     Conversations with no image, several images, or fewer answers than `turn` are not pairs: they are skipped and
     counted. Repeated ids, as the 665K has, become ID#2, ID#3, ...; `options` are those of `selection.ProbeOptions`.
@@ -35,7 +42,7 @@ def llava(
         raise VlmatchError(f"probe '{name}': probe.turn={turn!r}; wanted 1 for the first answer, 2, ..., or {LONGEST}")
     file = Path(path).expanduser()
     folder = file.parent if images is None else Path(images).expanduser()
-    conversations = _Conversations(file, folder, turn)
+    conversations = _Conversations(file, folder, turn, images_outside)
     return build_probe_set(
         name, conversations, ProbeOptions(**options), source=file.name, skipped=lambda: conversations.skipped
     )
@@ -44,8 +51,9 @@ def llava(
 class _Conversations:
     """The entries of the file that are pairs, and the number of the others so far, by reason."""
 
-    def __init__(self, file: Path, folder: Path, turn: int | str) -> None:
+    def __init__(self, file: Path, folder: Path, turn: int | str, outside: bool) -> None:
         self.folder = folder
+        self.outside = outside
         self.turn = turn
         self.items = read_items(file, "probe.path")
         self.skipped: Counter[str] = Counter()
@@ -61,7 +69,7 @@ class _Conversations:
                 caption = self._caption(conversation)
                 if caption is None:
                     continue
-                image = image_path(self.folder, conversation.images[0], "probe.images")
+                image = image_of(self.folder, conversation.images[0], "probe.images", outside=self.outside)
             except EntryError as problem:
                 yield ProbeEntry.unusable(where, problem)
                 continue

@@ -3,24 +3,32 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.images import ImageError
+from vlmatch.probes.images import ImageError, ImageSource, require_regular
+from vlmatch.probes.json_items import Numbered, json_items
+from vlmatch.probes.places import image_in
 from vlmatch.probes.problems import EntryError
+from vlmatch.probes.text import decoded, require_unicode
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
-ROLES = {"human": USER, "user": USER, "gpt": ASSISTANT, "assistant": ASSISTANT, "system": SYSTEM}
+ROLES = {"human": USER, "user": USER, "gpt": ASSISTANT, "assistant": ASSISTANT, "model": ASSISTANT, "system": SYSTEM}
 PLACE = "<image>"
 """Where an image goes in the text of a turn."""
 
-_LINES = re.compile("\r\n|\r|\n")  # str.splitlines also splits at characters that JSON allows inside a string
+LINES = (".jsonl", ".ndjson")
+"""How files are called that promise one object a line."""
 
-Numbered = tuple[int, Any]
-"""An item of the file and its number there, from 0: its place in the list, or its line."""
+OUTSIDE = "images_outside"
+"""The option by which images may lie outside of their folder."""
+
+_PATHS = ("path", "url", "image", "image_url")  # keys of an object that names an image
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
+_LOCAL = "file://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +68,28 @@ def read_items(file: Path, key: str) -> list[Numbered]:
     Raises VlmatchError if the file can't be read, or is neither a json list nor lines of json.
     """
     try:
-        content = file.read_bytes()
+        require_regular(file)
+        return json_items(decoded(file.read_bytes()), lines=file.suffix.lower() in LINES)
     except OSError as error:
         raise VlmatchError(f"{key}={file} can't be read ({error.strerror}); give the path of LLaVA's json") from error
-    try:
-        text = content.decode(json.detect_encoding(content))
     except UnicodeError as error:
-        raise VlmatchError(f"{key}={file} is not valid UTF-8 ({error}); save it as UTF-8") from error
-    if file.suffix == ".jsonl" and not text.lstrip().startswith("["):
-        return _lines(text)
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        if _starts_with_an_object(text):
-            return _lines(text)
+        raise VlmatchError(f"{key}={file} is not valid Unicode ({error}); save it as UTF-8") from error
+    except EntryError as error:
         raise VlmatchError(
-            f"{key}={file} is not JSON ({error}); give LLaVA's json: a list, or one object a line"
+            f"{key}={file} {error.problem.removeprefix('it ')}; give LLaVA's json: a list, or one object a line"
         ) from error
-    if not isinstance(found, list):
-        raise VlmatchError(f"{key}={file} is not a JSON list of conversations; give LLaVA's json")
-    return list(enumerate(found))
 
 
 def conversation_of(number: int, item: Any) -> Conversation:
     """One item of the file, with the names of roles unified.
 
-    Takes LLaVA's {image, conversations: [{from, value}]} and ShareGPT's {images, messages: [{role, content}]}; `image`
-    and `images` hold a path or a list of paths, or are absent.
+    Takes LLaVA's {image, conversations: [{from, value}]} and ShareGPT's {images, messages: [{role, content}]}; for the
+    images see `images_of`.
 
-    Raises EntryError if something is missing in the item or has the wrong type.
+    Raises EntryError if something is missing in the item, has the wrong type, or is there twice and differs.
     """
     images = images_of(item)
-    said = item.get("conversations") or item.get("messages")
+    said = _only(item, "conversations", "messages")
     if not isinstance(said, list):
         raise _malformed("the conversation is empty" if not said else f"the conversation is {_kind(said)}, not a list")
     identifier = item.get("id")
@@ -100,34 +98,47 @@ def conversation_of(number: int, item: Any) -> Conversation:
 
 
 def images_of(item: Any) -> tuple[str, ...]:
-    """The paths of an item's images, of `image` or `images`. Raises EntryError if these hold anything else."""
+    """The paths of an item's images: those of `image` or `images` or, without these, those in the parts of its turns.
+
+    `image` and `images` hold a path or a list of paths; a path may stand in an object, as {path: ...} or {url: ...}.
+    Raises EntryError if they hold anything else.
+    """
     if isinstance(item, EntryError):
         raise item
     if not isinstance(item, Mapping):
         raise _malformed(f"it is {_kind(item)}; wanted a JSON object with 'image' and 'conversations'")
-    key = "image" if item.get("image") else "images"
-    given = item.get(key)
-    found = [given] if isinstance(given, str) and given else given or []
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+    given = _only(item, "image", "images") or list(_images_in_turns(item))
+    found = [_path(each) for each in (given if isinstance(given, list) else [given])]
+    if not all(isinstance(each, str) and each for each in found):
+        key = "image" if item.get("image") else "images"
         raise _malformed(f"{key}={given!r}; wanted a path, or a list of paths")
     for each in found:
-        _require_unicode(f"{key}={each!a}", each)
+        require_unicode(f"image={each!a}", each)
     return tuple(found)
 
 
-def image_path(folder: Path, image: str, key: str) -> Path:
-    """The path of an image within `folder`, which the setting `key` names; links inside the folder are followed.
+def image_of(folder: Path, image: str, key: str, *, outside: bool = False) -> ImageSource:
+    """An image by its path within `folder`, a folder or zip file; links inside the folder are followed.
 
-    Raises ImageError if the path is absolute or has '..' in it: a json may come from a stranger.
+    key: the setting that names the folder. outside: whether the path may be absolute or have '..' in it.
+    Raises ImageError if it is or has, and may not, because a json may come from a stranger; and for an address.
     """
-    path = PurePosixPath(image.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts:
+    image = image.removeprefix(_LOCAL)
+    if _ADDRESS.match(image):
         raise ImageError(
-            f"image '{image}' lies outside of {key}={folder}",
-            "outside of the images' folder",
-            "give a path that starts from that folder",
+            f"image '{image[:80]}' is an address, not a path",
+            "at an address",
+            f"download such images to {key}={folder}",
         )
-    return folder / image
+    path = PurePosixPath(image.replace("\\", "/"))
+    option = f"{key.rpartition('.')[0]}.{OUTSIDE}"
+    if not outside and (path.is_absolute() or ".." in path.parts):
+        raise ImageError(
+            f"image '{image}' lies outside of {key}={folder}, which only {option}=true allows",
+            "outside of the images' folder",
+            "give that if you trust the json, or a path that starts from the folder",
+        )
+    return image_in(folder, image)
 
 
 def fingerprint_of(conversations: Iterable[Conversation]) -> str:
@@ -139,54 +150,57 @@ def fingerprint_of(conversations: Iterable[Conversation]) -> str:
     return digest.hexdigest()
 
 
+def _only(item: Mapping[str, Any], *keys: str) -> Any:
+    """What stands under one of several keys that mean the same; None if nothing does.
+
+    Raises EntryError if it stands under two of them and differs.
+    """
+    filled = {key: value for key in keys if (value := item.get(key))}
+    values = [value if isinstance(value, list) else [value] for value in filled.values()]
+    if any(value != values[0] for value in values):
+        raise _malformed(f"it has both {' and '.join(map(repr, filled))}, and they differ")
+    return next(iter(filled.values()), None)
+
+
+def _images_in_turns(item: Mapping[str, Any]) -> Iterator[Any]:
+    """The images that the parts of turns name."""
+    said = _only(item, "conversations", "messages")
+    for turn in said if isinstance(said, list) else []:
+        text = turn.get("value", turn.get("content")) if isinstance(turn, Mapping) else None
+        for part in text if isinstance(text, list) else []:
+            if _is_image(part) and _path(part) is not part:
+                yield part
+
+
+def _path(image: Any) -> Any:
+    """The path in an object that names an image; anything else as it is."""
+    if not isinstance(image, Mapping):
+        return image
+    return next((_path(value) for key in _PATHS if (value := image.get(key))), image)
+
+
+def _is_image(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("type") in ("image", "image_url")
+
+
 def _turn(place: int, item: Any) -> Turn:
     said = item if isinstance(item, Mapping) else {}
     role, text = said.get("from", said.get("role")), _joined(said.get("value", said.get("content")))
-    if not isinstance(role, str) or role not in ROLES or not isinstance(text, str):
+    if not isinstance(role, str) or role.lower() not in ROLES or not isinstance(text, str):
         raise _malformed(
             f"turn {place} is from {role!r}, and its text is {_kind(text)}; wanted from one of "
             f"{', '.join(ROLES)}, and a text"
         )
-    _require_unicode(f"turn {place}", text)
-    return Turn(ROLES[role], text)
+    require_unicode(f"turn {place}", text)
+    return Turn(ROLES[role.lower()], text)
 
 
 def _joined(text: Any) -> Any:
     """The text of a turn. Chat formats also give a list of parts, {type: text, text: ...} or {type: image}."""
     if not isinstance(text, list) or not all(isinstance(part, Mapping) for part in text):
         return text
-    parts = [PLACE if part.get("type") == "image" else part.get("text") for part in text]
+    parts = [PLACE if _is_image(part) else part.get("text") for part in text]
     return "".join(parts) if all(isinstance(part, str) for part in parts) else text
-
-
-def _require_unicode(what: str, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise EntryError(
-            f"{what} holds half a character ({text[error.start]!a}), which is not valid Unicode",
-            "not valid Unicode",
-        ) from error
-
-
-def _lines(text: str) -> list[Numbered]:
-    return [(number, _parsed(line, number)) for number, line in enumerate(_LINES.split(text)) if line.strip()]
-
-
-def _parsed(line: str, number: int) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return _malformed(f"line {number + 1} is not JSON ({error})")
-
-
-def _starts_with_an_object(text: str) -> bool:
-    """Whether the first line that is not empty is a whole JSON object."""
-    first = next((line for line in _LINES.split(text) if line.strip()), "")
-    try:
-        return isinstance(json.loads(first), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _kind(value: Any) -> str:

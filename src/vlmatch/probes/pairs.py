@@ -56,7 +56,8 @@ class ProbeCounts:
     `dropped` counts pairs that repeat one kept before, by kind; read = kept + the sum of dropped. `skipped` counts by
     reason the entries that are not pairs, such as a conversation without an image, and the bad ones that the user chose
     to skip; `first_skipped` quotes a few of the bad ones. `entries` is the number that a sample was drawn from.
-    `several_captions` counts the pairs read whose source lists several captions, of which the first is used.
+    `several_captions` counts the pairs read whose source lists several captions, of which the first is used, and
+    `number_captions` those whose caption is nothing but a number.
     """
 
     read: int
@@ -68,6 +69,7 @@ class ProbeCounts:
     first_skipped: tuple[str, ...] = ()
     entries: int | None = None
     several_captions: int = 0
+    number_captions: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class ProbeSet:
             "skipped": dict(counts.skipped),
             "first_skipped": list(counts.first_skipped),
             "several_captions": counts.several_captions,
+            "number_captions": counts.number_captions,
             "distinct_captions": counts.distinct_captions,
             "distinct_images": counts.distinct_images,
             "image_sizes": dict(self._image_sizes),

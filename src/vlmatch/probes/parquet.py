@@ -10,7 +10,7 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.objects import buildable
-from vlmatch.probes.columns import Columns, image_bytes
+from vlmatch.probes.columns import Columns, arrow_rows, image_bytes
 from vlmatch.probes.images import ImageError
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
@@ -46,7 +46,7 @@ class ParquetCell:
         except (pyarrow.ArrowException, OSError) as error:
             problem = f"image '{self}' can't be read ({one_line(error)})"
             raise ImageError(problem, "can't be read", "fetch or write the file again") from error
-        return image_bytes(values[self.row].as_py(), self)
+        return image_bytes(values[self.row].as_py(), self, self.file.parent)
 
 
 @buildable
@@ -80,7 +80,7 @@ def _files(name: str, path: str) -> list[Path]:
     if given.is_file():
         return [given]
     files = sorted(given.glob("*.parquet") if given.is_dir() else map(Path, glob.glob(str(given))))
-    if not files:
+    if not files or not all(file.is_file() for file in files):
         raise VlmatchError(f"probe '{name}': no Parquet file in probe.path={path}; give one, its folder, or a pattern")
     return files
 
@@ -94,11 +94,11 @@ def _entries(files: list[Path], columns: Columns) -> Iterator[ProbeEntry]:
             columns.check(opened.schema_arrow.names, str(file))
             first = 0
             for row_group in range(opened.num_row_groups):
-                texts = opened.read_row_group(row_group, columns=columns.texts, use_threads=False).to_pylist()
-                for row, values in enumerate(texts):
+                texts = opened.read_row_group(row_group, columns=columns.texts, use_threads=False)
+                for row, values in enumerate(arrow_rows(texts)):
                     cell = ParquetCell(file, columns.image, row_group, row)
                     yield columns.entry(cell, values, f"{file.stem}/{first + row}")
-                first += len(texts)
+                first += texts.num_rows
         except (pyarrow.ArrowException, OSError) as error:
             raise VlmatchError(
                 f"probe '{columns.probe}': {file} can't be read as Parquet ({one_line(error)}); fetch or write it again"

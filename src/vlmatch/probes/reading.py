@@ -8,13 +8,14 @@ from itertools import islice
 from pathlib import Path
 
 from vlmatch import paths
+from vlmatch.errors import one_line
 from vlmatch.files import renamed
 from vlmatch.probes.images import ImageError, open_image, sha256_of_image
 from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.perceptual import perceptual_hash
 from vlmatch.probes.problems import EntryError
 
-VERSION = 2  # raise it when the same image gives another perceptual hash
+VERSION = 3  # raise it when the same image gives another perceptual hash
 
 _READERS = 8  # threads
 _BATCH = 256  # images read ahead at a time
@@ -67,9 +68,9 @@ class Reader:
             return ReadEntry(entry, digest, self._hash(entry, digest) if self.decode else None)
         except ImageError as error:
             return ReadEntry(entry, problem=error)
-        except (OSError, ValueError) as error:  # a ValueError is a path that no file can have
+        except Exception as error:  # the file system's, or those of the library that reads the image's container
             reason = "not there" if isinstance(error, FileNotFoundError) else "can't be read"
-            why = getattr(error, "strerror", None) or error
+            why = getattr(error, "strerror", None) or one_line(error)
             problem = f"image '{entry.image}' of '{entry.id}' can't be read ({why})"
             return ReadEntry(entry, problem=ImageError(problem, reason, "restore the file or remove the row"))
 

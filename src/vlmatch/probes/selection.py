@@ -2,21 +2,24 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import require_folder_name
+from vlmatch.probes.captions import is_number, require_caption
 from vlmatch.probes.images import MAX_PIXELS
 from vlmatch.probes.pairs import Pair, ProbeCounts, ProbeEntry, ProbeSet
 from vlmatch.probes.perceptual import BITS
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.reading import ReadEntry, Reader
 from vlmatch.probes.sampling import draw_order
+from vlmatch.probes.text import require_unicode
 
 _QUOTED = 3  # skipped entries that are quoted
+_BAD_ROWS = ("error", "skip")
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +35,11 @@ class ProbeOptions:
     sample : keep so many pairs, drawn by `seed` from all entries, uniformly without replacement. The draw depends on
         the entries' ids only, not on their order, and a larger sample contains the smaller one. Repeated pairs are
         replaced by further draws. The sample keeps the source's order.
-    bad_images : 'error' stops at the first entry that is malformed, has no caption, or whose image is missing or can't
-        be read; an image that can't be decoded is an error when it is embedded. 'skip' decodes all images beforehand,
-        leaves out the bad entries, counts them by reason and quotes the first few.
+    bad_rows : 'error' stops at the first entry that can't be used: a malformed row, broken text, no caption, a repeated
+        id, an image that is missing or can't be read; one that can't be decoded is an error when it is embedded. 'skip'
+        decodes all images beforehand, leaves out the bad entries, counts them by reason and quotes the first few. A
+        source that is broken as a whole is an error either way.
+    bad_images : the old name of `bad_rows`; None: not given.
     max_pixels : an image with more pixels is bad.
     """
 
@@ -43,7 +48,8 @@ class ProbeOptions:
     limit: int | None = None
     sample: int | None = None
     seed: int = 0
-    bad_images: str = "error"
+    bad_rows: str = "error"
+    bad_images: str | None = None
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
@@ -60,7 +66,9 @@ class ProbeOptions:
                 f"probe.limit={self.limit} and probe.sample={self.sample} exclude each other; give one of them"
             )
         _require("seed", self.seed, _is_whole(self.seed), "a whole number")
-        _require("bad_images", self.bad_images, self.bad_images in ("error", "skip"), "error or skip")
+        _require("bad_rows", self.bad_rows, self.bad_rows in _BAD_ROWS, "error or skip")
+        old = "error or skip, or rather probe.bad_rows, as it is called now"
+        _require("bad_images", self.bad_images, self.bad_images in (None, *_BAD_ROWS), old)
         _require(
             "max_pixels", self.max_pixels, _is_whole(self.max_pixels) and self.max_pixels > 0, "a number of pixels"
         )
@@ -68,7 +76,12 @@ class ProbeOptions:
     @property
     def decode(self) -> bool:
         """Whether images must be decoded to choose between pairs."""
-        return self.bad_images == "skip" or self.drop_near_duplicates is not None
+        return self.skip or self.drop_near_duplicates is not None
+
+    @property
+    def skip(self) -> bool:
+        """Whether entries that can't be used are left out and counted."""
+        return "skip" in (self.bad_rows, self.bad_images)
 
 
 def build_probe_set(
@@ -89,7 +102,7 @@ def build_probe_set(
     fewer than two pairs are left.
     """
     require_folder_name("probe.name", name)
-    entries = map(_valid_unicode, entries)
+    entries = _guarded(name, entries)
     places: dict[str, int] = {}
     if options.sample is not None:
         entries = list(entries)
@@ -119,27 +132,24 @@ class Tally:
         self.dropped: Counter[str] = Counter()
         self.first_skipped: list[str] = []
         self.several_captions = 0
+        self.number_captions = 0
         self._read: dict[str, set[str]] = {"ids": set(), "captions": set(), "images": set()}
         self._kept: dict[str, set[str]] = {"captions": set(), "images": set()}
         self._hashes = np.empty(256, dtype=np.uint64)  # of the kept images; grows by doubling
 
     def add(self, read: ReadEntry) -> None:
         """Count one more entry, and keep it unless it is bad, or its caption or image has been kept before."""
-        entry = read.entry
-        caption = normalised(entry.caption)
-        if read.problem is not None:
-            self._skip(entry, read.problem)
-        elif entry.id in self._read["ids"]:
-            raise VlmatchError(f"{self._at(entry)}id '{entry.id}' appears twice; give every pair its own id")
-        elif not caption:
-            problem = f"the caption of '{entry.id}' is empty"
-            self._skip(entry, EntryError(problem, "without a caption", "give it a caption or remove the row"))
+        try:
+            self._require_usable(read)
+        except EntryError as problem:
+            self._skip(read.entry, problem)
+            return
+        caption = normalised(read.entry.caption)
+        self._count(read, caption)
+        if repeated := self._repeated(read, caption):
+            self.dropped[repeated] += 1
         else:
-            self._count(read, caption)
-            if repeated := self._repeated(read, caption):
-                self.dropped[repeated] += 1
-            else:
-                self._keep(read, caption)
+            self._keep(read, caption)
 
     def counts(self, skipped: Mapping[str, int], n_entries: int | None = None) -> ProbeCounts:
         """The counts of all entries that were added, and of those in `skipped`, which the source left out."""
@@ -154,13 +164,24 @@ class Tally:
             first_skipped=tuple(self.first_skipped),
             entries=n_entries,
             several_captions=self.several_captions,
+            number_captions=self.number_captions,
         )
+
+    def _require_usable(self, read: ReadEntry) -> None:
+        """Raise EntryError if the entry is bad."""
+        entry = read.entry
+        if read.problem is not None:
+            raise read.problem
+        if entry.id in self._read["ids"]:
+            raise EntryError(f"id '{entry.id}' appears twice", "with a repeated id", "give every pair its own id")
+        require_caption(entry.id, entry.caption)
 
     def _count(self, read: ReadEntry, caption: str) -> None:
         self._read["ids"].add(read.entry.id)
         self._read["captions"].add(caption)
         self._read["images"].add(read.sha256)
         self.several_captions += read.entry.n_captions > 1
+        self.number_captions += is_number(caption)
 
     def _repeated(self, read: ReadEntry, caption: str) -> str:
         """Which part of the pair has been kept before; '' if none."""
@@ -187,8 +208,8 @@ class Tally:
 
     def _skip(self, entry: ProbeEntry, problem: EntryError) -> None:
         """Count a bad entry if the user chose to skip such; otherwise raise VlmatchError."""
-        if self.options.bad_images == "error":
-            raise VlmatchError(f"{self._at(entry)}{problem}; or skip and count such entries: probe.bad_images=skip")
+        if not self.options.skip:
+            raise VlmatchError(f"{self._at(entry)}{problem}; or skip and count such rows: probe.bad_rows=skip")
         self.skipped[problem.reason] += 1
         if len(self.first_skipped) < _QUOTED:
             self.first_skipped.append(f"{entry.where}: {problem.problem}" if entry.where else problem.problem)
@@ -211,17 +232,29 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _guarded(name: str, entries: Iterable[ProbeEntry]) -> Iterator[ProbeEntry]:
+    """The entries, texts checked. Whatever a library raises that reads the source becomes VlmatchError."""
+    try:
+        for entry in entries:
+            yield _valid_unicode(entry)
+    except (VlmatchError, MemoryError):
+        raise
+    except Exception as error:
+        raise VlmatchError(
+            f"probe '{name}': its source can't be read ({type(error).__name__}: {one_line(error)[:200]}); "
+            "fetch or write it again"
+        ) from error
+
+
 def _valid_unicode(entry: ProbeEntry) -> ProbeEntry:
     """The entry, marked as unusable if a text of it can't be encoded: JSON may hold half of an emoji."""
     texts = {"id": entry.id, "caption": entry.caption, "label": entry.label or "", "image's name": entry.image.name}
-    for what, text in texts.items():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            half = text[error.start]
-            problem = EntryError(f"its {what} holds half a character ({half!a})", "not valid Unicode")
-            name = entry.id.encode(errors="backslashreplace").decode()
-            return replace(ProbeEntry.unusable(name, problem), where=entry.where or f"'{name}'")
+    try:
+        for what, text in texts.items():
+            require_unicode(f"its {what}", text)
+    except EntryError as problem:
+        name = entry.id.encode(errors="backslashreplace").decode()
+        return replace(ProbeEntry.unusable(name, problem), where=entry.where or f"'{name}'")
     return entry
 
 
@@ -230,6 +263,13 @@ def _check(name: str, counts: ProbeCounts) -> None:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.skipped.items())
     if counts.first_skipped:
         log.warning("probe '%s': skipped %s; the first: %s", name, reasons, " | ".join(counts.first_skipped))
+    if counts.number_captions:
+        log.warning(
+            "probe '%s': %s of %s captions are nothing but a number; check that they are captions, and not classes",
+            name,
+            f"{counts.number_captions:,}",
+            f"{counts.read:,}",
+        )
     if counts.kept < 2:
         raise VlmatchError(
             f"probe '{name}': {counts.kept} pair{'s'[: counts.kept != 1]} left of {counts.read} read"

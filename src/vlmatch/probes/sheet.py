@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from vlmatch.probes.depth import SIXTEEN_BITS, TWELVE_BITS
+from vlmatch.probes.depth import DEPTHS
 from vlmatch.probes.images import ImageError, ImageHeader, ImageSource, image_header
 
 MAX_HEADERS = 10_000  # images whose headers are read; of more images, every second, third ... one
@@ -55,6 +55,7 @@ def lines(sheet: Mapping[str, Any]) -> list[str]:
         f"distinct captions: {sheet['distinct_captions']:,}; distinct images: {sheet['distinct_images']:,}"
         + "".join(f"; {count:,} dropped for {kind}" for kind, count in sheet["dropped"].items()),
         *_several_in_words(sheet["several_captions"]),
+        *_numbers_in_words(sheet["number_captions"]),
         _sizes_in_words(sheet["image_sizes"]),
         *_depth_in_words(sheet["image_sizes"]["deep_greys"]),
         "words in a caption: {min} to {max}, median {median}".format(**sheet["caption_words"]),
@@ -75,12 +76,16 @@ def _several_in_words(several: int) -> list[str]:
     return [f"several captions: {several:,} pairs list more than one; the first is used"] if several else []
 
 
+def _numbers_in_words(numbers: int) -> list[str]:
+    return [f"captions that are nothing but a number: {numbers:,}"] if numbers else []
+
+
 def _depth_in_words(deep_greys: int) -> list[str]:
     if not deep_greys:
         return []
     return [
-        f"16-bit greys: {deep_greys:,} images, scaled to 8 bits; white is {SIXTEEN_BITS:,}, or {TWELVE_BITS:,} in a "
-        f"PNG or TIFF without a value above that (12-bit values)"
+        f"16-bit greys: {deep_greys:,} images, scaled to 8 bits; in a PNG or TIFF white is the largest number of the "
+        f"fewest bits ({', '.join(map(str, DEPTHS))}) that hold the image's values"
     ]
 
 

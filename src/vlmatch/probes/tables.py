@@ -1,104 +1,177 @@
-"""Rows of a table of captions: CSV, TSV or JSONL, in UTF-8, or in UTF-16 with a byte order mark."""
+"""Rows of a table of captions: CSV, TSV, JSONL or a JSON list, in UTF-8, UTF-16 or UTF-32."""
 
-import codecs
 import csv
-import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TextIO
 
 from vlmatch.errors import VlmatchError
+from vlmatch.probes.json_items import json_items
+from vlmatch.probes.places import opened
 from vlmatch.probes.problems import EntryError
+from vlmatch.probes.text import encoding_of, parsed_json, require_unicode
 
-SUFFIXES = (".csv", ".tsv", ".jsonl")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 
 _DELIMITERS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
+_SEPARATOR_LINE = re.compile(r"sep=(.)\s*")  # by which a CSV tells Excel its separator
+_LONGEST_FIELD = 2**31 - 1  # for the csv module, whose own limit of 131,072 characters is shorter than some captions
 
 Row = Mapping[str, Any] | EntryError
 """The values of a row by column, or why the row can't be used."""
 
 
-def rows(name: str, table: Path) -> Iterator[tuple[str, Row]]:
-    """Each row with its place, such as 'captions.csv line 3'; `name` is the probe's, for errors.
+@dataclass(frozen=True)
+class TableFile:
+    """A table in a folder or zip file. encoding: its encoding, where that is no Unicode; None: told by its first bytes.
 
-    The suffix decides the form (`SUFFIXES`). A CSV or TSV has a header line, a JSONL one object a line. If the header
-    of a CSV or TSV has a single column, but several when split at a semicolon, a tab, a bar or a comma, the table is
-    split there: spreadsheets write such files in many countries.
+    probe: the probe's name, for errors.
+    """
+
+    probe: str
+    place: Path
+    member: str
+    encoding: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name without folders."""
+        return PurePosixPath(self.member).name
+
+    @property
+    def suffix(self) -> str:
+        """The ending of its name, in lower case."""
+        return PurePosixPath(self.member).suffix.lower()
+
+    @property
+    def kind(self) -> str:
+        """Its form, as people call it."""
+        return self.suffix[1:].upper()
+
+    def open(self, newline: str | None = None) -> TextIO:
+        """The table as text."""
+        file = opened(self.place, self.member)
+        encoding, errors = (self.encoding, "strict") if self.encoding else encoding_of(file.read(4))
+        file.seek(0)
+        return io.TextIOWrapper(file, encoding=encoding, errors=errors, newline=newline)
+
+
+def rows(table: TableFile) -> Iterator[tuple[str, Row]]:
+    """Each row with its place, such as 'captions.csv line 3'.
+
+    The suffix decides the form (`SUFFIXES`). A CSV or TSV has a header line; the character that splits it into most
+    columns (a comma, tab, semicolon or bar) splits the table, since spreadsheets write semicolons in many countries. A
+    JSONL has one object a line, a JSON a list of them.
 
     Raises VlmatchError naming the file that is in another encoding or form.
     """
+    readers = {".jsonl": _jsonl_rows, ".json": _json_rows}
     try:
-        encoding = _encoding(name, table)
-        yield from _jsonl_rows(table, encoding) if table.suffix == ".jsonl" else _csv_rows(name, table, encoding)
-    except UnicodeError as error:
-        kind = table.suffix[1:].upper()
+        yield from readers.get(table.suffix, _csv_rows)(table)
+    except (UnicodeError, LookupError) as error:
+        said = f"probe.encoding={table.encoding}" if table.encoding else "Unicode"
         raise VlmatchError(
-            f"probe '{name}': {table.name} is not a {kind} in UTF-8 ({error}); save it as UTF-8"
+            f"probe '{table.probe}': {table.name} is not a {table.kind} in {said} ({error}); save it as UTF-8, or name "
+            "its encoding by probe.encoding=cp1252 or the like"
         ) from error
 
 
-def _csv_rows(name: str, table: Path, encoding: str) -> Iterator[tuple[str, Row]]:
-    kind = table.suffix[1:].upper()
-    with table.open(encoding=encoding, newline="") as file:
-        delimiter = _delimiter(file.readline(), "\t" if kind == "TSV" else ",")
-        file.seek(0)
-        reader = csv.DictReader(file, strict=True, delimiter=delimiter)
+def _csv_rows(table: TableFile) -> Iterator[tuple[str, Row]]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    with table.open(newline="") as file:
+        first = file.readline()
+        told = _SEPARATOR_LINE.fullmatch(first)
+        if told is None:
+            file.seek(0)
+        delimiter = told[1] if told else _delimiter(first, "\t" if table.suffix == ".tsv" else ",")
+        reader = csv.reader(file, strict=True, delimiter=delimiter)
+        lines = reader.line_num
         try:
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            for row in reader:
-                where = f"{table.name} line {reader.line_num}"
-                yield where, _too_long(delimiter) if None in row else row
+            columns = [name.strip() for name in next(reader, [])]
+            lines = reader.line_num
+            _require_header(table, columns, delimiter)
+            for fields in reader:
+                lines = reader.line_num
+                if any(field.strip() for field in fields):
+                    yield f"{table.name} line {lines + bool(told)}", _row(columns, fields, delimiter)
         except csv.Error as error:
-            where = f"{table.name} after line {reader.line_num}"
             raise VlmatchError(
-                f"probe '{name}': {where} is not {kind} split at {_DELIMITERS[delimiter]} ({error}); correct its quotes"
+                f"probe '{table.probe}': {table.name} after line {lines + bool(told)} is not {table.kind} split at "
+                f"{in_words(delimiter)} ({error}); look for a quote that is not closed, or not doubled inside quotes"
             ) from error
 
 
+def _row(columns: Sequence[str], fields: Sequence[str], delimiter: str) -> Row:
+    if len(fields) > len(columns) and any(fields[len(columns) :]):
+        return EntryError(
+            f"it has more fields than the header, split at {in_words(delimiter)}",
+            "with too many fields",
+            f'put captions with {in_words(delimiter)} in "quotes"',
+        )
+    return dict(zip(columns, fields, strict=False))
+
+
 def _delimiter(header: str, default: str) -> str:
-    """The character that splits a header line into columns."""
-    others = [delimiter for delimiter in _DELIMITERS if delimiter != default]
-    return next((each for each in (default, *others) if each in header), default)
+    """The character that splits a header line into most columns; of several, the usual one."""
+    return max((default, *_DELIMITERS), key=lambda each: len(next(csv.reader([header], delimiter=each), [])))
 
 
-def _too_long(delimiter: str) -> EntryError:
-    return EntryError(
-        f"it has more fields than the header, split at {_DELIMITERS[delimiter]}",
-        "with too many fields",
-        f'put captions with {_DELIMITERS[delimiter]} in "quotes"',
-    )
+def _require_header(table: TableFile, columns: Sequence[str], delimiter: str) -> None:
+    try:
+        require_unicode("its header", "".join(columns))
+    except EntryError as problem:
+        raise VlmatchError(
+            f"probe '{table.probe}': {table.name}: {problem}, or name its encoding by probe.encoding=cp1252 or the like"
+        ) from problem
+    twice = [column for column, times in Counter(columns).items() if column and times > 1]
+    if twice:
+        raise VlmatchError(
+            f"probe '{table.probe}': {table.name} has two columns {twice[0]!r}, split at {in_words(delimiter)}; rename "
+            "or remove one"
+        )
 
 
-def _jsonl_rows(table: Path, encoding: str) -> Iterator[tuple[str, Row]]:
-    with table.open(encoding=encoding) as file:
+def in_words(delimiter: str) -> str:
+    """What a delimiter is called."""
+    return _DELIMITERS.get(delimiter, repr(delimiter))
+
+
+def _jsonl_rows(table: TableFile) -> Iterator[tuple[str, Row]]:
+    with table.open() as file:
         for number, line in enumerate(file, start=1):
+            if number == 1 and line.lstrip().startswith("["):
+                yield from _json_rows(table)
+                return
             if line.strip():
                 yield f"{table.name} line {number}", _json_row(line)
 
 
+def _json_rows(table: TableFile) -> Iterator[tuple[str, Row]]:
+    with table.open() as file:
+        text = file.read()
+    try:
+        items = json_items(text, lines=False)
+    except EntryError as problem:
+        raise VlmatchError(
+            f"probe '{table.probe}': {table.name}: {problem.problem}; give a list of objects, or one object a line"
+        ) from problem
+    for number, item in items:
+        yield f"{table.name} entry {number}", _object(item)
+
+
 def _json_row(line: str) -> Row:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return EntryError(f"it is not JSON ({error})", "malformed")
-    if not isinstance(row, dict):
-        wanted = '{"image": ..., "caption": ...}'
-        return EntryError(f"it is of type {type(row).__name__}; wanted an object, {wanted}", "malformed")
-    return row
+        return _object(parsed_json(line))
+    except EntryError as problem:
+        return problem
 
 
-def _encoding(name: str, table: Path) -> str:
-    """UTF-16 if the file has its byte order mark, else UTF-8.
-
-    Raises VlmatchError for UTF-32, and for UTF-16 without a mark: every table starts with an ASCII character, so a zero
-    among the first two bytes is a part of one.
-    """
-    with table.open("rb") as file:
-        start = file.read(4)
-    if start != codecs.BOM_UTF32_LE and start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    if start == codecs.BOM_UTF32_LE or b"\x00" in start[:2]:
-        raise VlmatchError(
-            f"probe '{name}': {table.name} is in UTF-16 without a byte order mark, or in UTF-32; save it as UTF-8"
-        )
-    return "utf-8-sig"
+def _object(row: Any) -> Row:
+    if isinstance(row, dict | EntryError):
+        return row
+    wanted = '{"image": ..., "caption": ...}'
+    return EntryError(f"it is of type {type(row).__name__}; wanted an object, {wanted}", "malformed")

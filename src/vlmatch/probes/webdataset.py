@@ -2,7 +2,6 @@
 
 import glob
 import itertools
-import json
 import re
 import tarfile
 from collections import Counter
@@ -13,15 +12,18 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import buildable
-from vlmatch.probes.captions import first_caption
-from vlmatch.probes.images import MAX_BYTES, ImageError
+from vlmatch.probes.captions import caption_of
+from vlmatch.probes.images import MAX_BYTES, SUFFIXES, ImageError
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
+from vlmatch.probes.text import parsed_json, text_of
 
-IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "ppm")
+IMAGES = tuple(suffix[1:] for suffix in SUFFIXES if suffix != ".svg")
 CAPTION_KEYS = ("caption", "text")
 MAX_TEXT = 1_000_000  # bytes of a .txt or .json
+
+_KNOWN = (*IMAGES, "txt", "json")
 
 _READ_AT_ONCE = 1 << 20  # bytes
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -62,6 +64,7 @@ class TarMember:
 class _Sample:
     """The members of one key in a shard: an image, and texts by extension."""
 
+    members: int = 0
     image: TarMember | None = None
     texts: dict[str, bytes] = field(default_factory=dict)
     problem: EntryError | None = None
@@ -72,10 +75,11 @@ def webdataset(path: str, name: str = "webdataset", **options: Any) -> ProbeSet:
     """Read the pairs of the tar shards that `path` names, shard by shard, in the order of their keys' first members.
 
     `path` is a file, a glob (shards/*.tar) or has braces (shard-{0000..0009}.tar). A pair is KEY.jpg (or another of
-    `IMAGES`) with the text of KEY.txt or, if that is absent or empty, the 'caption' (or 'text') of KEY.json. Its id is
-    SHARD/KEY. Other members, such as links, are counted and never opened; keys without an image are skipped and
-    counted. A member's name serves as an id only, so a name that leads out of a folder does no harm. `options` are
-    those of `selection.ProbeOptions`.
+    `IMAGES`) with the text of KEY.txt or, if that is absent or empty, the 'caption' (or 'text') of KEY.json; where they
+    differ, the pair counts as one with several captions. Its id is SHARD/KEY, and KEY may have dots in it. Other
+    members, such as links, are counted and never opened; keys without an image are skipped and counted. A member's name
+    serves as an id only, so a name that leads out of a folder does no harm. `options` are those of
+    `selection.ProbeOptions`.
 
     A shard must end with the end-of-archive mark of the tar format, a block of 512 zeros: without it, a shard that was
     cut off between two members would look whole. Whatever follows that block must be zeros too.
@@ -98,11 +102,14 @@ class _Samples:
 
     def __iter__(self) -> Iterator[ProbeEntry]:
         for shard in self.shards:
-            for key, sample in self._read(shard).items():
-                if sample.image is None:
+            samples = self._read(shard)
+            for key, sample in samples.items():
+                if _before_dot(key) in samples:
+                    self.skipped["other members"] += sample.members
+                elif sample.image is None and sample.problem is None:
                     self.skipped["without an image"] += 1
                 else:
-                    yield _entry(shard, key, sample.image, sample)
+                    yield _entry(shard, key, sample)
 
     def _read(self, shard: Path) -> dict[str, _Sample]:
         """The samples of a shard by key; only headers and texts are read."""
@@ -120,19 +127,17 @@ class _Samples:
     def _add(self, shard: Path, samples: dict[str, _Sample], tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         if member.isdir():
             return
-        folder, _, file = member.name.rpartition("/")
-        stem, _, extension = file.partition(".")
-        key = f"{folder}/{stem}" if folder else stem
-        extension = extension.lower()
-        if not member.isreg() or member.issparse() or extension not in (*IMAGES, "txt", "json"):
+        key, extension = _split(member.name)
+        if not member.isreg() or member.issparse() or extension not in _KNOWN:
             self.skipped["other members"] += 1
             return
         sample = samples.setdefault(key, _Sample())
+        sample.members += 1
         if (extension in IMAGES and sample.image is not None) or extension in sample.texts:
-            raise VlmatchError(
-                f"probe '{self.name}': {shard}: key '{key}' also has {member.name}; give every pair its own key"
+            sample.problem = EntryError(
+                f"key '{key}' also has {member.name}", "with a repeated key", "give every pair its own key"
             )
-        if extension in IMAGES:
+        elif extension in IMAGES:
             sample.image = TarMember(shard, member.name, member.offset_data, member.size)
         elif member.size > MAX_TEXT:
             sample.texts[extension] = b""
@@ -155,31 +160,74 @@ class _Samples:
         return f"probe '{self.name}': {shard} is not a whole tar file ({error}); fetch it again"
 
 
-def _entry(shard: Path, key: str, image: TarMember, sample: _Sample) -> ProbeEntry:
+def _split(name: str) -> tuple[str, str]:
+    """A member's key and its extension, in lower case.
+
+    The key ends at the first dot of the file's name, as WebDataset has it, so that 0001.seg.png is another member of
+    0001; or at the last dot, if what follows the first one is no extension (photo.v2.jpg).
+    """
+    folder, _, file = name.rpartition("/")
+    if file.startswith("."):  # hidden, as macOS adds such files to archives
+        return name, ""
+    stem, _, extension = file.partition(".")
+    if extension.lower() not in _KNOWN and file.rpartition(".")[2].lower() in _KNOWN:
+        stem, _, extension = file.rpartition(".")
+    return f"{folder}/{stem}" if folder else stem, extension.lower()
+
+
+def _before_dot(key: str) -> str | None:
+    """A key up to the first dot of the file's name; None if it has no dot there."""
+    folder, slash, stem = key.rpartition("/")
+    return f"{folder}{slash}{stem.partition('.')[0]}" if "." in stem else None
+
+
+def _entry(shard: Path, key: str, sample: _Sample) -> ProbeEntry:
     try:
         if sample.problem is not None:
             raise sample.problem
         caption, n_captions = _caption(key, sample.texts)
     except EntryError as problem:
         return ProbeEntry.unusable(f"{shard}: key '{key}'", problem)
-    return ProbeEntry(f"{shard.stem}/{key}", image, caption, n_captions=n_captions)
+    return ProbeEntry(f"{shard.stem}/{key}", sample.image or Path(), caption, n_captions=n_captions)
 
 
 def _caption(key: str, texts: Mapping[str, bytes]) -> tuple[str, int]:
-    """The caption, '' if there is none, and how many the json lists."""
-    kind = "txt"
+    """The caption, '' if there is none, and how many the json lists, or how many different ones the files have."""
+    text = _text(key, "txt", texts).strip()
+    found = [(text, 1)] if text else []
     try:
-        if text := texts.get(kind, b"").decode("utf-8-sig").strip():
-            return text, 1
-        kind = "json"
-        values = json.loads(texts.get(kind, b"{}").decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise EntryError(
-            f"{key}.{kind} can't be read ({error})", f"with a broken {kind}", f"save it as UTF-8 {kind}"
-        ) from error
+        found += _captions_in_json(key, _text(key, "json", texts))
+    except EntryError:
+        if not found:
+            raise
+    caption, listed = found[0] if found else ("", 1)
+    return caption, max(listed, len({each for each, _ in found}))
+
+
+def _captions_in_json(key: str, text: str) -> list[tuple[str, int]]:
+    """The captions under each of `CAPTION_KEYS` that is filled in, and how many it lists."""
+    try:
+        values = parsed_json(text or "{}")
+    except EntryError as problem:
+        raise _broken_text(key, "json", problem) from problem
+    if isinstance(values, EntryError):
+        raise values
     given = values if isinstance(values, dict) else {}
-    caption = next((given[name] for name in CAPTION_KEYS if given.get(name)), None)
-    return first_caption(str(caption) if isinstance(caption, int | float) else caption, f"the caption in {key}.json")
+    found = [caption_of(given.get(name), f"'{name}' in {key}.json") for name in CAPTION_KEYS]
+    return [(caption, listed) for caption, listed in found if caption]
+
+
+def _text(key: str, kind: str, texts: Mapping[str, bytes]) -> str:
+    try:
+        return text_of("it", texts.get(kind, b""))
+    except EntryError as problem:
+        raise _broken_text(key, kind, problem) from problem
+
+
+def _broken_text(key: str, kind: str, problem: EntryError) -> EntryError:
+    return EntryError(
+        f"{key}.{kind} can't be read ({problem.problem})", f"with a broken {kind}", f"save it as UTF-8 {kind}"
+    )
 
 
 def _require_end(shard: Path, offset: int) -> None:
@@ -204,7 +252,7 @@ def _shards(name: str, path: str) -> list[Path]:
     shards = []
     for pattern in _expanded(str(Path(path).expanduser())):
         found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
-        if not found or not Path(found[0]).is_file():
+        if not found or not all(Path(file).is_file() for file in found):
             raise VlmatchError(f"probe '{name}': no shard '{pattern}' (probe.path={path}); give a .tar or a pattern")
         shards += [Path(file) for file in found]
     return shards

@@ -7,11 +7,14 @@ from PIL import Image
 from torch import Tensor
 
 from vlmatch.encoders.base import Encoder
-from vlmatch.probes.images import open_image
-from vlmatch.probes.llava_format import Conversation
+from vlmatch.probes.images import ImageSource, open_image
+from vlmatch.probes.llava_format import Conversation, image_of
 from vlmatch.vlm.conversations import Conversations
 from vlmatch.vlm.tokens import IMAGE, Tokenised
 from vlmatch.vlm.training_data import Sample
+
+DATA_IMAGES = "recipe.stages.N.data.images"
+"""The setting that names the images' folder, for messages."""
 
 BYTES_PER_TOKEN = 4  # roughly, in English; estimated lengths only serve to group samples
 
@@ -66,23 +69,33 @@ class LazySamples:
 
 
 class ImageFiles:
-    """Images of a folder by number, opened and prepared for the encoder each time one is asked for.
+    """Images of a folder or .zip by number, opened and prepared for the encoder each time one is asked for.
 
-    pad: the colour of the square that an image is put on first; None: no square.
+    pad: the colour of the square that an image is put on first; None: no square. outside: whether paths may lead out of
+    the folder.
     """
 
     def __init__(
-        self, folder: Path, paths: Sequence[str], encoder: Encoder, max_pixels: int, pad: tuple[int, ...] | None
+        self,
+        folder: Path,
+        paths: Sequence[str],
+        encoder: Encoder,
+        max_pixels: int,
+        pad: tuple[int, ...] | None,
+        outside: bool = False,
     ) -> None:
         self.folder, self.paths, self.encoder = folder, paths, encoder
-        self.max_pixels, self.pad = max_pixels, pad
+        self.max_pixels, self.pad, self.outside = max_pixels, pad, outside
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, number: int) -> Tensor:
-        image = open_image(self.folder / self.paths[number], self.max_pixels)
+        image = open_image(self._source(self.paths[number]), self.max_pixels)
         return self.encoder.prepare(image if self.pad is None else on_square(image, self.pad))
+
+    def _source(self, path: str) -> ImageSource:
+        return image_of(self.folder, path, DATA_IMAGES, outside=self.outside)
 
 
 def cut(tokens: Tokenised, max_length: int, tokens_per_image: int) -> Tokenised:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import MAX_PIXELS, ImageError, image_header, open_image
+from vlmatch.probes.json_items import Numbered
 from vlmatch.probes.llava_format import (
     Conversation,
-    Numbered,
     conversation_of,
     fingerprint_of,
-    image_path,
+    image_of,
     read_items,
 )
 from vlmatch.probes.problems import EntryError
@@ -22,7 +22,7 @@ from vlmatch.probes.sampling import draw_order
 from vlmatch.settings.recipe import What
 from vlmatch.vlm.building import feature_shape
 from vlmatch.vlm.conversations import Conversations
-from vlmatch.vlm.lazy_samples import ImageFiles, LazySamples, cut
+from vlmatch.vlm.lazy_samples import DATA_IMAGES, ImageFiles, LazySamples, cut
 from vlmatch.vlm.tokens import IGNORED
 from vlmatch.vlm.training_data import DataContext, DataSource, TrainingData
 
@@ -42,7 +42,8 @@ class LlavaJson(DataSource):
 
     path: a json list, or one object a line: {image, conversations: [{from, value}, ...]}, or ShareGPT's {images,
     messages: [{role, content}, ...]}. `image` and `images` are a path or a list of paths, or absent.
-    images: the folder that image paths start from; a path that leads out of it is a bad image.
+    images: the folder or .zip that image paths start from; a path that leads out of it is a bad image, unless
+    images_outside is true.
     template: one of `conversations.TEMPLATES`. max_length: the largest number of tokens of a sample, images included.
     what, tokens: the recipe's visual.what and projector.tokens, which decide how many tokens an image takes.
     limit: use only the first so many entries. sample: use so many, drawn by `seed`; a larger sample contains the
@@ -74,6 +75,7 @@ class LlavaJson(DataSource):
         too_long: str = "error",
         max_pixels: int = MAX_PIXELS,
         pad: Sequence[int] | None = None,
+        images_outside: bool = False,
     ) -> None:
         self.choices = {"bad_images": bad_images, "bad_conversations": bad_conversations, "too_long": too_long}
         for key, value in self.choices.items():
@@ -90,6 +92,7 @@ class LlavaJson(DataSource):
         self.template, self.max_length, self.what, self.tokens = template, max_length, what, tokens
         self.limit, self.sample, self.seed = limit, sample, seed
         self.max_pixels, self.pad = max_pixels, tuple(pad) if pad else None
+        self.images_outside = images_outside
 
     def load(self, context: DataContext) -> TrainingData:
         """The usable samples and their images; every entry and every image is checked first.
@@ -108,7 +111,7 @@ class LlavaJson(DataSource):
         skipped.tell(len(kept))
         paths = sorted({image for entry in kept for image in entry.images})
         samples = LazySamples(kept, paths, conversations, self.file.name, self.max_length, tokens_per_image)
-        pictures = ImageFiles(self.folder, paths, context.encoder, self.max_pixels, self.pad)
+        pictures = ImageFiles(self.folder, paths, context.encoder, self.max_pixels, self.pad, self.images_outside)
         return TrainingData({self.file.stem: (1.0, samples)}, pictures, fingerprint_of(kept))
 
     def _read(self, skipped: "Skipped") -> Iterator[Conversation]:
@@ -144,11 +147,11 @@ class LlavaJson(DataSource):
     def _problem(self, image: str) -> str | None:
         """Why an image can't be used; None if it can."""
         try:
-            path = image_path(self.folder, image, "data.images")
+            source = image_of(self.folder, image, DATA_IMAGES, outside=self.images_outside)
             if self.choices["bad_images"] == "skip":
-                open_image(path, self.max_pixels)
+                open_image(source, self.max_pixels)
                 return None
-            header = image_header(path)
+            header = image_header(source)
         except ImageError as error:
             return error.problem
         if header is not None and math.prod(header.size) > self.max_pixels:

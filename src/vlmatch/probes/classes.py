@@ -1,0 +1,99 @@
+"""Images without a table: each has a text beside it, or lies in a folder whose name is its class."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.captions import is_number
+from vlmatch.probes.images import SUFFIXES
+from vlmatch.probes.pairs import ProbeEntry
+from vlmatch.probes.places import image_in, names_in, opened
+from vlmatch.probes.problems import EntryError
+from vlmatch.probes.text import MAX_CHARACTERS, text_of
+
+LABEL = "{label}"
+CLASS_CAPTION = f"a photo of a {LABEL}"
+
+_WORDNET = re.compile(r"n\d{8}")  # ImageNet's names of classes
+
+
+class Classes:
+    """The images of a folder or zip file, in the order of their names.
+
+    If an image has a text beside it (0.png and 0.txt), the texts are the captions. Otherwise the captions are made by
+    `class_caption` of the names of the folders that the images lie in. The label of an image is the name of its folder.
+    `source` describes what was found; `skipped` counts by reason what is no pair.
+
+    Raises VlmatchError if there are no texts and fewer than two classes, or if a class's name is no word.
+    """
+
+    def __init__(self, probe: str, place: Path, class_caption: str) -> None:
+        self.probe, self.place = probe, place
+        if LABEL not in class_caption:
+            raise VlmatchError(f"probe.class_caption={class_caption!r} lacks '{LABEL}'; put it where the class goes")
+        self.class_caption = class_caption
+        names = names_in(place)
+        self.images = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+        texts = {name for name in names if PurePosixPath(name).suffix.lower() == ".txt"}
+        self.texts = {image: text for image in self.images if (text := _beside(image)) in texts}
+        self.skipped: Counter[str] = Counter()
+        tops = {name.partition("/")[0] for name in names if "/" in name} | {"" for name in names if "/" not in name}
+        self.top = tops.pop() if len(tops) == 1 else ""  # a zip file often holds one folder with all others
+        classes = sorted({label for image in self.images if (label := self._label(image))})
+        if self.texts:
+            self.source = f"{place.name}, captions from {len(self.texts):,} texts"
+        elif len(classes) > 1:
+            self._require_words(classes)
+            self.source = f"{place.name}, captions from {len(classes):,} class folders: '{class_caption}'"
+        else:
+            raise VlmatchError(
+                f"probe '{probe}': no captions.csv, captions.tsv or captions.jsonl in probe.path={place}; wanted a "
+                "table that lists the pairs, or a .txt beside each image, or several folders with a class's name each"
+            )
+
+    def __iter__(self) -> Iterator[ProbeEntry]:
+        for image in self.images:
+            label = self._label(image)
+            if not self.texts and label is None:
+                self.skipped["outside of the class folders"] += 1
+                continue
+            try:
+                caption = self._text(image) if self.texts else self.class_caption.replace(LABEL, _words(label or ""))
+            except EntryError as problem:
+                yield ProbeEntry.unusable(image, problem)
+            else:
+                yield ProbeEntry(image, image_in(self.place, image), caption, label)
+
+    def _label(self, image: str) -> str | None:
+        """The name of an image's folder; None outside of one."""
+        folder = PurePosixPath(image).parent
+        return None if folder.as_posix() == self.top else folder.name or None
+
+    def _text(self, image: str) -> str:
+        """The caption in the text beside an image, '' if there is no text."""
+        if image not in self.texts:
+            return ""
+        try:
+            with opened(self.place, self.texts[image]) as file:
+                content = file.read(4 * MAX_CHARACTERS)
+        except OSError as error:
+            raise EntryError(f"'{self.texts[image]}' can't be read ({error.strerror})", "with a broken txt") from error
+        return text_of(f"'{self.texts[image]}'", content).strip()
+
+    def _require_words(self, classes: list[str]) -> None:
+        for label in classes:
+            if is_number(label) or _WORDNET.fullmatch(label):
+                raise VlmatchError(
+                    f"probe '{self.probe}': class folder '{label}' in {self.place} is a code, and no word for a "
+                    "caption; rename such folders, or list the pairs in captions.csv (columns image, caption)"
+                )
+
+
+def _beside(image: str) -> str:
+    return PurePosixPath(image).with_suffix(".txt").as_posix()
+
+
+def _words(label: str) -> str:
+    return " ".join(label.replace("_", " ").split())

@@ -1,0 +1,165 @@
+"""Where images lie: a folder, or a zip file, which is read in place and never unpacked."""
+
+import io
+import os
+import unicodedata
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from vlmatch.errors import VlmatchError, one_line
+from vlmatch.files import Stamp, stamp_of
+from vlmatch.probes.images import MAX_BYTES, ImageError, ImageSource, require_regular
+
+MAX_PACKING = 200  # times that a large member of a zip may be larger than what is stored of it; images hardly pack
+_SMALL = 20_000_000  # bytes of a member that may be packed as densely as it likes
+
+
+@dataclass(frozen=True)
+class ZipMember:
+    """An image inside a zip file; `member` is its name there."""
+
+    archive: Path
+    member: str
+
+    @property
+    def name(self) -> str:
+        """The member's name."""
+        return self.member
+
+    def __str__(self) -> str:
+        """The member's name, and the zip file it is in."""
+        return f"{self.member} in {self.archive}"
+
+    def read(self) -> bytes:
+        """The bytes of the member. Raises ImageError if it is not there, too large, encrypted or damaged."""
+        try:
+            return _read(self.archive, self.member)
+        except KeyError as error:
+            raise ImageError(f"image '{self}' is not there", "not there", "mend its name or remove its row") from error
+        except ValueError as error:
+            raise ImageError(f"image '{self}' {error}", "too large", "shrink it, or leave it out") from error
+        except Exception as error:  # what zipfile and the decompressors raise on damaged or encrypted members
+            problem = f"image '{self}' can't be read ({one_line(error)})"
+            raise ImageError(problem, "can't be read", "write the zip file again, without a password") from error
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a path is that of a zip file, by its ending."""
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
+def image_in(place: Path, name: str) -> ImageSource:
+    r"""The image of this name in a folder or zip file; whether it is there shows when it is read.
+
+    Accents may be composed (NFC) or not (NFD), as macOS writes names, and folders split at '\', as on Windows.
+    """
+    if is_zip(place):
+        return ZipMember(place, _member(place, name) or name)
+    if name.isascii() and "\\" not in name:
+        return place / name
+    return next(
+        (spelt for spelt in (place / name, _spelt(place, name)) if spelt is not None and spelt.exists()), place / name
+    )
+
+
+def names_in(place: Path) -> list[str]:
+    """The names of all files in a folder or zip file, sorted; hidden ones are left out.
+
+    Raises VlmatchError if the zip file can't be read.
+    """
+    found = _archive(*_now(place)).namelist() if is_zip(place) else _walked(place)
+    return sorted(name for name in found if not name.endswith("/") and not _hidden(name))
+
+
+def opened(place: Path, name: str) -> IO[bytes]:
+    """A file of a folder or zip file, to be read as bytes; one in a zip file is read into memory.
+
+    Raises OSError, or VlmatchError if a member of a zip file can't be read.
+    """
+    if not is_zip(place):
+        require_regular(place / name)
+        return (place / name).open("rb")
+    try:
+        return io.BytesIO(_read(place, name))
+    except Exception as error:
+        raise VlmatchError(
+            f"'{name}' in {place} can't be read ({one_line(error)}); write the zip file again"
+        ) from error
+
+
+def _read(archive: Path, member: str) -> bytes:
+    """KeyError if there is no such member, ValueError if it would take too much memory; zipfile's own errors."""
+    found = _archive(*_now(archive))
+    info = found.getinfo(member)
+    if info.file_size > MAX_BYTES:
+        raise ValueError(f"is too large ({info.file_size:,} bytes; the limit is {MAX_BYTES:,})")
+    if info.file_size > _SMALL and info.file_size > MAX_PACKING * info.compress_size:
+        raise ValueError(f"is too large ({info.compress_size:,} bytes that unpack to {info.file_size:,})")
+    return found.read(info)
+
+
+def _member(archive: Path, name: str) -> str | None:
+    """The member that is meant by a name, perhaps below the one folder that the zip file holds."""
+    members, top = _members(*_now(archive))
+    plain = _plain(name)
+    return members.get(plain) or members.get(f"{top}/{plain}")
+
+
+def _now(archive: Path) -> tuple[Path, int, Stamp | None]:
+    """What an opened zip file is kept by: it may change, and each process has its own, as a file has one position."""
+    return archive, os.getpid(), stamp_of(archive)
+
+
+@lru_cache(maxsize=4)
+def _members(archive: Path, process: int, stamp: Stamp | None) -> tuple[dict[str, str], str]:
+    """The members by their plain names, and the folder that all are in, or ''."""
+    members = {_plain(name): name for name in _archive(archive, process, stamp).namelist()}
+    tops = {name.partition("/")[0] for name in members if not _hidden(name)}
+    return members, tops.pop() if len(tops) == 1 else ""
+
+
+@lru_cache(maxsize=4)
+def _archive(archive: Path, process: int, stamp: Stamp | None) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(archive)
+    except Exception as error:
+        raise VlmatchError(f"'{archive}' can't be read as a zip file ({one_line(error)}); fetch it again") from error
+
+
+def _plain(name: str) -> str:
+    """One spelling for all that mean the same member."""
+    return unicodedata.normalize("NFC", PurePosixPath(name.replace("\\", "/")).as_posix())
+
+
+def _spelt(folder: Path, name: str) -> Path | None:
+    """The file whose name has the same characters, however they are composed; None if there is none."""
+    path = folder
+    for part in PurePosixPath(name.replace("\\", "/")).parts:
+        forms = dict.fromkeys((part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))))
+        found = next((path / form for form in forms if (path / form).exists()), None)
+        if found is None:
+            return None
+        path = found
+    return path
+
+
+def _walked(folder: Path) -> Iterator[str]:
+    """The paths of all files below a folder; folders that links lead to are entered once."""
+    entered = {os.path.realpath(folder)}
+    for where, folders, files in os.walk(folder, followlinks=True):
+        for name in list(folders):
+            place = os.path.realpath(os.path.join(where, name))
+            if place in entered:
+                folders.remove(name)
+            entered.add(place)
+        for name in files:
+            yield Path(where, name).relative_to(folder).as_posix()
+
+
+def _hidden(name: str) -> bool:
+    """Whether a file is none of the user's: it, or a folder above it, starts with a dot, or macOS added it to a zip."""
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))

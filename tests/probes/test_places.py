@@ -1,0 +1,182 @@
+"""Images in a zip file, in class folders, beside texts, under names of other systems; and what is no file at all."""
+
+import io
+import os
+import pickle
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.folder import folder
+from vlmatch.probes.images import ImageError, open_image
+from vlmatch.probes.llava_format import image_of, read_items
+from vlmatch.probes.pairs import ProbeEntry
+from vlmatch.probes.places import ZipMember, image_in, names_in
+from vlmatch.probes.reading import Reader
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds another's hashes."""
+    monkeypatch.setenv("VLMATCH_CACHE", str(tmp_path / "cache"))
+
+
+def grey(value: int) -> bytes:
+    """A small PNG of one grey."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 5), (value, value, value)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def zipped(path: Path, members: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> Path:
+    """A zip file with these members."""
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+PAIRS = {f"{n}.png": grey(n) for n in range(3)}
+TABLE = b"image,caption\n0.png,None at all.\n1.png,One.\n2.png,Two.\n"
+
+
+@pytest.mark.parametrize("top", ["", "my data/"])
+def test_a_zip_file_is_read_as_the_folder_it_holds(tmp_path: Path, top: str) -> None:
+    members = {f"{top}{name}": content for name, content in {**PAIRS, "captions.csv": TABLE}.items()}
+    members |= {f"__MACOSX/{top}._0.png": b"x", f"{top}.DS_Store": b"x"}
+    probe = folder(zipped(tmp_path / "x.zip", members))
+    assert [pair.id for pair in probe.pairs] == ["0.png", "1.png", "2.png"]
+    assert probe.image(2).getpixel((0, 0)) == (2, 2, 2)
+    assert pickle.loads(pickle.dumps(probe.pairs[1].image)).read() == grey(1)
+    for name, content in {**PAIRS, "captions.csv": TABLE}.items():
+        (tmp_path / name).write_bytes(content)
+    assert folder(tmp_path).fingerprint == probe.fingerprint
+
+
+def test_images_of_a_json_may_be_in_a_zip_file(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "images.zip", {f"top/00/{name}": content for name, content in PAIRS.items()})
+    for name in ("00/1.png", "00\\1.png", "./00/1.png", "top/00/1.png"):
+        image = image_of(archive, name, "probe.images")
+        assert isinstance(image, ZipMember)
+        assert image.read() == grey(1)
+    with pytest.raises(ImageError, match=r"image '00/9\.png in .*images\.zip' is not there"):
+        open_image(image_of(archive, "00/9.png", "probe.images"))
+
+
+def test_a_zip_file_that_would_fill_the_memory_is_cut_or_locked_is_refused(tmp_path: Path) -> None:
+    bomb = zipped(tmp_path / "x.zip", {"0.png": bytes(30_000_000), "../1.png": grey(1), "2.png": grey(2)})
+    with pytest.raises(ImageError, match="bytes that unpack to 30,000,000"):
+        open_image(ZipMember(bomb, "0.png"))
+    assert open_image(ZipMember(bomb, "../1.png")).size == (6, 5)  # a name is only looked up, and never a path
+    content = bytearray(zipped(tmp_path / "y.zip", {"0.png": grey(0)}, zipfile.ZIP_STORED).read_bytes())
+    content[60] ^= 255
+    (tmp_path / "y.zip").write_bytes(content)
+    with pytest.raises(ImageError, match=r"0\.png in .*y\.zip' can't be read \(Bad CRC-32"):
+        open_image(ZipMember(tmp_path / "y.zip", "0.png"))
+    content[6] |= 1  # encrypted
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "y.zip").write_bytes(content)
+    with pytest.raises(ImageError, match="encrypted"):
+        open_image(ZipMember(tmp_path / "y.zip", "0.png"))
+    (tmp_path / "y.zip").write_bytes(content[:80])
+    with pytest.raises(VlmatchError, match=r"y\.zip' can't be read as a zip file"):
+        folder(tmp_path / "y.zip")
+
+
+def classes(place: Path, *names: str) -> Path:
+    """A folder with images of these names."""
+    for number, name in enumerate(names):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(grey(number))
+    return place
+
+
+def test_class_folders_give_labels_and_captions(tmp_path: Path) -> None:
+    place = classes(
+        tmp_path / "p", "golden_retriever/1.png", "cats/tabby/1.JPG", "cats/tabby/2.png", "top.png", ".x/1.png"
+    )
+    (place / "empty").mkdir()
+    probe = folder(place, drop_duplicates=False)
+    assert [(pair.id, pair.caption, pair.label) for pair in probe.pairs] == [
+        ("cats/tabby/1.JPG", "a photo of a tabby", "tabby"),
+        ("cats/tabby/2.png", "a photo of a tabby", "tabby"),
+        ("golden_retriever/1.png", "a photo of a golden retriever", "golden_retriever"),
+    ]
+    assert probe.counts.skipped == {"outside of the class folders": 1}
+    assert "captions from 2 class folders: 'a photo of a {label}'" in "\n".join(probe.data_sheet())
+    assert folder(place, class_caption="{label}").captions == ["tabby", "golden retriever"]
+    archive = zipped(tmp_path / "x.zip", {f"p/{name}": (place / name).read_bytes() for name in names_in(place)})
+    assert folder(archive).captions == ["a photo of a tabby", "a photo of a golden retriever"]
+    with pytest.raises(VlmatchError, match=r"probe\.class_caption='a photo' lacks '\{label\}'"):
+        folder(place, class_caption="a photo")
+
+
+@pytest.mark.parametrize("label", ["n01440764", "7"])
+def test_class_folders_named_by_codes_are_refused(tmp_path: Path, label: str) -> None:
+    with pytest.raises(VlmatchError, match=f"class folder '{label}' in .* is a code"):
+        folder(classes(tmp_path, "cat/1.png", f"{label}/1.png"))
+
+
+@pytest.mark.parametrize("names", [(), ("1.png",), ("only/1.png", "only/2.png")])
+def test_a_folder_without_a_table_texts_or_classes_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(VlmatchError, match=r"no captions\.csv, .*a \.txt beside each image, or several folders"):
+        folder(classes(tmp_path, *names))
+
+
+def test_texts_beside_images_are_captions(tmp_path: Path) -> None:
+    place = classes(tmp_path, "a/1.png", "a/2.png", "b.v2.png", "c.png", "d.png")
+    for name, text in {
+        "a/1": b"One.",
+        "a/2": "Zwei.".encode("utf-16"),
+        "b.v2": b" Three.\n",
+        "c": b"Fr\xf6sche",
+    }.items():
+        (place / f"{name}.txt").write_bytes(text)
+    with pytest.raises(VlmatchError, match=r"c\.png: 'c\.txt' holds the byte 0xf6, which is not UTF-8"):
+        folder(place)
+    probe = folder(place, bad_rows="skip")
+    assert [(pair.caption, pair.label) for pair in probe.pairs] == [("One.", "a"), ("Zwei.", "a"), ("Three.", None)]
+    assert probe.counts.skipped == {"not valid Unicode": 1, "without a caption": 1}
+
+
+def test_a_table_called_metadata_is_found(tmp_path: Path) -> None:
+    classes(tmp_path, "a.png", "b.png")
+    (tmp_path / "metadata.jsonl").write_text(
+        '{"file_name": "a.png", "text": "A."}\n{"file_name": "b.png", "text": "B."}'
+    )
+    assert folder(tmp_path).captions == ["A.", "B."]
+
+
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("named", ["NFC", "NFD"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_names_are_found_however_their_accents_are_composed(
+    tmp_path: Path, written: str, named: str, packed: bool
+) -> None:
+    name = "caf\u00e9/\u00fcber.png"
+    place = classes(tmp_path / "p", unicodedata.normalize(written, name))
+    if packed:
+        place = zipped(tmp_path / "x.zip", {unicodedata.normalize(written, name): grey(0)})
+    assert open_image(image_in(place, unicodedata.normalize(named, name))).size == (6, 5)
+    assert open_image(image_in(place, unicodedata.normalize(named, name.replace("/", "\\")))).size == (6, 5)
+
+
+def test_pipes_and_devices_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", Path("/dev/zero")):
+        with pytest.raises(ImageError, match="it is a pipe, socket or device"):
+            open_image(path)
+        (read,) = Reader("p", decode=False, max_pixels=100).read([ProbeEntry("1", path, "x")])
+        assert read.problem is not None
+        assert "it is a pipe, socket or device" in read.problem.problem
+        with pytest.raises(VlmatchError, match="it is a pipe, socket or device"):
+            read_items(path, "probe.path")
+        with pytest.raises(VlmatchError, match="is not there, or not a file"):
+            folder(path)
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(VlmatchError, match=r"'pipe\.txt' can't be read .*it is a pipe"):
+        folder(tmp_path)
