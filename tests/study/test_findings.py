@@ -39,6 +39,13 @@ def test_block_0_has_24_trainings() -> None:
     assert Block(0, ("embedded_200", "embedded_400")).planned == 24
 
 
+def test_blocks_1_and_2_have_32_trainings_of_16_encoders_each() -> None:
+    for number in (1, 2):
+        block = Block(number, ("embedded",))
+        assert block.planned == 2 * len(set(block.encoders)) == 32
+    assert {"mobilenetv2_grid1", "open_nsfw_grid7"} < set(block.encoders)
+
+
 def runs(truths: Mapping[str, Sequence[float]], **changes: object) -> list[Result]:
     """Runs of the truth's version 2 with these means, one for each seed, made from a committed result."""
     any_run = replace(read(paths.results())[0], **changes)

@@ -41,16 +41,24 @@ class Block:
         """How many trainings its experiment sweeps over."""
         return math.prod(map(len, self.swept.values()))
 
+    @property
+    def encoders(self) -> list[str]:
+        """The names that the results of its encoders have: with the feature, where it sweeps over features."""
+        swept = self.swept
+        return [
+            f"{name}_{feature}" if feature else name
+            for name in swept["encoder"]
+            for feature in swept.get("encoder.feature", [""])
+        ]
+
     @cached_property
     def results(self) -> list[Result]:
         """Its finished trainings, in the order of their paths."""
-        swept = self.swept
+        encoders, seeds = self.encoders, self.swept["recipe.seed"]
         return [
             run
             for run in read(self._results)
-            if run.recipe.name in self.recipes
-            and run.encoder in swept["encoder"]
-            and str(run.seed) in swept["recipe.seed"]
+            if run.recipe.name in self.recipes and run.encoder in encoders and str(run.seed) in seeds
         ]
 
     @cached_property
