@@ -27,13 +27,19 @@ def test_options_are_those_of_the_yaml(here: Path) -> None:
     assert len(vlmatch.probe("folder", path=here / "pictures", sample=5)) == 5
 
 
-def test_a_file_is_read_by_what_it_is(here: Path) -> None:
-    (here / "data.json").write_text(
+@pytest.mark.parametrize("name", ["data.json", "data.jsonl"])
+def test_a_file_is_read_by_what_it_is(here: Path, name: str) -> None:
+    (here / name).write_text(
         '[{"id": "1", "image": "pictures/red_ellipse.png", "conversations": [{"from": "human", "value": "<image>"}, '
         '{"from": "gpt", "value": "A red ellipse."}]}, {"id": "2", "image": "pictures/blue_ellipse.png", '
         '"conversations": [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "A blue ellipse."}]}]'
     )
-    assert vlmatch.probe("data.json").captions == ["A red ellipse.", "A blue ellipse."]
+    assert vlmatch.probe(name).captions == ["A red ellipse.", "A blue ellipse."]
+    (here / name).write_text(
+        '{"image": "pictures/red_ellipse.png", "caption": "Red."}\n'
+        '{"image": "pictures/blue_ellipse.png", "text": "Blue."}'
+    )
+    assert vlmatch.probe(name).captions == ["Red.", "Blue."]
 
 
 @pytest.mark.parametrize(

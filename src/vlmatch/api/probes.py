@@ -10,6 +10,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.objects import build
 from vlmatch.probes.fetch import fetch_stamps
 from vlmatch.probes.pairs import ProbeSet
+from vlmatch.probes.text import encoding_of
 from vlmatch.settings.buildable import ProbeSettings
 
 Probe: TypeAlias = "ProbeSet | str | Path | Mapping[str, Any] | ProbeSettings"
@@ -20,8 +21,9 @@ def probe(source: Probe, /, **options: Any) -> ProbeSet:
     """Read image-caption pairs.
 
     source: the name of a yaml in `conf/probe` ('stamps', 'llava', ...), or the path of your own folder with
-    captions.csv (columns image, caption), of such a table itself, of a WebDataset's shards (.tar), a LLaVA json or a
-    Parquet file. options: keys of its yaml, such as `limit`, `sample`, `seed`, `bad_rows`.
+    captions.csv (columns image, caption), of such a table itself, of a zip file with both, of a WebDataset's shards
+    (.tar), a LLaVA json (a list, or lines) or a Parquet file. options: keys of its yaml, such as `limit`, `sample`,
+    `seed`, `bad_rows`.
 
     Data that come inside a package are fetched at first use.
     Raises VlmatchError where there is no such probe or option, or an entry is bad.
@@ -45,12 +47,28 @@ def probe(source: Probe, /, **options: Any) -> ProbeSet:
     path = Path(source).expanduser()
     if not path.exists():
         raise VlmatchError(f"{unknown_choice('probe', str(source))}; and there is no folder or file of this name")
-    reader = READERS.get(path.suffix, "folder")
+    reader = READERS.get(path.suffix.lower(), "folder")
+    if path.suffix.lower() in CONVERSATIONS and _holds_conversations(path):
+        reader = "llava"
     return _built(ProbeSettings.of("probe", settings_named("probe", reader, {"path": str(path), **options})))
 
 
-READERS = {".tar": "webdataset", ".json": "llava", ".parquet": "parquet"}
+READERS = {".tar": "webdataset", ".parquet": "parquet"}
 """By the ending of a file, the yaml that reads it; any other file or folder is read by `folder`."""
+
+CONVERSATIONS = (".json", ".jsonl")
+"""How files end that `llava` reads if they hold conversations."""
+
+_START = 100_000  # bytes in which the first conversation of a json begins
+
+
+def _holds_conversations(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(_START)
+    text = start.decode(encoding_of(start)[0], "replace")
+    return any(f'"{key}"' in text for key in ("conversations", "messages"))
 
 
 def _built(settings: ProbeSettings) -> ProbeSet:

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import importlib.util
 import io
 import stat
 import warnings
@@ -12,16 +11,17 @@ from typing import Protocol, TypeGuard
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from vlmatch.errors import VlmatchError, one_line
+from vlmatch.errors import one_line
 from vlmatch.files import sha256_of_file
+from vlmatch.probes import svg
 from vlmatch.probes.depth import eight_bit_greys, has_deep_colour, is_deep_grey, require_visible_colour
 from vlmatch.probes.problems import EntryError
-from vlmatch.probes.svg import require_harmless
+from vlmatch.probes.svg_process import RENDERERS
 
 MAX_PIXELS = 50_000_000
 MAX_RATIO = 100  # of the longer to the shorter side: resizing the shorter side of a line of pixels makes a huge image
 MAX_BYTES = 500_000_000  # of an encoded image inside a container, which is read into memory
-SVG_SIDE = 512  # pixels of the longer side of a rendered drawing; encoders see 224 to 384
+SVG_SIDE = svg.SIDE
 
 # The formats of photographs and clip-art, without those whose decoder starts other programs (EPS).
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "PPM")
@@ -203,34 +203,17 @@ def _rgb_on_white(image: Image.Image, file_format: str | None) -> Image.Image:
 
 
 def _render_svg(path: Path) -> Image.Image:
-    import resvg_py
-
     try:
-        text = path.read_text(encoding="utf-8")
-        require_harmless(text)
-        drawing = resvg_py.svg_to_bytes(
-            svg_string=text,
-            width=SVG_SIDE,
-            height=SVG_SIDE,
-            dpi=96,  # as CSS has it, for sizes in points or millimetres
-            background="#ffffff",
-            skip_system_fonts=True,  # text must look the same on every machine: use matplotlib's copy of DejaVu
-            font_files=[str(_fonts() / "DejaVuSans.ttf")],
-            font_family="DejaVu Sans",
-            serif_family="DejaVu Sans",
-            sans_serif_family="DejaVu Sans",
-        )
-        return Image.open(io.BytesIO(drawing)).convert("RGB")
+        return Image.open(io.BytesIO(RENDERERS.png(_drawing(path)))).convert("RGB")
     except Exception as error:
         problem = f"image '{path}' can't be rendered ({one_line(error)})"
         raise ImageError(problem, "can't be decoded", "replace the file or remove its row") from error
 
 
-def _fonts() -> Path:
-    spec = importlib.util.find_spec("matplotlib")
-    if spec is None or spec.origin is None:
-        raise VlmatchError("matplotlib is not installed, and text in SVG images needs its fonts; run 'make run' again")
-    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+def _drawing(path: Path) -> bytes:
+    if (size := path.stat().st_size) > svg.MAX_BYTES:
+        raise ValueError(f"{size:,} bytes, the limit is {svg.MAX_BYTES:,}")
+    return path.read_bytes()
 
 
 def _too_large(source: ImageSource, size: str, max_pixels: int) -> ImageError:

@@ -1,13 +1,43 @@
-"""Refuse SVG files that would stop their renderer, or that show other files of this machine."""
+"""Render SVG drawings, but none that would stop the renderer, or that shows other files of this machine."""
 
+import importlib.util
 import io
+from pathlib import Path
 
 from defusedxml import ElementTree
 
+from vlmatch.errors import VlmatchError
+
+SIDE = 512  # pixels of the longer side of a rendered drawing; encoders see 224 to 384
 MAX_BYTES = 20_000_000
 MAX_DEPTH = 100  # of nested elements; the renderer's stack overflows at a few hundred
 MAX_OCTAVES = 10  # of feTurbulence; the time grows with each
 _REFERENCES = ("href", "{http://www.w3.org/1999/xlink}href")
+
+
+def rendered(text: str) -> bytes:
+    """A drawing as a PNG on white, with `SIDE` pixels on its longer side.
+
+    Whatever the renderer makes of it may take any time and memory: `svg_process` gives it a process of its own.
+    Raises ValueError or SyntaxError as `require_harmless` does, and the renderer's own errors.
+    """
+    import resvg_py
+
+    require_harmless(text)
+    return bytes(
+        resvg_py.svg_to_bytes(
+            svg_string=text,
+            width=SIDE,
+            height=SIDE,
+            dpi=96,  # as CSS has it, for sizes in points or millimetres
+            background="#ffffff",
+            skip_system_fonts=True,  # text must look the same on every machine: use matplotlib's copy of DejaVu
+            font_files=[str(_fonts() / "DejaVuSans.ttf")],
+            font_family="DejaVu Sans",
+            serif_family="DejaVu Sans",
+            sans_serif_family="DejaVu Sans",
+        )
+    )
 
 
 def require_harmless(text: str) -> None:
@@ -39,3 +69,10 @@ def _require_harmless_element(name: str, attributes: dict[str, str]) -> None:
         octaves = attributes.get("numOctaves", "1").strip()
         if not octaves.isdigit() or int(octaves) > MAX_OCTAVES:
             raise ValueError(f"feTurbulence has numOctaves={octaves[:20]}, the limit is {MAX_OCTAVES}")
+
+
+def _fonts() -> Path:
+    spec = importlib.util.find_spec("matplotlib")
+    if spec is None or spec.origin is None:
+        raise VlmatchError("matplotlib is not installed, and text in SVG images needs its fonts; run 'make run' again")
+    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"

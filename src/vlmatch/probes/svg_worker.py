@@ -1,0 +1,37 @@
+"""The process in which drawings are rendered: it reads SVG from its input, and ends itself where one takes too long."""
+
+import resource
+import signal
+import struct
+import sys
+
+from vlmatch.errors import one_line
+from vlmatch.probes.svg import rendered
+
+REQUEST = struct.Struct(">dQ")  # seconds that it may take, and bytes of the drawing, which follow
+ANSWER = struct.Struct(">?Q")  # whether it is rendered, and bytes of the PNG or of the message, which follow
+MAX_MEMORY = 4 << 30  # bytes
+
+
+def main() -> None:
+    """Render drawings until the input ends, as it does when the process that asks has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the process, also in the renderer's own code
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    while len(header := source.read(REQUEST.size)) == REQUEST.size:
+        seconds, length = REQUEST.unpack(header)
+        drawing = source.read(length)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            answer, right = rendered(drawing.decode()), True
+        except BaseException as error:  # the renderer's panics are no Exception
+            answer, right = one_line(error).encode(errors="replace"), False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sink.write(ANSWER.pack(right, len(answer)) + answer)
+        sink.flush()
+
+
+if __name__ == "__main__":
+    main()
