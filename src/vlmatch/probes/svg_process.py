@@ -8,7 +8,6 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import IO
 
-import vlmatch
 from vlmatch.probes.svg_worker import ANSWER, REQUEST
 
 SECONDS = 20.0  # for one drawing; most take less than a tenth
@@ -49,7 +48,7 @@ class Renderers:
 
 
 def _started() -> "subprocess.Popen[bytes]":
-    root = str(Path(vlmatch.__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-m", "vlmatch.probes.svg_worker"],
