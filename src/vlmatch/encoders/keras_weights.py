@@ -1,10 +1,11 @@
-"""Read weights of Keras models, from HDF5 or TensorFlow.js, as tensors in PyTorch's layout; no Keras code runs."""
+"""Read weights of Keras and TensorFlow.js models as tensors in PyTorch's layout; none of their code runs."""
 
 import base64
 import binascii
+import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ _BASE64 = re.compile(r'exports="([A-Za-z0-9+/=]*)"')
 
 
 def read_keras(name: str, path: Path) -> dict[str, Tensor]:
-    """Every weight of an .h5 file or a TensorFlow.js script, under its name there, in PyTorch's layout.
+    """Every weight of an .h5 file, TensorFlow.js script or manifest, by its name there, in PyTorch's layout.
 
     `name` is the encoder's, for error messages.
 
@@ -33,20 +34,24 @@ def read_keras(name: str, path: Path) -> dict[str, Tensor]:
     (in, out) become (out, in). Raises VlmatchError on a damaged file.
     """
     try:
-        arrays = dict(_from_hdf5(path) if path.suffix == ".h5" else _from_tfjs(name, path))
-    except (OSError, ValueError, KeyError, binascii.Error) as error:
+        arrays = dict(_READERS.get(path.suffix, _from_script)(name, path))
+    except (OSError, ValueError, KeyError, TypeError, binascii.Error) as error:
         raise VlmatchError(
             f"encoder '{name}': weights '{path}' can't be read as Keras weights ({one_line(error)[:160]}); "
-            "give an .h5 file of plain arrays, or the script of a TensorFlow.js model beside its shards"
+            "give an .h5 file of plain arrays, or a TensorFlow.js model's script or .json manifest beside its shards"
         ) from error
     return {key: _in_torch_layout(key, array) for key, array in arrays.items()}
 
 
 def shards(name: str, script: Path) -> list[Path]:
-    """The files beside a TensorFlow.js model's script that hold its bytes, in order."""
+    """The files beside a TensorFlow.js model's script or manifest that hold its bytes, in order."""
     text = script.read_text(encoding="utf-8", errors="replace")
-    names = [part.strip('"') for group in _PATHS.findall(text) for part in group.split(",")]
-    files = [script.parent / f"{part}.min.js" for part in names]
+    if script.suffix == ".json":
+        names = [str(part) for group in _groups(text) for part in group["paths"]]
+        files = [script.parent / part for part in names]
+    else:
+        names = [part.strip('"') for group in _PATHS.findall(text) for part in group.split(",")]
+        files = [script.parent / f"{part}.min.js" for part in names]
     if not files or any("/" in part for part in names) or not all(file.is_file() for file in files):
         raise VlmatchError(
             f"encoder '{name}': '{script}' does not name shards that are all beside it; give the script of a "
@@ -55,7 +60,7 @@ def shards(name: str, script: Path) -> list[Path]:
     return files
 
 
-def _from_hdf5(path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+def _from_hdf5(name: str, path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -66,24 +71,51 @@ def _from_hdf5(path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
                 yield key, np.asarray(file[key], dtype=np.float32)
 
 
-def _from_tfjs(name: str, script: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+def _from_manifest(name: str, manifest: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    data = b"".join(shard.read_bytes() for shard in shards(name, manifest))
+    entries = [entry for group in _groups(manifest.read_text(encoding="utf-8")) for entry in group["weights"]]
+    return _unpacked(data, [entry | {"stored": None} | _quantised(entry) for entry in entries])
+
+
+def _from_script(name: str, script: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     text = script.read_text(encoding="utf-8")
     encoded = [_BASE64.search(shard.read_text(encoding="utf-8")) for shard in shards(name, script)]
     if not all(encoded):
         raise ValueError("a shard holds no base64 text")
     data = b"".join(base64.b64decode(found[1]) for found in encoded if found)
+    found = [each.groupdict() for each in _WEIGHT.finditer(text, text.index("weightsManifest:"))]
+    return _unpacked(
+        data, [each | {"shape": [int(side) for side in each["shape"].split(",") if side]} for each in found]
+    )
+
+
+def _groups(manifest: str) -> list[dict[str, Any]]:
+    """The groups of weights of a TensorFlow.js manifest in JSON."""
+    return list(json.loads(manifest))
+
+
+def _quantised(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest says of how a weight is stored as bytes; nothing where it is not."""
+    how = entry.get("quantization")
+    return {"stored": how["dtype"], "min": how["min"], "scale": how["scale"]} if how else {}
+
+
+def _unpacked(data: bytes, entries: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Each entry's name and values, from the bytes in their order; ValueError if there are more or fewer bytes."""
     start = 0
-    for entry in _WEIGHT.finditer(text, text.index("weightsManifest:")):
-        shape = [int(side) for side in entry["shape"].split(",") if side]
+    for entry in entries:
         stored = np.dtype(_DTYPES[entry["stored"] or entry["dtype"]])
-        end = start + math.prod(shape) * stored.itemsize
-        values = np.frombuffer(data[start:end], dtype=stored).astype(np.float32).reshape(shape)
+        end = start + math.prod(entry["shape"]) * stored.itemsize
+        values = np.frombuffer(data[start:end], dtype=stored).astype(np.float32).reshape(entry["shape"])
         if entry["stored"]:
             values = values * np.float32(entry["scale"]) + np.float32(entry["min"])
         yield entry["name"], values
         start = end
     if start != len(data):
         raise ValueError(f"its shards hold {len(data)} bytes, its manifest lists {start}")
+
+
+_READERS = {".h5": _from_hdf5, ".json": _from_manifest}
 
 
 def _in_torch_layout(key: str, array: np.ndarray[Any, Any]) -> Tensor:
