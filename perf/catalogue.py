@@ -79,7 +79,7 @@ def count(name: str) -> Figures | None:
     """The figures of an encoder's yaml; None where its class, or its checkpoint, is needed to know the model."""
     config = yaml.safe_load(yaml_path("encoder", name).read_text())
     counter = COUNTERS.get(config["_target_"].rpartition(".")[2])
-    if counter is None or config.get("checkpoint"):
+    if counter is None or config.get("checkpoint") or config.get("layer"):  # layers: the class itself was counted
         return None
     with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():  # fused kernels escape the count
         warnings.simplefilter("ignore")

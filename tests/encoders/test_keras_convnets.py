@@ -1,6 +1,7 @@
 """Keras weights: read from HDF5 and TensorFlow.js without Keras, laid out as PyTorch wants them, matched in order."""
 
 import base64
+import json
 
 import h5py
 import numpy as np
@@ -58,6 +59,26 @@ def test_tfjs_bytes_become_the_weights_within_half_a_step_in_pytorchs_layout(tfj
     for key, array in expected.items():
         step = float(array.max() - array.min()) / 255
         np.testing.assert_allclose(read[key].numpy(), array, atol=0.51 * step)
+
+
+def test_a_manifest_in_json_gives_quantised_and_plain_weights_from_its_shards(tmp_path):
+    values, low, scale = quantised(KERNEL)
+    how = {"quantization": {"dtype": "uint8", "min": low, "scale": scale}}
+    entries = [
+        {"name": "a/kernel", "shape": list(KERNEL.shape), "dtype": "float32", **how},
+        {"name": "c/kernel", "shape": list(DENSE.shape), "dtype": "float32"},
+    ]
+    manifest, data = tmp_path / "manifest.json", values.tobytes() + DENSE.tobytes()
+    manifest.write_text(json.dumps([{"paths": ["1.bin", "2.bin"], "weights": entries}]))
+    (tmp_path / "1.bin").write_bytes(data[:40])
+    (tmp_path / "2.bin").write_bytes(data[40:])
+    read = read_keras("e", manifest)
+    np.testing.assert_allclose(read["a/kernel"].numpy(), KERNEL.transpose(3, 2, 0, 1), atol=0.51 * scale)
+    np.testing.assert_array_equal(read["c/kernel"].numpy(), DENSE.T)
+    for damage in ("[1]", "[{}]", "{"):
+        manifest.write_text(damage)
+        with pytest.raises(VlmatchError, match="can't be read as Keras weights"):
+            read_keras("e", manifest)
 
 
 def test_hdf5_kernels_convolve_as_a_convolution_over_channels_last_does(tmp_path):
@@ -125,3 +146,38 @@ def test_the_packages_own_classifier_finds_photographs_neutral_on_our_features(n
         hidden = hidden.relu() if len(bias) > 5 else hidden
     neutral = hidden.softmax(dim=1)[:, 2]  # classes: drawing, hentai, neutral, porn, sexy
     assert neutral.mean() > 0.75
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_the_face_detectors_mobilenetv1_computes_what_its_package_says(photos):
+    """The reference follows mobileNetV1.ts of face-api.js line by line, with TensorFlow's padding written out."""
+    config = encoder_configs()["faceapi_mobilenetv1"]
+    ours = instantiate(config)
+    weights = read_keras("e", package_folder(Package.of(config["package"])) / config["file"])
+    prepared = ours.prepare(photos[0])[None]
+    maps = _pointwise(prepared, weights, "MobilenetV1/Conv2d_0_pointwise", 2)
+    for layer in range(1, 14):
+        place = f"MobilenetV1/Conv2d_{layer}_"
+        kernel = weights[f"{place}depthwise/depthwise_weights"]
+        maps = _same(maps, kernel, 2 if layer in (2, 4, 6, 12) else 1, groups=len(kernel))
+        norm = {key: weights[f"{place}depthwise/BatchNorm/{key}"][:, None, None] for key in NORM}
+        maps = (maps - norm["moving_mean"]) / (norm["moving_variance"] + 1e-3).sqrt() * norm["gamma"] + norm["beta"]
+        maps = _pointwise(maps.clamp(0, 6), weights, f"{place}pointwise", 1)
+    torch.testing.assert_close(ours.feature_map(prepared), maps, rtol=1e-4, atol=1e-4)
+
+
+NORM = ("moving_mean", "moving_variance", "gamma", "beta")
+
+
+def _pointwise(maps, weights, place, stride):
+    kernel, shift = weights[f"{place}/weights"], weights[f"{place}/convolution_bn_offset"]
+    return (_same(maps, kernel, stride) + shift[:, None, None]).clamp(0, 6)
+
+
+def _same(maps, kernel, stride, groups=1):
+    side, width = maps.shape[-1], kernel.shape[-1]
+    padding = max((-(-side // stride) - 1) * stride + width - side, 0)
+    before, after = padding // 2, padding - padding // 2
+    padded = torch.nn.functional.pad(maps, (before, after, before, after))
+    return torch.nn.functional.conv2d(padded, kernel, stride=stride, groups=groups)
