@@ -86,6 +86,12 @@ def test_every_member_of_the_pool_has_a_yaml() -> None:
     assert set(pool("llms")) <= set(choices("llm"))
 
 
+def test_new_members_have_yamls_and_are_in_no_other_part_of_the_pool() -> None:
+    new = pool("new_members")
+    assert set(new) <= set(choices("encoder"))
+    assert not set(new) & set(pool("encoders"))
+
+
 def test_an_unknown_part_of_the_pool_is_one_line() -> None:
     with pytest.raises(VlmatchError, match=r"first_runs.*first_run"):
         pool("first_runs")

@@ -100,7 +100,7 @@ def pool(part: str) -> list[str]:
     """The members of a part of the pool (`conf/pool.yaml`), in the order in which a sweep takes them.
 
     part: 'encoders' (all), 'first_run' (the encoders of `make run`), 'llms', or a group of encoders: 'others',
-    'heads', 'from_scratch' or 'controls'.
+    'heads', 'from_scratch' or 'controls'; or 'new_members', which are in none of the other parts.
     Raises VlmatchError where `part` is none of these.
     """
     members = OmegaConf.to_container(OmegaConf.load(paths.conf() / "pool.yaml"))
@@ -110,6 +110,7 @@ def pool(part: str) -> list[str]:
         "encoders": sorted(encoders, key=lambda name: bool(encoders[name].get("slow"))),  # slow ones last
         "first_run": [name for name, options in encoders.items() if options.get("first_run")],
         "llms": list(members["llms"]),
+        "new_members": list(members["new_members"]),
         **{group: list(members[group]) for group in POOL_GROUPS},
     }
     if part not in parts:

@@ -37,20 +37,27 @@ def scored(store: Path) -> Iterator[dict[str, str | int]]:
     """Each encoder's row: its family, its spec sheet and its scores to 6 significant digits."""
     captions = stored(store / LLM / CAPTIONS)
     for row in read(EMBEDDED):
-        entry, images = catalogue()[row["encoder"]], stored(store / row["encoder"] / IMAGES)
-        values = vlmatch.score(images, captions, SCORES)
-        noise = vlmatch.score(gaussian_twin(images.array.astype(float)), captions, TWINS)
-        print(f"{entry.name}: gw {values['gw']:.4f}", flush=True)
-        yield {
-            "encoder": entry.name,
-            "family": row["family"],
-            "language_supervised": int(entry.language_supervised),
-            "width": images.array.shape[1],
-            "tokens": TOKENS,
-            "parameters": row["parameters"],
-            **{name: f"{values[name]:.6g}" for name in SCORES},
-            **{f"{name}_noise": f"{noise[name]:.6g}" for name in TWINS},
-        }
+        images = stored(store / row["encoder"] / IMAGES)
+        yield row_of(row["encoder"], row["family"], row["parameters"], images, captions)
+
+
+def row_of(
+    encoder: str, family: str, parameters: str | int, images: Embeddings, captions: Embeddings
+) -> dict[str, str | int]:
+    """The row of one encoder in a table of scores: embeddings of the same n pairs by it and by the LLM."""
+    values = vlmatch.score(images, captions, SCORES)
+    noise = vlmatch.score(gaussian_twin(images.array.astype(float)), captions, TWINS)
+    print(f"{encoder}: gw {values['gw']:.4f}", flush=True)
+    return {
+        "encoder": encoder,
+        "family": family,
+        "language_supervised": int(catalogue()[encoder].language_supervised),
+        "width": images.array.shape[1],
+        "tokens": TOKENS,
+        "parameters": parameters,
+        **{name: f"{values[name]:.6g}" for name in SCORES},
+        **{f"{name}_noise": f"{noise[name]:.6g}" for name in TWINS},
+    }
 
 
 def stored(folder: Path) -> Embeddings:
