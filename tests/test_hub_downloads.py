@@ -1,20 +1,25 @@
 """Models from a hub on this machine: fetched once and whole, and each of the hub's refusals is one line."""
 
+import io
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import open_clip
 import pytest
+import safetensors.torch
 import timm
+import torch
 from huggingface_hub import constants
 from PIL import Image
 
@@ -23,7 +28,9 @@ from encoders.stand_ins import build, of_transformers
 from hub_server import Hub
 from llms.conftest import *  # noqa: F403 - the tiny language models
 from vlmatch import paths
-from vlmatch.errors import NotHereError
+from vlmatch.errors import NotHereError, VlmatchError
+from vlmatch.packages import hub
+from vlmatch.packages.model_folders import holds_weights
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings
 
 ENCODER, LLM = "facebook/dinov2-base", "org/tiny-llm"
@@ -96,6 +103,14 @@ def test_a_model_is_fetched_once_and_whole(published: Hub, kind: str) -> None:
     )
 
 
+MEANINGS = {
+    "401": "no such repository, or shows it only to those who log in",
+    "403": "gated: accept its licence on its page, log in with 'hf auth login'",
+    "404": "lacks a file of the model",
+    "429": "too many requests from here: wait some minutes",
+    "500": "out of order: try again later (500)",
+    "503": "out of order: try again later (503)",
+}
 REFUSALS: dict[str, dict[str, Any]] = {
     "401": {"where": "", "status": 401, "code": "RepoNotFound"},
     "403": {"where": "/resolve/", "status": 403, "code": "GatedRepo"},
@@ -118,6 +133,8 @@ def test_a_refusal_is_one_line_and_passes(published: Hub, kind: str, refusal: st
     message = str(caught.value)
     assert repository in message
     assert "\n" not in message
+    assert "trust_remote_code" not in message
+    assert MEANINGS[refusal] in message
     assert {"encoder": "encoder.checkpoint=", "llm": "llm.repository="}[kind] in message
     published.mend()
     build()
@@ -171,6 +188,64 @@ def test_a_killed_download_is_taken_up_by_the_same_command(published: Hub, tmp_p
     again = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert LLM.rpartition("/")[2] in again.stdout
     assert fetched(LLM)[WEIGHTS] == published.repositories[LLM][WEIGHTS]
+
+
+@both_kinds
+def test_pickled_weights_are_fetched_only_where_there_are_no_safetensors(published: Hub, kind: str) -> None:
+    repository, build = BUILDS[kind]
+    files = published.repositories[repository]
+    state = io.BytesIO()
+    torch.save(safetensors.torch.load(files[WEIGHTS]), state)
+    published.put(repository, {**files, "pytorch_model.bin": state.getvalue()})
+    build()
+    assert "pytorch_model.bin" not in fetched(repository)
+    published.put(f"{repository}-old", {name: file for name, file in files.items() if name != WEIGHTS})
+    published.repositories[f"{repository}-old"]["pytorch_model.bin"] = state.getvalue()
+    wanted = hub.Wanted(kind, "x", repository, f"{repository}-old")
+    folder = hub.hub_folder(wanted, ["*.json"], ["*.safetensors", "pytorch_model*.bin"], holds_weights)
+    assert (folder / "pytorch_model.bin").read_bytes() == state.getvalue()
+
+
+@both_kinds
+def test_a_cached_file_that_has_changed_is_removed_and_fetched_again(published: Hub, kind: str) -> None:
+    repository, build = BUILDS[kind]
+    build()
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    (weights,) = folder.rglob(WEIGHTS)
+    whole = weights.read_bytes()
+    for damage in (whole[:-1000], whole[:-1000] + bytes(1000)):
+        weights.resolve().write_bytes(damage)
+        with pytest.raises(VlmatchError, match=re.escape(f"remove '{folder}' and run the same command")) as caught:
+            build()
+        assert "trust_remote_code" not in str(caught.value)
+    shutil.rmtree(folder)  # the advice, followed
+    build()
+    assert fetched(repository)[WEIGHTS] == whole
+
+
+def test_a_path_names_a_folder_for_encoders_and_llms_alike(model_folders: dict[str, Path], tmp_path: Path) -> None:
+    for kind, (repository, _) in BUILDS.items():
+        wanted = hub.Wanted(kind, "x", "w", str(model_folders[repository]))
+        assert hub.named_folder(wanted, f"{kind}.repository") == model_folders[repository]
+        with pytest.raises(NotHereError, match=rf"{kind}.repository={tmp_path}/none is not a folder"):
+            hub.named_folder(hub.Wanted(kind, "x", "w", f"{tmp_path}/none"), f"{kind}.repository")
+    target = "vlmatch.encoders.transformers_models.TransformersEncoder"
+    EncoderSettings.of("encoder", {"_target_": target, "name": "e", "repository": str(model_folders[ENCODER])}).build()
+
+
+@both_kinds
+def test_a_download_says_its_size_first_and_needs_room(
+    published: Hub, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    repository, build = BUILDS[kind]
+    with monkeypatch.context() as small:
+        small.setattr(hub.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+        with pytest.raises(VlmatchError, match=rf"'{repository}' takes .* GB left; free some, or set HF_HOME"):
+            build()
+    assert not any(path.startswith("/cdn/") for _, path, _ in published.asked)
+    build()
+    size = sum(map(len, published.repositories[repository].values())) / 1e6
+    assert re.search(rf"fetching \d+ files, {size:.1f} MB, of '{repository}' into", caplog.text)
 
 
 def place_on_hub(config: dict[str, Any]) -> tuple[str, str]:

@@ -12,12 +12,12 @@ import pytest
 
 from llms.conftest import *  # noqa: F403 - the tiny language models
 from vlmatch import paths
-from vlmatch.encoders.hub import hub_file
 from vlmatch.encoders.torchvision_models import entry_weights
 from vlmatch.errors import NotHereError
 from vlmatch.llms.repository import repository_folder
 from vlmatch.network import OFFLINE, forbid_network, is_forbidden, require_network
 from vlmatch.packages.deb import Archive
+from vlmatch.packages.hub import Wanted, hub_file
 from vlmatch.packages.npm import npm_tarball
 from vlmatch.packages.package import Package, package_folder
 from vlmatch.probes.fetch import debian_package
@@ -122,7 +122,7 @@ class Entry:
     ("fetch", "message"),
     [
         (
-            lambda path: hub_file("x", "tag", "org/model", ["a.bin"]),
+            lambda path: hub_file(Wanted("encoder", "x", "tag", "org/model"), ["a.bin"]),
             "encoder 'x': weights 'tag' are .*encoder.checkpoint",
         ),
         (lambda path: entry_weights("x", Entry()), "encoder 'x': weights 'x.pth' are .*encoder.checkpoint="),
@@ -137,7 +137,7 @@ class Entry:
             lambda path: debian_package(Archive("p", "1", "0" * 64), path, "probe.archive.deb"),
             "package 'p=1' are .*probe.archive.deb=",
         ),
-        (server, r"the MLflow server 'http://\*\*\*@host:5000' is .*tracking.uri=null"),
+        (server, r"MLflow's server tracking.uri='http://\*\*\*@host:5000' is .*leave out tracking.uri"),
     ],
 )
 def test_what_would_be_fetched_is_not_here_in_one_line(

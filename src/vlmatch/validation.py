@@ -136,10 +136,10 @@ def _no_hub() -> str | None:
     """Why the hub gives nothing now, after one quick attempt to reach it; None where it does."""
     from huggingface_hub import is_offline_mode
 
-    from vlmatch.encoders.hub import require_hub
+    from vlmatch.packages.hub import Wanted, require_hub
 
     try:
-        require_hub("", "")
+        require_hub(Wanted("encoder", "", "", ""))
     except NotHereError:
         return (
             OFFLINE if is_forbidden() else "HF_HUB_OFFLINE is set" if is_offline_mode() else "the hub can't be reached"

@@ -1,22 +1,23 @@
-"""The hub: its cache is enough, it is asked once and quickly, and its absence is one line that says what to do."""
+"""The hub: its cache is enough, it is asked once and quickly, and its absence is one line that says what to do.
 
-import http.server
+What it does where it answers is in tests/test_hub_downloads.py.
+"""
+
 import json
 import re
-import threading
 import time
 
-import httpx2
-import huggingface_hub
 import pytest
 from huggingface_hub import constants
-from huggingface_hub.errors import RemoteEntryNotFoundError
 from hydra.utils import get_class
 
 from encoders.conftest import encoder_configs
-from vlmatch.encoders import hub
 from vlmatch.errors import NotHereError
+from vlmatch.packages import hub
+from vlmatch.packages.hub import Wanted
+from vlmatch.packages.model_folders import holds_weights
 
+WANTED = Wanted("encoder", "x", "tag", "org/model")
 HUB_ENCODERS = ("siglip", "dfn5b_h14_378", "clip_l336", "dinov2_l", "dinov2_b_hf")
 
 
@@ -56,7 +57,7 @@ def test_a_hub_encoder_without_weights_is_one_line_within_seconds(hub_cache, nam
     assert time.monotonic() - started < 20  # most of it the import of the library
     message = str(caught.value)
     weights = config.get("pretrained") or config.get("model") or config["repository"]
-    assert f"encoder '{name}': weights '{weights}' are not here and HF_HUB_OFFLINE is set; give" in message
+    assert f"encoder '{name}': weights '{weights}' are not here: HF_HUB_OFFLINE is set; give" in message
     assert "encoder.checkpoint=" in message
     assert "task=check" in message
     assert "\n" not in message
@@ -78,37 +79,36 @@ def test_every_encoder_says_where_its_weights_come_from():
 
 def test_a_cached_file_needs_no_network_and_the_first_name_wins(hub_cache):
     snapshot = hub_cache("org/model", "a.bin", "b.safetensors")
-    assert hub.hub_file("x", "tag", "org/model", ["b.safetensors", "a.bin"]) == snapshot / "b.safetensors"
-    assert hub.hub_file("x", "tag", "org/model", ["c.bin", "a.bin"]) == snapshot / "a.bin"
+    assert hub.hub_file(WANTED, ["b.safetensors", "a.bin"]) == snapshot / "b.safetensors"
+    assert hub.hub_file(WANTED, ["c.bin", "a.bin"]) == snapshot / "a.bin"
 
 
 def test_a_cached_folder_needs_its_config_and_weights(hub_cache):
-    wanted = ("x", "org/model", ["config.json", "preprocessor_config.json"], ["*.json"], ["model*.safetensors"])
-    hub_cache("org/model", "config.json", "model.safetensors")
+    def whole(folder):
+        return holds_weights(folder) and (folder / "config.json").is_file()
+
+    hub_cache("org/model", "model.safetensors")
     with pytest.raises(NotHereError):
-        hub.hub_folder(*wanted)
-    snapshot = hub_cache("org/model", "preprocessor_config.json")
-    assert hub.hub_folder(*wanted) == snapshot
+        hub.hub_folder(WANTED, ["*.json"], ["model*.safetensors"], whole)
+    snapshot = hub_cache("org/model", "config.json")
+    assert hub.hub_folder(WANTED, ["*.json"], ["model*.safetensors"], whole) == snapshot
 
 
 def test_a_cached_folder_that_lacks_a_shard_does_not_serve(hub_cache):
-    wanted = ("x", "org/model", ["config.json"], ["*.json"], ["model*.safetensors"])
     snapshot = hub_cache("org/model", "config.json", "model-1.safetensors")
     shards = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     (snapshot / "model.safetensors.index.json").write_text(json.dumps(shards))
     with pytest.raises(NotHereError):
-        hub.hub_folder(*wanted)
+        hub.hub_folder(WANTED, ["*.json"], ["model*.safetensors"], holds_weights)
     hub_cache("org/model", "model-2.safetensors")
-    assert hub.hub_folder(*wanted) == snapshot
+    assert hub.hub_folder(WANTED, ["*.json"], ["model*.safetensors"], holds_weights) == snapshot
 
 
 def test_an_unreachable_hub_is_asked_once(hub_cache, online):
     online("http://127.0.0.1:9")
     started = time.monotonic()
-    with pytest.raises(
-        NotHereError, match="encoder 'x': weights 'tag' are not here and the hub can't be reached; give"
-    ):
-        hub.hub_file("x", "tag", "org/model", ["a.bin"])
+    with pytest.raises(NotHereError, match="encoder 'x': weights 'tag' are not here: the hub can't be reached; give"):
+        hub.hub_file(WANTED, ["a.bin"])
     assert time.monotonic() - started < hub.SECONDS_TO_ANSWER + 1
 
 
@@ -119,66 +119,4 @@ def test_a_silent_hub_is_given_up_after_seconds(hub_cache, online, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         online(f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(NotHereError, match="can't be reached"):
-            hub.hub_file("x", "tag", "org/model", ["a.bin"])
-
-
-@pytest.fixture
-def answering_hub(online):
-    """A local server in the hub's place that answers every question by 403."""
-
-    class Refuses(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.send_error(403)
-
-        def log_message(self, *args):
-            """Say nothing."""
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Refuses)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    online(f"http://127.0.0.1:{server.server_port}")
-    yield
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.mark.usefixtures("answering_hub")
-def test_a_refusal_of_a_hub_that_answers_is_told(hub_cache, monkeypatch):
-    def refuse(*args, **options):
-        raise PermissionError("401 gated repository,\nask for access")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    with pytest.raises(NotHereError, match="the hub refuses: 401 gated repository, ask for access; give"):
-        hub.hub_file("x", "tag", "org/model", ["a.bin"])
-    with pytest.raises(NotHereError, match="the hub refuses: 401 gated"):
-        hub.hub_folder("x", "org/model", ["config.json"], ["*.json"], ["*.safetensors"])
-
-
-@pytest.mark.usefixtures("answering_hub")
-def test_files_are_tried_in_order_and_a_repository_without_any_is_named(hub_cache, monkeypatch, tmp_path):
-    def download(repository, filename):
-        if filename != "b.bin":
-            raise RemoteEntryNotFoundError(
-                "404", response=httpx2.Response(404, request=httpx2.Request("GET", "http://x"))
-            )
-        return str(tmp_path / filename)
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    assert hub.hub_file("x", "tag", "org/model", ["a.safetensors", "b.bin"]) == tmp_path / "b.bin"
-    with pytest.raises(NotHereError, match=r"'org/model' on the hub has none of a.safetensors, c.bin"):
-        hub.hub_file("x", "tag", "org/model", ["a.safetensors", "c.bin"])
-
-
-@pytest.mark.usefixtures("answering_hub")
-def test_a_repository_without_safetensors_gives_its_pytorch_files(hub_cache, monkeypatch, tmp_path):
-    asked = []
-
-    def download(repository, allow_patterns):
-        asked.append(allow_patterns)
-        return str(tmp_path)
-
-    (tmp_path / "pytorch_model.bin").write_text("")
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    weights = ["model*.safetensors", "pytorch_model*.bin"]
-    assert hub.hub_folder("x", "org/model", ["config.json"], ["*.json"], weights) == tmp_path
-    assert asked == [["*.json", "model*.safetensors"], ["*.json", "pytorch_model*.bin"]]
+            hub.hub_file(WANTED, ["a.bin"])

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import huggingface_hub
 import pytest
@@ -107,65 +106,6 @@ def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(repository: str) -> 
 def test_a_name_that_can_be_neither_is_refused(hub_cache: object) -> None:
     with pytest.raises(NotHereError, match="neither a folder nor a hub id"):
         repository_folder("tiny", "some model")
-
-
-def test_what_the_hub_says_is_passed_on_in_one_line(hub_cache: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub.errors import GatedRepoError
-
-    original = huggingface_hub.snapshot_download
-
-    def refuse(repository: str, *, local_files_only: bool = False, **options: Any) -> str:
-        if local_files_only:
-            return original(repository, local_files_only=True)
-        raise GatedRepoError("Access\nto model is restricted", response=Mock())
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
-    with pytest.raises(NotHereError, match=r"gated: accept its licence .*hf auth login") as caught:
-        repository_folder("tiny", "some/tiny")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_download_goes_through_the_cache(
-    save_tiny: SaveTiny, hub_cache: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, _ = save_tiny()
-    original = huggingface_hub.snapshot_download
-
-    def download(repository: str, *, local_files_only: bool = False, **options: Any) -> str:
-        if not local_files_only:
-            hub_cache(folder)
-        return original(repository, local_files_only=True)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
-    assert (repository_folder("tiny", "some/tiny") / "model.safetensors").is_file()
-
-
-def test_safetensors_are_fetched_and_pickled_weights_only_where_there_are_none(
-    save_tiny: SaveTiny, hub_cache: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, _ = save_tiny()
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    original = huggingface_hub.snapshot_download
-    has_safetensors, asked = True, []
-
-    def download(repository: str, *, local_files_only: bool = False, allow_patterns: Any = None, **_: Any) -> str:
-        if local_files_only:
-            return original(repository, local_files_only=True)
-        asked.append("pytorch_model*.bin" in allow_patterns)
-        snapshot = folder.parent / f"snapshot{len(asked)}{has_safetensors}"
-        unwanted = [] if has_safetensors else ["model.safetensors"]
-        unwanted += [] if asked[-1] else ["*.bin"]
-        return str(shutil.copytree(folder, snapshot, ignore=shutil.ignore_patterns(*unwanted)))
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
-    assert (repository_folder("tiny", "some/tiny") / "model.safetensors").is_file()
-    assert asked == [False]
-    has_safetensors = False
-    assert (repository_folder("tiny", "some/tiny") / "pytorch_model.bin").is_file()
-    assert asked == [False, False, True]
 
 
 @pytest.mark.parametrize("files", ["one", "two and an index"])

@@ -12,14 +12,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlmatch.encoders import timm_models
-from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_file, not_here
+from vlmatch.encoders.hub import HubEncoder, HubOptions
 from vlmatch.encoders.layers import LayerOutput, n_open_clip_layers, open_clip_layers
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.towers import Taken, fitted, say, tower_in
 from vlmatch.encoders.weights import UNREADABLE, checked_sha256, local_path, read_tensors
 from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.files import sha256_of_file
 from vlmatch.packages.availability import Availability, on_hub
+from vlmatch.packages.hub import Wanted, fetch_again, hub_file, weights_sha256
 
 # The order in which open_clip itself looks for weights in a folder.
 WEIGHT_NAMES = (
@@ -69,7 +69,8 @@ class OpenClipEncoder(HubEncoder):
                 f"encoder '{name}': architecture='{architecture}', pretrained='{pretrained}'; give both (the tag fixes "
                 "preprocessing and activation), or neither and a checkpoint folder with open_clip_config.json"
             )
-        self.weights_sha256 = sha256_of_file(path) if sha256 is None else checked_sha256(name, path, sha256)
+        own = partial(weights_sha256, "encoder", name, [path])
+        self.weights_sha256 = own() if sha256 is None else checked_sha256(name, path, sha256)
         taken = load_vision(name, model, path, self.entry)
         self.taken = say(name, path, taken) if self.checkpoint is not None else ""
         self.visual: Any = model.visual
@@ -221,7 +222,8 @@ def load_vision(name: str, model: Any, path: Path, entry: str | None = None) -> 
     except _UNLOADABLE as error:
         raise VlmatchError(
             f"encoder '{name}': weights '{path}' can't be loaded into open_clip's {type(model.visual).__name__} "
-            f"({one_line(error)[:200]}); give a .safetensors or plain tensor file of exactly this architecture"
+            f"({one_line(error)[:200]}); give a .safetensors or plain tensor file of exactly this architecture, "
+            f"or {fetch_again(path)}"
         ) from error
     return taken
 
@@ -231,10 +233,11 @@ def tag_weights(name: str, pretrained: str, tag: Mapping[str, Any]) -> Path:
     if "file" in tag:
         return local_path(name, tag["file"])
     repository, _, filename = str(tag.get("hf_hub", "")).rpartition("/")
+    wanted = Wanted("encoder", name, pretrained, repository)
     if not repository:
-        raise NotHereError(not_here(name, pretrained, "open_clip names no place on the hub for them"))
+        raise wanted.not_here("open_clip names no place on the hub for them")
     safe = filename.rpartition(".")[0] + ".safetensors"
-    return hub_file(name, pretrained, repository, (safe, filename) if filename else (WEIGHT_NAMES[0], WEIGHT_NAMES[2]))
+    return hub_file(wanted, (safe, filename) if filename else (WEIGHT_NAMES[0], WEIGHT_NAMES[2]))
 
 
 def weights_in(name: str, place: Path) -> Path:

@@ -8,14 +8,14 @@ from typing import Any, Unpack
 from PIL import Image
 from torch import Tensor
 
-from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_file, not_here
+from vlmatch.encoders.hub import HubEncoder, HubOptions
 from vlmatch.encoders.layers import LayerOutput, n_timm_layers, timm_layers
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.towers import DoesNotFitError, Taken, fitted, say, tower_in
 from vlmatch.encoders.weights import UNREADABLE, files_of_weights, read_tensors
-from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.files import joint_sha256, sha256_of_file
+from vlmatch.errors import VlmatchError, one_line
 from vlmatch.packages.availability import Availability, on_hub
+from vlmatch.packages.hub import Wanted, fetch_again, hub_file, weights_sha256
 from vlmatch.pickles import refuse_code
 
 WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -51,7 +51,7 @@ class TimmEncoder(HubEncoder):
             self.trunk, taken = own_trunk(name, model, path, image_size, self.entry)
             self.taken = say(name, path, taken)
         repool(name, self.trunk, pool)
-        self.weights_sha256 = joint_sha256([sha256_of_file(file) for file in files_of_weights(name, path)])
+        self.weights_sha256 = weights_sha256("encoder", name, files_of_weights(name, path))
         size = {} if image_size is None else {"input_size": (3, image_size, image_size)}
         self._data_config = resolve_model_data_config(self.trunk, args=size)
         self._transform = create_transform(**self._data_config, is_training=False)
@@ -106,10 +106,10 @@ def tag_weights(name: str, model: str) -> Path:
             f"encoder '{name}': model='{model}' is not a timm model with weights; choose e.g. {', '.join(tags[:6])}"
         )
     config = timm.get_pretrained_cfg(model)
+    wanted = Wanted("encoder", name, model, config.hf_hub_id or "")
     if not config.hf_hub_id:
-        raise NotHereError(not_here(name, model, "timm names no place on the hub for them"))
-    filenames = (config.hf_hub_filename,) if config.hf_hub_filename else WEIGHT_NAMES
-    return hub_file(name, model, config.hf_hub_id, filenames)
+        raise wanted.not_here("timm names no place on the hub for them")
+    return hub_file(wanted, (config.hf_hub_filename,) if config.hf_hub_filename else WEIGHT_NAMES)
 
 
 def timm_trunk(name: str, model: str, path: Path, image_size: int | None = None) -> Any:
@@ -190,7 +190,7 @@ def _built(name: str, model: str, path: Path, image_size: int | None, **options:
     except UNREADABLE as error:
         raise VlmatchError(
             f"encoder '{name}': weights '{path}' can't be loaded into timm's {model} ({one_line(error)[:200]}); "
-            "give a .safetensors or .pth file of exactly this model"
+            f"give a .safetensors or .pth file of exactly this model, or {fetch_again(path)}"
         ) from error
     trunk.reset_classifier(0)
     return trunk

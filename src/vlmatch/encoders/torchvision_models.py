@@ -9,15 +9,15 @@ from typing import Any, Unpack
 from PIL import Image
 from torch import Tensor
 
-from vlmatch.encoders.hub import FILE, SECONDS_TO_ANSWER, HubEncoder, HubOptions, not_here
+from vlmatch.encoders.hub import HubEncoder, HubOptions
 from vlmatch.encoders.maps import TorchvisionMapEncoder
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.towers import fitted, say, tower_in
 from vlmatch.encoders.weights import files_of_weights, read_tensors
-from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.files import joint_sha256, sha256_of_file
+from vlmatch.errors import VlmatchError, one_line
 from vlmatch.network import require_network
 from vlmatch.packages.availability import CACHED, HUB, Availability, in_cache
+from vlmatch.packages.hub import SECONDS_TO_ANSWER, Wanted, weights_sha256
 
 
 class TorchvisionHubEncoder(TorchvisionMapEncoder, HubEncoder):
@@ -39,7 +39,7 @@ class TorchvisionHubEncoder(TorchvisionMapEncoder, HubEncoder):
         self.trunk.load_state_dict(fitted(name, path, taken, own).state)
         self.taken = say(name, path, taken) if self.checkpoint is not None else ""
         self._transform = listed.transforms()
-        self.weights_sha256 = joint_sha256([sha256_of_file(file) for file in files_of_weights(name, path)])
+        self.weights_sha256 = weights_sha256("encoder", name, files_of_weights(name, path))
         self.eval()
 
     @classmethod
@@ -89,9 +89,10 @@ def entry_weights(name: str, entry: Any) -> Path:
     path = _cache() / filename
     if path.is_file():
         return path
-    require_network(f"encoder '{name}': weights '{filename}' are", f"give encoder.checkpoint={FILE}")
+    wanted = Wanted("encoder", name, filename, "torchvision")
+    require_network(f"encoder '{name}': weights '{filename}' are", f"give encoder.checkpoint={wanted.place}")
     if is_offline_mode():
-        raise NotHereError(not_here(name, filename, "HF_HUB_OFFLINE is set"))
+        raise wanted.not_here("HF_HUB_OFFLINE is set")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         request = urllib.request.Request(entry.url, method="HEAD")  # noqa: S310 - of torchvision's own enum
@@ -99,7 +100,7 @@ def entry_weights(name: str, entry: Any) -> Path:
         torch.hub.download_url_to_file(entry.url, str(path), path.stem.rpartition("-")[2], progress=False)
     except (OSError, RuntimeError) as error:  # RuntimeError: the wrong SHA-256
         why = f"torchvision's site does not give them: {one_line(error)[:160]}"
-        raise NotHereError(not_here(name, filename, why)) from error
+        raise wanted.not_here(why) from error
     return path
 
 

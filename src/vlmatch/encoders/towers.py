@@ -88,7 +88,7 @@ def tower_in(
     taken = {_under(chosen, key) for key in own}
     others = [key for key in tensors if key not in taken]
     start = _under(chosen, "")
-    _refuse_deeper(name, path, own, [key.removeprefix(start) for key in others if key.startswith(start)])
+    refuse_deeper(name, path, own, [key.removeprefix(start) for key in others if key.startswith(start)])
     state = {key: tensors.get(_under(chosen, key), value) for key, value in own.items()}
     return Taken(state, chosen, [key.removeprefix(start) for key in others])
 
@@ -175,9 +175,9 @@ def _choices(found: Mapping[str, int]) -> str:
     return f"choose one: {' or '.join(f'+encoder.entry={each}' for each in places)}"
 
 
-def _refuse_deeper(name: str, path: Path, own: Mapping[str, Tensor], others: Iterable[str]) -> None:
-    """Raise VlmatchError where tensors that the tower lacks are further members of its own lists of blocks."""
-    lists = {_NUMBER.sub("#", key) for key in own}
+def refuse_deeper(name: str, path: Path, taken: Iterable[str], others: Iterable[str]) -> None:
+    """Raise VlmatchError where tensors that are left out are further members of lists of blocks that are taken."""
+    lists = {_NUMBER.sub("#", key) for key in taken}
     if deeper := [key for key in others if _NUMBER.search(key) and _NUMBER.sub("#", key) in lists]:
         raise VlmatchError(
             f"encoder '{name}': weights '{path}' are of a deeper model than the architecture: it has no place for "

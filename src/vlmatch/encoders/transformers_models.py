@@ -1,26 +1,25 @@
 """Encoders from transformers: vision models from a repository on the hub or from a folder."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
 from PIL import Image
-from torch import Tensor, float32
+from torch import Tensor
 
-from vlmatch.encoders.hub import HubEncoder, HubOptions, hub_folder
+from vlmatch.encoders.hub import HubEncoder, HubOptions
 from vlmatch.encoders.layers import LayerOutput, of_map
+from vlmatch.encoders.patch_inputs import QWEN, SquareImages, inputs_of, mean_of_real, same_number, size_of
 from vlmatch.encoders.preprocessing import plain
-from vlmatch.encoders.weights import UNREADABLE, files_of_weights
-from vlmatch.errors import VlmatchError, one_line
-from vlmatch.files import joint_sha256, sha256_of_file
+from vlmatch.encoders.towers import say
+from vlmatch.encoders.transformers_towers import CONFIG, PROCESSOR, vision_model
+from vlmatch.encoders.weights import files_of_weights
+from vlmatch.errors import VlmatchError
 from vlmatch.packages.adapters import merged, named_adapter, without_adapter
 from vlmatch.packages.availability import Availability, at_path, on_hub, together
-from vlmatch.pickles import refuse_code
-
-# Repositories that hold both towers, and the class that takes the vision tower out of them.
-VISION_TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
+from vlmatch.packages.hub import Wanted, hub_folder, is_path, named_folder, weights_sha256
+from vlmatch.packages.model_folders import holds_weights
 
 # How each type's feature is made. CLIP's last hidden state is not normed, but its pooled output is the normed CLS.
 # ViT's and DPT's pooled output has a dense layer on top that is often untrained, but their last hidden state is normed.
@@ -34,14 +33,16 @@ RULES = {
     "ijepa": "mean patch",
     "aimv2_vision_model": "mean patch",
     "siglip_vision_model": "attention pool",
+    "siglip2_vision_model": "attention pool",
+    "internvl_vision": "cls",
+    "qwen2_vl_vision": "mean patch",
+    "qwen2_5_vl_vision": "mean patch",
     "convnext": "global average",
     "swin": "global average",
 }
 KNOWN_RULES = ("cls", "attention pool", "global average", "mean patch")
 # Types that take images of config.image_size alone; the others resample their position embedding, or have none.
-FIXED_SIZE = ("clip_vision_model", "siglip_vision_model", "vit", "ijepa", "aimv2_vision_model")
-
-log = logging.getLogger(__name__)
+FIXED_SIZE = ("clip_vision_model", "siglip_vision_model", "vit", "ijepa", "aimv2_vision_model", "internvl_vision")
 
 
 class TransformersEncoder(HubEncoder):
@@ -71,20 +72,24 @@ class TransformersEncoder(HubEncoder):
             raise VlmatchError(f"encoder '{name}': rule='{rule}' is unknown; choose one of {', '.join(KNOWN_RULES)}")
         folder = self.checkpoint or model_folder(name, repository, trust_remote_code)
         files = files_of_weights(name, folder)
+        own = weights_sha256("encoder", name, files)
         self.adapter = named_adapter("encoder", name, adapter, folder)
         with without_adapter(folder) as readable:
-            self.model, self._processor = vision_model(name, readable, files, trust_remote_code)
+            self.model, self._processor, taken = vision_model(name, readable, files, trust_remote_code, self.entry)
+        self.taken = say(name, folder, taken)
         if self.adapter is not None:
             self.model = merged("encoder", name, self.model, self.adapter)
         model_type = self.model.config.model_type
+        self._inputs = inputs_of(model_type)
         self._rule = rule or RULES.get(model_type)
+        if self._rule == "attention pool" and not getattr(self.model.config, "vision_use_head", True):
+            self._rule = rule or "mean patch"  # a SigLIP whose attention pool was left out, as in LLaVA-OneVision
         if self._rule is None:
             raise VlmatchError(
                 f"encoder '{name}': model type '{model_type}' has no known feature rule; give encoder.rule, one of "
                 f"{', '.join(KNOWN_RULES)}"
             )
         self._check_image_size(folder)
-        own = joint_sha256([sha256_of_file(file) for file in files])
         self.weights_sha256 = own if self.adapter is None else self.adapter.weights_sha256(own)
         self.eval()
 
@@ -99,50 +104,72 @@ class TransformersEncoder(HubEncoder):
     def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
         """In the cache of the hub, or on the hub."""
         repository = str(settings["repository"])
+        if is_path(repository):
+            return at_path(repository)
         return on_hub(repository, lambda: model_folder(settings["name"], repository, False), repository)
 
-    def prepare(self, image: Image.Image) -> Tensor:
-        """One RGB image, prepared by the image processor: (3, h, w)."""
-        pixels: Tensor = self._processor(images=image, return_tensors="pt")["pixel_values"][0]
-        return pixels
+    def prepare(self, image: Image.Image) -> Any:
+        """One RGB image, prepared by the image processor: (3, h, w), or what `patch_inputs` says of patches."""
+        return self._inputs.prepare(self._processor, image)
 
-    def tokens(self, images: Tensor) -> Tensor:
-        """The patches after the last layer but one, or the cells of the last map: (n, t, d)."""
+    def collate(self, items: list[Any]) -> Any:
+        """Prepared images as a batch."""
+        return self._inputs.collate(items)
+
+    def tokens(self, images: Any) -> Tensor:
+        """The patches after the last layer but one, or the cells of the last map: (n, t, d).
+
+        Of Qwen2-VL, those after the last layer.
+        """
         if self._rule == "global average":
-            last: Tensor = self.model(pixel_values=images).last_hidden_state
+            last = self._inputs.outputs(self.model, images, False).last
             return last.flatten(2).transpose(1, 2) if last.ndim == 4 else last
-        outputs = self.model(pixel_values=images, output_hidden_states=True)
-        return self._patches(outputs.hidden_states[-2], images)
+        outputs = self._inputs.outputs(self.model, images, True)
+        state = outputs.states[-2] if outputs.states else outputs.last
+        return same_number(self.name, self._patches(state, images), outputs.real)
 
-    def paper_feature(self, images: Tensor) -> Tensor:
+    def paper_feature(self, images: Any) -> Tensor:
         """The feature by the rule of this model type: (n, d)."""
-        outputs = self.model(pixel_values=images)
-        last: Tensor = outputs.last_hidden_state
+        outputs = self._inputs.outputs(self.model, images, False)
         if self._rule == "cls":
-            return last[:, 0]
+            return outputs.last[:, 0]
         if self._rule == "mean patch":
-            return self._patches(last, images).mean(dim=1)
-        pooled: Tensor = outputs.pooler_output
-        return pooled.flatten(1)
+            return mean_of_real(self._patches(outputs.last, images), outputs.real)
+        if outputs.pooled is None:
+            raise VlmatchError(
+                f"encoder '{self.name}': {type(self.model).__name__} has no pooled output, which rule='{self._rule}' "
+                "takes; give encoder.rule, one of cls, mean patch"
+            )
+        return outputs.pooled.flatten(1)
 
     @property
     def n_layers(self) -> int:
-        """Its blocks or stages."""
+        """Its blocks or stages; 0 for Qwen2-VL, which gives the last one alone."""
         config = self.model.config
+        if config.model_type in QWEN:
+            return 0
         return len(config.depths) if hasattr(config, "depths") else int(config.num_hidden_layers)
 
-    def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
+    def layer_outputs(self, images: Any, numbers: Sequence[int]) -> list[LayerOutput]:
         """transformers' hidden states; the state 0, the embeddings, is no layer."""
-        states = self.model(pixel_values=images, output_hidden_states=True).hidden_states
+        outputs = self._inputs.outputs(self.model, images, True)
+        states = [outputs.states[number] for number in numbers]
         if self._rule == "global average":
-            return [of_map(each) if each.ndim == 4 else LayerOutput(each) for each in (states[k] for k in numbers)]
+            return [of_map(each) if each.ndim == 4 else LayerOutput(each) for each in states]
         has_cls = self.paper_rule == "cls"
-        return [LayerOutput(self._patches(states[k], images), states[k][:, 0] if has_cls else None) for k in numbers]
+        patches = [same_number(self.name, self._patches(each, images), outputs.real) for each in states]
+        return [
+            LayerOutput(each, state[:, 0] if has_cls else None) for each, state in zip(patches, states, strict=True)
+        ]
 
-    def _patches(self, hidden: Tensor, images: Tensor) -> Tensor:
+    def _patches(self, hidden: Tensor, images: Any) -> Tensor:
         """A hidden state (n, prefix + patches, d) without its prefix: the last tokens, one for each patch."""
-        size = self.model.config.patch_size
-        n_patches = (images.shape[-2] // size) * (images.shape[-1] // size)
+        size = size_of(images)
+        if size is None:
+            return hidden
+        side = self.model.config.patch_size
+        height, width = side if isinstance(side, list | tuple) else (side, side)
+        n_patches = (size[0] // height) * (size[1] // width)
         return hidden[:, hidden.shape[1] - n_patches :]
 
     @property
@@ -159,6 +186,8 @@ class TransformersEncoder(HubEncoder):
 
     def _check_image_size(self, folder: Path) -> None:
         """Raise VlmatchError unless every image is prepared at one size, and at the model's if it takes no other."""
+        if not isinstance(self._inputs, SquareImages):
+            return
         wide, tall = (tuple(self.prepare(Image.new("RGB", size)).shape[1:]) for size in ((64, 48), (48, 64)))
         if wide != tall:
             raise VlmatchError(
@@ -177,42 +206,16 @@ class TransformersEncoder(HubEncoder):
 
 
 def model_folder(name: str, repository: str | None, with_code: bool) -> Path:
-    """The folder of a hub repository's config, image processor and weights, from the hub's cache or downloaded."""
+    """The folder with config, image processor and weights: a path, or a hub repository in its cache or downloaded."""
     if repository is None:
         raise VlmatchError(f"encoder '{name}': no weights named; give encoder.repository or encoder.checkpoint")
-    needed = ["config.json", "preprocessor_config.json"]
-    weights = ["model*.safetensors", "pytorch_model*.bin"]
-    return hub_folder(name, repository, needed, ["*.json", *(["*.py"] if with_code else [])], weights)
+    wanted = Wanted("encoder", name, repository, repository, "/path/of/its/folder")
+    if folder := named_folder(wanted, "encoder.repository"):
+        return folder
+    files = ["*.json", *(["*.py"] if with_code else [])]
+    return hub_folder(wanted, files, ["model*.safetensors", "pytorch_model*.bin"], _is_whole)
 
 
-def vision_model(name: str, folder: Path, files: Sequence[Path], trust_remote_code: bool) -> tuple[Any, Any]:
-    """Vision model, in float32, and image processor of a folder; every tensor of the model comes from `files`."""
-    import transformers
-
-    if trust_remote_code:
-        log.warning("encoder '%s': trust_remote_code=true, the code in '%s' will run", name, folder)
-    for file in files:
-        refuse_code(f"encoder '{name}'", file)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        model_class = getattr(transformers, VISION_TOWERS.get(config.model_type, "AutoModel"))
-        options = {"trust_remote_code": trust_remote_code} if model_class is transformers.AutoModel else {}
-        if config.model_type in ("vit", "dpt"):
-            options["add_pooling_layer"] = False
-        model, loading = model_class.from_pretrained(folder, dtype=float32, output_loading_info=True, **options)
-    except (*UNREADABLE, ImportError) as error:
-        raise VlmatchError(
-            f"encoder '{name}': '{files[0].parent}' can't be loaded by transformers ({one_line(error)[:200]}); give a "
-            "folder with config.json, preprocessor_config.json and weights; if it has code of its own that you trust, "
-            "also give encoder.trust_remote_code=true"
-        ) from error
-    absent = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
-    if absent:
-        raise VlmatchError(
-            f"encoder '{name}': '{files[0]}' lacks {len(absent)} tensors of {type(model).__name__}, "
-            f"first '{absent[0]}'; they would stay random; give complete weights"
-        )
-    return model, processor
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder of the cache has all that is needed, every shard of the weights included."""
+    return holds_weights(folder) and all((folder / file).is_file() for file in (CONFIG, PROCESSOR))

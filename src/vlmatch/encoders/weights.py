@@ -1,18 +1,21 @@
 """Weight files of encoders: found at a path, read without running code, loaded strictly, hashed."""
 
+import contextlib
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vlmatch.encoders.keras_weights import read_keras
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
+from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.model_folders import PICKLED_SINGLE, SINGLE, weight_files
 from vlmatch.pickles import refuse_code, restricted_load
 
@@ -47,6 +50,34 @@ def read_tensors(name: str, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def names_in(name: str, files: Sequence[Path]) -> dict[str, Tensor]:
+    """The names of all tensors of weight files, with shapes and without numbers (tensors on the device 'meta').
+
+    Raises VlmatchError as `read_tensors` does.
+    """
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        if file.suffix == ".safetensors":
+            with _reading(name, file), safe_open(file, "pt") as opened:
+                for key in opened.keys():  # noqa: SIM118 - it is no mapping
+                    tensors[key] = torch.empty(opened.get_slice(key).get_shape(), device="meta")
+        else:
+            tensors |= _named(_content(name, file, "meta"))
+    return tensors
+
+
+def tensors_of(name: str, files: Sequence[Path], wanted: Collection[str]) -> dict[str, Tensor]:
+    """The tensors with these names; of safetensors no others are read. Raises VlmatchError as `read_tensors` does."""
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        if file.suffix == ".safetensors":
+            with _reading(name, file), safe_open(file, "pt") as opened:
+                tensors |= {key: opened.get_tensor(key) for key in opened.keys() if key in wanted}  # noqa: SIM118
+        else:
+            tensors |= {key: value for key, value in _named(_content(name, file)).items() if key in wanted}
+    return tensors
+
+
 def read_state_dict(name: str, path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, of Keras' .h5 file, or of a PyTorch file that holds nothing but tensors.
 
@@ -76,26 +107,33 @@ def files_of_weights(name: str, path: Path) -> list[Path]:
     except VlmatchError as error:
         raise VlmatchError(f"encoder '{name}': {error}") from error
     if missing := [file.name for file in files if not file.is_file()]:
-        raise NotHereError(f"encoder '{name}': '{path}' lacks {missing[0]}, which its index lists; download it again")
+        raise NotHereError(f"encoder '{name}': '{path}' lacks {missing[0]}, which its index lists; {fetch_again(path)}")
     if not files:
         raise NotHereError(f"encoder '{name}': '{path}' holds no {SINGLE} or {PICKLED_SINGLE}; put one there")
     return files
 
 
-def _content(name: str, path: Path) -> Any:
+def _content(name: str, path: Path, device: str = "cpu") -> Any:
     """What one .safetensors, .h5 or PyTorch file holds, read without running code."""
     refuse_code(f"encoder '{name}'", path)
-    try:
+    with _reading(name, path):
         if path.suffix == ".h5":
             return read_keras(name, path)
-        return dict(load_file(path)) if path.suffix == ".safetensors" else restricted_load(path)
+        return dict(load_file(path)) if path.suffix == ".safetensors" else restricted_load(path, device)
+
+
+@contextlib.contextmanager
+def _reading(name: str, path: Path) -> Iterator[None]:
+    """Raise VlmatchError for what the libraries raise on a damaged file."""
+    try:
+        yield
     except UNREADABLE as error:
         why = (
             "no PyTorch file, or a damaged one" if isinstance(error, pickle.UnpicklingError) else one_line(error)[:160]
         )
         raise VlmatchError(
             f"encoder '{name}': weights '{path}' can't be read ({why}); "
-            "give a .safetensors file or a PyTorch file of plain tensors"
+            f"give a .safetensors file or a PyTorch file of plain tensors, or {fetch_again(path)}"
         ) from error
 
 

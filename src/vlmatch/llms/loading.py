@@ -13,6 +13,7 @@ from vlmatch.llms.gguf import unreadable
 from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.llms.weights import Weights
 from vlmatch.packages.adapters import merged, without_adapter
+from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.model_folders import weight_files
 from vlmatch.pickles import refuse_code
 
@@ -49,12 +50,12 @@ def load_causal_lm(
             raise unreadable(name, error) from error
         raise VlmatchError(
             f"llm '{name}': '{folder}' can't be loaded ({one_line(error)[:240]}); give a folder with config.json, "
-            "model.safetensors and a tokenizer, as save_pretrained writes it"
+            f"model.safetensors and a tokenizer, as save_pretrained writes it, or {fetch_again(folder)}"
         ) from error
     if absent := sorted(report["missing_keys"]):
         raise VlmatchError(
             f"llm '{name}': weights in '{folder}' lack {len(absent)} tensors of the architecture, first '{absent[0]}'; "
-            "download them again"
+            f"{fetch_again(folder)}"
         )
     if tokenizer.pad_token is None:  # any token can pad, because the attention mask hides it
         if tokenizer.eos_token is None:

@@ -9,9 +9,10 @@ from typing import Any
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.files import sha256_of_file
 from vlmatch.llms.gguf import converted_folder, gguf_folder, quantisation_of
-from vlmatch.llms.repository import is_path, repository_folder, weights_sha256
+from vlmatch.llms.repository import repository_folder, weights_sha256
 from vlmatch.packages.adapters import Adapter, named_adapter
 from vlmatch.packages.availability import NO_WEIGHTS, Availability, at_path, in_packages, on_hub, together
+from vlmatch.packages.hub import is_path
 
 
 @dataclass(frozen=True)

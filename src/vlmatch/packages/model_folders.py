@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.packages.hub import fetch_again
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED_SINGLE, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -22,6 +23,15 @@ def weight_files(folder: Path) -> list[Path]:
     return []
 
 
+def holds_weights(folder: Path) -> bool:
+    """Whether a folder holds weights, with every shard that an index lists."""
+    try:
+        files = weight_files(folder)
+    except VlmatchError:  # an index cut short
+        return False
+    return bool(files) and all(file.is_file() for file in files)
+
+
 def shards_in(index: Path) -> list[Path]:
     """The shards that the index of a model's weights lists, in the order of their names.
 
@@ -32,8 +42,7 @@ def shards_in(index: Path) -> list[Path]:
         stray = [name for name in names if Path(name).name != name]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise VlmatchError(
-            f"'{index}' can't be read as an index of weights ({one_line(error)[:120]}); download the model's files "
-            "again"
+            f"'{index}' can't be read as an index of weights ({one_line(error)[:120]}); {fetch_again(index)}"
         ) from error
     if stray or not names:
         raise VlmatchError(f"'{index}' lists {stray[0] if stray else 'no file'}; it must list files of its own folder")

@@ -1,0 +1,187 @@
+"""The vision tower of a transformers folder: a vision model, a model of both towers, or a VLM that holds one."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, float32
+
+from vlmatch.encoders.intern_vit import INTERN_VIT, intern_vit_config, intern_vit_state
+from vlmatch.encoders.towers import DoesNotFitError, Taken, fitted, refuse_deeper, tower_in
+from vlmatch.encoders.weights import UNREADABLE, names_in, tensors_of
+from vlmatch.errors import VlmatchError, one_line
+from vlmatch.packages.hub import fetch_again
+from vlmatch.pickles import refuse_code
+
+CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+# Models of both towers whose vision side has a class of its own, which takes it out of them.
+_OF_BOTH = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel", "siglip2": "Siglip2VisionModel"}
+_UNLOADABLE = (*UNREADABLE, ImportError, TypeError, AttributeError)
+
+log = logging.getLogger(__name__)
+
+
+class Loaded(NamedTuple):
+    """A vision model in float32, its image processor, and what was taken of the weights."""
+
+    model: Any
+    processor: Any
+    taken: Taken
+
+
+def vision_model(
+    name: str, folder: Path, files: Sequence[Path], trust_remote_code: bool, entry: str | None = None
+) -> Loaded:
+    """The vision model of a folder; every tensor of it comes from `files`, the folder's weights.
+
+    entry: see `towers.tower_in`.
+    Raises VlmatchError where transformers can't read the folder or does not know its model, where the weights lack a
+    tensor, and where they are of a deeper model than config.json says.
+    """
+    import transformers
+
+    if trust_remote_code:
+        log.warning("encoder '%s': trust_remote_code=true, the code in '%s' will run", name, folder)
+    for file in files:
+        refuse_code(f"encoder '{name}'", file)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    stated = _stated(name, folder)
+    try:
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        inner = None if trust_remote_code else _inner_config(name, folder, stated)
+        if inner is None and entry is None:
+            model, taken = _of_folder(name, folder, files, trust_remote_code)
+        else:
+            config = inner or transformers.AutoConfig.from_pretrained(folder)
+            model, taken = _of_tensors(name, files, config, entry)
+    except _UNLOADABLE as error:
+        raise VlmatchError(
+            f"encoder '{name}': '{files[0].parent}' can't be loaded by transformers ({one_line(error)[:200]}); "
+            f"{_remedy(folder, stated)}"
+        ) from error
+    return Loaded(model, _whole_images(processor), taken)
+
+
+def _stated(name: str, folder: Path) -> dict[str, Any]:
+    """What config.json says; VlmatchError names the file where it can't be read."""
+    path = folder / CONFIG
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise VlmatchError(
+            f"encoder '{name}': '{path}' can't be read ({one_line(error)[:120]}); {fetch_again(folder)}"
+        ) from error
+
+
+def _remedy(folder: Path, stated: Mapping[str, Any]) -> str:
+    """What to do where a folder can't be loaded; code is spoken of only where config.json names some."""
+    if "auto_map" in stated:
+        return (
+            f"its model type '{stated.get('model_type')}' has code of its own: if you trust that code, give "
+            "encoder.trust_remote_code=true"
+        )
+    return (
+        f"give a folder with {CONFIG}, {PROCESSOR} and weights of a model that transformers knows, or "
+        f"{fetch_again(folder)}"
+    )
+
+
+def _inner_config(name: str, folder: Path, stated: Mapping[str, Any]) -> Any:
+    """The configuration of the tower inside a larger model; None where the folder is loaded as it is."""
+    import transformers
+
+    kind, vision = stated.get("model_type"), stated.get("vision_config")
+    if kind == INTERN_VIT:
+        return intern_vit_config(stated)
+    if isinstance(vision, Mapping) and kind not in _OF_BOTH:
+        if vision.get("model_type") == INTERN_VIT:
+            return intern_vit_config(vision)
+        return transformers.AutoConfig.from_pretrained(folder).vision_config
+    if (tower := stated.get("mm_vision_tower")) is not None and vision is None:
+        path = Path(str(tower)).expanduser()
+        if not path.is_dir():
+            raise VlmatchError(
+                f"encoder '{name}': '{folder / CONFIG}' is LLaVA's and names its tower, mm_vision_tower='{tower}', "
+                f"without describing it; put the {CONFIG} and {PROCESSOR} of that tower into a folder with these "
+                "weights, and give that as encoder.checkpoint"
+            )
+        config = transformers.AutoConfig.from_pretrained(path)
+        return getattr(config, "vision_config", config)
+    return None
+
+
+def _of_folder(name: str, folder: Path, files: Sequence[Path], trust_remote_code: bool) -> tuple[Any, Taken]:
+    """The model as transformers itself loads it, with its conversions of older names."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    model_class = getattr(transformers, _OF_BOTH.get(config.model_type, "AutoModel"))
+    options = {"trust_remote_code": trust_remote_code} if model_class is transformers.AutoModel else {}
+    if config.model_type in ("vit", "dpt"):
+        options["add_pooling_layer"] = False
+    model, loading = model_class.from_pretrained(folder, dtype=float32, output_loading_info=True, **options)
+    absent = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
+    unexpected = sorted(loading["unexpected_keys"])
+    if absent and not unexpected:
+        raise _lacks(name, files, model, absent)
+    if absent:  # perhaps the tower stands in an entry or under a prefix that transformers does not know
+        return _of_tensors(name, files, model.config, None)
+    loaded = {*model.state_dict(), *(set(names_in(name, files)) - set(unexpected))}
+    refuse_deeper(name, folder, loaded, unexpected)
+    return model, Taken(dict.fromkeys(model.state_dict(), Tensor()))
+
+
+def _of_tensors(name: str, files: Sequence[Path], config: Any, entry: str | None) -> tuple[Any, Taken]:
+    """The model of a configuration, with its tensors from wherever they stand in the weights; no others are read."""
+    folder = files[0].parent
+    model_class = _class_of(config)
+    options = {"add_pooling_layer": False} if config.model_type in ("vit", "dpt") else {}
+    with torch.device("meta"):
+        own = model_class(config, **options).state_dict()
+    places = names_in(name, files)
+    try:
+        taken = tower_in(name, folder, places, own, entry)
+    except DoesNotFitError as misfit:
+        if config.model_type != "internvl_vision":
+            raise
+        state, taken = intern_vit_state(name, files, own, misfit)
+    else:
+        start = f"{taken.entry}." if taken.entry else ""
+        wanted = {start + key for key in own if start + key in places}
+        state = {key.removeprefix(start): value for key, value in tensors_of(name, files, wanted).items()}
+    fitted(name, folder, Taken({**own, **state}), own)
+    model, loading = model_class.from_pretrained(
+        None, config=config, state_dict=state, dtype=float32, output_loading_info=True, **options
+    )
+    if absent := sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"]):
+        raise _lacks(name, files, model, absent)
+    return model, taken
+
+
+def _class_of(config: Any) -> Any:
+    """The class that transformers' AutoModel takes for a configuration; it knows all but Qwen2-VL's tower."""
+    from transformers import AutoModel
+    from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
+
+    if config.model_type == "qwen2_vl_vision":
+        return Qwen2VisionTransformerPretrainedModel
+    return AutoModel._model_mapping[type(config)]
+
+
+def _lacks(name: str, files: Sequence[Path], model: Any, absent: Sequence[str]) -> VlmatchError:
+    return VlmatchError(
+        f"encoder '{name}': '{files[0]}' lacks {len(absent)} tensors of {type(model).__name__}, first '{absent[0]}'; "
+        "they would stay random; give complete weights"
+    )
+
+
+def _whole_images(processor: Any) -> Any:
+    """The image processor of a VLM, told to prepare the whole image and no grid of its parts."""
+    for key, value in (("crop_to_patches", False), ("do_image_splitting", False), ("do_pan_and_scan", False)):
+        if getattr(processor, key, None):
+            setattr(processor, key, value)
+    return processor

@@ -1,0 +1,271 @@
+"""The Hugging Face hub, for encoders and LLMs alike: its cache first, then one quick attempt to reach it."""
+
+import logging
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.files import joint_sha256, sha256_of_file
+from vlmatch.network import require_network
+
+SECONDS_TO_ANSWER = 3
+_KEYS = {"encoder": "encoder.checkpoint", "llm": "llm.repository"}
+# What an answer of the hub means, by its HTTP status or the hundred of it.
+_MEANINGS = {
+    401: "wants a login: 'hf auth login'",
+    403: "refuses access: log in with 'hf auth login', or check the rights of your token",
+    404: "lacks a file of the model: check the repository's name",
+    429: "has had too many requests from here: wait some minutes, or log in with 'hf auth login'",
+    500: "is out of order: try again later",
+}
+_SHA256 = 64  # digits: so long are the names of large files in the cache, which are their SHA-256
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Weights that a model needs from the hub.
+
+    kind, model: 'encoder' or 'llm', and the model's name. weights: what its user calls the weights. repository: where
+    they are on the hub. place: an example of what to give instead.
+    """
+
+    kind: str
+    model: str
+    weights: str
+    repository: str
+    place: str = "/path/model.safetensors"
+
+    def not_here(self, why: str) -> NotHereError:
+        """The error line that says why the weights can't be had, and the ways to get them."""
+        packaged = {"encoder": "a packaged encoder", "llm": "a packaged LLM"}[self.kind]
+        return NotHereError(
+            f"{self.kind} '{self.model}': weights '{self.weights}' are not here: {why}; give "
+            f"{_KEYS[self.kind]}={self.place}, or choose {packaged} (python src/run.py task=check)"
+        )
+
+
+def hub_file(wanted: Wanted, filenames: Sequence[str]) -> Path:
+    """The first of `filenames` that the hub's repository has; a cached one needs no network.
+
+    Raises NotHereError within seconds if nothing is cached and the hub can't be reached or refuses, or if offline=true
+    or HF_HUB_OFFLINE is set.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    for filename in filenames:
+        if cached := cached_file(wanted.repository, filename):
+            return cached
+    require_hub(wanted)
+    for filename in filenames:
+        try:
+            announce(wanted, [hf_hub_download(wanted.repository, filename, dry_run=True)])
+            return Path(hf_hub_download(wanted.repository, filename))
+        except RemoteEntryNotFoundError:
+            continue
+        except VlmatchError:
+            raise
+        except Exception as error:  # its network library's own errors too, and that library changes between versions
+            raise wanted.not_here(refusal(error)) from error
+    raise wanted.not_here(f"'{wanted.repository}' on the hub has none of {', '.join(filenames)}")
+
+
+def hub_folder(
+    wanted: Wanted, files: Sequence[str], weights: Sequence[str], is_whole: Callable[[Path], bool], ignored: Any = None
+) -> Path:
+    """The folder of a repository that holds a whole model, from the cache or the hub.
+
+    files: patterns of the files to download beside the weights. weights: patterns of weight files; the first one that
+    matches files of the repository is used. is_whole: whether a folder has all that is needed; an earlier download may
+    have been interrupted. ignored: patterns of files that are never downloaded.
+    Raises NotHereError as `hub_file` does.
+    """
+    from huggingface_hub import snapshot_download
+
+    cached = cached_snapshot(wanted)
+    if cached and is_whole(cached):
+        return cached
+    require_hub(wanted, "their copy in the cache is not complete, and " if cached else "")
+    for pattern in weights:
+        options = {"allow_patterns": [*files, pattern], "ignore_patterns": ignored}
+        try:
+            announce(wanted, snapshot_download(wanted.repository, dry_run=True, **options))
+            folder = Path(snapshot_download(wanted.repository, **options))
+        except VlmatchError:
+            raise
+        except Exception as error:  # as above
+            raise wanted.not_here(refusal(error)) from error
+        if list(folder.glob(pattern)):
+            return folder
+    raise wanted.not_here(f"the repository has no {' or '.join(weights)}")
+
+
+def named_folder(wanted: Wanted, key: str) -> Path | None:
+    """The folder that `repository` names where it is a path; None where it is a hub id.
+
+    key: of the setting, for the message. Raises NotHereError where the path is not a folder.
+    """
+    path = Path(wanted.repository).expanduser()
+    if path.is_dir():
+        return path
+    if is_path(wanted.repository):
+        raise NotHereError(
+            f"{wanted.kind} '{wanted.model}': {key}={wanted.repository} is not a folder; give the path of one"
+        )
+    return None
+
+
+def is_path(repository: str) -> bool:
+    """Whether `repository` is the path of a folder, which may not exist, rather than a hub id."""
+    return repository.startswith(("/", ".", "~")) or repository.count("/") > 1 or Path(repository).is_dir()
+
+
+def cached_file(repository: str, filename: str) -> Path | None:
+    """The path of a file in the hub's cache on this machine; None if it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(repository, filename)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def cached_snapshot(wanted: Wanted) -> Path | None:
+    """The folder of a repository in the cache, which may lack files; None if there is none.
+
+    Raises NotHereError where the repository's name can't be one of the hub.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, IncompleteSnapshotError
+
+    try:
+        return Path(snapshot_download(wanted.repository, local_files_only=True))
+    except IncompleteSnapshotError as error:  # it lacks some file of the repository, perhaps one that is not needed
+        return Path(error.snapshot_path)
+    except HFValidationError as error:
+        raise NotHereError(
+            f"{wanted.kind} '{wanted.model}': '{wanted.repository}' is neither a folder nor a hub id; give one, such "
+            f"as {wanted.place}"
+        ) from error
+    except OSError:
+        return None
+
+
+def require_hub(wanted: Wanted, because: str = "") -> None:
+    """Raise NotHereError unless the hub answers within `SECONDS_TO_ANSWER`; one attempt, no retries.
+
+    because: why it is asked, for the message.
+    """
+    from huggingface_hub import constants, is_offline_mode
+
+    require_network(
+        f"{wanted.kind} '{wanted.model}': weights '{wanted.weights}' are", f"give {_KEYS[wanted.kind]}={wanted.place}"
+    )
+    if is_offline_mode():
+        raise wanted.not_here(f"{because}HF_HUB_OFFLINE is set")
+    try:
+        request = urllib.request.Request(constants.ENDPOINT, method="HEAD")  # noqa: S310 - the hub, or HF_ENDPOINT
+        urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER).close()  # noqa: S310
+    except urllib.error.HTTPError:
+        return  # an error page is an answer too: the hub can be reached
+    except OSError as error:
+        raise wanted.not_here(f"{because}the hub can't be reached") from error
+
+
+def refusal(error: Exception) -> str:
+    """What the hub's refusal means, and what to do about it."""
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    causes = [error, error.__cause__, error.__context__]
+    if any(isinstance(each, GatedRepoError) for each in causes):
+        return "the repository is gated: accept its licence on its page, log in with 'hf auth login', and try again"
+    if any(isinstance(each, RepositoryNotFoundError) for each in causes):
+        return "the hub has no such repository, or shows it only to those who log in ('hf auth login')"
+    status = next((code for each in causes if (code := _status(each)) is not None), None)
+    if status is not None and (meaning := _MEANINGS.get(status) or _MEANINGS.get(status // 100 * 100)):
+        return f"the hub {meaning} ({status})"
+    if isinstance(error, LocalEntryNotFoundError):
+        return "the hub can't be reached"
+    return f"the hub refuses: {one_line(error)[:160]}"
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status of an answer, if an error carries one."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def announce(wanted: Wanted, files: Sequence[Any]) -> None:
+    """Say what a download takes, before it begins; the library's own bar then shows rate and time left.
+
+    files: what the library's dry run gives. Raises VlmatchError where the disk has no room for them.
+    """
+    from huggingface_hub import constants
+
+    to_come = [each for each in files if each.will_download]
+    size = sum(each.file_size or 0 for each in to_come)
+    if not to_come:
+        return
+    cache = Path(constants.HF_HUB_CACHE)
+    free = shutil.disk_usage(next(each for each in (cache, *cache.parents) if each.is_dir())).free
+    if size > free:
+        raise VlmatchError(
+            f"{wanted.kind} '{wanted.model}': '{wanted.repository}' takes {size / 1e9:.1f} GB, but '{cache}' has "
+            f"{free / 1e9:.1f} GB left; free some, or set HF_HOME to a folder on another disk"
+        )
+    parts = [path.stat().st_size for path in unfinished(cache / repository_name(wanted.repository))]
+    again = f"; {sum(parts) / 1e6:.0f} MB of an interrupted download are fetched again" if parts else ""
+    log.warning(
+        "%s '%s': fetching %d files, %.1f MB, of '%s' into '%s'%s",
+        *(wanted.kind, wanted.model, len(to_come), size / 1e6, wanted.repository, cache, again),
+    )
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Parts of downloads in the cache, or in one repository of it. The library never takes one up after a kill."""
+    return sorted(folder.rglob("*.incomplete"))
+
+
+def repository_name(repository: str) -> str:
+    """The name of a repository's folder in the cache."""
+    return f"models--{repository.replace('/', '--')}"
+
+
+def weights_sha256(kind: str, model: str, files: Sequence[Path]) -> str:
+    """SHA-256 of a model's weight files: of one, its own; of several, that of their digests in this order.
+
+    The cache names large files by their SHA-256: one that has changed is refused. Raises VlmatchError, which says how
+    to fetch it again, and OSError where a file can't be read.
+    """
+    with ThreadPoolExecutor(max_workers=4) as readers:
+        digests = list(readers.map(sha256_of_file, files))
+    for file, digest in zip(files, digests, strict=True):
+        name = file.resolve().name
+        if in_cache(file) and len(name) == _SHA256 and name != digest:
+            raise VlmatchError(
+                f"{kind} '{model}': '{file}' has changed since it was fetched; it is not used. {fetch_again(file)}"
+            )
+    return joint_sha256(digests)
+
+
+def in_cache(path: Path) -> bool:
+    """Whether a path lies in the hub's cache."""
+    from huggingface_hub import constants
+
+    return path.absolute().is_relative_to(Path(constants.HF_HUB_CACHE).absolute())
+
+
+def fetch_again(path: Path) -> str:
+    """What to do about a damaged file or folder: in the hub's cache, remove the repository; else, copy it again."""
+    from huggingface_hub import constants
+
+    if not in_cache(path):
+        return "copy or download it again"
+    repository = path.absolute().relative_to(Path(constants.HF_HUB_CACHE).absolute()).parts[0]
+    return f"remove '{Path(constants.HF_HUB_CACHE) / repository}' and run the same command: it is fetched again"
