@@ -5,6 +5,7 @@ import os
 import pickle
 import unicodedata
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,15 @@ from PIL import Image
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.folder import folder
+from vlmatch.probes.hf_dataset import hf_dataset
 from vlmatch.probes.images import ImageError, open_image
+from vlmatch.probes.llava import llava
 from vlmatch.probes.llava_format import image_of, read_items
 from vlmatch.probes.pairs import ProbeEntry
+from vlmatch.probes.parquet import parquet
 from vlmatch.probes.places import ZipMember, image_in, names_in
 from vlmatch.probes.reading import Reader
+from vlmatch.probes.webdataset import webdataset
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +60,18 @@ def test_a_zip_file_is_read_as_the_folder_it_holds(tmp_path: Path, top: str) -> 
     for name, content in {**PAIRS, "captions.csv": TABLE}.items():
         (tmp_path / name).write_bytes(content)
     assert folder(tmp_path).fingerprint == probe.fingerprint
+
+
+def test_images_of_a_table_may_be_in_a_zip_file_or_folder_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").write_bytes(TABLE)
+    archive = zipped(tmp_path / "images.zip", {f"top/{name}": content for name, content in PAIRS.items()})
+    (tmp_path / "other").mkdir()
+    for name, content in PAIRS.items():
+        (tmp_path / "other" / name).write_bytes(content)
+    probes = [folder(tmp_path, images=place) for place in (archive, tmp_path / "other")]
+    assert probes[0].fingerprint == probes[1].fingerprint
+    with pytest.raises(VlmatchError, match=r"0\.png.* can't be read"):
+        folder(tmp_path)
 
 
 def test_images_of_a_json_may_be_in_a_zip_file(tmp_path: Path) -> None:
@@ -180,3 +197,20 @@ def test_pipes_and_devices_are_refused_before_they_are_read(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "pipe.txt")
     with pytest.raises(VlmatchError, match=r"'pipe\.txt' can't be read .*it is a pipe"):
         folder(tmp_path)
+
+
+@pytest.mark.parametrize("read", [folder, llava, webdataset, parquet, hf_dataset])
+@pytest.mark.parametrize("name", ["x" * 300, "\u00e9" * 300, "a\0b"])
+def test_a_path_that_no_file_can_have_is_one_line(tmp_path: Path, read: Callable[..., object], name: str) -> None:
+    with pytest.raises(VlmatchError, match=r"probe\.path=") as caught:
+        read(f"{tmp_path}/{name}")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_whose_name_no_file_can_have_spoils_its_row_only(tmp_path: Path) -> None:
+    classes(tmp_path, "a.png", "b.png")
+    rows = ["a.png,A.", f"{'x' * 300}.png,X.", f"{'é' * 300}.png,Y.", "nul\0.png,Z.", "b.png,B.", "../gone.png,G."]
+    (tmp_path / "captions.csv").write_text("\n".join(["image,caption", *rows]))
+    probe = folder(tmp_path, bad_rows="skip")
+    assert probe.captions == ["A.", "B."]
+    assert sum(probe.counts.skipped.values()) == 4

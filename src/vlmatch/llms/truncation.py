@@ -31,14 +31,19 @@ class Truncation:
 
 
 def longest_start(text: str, fits: Callable[[str], bool]) -> str:
-    """The longest start of `text` that fits, found by bisection; `fits` must hold for the empty text."""
+    """The longest start of `text` that fits; `fits` must hold for the empty text.
+
+    Found by doubling and then by bisection, so that of a very long text little more is looked at than what fits.
+    """
     if fits(text):
         return text
-    fitting, length = 0, len(text)
-    while fitting < length:
-        middle = (fitting + length + 1) // 2
+    fitting, length = 0, 1
+    while fits(text[:length]):
+        fitting, length = length, min(2 * length, len(text))
+    while length - fitting > 1:
+        middle = (fitting + length) // 2
         if fits(text[:middle]):
             fitting = middle
         else:
-            length = middle - 1
+            length = middle
     return text[:fitting]

@@ -1,6 +1,7 @@
 """Images without a table: each has a text beside it, or lies in a folder whose name is its class."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -36,8 +37,8 @@ class Classes:
         self.class_caption = class_caption
         names = names_in(place)
         self.images = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
-        texts = {name for name in names if PurePosixPath(name).suffix.lower() == ".txt"}
-        self.texts = {image: text for image in self.images if (text := _beside(image)) in texts}
+        texts = {_stem(name): name for name in names if PurePosixPath(name).suffix.lower() == ".txt"}
+        self.texts = {image: texts[stem] for image in self.images if (stem := _stem(image)) in texts}
         self.skipped: Counter[str] = Counter()
         tops = {name.partition("/")[0] for name in names if "/" in name} | {"" for name in names if "/" not in name}
         self.top = tops.pop() if len(tops) == 1 else ""  # a zip file often holds one folder with all others
@@ -91,8 +92,9 @@ class Classes:
                 )
 
 
-def _beside(image: str) -> str:
-    return PurePosixPath(image).with_suffix(".txt").as_posix()
+def _stem(name: str) -> str:
+    """A name without its ending, accents composed: by it an image and its text are found together."""
+    return unicodedata.normalize("NFC", PurePosixPath(name).with_suffix("").as_posix())
 
 
 def _words(label: str) -> str:

@@ -1,6 +1,7 @@
 """A user's own images: a folder or zip file with a table of captions, with a text beside each image, or of classes."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ def folder(
     path: str | Path,
     name: str = "folder",
     *,
+    images: str | Path | None = None,
     image: str | None = None,
     caption: str | None = None,
     id: str = "id",
@@ -40,7 +42,8 @@ def folder(
 
     `path` is the table (.csv, .tsv, .jsonl or .json), or the folder or zip file that holds it as captions.csv, .tsv ...
     or metadata.csv, .tsv ... `image`, `caption`, `id` and `label` name columns; by default the image is in `image` or
-    `file_name`, a path that starts from the table's folder, and the caption in `caption` or `text`. In JSON it may be a
+    `file_name`, a path that starts from the folder or zip file `images`, by default from the table's folder, and the
+    caption in `caption` or `text`. In JSON it may be a
     list of captions, of which the first is used. Without an id, the image's path is the id, with #2, #3, ... for its
     further captions. `encoding` names the table's encoding, if that is no Unicode.
 
@@ -52,7 +55,10 @@ def folder(
     given = Path(path).expanduser()
     table = _table(name, given, encoding)
     if table is not None:
-        columns = _Columns((image,) if image else IMAGE_COLUMNS, (caption,) if caption else CAPTION_COLUMNS, id, label)
+        place = None if images is None else Path(images).expanduser()
+        columns = _Columns(
+            (image,) if image else IMAGE_COLUMNS, (caption,) if caption else CAPTION_COLUMNS, id, label, place
+        )
         return build_probe_set(name, _entries(table, columns), chosen, source=table.name)
     classes = Classes(name, given, class_caption)
     return build_probe_set(name, classes, chosen, source=classes.source, skipped=lambda: classes.skipped)
@@ -60,17 +66,21 @@ def folder(
 
 @dataclass(frozen=True)
 class _Columns:
-    """The names that the columns of images and of captions may have, and those of ids and labels."""
+    """The names that the columns of images and of captions may have, and those of ids and labels.
+
+    place: the folder or zip file that images' paths start from; None: the table's own folder.
+    """
 
     image: Sequence[str]
     caption: Sequence[str]
     id: str
     label: str
+    place: Path | None
 
 
 def _table(name: str, path: Path, encoding: str | None) -> TableFile | None:
     """The table; None for a folder or zip file that has none, but images."""
-    if path.is_file() and not is_zip(path):
+    if os.path.isfile(path) and not is_zip(path):
         if path.suffix.lower() not in SUFFIXES:
             raise VlmatchError(
                 f"probe '{name}': probe.path={path} is neither a folder nor a table ({', '.join(SUFFIXES)}) nor a .zip"
@@ -85,7 +95,7 @@ def _table(name: str, path: Path, encoding: str | None) -> TableFile | None:
             )
         if present:
             return TableFile(name, path, present[0], encoding)
-    if is_zip(path) or path.is_dir():
+    if is_zip(path) or os.path.isdir(path):
         return None
     raise VlmatchError(f"probe '{name}': probe.path={path} is not there, or not a file; give a folder, table or .zip")
 
@@ -93,7 +103,7 @@ def _table(name: str, path: Path, encoding: str | None) -> TableFile | None:
 def _present(path: Path, stem: str) -> list[str]:
     """The tables of this name: in the folder itself, in a zip file also in the one folder that it holds."""
     if not is_zip(path):
-        return [f"{stem}{suffix}" for suffix in SUFFIXES if (path / f"{stem}{suffix}").is_file()]
+        return [f"{stem}{suffix}" for suffix in SUFFIXES if os.path.isfile(path / f"{stem}{suffix}")]
     found = [each for each in names_in(path) if PurePosixPath(each).name in {f"{stem}{suffix}" for suffix in SUFFIXES}]
     depth = min((each.count("/") for each in found), default=0)
     return [each for each in found if each.count("/") == depth]
@@ -131,7 +141,8 @@ def _entry(table: TableFile, where: str, row: Mapping[str, Any], columns: _Colum
     times[image] += 1
     default = image if times[image] == 1 else f"{image}#{times[image]}"
     identifier, label = _string(row.get(columns.id)), _string(row.get(columns.label))
-    source = image_in(table.place, (PurePosixPath(table.member).parent / image).as_posix())
+    beside = (PurePosixPath(table.member).parent / image).as_posix()
+    source = image_in(table.place, beside) if columns.place is None else image_in(columns.place, image)
     return ProbeEntry(identifier or default, source, caption, label or None, where, n_captions)
 
 

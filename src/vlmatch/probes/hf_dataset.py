@@ -1,5 +1,6 @@
 """A Hugging Face dataset: one that `save_to_disk` wrote, one in the hub's layout, or one on the hub by its name."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -97,7 +98,7 @@ def hf_dataset(
 def _place(name: str, path: str | Path) -> Path | str:
     """The folder, or the name on the hub."""
     folder = Path(path).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
     if isinstance(path, Path) or _HUB_ID.fullmatch(path) is None:
         raise VlmatchError(

@@ -70,14 +70,15 @@ def read_items(file: Path, key: str) -> list[Numbered]:
     try:
         require_regular(file)
         return json_items(decoded(file.read_bytes()), lines=file.suffix.lower() in LINES)
-    except OSError as error:
-        raise VlmatchError(f"{key}={file} can't be read ({error.strerror}); give the path of LLaVA's json") from error
     except UnicodeError as error:
         raise VlmatchError(f"{key}={file} is not valid Unicode ({error}); save it as UTF-8") from error
     except EntryError as error:
         raise VlmatchError(
             f"{key}={file} {error.problem.removeprefix('it ')}; give LLaVA's json: a list, or one object a line"
         ) from error
+    except (OSError, ValueError) as error:  # a ValueError is a path that no file can have
+        why = getattr(error, "strerror", None) or error
+        raise VlmatchError(f"{key}={file} can't be read ({why}); give the path of LLaVA's json") from error
 
 
 def conversation_of(number: int, item: Any) -> Conversation:

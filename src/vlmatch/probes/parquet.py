@@ -1,6 +1,7 @@
 """Parquet files with encoded images in a column, as on Hugging Face's hub, read one row group at a time."""
 
 import glob
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,10 +78,10 @@ def parquet(
 
 def _files(name: str, path: str) -> list[Path]:
     given = Path(path).expanduser()
-    if given.is_file():
+    if os.path.isfile(given):
         return [given]
-    files = sorted(given.glob("*.parquet") if given.is_dir() else map(Path, glob.glob(str(given))))
-    if not files or not all(file.is_file() for file in files):
+    files = sorted(given.glob("*.parquet") if os.path.isdir(given) else map(Path, glob.glob(str(given))))
+    if not files or not all(map(os.path.isfile, files)):
         raise VlmatchError(f"probe '{name}': no Parquet file in probe.path={path}; give one, its folder, or a pattern")
     return files
 

@@ -49,7 +49,7 @@ class ZipMember:
 
 def is_zip(path: Path) -> bool:
     """Whether a path is that of a zip file, by its ending."""
-    return path.suffix.lower() == ".zip" and path.is_file()
+    return path.suffix.lower() == ".zip" and os.path.isfile(path)
 
 
 def image_in(place: Path, name: str) -> ImageSource:
@@ -61,9 +61,8 @@ def image_in(place: Path, name: str) -> ImageSource:
         return ZipMember(place, _member(place, name) or name)
     if name.isascii() and "\\" not in name:
         return place / name
-    return next(
-        (spelt for spelt in (place / name, _spelt(place, name)) if spelt is not None and spelt.exists()), place / name
-    )
+    spelt = None if os.path.exists(place / name) else _spelt(place, name)
+    return spelt or place / name
 
 
 def names_in(place: Path) -> list[str]:
@@ -140,7 +139,7 @@ def _spelt(folder: Path, name: str) -> Path | None:
     path = folder
     for part in PurePosixPath(name.replace("\\", "/")).parts:
         forms = dict.fromkeys((part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))))
-        found = next((path / form for form in forms if (path / form).exists()), None)
+        found = next((path / form for form in forms if os.path.exists(path / form)), None)
         if found is None:
             return None
         path = found

@@ -2,8 +2,10 @@
 
 import glob
 import itertools
+import os
 import re
 import tarfile
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -62,8 +64,9 @@ class TarMember:
 
 @dataclass
 class _Sample:
-    """The members of one key in a shard: an image, and texts by extension."""
+    """The members of one key in a shard, as it is first written: an image, and texts by extension."""
 
+    key: str
     members: int = 0
     image: TarMember | None = None
     texts: dict[str, bytes] = field(default_factory=dict)
@@ -109,10 +112,10 @@ class _Samples:
                 elif sample.image is None and sample.problem is None:
                     self.skipped["without an image"] += 1
                 else:
-                    yield _entry(shard, key, sample)
+                    yield _entry(shard, sample)
 
     def _read(self, shard: Path) -> dict[str, _Sample]:
-        """The samples of a shard by key; only headers and texts are read."""
+        """The samples of a shard by key, accents composed; only headers and texts are read."""
         samples: dict[str, _Sample] = {}
         try:
             with tarfile.open(shard, "r:") as tar:
@@ -131,7 +134,7 @@ class _Samples:
         if not member.isreg() or member.issparse() or extension not in _KNOWN:
             self.skipped["other members"] += 1
             return
-        sample = samples.setdefault(key, _Sample())
+        sample = samples.setdefault(unicodedata.normalize("NFC", key), _Sample(key))
         sample.members += 1
         if (extension in IMAGES and sample.image is not None) or extension in sample.texts:
             sample.problem = EntryError(
@@ -181,7 +184,8 @@ def _before_dot(key: str) -> str | None:
     return f"{folder}{slash}{stem.partition('.')[0]}" if "." in stem else None
 
 
-def _entry(shard: Path, key: str, sample: _Sample) -> ProbeEntry:
+def _entry(shard: Path, sample: _Sample) -> ProbeEntry:
+    key = sample.key
     try:
         if sample.problem is not None:
             raise sample.problem
@@ -247,12 +251,12 @@ def _shards(name: str, path: str) -> list[Path]:
     """The shards that the path names, sorted within each pattern."""
     if _ADDRESS.match(path):
         raise VlmatchError(f"probe '{name}': probe.path={path} is an address; only tar files on this machine are read")
-    if Path(path).expanduser().is_file():
+    if os.path.isfile(Path(path).expanduser()):
         return [Path(path).expanduser()]
     shards = []
     for pattern in _expanded(str(Path(path).expanduser())):
         found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
-        if not found or not all(Path(file).is_file() for file in found):
+        if not found or not all(os.path.isfile(file) for file in found):
             raise VlmatchError(f"probe '{name}': no shard '{pattern}' (probe.path={path}); give a .tar or a pattern")
         shards += [Path(file) for file in found]
     return shards
