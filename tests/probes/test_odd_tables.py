@@ -156,7 +156,7 @@ def test_a_quote_that_is_never_closed_is_named_by_the_last_good_line(mine: Path)
 def test_bytes_of_another_encoding_spoil_their_rows_and_its_name_reads_them(mine: Path) -> None:
     text = "image,caption\na.png,A frog.\nb.png,Ein Fr\u00f6schlein.\nc.png,A cow.\n"
     write(mine, text.encode("cp1252"))
-    with pytest.raises(VlmatchError, match=r"line 3: it holds the byte 0xf6, .*probe\.encoding=cp1252 .*bad_rows=skip"):
+    with pytest.raises(VlmatchError, match=r"line 3: its caption holds the byte 0xf6.*encoding=cp1252 .*bad_rows=skip"):
         folder(mine)
     probe = folder(mine, bad_rows="skip")
     assert probe.captions == ["A frog.", "A cow."]

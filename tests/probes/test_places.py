@@ -104,6 +104,15 @@ def test_a_zip_file_that_would_fill_the_memory_is_cut_or_locked_is_refused(tmp_p
         folder(tmp_path / "y.zip")
 
 
+def test_drawings_in_a_zip_file_are_rendered_as_files_are(tmp_path: Path) -> None:
+    drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="4" fill="#f00"/></svg>'
+    (tmp_path / "x.svg").write_bytes(drawing)
+    archive = zipped(tmp_path / "x.zip", {"x.svg": drawing, "y.svg": b"<svg"})
+    assert open_image(ZipMember(archive, "x.svg")) == open_image(tmp_path / "x.svg")
+    with pytest.raises(ImageError, match=r"image 'y\.svg in .*x\.zip' can't be rendered \(unclosed token"):
+        open_image(ZipMember(archive, "y.svg"))
+
+
 def classes(place: Path, *names: str) -> Path:
     """A folder with images of these names."""
     for number, name in enumerate(names):

@@ -17,7 +17,7 @@ from vlmatch.probes.places import image_in, is_zip, names_in
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
 from vlmatch.probes.tables import SUFFIXES, TableFile, rows
-from vlmatch.probes.text import require_unicode
+from vlmatch.probes.text import NotUtf8Error, require_unicode
 
 TABLES = ("captions", "metadata")  # names of tables in a folder; the second is that of Hugging Face's image folders
 IMAGE_COLUMNS = ("image", "file_name")
@@ -137,7 +137,8 @@ def _entry(table: TableFile, where: str, row: Mapping[str, Any], columns: _Colum
     if not isinstance(image, str):
         raise EntryError(f"{_either(columns.image)} is {image!r}; wanted the path of an image", "without an image")
     caption, n_captions = caption_of(_value(table, where, row, columns.caption, "caption"), _either(columns.caption))
-    _require_unicode(table, image, caption)
+    for what, text in (("image", image), ("caption", caption)):
+        _require_unicode(table, f"its {what}", text)
     times[image] += 1
     default = image if times[image] == 1 else f"{image}#{times[image]}"
     identifier, label = _string(row.get(columns.id)), _string(row.get(columns.label))
@@ -146,11 +147,12 @@ def _entry(table: TableFile, where: str, row: Mapping[str, Any], columns: _Colum
     return ProbeEntry(identifier or default, source, caption, label or None, where, n_captions)
 
 
-def _require_unicode(table: TableFile, *texts: str) -> None:
+def _require_unicode(table: TableFile, what: str, text: str) -> None:
+    """Raise EntryError, naming `what`, if a text of the table is broken; for bytes, with how to name its encoding."""
     try:
-        require_unicode("it", "".join(texts))
-    except EntryError as problem:
-        advice = f"{problem.advice}, or name the table's encoding by probe.encoding=cp1252 or the like"
+        require_unicode(what, text)
+    except NotUtf8Error as problem:
+        advice = f"save {table.name} as UTF-8, or name its encoding by probe.encoding=cp1252 or the like"
         raise EntryError(problem.problem, problem.reason, advice) from problem
 
 

@@ -7,7 +7,7 @@ import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import Protocol
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -130,18 +130,17 @@ def require_regular(path: Path) -> None:
         raise OSError(errno.EINVAL, "it is a pipe, socket or device", str(path))
 
 
-def _is_svg(source: ImageSource) -> TypeGuard[Path]:
-    """Whether the image is a drawing, which only files can be. Raises ImageError for what is no file."""
-    if not isinstance(source, Path):
-        return False
-    try:
-        require_regular(source)
-    except FileNotFoundError as error:
-        problem = f"image '{source}' is not there"
-        raise ImageError(problem, "not there", "restore the file or remove its row") from error
-    except (OSError, ValueError) as error:  # a ValueError is a path that no file can have
-        raise _undecodable(source, error) from error
-    return source.suffix.lower() == ".svg"
+def _is_svg(source: ImageSource) -> bool:
+    """Whether the image is a drawing, by its name. Raises ImageError for a path that is no file."""
+    if isinstance(source, Path):
+        try:
+            require_regular(source)
+        except FileNotFoundError as error:
+            problem = f"image '{source}' is not there"
+            raise ImageError(problem, "not there", "restore the file or remove its row") from error
+        except (OSError, ValueError) as error:  # a ValueError is a path that no file can have
+            raise _undecodable(source, error) from error
+    return source.name.lower().endswith(".svg")
 
 
 def _opened(source: ImageSource) -> Path | io.BytesIO:
@@ -202,18 +201,26 @@ def _rgb_on_white(image: Image.Image, file_format: str | None) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
 
 
-def _render_svg(path: Path) -> Image.Image:
+def _render_svg(source: ImageSource) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(RENDERERS.png(_drawing(path)))).convert("RGB")
+        return Image.open(io.BytesIO(RENDERERS.png(_drawing(source)))).convert("RGB")
+    except ImageError:
+        raise
     except Exception as error:
-        problem = f"image '{path}' can't be rendered ({one_line(error)})"
+        problem = f"image '{source}' can't be rendered ({one_line(error)})"
         raise ImageError(problem, "can't be decoded", "replace the file or remove its row") from error
 
 
-def _drawing(path: Path) -> bytes:
-    if (size := path.stat().st_size) > svg.MAX_BYTES:
-        raise ValueError(f"{size:,} bytes, the limit is {svg.MAX_BYTES:,}")
-    return path.read_bytes()
+def _drawing(source: ImageSource) -> bytes:
+    """The bytes of a drawing. Raises ValueError if there are too many."""
+    if not isinstance(source, Path):
+        content = source.read()
+    else:
+        with source.open("rb") as file:
+            content = file.read(svg.MAX_BYTES + 1)
+    if len(content) > svg.MAX_BYTES:
+        raise ValueError(f"more than {svg.MAX_BYTES:,} bytes")
+    return content
 
 
 def _too_large(source: ImageSource, size: str, max_pixels: int) -> ImageError:

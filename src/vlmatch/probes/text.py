@@ -14,6 +14,10 @@ BROKEN = "not valid Unicode"
 _START = 4  # bytes that tell the encoding
 
 
+class NotUtf8Error(EntryError):
+    """A text with a byte that is not UTF-8."""
+
+
 def encoding_of(start: bytes) -> tuple[str, str]:
     """The encoding of a text by its first bytes, and the error handler to read it with.
 
@@ -50,7 +54,7 @@ def require_unicode(what: str, text: str) -> None:
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
         if 0xDC80 <= code <= 0xDCFF:
-            raise EntryError(
+            raise NotUtf8Error(
                 f"{what} holds the byte 0x{code - 0xDC00:02x}, which is not UTF-8", BROKEN, "save it as UTF-8"
             ) from error
         raise EntryError(

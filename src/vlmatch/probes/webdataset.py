@@ -21,7 +21,7 @@ from vlmatch.probes.problems import EntryError
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
 from vlmatch.probes.text import parsed_json, text_of
 
-IMAGES = tuple(suffix[1:] for suffix in SUFFIXES if suffix != ".svg")
+IMAGES = tuple(suffix[1:] for suffix in SUFFIXES if suffix != ".svg")  # a drawing often lies beside its picture
 CAPTION_KEYS = ("caption", "text")
 MAX_TEXT = 1_000_000  # bytes of a .txt or .json
 
