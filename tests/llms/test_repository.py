@@ -177,6 +177,21 @@ def test_a_weight_that_the_file_lacks_is_an_error_and_never_random(save_tiny: Sa
         LanguageModel("tiny", repository=str(folder))
 
 
+def test_a_config_with_fewer_layers_than_the_weights_is_refused_and_other_tensors_are_said(
+    save_tiny: SaveTiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, _ = save_tiny()
+    weights = {**load_file(folder / "model.safetensors"), "value_head.weight": torch.ones(2)}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    LanguageModel("tiny", repository=str(folder))
+    assert f"llm 'tiny': left out of '{folder}': value_head (1 tensors)" in caplog.text
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
+    with pytest.raises(VlmatchError, match=r"llm 'tiny': .* of a deeper model .* such as 'model.layers.2") as caught:
+        LanguageModel("tiny", repository=str(folder))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "damage", ["no config", "no tokenizer", "no weights", "pickled weights", "cut short", "shape", "index"]
 )

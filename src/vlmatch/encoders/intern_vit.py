@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from vlmatch.encoders.towers import DoesNotFitError, Taken, refuse_deeper
+from vlmatch.encoders.towers import DoesNotFitError, Taken
 from vlmatch.encoders.weights import names_in, tensors_of
+from vlmatch.packages.model_folders import refuse_deeper
 
 INTERN_VIT = "intern_vit_6b"  # the model type of all sizes
 _RENAMED = (
@@ -57,7 +58,7 @@ def intern_vit_state(
     taken = {key for key, names in originals.items() if set(names) <= set(own)}
     if set(own) - {each for key in taken for each in originals[key]}:
         raise misfit
-    refuse_deeper(name, files[0].parent, taken, [key for key in places if key not in taken])
+    refuse_deeper(f"encoder '{name}'", files[0].parent, taken, [key for key in places if key not in taken])
     state: dict[str, Tensor] = {}
     for key, value in tensors_of(name, files, taken).items():
         names = originals[key]

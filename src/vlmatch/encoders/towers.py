@@ -3,22 +3,21 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from vlmatch.errors import VlmatchError
+from vlmatch.packages.model_folders import groups, refuse_deeper
 
-SHOWN = 4  # groups of tensors that a line names
 # Counters that some trainers leave out; they change no number of a frozen model.
 _UNUSED = ("num_batches_tracked",)
 # Of several copies of a tower, the one that was trained goes before an average of it, and DINO's teacher before both
 # of DINO's: its authors evaluate that one.
 _AVERAGED = re.compile(r"(^|[._])(ema|averaged|swa|shadow|momentum|target|key)([._]|$)|encoder_k", re.IGNORECASE)
 _STUDENT = re.compile(r"(^|[._])student([._]|$)", re.IGNORECASE)
-_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def tower_in(
     taken = {_under(chosen, key) for key in own}
     others = [key for key in tensors if key not in taken]
     start = _under(chosen, "")
-    refuse_deeper(name, path, own, [key.removeprefix(start) for key in others if key.startswith(start)])
+    refuse_deeper(f"encoder '{name}'", path, own, [key.removeprefix(start) for key in others if key.startswith(start)])
     state = {key: tensors.get(_under(chosen, key), value) for key, value in own.items()}
     return Taken(state, chosen, [key.removeprefix(start) for key in others])
 
@@ -119,20 +118,6 @@ def say(name: str, path: Path, taken: Taken) -> str:
     if line := taken.line():
         log.warning("encoder '%s': of '%s' %s", name, path, line)
     return line
-
-
-def groups(names: Iterable[str]) -> str:
-    """Tensors by the first part of their names, the largest groups first: 'head (2 tensors), optimizer (300)'."""
-    counts = Counter(_group(name) for name in names).most_common()
-    shown = [f"{group} ({count}{'' if place else ' tensors'})" for place, (group, count) in enumerate(counts[:SHOWN])]
-    more = [f"{len(counts) - SHOWN} more groups"] if len(counts) > SHOWN else []
-    return ", ".join([*shown, *more])
-
-
-def _group(name: str) -> str:
-    """A tensor's name without its last part, but at most two parts."""
-    parts = name.split(".")
-    return ".".join(parts[: max(1, min(2, len(parts) - 1))])
 
 
 def _entries(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Counter[str]:
@@ -173,13 +158,3 @@ def _choices(found: Mapping[str, int]) -> str:
     if not places:
         return "leave +encoder.entry out"
     return f"choose one: {' or '.join(f'+encoder.entry={each}' for each in places)}"
-
-
-def refuse_deeper(name: str, path: Path, taken: Iterable[str], others: Iterable[str]) -> None:
-    """Raise VlmatchError where tensors that are left out are further members of lists of blocks that are taken."""
-    lists = {_NUMBER.sub("#", key) for key in taken}
-    if deeper := [key for key in others if _NUMBER.search(key) and _NUMBER.sub("#", key) in lists]:
-        raise VlmatchError(
-            f"encoder '{name}': weights '{path}' are of a deeper model than the architecture: it has no place for "
-            f"{len(deeper)} tensors such as '{deeper[0]}'; give the configuration of these weights"
-        )

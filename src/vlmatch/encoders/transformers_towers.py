@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, float32
 
 from vlmatch.encoders.intern_vit import INTERN_VIT, intern_vit_config, intern_vit_state
-from vlmatch.encoders.towers import DoesNotFitError, Taken, fitted, refuse_deeper, tower_in
+from vlmatch.encoders.towers import DoesNotFitError, Taken, fitted, tower_in
 from vlmatch.encoders.weights import UNREADABLE, names_in, tensors_of
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.packages.hub import fetch_again
+from vlmatch.packages.model_folders import refuse_deeper
 from vlmatch.pickles import refuse_code
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
@@ -131,7 +132,7 @@ def _of_folder(name: str, folder: Path, files: Sequence[Path], trust_remote_code
     if absent:  # perhaps the tower stands in an entry or under a prefix that transformers does not know
         return _of_tensors(name, files, model.config, None)
     loaded = {*model.state_dict(), *(set(names_in(name, files)) - set(unexpected))}
-    refuse_deeper(name, folder, loaded, unexpected)
+    refuse_deeper(f"encoder '{name}'", folder, loaded, unexpected)
     return model, Taken(dict.fromkeys(model.state_dict(), Tensor()))
 
 

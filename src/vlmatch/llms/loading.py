@@ -14,7 +14,7 @@ from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.llms.weights import Weights
 from vlmatch.packages.adapters import merged, without_adapter
 from vlmatch.packages.hub import fetch_again
-from vlmatch.packages.model_folders import weight_files
+from vlmatch.packages.model_folders import groups, refuse_deeper, weight_files
 from vlmatch.pickles import refuse_code
 
 _UNREADABLE = (
@@ -31,6 +31,7 @@ def load_causal_lm(
 
     Pickled weights are read by torch's restricted reader (`weights_only=True`), which runs no code.
     transformers replaces weights that a file lacks by random ones and only warns; here that is an error.
+    Weights that the architecture has no place for are said; those of a deeper model are refused.
     Raises VlmatchError if the weights can't be read, would run code, or do not fit the architecture, and if an adapter
     does not fit the model.
     """
@@ -57,6 +58,10 @@ def load_causal_lm(
             f"llm '{name}': weights in '{folder}' lack {len(absent)} tensors of the architecture, first '{absent[0]}'; "
             f"{fetch_again(folder)}"
         )
+    left_out = sorted(report["unexpected_keys"])
+    refuse_deeper(f"llm '{name}'", folder, causal_lm.state_dict(), left_out)
+    if left_out:
+        log.warning("llm '%s': left out of '%s': %s", name, folder, groups(left_out))
     if tokenizer.pad_token is None:  # any token can pad, because the attention mask hides it
         if tokenizer.eos_token is None:
             raise VlmatchError(f"llm '{name}': its tokenizer has neither a padding nor an end token; add one to it")

@@ -1,6 +1,9 @@
 """Model folders as transformers writes them: which files hold the weights, in one piece or in shards."""
 
 import json
+import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from vlmatch.errors import VlmatchError, one_line
@@ -8,6 +11,8 @@ from vlmatch.packages.hub import fetch_again
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED_SINGLE, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+SHOWN = 4  # groups of tensors that a line names
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -47,3 +52,30 @@ def shards_in(index: Path) -> list[Path]:
     if stray or not names:
         raise VlmatchError(f"'{index}' lists {stray[0] if stray else 'no file'}; it must list files of its own folder")
     return [index.parent / name for name in names]
+
+
+def refuse_deeper(model: str, path: Path, taken: Iterable[str], others: Iterable[str]) -> None:
+    """Raise VlmatchError where tensors that are left out are further members of lists of blocks that are taken.
+
+    model: for the message, e.g. "encoder 'clip_l14'". path: of the weights. taken, others: names of tensors.
+    """
+    lists = {_NUMBER.sub("#", key) for key in taken}
+    if deeper := [key for key in others if _NUMBER.search(key) and _NUMBER.sub("#", key) in lists]:
+        raise VlmatchError(
+            f"{model}: weights '{path}' are of a deeper model than the architecture: it has no place for {len(deeper)} "
+            f"tensors such as '{deeper[0]}'; give the configuration of these weights"
+        )
+
+
+def groups(names: Iterable[str]) -> str:
+    """Tensors by the first part of their names, the largest groups first: 'head (2 tensors), optimizer (300)'."""
+    counts = Counter(_group(name) for name in names).most_common()
+    shown = [f"{group} ({count}{'' if place else ' tensors'})" for place, (group, count) in enumerate(counts[:SHOWN])]
+    more = [f"{len(counts) - SHOWN} more groups"] if len(counts) > SHOWN else []
+    return ", ".join([*shown, *more])
+
+
+def _group(name: str) -> str:
+    """A tensor's name without its last part, but at most two parts."""
+    parts = name.split(".")
+    return ".".join(parts[: max(1, min(2, len(parts) - 1))])
