@@ -1,11 +1,17 @@
 """The spec sheet: from the catalogue, the embeddings' header and the settings they were made with."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from made_rows import header
+from misbehaving import compute
+from vlmatch.embeddings.header import Header
+from vlmatch.embeddings.store import Store
 from vlmatch.encoders.spec_sheet import SpecSheet
+from vlmatch.errors import VlmatchError
+from vlmatch.probes.pairs import ProbeSet
 
 
 def test_it_joins_the_catalogue_and_the_embeddings() -> None:
@@ -30,3 +36,17 @@ def test_settings_that_change_it_count(settings: dict[str, object], expected: tu
     of_clip = header("encoder", "clip_l336")
     found = replace(of_clip, spec=replace(of_clip.spec, settings=settings)).spec_sheet
     assert (found.width, found.tokens, found.resolution, found.gflops) == expected
+
+
+def test_a_yaml_states_what_the_catalogue_lacks_and_changes_no_fingerprint(pictures: ProbeSet, tmp_path: Path) -> None:
+    plain = {"_target_": "vlmatch.encoders.controls.Pixels", "name": "mine", "size": 4}
+    before, _ = compute(plain, pictures, Store(tmp_path))
+    assert before.header.spec_sheet.language_supervised is None
+    stated, cost = compute({**plain, "language_supervised": True, "tokens": 196}, pictures, Store(tmp_path))
+    assert cost.items == 0, "nothing is embedded again"
+    assert stated.header.fingerprint == before.header.fingerprint
+    assert (stated.header.spec_sheet.language_supervised, stated.header.spec_sheet.tokens) == (True, 196)
+    assert Header.from_json(stated.header.to_json()) == stated.header
+    assert '"stated"' not in before.header.to_json()
+    with pytest.raises(VlmatchError, match=r"language_supervised='perhaps'; wanted true or false"):
+        compute({**plain, "name": "other", "language_supervised": "perhaps"}, pictures, Store(tmp_path))

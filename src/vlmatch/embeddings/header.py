@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vlmatch.encoders.about import About
-from vlmatch.encoders.spec_sheet import SpecSheet
+from vlmatch.encoders.spec_sheet import STATED, SpecSheet
 from vlmatch.files import require_folder_name, sha256_of_file
 from vlmatch.moved import to_first_names
 from vlmatch.probes.pairs import ProbeSet
@@ -17,7 +17,7 @@ from vlmatch.settings.buildable import ModelSettings
 
 FORMAT = 1
 # Keys of a model's yaml that change no number.
-_ABOUT = ("name", "licence", "control", "device_map")
+_ABOUT = ("name", "licence", "control", "device_map", *STATED)
 _LATER = ("adapter", "layer")  # keys that yamls gained later: null means what a spec without them meant
 # Keys whose value is a path wherever there is something of that name.
 _PLACES = ("checkpoint", "repository", "path", "adapter")
@@ -30,7 +30,8 @@ class EmbeddingSpec:
     """What is asked for: one model, embedding one probe set in one way.
 
     `settings` is the model's yaml without what changes no number, local paths by what they hold (see `_stamp`);
-    `version` is that of the class that loads it, with those of its parts added.
+    `version` is that of the class that loads it, with those of its parts added. `stated` is what an encoder's yaml says
+    for its spec sheet; it is no part of the fingerprint, since it changes no embedding.
     """
 
     kind: str
@@ -41,13 +42,24 @@ class EmbeddingSpec:
     probe_fingerprint: str
     n_pairs: int
     precision: str
+    stated: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: ModelSettings, probe: ProbeSet, precision: int | str) -> Self:
         """The spec of `probe` embedded by this model. Raises VlmatchError where its name can't be that of a folder."""
         require_folder_name(f"{model.kind}.name", model.name)
-        settings, version = _settings(model.plain()), model.version
-        return cls(model.kind, model.name, settings, version, probe.key, probe.fingerprint, len(probe), str(precision))
+        plain = model.plain()
+        return cls(
+            model.kind,
+            model.name,
+            _settings(plain),
+            model.version,
+            probe.key,
+            probe.fingerprint,
+            len(probe),
+            str(precision),
+            {key: plain[key] for key in STATED if plain.get(key) is not None},
+        )
 
     @property
     def slug(self) -> str:
@@ -75,7 +87,8 @@ class EmbeddingSpec:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all of it and of the format: equal fingerprints mean equal embeddings."""
-        text = json.dumps(to_first_names({**asdict(self), "format": FORMAT}), sort_keys=True, ensure_ascii=False)
+        asked = {key: value for key, value in asdict(self).items() if key != "stated"}
+        text = json.dumps(to_first_names({**asked, "format": FORMAT}), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -112,6 +125,7 @@ class Header:
             parameters=self.n_parameters,
             width=self.dimension // cells,
             image_size=settings.get("image_size"),
+            **self.spec.stated,
         )
 
     def to_json(self) -> str:
@@ -121,7 +135,10 @@ class Header:
     def plain(self) -> dict[str, Any]:
         """The header as plain values; files keep the spec under its first name, 'recipe'."""
         values = asdict(self)
-        return {"recipe": values.pop("spec"), **values}
+        spec = values.pop("spec")
+        if not spec["stated"]:
+            del spec["stated"]  # the same bytes as before there was such a thing
+        return {"recipe": spec, **values}
 
     @classmethod
     def from_json(cls, text: str) -> "Header":

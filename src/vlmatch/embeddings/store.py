@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,16 @@ class Store:
         return self.root / "embeddings" / spec.probe / spec.model / spec.slug
 
     def read(self, spec: EmbeddingSpec) -> Embeddings | None:
-        """The embeddings, or None when they are absent, stale or damaged; nothing unverified is ever returned."""
+        """The embeddings, or None when they are absent, stale or damaged; nothing unverified is ever returned.
+
+        What `spec` states for the spec sheet goes before what was stated when they were computed.
+        """
         found = read_file(self.folder(spec) / FILE)
-        return found if found is not None and found.header.fingerprint == spec.fingerprint else None
+        if found is None or found.header.fingerprint != spec.fingerprint:
+            return None
+        if not spec.stated:
+            return found
+        return replace(found, header=replace(found.header, spec=replace(found.header.spec, stated=spec.stated)))
 
     def read_ranked(self, spec: EmbeddingSpec) -> Embeddings:
         """The embeddings of a model that is ranked. Raises VlmatchError where they are damaged, or gone by now."""

@@ -23,11 +23,14 @@ class EncoderOptions(TypedDict, total=False):
     """The options that every encoder takes beside its own; in a yaml they are keys like all others.
 
     feature, layer: which feature the encoder gives, see `Encoder`. licence: name and source of the weights' licence.
+    language_supervised, tokens: for the spec sheet of an encoder that the catalogue lacks (`spec_sheet.STATED`).
     """
 
     feature: str
     layer: int | None
     licence: Mapping[str, str] | None
+    language_supervised: bool | None
+    tokens: int | None
 
 
 class Encoder(Buildable, nn.Module, ABC):
@@ -58,6 +61,8 @@ class Encoder(Buildable, nn.Module, ABC):
         feature: str = "paper",
         layer: int | None = None,
         licence: Mapping[str, str] | None = None,
+        language_supervised: bool | None = None,
+        tokens: int | None = None,
     ) -> None:
         super().__init__()
         self.name = name

@@ -1,9 +1,12 @@
 """The spec sheet: what is known of an encoder without looking at an image."""
 
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from vlmatch.encoders.catalogue import catalogue
+
+STATED = ("language_supervised", "tokens")
+"""What the yaml of an encoder that the catalogue lacks may state for its spec sheet."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,19 @@ class SpecSheet:
     zero_shot: float | None = None
 
     @classmethod
-    def of(cls, encoder: str, *, parameters: int | None, width: int | None, image_size: int | None = None) -> Self:
+    def of(
+        cls, encoder: str, *, parameters: int | None, width: int | None, image_size: int | None = None, **stated: Any
+    ) -> Self:
         """The spec sheet of the encoder with this name; all but the arguments is in its catalogue entry, if it has one.
 
         image_size: pixels of a side, where the input was not of the entry's resolution. FLOPs and tokens of another
-        resolution, and the accuracy at it, are not known.
+        resolution, and the accuracy at it, are not known. stated: what its yaml says (`STATED`), which goes before the
+        entry.
         """
+        return replace(cls._catalogued(encoder, parameters, width, image_size), **stated)
+
+    @classmethod
+    def _catalogued(cls, encoder: str, parameters: int | None, width: int | None, image_size: int | None) -> Self:
         entry = catalogue().get(encoder)
         if entry is None:
             return cls(parameters=parameters, width=width, resolution=image_size)

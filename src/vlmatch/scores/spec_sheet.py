@@ -29,7 +29,12 @@ class SpecSheetScore(Score):
 
     def unknown(self, spec: SpecSheet, *, labelled: bool) -> str | None:
         """That the entry is not known, if so."""
-        return f"'{self.entry}' of the encoder is not known" if getattr(spec, self.entry) is None else None
+        if getattr(spec, self.entry) is not None:
+            return None
+        example = {"language_supervised": "true", "tokens": "576"}.get(self.entry)
+        return f"'{self.entry}' of the encoder is not known" + (
+            f"; state it: +encoder.{self.entry}={example}" if example else ""
+        )
 
 
 @dataclass(frozen=True)
