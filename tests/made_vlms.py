@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers
 
@@ -14,6 +15,7 @@ from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.saved import Description
+from vlmatch.vlm.stage import Stage
 from vlmatch.vlm.tokens import IMAGE, answered, encode
 from vlmatch.vlm.training_data import Listed, Sample, TrainingData
 from vlmatch.vlm.training_log import TrainingLog
@@ -138,3 +140,19 @@ def run(folder: Path, **changes: Any) -> tuple[VLM, TrainingLog]:
     datasets = [training_data(vlm) for _ in stages]
     log = Training(vlm, about(**changes), folder / "run", TRAINER).fit(datasets)
     return vlm, log
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, at: int, folder: Path, **changes: Any) -> None:
+    """Run until micro-batch number `at`, counted from 1 in this process."""
+    seen = 0
+
+    def die(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == at:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stage, "on_train_batch_start", die)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run(folder, **changes)

@@ -1,11 +1,12 @@
-"""A disk that refuses, as one line: it is full, read-only or forbidden; and which setting names another place."""
+"""What goes wrong with files, as one line: a disk that refuses, and which setting names another place; damage."""
 
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from vlmatch import paths
-from vlmatch.errors import one_line
+from vlmatch.errors import VlmatchError, one_line
 
 _REFUSALS = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -40,6 +41,23 @@ def refusal(error: BaseException, arguments: Iterable[str] = ()) -> str:
     setting = None if file is None or number in _NO_OTHER_PLACE_HELPS else _setting_of(Path(str(file)), arguments)
     otherwise = f", or give another place: {setting}" if setting else ""
     return one_line(f"{file or 'writing'}: {_REFUSALS[number]}{otherwise}")
+
+
+@contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Turn whatever is raised in the block, which reads one of our own files, into VlmatchError: it is damaged.
+
+    remedy: what to do about it. A disk that refuses keeps its own error.
+    """
+    try:
+        yield
+    except VlmatchError:
+        raise
+    except Exception as error:
+        if is_refused(error):
+            raise
+        reason = one_line(error)[:160] or type(error).__name__
+        raise VlmatchError(f"'{path}' is damaged ({reason}); {remedy}") from error
 
 
 def _setting_of(file: Path, arguments: Iterable[str]) -> str | None:

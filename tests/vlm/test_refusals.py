@@ -1,16 +1,18 @@
 """Errors that stop a training or refuse to start it have one line, and checkpoints are kept."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
 
 import made_vlms
-from made_vlms import LORA, TRAINER, run
+from made_vlms import LORA, TRAINER, killed, run
 from vlmatch.errors import VlmatchError
 from vlmatch.messages import user_message
 from vlmatch.vlm import checkpoints, fit
@@ -20,6 +22,8 @@ from vlmatch.vlm.model import VLM, Batch
 from vlmatch.vlm.saved import load_vlm, save_vlm
 from vlmatch.vlm.stage import Optimisation, Stage
 from vlmatch.vlm.training_data import Listed, TrainingData, schedule, steps_of
+
+ONE_STAGE = {"prompts": {"caption": "x"}, "stages": [made_vlms.stage()]}  # of a recipe without prompts, nothing is kept
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
@@ -111,6 +115,63 @@ def test_other_data_under_the_same_settings_are_refused(tmp_path: Path) -> None:
     training.fit([replace(first, fingerprint="one")])
     with pytest.raises(VlmatchError, match=r"begun with .* other training data.*task\.runs"):
         training.fit([replace(first, fingerprint="other")])
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def flipped(path: Path) -> None:
+    """A bit in the middle of the weights."""
+    found = bytearray(path.read_bytes())
+    with ZipFile(path) as file:
+        largest = max(file.infolist(), key=lambda part: part.file_size)
+    found[largest.header_offset + 200 + largest.file_size // 2] ^= 0x40
+    path.write_bytes(found)
+
+
+def garbled(path: Path) -> None:
+    path.write_text('{"losses": [0.1,')
+
+
+def test_a_damaged_checkpoint_is_told_and_removing_it_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "CHECKPOINTS", 4)
+    whole = run(tmp_path, **ONE_STAGE)[1].losses
+    last = tmp_path / "run" / "stages" / "1-align" / "last.ckpt"
+
+    shutil.rmtree(tmp_path / "run")
+    killed(monkeypatch, 8, tmp_path, **ONE_STAGE)
+    intact = last.read_bytes()
+    for damage in (cut, emptied, flipped, garbled):
+        last.write_bytes(intact)
+        damage(last)
+        with pytest.raises(
+            VlmatchError, match=rf"^'{last}' is damaged \(.*\); remove it, and this stage .* begins anew"
+        ):
+            run(tmp_path, **ONE_STAGE)
+    last.unlink()
+    assert run(tmp_path, **ONE_STAGE)[1].losses == whole
+
+
+@pytest.mark.parametrize("damage", [emptied, garbled])
+def test_damaged_files_of_a_finished_training_are_told_and_the_advice_helps(tmp_path: Path, damage) -> None:
+    whole = run(tmp_path, **ONE_STAGE)[1].losses
+    stage = tmp_path / "run" / "stages" / "1-align"
+    for file in (stage / "training.json", tmp_path / "run" / "data.json"):
+        damage(file)
+        with pytest.raises(VlmatchError, match=rf"^'{file}' is damaged \(.*\); remove it"):
+            run(tmp_path, **ONE_STAGE)
+        file.unlink()
+        assert run(tmp_path, **ONE_STAGE)[1].losses == whole
+    damage(stage / "projector.safetensors")
+    with pytest.raises(VlmatchError, match=rf"projector\.safetensors' is damaged .* remove '{stage}'"):
+        run(tmp_path, **ONE_STAGE)
+    shutil.rmtree(stage)
+    assert run(tmp_path, **ONE_STAGE)[1].losses == whole
 
 
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])

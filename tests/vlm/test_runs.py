@@ -41,6 +41,17 @@ def test_a_run_continues_only_under_its_own_settings(tmp_path: Path) -> None:
         made(version=2).claim(tmp_path)
 
 
+def test_a_damaged_run_json_is_told_and_removing_it_helps(tmp_path: Path) -> None:
+    run = Run(made_vlms.encoder(), made_vlms.llm(), made_vlms.recipe())
+    file = run.claim(tmp_path) / "run.json"
+    for damage in ("", "{", "[]", "{}"):
+        file.write_text(damage)
+        with pytest.raises(VlmatchError, match=rf"^'{file}' is damaged \(.*\); remove it"):
+            run.claim(tmp_path)
+    file.unlink()
+    assert run.claim(tmp_path) == file.parent
+
+
 def before(encoder: dict[str, Any]) -> dict[str, Any]:
     """The settings of an encoder trained here, as they were stored before its class and its weights moved."""
     text = json.dumps(encoder).replace(TODAYS_NAME, FIRST_NAME).replace("study/weights/", "weights/")

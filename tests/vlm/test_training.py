@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import made_vlms
-from made_vlms import LORA, TRAINER, run
+from made_vlms import LORA, TRAINER, killed, run
 from vlmatch.vlm import fit, milestones
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.lora import lora_state
@@ -53,22 +53,6 @@ def test_a_killed_run_continues_with_the_same_losses(
     torch.testing.assert_close(torch.tensor(resumed.losses), torch.tensor(whole.losses), atol=1e-6, rtol=0)
     for one, other in zip(vlm.projector.parameters(), again.projector.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
-
-
-def killed(monkeypatch: pytest.MonkeyPatch, at: int, folder: Path, **changes: Any) -> None:
-    """Run until micro-batch number `at`, counted from 1 in this process."""
-    seen = 0
-
-    def die(*_: object) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == at:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Stage, "on_train_batch_start", die)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run(folder, **changes)
 
 
 def test_a_run_killed_twice_inside_accumulated_steps_loses_no_micro_batch(

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from vlmatch.disk import reading
 from vlmatch.files import renamed
 from vlmatch.vlm.stage import ends_step
 
@@ -40,3 +42,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write `checkpoint` beside `path`, then rename it."""
         with renamed(Path(path)) as temporary, temporary.open("wb") as file:  # given a path, torch hides a full disk
             torch.save(checkpoint, file)
+
+
+def require_whole(path: Path) -> Path:
+    """The path of a checkpoint, if each part of the file has the checksum that torch stored with it.
+
+    torch does not look at the checksums: it would load other weights, and the training would go on with those. Raises
+    VlmatchError on a damaged file.
+    """
+    with reading(path, "remove it, and this stage of the training begins anew"), ZipFile(path) as file:
+        damaged = file.testzip()
+        if damaged is not None:
+            raise BadZipFile(f"the checksum of its part '{damaged}' is wrong")
+    return path

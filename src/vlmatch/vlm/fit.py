@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, Trainer
 
+from vlmatch.disk import reading
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 from vlmatch.lightning import quiet_lightning
@@ -20,7 +21,7 @@ from vlmatch.settings.recipe import StageSettings
 from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.batches import Batches, Collate, micro_batches
 from vlmatch.vlm.budget import processes_of, require_memory
-from vlmatch.vlm.checkpoints import AtomicCheckpointIO, Checkpoints
+from vlmatch.vlm.checkpoints import AtomicCheckpointIO, Checkpoints, require_whole
 from vlmatch.vlm.lora import add_lora, lora_state
 from vlmatch.vlm.milestones import MilestoneSaver
 from vlmatch.vlm.model import VLM
@@ -105,7 +106,8 @@ class Training:
         batches = self._batches(settings, data, steps, trainer, prefixes)
         self._set_checkpointing(settings.gradient_checkpointing)
         last = folder / "last.ckpt"
-        trainer.fit(stage, batches, ckpt_path=last if last.is_file() else None, weights_only=True)
+        found = require_whole(last) if last.is_file() else None
+        trainer.fit(stage, batches, ckpt_path=found, weights_only=True)
         if trainer.global_step < steps:
             raise SystemExit(143)
         done = TrainingLog(tuple(stage.losses), stage.seconds, used_memory())
@@ -198,7 +200,10 @@ class Training:
 def data_of(folder: Path) -> list[str] | None:
     """The fingerprints of the data of each stage of the VLM in `folder`; None if there are none."""
     path = folder / DATA
-    return list(json.loads(path.read_text())) if path.is_file() else None
+    if not path.is_file():
+        return None
+    with reading(path, "remove it: the training then goes on with the data of this command"):
+        return [str(fingerprint) for fingerprint in json.loads(path.read_text())]
 
 
 @contextmanager

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.configs import choices
+from vlmatch.disk import reading
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 from vlmatch.moved import to_first_names
 from vlmatch.results import RESULT
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings
 from vlmatch.settings.recipe import RecipeSettings
-from vlmatch.vlm.fit import DONE
-from vlmatch.vlm.saved import Description
+from vlmatch.vlm.fit import DONE, FINAL
+from vlmatch.vlm.saved import DESCRIPTION, Description
 from vlmatch.vlm.training_log import TrainingLog
 
 IDENTITY = "run.json"
@@ -105,9 +106,10 @@ class Run:
             )
         folder = runs / self.name
         path = folder / IDENTITY
-        found = json.loads(path.read_text()) if path.is_file() else None
-        if found is not None:
-            difference = _difference(_trained_by(found), _trained_by(self.about))
+        if path.is_file():
+            with reading(path, "remove it: the run then goes on under the settings of this command"):
+                found = _trained_by(json.loads(path.read_text()))
+            difference = _difference(found, _trained_by(self.about))
             if difference is None:
                 return folder
             if (folder / VLM_FOLDER).exists():
@@ -122,8 +124,9 @@ class Run:
 
 
 def finished(folder: Path) -> TrainingLog | None:
-    """The log of the training in `folder`; None if it has not finished."""
-    return TrainingLog.read(folder / VLM_FOLDER / DONE)
+    """The log of the training in `folder`; None if it has not finished, or if the VLM that it ended in was removed."""
+    vlm = folder / VLM_FOLDER
+    return TrainingLog.read(vlm / DONE) if (vlm / FINAL / DESCRIPTION).is_file() else None
 
 
 def tracked(folder: Path) -> str | None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vlmatch.disk import reading
 from vlmatch.encoders.base import Encoder
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import renamed
@@ -50,7 +51,9 @@ class Description(Node):
         try:
             return cls.of("", to_todays_names(json.loads(path.read_text())))
         except (ValueError, VlmatchError) as error:
-            raise VlmatchError(f"'{path}' is damaged: {one_line(error)}; restore it, or train again") from error
+            raise VlmatchError(
+                f"'{path}' is damaged: {one_line(error)}; restore it, or remove '{folder}' and run task=train again"
+            ) from error
 
 
 def save_vlm(vlm: VLM, folder: Path, about: Description) -> None:
@@ -87,10 +90,13 @@ def load_vlm(folder: Path, *, llm: LanguageModel | None = None) -> VLM:
 def restore(vlm: VLM, folder: Path) -> None:
     """Load the weights in `folder` into a VLM of the same recipe."""
     for part, own in _states(vlm, Description.read(folder).recipe).items():
-        state = load_file(folder / f"{part}.safetensors")
+        path = folder / f"{part}.safetensors"
+        with reading(path, f"restore it, or remove '{folder}' and run task=train again"):
+            state = load_file(path)
         if state.keys() != own.keys():
             raise VlmatchError(
-                f"'{folder / part}.safetensors' has other tensors than the model of this recipe; restore the folder"
+                f"'{path}' has other tensors than the model of this recipe; restore it, or remove '{folder}' and run "
+                "task=train again"
             )
         for key, value in own.items():
             value.data.copy_(state[key])

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlmatch.disk import reading
 from vlmatch.files import renamed
 
 
@@ -22,11 +23,15 @@ class TrainingLog:
 
     @classmethod
     def read(cls, path: Path) -> "TrainingLog | None":
-        """The log that `write` wrote; None if the training or stage has not finished."""
+        """The log that `write` wrote; None if the training or stage has not finished.
+
+        Raises VlmatchError on a damaged file.
+        """
         if not path.is_file():
             return None
-        found = json.loads(path.read_text())
-        return cls(tuple(found["losses"]), found["seconds"], found["peak_bytes"])
+        with reading(path, "remove it, and that part of the training is done again"):
+            found = json.loads(path.read_text())
+            return cls(tuple(map(float, found["losses"])), float(found["seconds"]), int(found["peak_bytes"]))
 
     def __add__(self, later: "TrainingLog") -> "TrainingLog":
         """The log of this training followed by a later one."""
