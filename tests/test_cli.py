@@ -1,5 +1,6 @@
 """The command line: the bare word, help, and one-line errors with exit code 2."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 
 from vlmatch import cli as cli_module
 from vlmatch import paths
-from vlmatch.cli import arguments_for_hydra, help_page
+from vlmatch.cli import arguments_for_hydra, help_page, print_whatever_the_terminal_can
 from vlmatch.configs import choices
 
 EMBED = ("task=embed", "task.side=encoder")
@@ -101,6 +102,42 @@ def test_a_typo_is_one_line_that_names_the_nearest_valid_one(cli, arguments: lis
     for part in parts:
         assert part in line
     assert "Traceback" not in stderr
+
+
+def test_a_terminal_without_unicode_shows_question_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    print_whatever_the_terminal_can()
+    print("MutualNN \u2191 .27 \u00b1 .03 \ud83d", flush=True)
+    assert shown.getvalue() == b"MutualNN ? .27 ? .03 ?\n"
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("probe.name=../../evil", "probe.name='../../evil'"),
+        ("probe.name='=1+1'", "probe.name='=1+1'"),
+        ("llm.name=../evil", "llm.name='../evil'"),
+        ("encoder.name='@x'", "encoder.name='@x'"),
+        (f"encoder.name={'x' * 300}", "at most 200 bytes"),
+        (f"llm.name={'x' * 300}", "at most 200 bytes"),
+        (f"probe.name={'x' * 300}", "at most 200 bytes"),
+        ("encoder.feature=../../../evil", "encoder.feature='../../../evil'"),
+        ("llm.pooling=../../../evil", "llm.pooling='../../../evil'"),
+        ("tracking.experiment=''", "tracking.experiment=''"),
+        (f"tracking.experiment={'x' * 300}", "tracking.experiment="),
+        ("outputs=", "outputs=''; wanted a path"),
+    ],
+)
+def test_a_name_that_becomes_a_path_a_tag_or_a_cell_is_checked_before_any_work(
+    cli, tmp_path: Path, override: str, part: str
+) -> None:
+    code, stdout, stderr = cli("encoder=pixels16", "probe.limit=40", override)
+    assert code == 2
+    (line,) = lines(stderr)
+    assert part in line
+    assert "embedding" not in stdout
+    assert not (tmp_path / "store").exists()
 
 
 def test_debug_shows_the_traceback(cli) -> None:

@@ -1,6 +1,7 @@
 """The yamls of all config folders: what they offer, how they compose, and the pool's lists."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from vlmatch.configs import choices, chosen, composed, pool
 from vlmatch.errors import VlmatchError
 from vlmatch.messages import user_message
 from vlmatch.objects import build, plain
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import AnyTask
 
 
 def fused(**changes: Any) -> Any:
@@ -135,3 +138,72 @@ def test_an_unknown_name_in_an_optional_group_is_refused(group: str) -> None:
     with pytest.raises(VlmatchError, match=f"{group}='embeded'"):
         composed(f"{group}=embeded")
     assert composed(f"~{group}").get(group) is None
+
+
+def line_of(call: Callable[[], object], *arguments: str) -> str:
+    """What the command line prints of what `call` raises."""
+    try:
+        call()
+    except Exception as error:
+        line = user_message(error, arguments)
+        assert line is not None
+        return line
+    raise AssertionError("nothing was raised")
+
+
+GLOBAL = "# @package _global_\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"a: 1\nb: [1", ["line 2: expected ',' or ']'", "mend the file"]),
+        (b"a: 1\n\tb: 1", ["line 2: ", "mend the file"]),
+        (b"store: a\nstore: b\n", ["line 2: found duplicate key store", "mend the file"]),
+        (b"a: !!python/object/apply:os.system ['echo hi']", ["line 1: could not determine", "mend the file"]),
+        (b"a: 1\nb: caf\xe9", ["line 2: it is not UTF-8", "mend the file"]),
+        (b"\x00", ["special characters are not allowed", "mend the file"]),
+        (b"store: ${nope", ["${nope"]),
+        (b"defaults: 3", ["Invalid defaults list in 'local/default'"]),
+        (b"store: /mine", ["first line is not '# @package _global_'"]),
+        (b"defaults:\n  - override /encoder: siglip\n", ["first line is not '# @package _global_'"]),
+        (GLOBAL.encode() + b"stor: /mine", ["stor='/mine' is not a key", "did you mean store"]),
+        (GLOBAL.encode() + b"store: ''", ["store=''; wanted a path"]),
+    ],
+)
+def test_a_local_yaml_that_is_broken_is_one_line_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, parts: list[str]
+) -> None:
+    file = tmp_path / "local" / "default.yaml"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    monkeypatch.setenv("VLMATCH_CONF", str(tmp_path))
+    line = line_of(lambda: Settings[AnyTask].read(composed()))
+    assert all(part in line for part in parts), line
+    assert str(file) in line or "mend the file" not in parts
+
+
+def test_a_local_yaml_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "default.yaml").write_text(f"{GLOBAL}store: /mine")
+    monkeypatch.setenv("VLMATCH_CONF", str(tmp_path))
+    assert Settings[AnyTask].read(composed()).store == Path("/mine")
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("encoder=", ["encoder= names nothing", "encoder=NAME"]),
+        ("encoder=[", ["encoder=[ can't be read", "KEY=VALUE", "quotes"]),
+        ("encoder.name=a=b", ["encoder.name=a=b can't be read", "KEY='a=b'"]),
+        ("score=[gw,nope]", ["score='nope' is unknown"]),
+    ],
+)
+def test_an_override_that_cannot_be_read_is_one_line_that_repeats_it(override: str, parts: list[str]) -> None:
+    line = line_of(lambda: composed(override), override)
+    assert all(part in line for part in parts), line
+    assert "hydra.cc" not in line
+
+
+def test_the_quotes_of_the_advice_help() -> None:
+    assert composed("encoder.name='a=b'").encoder.name == "a=b"

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from vlmatch import paths
+from vlmatch.configs import words
 from vlmatch.errors import VlmatchError
 from vlmatch.messages import user_message
 from vlmatch.secrets import masked, masked_addresses, secrets_in, secrets_in_overrides
@@ -51,6 +53,27 @@ def test_secrets_are_found_and_names_of_variables_are_none() -> None:
         "~a.token",
     ]
     assert list(secrets_in_overrides(words)) == ["encoder.hub_token", "tracking.uri"]
+
+
+def test_a_secret_in_an_environment_variable_is_used_and_written_nowhere(
+    cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the refusal advises. The address leads nowhere, so the command ends when it is used."""
+    monkeypatch.setenv("SERVER", "http://me:hidden@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    code, stdout, stderr = cli("tracking.uri=${oc.env:SERVER}", "encoder=pixels16", "probe.limit=40")
+    assert code == 2
+    assert "tracking.uri='http://***@127.0.0.1:9': MLflow can't" in stderr
+    assert "hidden" not in stdout + stderr
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.name == "overrides.yaml" for path in written)
+    assert not any(b"hidden" in path.read_bytes() for path in written)
+
+
+def test_the_command_in_a_report_names_the_variable_and_not_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER", "http://me:hidden@host")
+    overrides = OmegaConf.create({"hydra": {"overrides": {"task": ["tracking.uri=${oc.env:SERVER}"]}}})
+    assert words(overrides.hydra.overrides.task) == ["tracking.uri=${oc.env:SERVER}"]
 
 
 @pytest.mark.parametrize(

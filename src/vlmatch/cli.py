@@ -4,11 +4,12 @@ import gc
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from vlmatch import paths
-from vlmatch.configs import choices, groups, register_search_path, require_choices
+from vlmatch.configs import choices, groups, register_search_path, require_choices, words
 from vlmatch.messages import DEBUG, user_message
 from vlmatch.objects import admitted, prefixes_in, task_named
 
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(paths.cache() / "numba"))
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     signal.signal(signal.SIGTERM, _leave)
+    print_whatever_the_terminal_can()
     try:
         _application()()
     except Exception as error:
@@ -79,8 +81,9 @@ def run_task(config: Any) -> Any:
 
     from vlmatch.settings.command import settings_for
 
+    print_whatever_the_terminal_can()  # for a job in another process
     if HydraConfig.initialized():
-        require_choices(HydraConfig.get().overrides.task)
+        require_choices(words(HydraConfig.get().overrides.task))
     with admitted(*prefixes_in(config.targets)):
         function = task_named(config.task._target_)
         _start_collecting()
@@ -93,6 +96,13 @@ def _application() -> Any:
     register_search_path()
     # Absolute: a relative path is searched for beside whichever module is __main__.
     return hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")(run_task)
+
+
+def print_whatever_the_terminal_can() -> None:
+    """Print a question mark for what the terminal's encoding lacks, as ASCII lacks the sign in `.27 ± .03`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _start_collecting() -> None:

@@ -5,13 +5,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
 from vlmatch import paths
 from vlmatch.dtypes import fast_dtype
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, one_line
 
 OPTIONAL = ("split", "recipe", "benchmark")  # config groups whose default only a checkout has
+NOT_GLOBAL = (
+    "conf/local/default.yaml: its keys are not those of the config, because its first line is not "
+    "'# @package _global_'; put that line first"
+)
 POOL_GROUPS = ("others", "heads", "from_scratch", "controls")  # the groups of encoders in conf/pool.yaml
 
 
@@ -46,6 +51,32 @@ def require_choices(overrides: Sequence[str]) -> None:
         group, _, name = override.partition("=")
         if group in OPTIONAL and name != "null" and name not in choices(group):
             raise VlmatchError(unknown_choice(group, name))
+
+
+def words(overrides: ListConfig) -> list[str]:
+    """Overrides as they were typed; reading an item would put the value of `${oc.env:PASSWORD}` into it."""
+    return [str(word) for word in OmegaConf.to_container(overrides, resolve=False)]
+
+
+def damaged_yaml() -> str | None:
+    """The first yaml of the config folders that can't be parsed, with the place and the reason; None if all can."""
+    for folder in paths.conf_folders():
+        for path in sorted(folder.rglob("*.yaml")):
+            try:
+                yaml.safe_load(path.read_text(encoding="utf-8"))
+            except UnicodeDecodeError as error:
+                line = path.read_bytes()[: error.start].count(b"\n") + 1
+                return f"'{path}', line {line}: it is not UTF-8 ({error.reason})"
+            except yaml.YAMLError as error:
+                return f"'{path}'{yaml_reason(error)}"
+    return None
+
+
+def yaml_reason(error: yaml.YAMLError) -> str:
+    """Line and reason of an error of a yaml."""
+    mark = getattr(error, "problem_mark", None)
+    reason = getattr(error, "problem", None) or getattr(error, "reason", None) or error
+    return f"{f', line {mark.line + 1}' if mark else ''}: {one_line(reason)}"
 
 
 def nearest(name: str, valid: Sequence[str]) -> str:

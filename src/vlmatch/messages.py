@@ -1,9 +1,15 @@
 """Turn an exception that the user can mend into one line; anything else is a bug and keeps its traceback."""
 
+import os
 import re
-from collections.abc import Iterable
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-from vlmatch.configs import composed, groups, nearest, unknown_choice
+import yaml
+
+from vlmatch.configs import NOT_GLOBAL, choices, composed, damaged_yaml, groups, nearest, unknown_choice, yaml_reason
 from vlmatch.disk import is_full, is_refused, refusal
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.secrets import masked_addresses
@@ -11,6 +17,7 @@ from vlmatch.secrets import masked_addresses
 DEBUG = "VLMATCH_DEBUG"  # set by --debug: tracebacks instead of lines
 
 _NULL_GROUP = "Config group override must be a string or a list"  # what Hydra says to GROUP=null
+_OF_HYDRA = (_NULL_GROUP, "Only one of --run", "Invalid defaults list")  # what it raises as plain ValueErrors
 
 
 def user_message(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
@@ -22,6 +29,22 @@ def user_message(error: BaseException, arguments: Iterable[str] = ()) -> str | N
     return None if line is None else masked_addresses(line)
 
 
+@contextmanager
+def leaving(arguments: Iterable[str], otherwise: str) -> Iterator[None]:
+    """Leave on an error in the block, in its line or with its traceback and `otherwise`.
+
+    For Hydra's callbacks: of an error in one of them, Hydra warns and goes on.
+    """
+    try:
+        yield
+    except Exception as error:
+        line = user_message(error, arguments)
+        if line is None or os.environ.get(DEBUG):
+            traceback.print_exception(error)
+        print(f"vlmatch: {line or otherwise}", file=sys.stderr)
+        sys.exit(1 if line is None else 2)
+
+
 def _line(error: BaseException, arguments: list[str]) -> str | None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -29,14 +52,23 @@ def _line(error: BaseException, arguments: list[str]) -> str | None:
     for cause in _causes(error):
         if isinstance(cause, VlmatchError):
             return one_line(cause)
-    of_hydra = isinstance(error, ValueError) and str(error).startswith(_NULL_GROUP)
+    if damaged := _damaged_yaml(error):
+        return f"{damaged}; mend the file, or move it away"
+    of_hydra = isinstance(error, ValueError) and str(error).startswith(_OF_HYDRA)
     if of_hydra or isinstance(error, HydraException | OmegaConfBaseException):
         return _about_config(error, arguments)
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; its import takes seconds
         return f"trainer: {one_line(error)} Choose another one: trainer=cpu"
-    if is_refused(error):
-        return refusal(error, arguments)
-    return next((refusal(cause, arguments) for cause in _causes(error) if is_full(cause)), None)
+    refused = error if is_refused(error) else next((cause for cause in _causes(error) if is_full(cause)), None)
+    return None if refused is None else refusal(refused, arguments)
+
+
+def _damaged_yaml(error: BaseException) -> str | None:
+    """File, line and reason if the error is that of a yaml that can't be parsed."""
+    mark = getattr(error, "problem_mark", None)
+    if isinstance(error, yaml.YAMLError) and mark is not None:
+        return f"'{mark.name}'{yaml_reason(error)}"
+    return damaged_yaml() if isinstance(error, yaml.YAMLError | UnicodeDecodeError) else None  # they name no file
 
 
 def _causes(error: BaseException) -> Iterable[BaseException]:
@@ -50,32 +82,50 @@ def _causes(error: BaseException) -> Iterable[BaseException]:
 
 
 def _about_config(error: BaseException, arguments: list[str]) -> str:
-    message = one_line(error)
+    from hydra.errors import OverrideParseException
+
+    message = next(filter(None, map(one_line, _causes(error))), type(error).__name__)  # some have none of their own
     if message.startswith(_NULL_GROUP):
         given = next((each for each in arguments if each.endswith("=null")), "GROUP=null")
         return f"{given}: a config group can't be null; to leave it out, give ~{given.partition('=')[0]}"
-    choice = re.search(r"Could not find '([^']+)/([^'/]+)'", message)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} can't be read; give KEY=VALUE, and put quotes around a value that has spaces or one of "
+            "= , ' [ ] { }, such as \"KEY='a=b'\""
+        )
+    choice = re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", message)
     if choice:
         return unknown_choice(*choice.groups())
     key = re.search(
         r"Could not override '([^']+)'|Key '([^']+)' is not in struct|In '[^']*': Could not find '([^']+)'", message
     )
     if key:
-        name = next(group for group in key.groups() if group)
-        asked = next((a.split("=")[0].lstrip("+~") for a in arguments if name in a.split("=")[0]), name)
-        if asked in groups():
-            return (
-                f"'{asked}' is a config group that this task does not use; choose the task that uses it, by task=NAME"
-            )
-        return f"'{asked}' is not a key of the config; {nearest(asked, _keys())}"
+        return _about_key(next(group for group in key.groups() if group), arguments)
     return message.removesuffix(" Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.")
 
 
+def _about_key(name: str, arguments: list[str]) -> str:
+    """The line for a key of which Hydra does not know what to do with it."""
+    if "@local." in name:
+        return NOT_GLOBAL
+    if name.endswith("/"):
+        return f"{name[:-1]}= names nothing; give {name[:-1]}=NAME, {nearest('', choices(name[:-1]))}"
+    asked = next((a.split("=")[0].lstrip("+~") for a in arguments if name in a.split("=")[0]), name)
+    if asked in groups():
+        return f"'{asked}' is a config group that this task does not use; choose the task that uses it, by task=NAME"
+    return f"'{asked}' is not a key of the config; {nearest(asked, _keys())}"
+
+
 def _keys() -> list[str]:
-    """Every config group, and every dotted key of the default config."""
+    """Every config group, and every dotted key of the default config, unless a yaml of the user's own breaks it."""
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    return list(dict.fromkeys([*groups(), *_dotted(OmegaConf.to_container(composed(), resolve=False))]))
+    try:
+        default = composed()
+    except HydraException:
+        return groups()
+    return list(dict.fromkeys([*groups(), *_dotted(OmegaConf.to_container(default, resolve=False))]))
 
 
 def _dotted(node: object, prefix: str = "") -> Iterable[str]:

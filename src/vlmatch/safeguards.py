@@ -6,6 +6,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from vlmatch.configs import words
+from vlmatch.errors import VlmatchError, shown
+from vlmatch.messages import leaving
 from vlmatch.network import forbid_network
 from vlmatch.secrets import secrets_in, secrets_in_overrides
 
@@ -15,16 +18,23 @@ class SafeguardsCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before a single job."""
-        _refuse_secrets(config)
-        _obey_offline(config)
+        _safeguard(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before a sweep, in the process that starts it."""
-        _refuse_secrets(config)
-        _obey_offline(config)
+        _safeguard(config)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """In each job of a sweep, which may run in another process or on another machine."""
+        _obey_offline(config)
+
+
+def _safeguard(config: DictConfig) -> None:
+    """After an error nothing starts, because Hydra would go on without."""
+    with leaving(words(config.hydra.overrides.task), "nothing is started"):
+        if not config.outputs:  # Hydra would write to /runs
+            raise VlmatchError(f"outputs={shown(config.outputs)}; wanted a path")
+        _refuse_secrets(config)
         _obey_offline(config)
 
 
@@ -35,10 +45,10 @@ def _obey_offline(config: DictConfig) -> None:
 
 def _refuse_secrets(config: DictConfig) -> None:
     """Leave with one line if the config holds a secret: Hydra keeps every config and command line below outputs/."""
-    words = [*config.hydra.overrides.task, *config.hydra.overrides.hydra]
+    typed = [*words(config.hydra.overrides.task), *words(config.hydra.overrides.hydra)]
     plain: Any = OmegaConf.to_container(config, resolve=False)
-    del plain["hydra"]["overrides"]  # the words
-    found = [*secrets_in_overrides(words), *secrets_in(plain)]
+    del plain["hydra"]["overrides"]  # what was typed
+    found = [*secrets_in_overrides(typed), *secrets_in(plain)]
     if found:
         print(
             f"vlmatch: {found[0]} looks like a secret, and the config is written to disk and to MLflow; put it into an "

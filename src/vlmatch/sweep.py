@@ -4,9 +4,7 @@ import atexit
 import logging
 import os
 import sys
-import traceback
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +17,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from vlmatch.configs import words
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.jobs import FAILED, NOT_HERE, SCORED, PairStatus, read_statuses
-from vlmatch.messages import DEBUG, user_message
+from vlmatch.messages import DEBUG, leaving, user_message
 from vlmatch.objects import admit
 from vlmatch.processes import PARENT, SWEEP, launched
 from vlmatch.settings.command import Settings
@@ -48,7 +47,7 @@ class ComposingOnce(ConfigLoaderImpl):
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The config of the job that has these overrides."""
-        key = (*master_config.hydra.overrides.hydra, *sweep_overrides)
+        key = (*words(master_config.hydra.overrides.hydra), *sweep_overrides)
         if key in self._composed:
             return self._composed.pop(key)  # the job may change it
         config = super().load_sweep_config(master_config, sweep_overrides)
@@ -73,7 +72,7 @@ class SweepCallback(Callback):
             print("vlmatch: LOCAL_RANK is set: this process is one of several, and none of those starts a sweep; "
                   "launch each job by torchrun, or use trainer=ddp without a launcher", file=sys.stderr)  # fmt: skip
             sys.exit(2)
-        with _leaving(config, "the sweep is not started"):
+        with leaving(words(config.hydra.overrides.task), "the sweep is not started"):
             settings = Settings[AnyTask].read(config)
         admit(settings.targets)  # the sweep's probe and scores may be the user's own
         hydra = GlobalHydra.instance().hydra
@@ -86,7 +85,7 @@ class SweepCallback(Callback):
         from vlmatch.tracking import Tracker
 
         name = Path(config.hydra.sweep.dir).name
-        with _leaving(config, "the sweep is not started"):
+        with leaving(words(config.hydra.overrides.task), "the sweep is not started"):
             tracker = Tracker.of(settings.tracking)
             parent = tracker.start(f"sweep {name}", {"sweep": name, "task": "sweep"})
         atexit.register(tracker.close_if_running, parent)  # a sweep that never reaches its end, for whatever reason
@@ -110,13 +109,13 @@ class SweepCallback(Callback):
                 f"{outcome.status}: {outcome.encoder} x {outcome.llm}: {outcome.message}", file=sys.stderr, flush=True
             )
             job_return.status, job_return.return_value = JobStatus.COMPLETED, outcome
-        with _leaving(config, "the sweep ends here"):
+        with leaving(words(config.hydra.overrides.task), "the sweep ends here"):
             job_return.return_value.write(Path(config.hydra.runtime.output_dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Rank what the jobs scored among all that the store holds, close the parent run, exit with 2 on failures."""
         if _ranks(config):
-            with _leaving(config, "no answer; make report ranks what is stored"):
+            with leaving(words(config.hydra.overrides.task), "no answer; make report ranks what is stored"):
                 _answer(config)
 
 
@@ -141,7 +140,7 @@ def _answer(config: DictConfig) -> None:
         results=paths.result_folders(settings.results),
         stated=settings.costs,
         probe=_probe(settings, groups),
-        command=as_given(config.hydra.overrides.task, sweep=True),
+        command=as_given(words(config.hydra.overrides.task), sweep=True),
     )
     asked = settings.answer
     ranking = replace(ranking, truth=asked.truth)
@@ -181,22 +180,9 @@ def _look_ahead(config: DictConfig) -> None:
     """Leave before anything expensive starts if the sweep can't be run; say of which models it will have no row."""
     from vlmatch.validation import validate
 
-    with _leaving(config, "the sweep is not started"):
+    with leaving(words(config.hydra.overrides.task), "the sweep is not started"):
         for note in validate(config):
             print(f"note: {note}", flush=True)
-
-
-@contextmanager
-def _leaving(config: DictConfig, otherwise: str) -> Iterator[None]:
-    """Leave on an error, in its line or with its traceback and `otherwise`; Hydra would warn and go on."""
-    try:
-        yield
-    except Exception as error:
-        line = user_message(error, config.hydra.overrides.task)
-        if line is None or os.environ.get(DEBUG):
-            traceback.print_exception(error)
-        print(f"vlmatch: {line or otherwise}", file=sys.stderr)
-        sys.exit(1 if line is None else 2)
 
 
 def _embeds(config: DictConfig) -> bool:

@@ -6,7 +6,7 @@ import yaml
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from vlmatch.configs import choices, composed, require_choices, unknown_choice
+from vlmatch.configs import choices, composed, require_choices, unknown_choice, words
 from vlmatch.costs.budget import Budget
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.inventory.models import KINDS, Model, model
@@ -75,7 +75,7 @@ def axes_of(config: DictConfig) -> dict[str, list[str]]:
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     of_experiment = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
     axes = {}
-    for override in parser.parse_overrides([*of_experiment, *config.hydra.overrides.task]):
+    for override in parser.parse_overrides([*of_experiment, *words(config.hydra.overrides.task)]):
         if override.is_discrete_sweep():
             axes[override.get_key_element()] = list(override.sweep_string_iterator())
         elif not override.is_sweep_override():

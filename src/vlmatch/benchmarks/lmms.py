@@ -84,7 +84,9 @@ def write_results(results: Mapping[str, Any], path: Path) -> None:
     from lmms_eval.utils import handle_non_serializable
 
     with renamed(path) as temporary:
-        temporary.write_text(json.dumps(results, indent=2, default=handle_non_serializable, ensure_ascii=False))
+        temporary.write_text(
+            json.dumps(results, indent=2, default=handle_non_serializable, ensure_ascii=False), encoding="utf-8"
+        )
 
 
 def require_lmms_eval() -> None:

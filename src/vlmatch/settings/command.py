@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, Self, TypeVar, cast, get_type_hints, o
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import ConfigDict, PrivateAttr
 
-from vlmatch.configs import choices, groups, nearest
+from vlmatch.configs import NOT_GLOBAL, choices, groups, nearest
 from vlmatch.errors import VlmatchError, shown
 from vlmatch.objects import plain
 from vlmatch.settings.budget import BudgetSettings, CostSettings
@@ -93,9 +93,12 @@ class Settings(Node, Generic[Keys]):
     def read(cls, config: DictConfig) -> Self:
         """The settings in Hydra's config.
 
-        Raises VlmatchError on the first key that is missing, unknown or of a wrong type. The groups that only some
+        Raises VlmatchError on the first key that is missing, unknown or of a wrong type, and where the user's local
+        yaml has no effect. The groups that only some
         tasks need are read when a task asks for them.
         """
+        if config.get("local"):
+            raise VlmatchError(NOT_GLOBAL)
         sections = {name: part for name in dir(cls) if isinstance(part := getattr(cls, name, None), Section)}
         keys = cls.keys()
         for key in map(str, config):

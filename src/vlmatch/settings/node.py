@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from vlmatch.configs import nearest
@@ -97,10 +97,17 @@ def _name(value: Any) -> Any:
     raise PydanticCustomError("wanted", "{wanted}, since it names a folder", {"wanted": FOLDER_NAME})
 
 
+def _place(value: Any) -> Any:
+    """Refuse an empty path, which would be the working folder, and one made of it the root folder."""
+    if value == "":
+        raise PydanticCustomError("path_type", "a path")
+    return value
+
+
 Name = Annotated[str, PlainValidator(_name)]
 Number = Annotated[float, of_types("a number", int, float)]
 """A number that stays as it was given: 1 and 1.0 are hashed differently."""
-Place = Annotated[Path, Field(strict=False)]
+Place = Annotated[Path, Field(strict=False), BeforeValidator(_place)]
 Count = Annotated[int, Field(ge=1)]
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vlmatch.configs import words
 from vlmatch.inventory.models import KINDS, Model, models
 from vlmatch.inventory.sizes import size_on_disk, size_to_come
 from vlmatch.inventory.tryout import try_model
@@ -38,7 +39,7 @@ WIDE = 110  # columns from which there is room for the weights
 @task
 def check(settings: Settings[CheckTask]) -> None:
     """Try the encoder and the LLM that the command line names; without any, print the table of all models."""
-    asked = asked_for(HydraConfig.get().overrides.task)
+    asked = asked_for(words(HydraConfig.get().overrides.task))
     if not asked:
         show(list(models(settings.config)), terminal())
     for kind in asked:

@@ -11,6 +11,7 @@ from vlmatch import paths
 from vlmatch.api import ranking as api
 from vlmatch.api.evidence import evidence_of
 from vlmatch.api.models import embedded
+from vlmatch.configs import words
 from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header, slug_of
 from vlmatch.embeddings.store import Store
@@ -130,7 +131,7 @@ def _wanted(settings: Settings[TaskSettings], pool: str, header: Header) -> bool
 
 
 def _command() -> str:
-    return as_given(HydraConfig.get().overrides.task, sweep=False)
+    return as_given(words(HydraConfig.get().overrides.task), sweep=False)
 
 
 def _axis(group: str) -> set[str]:
