@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
@@ -55,7 +55,7 @@ def require_choices(overrides: Sequence[str]) -> None:
 
 def words(overrides: ListConfig) -> list[str]:
     """Overrides as they were typed; reading an item would put the value of `${oc.env:PASSWORD}` into it."""
-    return [str(word) for word in OmegaConf.to_container(overrides, resolve=False)]
+    return list(map(str, cast("list[Any]", OmegaConf.to_container(overrides, resolve=False))))
 
 
 def damaged_yaml() -> str | None:
