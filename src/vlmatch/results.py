@@ -117,12 +117,11 @@ class Seconds:
 class Result:
     """One finished training and its scores on the benchmarks.
 
-    data: the name of the training data. split: fingerprint of the split that training data and items are taken from.
-    mean: the mean over groups, which scores are compared with. milestones: in the order of steps; the last is the end
-    of the training. config: the recipe's settings, plain. source: 'trained here' or 'imported: FILE'. dtype: of the
-    LLM's weights during training; measurements are made in float32. commit: of the code that measured it, with '+' if
-    files had been changed. Fields are None where an imported result does not
-    tell them.
+    data: the name of the training data. split: fingerprint of the split that training data and items are taken
+    from. mean: the mean over groups, which scores are compared with. milestones: in the order of steps; the last is
+    the end of the training. config: the recipe's settings, plain. source: 'trained here' or 'imported: FILE'.
+    dtype: of the LLM's weights during training; measurements are made in float32. commit: of the code that measured
+    it, with '+' if files had been changed. Fields are None where an imported result does not tell them.
     """
 
     encoder: str
@@ -229,8 +228,7 @@ def rendered(result: Result) -> str:
     """The text of a result's file: sorted keys, measured figures to 5 significant digits, the config unrounded."""
     plain = {key: value if key == "config" else _rounded(key, value) for key, value in asdict(result).items()}
     plain["course"] = plain.pop("milestones")  # the key in files since their first format
-    if result.commit is None:
-        del plain["commit"]  # as in files from before it was noted
+    plain = {key: value for key, value in plain.items() if key != "commit" or value}  # early files have none
     return json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
