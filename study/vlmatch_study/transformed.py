@@ -22,8 +22,7 @@ class LinearTransform(DerivedEncoder):
     """The feature of one encoder, changed by the principal components of its training features.
 
     checkpoint: the components, which `task=transform` fits on the pictures of `recipe.data` alone. components: None
-    whitens the feature: all components, each with variance 1 in training. A number keeps so many of the first ones,
-    with their variances.
+    whitens the feature (`PrincipalComponents.whitened`). A number keeps the coordinates on so many of the first ones.
     Raises VlmatchError where the feature is not 'paper', on which the components were fitted, or `components` is not
     between 1 and the number in the file; NotHereError where the file is missing.
     """
@@ -65,12 +64,15 @@ class LinearTransform(DerivedEncoder):
         return self._encoders()[0].collate(items)
 
     def tokens(self, images: Tensor) -> Tensor:
-        """The same change of each token (n, t, d): (n, t, r). Raises VlmatchError where their width is another."""
+        """The same change of each token: (n, t, d) -> (n, t, d) or (n, t, components).
+
+        Raises VlmatchError where their width is another.
+        """
         tokens = self._encoders()[0].tokens(images)
         return self.combine([tokens.flatten(0, 1)]).reshape(*tokens.shape[:2], -1)
 
     def combine(self, features: Sequence[Tensor]) -> Tensor:
-        """The changed feature: (n, d) -> (n, r), in double precision, given as single.
+        """The changed feature: (n, d) -> (n, d) or (n, components), in double precision, given as single.
 
         Raises VlmatchError where the feature has another width than the components.
         """

@@ -1,5 +1,6 @@
 """Block 1's encoders: the components against scikit-learn, what each promises, and noise that stays the same."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
+from scipy.linalg import sqrtm
+from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 
 from misbehaving import compute
@@ -61,10 +64,20 @@ def test_components_are_those_of_scikit_learn(features: np.ndarray) -> None:
     np.testing.assert_allclose(ours.components, theirs.components_, atol=1e-9)
 
 
-def test_whitened_training_features_have_covariance_one(features: np.ndarray, checkpoint: str) -> None:
+def test_whitening_is_the_inverse_square_root_of_ledoit_and_wolfs_covariance(
+    features: np.ndarray, checkpoint: str
+) -> None:
+    values = features.astype(float)
+    root = np.linalg.inv(sqrtm(LedoitWolf().fit(values).covariance_))
     found = combined(linear(checkpoint, None), features)
-    np.testing.assert_allclose(np.cov(found.T), np.eye(WIDTH), atol=1e-4)
-    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(found, (values - values.mean(axis=0)) @ root, rtol=0.01, atol=0.01)  # n / (n - 1)
+
+
+def test_with_many_pictures_whitened_features_have_covariance_one(random: np.random.Generator) -> None:
+    many = random.standard_normal((20_000, 6)) @ random.standard_normal((6, 6)) + 3
+    found = PrincipalComponents.fit(many).whitened(many)
+    np.testing.assert_allclose(np.cov(found.T), np.eye(6), atol=0.02)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-9)
 
 
 def test_ten_components_are_scikit_learns_projection(features: np.ndarray, checkpoint: str) -> None:
@@ -73,15 +86,14 @@ def test_ten_components_are_scikit_learns_projection(features: np.ndarray, check
     np.testing.assert_allclose(found, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
 
 
-def test_too_few_pictures_have_a_component_less_and_whitening_puts_them_at_equal_distances(
-    features: np.ndarray,
-) -> None:
+def test_too_few_pictures_have_a_component_less_and_only_shrinking_keeps_their_distances(features: np.ndarray) -> None:
     few = features[:20]
     fitted = PrincipalComponents.fit(few)
     assert fitted.components.shape == (19, WIDTH)
-    found = fitted.whitened(few)
-    distances = np.linalg.norm(found[:, None] - found, axis=2)[~np.eye(20, dtype=bool)]
-    np.testing.assert_allclose(distances, distances[0], rtol=1e-6)
+    kept, lost = (replace(fitted, shrunk=each).whitened(few) for each in (fitted.shrunk, fitted.variances))
+    distances, equal = (np.linalg.norm(each[:, None] - each, axis=2)[~np.eye(20, dtype=bool)] for each in (kept, lost))
+    np.testing.assert_allclose(equal, equal[0], rtol=1e-6)
+    assert distances.std() > 0.05 * distances.mean()
 
 
 def test_components_that_single_precision_hardly_resolves_are_left_out(features: np.ndarray) -> None:
