@@ -17,8 +17,8 @@ def main() -> None:
     """Render drawings until the input ends, as it does when the process that asks has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the process, also in the renderer's own code
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_AS, MAX_MEMORY)
+    _limit(resource.RLIMIT_CORE, 0)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while len(header := source.read(REQUEST.size)) == REQUEST.size:
         seconds, length = REQUEST.unpack(header)
@@ -31,6 +31,13 @@ def main() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         sink.write(ANSWER.pack(right, len(answer)) + answer)
         sink.flush()
+
+
+def _limit(what: int, most: int) -> None:
+    """Limit a resource of this process, unless it is limited to less already."""
+    _, allowed = resource.getrlimit(what)
+    limit = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+    resource.setrlimit(what, (limit, limit))
 
 
 if __name__ == "__main__":
