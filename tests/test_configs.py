@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from vlmatch import paths
 from vlmatch.cli import help_page
-from vlmatch.configs import choices, chosen, composed, pool
+from vlmatch.configs import choices, chosen, composed, mapped_axis, pool, yaml_path
 from vlmatch.errors import VlmatchError
 from vlmatch.messages import user_message
 from vlmatch.objects import build, plain
@@ -70,6 +70,31 @@ def test_shared_options_come_from_the_defaults_list(group: str) -> None:
 def test_a_yaml_without_a_defaults_list_is_read_as_it_is_and_one_with_it_composed() -> None:
     for group, name in (("encoder", "mobilenetv2"), ("probe", "folder"), ("trainer", "fsdp")):
         assert chosen(group, name) == composed(f"{group}={name}")[group]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "table", "protocols"),
+    [
+        ("vtbenchlab", "vtbenchlab", "vtbenchlab,ours"),
+        ("cambrian1", "cambrian1", "fed,ours"),
+        ("law", "law_of_vision", "fed,ours"),
+    ],
+)
+def test_an_experiment_on_a_published_table_has_its_encoders_and_two_protocols(experiment, table, protocols) -> None:
+    config = composed(f"experiment={experiment}", "protocol=vtbenchlab")
+    assert (config.encoder.feature, config.llm.layer, config.llm.pooling) == ("mean_patch", -1, "mean")
+    assert Path(config.study.truth).is_file()
+    named = mapped_axis(table).split(",")
+    assert len(named) >= 4
+    assert set(named) <= set(choices("encoder"))
+    text = yaml_path("experiment", experiment).read_text(encoding="utf-8")
+    assert f"protocol: {protocols}" in text
+    assert f"vlmatch.mapped:{table}}}" in text
+
+
+def test_an_unknown_table_is_one_line() -> None:
+    with pytest.raises(VlmatchError, match=r"table 'vtbench' has no encoder with a yaml; .*vtbenchlab"):
+        mapped_axis("vtbench")
 
 
 def test_the_pool_has_each_encoder_once_with_slow_ones_last_and_heads_after_their_backbones() -> None:

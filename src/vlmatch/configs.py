@@ -1,5 +1,6 @@
 """The yamls of all config folders: which names a group offers, where one lies, and yamls inside another one."""
 
+import csv
 import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ NOT_GLOBAL = (
     "conf/local/default.yaml: its keys are not those of the config, because its first line is not "
     "'# @package _global_'; put that line first"
 )
+MAPPING = "encoders.csv"  # beside published tables: for each of their names, the name of our yaml
 POOL_GROUPS = ("others", "heads", "from_scratch", "controls")  # the groups of encoders in conf/pool.yaml
 
 
@@ -154,6 +156,26 @@ def pool_axis(part: str) -> str:
     return ",".join(pool(part))
 
 
+def mapped_axis(table: str) -> str:
+    """`${vlmatch.mapped:cambrian1}`: the encoders of a published table that have a yaml, as an axis of a sweep.
+
+    The tables are those of `vlmatch/evidence/tables`, and in a checkout of `study/published`.
+    Raises VlmatchError where no mapping knows the table.
+    """
+    mappings = [paths.tables() / MAPPING, *([paths.root() / "study" / "published" / MAPPING] * paths.in_checkout())]
+    rows = [row for mapping in mappings if mapping.is_file() for row in _rows(mapping)]
+    names = dict.fromkeys(row["encoder"] for row in rows if row["table"] == f"{table}.csv" and row["encoder"])
+    if not names:
+        known = sorted({row["table"].removesuffix(".csv") for row in rows if row["encoder"]})
+        raise VlmatchError(f"table '{table}' has no encoder with a yaml; {nearest(table, known)}")
+    return ",".join(names)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def named_configs(group: str, names: Sequence[str], feature: str = "paper", *, _root_: Container) -> ListConfig:
     """`${vlmatch.configs:encoder,[mobilenetv2]}`: the yamls of these names, resolved as Hydra would have done.
 
@@ -190,6 +212,8 @@ _RESOLVERS: dict[str, Callable[..., Any]] = {
     "vlmatch.results": lambda: str(paths.results()),
     "vlmatch.configs": named_configs,
     "vlmatch.pool": pool_axis,
+    "vlmatch.mapped": mapped_axis,
+    "vlmatch.tables": lambda: str(paths.tables()),
     "vlmatch.fused": fused_name,
     "vlmatch.stem": lambda path: Path(str(path)).stem,
     "vlmatch.fast_dtype": fast_dtype,

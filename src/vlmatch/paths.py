@@ -41,6 +41,11 @@ def conf() -> Path:
     return _CHECKOUT / "conf" if in_checkout() else PACKAGE / "conf"
 
 
+def tables() -> Path:
+    """The published tables that come with vlmatch."""
+    return PACKAGE / "evidence" / "tables"
+
+
 def conf_folders() -> list[Path]:
     """Every folder that yamls are looked for in, the first that has one wins.
 

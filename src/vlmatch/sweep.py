@@ -121,6 +121,7 @@ class SweepCallback(Callback):
 
 def _answer(config: DictConfig) -> None:
     from vlmatch import paths
+    from vlmatch.api.evidence import with_truth
     from vlmatch.embeddings.store import Store
     from vlmatch.ranking import Question
     from vlmatch.report.answer import PoolRanking, answer
@@ -143,7 +144,7 @@ def _answer(config: DictConfig) -> None:
         command=as_given(words(config.hydra.overrides.task), sweep=True),
     )
     asked = settings.answer
-    ranking = replace(ranking, truth=asked.truth)
+    ranking = with_truth(replace(ranking, truth=asked.truth), settings.study)
     report = answer(ranking, table=asked.table, report=asked.report, full=asked.full, by=asked.by)
     tracker, parent = Tracker.of(settings.tracking), os.environ[PARENT]
     if report is not None:
@@ -181,8 +182,9 @@ def _look_ahead(config: DictConfig) -> None:
     from vlmatch.validation import validate
 
     with leaving(words(config.hydra.overrides.task), "the sweep is not started"):
-        for note in validate(config):
-            print(f"note: {note}", flush=True)
+        notes, ahead = validate(config)
+        for line in [*(f"note: {note}" for note in notes), str(ahead)]:
+            print(line, flush=True)
 
 
 def _embeds(config: DictConfig) -> bool:

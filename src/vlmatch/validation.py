@@ -9,11 +9,16 @@ from omegaconf.errors import OmegaConfBaseException
 from vlmatch.configs import choices, composed, require_choices, unknown_choice, words
 from vlmatch.costs.budget import Budget
 from vlmatch.errors import NotHereError, VlmatchError
+from vlmatch.evidence.own.cells import read_truth
+from vlmatch.evidence.own.names import Names
+from vlmatch.inventory.ahead import Ahead, ahead
 from vlmatch.inventory.models import KINDS, Model, model
 from vlmatch.messages import user_message
 from vlmatch.network import is_forbidden
+from vlmatch.objects import plain
 from vlmatch.packages.availability import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
 from vlmatch.ranking.question import require_selection
+from vlmatch.settings.work import StudySettings
 
 OFFLINE = "offline=true"
 # What of models and scores a sweep may go through.
@@ -24,8 +29,8 @@ TOLD_APART = (
 )
 
 
-def validate(config: DictConfig) -> list[str]:
-    """Notes on what a sweep of `config` will have to fetch, and on what can't be had; nothing is fetched or loaded.
+def validate(config: DictConfig) -> tuple[list[str], Ahead]:
+    """What can't be had or has to be fetched, in notes, and what a sweep will take; nothing is fetched or loaded.
 
     Raises VlmatchError on the first choice of encoder, LLM or probe that has no yaml, where `selection` names no rule
     or a limit of the budget is no number, and where a probe can't be read. Hydra itself composes every job before it
@@ -39,10 +44,25 @@ def validate(config: DictConfig) -> list[str]:
             if name not in choices(group):
                 raise VlmatchError(unknown_choice(group, name))
     _require_question(config)
-    _read_probes(config, axes)
+    n_pairs = _read_probes(config, axes)
+    _read_truth(config)
+    found = _found(config, axes)
+    gpu = str(config.trainer.accelerator) not in ("cpu", "auto")
+    models = [each for each in found if isinstance(each, Model)]
+    return list(_notes(found)), ahead(models, n_pairs, gpu=gpu, protocols=len(axes.get("protocol", [""])))
+
+
+def _found(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> list[Model | str]:
+    """The models of a sweep's jobs, or why they can't be composed."""
     side = config.task.get("side")  # of task=embed
-    found = [each for kind in KINDS if side in (kind, "both", None) for each in _models(config, kind, axes)]
-    return list(_notes(found))
+    return [each for kind in KINDS if side in (kind, "both", None) for each in _models(config, kind, axes)]
+
+
+def _read_truth(config: DictConfig) -> None:
+    """Read a truth of the user's, with which only the sweep's end compares."""
+    study = StudySettings.of("study", plain(config.study))
+    if study.truth is not None:
+        read_truth(study.truth, Names.of(study.names))
 
 
 def _require_question(config: DictConfig) -> None:
@@ -83,14 +103,16 @@ def axes_of(config: DictConfig) -> dict[str, list[str]]:
     return axes
 
 
-def _read_probes(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> None:
-    """Build every probe once; each job would stumble over one that can't be read."""
-    from vlmatch.objects import build, plain
+def _read_probes(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> int:
+    """Build every probe once, because each job would stumble over one that can't be read; how many pairs they have."""
+    from vlmatch.objects import build
 
     probes = axes.get("probe", ())
+    n_pairs = 0
     for name in probes if len(probes) > 1 else (None,):
         chosen = config if name is None else composed(*_single(axes, "probe"), f"probe={name}")
-        build(plain(chosen.probe))
+        n_pairs += len(build(plain(chosen.probe)))
+    return n_pairs
 
 
 def _single(axes: Mapping[str, Sequence[str]], but: str) -> list[str]:

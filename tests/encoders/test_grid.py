@@ -23,11 +23,12 @@ def test_a_grid_is_the_means_of_its_cells_row_by_row() -> None:
 def test_other_features_are_one_an_image() -> None:
     assert Pixels("pixels4", 4).features_per_image == 1
     assert Pixels("pixels4", 4, feature="vlm_input").features_per_image == 1
+    assert Pixels("pixels4", 4, feature="mean_patch").rule == "mean patch"
 
 
 @pytest.mark.parametrize("feature", ["grid", "grid0", "grid22", "cls"])
 def test_an_unknown_feature_is_refused(feature: str) -> None:
-    with pytest.raises(VlmatchError, match="is unknown; choose one of paper, vlm_input, gridK"):
+    with pytest.raises(VlmatchError, match="is unknown; choose one of paper, vlm_input, mean_patch, gridK"):
         Pixels("pixels4", 4, feature=feature)
 
 

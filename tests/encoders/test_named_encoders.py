@@ -1,6 +1,7 @@
 """Every encoder that a yaml takes from a hub: a tiny stand-in of its class, through its loader, against the library."""
 
 import re
+from collections import Counter
 from typing import Any
 
 import open_clip
@@ -14,6 +15,7 @@ from torchvision.models import get_model_weights
 from encoders import stand_ins
 from encoders.conftest import counting, encoder_configs
 from vlmatch.configs import yaml_path
+from vlmatch.encoders.catalogue import catalogue
 
 HUB_LOADERS = ("OpenClipEncoder", "TimmEncoder", "TransformersEncoder", "TorchvisionHubEncoder")
 RULES = {
@@ -39,7 +41,18 @@ def first_line(name: str) -> tuple[int, str]:
     return int(found[1]), found[2].lower()
 
 
-@pytest.mark.parametrize("name", hub_configs())
+def by_family() -> list[Any]:
+    """The encoders; the first three of each family run in `make test`, their siblings in `make test-full`."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in hub_configs():
+        family = catalogue()[name].family
+        seen[family] += 1
+        found.append(pytest.param(name, marks=[pytest.mark.slow] if seen[family] > 3 else []))
+    return found
+
+
+@pytest.mark.parametrize("name", by_family())
 @torch.inference_mode()
 def test_a_stand_in_gives_the_librarys_own_feature_and_tokens_without_prefix(name, tmp_path, photos, monkeypatch):
     config = hub_configs()[name]
@@ -56,6 +69,11 @@ def test_a_stand_in_gives_the_librarys_own_feature_and_tokens_without_prefix(nam
     tokens = ours.tokens(images)
     assert tokens.shape[:2] == (2, side**2)
     torch.testing.assert_close(tokens, own_tokens(library, images, side**2), rtol=1e-5, atol=1e-5)
+    last = ours.last_patches(images)
+    assert last.shape == tokens.shape
+    torch.testing.assert_close(last, own_last_patches(library, images, side**2), rtol=1e-5, atol=1e-5)
+    ours.choose(None, "mean_patch")
+    torch.testing.assert_close(ours(images), last.mean(dim=1))
     if "repository" not in config:  # there the counting script says the size itself
         counted = counting().count(name)
         assert (counted.image_parameters, counted.resolution) == (ours.n_parameters(), images.shape[-1])
@@ -69,6 +87,8 @@ def own_feature(library: Any, images: Tensor, rule: str, n_patches: int) -> Tens
         return timm_feature(library, images, rule, n_patches)
     if hasattr(library, "config"):
         last = library(pixel_values=images).last_hidden_state
+        if rule == "cls" and hasattr(library, "post_layernorm"):
+            return library.post_layernorm(last[:, 0])
         return last[:, 0] if rule == "cls" else last[:, -n_patches:].mean(dim=1)
     classifier = [module for module in library.modules() if isinstance(module, nn.Linear)][-1]
     return stand_ins.caught(classifier, lambda: library(images), inputs=True)
@@ -127,6 +147,24 @@ def own_tokens(library: Any, images: Tensor, n_patches: int) -> Tensor:
         cells = stand_ins.caught(trunk.get_submodule(last), lambda: visual(images))
     channels_last = cells.shape[1] == cells.shape[2]
     return cells.flatten(1, 2) if channels_last else cells.flatten(2).transpose(1, 2)
+
+
+def own_last_patches(library: Any, images: Tensor, n_patches: int) -> Tensor:
+    """The last patches after the library's own final norm; of a model of maps, the cells of its last map."""
+    if hasattr(library, "config"):
+        last = library(pixel_values=images).last_hidden_state
+        inner = getattr(library, "vision_model", library)
+        return (inner.post_layernorm(last) if hasattr(inner, "post_layernorm") else last)[:, -n_patches:]
+    visual = getattr(library, "visual", library)
+    trunk = getattr(visual, "trunk", visual)
+    if hasattr(trunk, "transformer"):
+        before = stand_ins.caught(trunk.transformer, lambda: visual(images))
+        pools = getattr(trunk, "attn_pool", None) is not None  # CoCa's norm stands behind its attention pool
+        return (before if pools else trunk.ln_post(before))[:, -n_patches:]
+    if hasattr(trunk, "blocks") and not hasattr(trunk, "neck"):
+        before = stand_ins.caught(trunk.blocks[-1], lambda: visual(images))
+        return trunk.norm(before)[:, -n_patches:]
+    return own_tokens(library, images, n_patches)
 
 
 def test_every_name_is_in_the_librarys_own_list():

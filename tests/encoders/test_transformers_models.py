@@ -89,15 +89,17 @@ def test_the_feature_is_the_librarys_own(tmp_path, photos, name, rule, n_tokens)
     assert ours.preprocessing["size"] == {"height": 56, "width": 56}
 
 
+@pytest.mark.parametrize("kind", ["CLIP", "MetaClip2"])
 @torch.inference_mode()
-def test_the_vision_tower_is_taken_out_of_a_model_of_both_towers(tmp_path, photos):
+def test_the_vision_tower_is_taken_out_of_a_model_of_both_towers(tmp_path, photos, kind):
     text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
-    config = transformers.CLIPConfig(
+    config = getattr(transformers, f"{kind}Config")(
         text_config=text | {"vocab_size": 60, "bos_token_id": 1, "eos_token_id": 2},
         vision_config=WIDE,
         projection_dim=24,
     )
-    both = transformers.CLIPModel(config).eval()
+    torch.manual_seed(0)
+    both = getattr(transformers, f"{kind}Model")(config).eval()
     save(tmp_path, "clip")
     both.save_pretrained(tmp_path)
     ours = TransformersEncoder("x", checkpoint=str(tmp_path))

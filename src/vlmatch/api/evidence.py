@@ -1,13 +1,16 @@
 """Scores against the results of VLMs that the user trained, or that others published."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
+from vlmatch.errors import VlmatchError
 from vlmatch.evidence.own.cells import read_truth
 from vlmatch.evidence.own.names import Names
 from vlmatch.evidence.own.scores import read_scores
 from vlmatch.report.answer import PoolRanking
 from vlmatch.report.own import OwnEvidence, tables_of
+from vlmatch.settings.work import StudySettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +55,22 @@ def evidence_of(scores: PoolRanking | Table, truth: Table, *, names: Table | Non
     found = read_truth(_place(truth), known)
     tables = tables_of(scores.rankings) if isinstance(scores, PoolRanking) else read_scores(_place(scores), known)
     return OwnEvidence.of(found, tables)
+
+
+def with_truth(ranking: PoolRanking, study: StudySettings) -> PoolRanking:
+    """The ranking with its record against `study.truth`; as it is without a truth.
+
+    A truth that can't be compared with these scores is a note, and the ranking is kept. Raises VlmatchError where the
+    truth itself can't be read.
+    """
+    if study.truth is None or not ranking.rankings:
+        return ranking
+    found = read_truth(study.truth, Names.of(study.names))
+    try:
+        own = OwnEvidence.of(found, tables_of(ranking.rankings))
+    except VlmatchError as error:
+        own = OwnEvidence(found.source, (), (*found.notes, str(error)))
+    return replace(ranking, own=own)
 
 
 def _place(table: Table) -> "Path | pd.DataFrame":

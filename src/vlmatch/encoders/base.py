@@ -15,7 +15,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.objects import Buildable
 from vlmatch.packages.availability import NO_WEIGHTS, Availability, at_path
 
-FEATURES = ("paper", "vlm_input", "gridK")
+FEATURES = ("paper", "vlm_input", "mean_patch", "gridK")
 OF_LAYERS = ("cls", "global average")  # the rules by which "paper" pools a layer as it pools the last one
 
 
@@ -41,6 +41,8 @@ class Encoder(Buildable, nn.Module, ABC):
     - "paper": the CLS token after the final norm and before any projection. If the model has none: the output of its
       attention pool; else the global average of its last map; else the mean patch.
     - "vlm_input": the mean of the tokens that a VLM's projector is fed (`tokens`).
+    - "mean_patch": the mean of the patches after the last layer and its final norm, without CLS, as VTBenchLab takes it
+      (`last_patches`).
     - "grid2" (or another digit): the means of these tokens over 2 x 2 cells, row by row, in one vector.
 
     `layer` chooses the layer that feature and tokens are taken from, before any final norm: 1 is the output of the
@@ -91,6 +93,10 @@ class Encoder(Buildable, nn.Module, ABC):
     def paper_feature(self, images: Tensor) -> Tensor:
         """One feature per image by the paper's rule: (n, d)."""
 
+    def last_patches(self, images: Tensor) -> Tensor:
+        """The patches after the last layer and its final norm: (n, t, d). An encoder of maps gives its tokens."""
+        return self.tokens(images)
+
     @property
     @abstractmethod
     def paper_rule(self) -> str:
@@ -113,7 +119,7 @@ class Encoder(Buildable, nn.Module, ABC):
     def choose(self, layer: int | None, feature: str) -> None:
         """From now on, give this feature of this layer. Raises VlmatchError where the feature is unknown."""
         self.grid = int(feature[4:]) if re.fullmatch("grid[1-9]", feature) else None
-        if feature not in FEATURES[:2] and self.grid is None:
+        if feature not in FEATURES[:-1] and self.grid is None:
             raise VlmatchError(
                 f"encoder '{self.name}': feature='{feature}' is unknown; choose one of {', '.join(FEATURES)}"
             )
@@ -124,8 +130,10 @@ class Encoder(Buildable, nn.Module, ABC):
         """The rule that `feature` follows, in words."""
         if self.grid is not None:
             return f"VLM tokens averaged over {self.grid} x {self.grid}"
-        if self.feature_choice != "paper":
+        if self.feature_choice == "vlm_input":
             return "mean VLM token"
+        if self.feature_choice == "mean_patch":
+            return "mean patch"
         return self.paper_rule if self.chosen_layer is None or self.paper_rule in OF_LAYERS else "mean patch"
 
     @property
@@ -139,6 +147,8 @@ class Encoder(Buildable, nn.Module, ABC):
             return self.variants(images, [(self.chosen_layer, self.feature_choice)])[0]
         if self.feature_choice == "paper":
             return self.paper_feature(images)
+        if self.feature_choice == "mean_patch":
+            return self.last_patches(images).mean(dim=1)
         return self._pooled(LayerOutput(self.tokens(images)), self.feature_choice)
 
     def variants(self, images: Tensor, wanted: Sequence[tuple[int, str]]) -> list[Tensor]:

@@ -112,6 +112,19 @@ class OpenClipEncoder(HubEncoder):
         patches: Tensor = layers["image_intermediates"][0]
         return patches
 
+    def last_patches(self, images: Tensor) -> Tensor:
+        """The patches after the last block and the tower's norm, or the cells of the last map: (n, t, d)."""
+        if hasattr(self.visual, "trunk"):
+            return timm_models.last_patches(self.visual.trunk, images)
+        if not hasattr(self.visual, "transformer"):
+            return self.tokens(images)
+        normed = getattr(self.visual, "attn_pool", None) is None  # CoCa's norm is on what its attention pool gives
+        layers = self.visual.forward_intermediates(
+            images, indices=[-1], output_fmt="NLC", normalize_intermediates=normed, intermediates_only=True
+        )
+        patches: Tensor = layers["image_intermediates"][0]
+        return patches
+
     def paper_feature(self, images: Tensor) -> Tensor:
         """The feature as this model pools it, before any projection: (n, d)."""
         if hasattr(self.visual, "trunk") and not hasattr(self.visual.head, "pool"):

@@ -71,6 +71,10 @@ class TimmEncoder(HubEncoder):
         """The patches after the last block but one, or the cells of the last map: (n, t, d)."""
         return patch_tokens(self.trunk, images)
 
+    def last_patches(self, images: Tensor) -> Tensor:
+        """The patches after the last block and its norm, or the cells of the last map: (n, t, d)."""
+        return last_patches(self.trunk, images)
+
     def paper_feature(self, images: Tensor) -> Tensor:
         """The feature as this model pools it, before any projection: (n, d)."""
         return pooled(self.trunk, images)
@@ -238,8 +242,13 @@ def patch_tokens(trunk: Any, images: Tensor) -> Tensor:
         )
         tokens: Tensor = layers[0]
         return tokens
+    return last_patches(trunk, images)
+
+
+def last_patches(trunk: Any, images: Tensor) -> Tensor:
+    """The patches after the last block and the model's own norm, or the last map's cells: (n, t, d)."""
     features: Tensor = trunk.forward_features(images)
     if features.ndim == 3:
-        return features
+        return features[:, getattr(trunk, "num_prefix_tokens", 0) :]
     cells_last = getattr(trunk, "output_fmt", "NCHW") == "NCHW"
     return features.flatten(2).transpose(1, 2) if cells_last else features.flatten(1, 2)

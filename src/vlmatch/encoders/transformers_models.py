@@ -25,6 +25,8 @@ from vlmatch.packages.model_folders import holds_weights
 # ViT's and DPT's pooled output has a dense layer on top that is often untrained, but their last hidden state is normed.
 RULES = {
     "clip_vision_model": "pooled cls",
+    "metaclip_2_vision_model": "pooled cls",
+    "mlcd_vision_model": "pooled cls",
     "dinov2": "cls",
     "dinov2_with_registers": "cls",
     "dinov3_vit": "cls",
@@ -42,7 +44,10 @@ RULES = {
 }
 KNOWN_RULES = ("cls", "attention pool", "global average", "mean patch")
 # Types that take images of config.image_size alone; the others resample their position embedding, or have none.
-FIXED_SIZE = ("clip_vision_model", "siglip_vision_model", "vit", "ijepa", "aimv2_vision_model", "internvl_vision")
+FIXED_SIZE = (
+    "clip_vision_model", "metaclip_2_vision_model", "mlcd_vision_model", "siglip_vision_model", "vit", "ijepa",
+    "aimv2_vision_model", "internvl_vision",
+)  # fmt: skip
 
 
 class TransformersEncoder(HubEncoder):
@@ -127,6 +132,16 @@ class TransformersEncoder(HubEncoder):
         outputs = self._inputs.outputs(self.model, images, True)
         state = outputs.states[-2] if outputs.states else outputs.last
         return same_number(self.name, self._patches(state, images), outputs.real)
+
+    def last_patches(self, images: Any) -> Tensor:
+        """The patches after the last layer and its norm, or the cells of the last map: (n, t, d)."""
+        if self._rule == "global average":
+            return self.tokens(images)
+        outputs = self._inputs.outputs(self.model, images, False)
+        last = outputs.last
+        if self._rule == "pooled cls":  # of CLIP and its kin, whose last hidden state is not normed
+            last = getattr(self.model, "vision_model", self.model).post_layernorm(last)
+        return same_number(self.name, self._patches(last, images), outputs.real)
 
     def paper_feature(self, images: Any) -> Tensor:
         """The feature by the rule of this model type: (n, d)."""

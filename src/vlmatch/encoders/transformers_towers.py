@@ -19,7 +19,12 @@ from vlmatch.pickles import refuse_code
 
 CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
 # Models of both towers whose vision side has a class of its own, which takes it out of them.
-_OF_BOTH = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel", "siglip2": "Siglip2VisionModel"}
+_OF_BOTH = {
+    "clip": "CLIPVisionModel",
+    "metaclip_2": "MetaClip2VisionModel",
+    "siglip": "SiglipVisionModel",
+    "siglip2": "Siglip2VisionModel",
+}
 _UNLOADABLE = (*UNREADABLE, ImportError, TypeError, AttributeError)
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,10 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 
-FOLDER = Path(__file__).with_name("tables")
-MAPPING = "encoders.csv"
+from vlmatch import paths
+from vlmatch.configs import MAPPING
+
+FOLDER = paths.tables()
 RANKS = "ranks.csv"  # of tables that state no licence: only the ranks are here, and not the scores
 
 

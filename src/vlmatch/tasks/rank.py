@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from vlmatch import paths
 from vlmatch.api import ranking as api
-from vlmatch.api.evidence import evidence_of
+from vlmatch.api.evidence import with_truth
 from vlmatch.api.models import embedded
 from vlmatch.configs import words
 from vlmatch.embeddings.embed import Cost
@@ -73,9 +73,7 @@ def rank_stored(settings: Settings[TaskSettings], pool: str) -> PairStatus:
         wanted=lambda header: _wanted(settings, pool, header),
     )
     results = tuple(paths.result_folders(settings.results))
-    study = settings.study
-    own = None if study.truth is None else evidence_of(ranking, study.truth, names=study.names)
-    _write(settings, replace(ranking, results=results, command=_command(), own=own))
+    _write(settings, replace(ranking, results=results, command=_command()))
     return PairStatus("*", "*", SCORED)
 
 
@@ -118,7 +116,7 @@ def _show(
 
 def _write(settings: Settings[TaskSettings], ranking: PoolRanking) -> Path | None:
     asked = settings.answer
-    ranking = replace(ranking, truth=asked.truth)
+    ranking = with_truth(replace(ranking, truth=asked.truth), settings.study)
     return answer(ranking, table=asked.table, report=asked.report, full=asked.full, by=asked.by)
 
 

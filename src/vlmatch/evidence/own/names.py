@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from vlmatch.configs import MAPPING
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.own.tables import read_table
-from vlmatch.evidence.published import FOLDER, MAPPING
+from vlmatch.evidence.published import FOLDER
 
 if TYPE_CHECKING:
     import pandas as pd
