@@ -24,15 +24,26 @@ from vlmatch.encoders.maps import torchvision_model
 
 META = torch.device("meta")
 # What config.json of each repository says where it is not the class's default.
+WEB = {"image_size": 224, "patch_size": 14}
+WEB_300M = WEB | {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
+WEB_1B = WEB | {"hidden_size": 1536, "num_hidden_layers": 40, "num_attention_heads": 24}
+MLCD = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 REPOSITORIES: dict[str, tuple[str, dict[str, Any], int]] = {
     "facebook/dinov2-base": ("Dinov2Config", {"image_size": 518, "patch_size": 14}, 224),
     "facebook/ijepa_vith14_1k": ("IJepaConfig", {}, 224),
     "facebook/ijepa_vith14_22k": ("IJepaConfig", {}, 224),
     "Intel/dpt-large": ("DPTConfig", {}, 384),
+    "DeepGlint-AI/mlcd-vit-large-patch14-336": ("MLCDVisionConfig", {}, 336),
+    "facebook/webssl-dino300m-full2b-224": ("Dinov2Config", WEB_300M, 224),
+    "facebook/webssl-dino1b-full2b-224": ("Dinov2Config", WEB_1B, 224),
 }
 IJEPA = {"hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "intermediate_size": 5120}
 DPT = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
-SIZES = {"IJepaConfig": IJEPA | {"patch_size": 14}, "DPTConfig": DPT | {"image_size": 384}}
+SIZES = {
+    "IJepaConfig": IJEPA | {"patch_size": 14},
+    "DPTConfig": DPT | {"image_size": 384},
+    "MLCDVisionConfig": MLCD | {"image_size": 336, "patch_size": 14},
+}
 
 
 @dataclass(frozen=True)

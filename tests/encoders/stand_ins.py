@@ -44,6 +44,11 @@ REPOSITORIES: dict[str, Callable[[], Any]] = {
     "facebook/dinov2-base": lambda: transformers.Dinov2Config(**TOKENS, image_size=518, patch_size=14),
     "facebook/ijepa_vith14_1k": lambda: transformers.IJepaConfig(**TOKENS, image_size=224, patch_size=14),
     "facebook/ijepa_vith14_22k": lambda: transformers.IJepaConfig(**TOKENS, image_size=224, patch_size=14),
+    "facebook/webssl-dino300m-full2b-224": lambda: transformers.Dinov2Config(**TOKENS, image_size=224, patch_size=14),
+    "facebook/webssl-dino1b-full2b-224": lambda: transformers.Dinov2Config(**TOKENS, image_size=224, patch_size=14),
+    "DeepGlint-AI/mlcd-vit-large-patch14-336": lambda: transformers.MLCDVisionConfig(
+        **TOKENS, image_size=336, patch_size=14
+    ),
     "Intel/dpt-large": lambda: transformers.DPTConfig(
         **TOKENS, image_size=384, patch_size=16, backbone_out_indices=[0, 1, 1, 2], neck_hidden_sizes=[8, 8, 8, 8]
     ),

@@ -86,7 +86,18 @@ THEIRS = About(
     "VTBenchLab (kiangyeeo/VTBenchLab at 4d1fff8): VLMs with Qwen2.5-1.5B that are fed all patches, one recipe, one "
     "training each; truth is the mean of 11 benchmarks in percent; scores on 4,618 COCO images with one caption each, "
     "the mean patch without CLS against the mean over tokens of Qwen2.5-1.5B's last layer",
-    ("CLIP", "DINO", "DINOv2", "DINOv3", "I-JEPA", "MetaCLIP", "Perception Encoder", "SigLIP 2"),
+    (
+        "CLIP",
+        "DINO",
+        "DINOv2",
+        "DINOv3",
+        "EUPE",
+        "I-JEPA",
+        "MetaCLIP",
+        "MetaCLIP 2",
+        "Perception Encoder",
+        "SigLIP 2",
+    ),
     "Qwen2.5-1.5B",
     1_543_714_304,
     1.0,
