@@ -174,7 +174,7 @@ def test_only_sweeps_that_embed_are_looked_through(overrides: list[str], matters
 
 
 def test_a_hub_that_answers_makes_models_come_at_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vlmatch.encoders.hub.require_hub", lambda name, weights: None)
+    monkeypatch.setattr("vlmatch.packages.hub.require_hub", lambda *arguments: None)
     found = [Model("llm", status.replace(" ", "_"), Availability(status, ""), "MIT", "yes") for status in STATUSES[:5]]
     assert list(validation._notes(found)) == [
         "at_first_use: comes at first use, from a package",
