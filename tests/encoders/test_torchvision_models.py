@@ -66,7 +66,7 @@ def test_a_download_lands_in_the_cache_and_must_have_the_sha256_in_its_name(cach
 
 
 def test_absent_weights_say_what_to_do(cache, tmp_path, monkeypatch):
-    with pytest.raises(NotHereError, match=r"'gone-00000000.pth' are not here and .* give encoder.checkpoint="):
+    with pytest.raises(NotHereError, match=r"'gone-00000000.pth' are not here: .* give encoder.checkpoint="):
         entry_weights("x", Entry(tmp_path / "gone-00000000.pth"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(NotHereError, match=r"HF_HUB_OFFLINE is set"):

@@ -245,7 +245,7 @@ def test_an_llm_is_tried_on_the_probes_first_caption(cli, picture_folder: Path, 
 def test_a_model_that_is_not_here_is_one_line_and_exit_code_2(cli, empty_caches: Path) -> None:
     code, out, err = cli("task=check", "encoder=siglip")
     assert code == 2
-    assert err.startswith("vlmatch: encoder 'siglip': weights 'webli' are not here and HF_HUB_OFFLINE is set; give")
+    assert err.startswith("vlmatch: encoder 'siglip': weights 'webli' are not here: HF_HUB_OFFLINE is set; give")
     assert err.count("\n") == 1
     assert out == ""
 

@@ -200,7 +200,7 @@ def untrained(name: str, model_name: str, image_size: int | None, **options: Any
     build = partial(
         open_clip.create_model, model_name, load_weights=False, pretrained_text=False, text_cfg=_NO_TEXT, **options
     )
-    level = logging.root.manager.disable
+    level, handlers = logging.root.manager.disable, list(logging.root.handlers)
     logging.disable(logging.WARNING)  # open_clip warns of random weights
     try:
         model = build()
@@ -213,6 +213,7 @@ def untrained(name: str, model_name: str, image_size: int | None, **options: Any
         ) from error
     finally:
         logging.disable(level)
+        logging.root.handlers[:] = handlers  # its first word to the root logger adds one
     return model
 
 

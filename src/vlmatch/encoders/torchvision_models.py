@@ -97,7 +97,7 @@ def entry_weights(name: str, entry: Any) -> Path:
     try:
         request = urllib.request.Request(entry.url, method="HEAD")  # noqa: S310 - of torchvision's own enum
         urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER).close()  # noqa: S310
-        torch.hub.download_url_to_file(entry.url, str(path), path.stem.rpartition("-")[2], progress=False)
+        torch.hub.download_url_to_file(entry.url, str(path), path.stem.rpartition("-")[2], progress=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: the wrong SHA-256
         why = f"torchvision's site does not give them: {one_line(error)[:160]}"
         raise wanted.not_here(why) from error

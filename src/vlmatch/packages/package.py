@@ -16,7 +16,7 @@ from vlmatch.network import require_network
 from vlmatch.packages.archives import Limits, unpack_zip
 from vlmatch.packages.npm import npm_tarball, unpack_tarball
 from vlmatch.packages.unpacked import has_list, list_from_record, sealed_by, write_list
-from vlmatch.waiting import locked
+from vlmatch.waiting import locked, waiting
 
 LIMITS = Limits(total=8 * 2**30)  # bytes
 REGISTRIES = ("pypi", "npm")
@@ -127,7 +127,8 @@ def _by_pip(package: Package, folder: Path) -> Path:
     folder.mkdir(parents=True)
     pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--quiet"]
     wanted = ["--no-deps", "--only-binary=:all:", "--dest", str(folder), f"{package.name}=={package.version}"]
-    done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
+    with waiting(f"pip, which downloads {package}", "it goes on as soon as the whole file is here"):
+        done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
         reasons = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]

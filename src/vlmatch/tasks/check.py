@@ -14,6 +14,7 @@ from vlmatch.inventory.sizes import size_on_disk, size_to_come
 from vlmatch.inventory.tryout import try_model
 from vlmatch.objects import task
 from vlmatch.packages.availability import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, UNNAMED
+from vlmatch.packages.leftovers import orphaned_parts, removed
 from vlmatch.report.table import terminal
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import CheckTask
@@ -38,12 +39,25 @@ WIDE = 110  # columns from which there is room for the weights
 
 @task
 def check(settings: Settings[CheckTask]) -> None:
-    """Try the encoder and the LLM that the command line names; without any, print the table of all models."""
+    """Try the encoder and the LLM that the command line names; without any, print the table of all models.
+
+    With the table, what interrupted downloads left behind is removed.
+    """
     asked = asked_for(words(HydraConfig.get().overrides.task))
     if not asked:
         show(list(models(settings.config)), terminal())
+        clear(terminal())
     for kind in asked:
         try_model(settings.encoder if kind == "encoder" else settings.llm, settings, terminal())
+
+
+def clear(console: Console) -> None:
+    """Remove what interrupted downloads left behind, and say so."""
+    if parts := orphaned_parts():
+        freed, kept = removed(parts)
+        said = f"removed {len(parts) - len(kept)} parts of interrupted downloads ({_bytes(freed)})" if freed else ""
+        left = f"can't remove {len(kept)} parts of interrupted downloads, such as '{kept[0]}'" if kept else ""
+        console.print(Text("; ".join(filter(None, (said, left)))))
 
 
 def asked_for(overrides: Iterable[str]) -> list[str]:
