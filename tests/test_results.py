@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from made_results import result
 from vlmatch import paths
 from vlmatch.errors import VlmatchError
-from vlmatch.results import Estimate, RecipeId, read, read_file, read_folders, rendered, write, write_file
+from vlmatch.results import (
+    Estimate,
+    RecipeId,
+    _rounding,
+    _rounding_above_chance,
+    above_chance,
+    read,
+    read_file,
+    read_folders,
+    rendered,
+    write,
+    write_file,
+)
 
 MEANS = st.floats(min_value=-1, max_value=1)
 
@@ -136,6 +148,7 @@ def benchmark_of(plain: dict, name: str, **values: float) -> None:
     [
         (lambda plain: plain["mean"].update(score=0.9), "mean.score=0.9"),
         (lambda plain: plain["mean"].update(score=0.3001), "mean.score=0.3001"),
+        (lambda plain: plain["mean"].update(score=0.0), "mean.score=0,"),
         (lambda plain: plain["groups"]["captions"].update(score=0.9), "groups.captions.score=0.9"),
         (lambda plain: benchmark_of(plain, "category", score=0.9), "groups.categories.score="),
         (lambda plain: benchmark_of(plain, "category", chance=1.0), "groups.categories.of=['category']"),
@@ -158,6 +171,22 @@ def test_a_mean_that_does_not_follow_from_the_figures_beside_it_is_refused(tmp_p
 @pytest.mark.parametrize("mean", [0.0, 1e-9, -0.31234567, 1 / 3, 0.87654321, 0.875, 12.345678])
 def test_rounding_never_makes_a_result_inconsistent(tmp_path: Path, mean: float) -> None:
     assert read_file(write(tmp_path, result("a", mean))).mean.score == pytest.approx(mean, rel=1e-4)
+
+
+@pytest.mark.parametrize(("score", "chance"), [(0.87654, 0.25), (0.12345, 0.5), (0.00012345, 1 / 13), (-3.2109, 0.9)])
+def test_a_group_may_be_off_by_the_rounding_of_its_figures_and_no_more(score: float, chance: float) -> None:
+    exact = above_chance(score, chance)
+    off = [
+        abs(above_chance(score + a * _rounding(score), chance + b * _rounding(chance)) - exact)
+        for a in (-1, 1)
+        for b in (-1, 1)
+    ]
+    assert _rounding_above_chance(score, chance) == pytest.approx(max(off), rel=1e-3)
+
+
+def test_the_commit_stands_in_a_file_only_where_it_is_known() -> None:
+    assert "commit" not in json.loads(rendered(result("a", 0.3)))
+    assert json.loads(rendered(replace(result("a", 0.3), commit="1" * 40)))["commit"] == "1" * 40
 
 
 def test_a_run_in_another_runs_place_is_refused(tmp_path: Path) -> None:

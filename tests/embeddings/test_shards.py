@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from misbehaving import THUMBNAIL, compute
+from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import FILE, Shards, Store, read_header, sha256_of, write_array
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.pairs import ProbeSet
+from vlmatch.settings.buildable import EncoderSettings
 
 ROWS = np.arange(20, dtype=np.float32).reshape(10, 2)
 ORDER = [9, 0, 8, 1, 7, 2, 6, 3, 5, 4]
@@ -100,3 +102,13 @@ def test_a_header_that_does_not_describe_its_array_is_damaged(
     assert store.read(found.header.spec) is None
     assert store.damaged(pictures.key) == [path]
     assert list(store.headers(pictures.key)) == []
+
+
+def test_half_a_file_that_a_killed_run_left_is_removed(pictures: ProbeSet, tmp_path: Path) -> None:
+    spec = EmbeddingSpec.of(EncoderSettings.of("encoder", THUMBNAIL), pictures, "32-true")
+    folder = Store(tmp_path).folder(spec)
+    (folder / "shards").mkdir(parents=True)
+    for left in (folder / f".{FILE}.4711", folder / "shards" / ".00000-of-00003.safetensors.4711"):
+        left.write_bytes(b"half")
+    compute(THUMBNAIL, pictures, Store(tmp_path))
+    assert [path.name for path in folder.rglob("*")] == [FILE]

@@ -20,6 +20,8 @@ from vlmatch.evidence.published import published_ranks
 from vlmatch.evidence.record import record
 from vlmatch.jobs import NOT_HERE, PairStatus
 from vlmatch.ranking import Question, rank_rows
+from vlmatch.ranking.rule import _kind
+from vlmatch.ranking.separation import separation_refusal
 from vlmatch.report.about import SizeClasses
 from vlmatch.report.html import rendered_page
 from vlmatch.report.spreadsheet import write_table
@@ -117,6 +119,27 @@ def test_pixels_that_no_candidate_beats_end_the_recommendation() -> None:
     assert only([*rows, evidence_row("c", 0.5)], Question()).pick == "c"
 
 
+def test_candidates_are_compared_with_the_pixels_by_scores_that_all_have() -> None:
+    rows = [row("a", cka=0.3, rsa=0.9), row("b", cka=0.2)]
+    pixels = [row("pixels16", control=True, cka=0.4, rsa=0.1)]
+    refusal = separation_refusal(rows, pixels, ["cka", "rsa"])
+    assert "by CKA, none of them is ahead" in refusal
+    assert separation_refusal(rows, pixels, ["rsa"]) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["clip_l336", "siglip"], "language"),
+        (["clip_l336", "dinov2_l"], "families"),
+        (["mine", "yours"], "families"),
+        (["dinov2_l", "dinov2_b"], "random"),
+    ],
+)
+def test_a_pool_is_like_replayed_pools_of_its_own_kind(names: list[str], kind: str) -> None:
+    assert _kind([row(name, gw=0.1) for name in names]) == kind
+
+
 def test_a_rule_whose_score_was_not_resampled_says_that_the_choice_of_pairs_does_not_count() -> None:
     rows = [evidence_row(name, value) for name, value in {"a": 0.1, "b": 0.9}.items()]
     assert any("has no deviation over subsamples" in note for note in only(rows, Question(fed="pooled")).warnings)
@@ -201,9 +224,15 @@ def test_agreement_of_llms_is_the_rank_correlation_of_gw() -> None:
     assert agreement.n_encoders == 4
     assert agreement.spearman == pytest.approx(1 - 6 * 2 / (4 * 15))
     assert agreement.kendall == pytest.approx(4 / 6)
+    for n_encoders in (2, 3):
+        few = [row(f"e{i}", llm, gw=v) for llm, vs in values.items() for i, v in enumerate(vs[:n_encoders])]
+        assert len(ranked(few)[0].agreements) == (n_encoders == 3)
 
 
 def test_a_pool_of_mixed_rules_is_flagged_but_not_for_its_controls() -> None:
+    rules = ["mean patch", "cls", "pixels", "attention pool", "global average"]
+    (warning,) = ranked([row(rule[:3], rule=rule, gw=1.0 + k) for k, rule in enumerate(rules)])[0].warnings
+    assert "(attention pool, cls, global average, mean patch, pixels)" in warning
     assert ranked([row("a", gw=1.0), row("b", rule="global average", gw=2.0)])[0].warnings
     assert not ranked([row("a", gw=1.0), row("b", control=True, rule="pixels", gw=2.0)])[0].warnings
 
@@ -274,6 +303,23 @@ def test_size_classes_are_the_papers_where_an_encoder_reaches_them_else_the_pool
     papers = SizeClasses.of([headers["a"], giant])
     assert [papers.name(headers["a"]), papers.name(giant)] == ["small", "large"]
     assert str(papers) == "large from 500.0M parameters (the paper's border)"
+
+
+def test_the_short_table_of_a_large_pool_shows_the_leading_encoders_and_says_how_many_more() -> None:
+    rows = [row(f"e{k:03d}", gw=0.1 + k / 1000) for k in range(200)] + [row("pixels", control=True, gw=0.9)]
+    question = Question(selection="gw", against="e150")
+
+    def printed(rows: list[Row], *, full: bool = False) -> str:
+        console = Console(file=io.StringIO(), width=200)
+        show(ranked(rows, question), console=console, full=full)
+        return console.file.getvalue()
+
+    short = printed(rows)
+    assert all(name in short for name in ("e000", "e029", "e150", "pixels"))
+    assert "169 more encoders: answer.full=true shows all" in short
+    assert len(short.splitlines()) < 60
+    assert "more encoders" not in printed(rows, full=True)
+    assert "more encoders" not in printed(rows[100:160])
 
 
 def test_what_is_published_of_an_encoder_stands_in_terminal_and_table(tmp_path: Path) -> None:

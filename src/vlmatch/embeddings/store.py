@@ -79,11 +79,16 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self, spec: EmbeddingSpec) -> Iterator[Path]:
-        """Hold the folder of this spec against other processes; gives the folder."""
+        """Hold the folder of this spec against other processes; gives the folder, without what a killed run left.
+
+        That is half a file under a temporary name: nobody else writes here now.
+        """
         folder = self.folder(spec)
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the folder, not in it: the folder's bytes belong to DVC.
         with locked(folder.parent / f".{folder.name}.lock", f"embedding by {spec.kind} '{spec.model}'"):
+            for left in folder.rglob(".*"):
+                left.unlink(missing_ok=True)
             yield folder
 
 

@@ -21,6 +21,7 @@ from vlmatch.scores.scored import Scored
 
 MINIMUM_WIDTH = 200  # characters, where the output is no terminal
 UNLIMITED = 10_000  # characters
+WHOLE, LEADING = 60, 30  # encoders: the largest pool that the short table shows whole, and how many it shows of others
 
 
 def show(
@@ -152,7 +153,10 @@ def _show_llm(llm: LlmRanking, ranking: Ranking, console: Console, *, full: bool
     for line in answer_lines(ranking, llm):
         console.print(line)
     fed = ranking.question.fed
-    _print_widest(console, _short_table(llm, fed, costs=True), _short_table(llm, fed, costs=False))
+    shown = llm.encoders if full else _leading(llm, ranking.question.against)
+    _print_widest(console, _short_table(llm, shown, fed, costs=True), _short_table(llm, shown, fed, costs=False))
+    if hidden := len(llm.encoders) - len(shown):
+        console.print(f"{hidden} more encoders: answer.full=true shows all, as do the CSV table and the report")
     if not full:
         return
     _print_widest(console, _full_table(llm, described=True), _full_table(llm, described=False))
@@ -166,8 +170,20 @@ def _print_widest(console: Console, wide: Table, narrow: Table) -> None:
     console.print(wide if wanted <= console.width else narrow)
 
 
-def _short_table(llm: LlmRanking, fed: Fed, *, costs: bool) -> Table:
-    """Place, value and the rule's scores of each encoder; `costs` adds what each takes."""
+def _leading(llm: LlmRanking, against: str | None) -> Sequence[RankedEncoder]:
+    """Of a pool too large for a screen the first encoders, the shortlist, the user's own and the controls."""
+    if len(llm.encoders) <= WHOLE:
+        return llm.encoders
+    named = {against, *(llm.shortlist.encoders if llm.shortlist else ())}
+    return [
+        each
+        for place, each in enumerate(llm.encoders)
+        if place < LEADING or each.row.encoder in named or each.row.image.control
+    ]
+
+
+def _short_table(llm: LlmRanking, shown: Sequence[RankedEncoder], fed: Fed, *, costs: bool) -> Table:
+    """Place, value and the rule's scores of each encoder that is shown; `costs` adds what each takes."""
     names = [name for name in llm.ingredients if any(name in each.row.scores for each in llm.encoders)]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("place", justify="right", no_wrap=True)
@@ -179,7 +195,7 @@ def _short_table(llm: LlmRanking, fed: Fed, *, costs: bool) -> Table:
     heads = ("parameters", "GFLOPs", *(("tokens",) if fed == "patches" else ()), "images/s", "licence")
     for head in heads if costs else ():
         table.add_column(head, justify="left" if head == "licence" else "right", no_wrap=True)
-    for ranked in llm.encoders:
+    for ranked in shown:
         cells = ["-" if ranked.place is None else str(ranked.place), marked(ranked)]
         cells += ["-" if ranked.value is None else f"{ranked.value:.2f}"]
         cells += [_with_deviation(ranked.row.scores.get(name)) for name in names]
