@@ -55,9 +55,14 @@ def folder(
     given = Path(path).expanduser()
     table = _table(name, given, encoding)
     if table is not None:
-        place = None if images is None else Path(images).expanduser()
+        inside = PurePosixPath(table.member).parent.as_posix()
         columns = _Columns(
-            (image,) if image else IMAGE_COLUMNS, (caption,) if caption else CAPTION_COLUMNS, id, label, place
+            image=(image,) if image else IMAGE_COLUMNS,
+            caption=(caption,) if caption else CAPTION_COLUMNS,
+            id=id,
+            label=label,
+            place=table.place if images is None else Path(images).expanduser(),
+            prefix=f"{inside}/" if images is None and inside != "." else "",
         )
         return build_probe_set(name, _entries(table, columns), chosen, source=table.name)
     classes = Classes(name, given, class_caption)
@@ -68,14 +73,15 @@ def folder(
 class _Columns:
     """The names that the columns of images and of captions may have, and those of ids and labels.
 
-    place: the folder or zip file that images' paths start from; None: the table's own folder.
+    place, prefix: the folder or zip file that images are in, and what their paths there start with.
     """
 
     image: Sequence[str]
     caption: Sequence[str]
     id: str
     label: str
-    place: Path | None
+    place: Path
+    prefix: str
 
 
 def _table(name: str, path: Path, encoding: str | None) -> TableFile | None:
@@ -111,11 +117,12 @@ def _present(path: Path, stem: str) -> list[str]:
 
 def _entries(table: TableFile, columns: _Columns) -> Iterator[ProbeEntry]:
     times: Counter[str] = Counter()
+    has_header = table.suffix in (".csv", ".tsv")
     for where, row in rows(table):
         try:
             if isinstance(row, EntryError):
                 raise row
-            if table.suffix in (".csv", ".tsv"):
+            if has_header:
                 _require_columns(table, row, columns)
             yield _entry(table, where, row, columns, times)
         except EntryError as problem:
@@ -142,8 +149,7 @@ def _entry(table: TableFile, where: str, row: Mapping[str, Any], columns: _Colum
     times[image] += 1
     default = image if times[image] == 1 else f"{image}#{times[image]}"
     identifier, label = _string(row.get(columns.id)), _string(row.get(columns.label))
-    beside = (PurePosixPath(table.member).parent / image).as_posix()
-    source = image_in(table.place, beside) if columns.place is None else image_in(columns.place, image)
+    source = image_in(columns.place, columns.prefix + image)
     return ProbeEntry(identifier or default, source, caption, label or None, where, n_captions)
 
 

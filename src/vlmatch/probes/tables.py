@@ -94,10 +94,11 @@ def _csv_rows(table: TableFile) -> Iterator[tuple[str, Row]]:
             columns = [name.strip() for name in next(reader, [])]
             lines = reader.line_num
             _require_header(table, columns, delimiter)
+            name = table.name
             for fields in reader:
                 lines = reader.line_num
                 if any(field.strip() for field in fields):
-                    yield f"{table.name} line {lines + bool(told)}", _row(columns, fields, delimiter)
+                    yield f"{name} line {lines + bool(told)}", _row(columns, fields, delimiter)
         except csv.Error as error:
             raise VlmatchError(
                 f"probe '{table.probe}': {table.name} after line {lines + bool(told)} is not {table.kind} split at "
