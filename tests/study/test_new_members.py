@@ -8,6 +8,9 @@ from made_rows import header
 from vlmatch import paths
 from vlmatch.configs import pool
 from vlmatch.embeddings.store import Embeddings
+from vlmatch.evidence.rules import single
+from vlmatch.evidence.worlds import World
+from vlmatch_study.evidence.block_size import as_it_is, fractions, shuffled
 from vlmatch_study.evidence.new_members import TABLE, families, places, warnings_of, with_places
 from vlmatch_study.evidence.worlds import EMBEDDED, read
 
@@ -46,3 +49,14 @@ def test_embeddings_on_a_line_are_a_control_and_scattered_ones_are_not():
     scattered = np.random.default_rng(0).normal(size=(40, 20))
     assert "collapsed" in warnings_of(Embeddings(line, header("encoder", "line")))
     assert warnings_of(Embeddings(scattered, header("encoder", "scattered"))) == []
+
+
+def test_simulated_blocks_tell_a_rule_that_is_the_truth_from_one_that_knows_nothing():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=30)
+    world = World.of("w", [str(n) for n in range(30)], [str(n) for n in range(30)], truth, {"told": truth})
+    told = single("told", "told")
+    np.testing.assert_allclose(fractions(world, 14, [told], as_it_is, blocks=5), 0, atol=1e-12)
+    blind = fractions(world, 14, [told], shuffled, blocks=60)
+    assert blind.mean() == pytest.approx(1, abs=4 * blind.std() / 60**0.5)
+    assert blind.std() > 0.1

@@ -1,6 +1,7 @@
 """Vision transformers from ONNX files, turned into PyTorch modules: their blocks are the layers to choose from."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
@@ -75,5 +76,7 @@ class OnnxTransformer(PackagedEncoder):
 
     def _outputs(self, images: Tensor) -> Sequence[Tensor]:
         """The output of each block and that of the final norm: (n, 1 + t, d) each."""
-        outputs: Sequence[Tensor] = self.trunk(images)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="onnx2torch")  # it slices by lists, which torch warns of
+            outputs: Sequence[Tensor] = self.trunk(images)
         return outputs
