@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hub_server import Hub
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.probes.hf_dataset import DatasetCell, hf_dataset
 
@@ -105,35 +106,59 @@ def test_a_cell_can_be_sent_to_another_process(dataset: Any, tmp_path: Path) -> 
     assert pickle.loads(pickle.dumps(cell)).read() == cell.read()
 
 
+def in_layout(dataset: Any, folder: Path) -> Path:
+    """A folder in the hub's layout, with two splits."""
+    (folder / "data").mkdir(parents=True)
+    dataset.to_parquet(folder / "data" / "train-00000-of-00001.parquet")
+    dataset.select([1, 2]).to_parquet(folder / "data" / "test-00000-of-00001.parquet")
+    return folder
+
+
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `datasets` writes goes to a folder of the test, and it asks no hub."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    """What `datasets` writes goes to a folder of the test."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets"))
 
 
 @pytest.mark.usefixtures("own_cache")
 def test_a_folder_in_the_hubs_layout_is_read(dataset: Any, tmp_path: Path) -> None:
-    (tmp_path / "d" / "data").mkdir(parents=True)
-    dataset.to_parquet(tmp_path / "d" / "data" / "train-00000-of-00001.parquet")
-    dataset.select([1, 2]).to_parquet(tmp_path / "d" / "data" / "test-00000-of-00001.parquet")
-    probe = hf_dataset(tmp_path / "d", "test", label="kind")
+    folder = in_layout(dataset, tmp_path / "d")
+    probe = hf_dataset(folder, "test", label="kind")
     assert (probe.captions, probe.labels) == (["Grey 1.", "Grey 2."], ["odd", "even"])
     assert np.asarray(probe.image(1)).max() == 2
     with pytest.raises(VlmatchError, match=r"probe\.split=None; .* has train, test: choose one"):
-        hf_dataset(tmp_path / "d")
+        hf_dataset(folder)
     with pytest.raises(VlmatchError, match=r"Unknown split .dev"):
-        hf_dataset(tmp_path / "d", "dev")
+        hf_dataset(folder, "dev")
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_a_name_on_the_hub_that_can_not_be_had_is_one_line() -> None:
-    with pytest.raises(
-        NotHereError, match=r"dataset 'nobody/nothing' is no folder here, .*probe\.path=/path"
-    ) as caught:
-        hf_dataset("nobody/nothing", "train")
-    assert "\n" not in str(caught.value)
+def test_a_dataset_on_the_hub_is_downloaded_once_and_then_read_without_it(
+    hub: Hub, dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.put("datasets/owner/greys", in_layout(dataset, tmp_path / "d"))
+    probe = hf_dataset("owner/greys", "train", label="kind")
+    assert probe.captions == [f"Grey {n}." for n in range(5)]
+    assert probe.labels == ["even", "odd", "even", None, None]
+    assert np.asarray(probe.image(3)).max() == 3
+    assert probe.source == f"owner/greys, revision {hub.sha('datasets/owner/greys')[:12]}"
+    asked = len(hub.asked)
+    monkeypatch.setenv("VLMATCH_OFFLINE", "1")
+    assert hf_dataset("owner/greys", "test").captions == ["Grey 1.", "Grey 2."]
+    assert len(hub.asked) == asked
+    with pytest.raises(NotHereError, match=r"data 'owner/other' are not here, and offline=true .*probe\.path="):
+        hf_dataset("owner/other", "test")
+
+
+def test_a_dataset_that_the_hub_does_not_give_is_one_line(hub: Hub) -> None:
+    hub.put("datasets/owner/gated", {"data.csv": b"image,caption"})
+    hub.gated.add("datasets/owner/gated")
+    for path, said in (("owner/nothing", "no such repository"), ("owner/gated", "is gated: accept its licence")):
+        with pytest.raises(
+            NotHereError, match=rf"data '{path}' are not here: .*{said}.*; give probe\.path=/path"
+        ) as caught:
+            hf_dataset(path, "train")
+        assert "\n" not in str(caught.value)
     for path in ("no body/x", "/no/folder", "a/b/c", "../x"):
         with pytest.raises(VlmatchError, match="is neither a folder nor a name on the hub"):
             hf_dataset(path)

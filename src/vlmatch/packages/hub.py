@@ -1,4 +1,4 @@
-"""The Hugging Face hub, for encoders and LLMs alike: its cache first, then one quick attempt to reach it."""
+"""The Hugging Face hub, for encoders, LLMs and datasets alike: its cache first, then one quick attempt to reach it."""
 
 import logging
 import shutil
@@ -15,7 +15,9 @@ from vlmatch.files import joint_sha256, sha256_of_file
 from vlmatch.network import require_network
 
 SECONDS_TO_ANSWER = 3
-_KEYS = {"encoder": "encoder.checkpoint", "llm": "llm.repository"}
+_KEYS = {"encoder": "encoder.checkpoint", "llm": "llm.repository", "probe": "probe.path"}
+_PACKAGED = ", or choose a packaged {} (python src/run.py task=check)"
+_OTHERS = {"encoder": _PACKAGED.format("encoder"), "llm": _PACKAGED.format("LLM"), "probe": ""}
 # What an answer of the hub means, by its HTTP status or the hundred of it.
 _MEANINGS = {
     401: "wants a login: 'hf auth login'",
@@ -31,10 +33,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wanted:
-    """Weights that a model needs from the hub.
+    """Weights that a model needs from the hub, or a probe's dataset.
 
-    kind, model: 'encoder' or 'llm', and the model's name. weights: what its user calls the weights. repository: where
-    they are on the hub. place: an example of what to give instead.
+    kind, model: 'encoder', 'llm' or 'probe', and its name. weights: what its user calls what is wanted. repository:
+    where it is on the hub. place: an example of what to give instead.
     """
 
     kind: str
@@ -45,11 +47,13 @@ class Wanted:
 
     def not_here(self, why: str) -> NotHereError:
         """The error line that says why the weights can't be had, and the ways to get them."""
-        packaged = {"encoder": "a packaged encoder", "llm": "a packaged LLM"}[self.kind]
-        return NotHereError(
-            f"{self.kind} '{self.model}': weights '{self.weights}' are not here: {why}; give "
-            f"{_KEYS[self.kind]}={self.place}, or choose {packaged} (python src/run.py task=check)"
-        )
+        return NotHereError(f"{self.what} not here: {why}; give {_KEYS[self.kind]}={self.place}{_OTHERS[self.kind]}")
+
+    @property
+    def what(self) -> str:
+        """What is wanted and by whom, with its verb: the start of a message."""
+        things = "data" if self.kind == "probe" else "weights"
+        return f"{self.kind} '{self.model}': {things} '{self.weights}' are"
 
 
 def hub_file(wanted: Wanted, filenames: Sequence[str]) -> Path:
@@ -108,6 +112,33 @@ def hub_folder(
     raise wanted.not_here(f"the repository has no {' or '.join(weights)}")
 
 
+def hub_dataset(wanted: Wanted, revision: str | None = None) -> Path:
+    """The folder of a repository of data, whole, from the cache or the hub.
+
+    revision: a branch, tag or commit; None: the newest, or what is in the cache.
+    Raises NotHereError as `hub_file` does.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import IncompleteSnapshotError
+
+    options: dict[str, Any] = {"repo_type": "dataset", "revision": revision}
+    because = ""
+    try:
+        return Path(snapshot_download(wanted.repository, local_files_only=True, **options))
+    except IncompleteSnapshotError:
+        because = "their copy in the cache is not complete, and "
+    except OSError:
+        pass
+    require_hub(wanted, because)
+    try:
+        announce(wanted, snapshot_download(wanted.repository, dry_run=True, **options))
+        return Path(snapshot_download(wanted.repository, **options))
+    except VlmatchError:
+        raise
+    except Exception as error:  # as above
+        raise wanted.not_here(refusal(error)) from error
+
+
 def named_folder(wanted: Wanted, key: str) -> Path | None:
     """The folder that `repository` names where it is a path; None where it is a hub id.
 
@@ -164,9 +195,7 @@ def require_hub(wanted: Wanted, because: str = "") -> None:
     """
     from huggingface_hub import constants, is_offline_mode
 
-    require_network(
-        f"{wanted.kind} '{wanted.model}': weights '{wanted.weights}' are", f"give {_KEYS[wanted.kind]}={wanted.place}"
-    )
+    require_network(wanted.what, f"give {_KEYS[wanted.kind]}={wanted.place}")
     if is_offline_mode():
         raise wanted.not_here(f"{because}HF_HUB_OFFLINE is set")
     try:
