@@ -6,6 +6,7 @@ import yaml
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from vlmatch.api.evidence import require_used
 from vlmatch.configs import choices, composed, require_choices, unknown_choice, words
 from vlmatch.costs.budget import Budget
 from vlmatch.errors import NotHereError, VlmatchError
@@ -61,6 +62,7 @@ def _found(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> list[Model 
 def _read_truth(config: DictConfig) -> None:
     """Read a truth of the user's, with which only the sweep's end compares."""
     study = StudySettings.of("study", plain(config.study))
+    require_used(study)
     if study.truth is not None:
         read_truth(study.truth, Names.of(study.names))
 

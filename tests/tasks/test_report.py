@@ -3,6 +3,13 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
+
+from made_rows import row
+from vlmatch.api.evidence import with_truth
+from vlmatch.ranking import Question
+from vlmatch.report.answer import PoolRanking
+from vlmatch.settings.work import StudySettings
 
 ENCODERS = [f"e{place}" for place in range(12)]
 
@@ -19,7 +26,29 @@ def test_scores_and_truth_need_no_store(cli, tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "ranking.csv").spearman.tolist() == [1.0]
 
 
-def test_scores_without_a_truth_are_one_line(cli, tmp_path: Path) -> None:
-    code, _, errors = cli("task=report", f"study.scores={tmp_path / 'scores.csv'}")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("task=report", "study.scores=s.csv"), "study.scores=s.csv, but study.truth=null; give the truth"),
+        (("task=report", "study.names=n.csv"), "study.names=n.csv, but study.truth=null; give the truth"),
+        (("task=rank", "pool=store", "study.truth=t.csv", "study.scores=s.csv"), "is read by task=report alone"),
+        (("encoder=pixels16", "multirun", "study.truth=t.csv"), "study.truth='t.csv' does not exist"),
+    ],
+)
+def test_what_would_not_be_read_is_one_line(cli, picture_folder: Path, arguments: tuple[str, ...], says: str) -> None:
+    code, _, errors = cli("probe=folder", f"probe.path={picture_folder}", *arguments)
     assert code == 2
-    assert "study.truth=null; give the truth" in errors
+    assert says in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_truth_of_other_encoders_is_a_note_and_the_ranking_is_kept(tmp_path: Path) -> None:
+    truth = {"encoder": ENCODERS, "llm": "mine", "benchmark": "gqa", "score": range(12)}
+    pd.DataFrame(truth).to_csv(tmp_path / "truth.csv", index=False)
+    ranking = PoolRanking.of([row(name, "mine", cka=place) for place, name in enumerate("abcde")], Question("cka"))
+    found = with_truth(ranking, StudySettings(truth=tmp_path / "truth.csv"))
+    assert found.rankings == ranking.rankings
+    assert found.own.records == ()
+    assert "0 encoders have a truth and a score" in found.own.notes[-1]
+    same = with_truth(PoolRanking.of([row(name, "mine", cka=3) for name in ENCODERS], Question("cka")), StudySettings())
+    assert same.own is None

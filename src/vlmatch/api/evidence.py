@@ -57,6 +57,17 @@ def evidence_of(scores: PoolRanking | Table, truth: Table, *, names: Table | Non
     return OwnEvidence.of(found, tables)
 
 
+def require_used(study: StudySettings, *, scores: bool = False) -> None:
+    """Raise VlmatchError where a key of `study` would not be read. scores: whether the task reads `study.scores`."""
+    for key, value in (("scores", study.scores), ("names", study.names)):
+        if value is not None and study.truth is None:
+            raise VlmatchError(f"study.{key}={value}, but study.truth=null; give the truth: study.truth=FILE")
+    if study.scores is not None and not scores:
+        raise VlmatchError(
+            f"study.scores={study.scores} is read by task=report alone; add task=report, or leave it out"
+        )
+
+
 def with_truth(ranking: PoolRanking, study: StudySettings) -> PoolRanking:
     """The ranking with its record against `study.truth`; as it is without a truth.
 

@@ -20,7 +20,6 @@ from vlmatch.ranking import Ranking
 from vlmatch.report.cells import UNKNOWN, Cell, Column, Line, Table
 from vlmatch.report.evidence import bare
 from vlmatch.report.table import MINIMUM_WIDTH
-from vlmatch.report.words import percent
 from vlmatch.scores.scored import Scored
 
 if TYPE_CHECKING:
@@ -267,8 +266,8 @@ def _share(figure: Figure | None) -> Cell:
     if figure is None or figure.value is None:
         return Cell(UNKNOWN)
     known = figure.low is not None and figure.high is not None
-    small = f"{percent(figure.low or 0.0)[:-1]} to {percent(figure.high or 0.0)[:-1]}" if known else ""
-    return Cell(percent(figure.value), small, figure.value)
+    small = f"{100 * (figure.low or 0.0):z.0f} to {100 * (figure.high or 0.0):z.0f}" if known else ""
+    return Cell(f"{100 * figure.value:z.0f}%", small, figure.value)
 
 
 def _between(low: float | None, high: float | None) -> str:

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from vlmatch import paths
 from vlmatch.api import ranking as api
-from vlmatch.api.evidence import with_truth
+from vlmatch.api.evidence import require_used, with_truth
 from vlmatch.api.models import embedded
 from vlmatch.configs import words
 from vlmatch.embeddings.embed import Cost
@@ -35,6 +35,7 @@ from vlmatch.tracking import Tracker, tags_of
 def rank(settings: Settings[TaskSettings]) -> PairStatus:
     """Embed, compare, score and log; everything expensive comes from the store when it is there."""
     require_selection(settings.selection, settings.score)
+    require_used(settings.study)
     Question.of(settings)  # both are checked here, before hours of embedding
     if settings.pool != "auto":
         return rank_stored(settings, settings.pool)
