@@ -218,8 +218,16 @@ def test_a_path_that_no_file_can_have_is_one_line(tmp_path: Path, read: Callable
 
 def test_an_image_whose_name_no_file_can_have_spoils_its_row_only(tmp_path: Path) -> None:
     classes(tmp_path, "a.png", "b.png")
-    rows = ["a.png,A.", f"{'x' * 300}.png,X.", f"{'é' * 300}.png,Y.", "nul\0.png,Z.", "b.png,B.", "../gone.png,G."]
+    rows = [
+        "a.png,A.",
+        "https://host/1.png,H.",
+        f"{'x' * 300}.png,X.",
+        f"{'é' * 300}.png,Y.",
+        "nul\0.png,Z.",
+        "b.png,B.",
+        "../gone.png,G.",
+    ]
     (tmp_path / "captions.csv").write_text("\n".join(["image,caption", *rows]))
     probe = folder(tmp_path, bad_rows="skip")
     assert probe.captions == ["A.", "B."]
-    assert sum(probe.counts.skipped.values()) == 4
+    assert sum(probe.counts.skipped.values()) == 5

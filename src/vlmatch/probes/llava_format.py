@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,7 +26,6 @@ OUTSIDE = "images_outside"
 """The option by which images may lie outside of their folder."""
 
 _PATHS = ("path", "url", "image", "image_url")  # keys of an object that names an image
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 _LOCAL = "file://"
 
 
@@ -125,12 +123,6 @@ def image_of(folder: Path, image: str, key: str, *, outside: bool = False) -> Im
     Raises ImageError if it is or has, and may not, because a json may come from a stranger; and for an address.
     """
     image = image.removeprefix(_LOCAL)
-    if _ADDRESS.match(image):
-        raise ImageError(
-            f"image '{image[:80]}' is an address, not a path",
-            "at an address",
-            f"download such images to {key}={folder}",
-        )
     path = PurePosixPath(image.replace("\\", "/"))
     option = f"{key.rpartition('.')[0]}.{OUTSIDE}"
     if not outside and (path.is_absolute() or ".." in path.parts):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import unicodedata
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from vlmatch.files import Stamp, stamp_of
 from vlmatch.probes.images import MAX_BYTES, ImageError, ImageSource, require_regular
 
 MAX_PACKING = 200  # times that a large member of a zip may be larger than what is stored of it; images hardly pack
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 _SMALL = 20_000_000  # bytes of a member that may be packed as densely as it likes
 
 
@@ -56,7 +58,12 @@ def image_in(place: Path, name: str) -> ImageSource:
     r"""The image of this name in a folder or zip file; whether it is there shows when it is read.
 
     Accents may be composed (NFC) or not (NFD), as macOS writes names, and folders split at '\', as on Windows.
+    Raises ImageError for an address, which is no path.
     """
+    if _ADDRESS.match(name):
+        raise ImageError(
+            f"image '{name[:80]}' is an address, not a path", "at an address", f"download such images to {place}"
+        )
     if is_zip(place):
         return ZipMember(place, _member(place, name) or name)
     if name.isascii() and "\\" not in name:
