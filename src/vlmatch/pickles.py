@@ -23,9 +23,19 @@ def restricted_load(path: Path, device: str = "cpu") -> Any:
     """
     import torch
 
-    with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):  # plain values, often kept
+    with warnings.catch_warnings(), torch.serialization.safe_globals(_plain_values()):
         warnings.simplefilter("ignore")  # protocols and programs that it does not read: it raises as well
         return torch.load(path, map_location=device, weights_only=True)
+
+
+def _plain_values() -> list[Any]:
+    """What trainers often keep beside the tensors: arguments, numbers of numpy, paths. None of it can run code."""
+    import numpy as np
+
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined] # private, but the name that files have
+    numbers = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")]
+    older = (scalar, "numpy.core.multiarray.scalar")
+    return [argparse.Namespace, Path, type(Path()), np.dtype, scalar, older, *numbers]
 
 
 def refuse_code(model: str, path: Path) -> None:

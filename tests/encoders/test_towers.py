@@ -3,13 +3,16 @@
 import json
 import logging
 import re
+from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 
+from encoders.conftest import RunsCode
 from vlmatch.encoders.openclip import OpenClipEncoder
 from vlmatch.encoders.timm_models import TimmEncoder
 from vlmatch.encoders.torchvision_models import TorchvisionHubEncoder
@@ -120,6 +123,32 @@ def test_half_precision_and_shards_are_read(model, tmp_path):
     halved.load_state_dict(state)
     assert same(encoder, images, halved)
     assert len(encoder.weights_sha256) == 64
+
+
+def test_a_folder_as_timm_saves_it_fixes_preprocessing_and_names_its_architecture(tmp_path, photos):
+    tuned = timm.create_model(MODEL, num_classes=4, img_size=96).eval()
+    tuned.pretrained_cfg |= {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_size": [3, 96, 96]}
+    timm.models.save_for_hf(tuned, tmp_path, model_config={}, safe_serialization="both")
+    encoder = TimmEncoder("x", MODEL, checkpoint=str(tmp_path))
+    assert encoder.preprocessing["mean"] == [0.1, 0.2, 0.3]
+    assert encoder.prepare(photos[0]).shape == (3, 96, 96)
+    assert same(encoder, torch.ones(1, 3, 96, 96), tuned)
+    with pytest.raises(VlmatchError, match=r"config.json' is of timm's test_vit, not test_vit2; give encoder.model="):
+        TimmEncoder("x", "test_vit2.r160_in1k", checkpoint=str(tmp_path))
+    (tmp_path / "config.json").write_text('{"architecture')
+    with pytest.raises(VlmatchError, match=r"config.json' can't be read .*copy or download it again"):
+        TimmEncoder("x", MODEL, checkpoint=str(tmp_path))
+
+
+@pytest.mark.parametrize("value", [np.float64(0.5), np.int64(3), np.float32(1), Path("/a/b")])
+def test_plain_values_that_trainers_keep_are_read_and_code_is_not(model, tmp_path, value):
+    torch.save({"state_dict": model.state_dict(), "best": value}, tmp_path / "a.ckpt")
+    encoder, images = loaded(tmp_path / "a.ckpt")
+    assert same(encoder, images, model)
+    torch.save({"state_dict": model.state_dict(), "best": RunsCode(f"touch {tmp_path}/ran")}, tmp_path / "b.ckpt")
+    with pytest.raises(VlmatchError, match=r"b.ckpt' is a pickle that holds more than tensors"):
+        loaded(tmp_path / "b.ckpt")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_deeper_tower_is_refused_and_a_shallower_one_lacks_tensors(tmp_path):

@@ -1,5 +1,6 @@
 """Encoders from timm by the tag of their weights, which says where they are and how images are preprocessed."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ class TimmEncoder(HubEncoder):
     model: architecture and tag, e.g. 'vit_large_patch14_dinov2.lvd142m': the tag fixes weights and preprocessing.
     pool: 'token' (the CLS) or 'avg' (the mean patch), if timm's own pooling is not the paper's rule; null: timm's.
     image_size: pixels of the square input, if other than the tag's; timm resamples the position embedding.
+    checkpoint: a weight file, or a folder as timm saves it for the hub, whose config.json then fixes preprocessing.
     """
 
     def __init__(
@@ -43,17 +45,22 @@ class TimmEncoder(HubEncoder):
         from timm.data import create_transform, resolve_model_data_config
 
         super().__init__(name, **options)
+        stated: dict[str, Any] = {}
         if self.checkpoint is None:
             path = tag_weights(name, model)
             self.trunk = timm_trunk(name, model, path, image_size)
         else:
             path = self.checkpoint
+            stated = stated_preprocessing(name, model, path)
             self.trunk, taken = own_trunk(name, model, path, image_size, self.entry)
+            if image_size is None and "input_size" in stated and (taken.resampled or stated.get("fixed_input_size")):
+                image_size = int(stated["input_size"][-1])
+                self.trunk, taken = own_trunk(name, model, path, image_size, self.entry)
             self.taken = say(name, path, taken)
         repool(name, self.trunk, pool)
         self.weights_sha256 = weights_sha256("encoder", name, files_of_weights(name, path))
         size = {} if image_size is None else {"input_size": (3, image_size, image_size)}
-        self._data_config = resolve_model_data_config(self.trunk, args=size)
+        self._data_config = resolve_model_data_config(self.trunk, args=stated | size)
         self._transform = create_transform(**self._data_config, is_training=False)
         self.eval()
 
@@ -147,6 +154,28 @@ def own_trunk(
         return _loaded_by_timm(name, model, path, image_size, dict(taken.state), 0), taken
     trunk.load_state_dict(taken.state)
     return trunk, taken
+
+
+def stated_preprocessing(name: str, model: str, path: Path) -> dict[str, Any]:
+    """What the config.json of a folder that timm saved says of preprocessing; nothing for a file, or without one.
+
+    Raises VlmatchError where it can't be read, or is of another architecture.
+    """
+    file = path / "config.json"
+    if not file.is_file():
+        return {}
+    try:
+        config = dict(json.loads(file.read_text(encoding="utf-8")))
+        stated = dict(config.get("pretrained_cfg") or {})
+    except (OSError, ValueError, TypeError) as error:
+        raise VlmatchError(
+            f"encoder '{name}': '{file}' can't be read ({one_line(error)[:120]}); {fetch_again(path)}"
+        ) from error
+    own, given = config.get("architecture"), model.partition(".")[0]
+    if own not in (None, given):
+        raise VlmatchError(f"encoder '{name}': '{file}' is of timm's {own}, not {given}; give encoder.model={own}")
+    keys = ("input_size", "fixed_input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
+    return {key: stated[key] for key in keys if stated.get(key) is not None}
 
 
 def _converted(
