@@ -14,6 +14,7 @@ from vlmatch.messages import DEBUG, user_message
 from vlmatch.objects import admitted, prefixes_in, task_named
 
 UNLISTED = ("hydra", "local")  # config groups that a user doesn't choose from
+TEXTS = ("search.command", "search.value_file")  # keys whose value Hydra's grammar must not read: it may have braces
 CHECKOUT_ONLY = "  [checkout]"  # ends the lines of help.txt that an installed wheel leaves out
 
 
@@ -51,15 +52,25 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def arguments_for_hydra(arguments: list[str]) -> list[str]:
-    """Move the bare word `multirun` to where Hydra reads it, and take out the flag `--debug`.
+    """Move the bare word `multirun` to where Hydra reads it, take out the flag `--debug`, and quote command lines.
 
     Hydra accepts `--multirun` only in front of the overrides; `python src/run.py encoder=siglip multirun` reads better.
     """
     multirun = {"multirun", "--multirun", "-m"}
     if "--debug" in arguments:
         os.environ[DEBUG] = "1"
-    rest = [argument for argument in arguments if argument not in multirun and argument != "--debug"]
+    rest = [_quoted(argument) for argument in arguments if argument not in multirun and argument != "--debug"]
     return ["--multirun", *rest] if multirun & set(arguments) else rest
+
+
+def _quoted(argument: str) -> str:
+    """The argument with its value in quotes, if its key is one of `TEXTS` and the value has none around it."""
+    key, _, value = argument.partition("=")
+    if key.lstrip("+") not in TEXTS or value in ("", "null"):
+        return argument
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and value[0] not in value[1:-1]:
+        return argument
+    return "{}='{}'".format(key, value.replace("'", "\\'"))
 
 
 def help_page() -> str:

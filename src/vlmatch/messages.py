@@ -113,16 +113,16 @@ def _about_key(name: str, arguments: list[str]) -> str:
     asked = next((a.split("=")[0].lstrip("+~") for a in arguments if name in a.split("=")[0]), name)
     if asked in groups():
         return f"'{asked}' is a config group that this task does not use; choose the task that uses it, by task=NAME"
-    return f"'{asked}' is not a key of the config; {nearest(asked, _keys())}"
+    return f"'{asked}' is not a key of the config; {nearest(asked, _keys(arguments))}"
 
 
-def _keys() -> list[str]:
-    """Every config group, and every dotted key of the default config, unless a yaml of the user's own breaks it."""
+def _keys(arguments: list[str]) -> list[str]:
+    """Every config group, and every dotted key of the config of the task asked for, unless a yaml of the user's own breaks it."""
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
     try:
-        default = composed()
+        default = composed(*(each for each in arguments if each.startswith("task=")))
     except HydraException:
         return groups()
     return list(dict.fromkeys([*groups(), *_dotted(OmegaConf.to_container(default, resolve=False))]))

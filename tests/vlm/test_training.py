@@ -55,6 +55,45 @@ def test_a_killed_run_continues_with_the_same_losses(
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
 
 
+def test_a_training_paused_at_its_milestones_gives_the_same_numbers(tmp_path: Path) -> None:
+    first = made_vlms.stage(steps=3, accumulate=2)  # the second milestone is its end, the third lies in the next stage
+    changes = {**TWO_STAGES, "stages": [first, TWO_STAGES["stages"][1]]}
+    vlm, whole = run(tmp_path / "whole", **changes)
+    for part, step in ((1 / 8, 2), (1 / 4, 3), (1 / 4, 3), (1 / 2, 6)):
+        again = made_vlms.tiny_vlm(tmp_path / "paused" / "llm", **changes)
+        training = Training(again, made_vlms.about(**changes), tmp_path / "paused" / "run", TRAINER)
+        assert training.fit_until([made_vlms.training_data(again) for _ in range(2)], part) == step
+        assert max(int(folder.name) for folder in (tmp_path / "paused" / "run" / "course").iterdir()) == step
+        assert not (tmp_path / "paused" / "run" / fit.DONE).exists()
+    again, resumed = run(tmp_path / "paused", **changes)
+    assert resumed.losses == whole.losses
+    for one, other in zip(vlm.projector.parameters(), again.projector.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=0, rtol=0)
+    for step in ("2", "3", "6"):
+        kept, saved = (
+            load_file(tmp_path / each / "run" / "course" / step / "projector.safetensors")
+            for each in ("whole", "paused")
+        )
+        for name, value in kept.items():
+            torch.testing.assert_close(saved[name], value, atol=0, rtol=0)
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, at: int, folder: Path, **changes: Any) -> None:
+    """Run until micro-batch number `at`, counted from 1 in this process."""
+    seen = 0
+
+    def die(*_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == at:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stage, "on_train_batch_start", die)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run(folder, **changes)
+
+
 def test_a_run_killed_twice_inside_accumulated_steps_loses_no_micro_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

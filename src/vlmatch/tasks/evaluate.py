@@ -18,6 +18,7 @@ from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.truths import Setting
+from vlmatch.llms.language_model import LanguageModel
 from vlmatch.objects import task
 from vlmatch.probes.items import Item, Split
 from vlmatch.results import (
@@ -31,7 +32,7 @@ from vlmatch.results import (
     read_file,
     write_file,
 )
-from vlmatch.settings.buildable import BenchmarkSettings
+from vlmatch.settings.buildable import BenchmarkSettings, LlmSettings
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import EvaluateTask
 from vlmatch.tracking import Tracker
@@ -84,6 +85,17 @@ def measurable(run: Run) -> bool:
     return bool(run.recipe.prompts)
 
 
+def measure_milestone(settings: Settings[Any], run: Run, folder: Path, step: int) -> Measurement:
+    """Measure the VLM that the training in `folder` saved at a milestone, on the suite's part for milestones.
+
+    Raises VlmatchError if there is none, or if it was trained on another split.
+    """
+    questions = _Questions.of(settings, run)
+    _require_split(folder / VLM_FOLDER, questions)
+    saved = folder / VLM_FOLDER / MILESTONES / str(step)
+    return questions.asked_of(_exact(run).build(), saved, run, questions.suite.course)
+
+
 def measure(settings: Settings[Any], run: Run, folder: Path, log: TrainingLog, tracker: Tracker, run_id: str) -> None:
     """Measure the VLM in `folder` by the suite of `benchmark`; write result and likelihoods there, log and print."""
     started = time.perf_counter()
@@ -125,6 +137,11 @@ class _Questions:
         asked = features[[row[item.id] for item in items]]
         return cls(suite, items, asked, categories, header, split.fingerprint)
 
+    def asked_of(self, llm: LanguageModel, folder: Path, run: Run, part: float) -> Measurement:
+        """The scores of the VLM in `folder` on a part of the questions. llm: its LLM."""
+        vlm = load_vlm(folder, llm=llm)
+        return self.suite.evaluate(vlm, self.features, self.items, self.categories, run.recipe.prompts, part)
+
 
 def _measurements(
     run: Run, saved: Path, log: TrainingLog, questions: _Questions
@@ -133,26 +150,33 @@ def _measurements(
 
     Raises VlmatchError if the VLM was trained on another split than the questions': it may have seen their pictures.
     """
-    data = data_of(saved)
-    if data is not None and questions.split not in data:
-        raise VlmatchError(
-            f"'{saved}' was trained on another split than the benchmarks use, so it may have seen their pictures; "
-            "remove the folder and train again, or give another: task.runs=..."
-        )
-    # In bfloat16 a picture's likelihoods depend on its batch, so the blind model would leave chance.
-    exact = run.llm.changed(dtype="float32")
+    _require_split(saved, questions)
+    exact = _exact(run)
     shared = None if run.recipe.lora else exact.build()  # adapters would be added to the shared LLM
 
     def measured(folder: Path, part: float) -> Measurement:
-        vlm = load_vlm(folder, llm=shared or exact.build())
-        suite, asked = questions.suite, (questions.features, questions.items, questions.categories)
-        return suite.evaluate(vlm, *asked, run.recipe.prompts, part)
+        return questions.asked_of(shared or exact.build(), folder, run, part)
 
     earlier = tuple(
         Milestone(step, log.loss_at(step), measured(saved / MILESTONES / str(step), questions.suite.course).mean.score)
         for step in milestone_steps(log.steps)
     )
     return earlier, measured(saved / FINAL, 1.0)
+
+
+def _exact(run: Run) -> LlmSettings:
+    """The run's LLM in float32. In bfloat16 a picture's likelihoods depend on its batch; blind would leave chance."""
+    return run.llm.changed(dtype="float32")
+
+
+def _require_split(saved: Path, questions: _Questions) -> None:
+    """Raise VlmatchError if the VLM in `saved` was trained on another split than the questions'."""
+    data = data_of(saved)
+    if data is not None and questions.split not in data:
+        raise VlmatchError(
+            f"'{saved}' was trained on another split than the benchmarks use, so it may have seen their pictures; "
+            "remove the folder and train again, or give another: task.runs=..."
+        )
 
 
 def _result(

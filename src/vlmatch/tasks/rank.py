@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -71,7 +72,7 @@ def rank_stored(settings: Settings[TaskSettings], pool: str) -> PairStatus:
         scores=settings.score,
         question=Question.of(settings),
         costs=settings.costs,
-        wanted=lambda header: _wanted(settings, pool, header),
+        wanted=lambda header: wanted(settings, pool, header),
     )
     results = tuple(paths.result_folders(settings.results))
     _write(settings, replace(ranking, results=results, command=_command()))
@@ -121,7 +122,7 @@ def _write(settings: Settings[TaskSettings], ranking: PoolRanking) -> Path | Non
     return answer(ranking, table=asked.table, report=asked.report, full=asked.full, by=asked.by)
 
 
-def _wanted(settings: Settings[TaskSettings], pool: str, header: Header) -> bool:
+def wanted(settings: Settings[Any], pool: str, header: Header) -> bool:
     """Whether an array is of the recipe asked for and, with pool=experiment, of a model in the experiment's axes."""
     asked = settings.encoder if header.spec.kind == "encoder" else settings.llm
     if header.spec.precision != str(settings.trainer.precision) or not asked.has_choices(header.spec.settings):

@@ -22,7 +22,7 @@ from vlmatch.vlm.building import build_vlm, feature_shape
 from vlmatch.vlm.features import cached_features
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.runs import TRACKED, VLM_FOLDER, Run, finished, tracked
-from vlmatch.vlm.training_data import DataContext, a_picture
+from vlmatch.vlm.training_data import DataContext, TrainingData, a_picture
 from vlmatch.vlm.training_log import TrainingLog
 
 
@@ -63,7 +63,15 @@ def _train(settings: Settings[TrainTask], run: Run) -> None:
 
 
 def _fit(settings: Settings[TrainTask], run: Run, folder: Path, logger: Any) -> TrainingLog:
-    """Build the VLM and load its data, then train."""
+    training, datasets = prepared(settings, run, folder, logger)
+    return training.fit(datasets)
+
+
+def prepared(settings: Settings[Any], run: Run, folder: Path, logger: Any) -> tuple[Training, list[TrainingData]]:
+    """The training of a run in its folder, and the data of each stage: the VLM is built, and nothing is trained yet.
+
+    logger: Lightning's, or False.
+    """
     store, trainer, recipe = Store(settings.store), settings.trainer, run.recipe
     llm: LanguageModel = run.llm.build()
     encoder: Encoder | None = None if recipe.visual.cached else run.encoder.build()
@@ -77,4 +85,4 @@ def _fit(settings: Settings[TrainTask], run: Run, folder: Path, logger: Any) -> 
     shape = picture.shape[:2] if encoder is None else feature_shape(encoder, recipe.visual.what)
     require_projector(shape[1], llm.causal_lm.get_input_embeddings().weight.shape[1], recipe.projector, trainer)
     vlm = build_vlm(recipe, llm, encoder, (shape[0], shape[1]))
-    return Training(vlm, run.description((shape[0], shape[1])), folder / VLM_FOLDER, trainer, logger).fit(datasets)
+    return Training(vlm, run.description((shape[0], shape[1])), folder / VLM_FOLDER, trainer, logger), datasets

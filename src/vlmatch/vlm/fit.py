@@ -23,10 +23,10 @@ from vlmatch.vlm.batches import Batches, Collate, micro_batches
 from vlmatch.vlm.budget import processes_of, require_memory
 from vlmatch.vlm.checkpoints import AtomicCheckpointIO, Checkpoints, require_whole
 from vlmatch.vlm.lora import add_lora, lora_state
-from vlmatch.vlm.milestones import MilestoneSaver
+from vlmatch.vlm.milestones import MilestoneSaver, Pause, step_at
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.progress import StageBar
-from vlmatch.vlm.saved import Description, restore, save_vlm
+from vlmatch.vlm.saved import DESCRIPTION, Description, restore, save_vlm
 from vlmatch.vlm.sharding import FSDP, require_joined, require_no_adapters, strategy_of
 from vlmatch.vlm.stage import Optimisation, Stage, used_memory
 from vlmatch.vlm.training_data import TrainingData, a_picture, schedule, steps_of
@@ -61,6 +61,27 @@ class Training:
         run was trained on, or if a loss or gradient is not finite; SystemExit(143) after SIGTERM; OSError on a full
         disk. The last checkpoint is kept.
         """
+        plan = self._checked(datasets)
+        log = self._train(datasets, plan, sum(plan))
+        save_vlm(self.vlm, self.folder / FINAL, self.about)
+        if process_rank() == 0:
+            log.write(self.folder / DONE)
+        return log
+
+    def fit_until(self, datasets: Sequence[TrainingData], part: float) -> int:
+        """Train up to the milestone at `part` of the steps (1/8, 1/4 or 1/2), or continue up to it, and pause there.
+
+        Returns the step; the VLM is in `course/STEP/`. `fit` goes on from there, and gives the same numbers as without
+        a pause. Nothing is trained if the milestone is there. Raises what `fit` raises.
+        """
+        plan = self._checked(datasets)
+        step = step_at(part, sum(plan))
+        if not (self.folder / MILESTONES / str(step) / DESCRIPTION).is_file():
+            self._train(datasets, plan, step)
+        return step
+
+    def _checked(self, datasets: Sequence[TrainingData]) -> list[int]:
+        """The steps of each stage, once settings, data and memory are known to fit together."""
         recipe = self.about.recipe
         require_joined(self.trainer)
         require_no_adapters(self.trainer, recipe)
@@ -72,20 +93,25 @@ class Training:
         if recipe.projector.standardised:
             pictures = datasets[0].pictures
             self.vlm.projector.standardise(torch.stack([pictures[i] for i in range(len(pictures))]))
+        return plan
+
+    def _train(self, datasets: Sequence[TrainingData], plan: Sequence[int], until: int) -> TrainingLog:
+        """Train the stages up to the step `until` of the whole; returns the log of the stages that are finished."""
         log = TrainingLog((), 0.0, 0)
         for number, (data, steps) in enumerate(zip(datasets, plan, strict=True)):
-            with _memory_advice(number, recipe.stages[number].name):
-                log += self._stage(number, data, steps, sum(plan[:number]), sum(plan))
-        save_vlm(self.vlm, self.folder / FINAL, self.about)
-        if process_rank() == 0:
-            log.write(self.folder / DONE)
+            before = sum(plan[:number])
+            if before >= until:
+                break
+            with _memory_advice(number, self.about.recipe.stages[number].name):
+                log += self._stage(number, data, steps, before, sum(plan), until)
         return log
 
     @quiet_lightning()
-    def _stage(self, number: int, data: TrainingData, steps: int, before: int, in_all: int) -> TrainingLog:
-        """Train stage `number`, or load it if it has been finished before; returns its log.
+    def _stage(self, number: int, data: TrainingData, steps: int, before: int, in_all: int, until: int) -> TrainingLog:
+        """Train stage `number`, or load it if it has been finished before; returns its log, empty if it was paused.
 
-        before: the number of steps of earlier stages. in_all: that of all stages.
+        before: the number of steps of earlier stages. in_all: that of all stages. until: the step of the whole training
+        to pause at.
         """
         recipe = self.about.recipe
         settings = recipe.stages[number]
@@ -102,12 +128,16 @@ class Training:
         callbacks: list[Callback] = [Checkpoints(folder, min(MOST_STEPS, max(1, steps // CHECKPOINTS)))]
         if recipe.prompts:
             callbacks.append(MilestoneSaver(self.vlm, in_all, before, self.folder / MILESTONES, self.about))
+        last, pauses = folder / "last.ckpt", until < before + steps
+        if pauses:
+            callbacks.append(Pause(until, before, last))
         trainer = self._trainer(settings, steps, callbacks)
         batches = self._batches(settings, data, steps, trainer, prefixes)
         self._set_checkpointing(settings.gradient_checkpointing)
-        last = folder / "last.ckpt"
         found = require_whole(last) if last.is_file() else None
         trainer.fit(stage, batches, ckpt_path=found, weights_only=True)
+        if pauses and before + trainer.global_step == until:
+            return TrainingLog((), 0.0, 0)
         if trainer.global_step < steps:
             raise SystemExit(143)
         done = TrainingLog(tuple(stage.losses), stage.seconds, used_memory())

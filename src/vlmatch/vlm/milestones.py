@@ -1,4 +1,4 @@
-"""The VLM at 1/8, 1/4 and 1/2 of its training, saved so that its learning curve can be measured."""
+"""The VLM at 1/8, 1/4 and 1/2 of its training: saved so that its learning curve can be measured, or paused there."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,12 @@ PARTS = (1 / 8, 1 / 4, 1 / 2)
 
 def milestone_steps(steps: int) -> tuple[int, ...]:
     """The steps at 1/8, 1/4 and 1/2 of a training."""
-    return tuple(sorted({max(1, round(part * steps)) for part in PARTS} - {steps}))
+    return tuple(sorted({step_at(part, steps) for part in PARTS} - {steps}))
+
+
+def step_at(part: float, steps: int) -> int:
+    """The step at a part of a training of so many steps."""
+    return max(1, round(part * steps))
 
 
 class MilestoneSaver(Callback):
@@ -33,3 +38,19 @@ class MilestoneSaver(Callback):
             self.missing.remove(step)  # with accumulation, several micro-batches belong to one step
 
             save_vlm(self.vlm, self.folder / str(step), self.about)
+
+
+class Pause(Callback):
+    """Stops a stage after a step of the whole training, and writes the checkpoint that it goes on from.
+
+    step: of the whole training. before: of earlier stages. checkpoint: its file.
+    """
+
+    def __init__(self, step: int, before: int, checkpoint: Path) -> None:
+        self.step, self.before, self.checkpoint = step, before, checkpoint
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Stop after the last micro-batch of the step."""
+        if self.before + trainer.global_step == self.step:
+            trainer.save_checkpoint(self.checkpoint)
+            trainer.should_stop = True

@@ -1,0 +1,99 @@
+"""A user's own command that trains one encoder for so many steps and gives a number."""
+
+import math
+import os
+import shlex
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from vlmatch.errors import VlmatchError, one_line
+
+LONGEST = 200  # characters of what a failed command said
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line with names in braces: encoder, llm, steps, earlier and folder.
+
+    steps: of a whole training. value_file: the file that it writes its number to; None: it prints the number. llm: the
+    name of the LLM. folder: each encoder gets its own folder in it. inherited: a file descriptor that the command
+    keeps open while it runs.
+    """
+
+    line: str
+    steps: int
+    value_file: str | None
+    llm: str
+    folder: Path
+    inherited: int
+
+    def train(self, encoder: str, part: float, earlier: float) -> tuple[int, float]:
+        """Train an encoder up to `part` of the steps; returns the steps and the value.
+
+        earlier: the part that it has been trained up to before. Raises VlmatchError if the command fails or gives no
+        finite number.
+        """
+        own = (self.folder / encoder).absolute()
+        own.mkdir(parents=True, exist_ok=True)
+        steps = self.steps_at(part)
+        known = {"encoder": encoder, "llm": self.llm, "steps": steps, "earlier": self.steps_at(earlier), "folder": own}
+        words = [word.format(**known) for word in shlex.split(self.line)]
+        written = None if self.value_file is None else Path(self.value_file.format(**known))
+        if written is not None:
+            written.unlink(missing_ok=True)  # of an earlier part, or of a part that was killed
+        printed = own / f"{steps}.out"
+        self._run(words, printed, own / f"{steps}.err")
+        if written is not None and not written.is_file():
+            raise VlmatchError(f"the command wrote no file '{written}'; see '{printed}'")
+        return steps, number_in(printed if written is None else written)
+
+    def steps_at(self, part: float) -> int:
+        """The steps of a part of a training; at least 1, unless the part is 0."""
+        return max(1, round(part * self.steps)) if part else 0
+
+    def _run(self, words: list[str], out: Path, err: Path) -> None:
+        with out.open("wb") as printed, err.open("wb") as complained:
+            try:
+                process = self._started(words, printed, complained)
+            except OSError as error:
+                raise VlmatchError(f"the command can't start: {error.strerror}: '{words[0]}'") from error
+            try:
+                code = process.wait()
+            except BaseException:
+                os.killpg(process.pid, signal.SIGTERM)
+                raise
+        if code:
+            said = one_line(last_line(err) or last_line(out) or "it said nothing")[:LONGEST]
+            raise VlmatchError(f"the command ended with exit code {code}: {said}; see '{err}'")
+
+    def _started(self, words: list[str], printed: IO[bytes], complained: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=complained,
+            start_new_session=True,
+            pass_fds=[self.inherited],
+        )
+
+
+def number_in(path: Path) -> float:
+    """The number on the last line of a file that is a number. Raises VlmatchError if there is none, or none finite."""
+    for line in reversed(path.read_text(encoding="utf-8", errors="replace").splitlines()):
+        try:
+            value = float(line)
+        except ValueError:
+            continue
+        if not math.isfinite(value):
+            raise VlmatchError(f"the command gave {line.strip()}, wanted a finite number; see '{path}'")
+        return value
+    raise VlmatchError(f"the command gave no number, wanted one on a line of its own; see '{path}'")
+
+
+def last_line(path: Path) -> str | None:
+    """The last line of a file that is not blank; None if there is none."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line for line in reversed(lines) if line.strip()), None)

@@ -1,0 +1,101 @@
+"""The ledger of a search: one JSON file with the candidates, every finished part, and the runs in MLflow."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from vlmatch.errors import VlmatchError, one_line
+from vlmatch.files import renamed
+from vlmatch.search.halving import Part
+
+FILE, LOCK = "ledger.json", "lock"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What is known of a search.
+
+    about: what makes it this search and no other. candidates: all that could have raced, best first by what is known
+    before. arms: those that race. parts: what is finished, oldest first. tracked: ids of runs in MLflow, by encoder;
+    '' is the run of the whole search.
+    """
+
+    about: Mapping[str, Any]
+    candidates: tuple[str, ...]
+    arms: tuple[str, ...]
+    parts: tuple[Part, ...] = ()
+    tracked: Mapping[str, str] = field(default_factory=dict)
+    format: int = 1
+
+    def with_part(self, part: Part) -> "Ledger":
+        """The ledger with one more part."""
+        return replace(self, parts=(*self.parts, part))
+
+    def without_failures(self) -> "Ledger":
+        """The ledger without the parts that failed, so that they are tried again."""
+        return replace(self, parts=tuple(part for part in self.parts if part.value is not None))
+
+    def with_run(self, encoder: str, run_id: str) -> "Ledger":
+        """The ledger with the id of an encoder's run in MLflow."""
+        return replace(self, tracked={**self.tracked, encoder: run_id})
+
+    def of(self, encoder: str) -> list[Part]:
+        """The parts of one encoder, oldest first."""
+        return [part for part in self.parts if part.encoder == encoder]
+
+    @property
+    def failures(self) -> list[Part]:
+        """The parts that failed."""
+        return [part for part in self.parts if part.value is None]
+
+    def write(self, folder: Path) -> None:
+        """Write the ledger into the search's folder, in one step."""
+        with renamed(folder / FILE) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1))
+
+
+def read(folder: Path) -> Ledger | None:
+    """The ledger in a search's folder; None if the search has not begun. Raises VlmatchError on a damaged one."""
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        return TypeAdapter(Ledger).validate_json(path.read_bytes())
+    except ValidationError as error:
+        why = one_line(error.errors()[0]["msg"])
+        raise VlmatchError(f"'{path}' is damaged: {why}; restore it, or remove it to begin the search anew") from error
+
+
+def folder_of(root: Path, about: Mapping[str, Any], title: str) -> Path:
+    """The folder of the search that `about` makes: its title and the start of a SHA-256 of `about`."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return root / f"{title}-{digest[:8]}"
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[int]:
+    """Keep other processes out of a search's folder; gives the lock's file descriptor, for commands to inherit.
+
+    A command that outlives a killed search holds the lock until it ends, so it never trains beside its successor.
+    Raises VlmatchError if another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise VlmatchError(
+                f"'{folder}': this search runs already, or a command that it started still does; wait for it or stop it"
+            ) from error
+        yield descriptor
+    finally:
+        os.close(descriptor)

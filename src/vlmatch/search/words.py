@@ -1,0 +1,91 @@
+"""A search in words: the plan before it starts, each finished part, the race as a table, and what it cost."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from vlmatch.search.halving import Ladder, Part, Race
+from vlmatch.search.ledger import Ledger
+from vlmatch.search.spending import HOUR, Spending, runs_of, seconds_of, seconds_of_a_run
+
+
+def plan_lines(ledger: Ledger, race: Race, spending: Spending, chosen_by: str) -> list[str]:
+    """What will be trained and what it costs, beside grid search; before anything is trained.
+
+    chosen_by: what put the candidates in order, in words.
+    """
+    listed, all_of = len(ledger.arms), len(ledger.candidates)
+    arms = next((n for n in range(listed, 0, -1) if spending.runs is None or race.ladder.whole(n) <= spending.runs), 1)
+    levels = list(race.ladder.levels(arms))
+    whole = sum(level.cost for level in levels)
+    cut = f"; the budget pays for the first {arms}" if arms < listed else ""
+    return [
+        f"{all_of} candidates by {chosen_by}; {listed} on the list: {', '.join(ledger.arms)}{cut}",
+        "plan: " + ", then ".join(f"{each.arms} to {part_name(race.ladder, each.rung)}" for each in levels)
+        + f" of their training: {runs(whole)} of a budget of {spending.words()}",
+        f"grid search would train all {all_of} candidates: {runs(all_of)}; the list alone: {runs(listed)}",
+    ]  # fmt: skip
+
+
+def resumed_line(ledger: Ledger) -> str | None:
+    """What was finished before this start; None if nothing was."""
+    if not ledger.parts:
+        return None
+    return f"{len(ledger.parts)} parts were finished before, {runs(runs_of(ledger.parts))} in {hours(ledger.parts)}"
+
+
+def part_line(part: Part, ladder: Ladder) -> str:
+    """A finished part: the encoder, how far it was trained, its value, and the time."""
+    found = f"out of the race: {part.failure}" if part.value is None else f"{part.value:.4g}"
+    return f"{part.encoder} to {part_name(ladder, part.rung)}: {found} ({part.seconds:.0f} s)"
+
+
+def race_table(race: Race, parts: Sequence[Part]) -> Table:
+    """Every encoder that raced, with its value at each rung; the one that got furthest and was best stands first."""
+    table = Table(
+        "", "encoder", *(part_name(race.ladder, rung) for rung in range(len(race.ladder.rungs))), "", box=SIMPLE_HEAD
+    )
+    by_place = {(part.encoder, part.rung): part for part in parts}
+    order = [
+        name for rung in range(race.ladder.last, -1, -1) for name in race.best([p for p in parts if p.rung == rung])
+    ]
+    failed = [part.encoder for part in parts if part.value is None]
+    for number, encoder in enumerate(dict.fromkeys([*(e for e in order if e not in failed), *failed]), 1):
+        own = [by_place.get((encoder, rung)) for rung in range(len(race.ladder.rungs))]
+        why = next((part.failure for part in own if part is not None and part.failure), "") or ""
+        cells = ["" if part is None or part.value is None else f"{part.value:.4g}" for part in own]
+        table.add_row("-" if why else str(number), encoder, *cells, f"failed: {why}" if why else "")
+    return table
+
+
+def answer_lines(ledger: Ledger, race: Race) -> list[str]:
+    """The winner, what the search cost, and what grid search would have cost."""
+    parts, rate = ledger.parts, seconds_of_a_run(ledger.parts)
+    rung, order = race.standing(parts)
+    grid = len(ledger.candidates)
+    early = "" if rung == race.ladder.last else (
+        f"; the budget ended before a whole training, so this is the best at {part_name(race.ladder, rung)} of one"
+    )  # fmt: skip
+    value = next(part.value for part in parts if (part.encoder, part.rung) == (order[0], rung))
+    return [
+        f"answer: {order[0]} ({value:.4g}){early}",
+        f"cost: {runs(runs_of(parts))}, {hours(parts)}; grid search over all {grid} candidates would have cost "
+        f"{runs(grid)}" + ("" if rate is None else f", about {grid * rate / HOUR:.2f} hours"),
+    ]  # fmt: skip
+
+
+def part_name(ladder: Ladder, rung: int) -> str:
+    """A rung as a fraction of a training: '1/8'."""
+    return str(Fraction(ladder.rungs[rung]).limit_denominator(1000))
+
+
+def runs(cost: float) -> str:
+    """A cost in whole trainings: '2.5 runs'."""
+    return f"{cost:.4g} run{'' if cost == 1 else 's'}"
+
+
+def hours(parts: Sequence[Part]) -> str:
+    """The time that parts took: '0.82 hours'."""
+    return f"{seconds_of(parts) / HOUR:.2f} hours"

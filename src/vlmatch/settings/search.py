@@ -1,0 +1,106 @@
+"""Settings of task=search: which encoders race, under which budget, and who trains them."""
+
+import shlex
+import string
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from vlmatch.configs import nearest
+from vlmatch.errors import VlmatchError
+from vlmatch.settings.command import Section, Settings
+from vlmatch.settings.node import Count, Node, Number, Place
+from vlmatch.settings.tasks import EvaluateTask
+
+PLACEHOLDERS = ("encoder", "llm", "steps", "earlier", "folder")
+"""What braces in `search.command` and `search.value_file` may name (docs/search.md)."""
+
+
+class SearchKeys(Node):
+    """The keys of `search`.
+
+    encoders: the candidates, best first; null: those that the store holds, in the order of the rule. arms: how many of
+    them race; null: all that are named, or the rule's shortlist. runs, hours, gpu_hours: the budget; each one given
+    holds. gpus: how many GPUs a training uses. rungs: the parts of a whole training after which encoders are compared.
+    keep: the part of them that goes on. command: trains one encoder; null: our recipe does. steps: of a whole training
+    by the command. value_file: the file that the command writes its number to; null: it prints it. continues: whether
+    the command goes on from where its earlier training of the encoder stopped. better: which values are. retry:
+    whether trainings that failed are tried again. folder: each search gets its own folder in it.
+    """
+
+    encoders: Sequence[str] | None
+    arms: Count | None
+    runs: Number | None
+    hours: Number | None
+    gpu_hours: Number | None
+    gpus: Count
+    rungs: Sequence[Number]
+    keep: Number
+    command: str | None
+    steps: Count | None
+    value_file: str | None
+    continues: bool
+    better: Literal["higher", "lower"]
+    retry: bool
+    folder: Place
+
+    def model_post_init(self, context: object) -> None:
+        """Raises VlmatchError where values can't be meant: an empty budget, rungs that don't rise, an unknown name."""
+        self._require_budget()
+        if self.encoders is not None and (not self.encoders or len(set(self.encoders)) < len(self.encoders)):
+            raise VlmatchError(f"search.encoders={list(self.encoders)}; wanted one or more names, each of them once")
+        rungs = list(self.rungs)
+        if not rungs or rungs != sorted(set(rungs)) or rungs[0] <= 0 or rungs[-1] != 1:
+            raise VlmatchError(
+                f"search.rungs={rungs}; wanted parts of a whole training that rise and end with 1, as in [0.25,0.5,1]"
+            )
+        if not 0 < self.keep < 1:
+            raise VlmatchError(f"search.keep={self.keep}; wanted a number between 0 and 1, such as 0.5")
+        if self.command is None:
+            for key in ("steps", "value_file"):
+                if getattr(self, key) is not None:
+                    raise VlmatchError(
+                        f"search.{key}={getattr(self, key)} says how a command trains; give search.command"
+                    )
+            return
+        if self.steps is None:
+            raise VlmatchError(
+                "search.steps is missing; give the steps of a whole training by search.command, such as 1000"
+            )
+        if not self.command.strip():
+            raise VlmatchError("search.command=''; wanted a command, such as 'bash train.sh {encoder} {steps}'")
+        for key in ("command", "value_file"):
+            _require_known(f"search.{key}", getattr(self, key) or "")
+
+    def _require_budget(self) -> None:
+        """Raise VlmatchError if there is no budget, or one that is too small whatever a training takes."""
+        given = {key: getattr(self, key) for key in ("runs", "hours", "gpu_hours") if getattr(self, key) is not None}
+        if not given:
+            raise VlmatchError(
+                "search.runs is missing; give a budget: search.runs=8, search.hours=6 or search.gpu_hours=40"
+            )
+        for key, value in given.items():
+            if not value > 0:
+                raise VlmatchError(f"search.{key}={value}; wanted a number above 0")
+        if self.runs is not None and self.runs < 1:
+            raise VlmatchError(f"search.runs={self.runs} is less than one whole training; give 1 or more")
+
+
+class SearchSettings(Settings[EvaluateTask]):
+    """All settings of `task=search`."""
+
+    search = Section(SearchKeys)
+
+
+def placeholders(text: str) -> list[str]:
+    """The names in braces of a text. Raises ValueError where a brace is left open."""
+    return [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+
+
+def _require_known(key: str, text: str) -> None:
+    try:
+        shlex.split(text)
+        unknown: Iterable[str] = [name for name in placeholders(text) if name not in PLACEHOLDERS]
+    except ValueError as error:
+        raise VlmatchError(f"{key}='{text}': {error}; close it, and write a brace that is no name twice") from error
+    for name in unknown:
+        raise VlmatchError(f"{key} has {{{name}}}, which is not known; {nearest(name, PLACEHOLDERS)}")

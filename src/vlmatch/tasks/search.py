@@ -1,0 +1,207 @@
+"""Search: screen encoders by the rule, then train the best of them by successive halving under a budget."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vlmatch.api import ranking as api
+from vlmatch.embeddings.store import Store
+from vlmatch.errors import VlmatchError, one_line
+from vlmatch.files import require_folder_name
+from vlmatch.objects import task
+from vlmatch.probes.shared import probe_of
+from vlmatch.processes import launched
+from vlmatch.ranking import LlmRanking, Question
+from vlmatch.report.table import terminal
+from vlmatch.search import ledger as ledgers
+from vlmatch.search import words
+from vlmatch.search.command import Command
+from vlmatch.search.halving import Ladder, Part, Race, Step
+from vlmatch.search.ledger import FILE, Ledger
+from vlmatch.search.spending import Spending
+from vlmatch.settings.search import SearchSettings
+from vlmatch.tasks.rank import wanted
+from vlmatch.tasks.search_recipe import ByRecipe
+from vlmatch.tracking import Tracker
+
+LONGEST = 300  # characters of why a training failed
+
+Train = Callable[[str, float, float, str], tuple[int, float]]
+"""Trains an encoder up to a part of the steps from an earlier part, in a run of MLflow; returns steps and value."""
+
+
+@task
+def search(settings: SearchSettings) -> None:
+    """Race the best encoders by the rule under the budget of `search`, or go on with a race that was stopped."""
+    keys = settings.search
+    if launched():
+        raise VlmatchError("task=search starts its trainings itself; give it to one process, without torchrun")
+    recipe = None if keys.command is not None else ByRecipe.of(settings)
+    about, title = _identity(settings, recipe)
+    folder = ledgers.folder_of(keys.folder, about, title)
+    with ledgers.claimed(folder) as lock:
+        tracker = Tracker.of(settings.tracking)
+        found = ledgers.read(folder)
+        ledger, chosen_by = (found, "the order of its start") if found else _screened(settings, about)
+        if keys.retry or all(part.value is None for part in ledger.parts):
+            ledger = ledger.without_failures()
+        ladder = Ladder(tuple(map(float, keys.rungs)), keys.keep, keys.continues or recipe is not None)
+        race = Race(ledger.arms, ladder, keys.better == "higher")
+        spending = Spending(keys.runs, keys.hours, keys.gpu_hours, keys.gpus)
+        _say(f"search in {folder}", *words.plan_lines(ledger, race, spending, chosen_by), words.resumed_line(ledger))
+        with tracker.run(f"search {folder.name}", {"task": "search"}, again=ledger.tracked.get("")) as parent:
+            ledger = ledger.with_run("", parent)
+            ledger.write(folder)
+            tracker.log_config(parent, settings.config)
+            train = _by_command(settings, folder, lock) if recipe is None else partial(recipe.train, tracker)
+            done = _Running(race, spending, folder, tracker, parent, train, settings.llm.name).run(ledger)
+            _answer(done, race, tracker, parent, folder)
+
+
+def _answer(ledger: Ledger, race: Race, tracker: Tracker, parent: str, folder: Path) -> None:
+    """Print the race and its answer. Raises VlmatchError if no training gave a value."""
+    rung, order = race.standing(ledger.parts)
+    if rung < 0:
+        first = f"; {ledger.failures[0].encoder}: {ledger.failures[0].failure}" if ledger.failures else ""
+        raise VlmatchError(f"no training of the search gave a value{first}; the same command tries again")
+    terminal().print(words.race_table(race, ledger.parts))
+    _say(*words.answer_lines(ledger, race))
+    tracker.client.set_tag(parent, "answer", order[0])
+    tracker.log_file(parent, folder / FILE)
+    arms = [ledger.tracked[encoder] for encoder in ledger.arms if encoder in ledger.tracked]
+    _say(f"MLflow run {parent}: make ui, then {tracker.comparison(arms)}")
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A race that is being run: what decides it, where it is written, and who trains. parent: its run in MLflow."""
+
+    race: Race
+    spending: Spending
+    folder: Path
+    tracker: Tracker
+    parent: str
+    train: Train
+    llm: str
+
+    def run(self, ledger: Ledger) -> Ledger:
+        """Train until the race is over or the budget is spent; the ledger is written after each part."""
+        while step := self._next(ledger.parts):
+            ledger = self._trained(ledger, step)
+            self.spending.require_one_run(ledger.parts, self.race.ladder)
+        return ledger
+
+    def _next(self, parts: Sequence[Part]) -> Step | None:
+        trial = self.spending.needs_trial(parts, self.race.ladder)
+        return self.race.next_step(parts, partial(self.spending.affords, parts), trial=trial)
+
+    def _trained(self, ledger: Ledger, step: Step) -> Ledger:
+        """Train one part in the encoder's own run of MLflow; a training that fails becomes a part without a value."""
+        tags = {"task": "search arm", "encoder": step.encoder, "llm": self.llm}
+        started = time.perf_counter()
+        try:
+            with self.tracker.run(step.encoder, tags, self.parent, again=ledger.tracked.get(step.encoder)) as run_id:
+                ledger = ledger.with_run(step.encoder, run_id)
+                ledger.write(self.folder)
+                rungs = self.race.ladder.rungs
+                earlier = max((part.rung for part in ledger.of(step.encoder)), default=-1)
+                reached = rungs[earlier] if earlier >= 0 else 0.0
+                steps, value = self.train(step.encoder, rungs[step.rung], reached, run_id)
+                part = Part(step.encoder, step.rung, steps, value, step.cost, time.perf_counter() - started)
+                ledger = self._kept(ledger, part)
+                self._log_values(ledger, step.encoder, run_id)
+        except OSError:
+            raise  # a full disk is no fault of the encoder
+        except Exception as error:
+            why = one_line(error if isinstance(error, VlmatchError) else repr(error))[:LONGEST]
+            seconds = time.perf_counter() - started
+            ledger = self._kept(ledger, Part(step.encoder, step.rung, None, None, step.cost, seconds, why))
+        return ledger
+
+    def _kept(self, ledger: Ledger, part: Part) -> Ledger:
+        ledger = ledger.with_part(part)
+        ledger.write(self.folder)
+        _say(words.part_line(part, self.race.ladder))
+        return ledger
+
+    def _log_values(self, ledger: Ledger, encoder: str, run_id: str) -> None:
+        """Log the encoder's values by step, those too that a killed process had no time to log."""
+        client = self.tracker.client
+        there = {metric.step for metric in client.get_metric_history(run_id, "value")}
+        for part in ledger.of(encoder):
+            if part.steps not in there:
+                client.log_metric(run_id, "value", part.value, step=part.steps)
+
+
+def _identity(settings: SearchSettings, recipe: ByRecipe | None) -> tuple[Mapping[str, Any], str]:
+    """What makes a search this one and no other, and its title. The budget does not: it may change between starts."""
+    keys = settings.search
+    raced = {"rungs": list(keys.rungs), "keep": keys.keep, "better": keys.better, "arms": keys.arms}
+    listed: dict[str, Any] = {"encoders": None if keys.encoders is None else list(keys.encoders)}
+    if keys.encoders is None:
+        listed |= {"selection": settings.selection, "fed": settings.answer.fed, "pool": settings.pool}
+        listed |= {"probe": settings.probe.plain(), "budget": settings.budget.plain()}
+    if recipe is not None:
+        return {**raced, **listed, **recipe.about}, recipe.title
+    own = {"command": keys.command, "steps": keys.steps, "value_file": keys.value_file, "continues": keys.continues}
+    return {**raced, **listed, **own, "llm": settings.llm.name}, "command"
+
+
+def _screened(settings: SearchSettings, about: Mapping[str, Any]) -> tuple[Ledger, str]:
+    """A new ledger with the candidates in order and those that race; and what put them in order, in words.
+
+    Raises VlmatchError if there is nothing to train.
+    """
+    keys = settings.search
+    if keys.encoders is not None:
+        for name in keys.encoders:
+            require_folder_name("search.encoders", name)
+        return Ledger(about, tuple(keys.encoders), tuple(keys.encoders)[: keys.arms]), "search.encoders"
+    ranked = _ranked(settings)
+    candidates = tuple(ranked.budget.inside)
+    if keys.arms is None and ranked.shortlist is None:
+        raise VlmatchError(
+            f"search.arms=null takes the shortlist, but there is none, because {ranked.refusal}; give search.arms=8 "
+            "for the first 8 candidates, or name them: search.encoders=[a,b]"
+        )
+    listed = candidates[: keys.arms] if ranked.shortlist is None or keys.arms else ranked.shortlist.encoders
+    if not listed:
+        raise VlmatchError("search.encoders=null: no candidate is left to train; give others: search.encoders=[a,b]")
+    return Ledger(about, candidates, listed), ranked.rule
+
+
+def _ranked(settings: SearchSettings) -> LlmRanking:
+    """The stored encoders in the order of the rule. Raises VlmatchError if the store has none for this LLM."""
+    pool = "store" if settings.pool == "auto" else settings.pool
+    ranking = api.rank_stored(
+        probe_of(settings.probe.plain()),
+        store=Store(settings.store),
+        scores=settings.score,
+        question=replace(Question.of(settings), against=None),
+        costs=settings.costs,
+        wanted=lambda header: wanted(settings, pool, header),
+    )
+    found = [llm for each in ranking.rankings for llm in each.llms if llm.llm == settings.llm.name]
+    if not found:
+        raise VlmatchError(
+            f"llm={settings.llm.name}: the store has no captions by it to screen with; embed them by task=rank with "
+            "the same llm and multirun, or name the encoders to train: search.encoders=[a,b]"
+        )
+    return found[0]
+
+
+def _by_command(settings: SearchSettings, folder: Path, lock: int) -> Train:
+    keys = settings.search
+    assert keys.command is not None  # noqa: S101 - for mypy
+    assert keys.steps is not None  # noqa: S101 - for mypy
+    command = Command(keys.command, keys.steps, keys.value_file, settings.llm.name, folder, lock)
+    return lambda encoder, part, earlier, run_id: command.train(encoder, part, earlier)
+
+
+def _say(*lines: str | None) -> None:
+    for line in lines:
+        if line is not None:
+            terminal().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,92 @@
+"""The trainings of a search by our own recipe: paused at milestones, measured there, continued if they go on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vlmatch.configs import named_configs, yaml_path
+from vlmatch.errors import VlmatchError
+from vlmatch.evidence.definitions import Scores, definition_of
+from vlmatch.results import RESULT, read_file
+from vlmatch.settings.buildable import EncoderSettings
+from vlmatch.settings.search import SearchSettings
+from vlmatch.tasks.evaluate import has_result, measure, measure_milestone
+from vlmatch.tasks.train import prepared
+from vlmatch.tracking import Tracker
+from vlmatch.vlm.milestones import PARTS, step_at
+from vlmatch.vlm.runs import Run, finished
+
+
+@dataclass(frozen=True)
+class ByRecipe:
+    """Trains encoders by `llm` and `recipe`, in the folders of task=train, and measures them by `benchmark`."""
+
+    settings: SearchSettings
+
+    @classmethod
+    def of(cls, settings: SearchSettings) -> "ByRecipe":
+        """Raises VlmatchError if the recipe can't be raced, or a named encoder is unknown."""
+        settings.require("recipe", "split", "benchmark", "llm")
+        keys, allowed = settings.search, [*PARTS, 1]
+        if not set(keys.rungs) <= set(allowed):
+            raise VlmatchError(
+                f"search.rungs={list(keys.rungs)}; a recipe is measured at {allowed} alone, so give some of these"
+            )
+        if not settings.recipe.prompts:
+            raise VlmatchError(
+                f"recipe={settings.recipe.name} has no recipe.prompts, which the benchmarks need; give search.command"
+            )
+        for name in keys.encoders or ():
+            yaml_path("encoder", name)
+        return cls(settings)
+
+    @property
+    def title(self) -> str:
+        """The name of the search: recipe, LLM, data and seed."""
+        recipe = self.settings.recipe
+        return f"{recipe.name}-{self.settings.llm.name}-{recipe.data}-{recipe.seed}"
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What decides the values of the search, as plain values."""
+        settings = self.settings
+        return {
+            "llm": settings.llm.plain(),
+            "recipe": settings.recipe.lasting().plain(),
+            "benchmark": [settings.benchmark.name, settings.benchmark.version],
+            "truth": settings.answer.truth,
+            "feature": settings.encoder.feature,
+            "runs": str(settings.task.runs),
+        }
+
+    def train(self, tracker: Tracker, encoder: str, part: float, earlier: float, run_id: str) -> tuple[int, float]:
+        """Train an encoder up to `part` of the steps, from where it stands; returns the step and the truth there.
+
+        At a milestone the truth is that of the suite's part for milestones. Raises VlmatchError as task=train does.
+        """
+        settings = self.settings
+        run = Run(self._encoder(encoder), settings.llm, settings.recipe)
+        folder = run.claim(settings.task.runs)
+        log = finished(folder)
+        if part < 1:
+            if log is None:
+                training, datasets = prepared(settings, run, folder, tracker.lightning_logger(run_id))
+                step = training.fit_until(datasets, part)
+            else:
+                step = step_at(part, log.steps)
+            return step, self._value(measure_milestone(settings, run, folder, step))
+        if log is None:
+            training, datasets = prepared(settings, run, folder, tracker.lightning_logger(run_id))
+            log = training.fit(datasets)
+        if not has_result(settings.benchmark, folder):
+            measure(settings, run, folder, log, tracker, run_id)
+        return log.steps, self._value(read_file(folder / RESULT))
+
+    def _value(self, scores: Scores) -> float:
+        return definition_of(scores, self.settings.answer.truth).value(scores)
+
+    def _encoder(self, name: str) -> EncoderSettings:
+        (found,) = named_configs("encoder", [name], self.settings.encoder.feature, _root_=self.settings.config)
+        return EncoderSettings.of("encoder", OmegaConf.to_container(found, resolve=True))

@@ -1,0 +1,81 @@
+"""`task=search` by our own recipe: a race of real trainings that is killed on the way."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import made_vlms
+from vlmatch import results
+from vlmatch.cli import run_task
+from vlmatch.configs import composed
+from vlmatch.errors import VlmatchError
+from vlmatch.objects import admitted
+from vlmatch.vlm.stage import Stage
+
+
+def command(home: Path, task: str, *overrides: str) -> None:
+    """Run a task in which everything is small and lies below `home`."""
+    given = [
+        f"task={task}", "llm.name=tiny", f"llm.repository={home / 'llm'}", f"store={home / 'store'}",
+        f"outputs={home}", f"tracking.folder={home / 'mlruns'}", f"task.runs={home / 'runs'}", "~split",
+        f"+split={{_target_: vlm.made_split.made_split, folder: {home / 'drawn'}}}",
+        "benchmark.group=3", "benchmark.hard_group=2", "benchmark.course=0.5", "~benchmark.sources",
+        "+benchmark.sources={made: {items: 24, of_category: 12}}", "recipe.stages.0.steps=16",
+        "recipe.stages.0.batch_size=4", "recipe.llm_dtype=float32", *overrides,
+    ]  # fmt: skip
+    with admitted("vlm.made_split"):
+        run_task(composed(*given))
+
+
+@pytest.mark.slow
+def test_a_race_of_trainings_that_was_killed_ends_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_vlms.tiny_llm(tmp_path / "llm")
+    (tmp_path / "drawn").mkdir()
+    race = ("search.encoders=[pixels16,mean_colour]", "search.runs=2", "answer.truth=2")
+    step, seen = Stage.training_step, 0
+
+    def dying(self: Stage, *batch: object) -> object:
+        nonlocal seen
+        seen += 1
+        if seen == 7:  # in the third part
+            raise KeyboardInterrupt
+        return step(self, *batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stage, "training_step", dying)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            command(tmp_path, "search", *race)
+    command(tmp_path, "search", *race)
+    (folder,) = (tmp_path / "search").iterdir()
+    parts = json.loads((folder / "ledger.json").read_text())["parts"]
+    winner = parts[-1]["encoder"]
+    assert [(part["rung"], part["steps"]) for part in parts] == [(0, 2), (0, 2), (1, 4), (2, 8), (3, 16)]
+    assert sum(part["cost"] for part in parts) == 1.125
+    assert f"answer: {winner}" in capsys.readouterr().out
+    group = Path("runs", "embedded", "tiny-vlm_a")
+    loser = ({"pixels16", "mean_colour"} - {winner}).pop()
+    assert not (tmp_path / group / f"{loser}-0" / "result.json").exists()
+    raced = results.read_file(tmp_path / group / f"{winner}-0" / "result.json")
+    command(tmp_path, "train", f"encoder={winner}", "task.blind=null", f"task.runs={tmp_path}/whole/runs")
+    whole = results.read_file(tmp_path / "whole" / group / f"{winner}-0" / "result.json")
+    assert (raced.milestones, raced.benchmarks) == (whole.milestones, whole.benchmarks)
+    values = [part["value"] for part in parts if part["encoder"] == winner]
+    assert values == pytest.approx([milestone.mean for milestone in whole.milestones], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("search.rungs=[0.1,1]", r"search\.rungs=\[0\.1, 1\]; a recipe is measured at"),
+        ("recipe.prompts={}", r"recipe=embedded has no recipe\.prompts.*search\.command"),
+        ("search.encoders=[mobilenet]", r"encoder='mobilenet' is unknown; did you mean mobilenetv2"),
+        ("search.encoders=null", r"holds no embeddings"),
+    ],
+)
+def test_a_recipe_that_cannot_be_raced_is_one_line(tmp_path: Path, override: str, message: str) -> None:
+    (tmp_path / "drawn").mkdir()
+    with pytest.raises(VlmatchError, match=message):
+        command(tmp_path, "search", "search.runs=2", "search.encoders=[pixels16]", override)
