@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from vlmatch.cli import arguments_for_hydra, run_task
 from vlmatch.configs import composed
@@ -22,8 +23,24 @@ echo loss 0.1; echo 0.$v$2; echo done
 """
 
 
+@pytest.fixture(scope="module")
+def mlruns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One database for all tests, since making one takes a second."""
+    return tmp_path_factory.mktemp("mlruns")
+
+
+def tracked(mlruns: Path, folder: Path) -> tuple[MlflowClient, Run, dict[str, Run]]:
+    """MLflow's client, the run of a search, and its children by name."""
+    client = MlflowClient(f"sqlite:///{mlruns / 'mlflow.db'}")
+    found = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    (parent,) = [run for run in found if run.info.run_name == f"search {folder.name}"]
+    own = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len({run.info.run_name for run in own}) == len(own)
+    return client, parent, {run.info.run_name: run for run in own}
+
+
 @pytest.fixture
-def search(tmp_path: Path) -> Callable[..., Path]:
+def search(tmp_path: Path, mlruns: Path) -> Callable[..., Path]:
     """Runs a search by a script that knows the encoders a, b and c; gives the search's folder."""
     (tmp_path / "train.sh").write_text(SCRIPT.replace("{folder}", str(tmp_path)))
 
@@ -33,8 +50,9 @@ def search(tmp_path: Path) -> Callable[..., Path]:
             f"search.command='{command.format(home=tmp_path)}'",
             "search.steps=80",
             "search.continues=true",
+            "search.keep=0.5",
             f"outputs={tmp_path}",
-            f"tracking.folder={tmp_path / 'mlruns'}",
+            f"tracking.folder={mlruns}",
         ]
         run_task(composed(*given, *overrides))
         (found,) = (tmp_path / "search").iterdir()
@@ -54,37 +72,34 @@ def test_the_best_encoder_wins_and_the_plan_stands_before_the_first_training(
 ) -> None:
     folder = search("search.encoders=[a,b,c,d]", "search.runs=8")
     assert (tmp_path / "calls").read_text().split("\n")[:-1] == [
-        "a 10", "b 10", "c 10", "d 10", "b 20", "c 20", "b 40", "b 80",
+        "a 10", "b 10", "c 10", "d 10", "b 20", "c 20", "b 80",
     ]  # fmt: skip
-    assert parts(folder)[-1] == ("b", 3, 80, 0.58, 0.5)
+    assert parts(folder)[-1] == ("b", 3, 80, 0.58, 0.75)
     told = capsys.readouterr().out
-    plan, first = told.index("plan: 4 to 1/8, then 2 to 1/4, then 1 to 1/2, then 1 to 1"), told.index("a to 1/8")
+    plan, first = told.index("plan: 4 to 1/8, then 2 to 1/4, then 1 to the end"), told.index("a to 1/8")
     assert plan < told.index("grid search would train all 4 candidates: 4 runs") < first
     assert "answer: b (0.58)" in told
     assert "cost: 1.5 runs" in told
     assert "grid search over all 4 candidates would have cost 4 runs" in told
 
 
-def test_mlflow_shows_the_race_under_one_run(search: Callable[..., Path], tmp_path: Path) -> None:
+def test_mlflow_shows_the_race_under_one_run(search: Callable[..., Path], mlruns: Path) -> None:
     folder = search("search.encoders=[a,b,failing]", "search.runs=8")
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}")
-    (experiment,) = [found for found in client.search_experiments() if found.name == "vlmatch"]
-    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
-    assert runs.keys() == {f"search {folder.name}", "a", "b", "failing"}
-    parent = runs[f"search {folder.name}"]
+    client, parent, runs = tracked(mlruns, folder)
     assert {name: run.info.status for name, run in runs.items()} == {
-        parent.info.run_name: "FINISHED", "a": "FINISHED", "b": "FINISHED", "failing": "FAILED",
-    }  # fmt: skip
-    assert parent.data.tags["answer"] == "b"
-    assert {run.data.tags.get("mlflow.parentRunId") for run in runs.values()} == {None, parent.info.run_id}
+        "a": "FINISHED",
+        "b": "FINISHED",
+        "failing": "FAILED",
+    }
+    assert (parent.info.status, parent.data.tags["answer"]) == ("FINISHED", "b")
     curve = client.get_metric_history(runs["b"].info.run_id, "value")
-    assert [(point.step, point.value) for point in curve] == [(10, 0.51), (20, 0.52), (40, 0.54), (80, 0.58)]
+    assert [(point.step, point.value) for point in curve] == [(10, 0.51), (80, 0.58)]
     assert "no such model" in runs["failing"].data.tags["error"]
 
 
 @pytest.mark.parametrize("moment", ["training", "before the ledger is written", "after it is written"])
 def test_a_killed_search_goes_on_to_the_same_ledger(
-    search: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    search: Callable[..., Path], tmp_path: Path, mlruns: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     given = ("search.encoders=[a,failing,b,c]", "search.runs=8")
     train, write, seen = Command.train, ledgers.Ledger.write, 0
@@ -107,20 +122,17 @@ def test_a_killed_search_goes_on_to_the_same_ledger(
             patched.setattr(ledgers.Ledger, "write", dying(write, 7, late=moment == "after it is written"))
         with pytest.raises(KeyboardInterrupt):
             search(*given)
-    client = MlflowClient(f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}")
-    (experiment,) = [found for found in client.search_experiments() if found.name == "vlmatch"]
-    assert "KILLED" in {run.info.status for run in client.search_runs([experiment.experiment_id])}
-    folder = search(*given)
+    (folder,) = (tmp_path / "search").iterdir()
+    assert tracked(mlruns, folder)[1].info.status == "KILLED"
+    assert search(*given) == folder
     assert [part[:4] for part in parts(folder)] == [
         ("a", 0, 10, 0.31), ("failing", 0, None, None), ("b", 0, 10, 0.51), ("c", 0, 10, 0.41),
-        ("b", 1, 20, 0.52), ("c", 1, 20, 0.42), ("b", 2, 40, 0.54), ("b", 3, 80, 0.58),
+        ("b", 1, 20, 0.52), ("c", 1, 20, 0.42), ("b", 3, 80, 0.58),
     ]  # fmt: skip
-    curves = [
-        [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "value")]
-        for run in client.search_runs([experiment.experiment_id])
-        if run.info.run_name == "b"
-    ]
-    assert curves == [[(10, 0.51), (20, 0.52), (40, 0.54), (80, 0.58)]]
+    client, parent, runs = tracked(mlruns, folder)
+    assert parent.info.status == "FINISHED"
+    curve = client.get_metric_history(runs["b"].info.run_id, "value")
+    assert [(point.step, point.value) for point in curve] == [(10, 0.51), (20, 0.52), (80, 0.58)]
 
 
 def test_a_finished_search_trains_nothing_and_answers_again(
@@ -153,14 +165,12 @@ def test_a_search_in_which_all_fail_is_an_error_and_is_tried_again(search: Calla
 
 
 def test_what_failed_is_tried_again_on_request(search: Callable[..., Path], tmp_path: Path) -> None:
-    given = ("search.encoders=[a,d,e]", "search.runs=1.25", "search.rungs=[0.5,1]")
-    script = (tmp_path / "train.sh").read_text()
-    (tmp_path / "train.sh").write_text("exit 1")
-    with pytest.raises(VlmatchError, match="no training"):
-        search(*given)
-    (tmp_path / "train.sh").write_text(script.replace("silent)", "a)"))
-    folder = search(*given)
-    assert ("a", 0, 40, 0.34, 0.5) in parts(folder)
+    given = ("search.encoders=[failing,a]", "search.runs=2", "search.rungs=[1]")
+    assert [part[3] for part in parts(search(*given))] == [None, 0.38]
+    script = tmp_path / "train.sh"
+    script.write_text(script.read_text().replace("failing)", "other)"))
+    assert [part[3] for part in parts(search(*given))] == [None, 0.38]
+    assert [part[3] for part in parts(search(*given, "search.retry=true"))] == [0.38, 0.8]
 
 
 def test_a_command_may_write_its_number_and_knows_where_it_stood(search: Callable[..., Path], tmp_path: Path) -> None:
@@ -201,7 +211,7 @@ def test_a_damaged_ledger_is_one_line(search: Callable[..., Path]) -> None:
         (["search.runs=many"], r"search\.runs.*'many'"),
         (["search.runs=2", "search.rungs=[0.5,0.25,1]"], r"search\.rungs=\[0\.5, 0\.25, 1\]"),
         (["search.runs=2", "search.rungs=[0.5]"], r"search\.rungs=\[0\.5\]; .*end with 1"),
-        (["search.runs=2", "search.keep=1"], r"search\.keep=1; wanted a number between 0 and 1"),
+        (["search.runs=2", "search.keep=2"], r"search\.keep=2; wanted a number above 0 and up to 1"),
         (["search.runs=2", "search.encoders=[]"], r"search\.encoders=\[\]; wanted one or more"),
         (["search.runs=2", "search.encoders=[a,a]"], r"search\.encoders=.*each of them once"),
         (["search.runs=2", "search.encoders=[../a]"], r"search\.encoders='\.\./a'"),

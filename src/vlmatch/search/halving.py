@@ -7,9 +7,11 @@ repeat its decisions. Here a rung is decided when all have finished it.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 
 ROUNDING = 1e-9  # of costs that are added up
+KEEPS = tuple(part / 20 for part in range(20, 9, -1))  # 1, 0.95, ... 0.5: a race keeps as many as can be paid
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,13 @@ class Level:
 class Ladder:
     """The rungs of a search.
 
-    rungs: parts of a whole training, rising to 1. keep: the part of the encoders that goes on from each. continues:
-    whether a training goes on from the rung before; otherwise it begins anew and each rung costs all of its steps.
+    rungs: parts of a whole training, rising to 1. keep: the part of the encoders that goes on from each rung; None: the
+    largest of 0.5, 0.55, ... 1 that can be paid. continues: whether a training goes on from the rung before; otherwise
+    it begins anew, and each rung costs all of its steps.
     """
 
     rungs: tuple[float, ...]
-    keep: float
+    keep: float | None
     continues: bool
 
     @property
@@ -63,31 +66,34 @@ class Ladder:
         """The rung of the whole training."""
         return len(self.rungs) - 1
 
-    def survivors(self, arms: int) -> int:
-        """How many of so many encoders go on: rounded up, so at least one of one or more."""
-        return ceil(self.keep * arms - ROUNDING)
-
-    def after(self, rung: int, arms: int) -> int:
-        """The rung that so many encoders are trained up to after `rung`; -1 stands for the start.
-
-        A single encoder has nobody to be compared with, so it skips the rungs between if that saves steps.
-        """
-        return self.last if arms == 1 and not self.continues else rung + 1
+    @property
+    def keeps(self) -> tuple[float, ...]:
+        """The parts that may go on, largest first."""
+        return KEEPS if self.keep is None else (self.keep,)
 
     def cost(self, rung: int, before: int) -> float:
-        """What one encoder's training from the rung `before` up to `rung` costs, in whole trainings."""
+        """What one encoder's training from the rung `before` up to `rung` costs, in whole trainings; -1: from 0."""
         return self.rungs[rung] - (self.rungs[before] if self.continues and before >= 0 else 0.0)
 
-    def levels(self, arms: int, before: int = -1) -> Iterator[Level]:
-        """The plan for so many encoders that have finished the rung `before`, if none fails."""
-        while arms and before < self.last:
-            rung = self.after(before, arms)
-            yield Level(rung, arms, arms * self.cost(rung, before))
-            arms, before = self.survivors(arms), rung
+    def after(self, before: int, arms: int, keep: float) -> int:
+        """The rung that so many encoders are trained up to after `before`: the last one if it would drop none."""
+        return self.last if survivors(arms, keep) == arms else before + 1
 
-    def whole(self, arms: int) -> float:
+    def levels(self, arms: int, keep: float, before: int = -1) -> Iterator[Level]:
+        """The plan for so many encoders from the rung `before` on, if none fails."""
+        while arms and before < self.last:
+            rung = self.after(before, arms, keep)
+            yield Level(rung, arms, arms * self.cost(rung, before))
+            arms, before = survivors(arms, keep), rung
+
+    def whole(self, arms: int, keep: float) -> float:
         """What a search that begins with so many encoders costs, in whole trainings."""
-        return sum(level.cost for level in self.levels(arms))
+        return sum(level.cost for level in self.levels(arms, keep))
+
+
+def survivors(arms: int, keep: float) -> int:
+    """How many of so many encoders go on: rounded up, so at least one of one or more."""
+    return ceil(keep * arms - ROUNDING)
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class Race:
         """What to train next; None if the race is over or nothing more is affordable.
 
         parts: what is finished. affords: whether further trainings of this cost, in whole trainings, can be paid.
-        trial: whether one more encoder is trained in any case, because nothing is known of costs.
+        trial: whether one more encoder is trained to the next rung in any case, because nothing is known of costs.
 
         A rung takes in as many encoders as can be paid to the end of the race, best first. It is closed when the next
         one has begun, so a larger budget changes only rungs that have not begun.
@@ -112,17 +118,26 @@ class Race:
             begun = min((part.rung for part in parts if part.rung > before), default=None)
             done = {part.encoder: part for part in parts if part.rung == begun}
             if begun is not None and any(part.rung > begun for part in parts):
-                field = [encoder for encoder in field if encoder in done]
+                rung, field = begun, [encoder for encoder in field if encoder in done]
             else:
-                taken = self._affordable(len(field), before, begun, list(done.values()), affords)
+                taken, keep = self._affordable(len(field), before, begun, list(done.values()), affords)
                 field = field[: max(taken, len(done) + trial)]
-            rung = self.ladder.after(before, len(field)) if begun is None else begun
+                ahead = before + 1 if trial else self.ladder.after(before, len(field), keep)
+                rung = ahead if begun is None else begun
             for encoder in field:
                 if encoder not in done:
                     return Step(encoder, rung, self.ladder.cost(rung, before))
-            finished = self.best(list(done.values()))
-            field, before = finished[: self.ladder.survivors(len(finished))], rung
+            field, before = self.best(list(done.values())), rung
         return None
+
+    def plan(self, affords: Callable[[float], bool]) -> list[Level]:
+        """How many encoders reach each rung, if none fails and costs are as they are known before."""
+        parts: list[Part] = []
+        while step := self.next_step(parts, partial(_affords_with, affords, parts)):
+            parts.append(Part(step.encoder, step.rung, None, 0.0, step.cost, 0.0))
+        rungs = sorted({part.rung for part in parts})
+        costs = {rung: [part.cost for part in parts if part.rung == rung] for rung in rungs}
+        return [Level(rung, len(found), sum(found)) for rung, found in costs.items()]
 
     def best(self, parts: Sequence[Part]) -> list[str]:
         """The encoders of some parts of one rung, best first, without those that failed; the list decides ties."""
@@ -137,14 +152,26 @@ class Race:
         return rung, self.best([part for part in parts if part.rung == rung])
 
     def _affordable(
-        self, wanted: int, before: int, begun: int | None, done: Sequence[Part], affords: Callable[[float], bool]
-    ) -> int:
-        """How many of `wanted` encoders can be paid from the rung `before` to the end, with those that are `done`."""
-        failed = sum(part.value is None for part in done)
-        for arms in range(wanted, len(done), -1):
-            rung = self.ladder.after(before, arms) if begun is None else begun
-            here = (arms - len(done)) * self.ladder.cost(rung, before)
-            later = sum(level.cost for level in self.ladder.levels(self.ladder.survivors(arms - failed), rung))
-            if affords(here + later):
-                return arms
-        return len(done)
+        self, field: int, before: int, begun: int | None, done: Sequence[Part], affords: Callable[[float], bool]
+    ) -> tuple[int, float]:
+        """How many of `field` encoders go on from the rung `before`, and which part of them from each rung after it.
+
+        The largest part that can be paid to the end, with what is `done`; if not even the smallest can, fewer
+        encoders.
+        """
+        least = self.ladder.keeps[-1]
+        plans = [(field if before < 0 else survivors(field, keep), keep) for keep in self.ladder.keeps]
+        plans += [(arms, least) for arms in range(plans[-1][0] - 1, len(done), -1)]
+        paid = (plan for plan in plans if plan[0] > len(done) and affords(self._further(*plan, before, begun, done)))
+        return next(paid, (len(done), least))
+
+    def _further(self, arms: int, keep: float, before: int, begun: int | None, done: Sequence[Part]) -> float:
+        """What is still to be paid for a plan."""
+        rung = self.ladder.after(before, arms, keep) if begun is None else begun
+        here = (arms - len(done)) * self.ladder.cost(rung, before)
+        left = survivors(arms - sum(part.value is None for part in done), keep)
+        return here + sum(level.cost for level in self.ladder.levels(left, keep, rung))
+
+
+def _affords_with(affords: Callable[[float], bool], parts: Sequence[Part], further: float) -> bool:
+    return affords(sum(part.cost for part in parts) + further)

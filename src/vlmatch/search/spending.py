@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlmatch.errors import VlmatchError
-from vlmatch.search.halving import ROUNDING, Ladder, Part
+from vlmatch.search.halving import ROUNDING, Part
 
 HOUR = 3600.0
 
@@ -23,12 +23,16 @@ class Spending:
 
         Nothing is afforded under a limit of hours until a first training has told what it takes.
         """
-        if self.runs is not None and runs_of(parts) + further > self.runs + ROUNDING:
+        if not self.affords_runs(runs_of(parts) + further):
             return False
         if self.seconds is None:
             return True
         rate = seconds_of_a_run(parts)
         return rate is not None and seconds_of(parts) + further * rate <= self.seconds
+
+    def affords_runs(self, cost: float) -> bool:
+        """Whether a search of this cost, in whole trainings, stays inside the limit of runs."""
+        return self.runs is None or cost <= self.runs + ROUNDING
 
     @property
     def seconds(self) -> float | None:
@@ -36,22 +40,22 @@ class Spending:
         found = [self.hours, None if self.gpu_hours is None else self.gpu_hours / self.gpus]
         return min((each * HOUR for each in found if each is not None), default=None)
 
-    def needs_trial(self, parts: Sequence[Part], ladder: Ladder) -> bool:
+    def needs_trial(self, parts: Sequence[Part]) -> bool:
         """Whether hours are limited, some are left, and no training has told yet what it takes."""
         if self.seconds is None or seconds_of_a_run(parts) is not None or seconds_of(parts) >= self.seconds:
             return False
-        return self.runs is None or runs_of(parts) + ladder.whole(1) <= self.runs + ROUNDING
+        return self.affords_runs(runs_of(parts) + 1)
 
-    def require_one_run(self, parts: Sequence[Part], ladder: Ladder) -> None:
+    def require_one_run(self, parts: Sequence[Part]) -> None:
         """Raise VlmatchError if hours are limited and the first training shows that not even one fits."""
         rate = seconds_of_a_run(parts)
-        if self.seconds is None or rate is None or rate * ladder.whole(1) <= self.seconds:
+        if self.seconds is None or rate is None or rate <= self.seconds:
             return
         key = "hours" if self.hours is not None and self.hours * HOUR == self.seconds else "gpu_hours"
         per = 1 if key == "hours" else self.gpus
         raise VlmatchError(
             f"search.{key}={getattr(self, key)} is less than one whole training, which takes about "
-            f"{rate * ladder.whole(1) / HOUR * per:.3g} by what was trained so far; give more, and the same command "
+            f"{rate / HOUR * per:.3g} by what was trained so far; give more, and the same command "
             "goes on"
         )
 

@@ -17,14 +17,13 @@ def plan_lines(ledger: Ledger, race: Race, spending: Spending, chosen_by: str) -
     chosen_by: what put the candidates in order, in words.
     """
     listed, all_of = len(ledger.arms), len(ledger.candidates)
-    arms = next((n for n in range(listed, 0, -1) if spending.runs is None or race.ladder.whole(n) <= spending.runs), 1)
-    levels = list(race.ladder.levels(arms))
-    whole = sum(level.cost for level in levels)
-    cut = f"; the budget pays for the first {arms}" if arms < listed else ""
+    levels = race.plan(spending.affords_runs)
+    whole, first = sum(level.cost for level in levels), levels[0].arms
+    cut = f"; the budget pays for the first {first}" if first < listed else ""
     return [
         f"{all_of} candidates by {chosen_by}; {listed} on the list: {', '.join(ledger.arms)}{cut}",
-        "plan: " + ", then ".join(f"{each.arms} to {part_name(race.ladder, each.rung)}" for each in levels)
-        + f" of their training: {runs(whole)} of a budget of {spending.words()}",
+        "plan: " + ", then ".join(f"{each.arms} to {goal(race.ladder, each.rung)}" for each in levels)
+        + f" of the training: {runs(whole)} of a budget of {spending.words()}",
         f"grid search would train all {all_of} candidates: {runs(all_of)}; the list alone: {runs(listed)}",
     ]  # fmt: skip
 
@@ -33,13 +32,13 @@ def resumed_line(ledger: Ledger) -> str | None:
     """What was finished before this start; None if nothing was."""
     if not ledger.parts:
         return None
-    return f"{len(ledger.parts)} parts were finished before, {runs(runs_of(ledger.parts))} in {hours(ledger.parts)}"
+    return f"finished before this start: {runs(runs_of(ledger.parts))} in {hours(ledger.parts)}"
 
 
 def part_line(part: Part, ladder: Ladder) -> str:
     """A finished part: the encoder, how far it was trained, its value, and the time."""
     found = f"out of the race: {part.failure}" if part.value is None else f"{part.value:.4g}"
-    return f"{part.encoder} to {part_name(ladder, part.rung)}: {found} ({part.seconds:.0f} s)"
+    return f"{part.encoder} to {goal(ladder, part.rung)}: {found} ({part.seconds:.0f} s)"
 
 
 def race_table(race: Race, parts: Sequence[Part]) -> Table:
@@ -79,6 +78,11 @@ def answer_lines(ledger: Ledger, race: Race) -> list[str]:
 def part_name(ladder: Ladder, rung: int) -> str:
     """A rung as a fraction of a training: '1/8'."""
     return str(Fraction(ladder.rungs[rung]).limit_denominator(1000))
+
+
+def goal(ladder: Ladder, rung: int) -> str:
+    """How far a part goes: 'to 1/8' or 'to the end'."""
+    return "the end" if rung == ladder.last else part_name(ladder, rung)
 
 
 def runs(cost: float) -> str:

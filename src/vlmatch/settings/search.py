@@ -21,10 +21,11 @@ class SearchKeys(Node):
     encoders: the candidates, best first; null: those that the store holds, in the order of the rule. arms: how many of
     them race; null: all that are named, or the rule's shortlist. runs, hours, gpu_hours: the budget; each one given
     holds. gpus: how many GPUs a training uses. rungs: the parts of a whole training after which encoders are compared.
-    keep: the part of them that goes on. command: trains one encoder; null: our recipe does. steps: of a whole training
-    by the command. value_file: the file that the command writes its number to; null: it prints it. continues: whether
-    the command goes on from where its earlier training of the encoder stopped. better: which values are. retry:
-    whether trainings that failed are tried again. folder: each search gets its own folder in it.
+    keep: the part of them that goes on; null: as many as can be paid, half of them at least. command: trains one
+    encoder; null: our recipe does. steps: of a whole training by the command. value_file: the file that the command
+    writes its number to; null: it prints it. continues: whether the command goes on from where its earlier training of
+    the encoder stopped. better: which values are. retry: whether trainings that failed are tried again. folder: each
+    search gets its own folder in it.
     """
 
     encoders: Sequence[str] | None
@@ -34,7 +35,7 @@ class SearchKeys(Node):
     gpu_hours: Number | None
     gpus: Count
     rungs: Sequence[Number]
-    keep: Number
+    keep: Number | None
     command: str | None
     steps: Count | None
     value_file: str | None
@@ -53,8 +54,10 @@ class SearchKeys(Node):
             raise VlmatchError(
                 f"search.rungs={rungs}; wanted parts of a whole training that rise and end with 1, as in [0.25,0.5,1]"
             )
-        if not 0 < self.keep < 1:
-            raise VlmatchError(f"search.keep={self.keep}; wanted a number between 0 and 1, such as 0.5")
+        if self.keep is not None and not 0 < self.keep <= 1:
+            raise VlmatchError(
+                f"search.keep={self.keep}; wanted a number above 0 and up to 1, or null for as many as can be paid"
+            )
         if self.command is None:
             for key in ("steps", "value_file"):
                 if getattr(self, key) is not None:

@@ -1,13 +1,15 @@
 """Search: screen encoders by the rule, then train the best of them by successive halving under a budget."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vlmatch.api import ranking as api
+from vlmatch.disk import is_refused
 from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import require_folder_name
@@ -75,6 +77,21 @@ def _answer(ledger: Ledger, race: Race, tracker: Tracker, parent: str, folder: P
     _say(f"MLflow run {parent}: make ui, then {tracker.comparison(arms)}")
 
 
+class _FailedError(Exception):
+    """A training failed, which puts its encoder out of the race and nothing else; the text says why."""
+
+
+@contextmanager
+def _telling_failures() -> Iterator[None]:
+    """Turn what a training raises into _FailedError; a disk that refuses is no fault of the encoder."""
+    try:
+        yield
+    except Exception as error:
+        if is_refused(error):
+            raise
+        raise _FailedError(one_line(error if isinstance(error, VlmatchError) else repr(error))[:LONGEST]) from error
+
+
 @dataclass(frozen=True)
 class _Running:
     """A race that is being run: what decides it, where it is written, and who trains. parent: its run in MLflow."""
@@ -91,11 +108,11 @@ class _Running:
         """Train until the race is over or the budget is spent; the ledger is written after each part."""
         while step := self._next(ledger.parts):
             ledger = self._trained(ledger, step)
-            self.spending.require_one_run(ledger.parts, self.race.ladder)
+            self.spending.require_one_run(ledger.parts)
         return ledger
 
     def _next(self, parts: Sequence[Part]) -> Step | None:
-        trial = self.spending.needs_trial(parts, self.race.ladder)
+        trial = self.spending.needs_trial(parts)
         return self.race.next_step(parts, partial(self.spending.affords, parts), trial=trial)
 
     def _trained(self, ledger: Ledger, step: Step) -> Ledger:
@@ -109,16 +126,14 @@ class _Running:
                 rungs = self.race.ladder.rungs
                 earlier = max((part.rung for part in ledger.of(step.encoder)), default=-1)
                 reached = rungs[earlier] if earlier >= 0 else 0.0
-                steps, value = self.train(step.encoder, rungs[step.rung], reached, run_id)
+                with _telling_failures():
+                    steps, value = self.train(step.encoder, rungs[step.rung], reached, run_id)
                 part = Part(step.encoder, step.rung, steps, value, step.cost, time.perf_counter() - started)
                 ledger = self._kept(ledger, part)
                 self._log_values(ledger, step.encoder, run_id)
-        except OSError:
-            raise  # a full disk is no fault of the encoder
-        except Exception as error:
-            why = one_line(error if isinstance(error, VlmatchError) else repr(error))[:LONGEST]
+        except _FailedError as failed:
             seconds = time.perf_counter() - started
-            ledger = self._kept(ledger, Part(step.encoder, step.rung, None, None, step.cost, seconds, why))
+            ledger = self._kept(ledger, Part(step.encoder, step.rung, None, None, step.cost, seconds, str(failed)))
         return ledger
 
     def _kept(self, ledger: Ledger, part: Part) -> Ledger:

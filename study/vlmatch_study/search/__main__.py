@@ -1,0 +1,43 @@
+"""Replay searches on committed results: `python -m vlmatch_study.search` writes curve.csv, the picture and the table.
+
+`--cka` first measures the similarities of the encoders again, from the embeddings in the store.
+"""
+
+import re
+import sys
+
+from vlmatch import paths
+from vlmatch.embeddings.store import Store
+from vlmatch_study.evidence.recording import OURS, THEIRS
+from vlmatch_study.evidence.worlds import embedded, read
+from vlmatch_study.search import courses, picture, spending
+
+PROBE = "stamps-1d0c3db0"
+TABLE = re.compile(r"(<!-- at a third: made by python -m vlmatch_study\.search -->\n)(\|[^\n]*\n)*")
+
+
+def main() -> None:
+    """Replay both worlds and write what the documents say of them."""
+    if "--cka" in sys.argv:
+        names = embedded().names
+        courses.write_similarities(names, courses.measured_similarities(names, Store(paths.cache()), PROBE))
+    rows = [
+        (world, about.scale, each)
+        for world, about in ((courses.ours(), OURS), (courses.theirs(), THEIRS))
+        for each in spending.spent(world, about.setting, lambda line: print(line, flush=True))
+    ]
+    spending.write(spending.CURVE, rows)
+    show()
+
+
+def show() -> None:
+    """Write the picture and the table of the document, from the committed table of searches."""
+    rows, docs = read(spending.CURVE), paths.root() / "docs"
+    picture.draw(rows, docs / "search.png")
+    page = docs / "search.md"
+    made = picture.at_a_third(rows)
+    page.write_text(TABLE.sub(lambda mark: mark[1] + made, page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The two worlds with what a search would have seen: our learning curves, and VTBenchLab's truths alone."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vlmatch.embeddings.store import FILE, Store, read_file
+from vlmatch.errors import VlmatchError
+from vlmatch.evidence.truths import comparisons_in
+from vlmatch.evidence.worlds import Floats
+from vlmatch.geometry import Geometry
+from vlmatch.scores.cka import centred_kernel
+from vlmatch.search.replay import Courses
+from vlmatch_study.evidence.worlds import DATA, LLM, STUDY, column, embedded, read, vtbenchlab
+
+SIMILARITIES = STUDY / "search" / "cka.csv"
+DIGITS = 4
+
+
+def ours(folder: Path = STUDY / "results") -> Courses:
+    """Our 32 encoders: the stored mean at 1/8, 1/4 and 1/2 of each training, then the truth; CKA on the stamps.
+
+    Raises VlmatchError if a training has other milestones, or if the table of similarities lacks an encoder.
+    """
+    world = embedded(folder)
+    (found,) = [
+        each
+        for each in comparisons_in([folder])
+        if (each.setting.llm, each.setting.data, each.setting.recipe.name) == (LLM, DATA, "embedded")
+    ]
+    earlier = []
+    for name in world.names:
+        runs = found.by_encoder[name].runs
+        curves = [[milestone.mean for milestone in run.milestones[:-1]] for run in runs]
+        if {len(curve) for curve in curves} != {3}:
+            raise VlmatchError(f"results of '{name}' lack milestones; wanted 1/8, 1/4 and 1/2 of every training")
+        earlier.append(curves)
+    return Courses.of(world, np.array(earlier), similarities(world.names))
+
+
+def theirs() -> Courses:
+    """VTBenchLab's 79 encoders, without learning curves."""
+    world = vtbenchlab()
+    return Courses.of(world, np.empty((len(world), 1, 0)))
+
+
+def similarities(names: tuple[str, ...]) -> Floats:
+    """The CKA of every two encoders by the committed table: (n, n). Raises VlmatchError if one is not in it."""
+    rows = {row["encoder"]: row for row in read(SIMILARITIES)}
+    if missing := [name for name in names if name not in rows]:
+        raise VlmatchError(
+            f"'{SIMILARITIES}' lacks '{missing[0]}'; embed it, then python -m vlmatch_study.search --cka"
+        )
+    return np.array([column([rows[name] for name in names], other) for other in names])
+
+
+def measured_similarities(names: tuple[str, ...], store: Store, probe: str) -> Floats:
+    """Linear CKA of every two encoders on the images of a probe, from the store: (n, n).
+
+    Raises VlmatchError if the store lacks one.
+    """
+    kernels = []
+    folders = {header.spec.model: folder for folder, header in store.headers(probe) if header.spec.kind == "encoder"}
+    for name in names:
+        if name not in folders:
+            raise VlmatchError(f"store={store.root} lacks '{name}' for probe {probe}; embed it first")
+        kernel = centred_kernel(Geometry.angular(embeddings_in(folders[name]), kind="image"))
+        kernels.append((kernel / np.linalg.norm(kernel)).ravel())
+    stacked = np.stack(kernels)
+    return stacked @ stacked.T
+
+
+def embeddings_in(folder: Path) -> Floats:
+    """The embeddings (n, d) in a folder of the store."""
+    found = read_file(folder / FILE)
+    if found is None:
+        raise VlmatchError(f"'{folder / FILE}' is damaged; embed again")
+    return np.asarray(found)
+
+
+def write_similarities(names: tuple[str, ...], table: Floats) -> None:
+    """Write the table of similarities."""
+    lines = [",".join(["encoder", *names])]
+    lines += [",".join([name, *(f"{each:.{DIGITS}f}" for each in row)]) for name, row in zip(names, table, strict=True)]
+    SIMILARITIES.parent.mkdir(exist_ok=True)
+    SIMILARITIES.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,29 @@
+"""The replayed searches follow from committed files, and the document shows them."""
+
+import pytest
+
+from vlmatch import paths
+from vlmatch_study.evidence.recording import OURS, THEIRS
+from vlmatch_study.evidence.worlds import read
+from vlmatch_study.search import courses, picture, spending
+
+
+def test_the_document_shows_the_committed_table():
+    assert picture.at_a_third(read(spending.CURVE)) in (paths.root() / "docs" / "search.md").read_text(encoding="utf-8")
+
+
+def test_curves_end_in_the_truth_and_similarities_are_those_of_cka():
+    ours = courses.ours()
+    assert ours.values.shape == (32, 2, 4)
+    assert (ours.values[:, :, -1] == ours.world.truth).all()
+    assert (ours.similarity == ours.similarity.T).all()
+    assert ours.similarity.diagonal() == pytest.approx(1)
+    assert ours.similarity.min() > 0
+
+
+@pytest.mark.slow
+def test_the_whole_table_follows_from_committed_files(tmp_path):
+    worlds = ((courses.ours(), OURS), (courses.theirs(), THEIRS))
+    rows = [(world, about.scale, each) for world, about in worlds for each in spending.spent(world, about.setting)]
+    spending.write(tmp_path / "curve.csv", rows)
+    assert (tmp_path / "curve.csv").read_text() == spending.CURVE.read_text()
