@@ -20,11 +20,13 @@ def plan_lines(ledger: Ledger, race: Race, spending: Spending, chosen_by: str) -
     levels = race.plan(spending.affords_runs)
     whole, first = sum(level.cost for level in levels), levels[0].arms
     cut = f"; the budget pays for the first {first}" if first < listed else ""
+    spare = listed < all_of and spending.affords_runs(whole + 1)
     return [
         f"{all_of} candidates by {chosen_by}; {listed} on the list: {', '.join(ledger.arms)}{cut}",
         "plan: " + ", then ".join(f"{each.arms} to {goal(race.ladder, each.rung)}" for each in levels)
         + f" of the training: {runs(whole)} of a budget of {spending.words()}",
         f"grid search would train all {all_of} candidates: {runs(all_of)}; the list alone: {runs(listed)}",
+        *(["a run or more of the budget is left: search.arms=N takes in the first N candidates"] if spare else []),
     ]  # fmt: skip
 
 
@@ -81,7 +83,7 @@ def part_name(ladder: Ladder, rung: int) -> str:
 
 
 def goal(ladder: Ladder, rung: int) -> str:
-    """How far a part goes: 'to 1/8' or 'to the end'."""
+    """How far a part goes: '1/8' or 'the end'."""
     return "the end" if rung == ladder.last else part_name(ladder, rung)
 
 
