@@ -117,7 +117,7 @@ def _about_key(name: str, arguments: list[str]) -> str:
 
 
 def _keys(arguments: list[str]) -> list[str]:
-    """Every config group, and every dotted key of the config of the task asked for, unless a yaml of the user's own breaks it."""
+    """Every config group, and every dotted key of the task's default config, unless a user's own yaml breaks it."""
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 

@@ -78,22 +78,6 @@ def test_a_training_paused_at_its_milestones_gives_the_same_numbers(tmp_path: Pa
             torch.testing.assert_close(saved[name], value, atol=0, rtol=0)
 
 
-def killed(monkeypatch: pytest.MonkeyPatch, at: int, folder: Path, **changes: Any) -> None:
-    """Run until micro-batch number `at`, counted from 1 in this process."""
-    seen = 0
-
-    def die(*_: object) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == at:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Stage, "on_train_batch_start", die)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
-            run(folder, **changes)
-
-
 def test_a_run_killed_twice_inside_accumulated_steps_loses_no_micro_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

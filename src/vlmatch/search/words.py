@@ -20,7 +20,7 @@ def plan_lines(ledger: Ledger, race: Race, spending: Spending, chosen_by: str) -
     levels = race.plan(spending.affords_runs)
     whole, first = sum(level.cost for level in levels), levels[0].arms
     cut = f"; the budget pays for the first {first}" if first < listed else ""
-    spare = listed < all_of and spending.affords_runs(whole + 1)
+    spare = listed < all_of and spending.runs is not None and spending.affords_runs(whole + 1)
     return [
         f"{all_of} candidates by {chosen_by}; {listed} on the list: {', '.join(ledger.arms)}{cut}",
         "plan: " + ", then ".join(f"{each.arms} to {goal(race.ladder, each.rung)}" for each in levels)
