@@ -159,7 +159,8 @@ def test_one_llm_each_is_the_same_and_otherwise_names_decide() -> None:
     assert [record.truth.llm for record in vlmatch.evidence_of(both, truth).records] == ["mine"]
 
 
-def test_luck_is_the_median_of_the_best_of_unrelated_scores() -> None:
+def test_luck_is_the_median_of_the_best_of_unrelated_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlmatch.evidence.own.record.SIZES", ())  # no replay, which takes seconds
     rng = np.random.default_rng(0)
     scores, truth = made(30, **{f"s{each}": rng.normal(size=30) for each in range(18)})
     (record,) = vlmatch.evidence_of(scores, truth).records

@@ -209,3 +209,30 @@ def test_lmms_evals_files_are_read_as_they_come() -> None:
     assert truth.cells
     assert all(0 <= cell.score <= 1 for cell in truth.cells)
     assert all("\n" not in note for note in truth.notes)
+
+
+def lmms(folder: Path, model: str, **figures: dict[str, object]) -> None:
+    plain = {"results": figures, "config": {"model_args": model, "limit": None}, "n-samples": {}}
+    plain["higher_is_better"] = {"loss": {"nll": False}}
+    folder.mkdir()
+    (folder / "20250101_results.json").write_text(json.dumps(plain), encoding="utf-8")
+
+
+def test_any_task_of_lmms_eval_counts_by_its_only_figure(tmp_path: Path) -> None:
+    one = {"mmmu_val": {"alias": "m", "mmmu_acc,none": 0.4, "mmmu_acc_stderr,none": "N/A"}}
+    several = {"chartqa": {"relaxed_overall,none": 0.7, "relaxed_human_split,none": 0.6, "samples": 9}}
+    unclear = {"ai2d": {"exact_match,none": 0.1, "exact_match,flexible": 0.2}, "loss": {"nll,none": 2.0}}
+    lmms(tmp_path / "a", "pretrained=me/llava-siglip,device_map=auto", **one, **several, **unclear)
+    lmms(tmp_path / "b", "", **one)
+    (tmp_path / "broken_results.json").write_text("{")
+    names = Names.of(pd.DataFrame({"their_name": ["llava-siglip"], "encoder": ["siglip"], "llm": ["qwen"]}))
+    truth = read_truth(tmp_path, names)
+    assert {(cell.encoder, cell.llm, cell.benchmark): cell.score for cell in truth.cells} == {
+        ("siglip", "qwen", "mmmu_val"): 0.4,
+        ("siglip", "qwen", "chartqa"): 0.7,
+        ("b", "an LLM that is not named", "mmmu_val"): 0.4,
+    }
+    broken, left_out = sorted(truth.notes)
+    assert "broken_results.json' can't be read" in broken
+    assert "(ai2d)" in left_out
+    assert "(loss)" in left_out

@@ -1,57 +1,98 @@
 """Result files of lmms-eval as a truth: the file, its arguments or its folder name the VLM."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from vlmatch.benchmarks.lmms_results import ResultFile, read_result_file
-from vlmatch.errors import VlmatchError
+from vlmatch.benchmarks.lmms_results import public_tasks, read_result_file
+from vlmatch.errors import VlmatchError, one_line
 from vlmatch.evidence.own.measured import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.names import Named, Names
-from vlmatch.evidence.own.tables import some
+from vlmatch.evidence.own.tables import number, some
 
 _PRETRAINED = re.compile(r"(?:^|,)\s*(?:pretrained|model_version|model)=([^,]+)")
+WHOLE = re.compile("overall|average", re.IGNORECASE)  # in the name of the figure over all items, of several
 
 
 def lmms_cells(files: Sequence[Path], names: Names, source: str) -> Reading:
-    """The public benchmarks of each file, as scores from 0 to 1; a file that can't be read is noted."""
+    """One score for each task of each file; what can't be read, and tasks of several figures, are noted.
+
+    Our public benchmarks are scored as task=import scores them, from 0 to 1. Any other task counts by its only figure,
+    or by the only one that is called overall or average.
+    """
     cells: list[Cell] = []
     notes: list[str] = []
-    others: set[str] = set()
+    unclear: list[str] = []
     for path in files:
         try:
-            file = read_result_file(path)
+            plain = _plain(path)
+            scores = _scores(path, plain)
         except VlmatchError as error:
             notes.append(f"left out: {error}")
             continue
-        others.update(file.skipped)
-        named = _named(file, names)
-        cells += [
-            Cell(
-                named.encoder or path.parent.name,
-                named.llm or UNNAMED,
-                benchmark,
-                named.seed or "0",
-                "" if file.limit is None else f"the first {file.limit} items",
-                found.score,
-                path.name,
-            )
-            for benchmark, found in file.benchmarks.items()
-        ]
-    if others:
-        notes.append(f"tasks of lmms-eval that are none of our public benchmarks are left out: {some(sorted(others))}")
+        named, limit = _named(path, plain["config"].get("model_args"), names), plain["config"].get("limit")
+        recipe = "" if limit in (None, -1) else f"the first {limit} items"
+        for task, score in scores.items():
+            if score is None:
+                unclear.append(f"{path.name} ({task})")
+                continue
+            llm, seed = named.llm or UNNAMED, named.seed or "0"
+            cells.append(Cell(named.encoder or path.parent.name, llm, task, seed, recipe, score, path.name))
+    if unclear:
+        notes.append(f"tasks without a single figure that counts, more being better, are left out: {some(unclear)}")
     return Reading(source, tuple(cells), tuple(notes))
 
 
-def _named(file: ResultFile, names: Names) -> Named:
+def _plain(path: Path) -> Mapping[str, Any]:
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VlmatchError(f"'{path}' can't be read ({one_line(error)})") from error
+    if not isinstance(plain, dict) or any(not isinstance(plain.get(key), dict) for key in ("results", "config")):
+        raise VlmatchError(f"'{path}' is no result file of lmms-eval: it lacks results or config")
+    return plain
+
+
+def _scores(path: Path, plain: Mapping[str, Any]) -> dict[str, float | None]:
+    """By benchmark or task its score; None where it is not clear which figure counts."""
+    results = plain["results"]
+    known = set(results) & set(public_tasks())
+    ours = read_result_file(path).benchmarks if known else {}
+    better = plain.get("higher_is_better")
+    stated = better if isinstance(better, dict) else {}
+    others = {task: _figure(results[task], stated.get(task)) for task in results if task not in known}
+    return {**{name: each.score for name, each in ours.items()}, **others}
+
+
+def _figure(figures: Any, higher_is_better: Any) -> float | None:
+    """The only figure of a task, or the only one over all items; None without one, or if less of it is better."""
+    if not isinstance(figures, Mapping):
+        return None
+    found = {
+        key: value
+        for key, each in figures.items()
+        if "," in key and "_stderr" not in key and (value := number(each)) is not None
+    }
+    if len(found) > 1:
+        found = {key: value for key, value in found.items() if WHOLE.search(key)}
+    if len(found) != 1:
+        return None
+    ((key, value),) = found.items()
+    less = isinstance(higher_is_better, Mapping) and higher_is_better.get(key.partition(",")[0]) is False
+    return None if less else value
+
+
+def _named(path: Path, model: Any, names: Names) -> Named:
     """The VLM of a file: files of task=public say it; others have a checkpoint's name, that `study.names` explains."""
-    if not isinstance(file.model, str):
-        said = {key: str(file.model[key]) for key in ("encoder", "llm", "seed") if key in file.model}
+    folder = path.parent.name
+    if isinstance(model, Mapping):
+        said = {key: str(model[key]) for key in ("encoder", "llm", "seed", "pretrained") if key in model}
         if "encoder" in said:
             return Named(said["encoder"], said.get("llm"), said.get("seed"))
-        model = ""
+        checkpoint = said.get("pretrained", "")
     else:
-        found = _PRETRAINED.search(file.model)
-        model = found[1].strip() if found else ""
-    folder = file.path.parent.name
-    return names.of_model([model, folder, PurePosixPath(model).name] if model else [folder])
+        found = _PRETRAINED.search(str(model or ""))
+        checkpoint = found[1].strip() if found else ""
+    return names.of_model([checkpoint, folder, PurePosixPath(checkpoint).name] if checkpoint else [folder])
