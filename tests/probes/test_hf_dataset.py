@@ -83,10 +83,13 @@ def test_images_by_path_are_read_or_said_to_be_missing(tmp_path: Path, pixel: by
     struct = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
     made = datasets.Features({"image": struct, "caption": datasets.Value("string")})
     datasets.Dataset.from_dict({"image": paths, "caption": ["A.", "B.", "C."]}, made).save_to_disk(tmp_path / "d")
-    assert len(hf_dataset(tmp_path / "d")) == 3
+    said = r"is the file '.*0\.png', outside of .*, which only probe\.images_outside=true allows"
+    with pytest.raises(VlmatchError, match=said):
+        hf_dataset(tmp_path / "d")
+    assert len(hf_dataset(tmp_path / "d", images_outside=True)) == 3
     (tmp_path / "1.png").unlink()
     with pytest.raises(VlmatchError, match=r"image 'row 1 in .*' of '1' can't be read \(No such file"):
-        hf_dataset(tmp_path / "d")
+        hf_dataset(tmp_path / "d", images_outside=True)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"_data_files": [{"filename": "x.arrow"}]}'])

@@ -159,3 +159,10 @@ def test_an_image_by_its_path_starts_from_the_files_folder_and_is_no_pipe(tmp_pa
     pq.write_table(pa.table({"image": images, "caption": ["One.", "Two."]}), tmp_path / "x.parquet")
     with pytest.raises(VlmatchError, match=r"image 'row 1 .*it is a pipe, socket or device"):
         parquet(str(tmp_path / "x.parquet"))
+    (tmp_path / "inner").mkdir()
+    for path in (str(tmp_path / "0.png"), "../0.png", "x/../../0.png"):
+        images = pa.array([{"bytes": encoded(1), "path": path}, {"bytes": None, "path": path}], kind)
+        pq.write_table(pa.table({"image": images, "caption": ["One.", "Two."]}), tmp_path / "inner" / "x.parquet")
+        with pytest.raises(VlmatchError, match=r"which only probe\.images_outside=true allows"):
+            parquet(str(tmp_path / "inner"))
+        assert len(parquet(str(tmp_path / "inner"), images_outside=True)) == 2

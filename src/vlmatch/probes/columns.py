@@ -1,5 +1,6 @@
 """The columns of a table with encoded images in it (Parquet, Hugging Face datasets), named by the user."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +10,24 @@ from vlmatch.errors import VlmatchError
 from vlmatch.probes.captions import caption_of
 from vlmatch.probes.images import ImageError, ImageSource, require_regular
 from vlmatch.probes.pairs import ProbeEntry
+from vlmatch.probes.places import OUTSIDE
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.text import BROKEN
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of a table's columns (`id` and `label` may be None), and the probe's name for errors."""
+    """The names of a table's columns (`id` and `label` may be None), and the probe's name for errors.
+
+    outside: whether an image that is named by its path may lie outside of the table's folder.
+    """
 
     probe: str
     image: str
     caption: str
     id: str | None
     label: str | None
+    outside: bool = False
 
     @property
     def texts(self) -> list[str]:
@@ -70,23 +76,34 @@ def arrow_rows(table: Any) -> Iterator[Mapping[str, Any] | EntryError]:
                 yield row
 
 
+def _file_bytes(path: str, source: object, folder: Path, outside: bool) -> bytes:
+    if not outside and not Path(path).is_relative_to(os.path.normpath(folder)):
+        raise ImageError(
+            f"image '{source}' is the file '{path}', outside of {folder}, which only probe.{OUTSIDE}=true allows",
+            "outside of the images' folder",
+            "give that if you trust the data",
+        )
+    require_regular(Path(path))
+    return Path(path).read_bytes()
+
+
 def _plain(value: Any) -> str | None:
     """An id or label as text; None if it is null or NaN."""
     return None if value is None or value != value else str(value)  # noqa: PLR0124 - only NaN differs from itself
 
 
-def image_bytes(value: Any, source: object, folder: Path) -> bytes:
+def image_bytes(value: Any, source: object, folder: Path, *, outside: bool = False) -> bytes:
     """The encoded image in a cell: bytes, or a struct of 'bytes' or, if these are null, the 'path' of a file.
 
-    A relative path starts from `folder`. Raises ImageError naming `source` if the cell holds neither, OSError if the
-    file can't be read.
+    A relative path starts from `folder`. outside: whether it may lead out of it; a table may come from a stranger.
+    Raises ImageError naming `source` if the cell holds neither, or a path that may not be; OSError if the file can't be
+    read.
     """
     if isinstance(value, Mapping):
         path = value.get("path")
         value = value.get("bytes")
         if value is None and path:
-            require_regular(folder / path)
-            return (folder / path).read_bytes()
+            return _file_bytes(os.path.normpath(folder.absolute() / path), source, folder.absolute(), outside)
     if not isinstance(value, bytes):
         found = "null" if value is None else f"of type {type(value).__name__}"
         raise ImageError(f"image '{source}' is {found}; wanted an encoded image", "not there")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.files import Stamp, stamp_of
 from vlmatch.objects import buildable
 from vlmatch.packages.hub import Wanted, hub_dataset
 from vlmatch.probes.columns import Columns, arrow_rows, image_bytes
@@ -32,6 +33,7 @@ class DatasetCell:
     split: str | None
     column: str
     row: int
+    outside: bool = False
 
     @property
     def name(self) -> str:
@@ -45,8 +47,8 @@ class DatasetCell:
     def read(self) -> bytes:
         """The encoded image. Raises ImageError if the cell has none."""
         with _opening:
-            images = _images(self.folder, self.config, self.split, self.column)
-        return image_bytes(images[self.row][self.column], self, self.folder)
+            images = _images(self.folder, stamp_of(self.folder), self.config, self.split, self.column)
+        return image_bytes(images[self.row][self.column], self, self.folder, outside=self.outside)
 
 
 @buildable
@@ -61,6 +63,7 @@ def hf_dataset(
     caption: str = "caption",
     id: str | None = None,
     label: str | None = None,
+    images_outside: bool = False,
     **options: Any,
 ) -> ProbeSet:
     """Read the pairs of a dataset, in its order.
@@ -70,9 +73,10 @@ def hf_dataset(
     branch, tag or commit of it. `config` chooses one of several configurations. A dataset with splits needs a `split`.
     No code of a dataset is run.
 
-    `image`, `caption`, `id` and `label` name columns; the image column has the Image feature, or encoded bytes. If the
-    caption column holds lists, the first caption of each is used. Without an id column, the row's number is the id.
-    Class labels get the names that the dataset gives them. `options` are those of `selection.ProbeOptions`.
+    `image`, `caption`, `id` and `label` name columns; the image column has the Image feature, or encoded bytes. Files
+    that it names may lie outside of the folder only if `images_outside` is true. If the caption column holds lists, the
+    first caption of each is used. Without an id column, the row's number is the id. Class labels get the names that the
+    dataset gives them. `options` are those of `selection.ProbeOptions`.
 
     Raises NotHereError for a dataset that can't be had, VlmatchError for a folder without a dataset, a missing column,
     a caption that is not text, or as `selection.build_probe_set` does.
@@ -83,7 +87,7 @@ def hf_dataset(
     if not os.path.isdir(folder):
         folder = _downloaded(name, source, revision)
         source = f"{path}, revision {folder.name[:12]}"
-    columns = Columns(name, image, caption, id, label)
+    columns = Columns(name, image, caption, id, label, images_outside)
     return build_probe_set(name, _entries(folder, config, split, columns), chosen, source=source)
 
 
@@ -105,7 +109,9 @@ def _entries(folder: Path, config: str | None, split: str | None, columns: Colum
     row = 0
     for texts in opened.select_columns(columns.texts).with_format("arrow").iter(_ROWS):
         for values in arrow_rows(texts):
-            entry = columns.entry(DatasetCell(folder, config, split, columns.image, row), values, str(row))
+            entry = columns.entry(
+                DatasetCell(folder, config, split, columns.image, row, columns.outside), values, str(row)
+            )
             if named and entry.label:
                 number = int(entry.label)
                 entry = replace(entry, label=feature.int2str(number) if number >= 0 else None)  # -1 means no label
@@ -146,8 +152,8 @@ def _found(name: str, folder: Path, config: str | None, split: str | None) -> An
 
 
 @lru_cache(maxsize=4)
-def _images(folder: Path, config: str | None, split: str | None, column: str) -> Any:
-    """The dataset with its images encoded, as they are stored."""
+def _images(folder: Path, stamp: Stamp | None, config: str | None, split: str | None, column: str) -> Any:
+    """The dataset with its images encoded, as they are stored; opened again where the folder has changed."""
     from datasets import Image
 
     opened = _opened(folder.name, folder, config, split).select_columns([column])

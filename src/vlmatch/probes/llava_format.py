@@ -10,7 +10,7 @@ from typing import Any
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import ImageError, ImageSource, require_regular
 from vlmatch.probes.json_items import Numbered, json_items
-from vlmatch.probes.places import image_in
+from vlmatch.probes.places import OUTSIDE, image_in
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.text import decoded, require_unicode
 
@@ -21,9 +21,6 @@ PLACE = "<image>"
 
 LINES = (".jsonl", ".ndjson")
 """How files are called that promise one object a line."""
-
-OUTSIDE = "images_outside"
-"""The option by which images may lie outside of their folder."""
 
 _PATHS = ("path", "url", "image", "image_url")  # keys of an object that names an image
 _LOCAL = "file://"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.files import Stamp, stamp_of
 from vlmatch.objects import buildable
 from vlmatch.probes.columns import Columns, arrow_rows, image_bytes
 from vlmatch.probes.images import ImageError
@@ -27,6 +28,7 @@ class ParquetCell:
     column: str
     row_group: int
     row: int
+    outside: bool = False
 
     @property
     def name(self) -> str:
@@ -43,11 +45,11 @@ class ParquetCell:
 
         try:
             with _reading:
-                values = _row_group(self.file, self.row_group, self.column)
+                values = _row_group(self.file, stamp_of(self.file), self.row_group, self.column)
         except (pyarrow.ArrowException, OSError) as error:
             problem = f"image '{self}' can't be read ({one_line(error)})"
             raise ImageError(problem, "can't be read", "fetch or write the file again") from error
-        return image_bytes(values[self.row].as_py(), self, self.file.parent)
+        return image_bytes(values[self.row].as_py(), self, self.file.parent, outside=self.outside)
 
 
 @buildable
@@ -59,12 +61,14 @@ def parquet(
     caption: str = "caption",
     id: str | None = None,
     label: str | None = None,
+    images_outside: bool = False,
     **options: Any,
 ) -> ProbeSet:
     """Read the pairs of the Parquet files that `path` names, file by file and row by row.
 
     `path` is a file, a folder with *.parquet in it, or a glob. `image`, `caption`, `id` and `label` name columns; an
-    image is encoded bytes (JPEG, PNG ...) or a struct with a field 'bytes'. If the caption column holds lists, the
+    image is encoded bytes (JPEG, PNG ...) or a struct with a field 'bytes', or 'path', the name of a file that may lie
+    outside of the Parquet file's folder only if `images_outside` is true. If the caption column holds lists, the
     first caption of each is used. Without an id column, the id is FILE/ROW. `options` are those of
     `selection.ProbeOptions`.
 
@@ -72,7 +76,7 @@ def parquet(
     `selection.build_probe_set` does.
     """
     files = _files(name, path)
-    columns = Columns(name, image, caption, id, label)
+    columns = Columns(name, image, caption, id, label, images_outside)
     return build_probe_set(name, _entries(files, columns), ProbeOptions(**options), source=str(path))
 
 
@@ -91,13 +95,13 @@ def _entries(files: list[Path], columns: Columns) -> Iterator[ProbeEntry]:
 
     for file in files:
         try:
-            opened = _opened(file)
+            opened = _opened(file, stamp_of(file))
             columns.check(opened.schema_arrow.names, str(file))
             first = 0
             for row_group in range(opened.num_row_groups):
                 texts = opened.read_row_group(row_group, columns=columns.texts, use_threads=False)
                 for row, values in enumerate(arrow_rows(texts)):
-                    cell = ParquetCell(file, columns.image, row_group, row)
+                    cell = ParquetCell(file, columns.image, row_group, row, columns.outside)
                     yield columns.entry(cell, values, f"{file.stem}/{first + row}")
                 first += texts.num_rows
         except (pyarrow.ArrowException, OSError) as error:
@@ -107,13 +111,14 @@ def _entries(files: list[Path], columns: Columns) -> Iterator[ProbeEntry]:
 
 
 @lru_cache(maxsize=16)
-def _opened(file: Path) -> Any:
+def _opened(file: Path, stamp: Stamp | None) -> Any:
+    """The file, opened again where it has changed."""
     from pyarrow.parquet import ParquetFile
 
     return ParquetFile(file, memory_map=True)
 
 
 @lru_cache(maxsize=4)
-def _row_group(file: Path, row_group: int, column: str) -> Any:
+def _row_group(file: Path, stamp: Stamp | None, row_group: int, column: str) -> Any:
     """One column of a row group."""
-    return _opened(file).read_row_group(row_group, columns=[column], use_threads=False).column(0)
+    return _opened(file, stamp).read_row_group(row_group, columns=[column], use_threads=False).column(0)

@@ -15,6 +15,9 @@ from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import Stamp, stamp_of
 from vlmatch.probes.images import MAX_BYTES, ImageError, ImageSource, require_regular
 
+OUTSIDE = "images_outside"
+"""The option by which images may lie outside of their folder."""
+
 MAX_PACKING = 200  # times that a large member of a zip may be larger than what is stored of it; images hardly pack
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 _SMALL = 20_000_000  # bytes of a member that may be packed as densely as it likes
