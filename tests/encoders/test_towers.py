@@ -17,7 +17,7 @@ from vlmatch.encoders.openclip import OpenClipEncoder
 from vlmatch.encoders.timm_models import TimmEncoder
 from vlmatch.encoders.torchvision_models import TorchvisionHubEncoder
 from vlmatch.encoders.towers import DoesNotFitError, tower_in
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import NotHereError, VlmatchError
 
 MODEL = "test_vit.r160_in1k"
 
@@ -110,6 +110,21 @@ def test_dinos_teacher_goes_before_its_student_and_two_equal_entries_are_asked_a
     both = prefixed("first.", model.state_dict()) | prefixed("second.", other)
     with pytest.raises(VlmatchError, match=r"several times; choose one: \+encoder.entry=first or \+encoder.entry=sec"):
         tower_in("x", tmp_path, both, own)
+
+
+def test_names_that_compilers_and_shards_of_a_model_put_in_anywhere_are_left_out_of_account(model, tmp_path):
+    for wrapper in ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"):
+        state = {key.replace("blocks.", f"{wrapper}.blocks."): value for key, value in model.state_dict().items()}
+        state = {re.sub(r"(blocks\.\d)\.", rf"\1.{wrapper}.", key): value for key, value in state.items()}
+        save_file(state, tmp_path / "a.safetensors")
+        encoder, images = loaded(tmp_path / "a.safetensors")
+        assert same(encoder, images, model)
+
+
+def test_a_folder_with_one_checkpoint_names_it(model, tmp_path):
+    torch.save(model.state_dict(), tmp_path / "last.ckpt")
+    with pytest.raises(NotHereError, match=r"holds no model.safetensors .*give the path of its 'last.ckpt' itself"):
+        loaded(tmp_path)
 
 
 def test_half_precision_and_shards_are_read(model, tmp_path):
@@ -235,7 +250,7 @@ def test_only_the_vision_side_of_an_open_clip_folder_is_built(folder, monkeypatc
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(encoder(images) @ model.visual.proj, model.encode_image(images), rtol=1e-5, atol=1e-5)
     assert encoder.taken.startswith(
-        "took the 32 tensors of 'visual'; left out transformer.resblocks (12 tensors), ln_final (2)"
+        "took the 31 tensors of 'visual'; left out transformer.resblocks (12 tensors), ln_final (2)"
     )
     assert encoder.preprocessing["std"] == [0.25, 0.25, 0.25]
 
@@ -248,6 +263,19 @@ def test_a_vision_tower_alone_is_enough_for_open_clip(folder, prefix):
     encoder = OpenClipEncoder("x", None, None, checkpoint=str(path))
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(encoder(images) @ model.visual.proj, model.encode_image(images), rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_projection_of_another_size_or_none_does_not_matter(folder):
+    path, model = folder
+    state = prefixed("visual.", {key: value for key, value in model.visual.state_dict().items() if key != "proj"})
+    images = torch.rand(2, 3, 32, 32)
+    for others in ({}, {"visual.proj": torch.ones(64, 99)}):
+        save_file({**state, **others}, path / "open_clip_model.safetensors")
+        encoder = OpenClipEncoder("x", None, None, checkpoint=str(path))
+        torch.testing.assert_close(
+            encoder(images) @ model.visual.proj, model.encode_image(images), rtol=1e-5, atol=1e-5
+        )
 
 
 def test_an_open_clip_config_with_fewer_layers_than_the_weights_is_refused(folder):

@@ -71,14 +71,14 @@ class OpenClipEncoder(HubEncoder):
             )
         own = partial(weights_sha256, "encoder", name, [path])
         self.weights_sha256 = own() if sha256 is None else checked_sha256(name, path, sha256)
+        self.visual: Any = model.visual
+        self._rule = drop_projection(name, self.visual)  # before its weights: a projection of any size may be there
         taken = load_vision(name, model, path, self.entry)
         self.taken = say(name, path, taken) if self.checkpoint is not None else ""
-        self.visual: Any = model.visual
         if image_size is not None and hasattr(self.visual, "set_input_size"):
             self.visual.set_input_size(image_size)
         self._preprocess_config = dict(model.visual.preprocess_cfg)
         self._transform = image_transform_v2(PreprocessCfg(**self._preprocess_config), is_train=False)
-        self._rule = drop_projection(name, self.visual)
         self.eval()
 
     @classmethod

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlmatch.errors import VlmatchError
 
-QWEN = ("qwen2_vl_vision", "qwen2_5_vl_vision")
+QWEN = ("qwen2_vl_vision", "qwen2_5_vl_vision", "qwen3_vl_vision")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from vlmatch.encoders.layers import LayerOutput, of_map
 from vlmatch.encoders.patch_inputs import QWEN, SquareImages, inputs_of, mean_of_real, same_number, size_of
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.towers import say
-from vlmatch.encoders.transformers_towers import CONFIG, PROCESSOR, vision_model
+from vlmatch.encoders.transformers_towers import CONFIG, PROCESSORS, vision_model
 from vlmatch.encoders.weights import files_of_weights
 from vlmatch.errors import VlmatchError
 from vlmatch.packages.adapters import merged, named_adapter, without_adapter
@@ -39,6 +39,7 @@ RULES = {
     "internvl_vision": "cls",
     "qwen2_vl_vision": "mean patch",
     "qwen2_5_vl_vision": "mean patch",
+    "qwen3_vl_vision": "mean patch",
     "convnext": "global average",
     "swin": "global average",
 }
@@ -233,4 +234,5 @@ def model_folder(name: str, repository: str | None, with_code: bool) -> Path:
 
 def _is_whole(folder: Path) -> bool:
     """Whether a folder of the cache has all that is needed, every shard of the weights included."""
-    return holds_weights(folder) and all((folder / file).is_file() for file in (CONFIG, PROCESSOR))
+    has_processor = any((folder / file).is_file() for file in PROCESSORS)
+    return holds_weights(folder) and (folder / CONFIG).is_file() and has_processor

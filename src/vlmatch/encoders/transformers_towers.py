@@ -17,7 +17,8 @@ from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.model_folders import refuse_deeper
 from vlmatch.pickles import refuse_code
 
-CONFIG, PROCESSOR = "config.json", "preprocessor_config.json"
+CONFIG = "config.json"
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # either describes the image processor
 # Models of both towers whose vision side has a class of its own, which takes it out of them.
 _OF_BOTH = {
     "clip": "CLIPVisionModel",
@@ -91,7 +92,7 @@ def _remedy(folder: Path, stated: Mapping[str, Any]) -> str:
             "encoder.trust_remote_code=true"
         )
     return (
-        f"give a folder with {CONFIG}, {PROCESSOR} and weights of a model that transformers knows, or "
+        f"give a folder with {CONFIG}, {PROCESSORS[0]} and weights of a model that transformers knows, or "
         f"{fetch_again(folder)}"
     )
 
@@ -112,7 +113,7 @@ def _inner_config(name: str, folder: Path, stated: Mapping[str, Any]) -> Any:
         if not path.is_dir():
             raise VlmatchError(
                 f"encoder '{name}': '{folder / CONFIG}' is LLaVA's and names its tower, mm_vision_tower='{tower}', "
-                f"without describing it; put the {CONFIG} and {PROCESSOR} of that tower into a folder with these "
+                f"without describing it; put the {CONFIG} and {PROCESSORS[0]} of that tower into a folder with these "
                 "weights, and give that as encoder.checkpoint"
             )
         config = transformers.AutoConfig.from_pretrained(path)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import pickle
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from vlmatch.pickles import refuse_code, restricted_load
 
 # What the libraries raise on a file that is damaged, would run code, or belongs to another model.
 UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError)
+CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_WRAPPED = re.compile(r"(^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 
 def local_path(name: str, checkpoint: str) -> Path:
@@ -60,7 +63,7 @@ def names_in(name: str, files: Sequence[Path]) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             with _reading(name, file), safe_open(file, "pt") as opened:
                 for key in opened.keys():  # noqa: SIM118 - it is no mapping
-                    tensors[key] = torch.empty(opened.get_slice(key).get_shape(), device="meta")
+                    tensors[_unwrapped(key)] = torch.empty(opened.get_slice(key).get_shape(), device="meta")
         else:
             tensors |= _named(_content(name, file, "meta"))
     return tensors
@@ -72,7 +75,8 @@ def tensors_of(name: str, files: Sequence[Path], wanted: Collection[str]) -> dic
     for file in files:
         if file.suffix == ".safetensors":
             with _reading(name, file), safe_open(file, "pt") as opened:
-                tensors |= {key: opened.get_tensor(key) for key in opened.keys() if key in wanted}  # noqa: SIM118
+                names = {_unwrapped(key): key for key in opened.keys()}  # noqa: SIM118
+                tensors |= {key: opened.get_tensor(names[key]) for key in names if key in wanted}
         else:
             tensors |= {key: value for key, value in _named(_content(name, file)).items() if key in wanted}
     return tensors
@@ -109,7 +113,11 @@ def files_of_weights(name: str, path: Path) -> list[Path]:
     if missing := [file.name for file in files if not file.is_file()]:
         raise NotHereError(f"encoder '{name}': '{path}' lacks {missing[0]}, which its index lists; {fetch_again(path)}")
     if not files:
-        raise NotHereError(f"encoder '{name}': '{path}' holds no {SINGLE} or {PICKLED_SINGLE}; put one there")
+        others = [
+            file.name for file in sorted(path.iterdir()) if file.suffix in (".ckpt", ".pt", ".pth", ".safetensors")
+        ]
+        instead = f"give the path of its '{others[0]}' itself" if others else "put one there"
+        raise NotHereError(f"encoder '{name}': '{path}' holds no {SINGLE} or {PICKLED_SINGLE}; {instead}")
     return files
 
 
@@ -137,12 +145,17 @@ def _reading(name: str, path: Path) -> Iterator[None]:
         ) from error
 
 
+def _unwrapped(key: str) -> str:
+    """A tensor's name without what torch.compile, FSDP and activation checkpointing put into it, wherever they do."""
+    return _WRAPPED.sub(r"\1", key)
+
+
 def _named(content: Any, prefix: str = "") -> dict[str, Tensor]:
     """The tensors of nested entries by their dotted names."""
     named: dict[str, Tensor] = {}
     for key, value in content.items() if isinstance(content, Mapping) else ():
         if isinstance(value, Tensor):
-            named[f"{prefix}{key}"] = value
+            named[_unwrapped(f"{prefix}{key}")] = value
         else:
             named |= _named(value, f"{prefix}{key}.")
     return named
