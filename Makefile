@@ -5,7 +5,7 @@ CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run train block collect test test-full test-lmms lint ui report clean
+.PHONY: help setup run train block collect test test-full test-lmms docs lint ui report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ test-full: .venv/.ready ## run the slow tests: real weights, resuming after kill
 test-lmms: .venv-lmms/.ready ## run the tests that need lmms-eval, in an environment of its own
 	.venv-lmms/bin/python -m pytest tests/benchmarks/test_lmms.py tests/tasks/test_public.py
 
+docs: .venv-docs/.ready ## build the documentation as a site in outputs/site, without network
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true .venv-docs/bin/mkdocs build --strict
+
 lint: .venv/.ready ## format check, lint, types, one-way imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -64,6 +67,10 @@ clean: ## remove outputs and computed embeddings and scores; downloads, data and
 
 .venv/.ready: requirements.lock pyproject.toml
 .venv-lmms/.ready: requirements-lmms.lock pyproject.toml
+
+.venv-docs/.ready: requirements-docs.lock
+	$(PYTHON) -m venv --clear $(@D) && $(@D)/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
 
 .venv/.ready .venv-lmms/.ready:
 	@if command -v uv >/dev/null; then \
