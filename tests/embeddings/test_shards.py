@@ -40,6 +40,33 @@ def test_shards_of_another_fingerprint_are_not_taken(tmp_path: Path) -> None:
     assert shards(tmp_path, "another").missing() == []
 
 
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_single_shard_that_vanishes_is_one_line(tmp_path: Path, missing: int) -> None:
+    found = filled(tmp_path)
+    sorted((tmp_path / "shards").iterdir())[missing].unlink()
+    with pytest.raises(VlmatchError, match="a shard was removed while it was in use; run the same command again"):
+        found.merged()
+
+
+def test_shards_are_cleared_once_or_twice(tmp_path: Path) -> None:
+    for _ in range(2):
+        filled(tmp_path).clear()
+        shards(tmp_path).clear()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_headers_come_in_the_order_of_folders_however_the_disk_lists_them(
+    pictures: ProbeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    for name in "bca":
+        compute({**THUMBNAIL, "name": name}, pictures, store)
+    original = Path.glob
+    for order in (sorted, lambda found: sorted(found, reverse=True)):
+        monkeypatch.setattr(Path, "glob", lambda path, pattern, order=order: order(original(path, pattern)))
+        assert [header.spec.model for _, header in store.headers(pictures.key)] == ["a", "b", "c"]
+
+
 def test_rows_come_back_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(filled(tmp_path).merged(), ROWS)
     assert [len(shards(tmp_path).rows(shard)) for shard in range(3)] == [4, 4, 2]

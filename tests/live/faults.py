@@ -276,7 +276,7 @@ def sweep(folder: Path) -> None:
         f"probe.path={folder}/pictures",
         "trainer.batch_size=4",
         "trainer.shard_size=8",
-        "score=[gw,gw_paired,cka]",
+        "score=[gw_paired,cka]",
         "multirun",
     )
 

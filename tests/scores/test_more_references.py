@@ -1,6 +1,7 @@
 """The scores beyond the paper's against independent implementations or closed forms."""
 
 import math
+from typing import Any
 
 import numpy as np
 import ot
@@ -34,6 +35,7 @@ from vlmatch.scores.rankme import RankMe
 from vlmatch.scores.ridge import ALPHAS
 from vlmatch.scores.ridge_r2 import RidgeR2
 from vlmatch.scores.ridge_retrieval import RidgeRetrieval
+from vlmatch.scores.rsa import RSA
 
 paired = PairedGeometry.angular
 
@@ -201,6 +203,34 @@ def test_ridge_is_scikit_learns_on_features_clipped_to_six_standard_deviations(d
             found.append(1 - errors / np.square(truth - truth.mean(axis=0)).sum())
     assert RidgeR2(components=6)(paired(images, captions)).value == pytest.approx(np.mean(r2), abs=1e-9)
     assert abs(np.mean(r2) - np.mean(unclipped)) > 1e-3, "so that clipping shows"
+
+
+@pytest.mark.parametrize(
+    ("score", "least"), [(CKA(), 3), (RSA(), 3), (MutualNN(k=4), 6), (RidgeR2(components=3, folds=3), 6)]
+)
+def test_a_score_takes_no_fewer_pairs_than_it_is_defined_for(score: Any, least: int) -> None:
+    images, captions = related(least)
+    assert np.isfinite(score(paired(images, captions)).value)
+    with pytest.raises(VlmatchError, match=f"{least - 1} pairs, wanted at least {least}"):
+        score(paired(images[:-1], captions[:-1]))
+
+
+def test_by_chance_each_of_the_others_is_a_neighbour_equally_often() -> None:
+    assert MutualNN(k=4)(paired(*related(21))).details["chance"] == pytest.approx(4 / 20)
+
+
+def test_of_few_pairs_every_principal_component_of_the_captions_is_predicted() -> None:
+    images, captions = related(20)
+    captions = captions @ np.random.default_rng(4).normal(size=(captions.shape[1], 40))
+    captions = captions + np.random.default_rng(5).normal(size=captions.shape)
+    r2 = []
+    for train, test in KFold(5, shuffle=True, random_state=0).split(images):
+        axes = PCA(15, svd_solver="full").fit(captions[train])
+        model = make_pipeline(StandardScaler(), RidgeCV(ALPHAS)).fit(images[train], axes.transform(captions[train]))
+        truth = axes.transform(captions[test])
+        errors = np.square(truth - model.predict(images[test])).sum()
+        r2.append(1 - errors / np.square(truth - truth.mean(axis=0)).sum())
+    assert RidgeR2(components=50)(paired(images, captions)).value == pytest.approx(np.mean(r2), abs=1e-9)
 
 
 def test_ties_never_help_retrieval() -> None:

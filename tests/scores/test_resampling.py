@@ -119,3 +119,19 @@ def test_without_equal_subsamples_there_is_no_deviation() -> None:
     assert deviation_of_difference(one, scored([1.0, 2.0, 4.0], 90, 45)) is None
     with pytest.raises(ValueError, match="'S' and 'T'"):
         deviation_of_difference(one, replace(one, title="T"))
+
+
+@pytest.mark.parametrize(
+    ("values", "n", "m", "expected"),
+    [
+        ([1.0, 4.0], 100, 50, 3 / np.sqrt(2)),
+        ([1.0, 4.0], 100, 80, 3 / np.sqrt(2) * 2),
+        ([1.0], 100, 50, None),
+        ([1.0, 4.0], 100, 0, None),
+        ([1.0, 4.0], 100, 100, None),
+    ],
+)
+def test_two_proper_subsamples_are_the_fewest_with_a_deviation(
+    values: list[float], n: int, m: int, expected: float | None
+) -> None:
+    assert scored(values, n, m).deviation == (None if expected is None else pytest.approx(expected))

@@ -1,6 +1,7 @@
 """Stored rows: only of the embeddings in the store, and of the score versions and settings asked for."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 
 from misbehaving import THUMBNAIL, compute
+from vlmatch import waiting
 from vlmatch.embeddings.store import FILE, Embeddings, Store, write_array
 from vlmatch.errors import VlmatchError
+from vlmatch.memory import scoring_line
 from vlmatch.probes.pairs import ProbeSet
+from vlmatch.scores import rows
 from vlmatch.scores.mutual_nn import MutualNN
 from vlmatch.scores.rows import damaged_rows, score_pair, stored_rows
 from vlmatch.settings.buildable import ObjectSettings
@@ -148,6 +152,19 @@ def test_a_row_that_was_edited_by_hand_is_never_believed(pair, pictures, tmp_pat
     assert score_pair(*pair, CONFIGS, store) == row
     assert f"{path} is not as it was written, so these scores were computed again" in caplog.text
     assert stored_rows(store, pictures.key, CONFIGS) == [row]
+
+
+def test_many_pairs_are_told_before_and_slow_scores_meanwhile(pair, tmp_path, capsys, monkeypatch) -> None:
+    score_pair(*pair, CONFIGS, None)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(rows, "MANY_PAIRS", 12)
+    monkeypatch.setattr(waiting, "SECONDS", 0.0)
+    monkeypatch.setattr(MutualNN, "value", lambda *arguments: time.sleep(0.1) or 0.5)
+    score_pair(*pair, CONFIGS, None)
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("t x u: 12 pairs take about 2 GiB of memory for the default scores")
+    assert "waiting for the score 'MutualNN'; 1 of 2 scores are done" in others
+    assert [scoring_line(n).split()[4] for n in (5000, 10_000)] == ["6", "19"]
 
 
 def test_spaces_and_order_of_keys_do_not_change_a_row(pair, pictures, tmp_path) -> None:

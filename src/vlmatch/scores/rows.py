@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.files import MAX_NAME_BYTES, remembering, renamed
 from vlmatch.geometry import Labels, PairedGeometry, known_labels
+from vlmatch.memory import MANY_PAIRS, scoring_line
 from vlmatch.scores.resampling import Resampled, subsample_size
 from vlmatch.scores.scored import LeftOut, Scored
 from vlmatch.scores.sides import CAPTIONS, IMAGES
 from vlmatch.settings.buildable import ObjectSettings
-from vlmatch.waiting import locked
+from vlmatch.waiting import locked, waiting
 
 FORMAT = 3
 """Of stored rows: raised when noise twins or subsamples change, so that those of before are computed again."""
@@ -123,19 +125,27 @@ def _filled(
     resampled = Resampled(pair)
     inputs = _inputs(pair.spec, labels)
     scored, left_out = dict(row.scores), dict(row.left_out)
-    for name in missing:
+    if len(pair) >= MANY_PAIRS:
+        print(f"{row.encoder} x {row.llm}: {scoring_line(len(pair))}", flush=True)
+    for done, name in enumerate(missing):
         score, used = scores[name], {key: inputs[key] for key in inputs if key in scores[name].uses}
         for kept in (scored, left_out):
             kept.pop(name, None)
         reason = score.unknown(pair.spec, labelled=pair.labels is not None)
         if reason is None:
             try:
-                scored[name] = _scored(score, resampled, configs[name], used)
+                with _slowly(score, pair, f"{done} of {len(missing)} scores are done"):
+                    scored[name] = _scored(score, resampled, configs[name], used)
             except VlmatchError as error:
                 reason = str(error)
         if reason is not None:
             left_out[name] = LeftOut(reason, score.version, configs[name].plain(), used)
     return Row(row.image, row.text, scored, left_out)
+
+
+def _slowly(score: Any, pair: PairedGeometry, progress: str) -> AbstractContextManager[None]:
+    """Say after a few seconds which score of many pairs is computed, and how many are done."""
+    return waiting(f"the score '{score.title}'", progress) if len(pair) >= MANY_PAIRS else nullcontext()
 
 
 def _scored(score: Any, resampled: Resampled, settings: ObjectSettings, inputs: Mapping[str, str]) -> Scored:
