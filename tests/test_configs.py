@@ -232,3 +232,11 @@ def test_an_override_that_cannot_be_read_is_one_line_that_repeats_it(override: s
 
 def test_the_quotes_of_the_advice_help() -> None:
     assert composed("encoder.name='a=b'").encoder.name == "a=b"
+
+
+@pytest.mark.parametrize("experiment", ["embedded", "hub"])
+def test_an_experiment_has_the_controls(experiment: str) -> None:
+    """Without one that is worse than the candidates, there is nothing to tell whether they are any good."""
+    encoders = str(OmegaConf.load(yaml_path("experiment", experiment)).hydra.sweeper.params.encoder).split(",")
+    assert set(pool("controls")) <= set(encoders)
+    assert all(encoder in choices("encoder") for encoder in encoders)

@@ -221,6 +221,13 @@ def test_a_database_that_cannot_be_opened_is_one_line(bare, tmp_path: Path) -> N
     refused(bare.changed(uri="mysql+nodriver://host/x"), "tracking.uri='mysql+nodriver://host/x'")
 
 
+def test_a_folder_may_be_relative(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(settings.folder.parent)
+    tracker = Tracker.of(settings.changed(folder=Path(settings.folder.name)))
+    tracker.client.log_text(tracker.start("r", {}), "text", "a.txt")
+    assert len(list(settings.folder.rglob("a.txt"))) == 1
+
+
 def test_a_deleted_experiment_is_one_line_and_the_command_that_it_gives_restores_it(
     settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

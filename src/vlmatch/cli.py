@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("NUMBA_CACHE_DIR", str(paths.cache() / "numba"))
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, leave)
     print_whatever_the_terminal_can()
     try:
         _application()()
@@ -126,6 +126,6 @@ def _start_collecting() -> None:
         gc.enable()
 
 
-def _leave(signum: int, frame: object) -> None:
+def leave(signum: int, frame: object) -> None:
     """Turn SIGTERM into an exit, so that `with` blocks close their runs and files."""
     sys.exit(128 + signum)

@@ -56,7 +56,7 @@ class Address:
         elif os.environ.get(ENVIRONMENT):
             address = cls(os.environ[ENVIRONMENT], ENVIRONMENT)
         else:
-            address = cls(f"sqlite:///{settings.folder / 'mlflow.db'}", "tracking.folder")
+            address = cls(f"sqlite:///{settings.folder.absolute() / 'mlflow.db'}", "tracking.folder")
         address._require_usable()
         return address
 

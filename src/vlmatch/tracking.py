@@ -48,7 +48,7 @@ class Tracker:
         All of that happens under a lock, because two processes that use a fresh sqlite file at once break it. Raises
         VlmatchError if the server or the database cannot be used.
         """
-        folder = settings.folder
+        folder = settings.folder.absolute()
         require_experiment_name(settings.experiment)
         address = Address.of(settings)
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

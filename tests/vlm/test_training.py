@@ -1,5 +1,7 @@
 """Training: which parts learn, in which order samples come, and a killed run that continues with equal losses."""
 
+import os
+import signal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,9 @@ from safetensors.torch import load_file
 
 import made_vlms
 from made_vlms import LORA, TRAINER, killed, run
+from vlmatch.cli import leave
+from vlmatch.settings.work import TrackingSettings
+from vlmatch.tracking import Tracker
 from vlmatch.vlm import fit, milestones
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.lora import lora_state
@@ -76,6 +81,34 @@ def test_a_training_paused_at_its_milestones_gives_the_same_numbers(tmp_path: Pa
         )
         for name, value in kept.items():
             torch.testing.assert_close(saved[name], value, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_training_ends_at_once_as_killed_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple[VLM, TrainingLog], how: signal.Signals
+) -> None:
+    monkeypatch.setattr(fit, "CHECKPOINTS", 4)
+    begun: list[int] = []
+
+    def stop(*_: object) -> None:
+        begun.append(1)
+        if len(begun) == 8:
+            os.kill(os.getpid(), how)
+
+    tracker = Tracker.of(TrackingSettings(folder=tmp_path / "mlruns", uri=None, experiment="vlmatch"))
+    before = signal.signal(signal.SIGTERM, leave), signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(Stage, "on_train_batch_start", stop)
+            with pytest.raises(SystemExit), tracker.run("r", {}) as run_id:
+                run(tmp_path / "stopped", **TWO_STAGES)
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
+    assert len(begun) == 8
+    assert tracker.client.get_run(run_id).info.status == "KILLED"
+    resumed = run(tmp_path / "stopped", **TWO_STAGES)[1].losses
+    torch.testing.assert_close(torch.tensor(resumed), torch.tensor(uninterrupted[1].losses), atol=1e-6, rtol=0)
 
 
 def test_a_run_killed_twice_inside_accumulated_steps_loses_no_micro_batch(
