@@ -1,6 +1,8 @@
 """`task=search` with commands that train nothing: from a config to an answer, a ledger and runs in MLflow."""
 
 import json
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from vlmatch.cli import arguments_for_hydra, run_task
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.search import ledger as ledgers
+from vlmatch.search.claim import claimed
 from vlmatch.search.command import Command
 
 SCRIPT = """
@@ -191,8 +194,16 @@ def test_a_command_may_write_its_number_and_knows_where_it_stood(search: Callabl
 
 def test_one_search_runs_once_at_a_time(search: Callable[..., Path]) -> None:
     folder = search("search.encoders=[a]", "search.runs=1")
-    with ledgers.claimed(folder), pytest.raises(VlmatchError, match="runs already"):
+    with claimed(folder), pytest.raises(VlmatchError, match="runs already"):
         search("search.encoders=[a]", "search.runs=1")
+
+
+def test_a_command_that_outlived_its_search_is_ended_before_the_search_goes_on(tmp_path: Path) -> None:
+    with claimed(tmp_path) as claim:
+        left = subprocess.Popen(["sleep", "60"], start_new_session=True, pass_fds=[claim.descriptor])
+        claim.note(left.pid)
+    with claimed(tmp_path):
+        assert left.wait(10) == -signal.SIGTERM
 
 
 def test_a_damaged_ledger_is_one_line(search: Callable[..., Path]) -> None:

@@ -5,11 +5,14 @@ import pytest
 from vlmatch import paths
 from vlmatch_study.evidence.recording import OURS, THEIRS
 from vlmatch_study.evidence.worlds import read
-from vlmatch_study.search import courses, picture, spending
+from vlmatch_study.search import courses, spending
+from vlmatch_study.search.__main__ import MARK, tables
 
 
-def test_the_document_shows_the_committed_table():
-    assert picture.at_a_third(read(spending.CURVE)) in (paths.root() / "docs" / "search.md").read_text(encoding="utf-8")
+def test_the_document_shows_the_tables():
+    page = (paths.root() / "docs" / "search.md").read_text(encoding="utf-8")
+    for name, made in tables(read(spending.CURVE)).items():
+        assert MARK.format(name) + made in page, name
 
 
 def test_curves_end_in_the_truth_and_similarities_are_those_of_cka():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.search.claim import Claim
 
 LONGEST = 200  # characters of what a failed command said
 
@@ -19,8 +20,7 @@ class Command:
     """A command line with names in braces: encoder, llm, steps, earlier and folder.
 
     steps: of a whole training. value_file: the file that it writes its number to; None: it prints the number. llm: the
-    name of the LLM. folder: each encoder gets its own folder in it. inherited: a file descriptor that the command
-    keeps open while it runs.
+    name of the LLM. folder: each encoder gets its own folder in it. claim: of the search's folder.
     """
 
     line: str
@@ -28,7 +28,7 @@ class Command:
     value_file: str | None
     llm: str
     folder: Path
-    inherited: int
+    claim: Claim
 
     def train(self, encoder: str, part: float, earlier: float) -> tuple[int, float]:
         """Train an encoder up to `part` of the steps; returns the steps and the value.
@@ -60,6 +60,7 @@ class Command:
                 process = self._started(words, printed, complained)
             except OSError as error:
                 raise VlmatchError(f"the command can't start: {error.strerror}: '{words[0]}'") from error
+            self.claim.note(process.pid)
             try:
                 code = process.wait()
             except BaseException:
@@ -76,7 +77,7 @@ class Command:
             stdout=printed,
             stderr=complained,
             start_new_session=True,
-            pass_fds=[self.inherited],
+            pass_fds=[self.claim.descriptor],
         )
 
 

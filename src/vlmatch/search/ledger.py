@@ -1,11 +1,8 @@
 """The ledger of a search: one JSON file with the candidates, every finished part, and the runs in MLflow."""
 
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import renamed
 from vlmatch.search.halving import Part
 
-FILE, LOCK = "ledger.json", "lock"
+FILE = "ledger.json"
 
 
 @dataclass(frozen=True)
@@ -78,24 +75,3 @@ def folder_of(root: Path, about: Mapping[str, Any], title: str) -> Path:
     """The folder of the search that `about` makes: its title and the start of a SHA-256 of `about`."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     return root / f"{title}-{digest[:8]}"
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[int]:
-    """Keep other processes out of a search's folder; gives the lock's file descriptor, for commands to inherit.
-
-    A command that outlives a killed search holds the lock until it ends, so it never trains beside its successor.
-    Raises VlmatchError if another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise VlmatchError(
-                f"'{folder}': this search runs already, or a command that it started still does; wait for it or stop it"
-            ) from error
-        yield descriptor
-    finally:
-        os.close(descriptor)

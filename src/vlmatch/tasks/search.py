@@ -16,10 +16,11 @@ from vlmatch.files import require_folder_name
 from vlmatch.objects import task
 from vlmatch.probes.shared import probe_of
 from vlmatch.processes import launched
-from vlmatch.ranking import LlmRanking, Question
+from vlmatch.ranking import Fed, LlmRanking, Question
 from vlmatch.report.table import terminal
 from vlmatch.search import ledger as ledgers
 from vlmatch.search import words
+from vlmatch.search.claim import Claim, claimed
 from vlmatch.search.command import Command
 from vlmatch.search.halving import Ladder, Part, Race, Step
 from vlmatch.search.ledger import FILE, Ledger
@@ -44,10 +45,10 @@ def search(settings: SearchSettings) -> None:
     recipe = None if keys.command is not None else ByRecipe.of(settings)
     about, title = _identity(settings, recipe)
     folder = ledgers.folder_of(keys.folder, about, title)
-    with ledgers.claimed(folder) as lock:
+    with claimed(folder) as claim:
         tracker = Tracker.of(settings.tracking)
         found = ledgers.read(folder)
-        ledger, chosen_by = (found, "the order of its start") if found else _screened(settings, about)
+        ledger, chosen_by = (found, "the order of its start") if found else _screened(settings, about, recipe)
         if keys.retry or all(part.value is None for part in ledger.parts):
             ledger = ledger.without_failures()
         ladder = Ladder(tuple(map(float, keys.rungs)), keys.keep, keys.continues or recipe is not None)
@@ -58,7 +59,7 @@ def search(settings: SearchSettings) -> None:
             ledger = ledger.with_run("", parent)
             ledger.write(folder)
             tracker.log_config(parent, settings.config)
-            train = _by_command(settings, folder, lock) if recipe is None else partial(recipe.train, tracker)
+            train = _by_command(settings, folder, claim) if recipe is None else partial(recipe.train, tracker)
             done = _Running(race, spending, folder, tracker, parent, train, settings.llm.name).run(ledger)
             _answer(done, race, tracker, parent, folder)
 
@@ -157,7 +158,8 @@ def _identity(settings: SearchSettings, recipe: ByRecipe | None) -> tuple[Mappin
     raced = {"rungs": list(keys.rungs), "keep": keys.keep, "better": keys.better, "arms": keys.arms}
     listed: dict[str, Any] = {"encoders": None if keys.encoders is None else list(keys.encoders)}
     if keys.encoders is None:
-        listed |= {"selection": settings.selection, "fed": settings.answer.fed, "pool": settings.pool}
+        fed = settings.answer.fed if recipe is None else recipe.fed
+        listed |= {"selection": settings.selection, "fed": fed, "pool": settings.pool}
         listed |= {"probe": settings.probe.plain(), "budget": settings.budget.plain()}
     if recipe is not None:
         return {**raced, **listed, **recipe.about}, recipe.title
@@ -165,7 +167,7 @@ def _identity(settings: SearchSettings, recipe: ByRecipe | None) -> tuple[Mappin
     return {**raced, **listed, **own, "llm": settings.llm.name}, "command"
 
 
-def _screened(settings: SearchSettings, about: Mapping[str, Any]) -> tuple[Ledger, str]:
+def _screened(settings: SearchSettings, about: Mapping[str, Any], recipe: ByRecipe | None) -> tuple[Ledger, str]:
     """A new ledger with the candidates in order and those that race; and what put them in order, in words.
 
     Raises VlmatchError if there is nothing to train.
@@ -175,7 +177,7 @@ def _screened(settings: SearchSettings, about: Mapping[str, Any]) -> tuple[Ledge
         for name in keys.encoders:
             require_folder_name("search.encoders", name)
         return Ledger(about, tuple(keys.encoders), tuple(keys.encoders)[: keys.arms]), "search.encoders"
-    ranked = _ranked(settings)
+    ranked = _ranked(settings, settings.answer.fed if recipe is None else recipe.fed)
     candidates = tuple(ranked.budget.inside)
     if keys.arms is None and ranked.shortlist is None:
         raise VlmatchError(
@@ -188,14 +190,14 @@ def _screened(settings: SearchSettings, about: Mapping[str, Any]) -> tuple[Ledge
     return Ledger(about, candidates, listed), ranked.rule
 
 
-def _ranked(settings: SearchSettings) -> LlmRanking:
+def _ranked(settings: SearchSettings, fed: Fed) -> LlmRanking:
     """The stored encoders in the order of the rule. Raises VlmatchError if the store has none for this LLM."""
     pool = "store" if settings.pool == "auto" else settings.pool
     ranking = api.rank_stored(
         probe_of(settings.probe.plain()),
         store=Store(settings.store),
         scores=settings.score,
-        question=replace(Question.of(settings), against=None),
+        question=replace(Question.of(settings), against=None, fed=fed),
         costs=settings.costs,
         wanted=lambda header: wanted(settings, pool, header),
     )
@@ -208,11 +210,11 @@ def _ranked(settings: SearchSettings) -> LlmRanking:
     return found[0]
 
 
-def _by_command(settings: SearchSettings, folder: Path, lock: int) -> Train:
+def _by_command(settings: SearchSettings, folder: Path, claim: Claim) -> Train:
     keys = settings.search
     assert keys.command is not None  # noqa: S101 - for mypy
     assert keys.steps is not None  # noqa: S101 - for mypy
-    command = Command(keys.command, keys.steps, keys.value_file, settings.llm.name, folder, lock)
+    command = Command(keys.command, keys.steps, keys.value_file, settings.llm.name, folder, claim)
     return lambda encoder, part, earlier, run_id: command.train(encoder, part, earlier)
 
 

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from vlmatch.configs import named_configs, yaml_path
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.definitions import Scores, definition_of
+from vlmatch.ranking import Fed
 from vlmatch.results import RESULT, read_file
 from vlmatch.settings.buildable import EncoderSettings
 from vlmatch.settings.search import SearchSettings
@@ -47,6 +48,11 @@ class ByRecipe:
         """The name of the search: recipe, LLM, data and seed."""
         recipe = self.settings.recipe
         return f"{recipe.name}-{self.settings.llm.name}-{recipe.data}-{recipe.seed}"
+
+    @property
+    def fed(self) -> Fed:
+        """What the recipe feeds the LLM, which decides the rule."""
+        return "pooled" if self.settings.recipe.visual.what == "feature" else "patches"
 
     @property
     def about(self) -> Mapping[str, Any]:

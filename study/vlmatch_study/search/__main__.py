@@ -5,6 +5,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 
 from vlmatch import paths
 from vlmatch.embeddings.store import Store
@@ -13,7 +14,7 @@ from vlmatch_study.evidence.worlds import embedded, read
 from vlmatch_study.search import courses, picture, spending
 
 PROBE = "stamps-1d0c3db0"
-TABLE = re.compile(r"(<!-- at a third: made by python -m vlmatch_study\.search -->\n)(\|[^\n]*\n)*")
+MARK = "<!-- {0}: made by python -m vlmatch_study.search -->\n"
 
 
 def main() -> None:
@@ -35,8 +36,16 @@ def show() -> None:
     rows, docs = read(spending.CURVE), paths.root() / "docs"
     picture.draw(rows, docs / "search.png")
     page = docs / "search.md"
-    made = picture.at_a_third(rows)
-    page.write_text(TABLE.sub(lambda mark: mark[1] + made, page.read_text(encoding="utf-8")), encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    for name, made in tables(rows).items():
+        before, after = text.split(MARK.format(name))
+        text = before + MARK.format(name) + made + re.sub(r"\A(\|[^\n]*\n)*", "", after)
+    page.write_text(text, encoding="utf-8")
+
+
+def tables(rows: Sequence[dict[str, str]]) -> dict[str, str]:
+    """The tables of the document by their names. rows: of the committed table of searches."""
+    return {"rungs": picture.rung_table(courses.ours()), "at a third": picture.at_a_third(rows)}
 
 
 if __name__ == "__main__":

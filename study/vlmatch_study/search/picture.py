@@ -6,6 +6,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vlmatch.evidence.correlation import spearman
+from vlmatch.report.evidence import bare
+from vlmatch.search.replay import Courses
 from vlmatch_study.evidence.tables import table
 from vlmatch_study.search.spending import (
     CLUSTERS,
@@ -62,6 +65,14 @@ def _panel(axes: Axes, rows: Sequence[Row], title: str) -> None:
     axes.set_xlabel("cost, as a part of grid search's")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(bottom=-0.05)
+
+
+def rung_table(courses: Courses) -> str:
+    """The table of the rungs: how the values there order the encoders, compared with the truth of the other seed."""
+    parts = ("1/8", "1/4", "1/2", "the end")
+    found = [[spearman(curves[:, rung], truth) for rung in range(len(parts))] for curves, truth in courses.halves]
+    lines = [[f"seed {seed}", *(bare(each) for each in row)] for seed, row in enumerate(found)]
+    return table(["trained with", *parts], lines)
 
 
 def at_a_third(rows: Sequence[Row]) -> str:

@@ -1,0 +1,75 @@
+"""One process at a time in a search's folder, and no command that outlives a killed search."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vlmatch.errors import VlmatchError
+
+LOCK, COMMAND = "lock", "command.lock"
+SECONDS = 10.0  # that a command is given to end
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A search's folder, as claimed by this process.
+
+    descriptor: of a lock that commands inherit, so that it is held until the last of them ends.
+    """
+
+    descriptor: int
+
+    def note(self, group: int) -> None:
+        """Write down the process group of the command that runs."""
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, str(group).encode(), 0)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[Claim]:
+    """Keep other processes out of a search's folder.
+
+    A command whose search was killed is ended first, because nobody would read its number. Raises VlmatchError if
+    another process runs the search, or if such a command can't be ended.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    own, inherited = (os.open(folder / name, os.O_RDWR | os.O_CREAT) for name in (LOCK, COMMAND))
+    try:
+        if not _locked(own):
+            raise VlmatchError(f"'{folder}': this search runs already; wait for it or stop it")
+        if not _locked(inherited) and not _ended(folder / COMMAND, inherited):
+            raise VlmatchError(f"'{folder}': a command of this search, which was killed, still runs; stop it")
+        yield Claim(inherited)
+    finally:
+        os.close(own)
+        os.close(inherited)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock could be taken."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _ended(path: Path, descriptor: int) -> bool:
+    """End the process group that is written down; whether the lock could be taken then."""
+    group = path.read_text()
+    if not group.isdigit():
+        return False
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(int(group), number)
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until:
+            if _locked(descriptor):
+                return True
+            time.sleep(0.05)
+    return False
