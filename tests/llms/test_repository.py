@@ -193,7 +193,18 @@ def test_a_config_with_fewer_layers_than_the_weights_is_refused_and_other_tensor
 
 
 @pytest.mark.parametrize(
-    "damage", ["no config", "no tokenizer", "no weights", "pickled weights", "cut short", "shape", "index"]
+    "damage",
+    [
+        "no config",
+        "no tokenizer",
+        "no weights",
+        "pickled weights",
+        "cut short",
+        "shape",
+        "index",
+        "tokenizer",
+        "config",
+    ],
 )
 def test_a_damaged_folder_is_told_in_one_line(save_tiny: SaveTiny, damage: str) -> None:
     folder, _ = save_tiny()
@@ -209,6 +220,8 @@ def test_a_damaged_folder_is_told_in_one_line(save_tiny: SaveTiny, damage: str) 
         weights.rename(folder / "pytorch_model.bin")
     elif damage == "cut short":
         weights.write_bytes(weights.read_bytes()[:-100])
+    elif damage in ("tokenizer", "config"):
+        (folder / f"{damage}.json").write_text('{"model_type": "lla')
     elif damage == "index":
         weights.rename(folder / "model-00001-of-00002.safetensors")
         (folder / "model.safetensors.index.json").write_text('{"weight_map": {"lm_head.weight": "model-0')

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, float32
 
+from vlmatch.disk import is_refused
 from vlmatch.encoders.intern_vit import INTERN_VIT, intern_vit_config, intern_vit_state
 from vlmatch.encoders.towers import DoesNotFitError, Taken, fitted, tower_in
-from vlmatch.encoders.weights import UNREADABLE, names_in, tensors_of
+from vlmatch.encoders.weights import names_in, tensors_of
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.memory import is_out_of_memory
 from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.model_folders import refuse_deeper
 from vlmatch.pickles import refuse_code
@@ -26,7 +28,6 @@ _OF_BOTH = {
     "siglip": "SiglipVisionModel",
     "siglip2": "Siglip2VisionModel",
 }
-_UNLOADABLE = (*UNREADABLE, ImportError, TypeError, AttributeError)
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,11 @@ def vision_model(
         else:
             config = inner or transformers.AutoConfig.from_pretrained(folder)
             model, taken = _of_tensors(name, files, config, entry)
-    except _UNLOADABLE as error:
+    except VlmatchError:
+        raise
+    except Exception as error:  # whatever the library and its models raise
+        if is_out_of_memory(error) or is_refused(error):
+            raise
         raise VlmatchError(
             f"encoder '{name}': '{files[0].parent}' can't be loaded by transformers ({one_line(error)[:200]}); "
             f"{_remedy(folder, stated)}"

@@ -1,25 +1,21 @@
 """Load a causal LM and its tokenizer from a folder or a GGUF file, offline; nothing may be missing or run code."""
 
 import logging
-import pickle  # for the name of its error alone
 from dataclasses import replace
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
+from vlmatch.disk import is_refused
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.llms.gguf import unreadable
 from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.llms.weights import Weights
+from vlmatch.memory import is_out_of_memory
 from vlmatch.packages.adapters import merged, without_adapter
 from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.model_folders import groups, refuse_deeper, weight_files
 from vlmatch.pickles import refuse_code
-
-_UNREADABLE = (
-    OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError, pickle.UnpicklingError,
-)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +42,9 @@ def load_causal_lm(
             causal_lm, report, tokenizer = _from_pretrained(
                 replace(weights, folder=readable), dtype, device_map, trust_remote_code
             )
-    except _UNREADABLE as error:
+    except Exception as error:  # tokenizers has no class of errors of its own
+        if is_out_of_memory(error) or is_refused(error):
+            raise
         if weights.gguf_file:
             raise unreadable(name, error) from error
         raise VlmatchError(
