@@ -8,6 +8,7 @@ import pytest
 from filelock import FileLock
 
 from vlmatch import waiting as waiting_module
+from vlmatch.objects import admitted, build
 from vlmatch.waiting import locked, waiting
 
 
@@ -48,3 +49,14 @@ def test_the_one_who_waits_for_a_lock_says_who_has_it_and_goes_on(
     assert said.count("\n") == 1
     assert "another process, which is fetching data" in said
     assert str(lock) in said
+
+
+def test_an_object_that_is_slow_to_build_says_what_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    with admitted("test_waiting."):
+        build({"_target_": "test_waiting.slow", "name": "s"}, "encoder")
+    assert capsys.readouterr().out == "waiting for encoder 's'; its weights or data are being read\n"
+
+
+def slow(name: str) -> str:
+    time.sleep(0.2)
+    return name

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from vlmatch.arguments import BUILT, require_arguments
 from vlmatch.errors import VlmatchError
+from vlmatch.waiting import waiting
 
 OWN = ("vlmatch.", "vlmatch_study.")
 HYDRAS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
@@ -74,8 +75,10 @@ def build(config: Mapping[str, Any], key: str | None = None) -> Any:
 
     where = key or str(config.get("name") or config["_target_"].rpartition(".")[2])
     require_buildable(config, where)
+    named = f"{key} '{config['name']}'" if key and config.get("name") else where
     try:
-        return instantiate(dict(config))
+        with waiting(named, "its weights or data are being read"):
+            return instantiate(dict(config))
     except InstantiationException as error:
         if isinstance(error.__cause__, TypeError):
             raise VlmatchError(f"{where}: {error.__cause__}") from error

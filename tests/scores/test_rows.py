@@ -1,5 +1,6 @@
 """Stored rows: only of the embeddings in the store, and of the score versions and settings asked for."""
 
+import errno
 import json
 import time
 from dataclasses import replace
@@ -203,3 +204,26 @@ def test_rows_whose_embeddings_are_gone_are_left_out(pair, pictures, tmp_path) -
     score_pair(*pair, CONFIGS, store)
     (store.folder(pair[0].header.spec) / "embeddings.safetensors").unlink()
     assert stored_rows(store, pictures.key, CONFIGS) == []
+
+
+def test_a_warm_store_that_is_read_only_is_scored(pair, pictures, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    row = score_pair(*pair, CONFIGS, store)
+
+    def refuse(path: Path, what: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(rows, "locked", refuse)
+    monkeypatch.setattr("vlmatch.embeddings.store.locked", refuse)
+    assert score_pair(*pair, CONFIGS, store).scores == row.scores
+    assert compute(THUMBNAIL, pictures, store)[1].items == 0
+    with pytest.raises(OSError, match="Read-only"):
+        score_pair(*pair, {"mutual_nn": score("mutual_nn.MutualNN", k=4)}, store)
+
+
+def test_two_long_names_are_scored_and_found_again(pictures: ProbeSet, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    pair = [compute({**THUMBNAIL, "name": letter * 200}, pictures, store)[0] for letter in "ab"]
+    row = score_pair(*pair, CONFIGS, store)
+    (found,) = stored_rows(store, pictures.key, CONFIGS)
+    assert found.scores == row.scores

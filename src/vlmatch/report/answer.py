@@ -34,6 +34,7 @@ from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, labe
 from vlmatch.scores.rows import Row, damaged_rows, stored_rows
 from vlmatch.settings.budget import CostSettings
 from vlmatch.settings.buildable import ObjectSettings
+from vlmatch.waiting import waiting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,7 +237,9 @@ def answer(
     if ranking.own is not None:
         ranking.own.show(console)
     for one in ranking.rankings:
-        for line in health_lines(pool_health(one, ranking.embeddings, ranking.probe) or ()):
+        with waiting("the health checks", "they go through all embeddings of this ranking once"):
+            checks = pool_health(one, ranking.embeddings, ranking.probe)
+        for line in health_lines(checks or ()):
             console.print(line)
         for llm in one.llms:
             if one.question.selection == PAPER_RULE:
@@ -245,7 +248,8 @@ def answer(
                 console.print(_labels(ranking, llm))
     if report is None:
         return None
-    written = ranking.report(report)
+    with waiting("the report", f"it is being written to '{report}'"):
+        written = ranking.report(report)
     console.print(f"report: {written}", soft_wrap=True)
     return written
 

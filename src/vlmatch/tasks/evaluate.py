@@ -42,6 +42,7 @@ from vlmatch.vlm.milestones import milestone_steps
 from vlmatch.vlm.runs import VLM_FOLDER, Run, finished, tracked
 from vlmatch.vlm.saved import load_vlm
 from vlmatch.vlm.training_log import TrainingLog
+from vlmatch.waiting import waiting
 
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "peft")
 
@@ -140,7 +141,11 @@ class _Questions:
     def asked_of(self, llm: LanguageModel, folder: Path, run: Run, part: float) -> Measurement:
         """The scores of the VLM in `folder` on a part of the questions. llm: its LLM."""
         vlm = load_vlm(folder, llm=llm)
-        return self.suite.evaluate(vlm, self.features, self.items, self.categories, run.recipe.prompts, part)
+        what = f"the benchmarks of '{folder}'"
+        with waiting(
+            what, f"they ask about {len(self.items)} pictures" if part == 1 else f"asked is {part:.0%} of them"
+        ):
+            return self.suite.evaluate(vlm, self.features, self.items, self.categories, run.recipe.prompts, part)
 
 
 def _measurements(

@@ -24,6 +24,7 @@ from vlmatch.vlm.fit import Training
 from vlmatch.vlm.runs import TRACKED, VLM_FOLDER, Run, finished, tracked
 from vlmatch.vlm.training_data import DataContext, TrainingData, a_picture
 from vlmatch.vlm.training_log import TrainingLog
+from vlmatch.waiting import waiting
 
 
 @task
@@ -80,7 +81,8 @@ def prepared(settings: Settings[Any], run: Run, folder: Path, logger: Any) -> tu
         return cached_features(items, run.encoder, store, trainer)[0]
 
     context = DataContext(llm.tokenizer, encoder, features)
-    datasets = [stage.data.build().load(context) for stage in recipe.stages]
+    with waiting(f"the training data of {run.name}", "they are read, and embedded where they are not stored"):
+        datasets = [stage.data.build().load(context) for stage in recipe.stages]
     picture = a_picture(datasets)
     shape = picture.shape[:2] if encoder is None else feature_shape(encoder, recipe.visual.what)
     require_projector(shape[1], llm.causal_lm.get_input_embeddings().weight.shape[1], recipe.projector, trainer)
