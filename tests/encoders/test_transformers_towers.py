@@ -238,6 +238,28 @@ def test_a_prefix_that_transformers_does_not_know_is_found_and_averaged_weights_
     assert torch.equal(averaged(batch), torch.zeros(1, 32))
 
 
+@torch.inference_mode()
+def test_a_checkpoint_beside_a_config_is_read_by_its_own_path_and_a_head_is_said(tmp_path, photos):
+    torch.manual_seed(0)
+    tuned = transformers.ViTForImageClassification(transformers.ViTConfig(**SMALL, **SQUARE, num_labels=3)).eval()
+    tuned.save_pretrained(tmp_path)
+    save_processor(tmp_path)
+    ours = TransformersEncoder("x", checkpoint=str(tmp_path))
+    assert re.search(r"left out (pooler|classifier) \(2 tensors\)", ours.taken)
+    state = {f"model.vit.{key}": value + 1 for key, value in tuned.vit.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 1}, tmp_path / "last.ckpt")
+    later = TransformersEncoder("x", checkpoint=str(tmp_path / "last.ckpt"))
+    batch = ours.collate([ours.prepare(photos[0])])
+    torch.testing.assert_close(ours(batch), tuned.vit(pixel_values=batch).last_hidden_state[:, 0])
+    assert not torch.allclose(later(batch), ours(batch))
+    assert "of 'state_dict.model.vit'" in later.taken
+    assert later.weights_sha256 != ours.weights_sha256
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "last.ckpt").rename(tmp_path / "elsewhere" / "last.ckpt")
+    with pytest.raises(VlmatchError, match=r"elsewhere/config.json' can't be read .*give a folder with it"):
+        TransformersEncoder("x", checkpoint=str(tmp_path / "elsewhere" / "last.ckpt"))
+
+
 @pytest.mark.parametrize("content", ['{"model_type": "vit"', "[1]", ""])
 def test_a_config_that_can_not_be_read_is_named(tmp_path, content):
     transformers.AutoModel.from_config(transformers.ViTConfig(**SMALL, **SQUARE)).save_pretrained(tmp_path)

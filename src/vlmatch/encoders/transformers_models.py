@@ -54,7 +54,8 @@ FIXED_SIZE = (
 class TransformersEncoder(HubEncoder):
     """A vision model of transformers with its own image processor.
 
-    repository: name on the hub, e.g. 'facebook/dinov2-base'. checkpoint: a folder with the same files instead.
+    repository: name on the hub, e.g. 'facebook/dinov2-base', or a folder. checkpoint: a folder with the same files
+    instead, or a weight file in it.
     adapter: a folder with a LoRA adapter, as peft saves it, which is merged into the weights.
     rule: how the feature is made, only for model types that `RULES` does not know: 'cls' (the first token of
     the last hidden state), 'attention pool' or 'global average' (the pooled output), 'mean patch'.
@@ -76,13 +77,16 @@ class TransformersEncoder(HubEncoder):
         super().__init__(name, **options)
         if rule is not None and rule not in KNOWN_RULES:
             raise VlmatchError(f"encoder '{name}': rule='{rule}' is unknown; choose one of {', '.join(KNOWN_RULES)}")
-        folder = self.checkpoint or model_folder(name, repository, trust_remote_code)
-        files = files_of_weights(name, folder)
+        place = self.checkpoint or model_folder(name, repository, trust_remote_code)
+        files = files_of_weights(name, place)
+        folder = place.parent if place.is_file() else place
         own = weights_sha256("encoder", name, files)
         self.adapter = named_adapter("encoder", name, adapter, folder)
         with without_adapter(folder) as readable:
-            self.model, self._processor, taken = vision_model(name, readable, files, trust_remote_code, self.entry)
-        self.taken = say(name, folder, taken)
+            self.model, self._processor, taken = vision_model(
+                name, readable, files, trust_remote_code, self.entry, of_file=place.is_file()
+            )
+        self.taken = say(name, place, taken) if self.checkpoint is not None else ""
         if self.adapter is not None:
             self.model = merged("encoder", name, self.model, self.adapter)
         model_type = self.model.config.model_type

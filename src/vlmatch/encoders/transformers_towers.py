@@ -41,11 +41,17 @@ class Loaded(NamedTuple):
 
 
 def vision_model(
-    name: str, folder: Path, files: Sequence[Path], trust_remote_code: bool, entry: str | None = None
+    name: str,
+    folder: Path,
+    files: Sequence[Path],
+    trust_remote_code: bool,
+    entry: str | None = None,
+    *,
+    of_file: bool = False,
 ) -> Loaded:
     """The vision model of a folder; every tensor of it comes from `files`, the folder's weights.
 
-    entry: see `towers.tower_in`.
+    entry: see `towers.tower_in`. of_file: whether `files` are one file in the folder that the user chose.
     Raises VlmatchError where transformers can't read the folder or does not know its model, where the weights lack a
     tensor, and where they are of a deeper model than config.json says.
     """
@@ -61,7 +67,7 @@ def vision_model(
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
         inner = None if trust_remote_code else _inner_config(name, folder, stated)
-        if inner is None and entry is None:
+        if inner is None and entry is None and not of_file:
             model, taken = _of_folder(name, folder, files, trust_remote_code)
         else:
             config = inner or transformers.AutoConfig.from_pretrained(folder)
@@ -85,7 +91,8 @@ def _stated(name: str, folder: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise VlmatchError(
-            f"encoder '{name}': '{path}' can't be read ({one_line(error)[:120]}); {fetch_again(folder)}"
+            f"encoder '{name}': '{path}' can't be read ({one_line(error)[:120]}); give a folder with it, "
+            f"{PROCESSORS[0]} and the weights, or {fetch_again(folder)}"
         ) from error
 
 
@@ -144,7 +151,7 @@ def _of_folder(name: str, folder: Path, files: Sequence[Path], trust_remote_code
         return _of_tensors(name, files, model.config, None)
     loaded = {*model.state_dict(), *(set(names_in(name, files)) - set(unexpected))}
     refuse_deeper(f"encoder '{name}'", folder, loaded, unexpected)
-    return model, Taken(dict.fromkeys(model.state_dict(), Tensor()))
+    return model, Taken(dict.fromkeys(model.state_dict(), Tensor()), left_out=unexpected)
 
 
 def _of_tensors(name: str, files: Sequence[Path], config: Any, entry: str | None) -> tuple[Any, Taken]:
