@@ -6,13 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr, ttest_rel
 
 from vlmatch import paths
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.truths import comparisons
 from vlmatch.results import Benchmark, Estimate, Result, read
+from vlmatch_study.evidence.worlds import read as rows_of
 from vlmatch_study.findings import __main__ as findings
+from vlmatch_study.findings import confound, new_members
 from vlmatch_study.findings.block import Block
+from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.stronger_truth import Cell, cells, chosen
 from vlmatch_study.marked import replaced
 
@@ -89,3 +93,90 @@ def test_a_recipe_is_replaced_only_by_one_that_is_better_by_both_ratios(spreads,
     found = [Cell(*at, {}, width, seed, pooled, 1.0) for at, width, seed in zip(grid, spreads, seeds, strict=True)]
     cell = chosen(found)
     assert (cell and (cell.data, cell.steps)) == wanted
+
+
+def test_holm_multiplies_by_the_number_of_tests_that_are_left() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # Holm (1979), worked by hand
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+VARIANTS = [f"{name}{ending}" for name in ("a", "b", "c") for ending in confound.VARIANTS.values()]
+
+
+def of_variants() -> dict[str, tuple[float, ...]]:
+    """Two seeds of each variant of three encoders."""
+    drawn = np.random.default_rng(0).normal(0.2, 0.1, (len(VARIANTS), 2))
+    return {name: tuple(map(float, truths)) for name, truths in zip(VARIANTS, drawn, strict=True)}
+
+
+def test_block_1_s_figures_are_scipy_s() -> None:
+    truths = of_variants()
+    mean = {name: np.mean(each) for name, each in truths.items()}
+    scores = np.random.default_rng(1).random((len(VARIANTS), len(confound.SCORES)))
+    rows = [{"encoder": name, **dict(zip(confound.SCORES, map(repr, each), strict=True))}
+            for name, each in zip(VARIANTS, scores.tolist(), strict=True)]  # fmt: skip
+    (comparison,) = comparisons(runs(truths))
+    found = confound.followed(comparison, rows)
+    for each, column in zip(found, scores.T, strict=True):
+        scipy_s = spearmanr(column, [mean[name] for name in VARIANTS])
+        assert (each.correlation.spearman, each.p) == pytest.approx(tuple(scipy_s), abs=1e-9)
+    whitened = confound.changes(comparison, ["a", "b", "c"])[0]
+    pairs = [[mean[name] for name in "abc"], [mean[f"{name}_whitened"] for name in "abc"]]
+    assert whitened.p == pytest.approx(ttest_rel(*pairs).pvalue, abs=1e-9)
+    assert whitened.mean == pytest.approx(np.mean(pairs[1]) - np.mean(pairs[0]), abs=1e-12)
+
+
+def test_block_1_s_answer_names_the_score_that_the_truth_follows() -> None:
+    truths = of_variants()
+    rows = [{"encoder": name, **dict.fromkeys(confound.SCORES, str(at % 5)), "participation_ratio": str(np.mean(each))}
+            for at, (name, each) in enumerate(truths.items())]  # fmt: skip
+    (comparison,) = comparisons(runs(truths))
+    said = confound.answer([], confound.followed(comparison, rows), finished=True)
+    assert said.startswith("The truth follows participation ratio best (over how many dimensions a feature spreads)")
+    assert "which is shown" in said
+
+
+def test_block_1_s_tables_stand_with_some_of_the_trainings() -> None:
+    (comparison,) = comparisons(runs({"a": (0.2,), "a_noise": (0.1,), "b": (0.3,)}))
+    made = confound.changes(comparison, ["a", "b"])
+    assert [each.variant for each in made if each.differences] == ["noise"]
+    assert confound.differences(made, ["a", "b"]).count("\n") == 2
+    assert confound.truths(comparison, ["a", "b"]).count("\n") == 4
+    assert confound.followed(comparison, []) == []
+    assert confound.answer(made, [], finished=False) == "The question stays open."
+
+
+def new_rows() -> list[dict[str, str]]:
+    """The committed scores of block 3."""
+    return rows_of(Block(3, ()).folder / "scores.csv")
+
+
+@pytest.mark.parametrize(("by", "refuted"), [("mutual_nn", 0), ("gw", 1)])
+def test_block_3_s_answer_follows_from_the_truths(by: str, refuted: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlmatch.evidence.replay.POOLS", 1000)
+    monkeypatch.setattr("vlmatch.evidence.replay.RESAMPLES", 20)
+    rows = new_rows()
+    sign = {"mutual_nn": 1, "gw": 2}[by]  # GW is a distance, and truths that grow with it are against the rule
+    truths = {row["encoder"]: (sign * float(row[by]), sign * float(row[by]) + 0.001) for row in rows}
+    (comparison,) = comparisons(runs(truths))
+    found = new_members.replayed(comparison, rows)
+    assert found is not None
+    assert (found.encoders, found.families, found.seeds) == (14, 11, (0, 1))
+    said = new_members.answer(found, finished=True)
+    assert ("worth following is refuted" in said) == bool(refuted)
+    assert new_members.regrets({"all": found}).count("\n") == 2 + len(new_members.RULES)
+    table = new_members.places(comparison, rows).splitlines()
+    assert [line.split(" | ")[4] for line in table[2:]] == [str(place) for place in range(1, 15)]
+
+
+def test_block_3_waits_for_as_many_encoders_as_a_pool_has_and_for_seeds_that_all_have() -> None:
+    rows = new_rows()
+    truths = {row["encoder"]: (float(row["mutual_nn"]), 0.1)[: 1 + (at < 3)] for at, row in enumerate(rows)}
+    (comparison,) = comparisons(runs(truths))
+    world = new_members.world_of(comparison, rows)
+    assert world is not None
+    assert world.truth.shape == (14, 1)
+    left_out = [row["encoder"] for row in rows][:7]
+    assert new_members.replayed(comparison, rows, left_out) is None
+    assert "too few" in new_members.answer(None, finished=False)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vlmatch import paths
-from vlmatch_study.findings import stronger_truth
+from vlmatch_study.findings import confound, new_members, stronger_truth
 from vlmatch_study.findings.block import Block
 from vlmatch_study.marked import replaced
 
@@ -23,7 +23,11 @@ def written(document: Path, root: Path) -> str:
 
 def parts(root: Path) -> dict[str, str]:
     """Every generated part by its name."""
-    return {**stronger_truth.parts(Block(0, stronger_truth.RECIPES, root))}
+    return {
+        **stronger_truth.parts(Block(0, stronger_truth.RECIPES, root)),
+        **confound.parts(Block.of(1, root)),
+        **new_members.parts(Block.of(3, root)),
+    }
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Self
 
 import yaml
 
@@ -13,14 +14,30 @@ from vlmatch.evidence.likelihoods import Likelihoods
 from vlmatch.evidence.truths import Comparison, comparisons
 from vlmatch.results import Result, read
 
+LLM = "smollm2"  # of the experiments that name no other
+
 
 @dataclass(frozen=True)
 class Block:
-    """A block by its number and the names of its recipes. root: the checkout; its `study/blocks` has the results."""
+    """A block by its number and the names of its recipes.
 
-    number: int
+    root: the checkout; its `study/blocks` has the results. left_out: a dtype whose results are not read.
+    """
+
+    number: int | str
     recipes: tuple[str, ...]
     root: Path = field(default_factory=paths.root)
+    left_out: str | None = None
+
+    @classmethod
+    def of(cls, number: int | str, root: Path) -> Self:
+        """The block by the one recipe that its experiment trains by; VlmatchError as `swept` raises it."""
+        unnamed = cls(number, (), root)
+        named = unnamed.experiment.get("recipe", {}).get("name")
+        if named is None:
+            recipe = root / "study" / "conf" / "recipe" / f"{unnamed.chosen('recipe')}.yaml"
+            named = yaml.safe_load(recipe.read_text(encoding="utf-8"))["name"]
+        return cls(number, (str(named),), root)
 
     @property
     def folder(self) -> Path:
@@ -28,12 +45,21 @@ class Block:
         return self.root / "study" / "blocks" / str(self.number)
 
     @cached_property
-    def swept(self) -> dict[str, list[str]]:
-        """The values of each key that its experiment sweeps over; VlmatchError if it has no experiment."""
+    def experiment(self) -> dict[str, Any]:
+        """Its experiment as it is written; VlmatchError if it has none."""
         path = self.root / "study" / "conf" / "experiment" / f"block{self.number}.yaml"
         if not path.is_file():
             raise VlmatchError(f"block {self.number} has no experiment '{path}'; add it, or leave the block out")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["sweeper"]["params"]
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+    def chosen(self, group: str) -> str | None:
+        """The file of a configuration group that its experiment names; None if it names none."""
+        return next((each[key] for each in self.experiment["defaults"] if (key := f"override /{group}") in each), None)
+
+    @cached_property
+    def swept(self) -> dict[str, list[str]]:
+        """The values of each key that its experiment sweeps over; VlmatchError if it has no experiment."""
+        values = self.experiment["hydra"]["sweeper"]["params"]
         return {key: [each.strip() for each in str(text).split(",")] for key, text in values.items()}
 
     @property
@@ -54,17 +80,24 @@ class Block:
     @cached_property
     def results(self) -> list[Result]:
         """Its finished trainings, in the order of their paths."""
-        encoders, seeds = self.encoders, self.swept["recipe.seed"]
+        encoders, seeds, llm = self.encoders, self.swept["recipe.seed"], self.chosen("llm") or LLM
         return [
             run
             for run in read(self._results)
-            if run.recipe.name in self.recipes and run.encoder in encoders and str(run.seed) in seeds
+            if run.recipe.name in self.recipes
+            and (run.llm, run.encoder in encoders, str(run.seed) in seeds) == (llm, True, True)
+            and (run.dtype or "unknown") != self.left_out
         ]
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
         """Its truths by setting: recipe, LLM, data, suite and split."""
         return comparisons(self.results, likelihoods=Likelihoods((self._results,)))
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The truths of the setting with the most finished trainings; None without any."""
+        return max(self.comparisons, key=n_runs, default=None)
 
     @property
     def _results(self) -> Path:
@@ -76,5 +109,14 @@ class Block:
         done = len(self.results)
         if not done:
             return f"None of its {self.planned} trainings is finished."
-        dtypes = sorted({each.dtype or "unknown" for each in self.results})
-        return f"{done} of its {self.planned} trainings are finished, in {' and '.join(dtypes)}."
+        return f"{done} of its {self.planned} trainings are finished, in {' and '.join(self.dtypes)}."
+
+    @property
+    def dtypes(self) -> list[str]:
+        """The dtypes of the LLM in its finished trainings."""
+        return sorted({each.dtype or "unknown" for each in self.results})
+
+
+def n_runs(comparison: Comparison) -> int:
+    """How many trainings a comparison has."""
+    return sum(len(truth.runs) for truth in comparison.truths)

@@ -1,6 +1,9 @@
-"""Tables of Markdown."""
+"""Tables of Markdown, and figures as they are printed there."""
 
 from collections.abc import Sequence
+
+from vlmatch.evidence.truth import Truth
+from vlmatch.report.evidence import bare
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -8,6 +11,23 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return "Nothing to show yet."
     return "\n".join([_row(head), _row(["---"] * len(head)), *map(_row, rows)])
+
+
+def figure(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """'.13 [.06, .29]'; without an interval that is not known; '-' for a value that is not known."""
+    if value is None or low is None or high is None:
+        return bare(value)
+    return f"{bare(value)} [{bare(low)}, {bare(high)}]"
+
+
+def seeds(truth: Truth) -> str:
+    """The value of each seed: '.123, .120'."""
+    return ", ".join(bare(value, 3) for value in truth.by_seed.values())
+
+
+def within(value: float, error: float) -> str:
+    """A figure of truths with its standard error: '.123 (.011)'."""
+    return f"{bare(value, 3)} ({bare(error, 3)})"
 
 
 def _row(cells: Sequence[str]) -> str:

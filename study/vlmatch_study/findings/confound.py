@@ -1,0 +1,173 @@
+"""Block 1: does the truth follow what a feature says, or over how many dimensions it spreads?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from statistics import fmean
+
+from scipy.stats import spearmanr, ttest_rel
+
+from vlmatch.evidence.correlation import Correlation, correlation
+from vlmatch.evidence.truths import Comparison
+from vlmatch.report.evidence import bare
+from vlmatch_study.evidence.worlds import read
+from vlmatch_study.findings.block import Block
+from vlmatch_study.findings.holm import holm
+from vlmatch_study.findings.tables import figure, seeds, table, within
+
+AS_IT_IS = "as it is"
+VARIANTS = {AS_IT_IS: "", "whitened": "_whitened", "10 components": "_pca10", "noise": "_noise"}
+SCORES = {
+    "cka_debiased": "debiased CKA",
+    "mutual_nn": "MutualNN",
+    "ridge_r2": "ridge R2",
+    "participation_ratio": "participation ratio",
+}
+DIMENSIONS = "participation_ratio"
+LEVEL = 0.05
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """How well the truth follows one score over the variants; p: two-sided, and corrected for the number of scores."""
+
+    score: str
+    correlation: Correlation
+    p: float
+    corrected: float
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What one variant changes of the truth: by encoder its difference to 'as it is' with the standard error.
+
+    p: of a paired t test over encoders; corrected: for the number of variants. None with fewer than two encoders.
+    """
+
+    variant: str
+    differences: Mapping[str, tuple[float, float]]
+    p: float | None
+    corrected: float | None
+
+    @property
+    def mean(self) -> float:
+        """The mean difference over encoders."""
+        return fmean(value for value, _ in self.differences.values())
+
+
+def split(name: str) -> tuple[str, str]:
+    """The encoder and the variant of a name of block 1."""
+    for variant, ending in VARIANTS.items():
+        if ending and name.endswith(ending):
+            return name.removesuffix(ending), variant
+    return name, AS_IT_IS
+
+
+def changes(comparison: Comparison, encoders: Sequence[str]) -> list[Changed]:
+    """The difference that each variant makes, over the encoders that have a truth as it is and by this variant."""
+    truths, found = comparison.by_encoder, []
+    for variant, ending in list(VARIANTS.items())[1:]:
+        pairs = {
+            name: (truths[name + ending], truths[name]) for name in encoders if {name, name + ending} <= set(truths)
+        }
+        differences = {
+            name: (changed.mean - plain.mean, changed.error_of_difference(plain))
+            for name, (changed, plain) in pairs.items()
+        }
+        p = None
+        if len(pairs) > 1:
+            one, other = ([each[at].mean for each in pairs.values()] for at in (0, 1))
+            p = float(ttest_rel(one, other).pvalue)
+        found.append(Changed(variant, differences, p, None))
+    tested = [each for each in found if each.p is not None]
+    corrected = dict(zip((each.variant for each in tested), holm([each.p or 0.0 for each in tested]), strict=True))
+    return [Changed(each.variant, each.differences, each.p, corrected.get(each.variant)) for each in found]
+
+
+def followed(comparison: Comparison, rows: Sequence[Row]) -> list[Followed]:
+    """How well the truth follows each score, over the variants that have both; empty for fewer than 4 of them.
+
+    rows: the committed scores of each variant, as in study/blocks/1/scores.csv.
+    """
+    truth = {row["encoder"]: comparison.by_encoder[row["encoder"]].mean
+             for row in rows if row["encoder"] in comparison.by_encoder}  # fmt: skip
+    by_score = {
+        score: {row["encoder"]: float(row[score]) for row in rows if row["encoder"] in truth} for score in SCORES
+    }
+    correlations = {score: correlation(truth, values) for score, values in by_score.items()}
+    if any(each.spearman is None for each in correlations.values()):
+        return []
+    p_values = [float(spearmanr(list(truth.values()), list(values.values())).pvalue) for values in by_score.values()]
+    return [
+        Followed(score, correlations[score], p, corrected)
+        for score, p, corrected in zip(SCORES, p_values, holm(p_values), strict=True)
+    ]
+
+
+def parts(block: Block) -> dict[str, str]:
+    """The generated parts of its section: truths, differences, the scores that the truth follows, and the answer."""
+    comparison, scores = block.comparison, block.folder / "scores.csv"
+    rows = read(scores) if scores.is_file() else []
+    encoders = list(dict.fromkeys(split(name)[0] for name in block.encoders))
+    made = changes(comparison, encoders) if comparison else []
+    found = followed(comparison, rows) if comparison else []
+    finished = len(block.results) == block.planned
+    return {
+        "block 1": truths(comparison, encoders) if comparison else table([], []),
+        "differences 1": differences(made, encoders),
+        "scores 1": correlations(found),
+        "answer 1": f"{block.progress} {answer(made, found, finished)}",
+    }
+
+
+def truths(comparison: Comparison, encoders: Sequence[str]) -> str:
+    """The table of truths: a line for each encoder and variant."""
+    found = [
+        (name, variant, comparison.by_encoder[name + ending])
+        for name, (variant, ending) in product(encoders, VARIANTS.items())
+        if name + ending in comparison.by_encoder
+    ]
+    rows = [[name, variant, seeds(each), within(each.mean, each.standard_error)] for name, variant, each in found]
+    return table(["encoder", "variant", "truth of each seed", "mean (standard error)"], rows)
+
+
+def differences(made: Sequence[Changed], encoders: Sequence[str]) -> str:
+    """The table of differences: a line for each variant."""
+    rows = [
+        [each.variant,
+         *(within(*each.differences[name]) if name in each.differences else "-" for name in encoders),
+         bare(each.mean, 3), bare(each.p, 3), bare(each.corrected, 3)]
+        for each in made if each.differences
+    ]  # fmt: skip
+    return table(["variant", *encoders, "mean", "p, paired t", "p by Holm"], rows)
+
+
+def correlations(found: Sequence[Followed]) -> str:
+    """The table of scores: a line for each."""
+    rows = [
+        [SCORES[each.score], figure(each.correlation.spearman, each.correlation.low, each.correlation.high),
+         str(each.correlation.n), bare(each.p, 4), bare(each.corrected, 4)]
+        for each in found
+    ]  # fmt: skip
+    return table(["score", "Spearman with the truth", "variants", "p", "p by Holm"], rows)
+
+
+def answer(made: Sequence[Changed], found: Sequence[Followed], finished: bool) -> str:
+    """Which score the truth follows, and what each variant does, by what study/blocks.md says of the outcomes."""
+    said = [] if finished else ["Preliminary, since trainings are missing." if found else "The question stays open."]
+    if found:
+        best = max(found, key=lambda each: each.correlation.spearman or 0.0)
+        kind = "over how many dimensions a feature spreads" if best.score == DIMENSIONS else "what a feature says"
+        shown = best.corrected <= LEVEL and (best.correlation.spearman or 0.0) > 0
+        said.append(
+            f"The truth follows {SCORES[best.score]} best ({kind}), which is {'shown' if shown else 'not shown'} after "
+            f"Holm's correction for {len(found)} scores. Variants of one encoder are not independent, so these p are "
+            "too small, and the intervals too narrow."
+        )
+    for each in made:
+        if each.corrected is not None:
+            way = "higher" if each.mean > 0 else "lower"
+            sure = "shown" if each.corrected <= LEVEL else "not shown"
+            said.append(f"{each.variant.capitalize()}: {way} by {bare(abs(each.mean), 3)} on average, {sure}.")
+    return " ".join(said)
