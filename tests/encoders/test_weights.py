@@ -1,6 +1,7 @@
 """Weight files: read without running code, loaded strictly, hashed."""
 
 import hashlib
+import os
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torchvision.models import resnet18
 
 from encoders.test_convnets import PREPROCESSING
 from vlmatch.encoders.convnets import TorchvisionEncoder
-from vlmatch.encoders.weights import load_strictly, read_state_dict, sha256_of_tensors
+from vlmatch.encoders.weights import load_strictly, local_path, read_state_dict, sha256_of_tensors
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.files import joint_sha256
 from vlmatch.packages.unpacked import write_list
@@ -61,6 +62,12 @@ def test_no_weights_and_absent_weights_say_what_to_do(tmp_path):
         TorchvisionEncoder("x", **plain)
     with pytest.raises(NotHereError, match=r"encoder.checkpoint=/nowhere/a.pth does not exist"):
         TorchvisionEncoder("x", **plain, checkpoint="/nowhere/a.pth")
+
+
+def test_a_pipe_is_refused_before_it_is_read(tmp_path):
+    os.mkfifo(tmp_path / "a.pth")
+    with pytest.raises(VlmatchError, match=r"a.pth is neither a file nor a folder; give the path of one"):
+        local_path("x", str(tmp_path / "a.pth"))
 
 
 @pytest.fixture

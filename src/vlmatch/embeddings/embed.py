@@ -14,6 +14,7 @@ from vlmatch.embeddings.order import row_order
 from vlmatch.embeddings.store import FILE, Array, Embeddings, Shards, Store, sha256_of, write_array
 from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
+from vlmatch.foreign import model_faults
 from vlmatch.packages.licences import NONE_STATED, Licence, licence_of
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.processes import launched, process_rank
@@ -192,7 +193,8 @@ def _joint_licence(licences: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 def cut_off(model: Any, probe: ProbeSet, progress: bool) -> dict[str, int]:
     """What an LLM cuts off the captions, to be stored; it is said in one line."""
-    truncation = None if model.kind == "encoder" else model.truncation(probe.captions)
+    with model_faults(model.kind, model.name, "counting tokens", f"try it: task=check {model.kind}={model.name}"):
+        truncation = None if model.kind == "encoder" else model.truncation(probe.captions)
     if truncation is None:
         return {}
     if truncation.captions and progress:

@@ -27,11 +27,18 @@ _WRAPPED = re.compile(r"(^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrap
 
 
 def local_path(name: str, checkpoint: str) -> Path:
-    """The path of the user's file or folder of weights; NotHereError if it does not exist."""
+    """The path of the user's file or folder of weights.
+
+    Raises NotHereError if it does not exist, VlmatchError if it is a pipe or a device.
+    """
     path = Path(checkpoint).expanduser()
     if not path.exists():
         raise NotHereError(
             f"encoder '{name}': encoder.checkpoint={checkpoint} does not exist; give the path of the weights"
+        )
+    if not (path.is_file() or path.is_dir()):  # a pipe or a device could be read for ever
+        raise VlmatchError(
+            f"encoder '{name}': encoder.checkpoint={checkpoint} is neither a file nor a folder; give the path of one"
         )
     return path
 
