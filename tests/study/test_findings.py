@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr, ttest_rel
+from scipy.stats import linregress, page_trend_test, spearmanr, ttest_rel
 
 from vlmatch import paths
 from vlmatch.errors import VlmatchError
@@ -14,7 +14,7 @@ from vlmatch.evidence.truths import comparisons
 from vlmatch.results import Benchmark, Estimate, Result, read
 from vlmatch_study.evidence.worlds import read as rows_of
 from vlmatch_study.findings import __main__ as findings
-from vlmatch_study.findings import confound, new_members
+from vlmatch_study.findings import confound, new_members, repeated, tokens
 from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.stronger_truth import Cell, cells, chosen
@@ -180,3 +180,67 @@ def test_block_3_waits_for_as_many_encoders_as_a_pool_has_and_for_seeds_that_all
     left_out = [row["encoder"] for row in rows][:7]
     assert new_members.replayed(comparison, rows, left_out) is None
     assert "too few" in new_members.answer(None, finished=False)
+
+
+def of_grids(rise: float) -> dict[str, tuple[float, ...]]:
+    """Two seeds of four encoders with 1, 4, 16 and 49 tokens: a level of their own, a rise and noise."""
+    noise = iter(np.random.default_rng(2).normal(0, 0.001, 32).tolist())
+    return {
+        f"{name}_grid{side}": tuple(level + rise * np.log2(side**2) + next(noise) for _ in range(2))
+        for name, level in {"a": 0.1, "b": 0.2, "c": 0.15, "d": 0.05}.items()
+        for side in (1, 2, 4, 7)
+    }
+
+
+def test_block_2_s_slopes_are_scipy_s_and_numpy_s() -> None:
+    truths = of_grids(0.01)
+    found = tokens.by_encoder(comparisons(runs(truths))[0])
+    assert list(found["a"]) == [1, 4, 16, 49]
+    slopes = {each.of: each for each in tokens.slopes(found)}
+    doublings = np.log2([1, 4, 16, 49])
+    means = np.array([[np.mean(truths[f"{name}_grid{side}"]) for side in (1, 2, 4, 7)] for name in "abcd"])
+    line = linregress(doublings, means[0])
+    assert (slopes["a"].slope, slopes["a"].error, slopes["a"].p) == pytest.approx(
+        (line.slope, line.stderr, line.pvalue)
+    )
+    design = np.column_stack([np.tile(doublings, 4), np.repeat(np.eye(4), 4, axis=0)])  # a level for each encoder
+    fitted, residual = np.linalg.lstsq(design, means.ravel())[:2]
+    error = np.sqrt(residual[0] / (16 - 5) * np.linalg.inv(design.T @ design)[0, 0])
+    assert (slopes["all"].slope, slopes["all"].error) == pytest.approx((fitted[0], error), abs=1e-9)
+    assert tokens.trend(found) == pytest.approx(page_trend_test(means).pvalue, abs=1e-9)
+
+
+@pytest.mark.parametrize(("rise", "said"), [(0.01, "rises"), (-0.01, "falls"), (0, "No rise or fall")])
+def test_block_2_s_answer_says_which_way_the_truth_goes(rise: float, said: str) -> None:
+    found = tokens.by_encoder(comparisons(runs(of_grids(rise)))[0])
+    assert said in tokens.answer(tokens.slopes(found), tokens.trend(found), finished=True)
+
+
+def test_block_2_waits_for_two_encoders_with_three_numbers_of_tokens() -> None:
+    (comparison,) = comparisons(runs({"a_grid1": (0.1,), "a_grid2": (0.2,), "a_grid7": (0.2,), "b_grid1": (0.1,)}))
+    found = tokens.by_encoder(comparison)
+    assert [each.of for each in tokens.slopes(found)] == ["a"]
+    assert tokens.trend(found) is None
+    assert tokens.answer(tokens.slopes(found), None, finished=False) == "The question stays open."
+    assert "| b | .100 (" in tokens.truths(comparison)
+
+
+def test_block_4_s_deviations_are_numpy_s() -> None:
+    drawn = np.random.default_rng(3).normal(0.2, 0.05, (5, 6))
+    truths = {name: each.tolist() for name, each in zip("abcde", drawn, strict=True)}
+    truths["e"] = truths["e"][:3]
+    (comparison,) = comparisons(runs(truths, control=False))
+    found = {each.seeds: each for each in repeated.by_seeds(comparison)}
+    assert [found[count].encoders for count in (2, 3, 4, 5, 6)] == [5, 5, 4, 4, 4]
+    assert found[3].between_encoders == pytest.approx(drawn[:, :3].mean(1).std(ddof=1), abs=1e-9)
+    assert found[3].of_mean == pytest.approx(np.sqrt(drawn[:, :3].var(1, ddof=1).mean() / 3), abs=1e-9)
+    (other,) = comparisons(runs({name: each[::-1] for name, each in truths.items()}, control=False))
+    assert repeated.from_recipe_to_recipe(comparison, other).spearman == pytest.approx(1)
+    assert repeated.agreement(comparison).count("\n") == 1 + 15
+
+
+def test_block_4_has_six_seeds_of_the_best_and_three_of_all_others() -> None:
+    root = paths.root()
+    best, others = Block.of(4, root), Block.of("4_others", root)
+    assert (best.planned, others.planned) == (72, 69)
+    assert len({*best.encoders, *others.encoders}) == 35

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vlmatch import paths
-from vlmatch_study.findings import confound, new_members, stronger_truth
+from vlmatch_study.findings import confound, new_members, repeated, stronger_truth, tokens
 from vlmatch_study.findings.block import Block
 from vlmatch_study.marked import replaced
 
@@ -26,7 +26,9 @@ def parts(root: Path) -> dict[str, str]:
     return {
         **stronger_truth.parts(Block(0, stronger_truth.RECIPES, root)),
         **confound.parts(Block.of(1, root)),
+        **tokens.parts(Block.of(2, root)),
         **new_members.parts(Block.of(3, root)),
+        **repeated.parts([Block.of(4, root), Block.of("4_others", root)]),
     }
 
 

@@ -83,7 +83,7 @@ class Block:
         encoders, seeds, llm = self.encoders, self.swept["recipe.seed"], self.chosen("llm") or LLM
         return [
             run
-            for run in read(self._results)
+            for run in read(self.results_folder)
             if run.recipe.name in self.recipes
             and (run.llm, run.encoder in encoders, str(run.seed) in seeds) == (llm, True, True)
             and (run.dtype or "unknown") != self.left_out
@@ -92,7 +92,7 @@ class Block:
     @cached_property
     def comparisons(self) -> list[Comparison]:
         """Its truths by setting: recipe, LLM, data, suite and split."""
-        return comparisons(self.results, likelihoods=Likelihoods((self._results,)))
+        return comparisons(self.results, likelihoods=Likelihoods((self.results_folder,)))
 
     @property
     def comparison(self) -> Comparison | None:
@@ -100,7 +100,8 @@ class Block:
         return max(self.comparisons, key=n_runs, default=None)
 
     @property
-    def _results(self) -> Path:
+    def results_folder(self) -> Path:
+        """Where the results of all blocks lie."""
         return self.root / "study" / "blocks" / "results"
 
     @property

@@ -1,0 +1,115 @@
+"""Block 4: how well do seeds agree, over all encoders and among the best, and what follows for any score?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean, stdev
+
+from vlmatch.evidence.correlation import Correlation, correlation
+from vlmatch.evidence.likelihoods import Likelihoods
+from vlmatch.evidence.seeds import agreements
+from vlmatch.evidence.truths import Comparison, comparisons, comparisons_in
+from vlmatch.report.evidence import bare
+from vlmatch_study.evidence.worlds import DATA, LLM
+from vlmatch_study.findings.block import Block, n_runs
+from vlmatch_study.findings.tables import figure, table
+
+
+@dataclass(frozen=True)
+class BySeeds:
+    """Deviations of the truth over some encoders, taken over their first `seeds` seeds.
+
+    between_encoders: that of the means. of_mean: what the seeds add to it: their pooled deviation / sqrt(seeds).
+    """
+
+    seeds: int
+    encoders: int
+    between_encoders: float
+    of_mean: float
+
+
+def together(blocks: Sequence[Block]) -> Comparison | None:
+    """The results of several blocks of one recipe, compared as one; None without any."""
+    results = [run for block in blocks for run in block.results]
+    found = comparisons(results, likelihoods=Likelihoods((blocks[0].results_folder,)))
+    return max(found, key=n_runs, default=None)
+
+
+def by_seeds(comparison: Comparison, encoders: Sequence[str] | None = None) -> list[BySeeds]:
+    """The deviations by number of seeds, over the pretrained encoders (of `encoders`) that have so many."""
+    found = []
+    for count in range(2, len(comparison.seeds) + 1):
+        kept = [
+            list(truth.by_seed.values())[:count]
+            for truth in comparison.pretrained
+            if len(truth.runs) >= count and (encoders is None or truth.encoder in encoders)
+        ]
+        if len(kept) > 1:
+            within = sqrt(fmean(stdev(values) ** 2 for values in kept))
+            found.append(BySeeds(count, len(kept), stdev(map(fmean, kept)), within / sqrt(count)))
+    return found
+
+
+def from_recipe_to_recipe(present: Comparison, new: Comparison) -> Correlation:
+    """Spearman's correlation of two recipes' truths over the pretrained encoders that both have."""
+    one, other = ({truth.encoder: truth.mean for truth in each.pretrained} for each in (present, new))
+    return correlation(one, other)
+
+
+def parts(blocks: Sequence[Block]) -> dict[str, str]:
+    """The generated parts of its section. blocks: that of the best encoders, and that of all others."""
+    comparison, best = together(blocks), blocks[0].encoders
+    progress = " ".join(
+        f"{name}: {block.progress}" for name, block in zip(("The best", "All others"), blocks, strict=True)
+    )
+    if comparison is None:
+        return {"block 4": table([], []), "spread 4": table([], []), "answer 4": f"{progress} The question stays open."}
+    every, tier = by_seeds(comparison), by_seeds(comparison, best)
+    return {
+        "block 4": agreement(comparison),
+        "spread 4": spreads({"all pretrained": every, "the twelve best": tier}),
+        "answer 4": f"{progress} {answer(comparison, tier, blocks[0])}",
+    }
+
+
+def agreement(comparison: Comparison) -> str:
+    """The table of agreements: a line for every two seeds."""
+    rows = [
+        [f"{each.seeds[0]} and {each.seeds[1]}", str(each.n), bare(each.spearman), bare(each.spearman_best)]
+        for each in agreements(comparison)
+    ]
+    return table(["seeds", "encoders", "Spearman", "in the best tier"], rows)
+
+
+def spreads(found: dict[str, list[BySeeds]]) -> str:
+    """The table of deviations: a line for each number of seeds, for all encoders and for the best."""
+    rows = [
+        [name, str(each.seeds), str(each.encoders), bare(each.between_encoders, 3), bare(each.of_mean, 3)]
+        for name, lines in found.items()
+        for each in lines
+    ]
+    return table(["among", "seeds", "encoders", "between encoders' means", "error of a mean from seeds"], rows)
+
+
+def answer(comparison: Comparison, tier: Sequence[BySeeds], block: Block) -> str:
+    """What the seeds settle among the best, and how far both recipes agree."""
+    said = []
+    if tier:
+        last = tier[-1]
+        said.append(
+            f"Among the best, the means of {last.seeds} seeds have a deviation of {bare(last.between_encoders, 3)}, of "
+            f"which seeds explain {bare(last.of_mean, 3)} and the drawing of items its own part."
+        )
+    present = [
+        each
+        for each in comparisons_in([block.root / "study" / "results"])
+        if (each.setting.llm, each.setting.data, each.setting.recipe.name) == (LLM, DATA, "embedded")
+    ]
+    if present:
+        ceiling = from_recipe_to_recipe(present[0], comparison)
+        said.append(
+            f"The present recipe's truth and this one have a Spearman of "
+            f"{figure(ceiling.spearman, ceiling.low, ceiling.high)} over {ceiling.n} encoders: what a score can reach "
+            "that follows the other recipe perfectly."
+        )
+    return " ".join(said)
