@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -73,10 +74,10 @@ class Address:
     def _path(self) -> str:
         return self.uri.removeprefix("sqlite:///")
 
-    def _failure(self, doing: str, error: Exception) -> VlmatchError:
-        """The line for what came out of MLflow. doing: what it was asked for."""
-        reason = masked_addresses(one_line(error)).partition(" [SQL:")[0][:LONGEST]
-        return VlmatchError(f"{self}: MLflow can't {doing} there: {reason}; {self.remedy}")
+    def _failure(self, doing: str, error: Exception, patience: Patience) -> VlmatchError:
+        """The line for what came out of MLflow. doing: what it was asked to do."""
+        kept = "what was computed is kept, and the same command goes on from there; " if patience is PATIENT else ""
+        return VlmatchError(f"{self}: MLflow can't {doing} there: {_reason(error)}; {kept}{self.remedy}")
 
     @property
     def remedy(self) -> str:
@@ -137,7 +138,7 @@ class Address:
         except Exception as error:
             if is_refused(error):
                 raise
-            raise self._failure(doing, error) from error
+            raise self._failure(doing, error, patience) from error
         finally:
             for name in own:
                 os.environ.pop(name, None)
@@ -202,3 +203,13 @@ def experiment_id(client: GuardedClient, address: Address, experiment: str, fold
             f"{found.experiment_id}"
         )
     return str(found.experiment_id)
+
+
+def _reason(error: BaseException) -> str:
+    """Why MLflow failed: what the network said if it is at fault, else MLflow's own words without its SQL."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionError | TimeoutError | socket.gaierror):
+            return one_line(cause)
+        cause = cause.__cause__ or cause.__context__
+    return masked_addresses(one_line(error)).partition(" [SQL:")[0][:LONGEST]

@@ -52,6 +52,7 @@ class Tracker:
         require_experiment_name(settings.experiment)
         address = Address.of(settings)
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a run's address, which we print ourselves
         import mlflow  # noqa: F401 - before the levels, because it sets its own
 
         for talkative in ("mlflow", "alembic"):
