@@ -1,5 +1,6 @@
 """The trainings of a search by our own recipe: paused at milestones, measured there, continued if they go on."""
 
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,12 @@ class ByRecipe:
 
         At a milestone the truth is that of the suite's part for milestones. Raises VlmatchError as task=train does.
         """
+        try:
+            return self._trained(tracker, encoder, part, run_id)
+        finally:
+            gc.collect()  # trainer and model refer to each other, and the next LLM needs their memory
+
+    def _trained(self, tracker: Tracker, encoder: str, part: float, run_id: str) -> tuple[int, float]:
         settings = self.settings
         run = Run(self._encoder(encoder), settings.llm, settings.recipe)
         folder = run.claim(settings.task.runs)

@@ -76,7 +76,7 @@ def rung_table(courses: Courses) -> str:
 
 
 def at_a_third(rows: Sequence[Row]) -> str:
-    """The table of the document: the best that each way reaches at no more than a third of grid search's cost."""
+    """The table of the document: what each way loses when it spends up to a third of grid search's cost."""
     lines = []
     for world in TITLES:
         for kind in ("random", "families"):
