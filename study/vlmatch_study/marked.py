@@ -14,3 +14,8 @@ def replaced(text: str, made: Mapping[str, str], module: str) -> str:
         before, after = text.split(mark)
         text = f"{before}{mark}{made[name].rstrip()}\n{_BELOW.sub('', after, count=1)}"
     return text
+
+
+def without_marks(text: str) -> str:
+    """The document without its marks, for readers."""
+    return re.sub(r"<!-- [^:\n]+: made by python -m [^\n]+ -->\n", "", text)

@@ -14,9 +14,10 @@ from vlmatch.evidence.truths import comparisons
 from vlmatch.results import Benchmark, Estimate, Result, read
 from vlmatch_study.evidence.worlds import read as rows_of
 from vlmatch_study.findings import __main__ as findings
-from vlmatch_study.findings import confound, new_members, repeated, tokens
+from vlmatch_study.findings import confound, dtypes, new_members, page, repeated, tokens
 from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.holm import holm
+from vlmatch_study.findings.runs import write as write_runs
 from vlmatch_study.findings.stronger_truth import Cell, cells, chosen
 from vlmatch_study.marked import replaced
 
@@ -244,3 +245,47 @@ def test_block_4_has_six_seeds_of_the_best_and_three_of_all_others() -> None:
     best, others = Block.of(4, root), Block.of("4_others", root)
     assert (best.planned, others.planned) == (72, 69)
     assert len({*best.encoders, *others.encoders}) == 35
+
+
+def test_figures_are_scipy_s_on_the_runs_of_the_csv(tmp_path: Path) -> None:
+    found = comparisons(runs(of_grids(0.01)))
+    write_runs(tmp_path / "runs.csv", found)
+    rows = rows_of(tmp_path / "runs.csv")
+    assert len(rows) == 32
+    means = {name: np.mean([float(row["truth"]) for row in rows if row["encoder"] == name])
+             for name in {row["encoder"] for row in rows}}  # fmt: skip
+    line = linregress(np.log2([1, 4, 16, 49]), [means[f"c_grid{side}"] for side in (1, 2, 4, 7)])
+    made = next(each for each in tokens.slopes(tokens.by_encoder(found[0])) if each.of == "c")
+    assert (made.slope, made.error, made.p) == pytest.approx((line.slope, line.stderr, line.pvalue), abs=1e-9)
+
+
+def test_a_block_without_runs_has_a_csv_with_the_head_alone(tmp_path: Path) -> None:
+    write_runs(tmp_path / "runs.csv", [])
+    assert (tmp_path / "runs.csv").read_text().startswith("encoder,llm,recipe,")
+    assert rows_of(tmp_path / "runs.csv") == []
+
+
+def in_two_dtypes(shift: float) -> list[Result]:
+    """Three encoders: one in float32, one in bfloat16, one in both; what bfloat16 adds is `shift`."""
+    truths = {"a": (0.1, 0.1), "b": (0.2 + shift, 0.2 + shift), "c": (0.3, 0.3 + shift)}
+    full = {("a", 0), ("a", 1), ("c", 0)}
+    return [replace(run, dtype="float32" if (run.encoder, run.seed) in full else "bfloat16") for run in runs(truths)]
+
+
+def test_the_effect_of_a_dtype_is_that_within_encoders() -> None:
+    (comparison,) = comparisons(in_two_dtypes(0.05))
+    (effect,) = dtypes.effects(comparison)
+    assert effect.dtype == "bfloat16"
+    assert (effect.value, effect.error) == pytest.approx((0.05, 0), abs=1e-9)
+    assert dtypes.effects(comparisons([run for run in in_two_dtypes(0.05) if run.encoder != "c"])[0]) == []
+
+
+def test_the_page_has_the_tables_and_no_marks_and_its_links_lead_to_the_documents() -> None:
+    made = page.rendered(
+        "# A & B\n[x](../study/blocks.md) [y](https://a.b/c)\n\n<!-- t: made by python -m m -->\n|a|\n|---|\n|1|\n"
+    )
+    assert "<title>A &amp; B</title>" in made
+    assert '<a href="../../../docs/../study/blocks.md">' in made
+    assert '<a href="https://a.b/c">' in made
+    assert "<td>1</td>" in made
+    assert "made by" not in made

@@ -1,19 +1,39 @@
-"""Write docs/findings.md anew from committed results: `python -m vlmatch_study.findings` (a minute, no training)."""
+"""Write docs/findings.md anew from committed results: `python -m vlmatch_study.findings` (a minute, no training).
 
+It also writes the runs behind each section as CSV files (study/findings), and the page
+outputs/evidence/findings/findings.html.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 from vlmatch import paths
-from vlmatch_study.findings import confound, new_members, repeated, stronger_truth, tokens
+from vlmatch_study.findings import confound, dtypes, new_members, page, repeated, runs, stronger_truth, tokens
 from vlmatch_study.findings.block import Block
 from vlmatch_study.marked import replaced
 
 MODULE = "vlmatch_study.findings"
+SECTIONS: dict[int, dtypes.Made] = {
+    0: lambda blocks: stronger_truth.parts(blocks[0]),
+    1: lambda blocks: confound.parts(blocks[0]),
+    2: lambda blocks: tokens.parts(blocks[0]),
+    3: lambda blocks: new_members.parts(blocks[0]),
+    4: repeated.parts,
+}
+"""By number, what makes the generated parts of a section from its blocks."""
 
 
 def main() -> None:
-    """Replace the generated parts of the document."""
-    document = paths.root() / "docs" / "findings.md"
-    document.write_text(written(document, paths.root()), encoding="utf-8")
+    """Replace the generated parts of the document; write the runs of each section, and the page."""
+    root = paths.root()
+    document = root / "docs" / "findings.md"
+    text = written(document, root)
+    document.write_text(text, encoding="utf-8")
+    for number, blocks in blocks_of(root).items():
+        runs.write(
+            root / "study" / "findings" / f"block{number}.csv", [c for block in blocks for c in block.comparisons]
+        )
+    page.write(root / "outputs" / "evidence" / "findings" / "findings.html", text)
 
 
 def written(document: Path, root: Path) -> str:
@@ -23,12 +43,20 @@ def written(document: Path, root: Path) -> str:
 
 def parts(root: Path) -> dict[str, str]:
     """Every generated part by its name."""
+    found: dict[str, str] = {}
+    for number, blocks in blocks_of(root).items():
+        made = SECTIONS[number]
+        found |= {**made(blocks), **dtypes.parts(number, blocks, f"block {number}", made)}
+    return found
+
+
+def blocks_of(root: Path) -> dict[int, Sequence[Block]]:
+    """The blocks that each section is about."""
+    alone = {number: [Block.of(number, root)] for number in (1, 2, 3)}
     return {
-        **stronger_truth.parts(Block(0, stronger_truth.RECIPES, root)),
-        **confound.parts(Block.of(1, root)),
-        **tokens.parts(Block.of(2, root)),
-        **new_members.parts(Block.of(3, root)),
-        **repeated.parts([Block.of(4, root), Block.of("4_others", root)]),
+        0: [Block(0, stronger_truth.RECIPES, root)],
+        **alone,
+        4: [Block.of(4, root), Block.of("4_others", root)],
     }
 
 

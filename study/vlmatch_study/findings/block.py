@@ -1,6 +1,7 @@
 """One block of trainings: its experiment, how many trainings it has, and the truths of those that are finished."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -121,3 +122,10 @@ class Block:
 def n_runs(comparison: Comparison) -> int:
     """How many trainings a comparison has."""
     return sum(len(truth.runs) for truth in comparison.truths)
+
+
+def together(blocks: Sequence[Block]) -> Comparison | None:
+    """The results of several blocks of one recipe, compared as one; None without any."""
+    results = [run for block in blocks for run in block.results]
+    found = comparisons(results, likelihoods=Likelihoods((blocks[0].results_folder,)))
+    return max(found, key=n_runs, default=None)

@@ -6,12 +6,11 @@ from math import sqrt
 from statistics import fmean, stdev
 
 from vlmatch.evidence.correlation import Correlation, correlation
-from vlmatch.evidence.likelihoods import Likelihoods
 from vlmatch.evidence.seeds import agreements
-from vlmatch.evidence.truths import Comparison, comparisons, comparisons_in
+from vlmatch.evidence.truths import Comparison, comparisons_in
 from vlmatch.report.evidence import bare
 from vlmatch_study.evidence.worlds import DATA, LLM
-from vlmatch_study.findings.block import Block, n_runs
+from vlmatch_study.findings.block import Block, together
 from vlmatch_study.findings.tables import figure, table
 
 
@@ -26,13 +25,6 @@ class BySeeds:
     encoders: int
     between_encoders: float
     of_mean: float
-
-
-def together(blocks: Sequence[Block]) -> Comparison | None:
-    """The results of several blocks of one recipe, compared as one; None without any."""
-    results = [run for block in blocks for run in block.results]
-    found = comparisons(results, likelihoods=Likelihoods((blocks[0].results_folder,)))
-    return max(found, key=n_runs, default=None)
 
 
 def by_seeds(comparison: Comparison, encoders: Sequence[str] | None = None) -> list[BySeeds]:

@@ -1,0 +1,62 @@
+"""The dtype of a training as a fixed effect, and a block's tables without the trainings in float32."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vlmatch.evidence.truths import Comparison
+from vlmatch_study.findings.block import Block, together
+from vlmatch_study.findings.tables import table, within
+
+FULL = "float32"
+Made = Callable[[Sequence[Block]], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """How much higher the truth is in `dtype` than in float32, within encoders; error: its standard error."""
+
+    dtype: str
+    value: float
+    error: float
+
+
+def effects(comparison: Comparison) -> list[Effect]:
+    """The effect of each dtype by least squares with a level for each encoder; empty where it can't be told.
+
+    It can be told if some encoder was trained in both, and the runs are more than the encoders and dtypes.
+    """
+    runs = [(truth.encoder, run.dtype or "unknown", truth.by_seed[run.seed])
+            for truth in comparison.truths for run in truth.runs]  # fmt: skip
+    encoders, others = sorted({run[0] for run in runs}), sorted({run[1] for run in runs} - {FULL})
+    if not others or not any(run[1] == FULL for run in runs):
+        return []
+    design = np.array([[*(run[1] == each for each in others), *(run[0] == each for each in encoders)]
+                       for run in runs], dtype=float)  # fmt: skip
+    values = np.array([run[2] for run in runs])
+    freedom = len(runs) - design.shape[1]
+    if freedom < 1 or np.linalg.matrix_rank(design) < design.shape[1]:
+        return []
+    fitted = np.linalg.lstsq(design, values)[0]
+    variance = float(((values - design @ fitted) ** 2).sum()) / freedom
+    errors = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
+    return [Effect(each, float(fitted[at]), float(errors[at])) for at, each in enumerate(others)]
+
+
+def parts(number: int, blocks: Sequence[Block], name: str, made: Made) -> dict[str, str]:
+    """What a section says of dtypes: their effect, and its table `name` without float32 where there are several.
+
+    made: makes the parts of the section from its blocks.
+    """
+    comparison = together(blocks)
+    effect, without = f"dtype {number}", f"without {FULL} {number}"
+    if comparison is None or len(comparison.dtypes) < 2 or FULL not in comparison.dtypes:
+        said = "All finished trainings have one dtype." if comparison else "Nothing to show yet."
+        return {effect: said, without: "No table of its own is needed."}
+    rows = [[f"{each.dtype} minus {FULL}", within(each.value, each.error)] for each in effects(comparison)]
+    untold = "No encoder was trained in both dtypes often enough, so their effect can't be told."
+    return {
+        effect: table(["dtype", "effect on the truth (standard error)"], rows) if rows else untold,
+        without: made([replace(block, left_out=FULL) for block in blocks])[name],
+    }
