@@ -154,6 +154,7 @@ def test_a_difference_is_that_of_the_two_fractions():
     made = world()
     fractions = {each.rule: each.fraction.value for each in replay(made, [PERFECT, NOISE], "random", 6)}
     found = difference(made, PERFECT, NOISE, "random", 6)
+    assert difference(made, NOISE, PERFECT, "random", 6).value == pytest.approx(-found.value)
     assert found.value == pytest.approx(fractions["noise"] - fractions["perfect"], abs=0.03)
     assert found.low > 0
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from made_spaces import cloud, energy, equidistant, grid, half_gradient, octagon, size, weights
 from vlmatch.gromov import GromovWasserstein, Space, gromov_wasserstein
-from vlmatch.gromov.conditional_gradient import Problem, _exact_step
+from vlmatch.gromov.conditional_gradient import Descent, Problem, _exact_step, _walk
 from vlmatch.gromov.coupling import Coupling, TransportPlan
 from vlmatch.gromov.losses import loss_named
+from vlmatch.gromov.transport import Transport
 
 every_loss = pytest.mark.parametrize("loss", ["l1", "l2"])
 seeds = st.integers(0, 10**6)
@@ -206,3 +207,13 @@ def test_single_precision_is_left_out_where_it_cannot_hold_the_distances(unit: f
     x = Space.of(equidistant(3, unit))
     assert Problem(loss_named("l1"), x, x, 1).coarse == coarse
     assert not Problem(loss_named("l2"), x, x, 1).coarse
+
+
+def test_the_gradient_that_a_descent_carries_along_is_that_of_its_coupling() -> None:
+    """On a problem where a step ends between coupling and vertex, which is rare."""
+    x, y = Space.of(cloud(40, 3, 5), weights(40, 5)), Space.of(cloud(30, 6, 105), weights(30, 5))
+    problem, start = Problem(loss_named("l2"), x, y, 1), Coupling(x.weights, y.weights)
+    found = _walk(problem, Transport(x, y, start.permutation), Descent(start, problem.at(start)), 0.0, 50)
+    assert found.gap == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(found.half_gradient, problem.at(found.coupling), atol=1e-10)
+    assert found.energies[-1] == pytest.approx(found.coupling.sum_of(found.half_gradient))
