@@ -140,6 +140,17 @@ def test_a_name_that_becomes_a_path_a_tag_or_a_cell_is_checked_before_any_work(
     assert not (tmp_path / "store").exists()
 
 
+def test_a_store_that_can_not_be_written_is_told_with_the_setting_that_names_another(
+    cli, tmp_path: Path, picture_folder: Path
+) -> None:
+    (tmp_path / "store").touch()
+    code, _, stderr = cli("probe=folder", f"probe.path={picture_folder}", "encoder=pixels16", *EMBED)
+    assert code == 2
+    (line,) = lines(stderr)
+    assert "a file stands where a folder is needed" in line
+    assert "store=FOLDER" in line
+
+
 def test_debug_shows_the_traceback(cli) -> None:
     with pytest.raises(Exception, match="limmit"):
         cli("probe.limmit=3", "--debug")

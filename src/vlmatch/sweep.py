@@ -100,7 +100,7 @@ class SweepCallback(Callback):
         """In a sweep, note how the job ended; one that failed is a row, and the others go on."""
         # The override, not the environment: Hydra has taken that back by now.
         if OmegaConf.is_missing(config.hydra.job, "num"):  # no sweep
-            _leave_on_bad_input(job_return)
+            _leave_on_bad_input(config, job_return)
         if SWEEP not in config.hydra.job.env_set:
             return
         if job_return.status == JobStatus.FAILED:
@@ -168,10 +168,10 @@ def _probe(settings: Settings[AnyTask], groups: Collection[tuple[str, str, str]]
     return probe if {group[0] for group in groups} == {probe.key} else None
 
 
-def _leave_on_bad_input(job_return: JobReturn) -> None:
+def _leave_on_bad_input(config: DictConfig, job_return: JobReturn) -> None:
     """End a single job in one line; Hydra would put its own in front."""
     if job_return.status == JobStatus.FAILED and not os.environ.get(DEBUG):
-        line = user_message(job_return._return_value)
+        line = user_message(job_return._return_value, words(config.hydra.overrides.task))
         if line is not None:
             print(f"vlmatch: {line}", file=sys.stderr)
             sys.exit(2)
@@ -198,7 +198,7 @@ def _ranks(config: DictConfig) -> bool:
 
 
 def _failure(config: DictConfig, error: Any) -> PairStatus:
-    line = user_message(error)
+    line = user_message(error, words(config.hydra.overrides.task))
     if line is None:
         log.error("unexpected error", exc_info=error)
         line = f"unexpected {type(error).__name__}: {one_line(error)} (its traceback stands above)"
