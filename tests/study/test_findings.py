@@ -289,3 +289,26 @@ def test_the_page_has_the_tables_and_no_marks_and_its_links_lead_to_the_document
     assert '<a href="https://a.b/c">' in made
     assert "<td>1</td>" in made
     assert "made by" not in made
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_every_section_stands_with_some_of_the_trainings_and_with_all(
+    seeds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlmatch.evidence.replay.POOLS", 500)
+    monkeypatch.setattr("vlmatch.evidence.replay.RESAMPLES", 20)
+    root, drawn, made = paths.root(), np.random.default_rng(4), []
+    for block in (Block.of(number, root) for number in (1, 2, 3, 4, "4_others")):
+        truths = {name: drawn.normal(0.2, 0.05, seeds).tolist() for name in block.encoders}
+        recipe = replace(read(paths.results())[0].recipe, name=block.recipes[0])
+        made += [replace(run, dtype="float32" if run.seed else "bfloat16") for run in runs(truths, recipe=recipe)]
+    once = list({run.run: run for run in made}.values())
+    monkeypatch.setattr("vlmatch_study.findings.block.read", lambda folder: once)
+    parts = findings.parts(root)
+    for number, planned in ((1, 32), (2, 32), (3, 28)):
+        assert f"{16 * seeds if number < 3 else 14 * seeds} of its {planned} trainings" in parts[f"answer {number}"]
+        assert ("Preliminary" in parts[f"answer {number}"] or "open" in parts[f"answer {number}"]) == (seeds == 1)
+        assert ("bfloat16 minus float32" in parts[f"dtype {number}"]) == (seeds == 2)
+        assert parts[f"block {number}"].startswith("| enc")
+    assert "Spearman of" in parts["answer 4"]
+    assert not [name for name, part in parts.items() if "\n\n" in part or not part]
