@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vlmatch.probes.pairs import ProbeSet as ProbeSet
     from vlmatch.report.answer import PoolRanking as PoolRanking
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "Budget": "vlmatch.costs.budget",
