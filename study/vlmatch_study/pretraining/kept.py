@@ -139,6 +139,7 @@ are those of the optimisation only, in one thread, while other work ran. The enc
 weak, because they saw only a few hundred images. A pool that tests a ranking needs weak encoders too.
 
 The licence of the weights is Apache-2.0, like the repository's. They were trained on
+
 {licences}
 
 | encoder | what it is | data | images | epochs | seconds | last loss | parameters trained, M | MB |
@@ -146,6 +147,7 @@ The licence of the weights is Apache-2.0, like the repository's. They were train
 {made}
 
 The next table shows their figures on held-out items, with chance in parentheses:
+
 - zero-shot: accuracy of naming the category of an image by the nearest category name, for categories that were not
   trained on, averaged over categories
 - recall at 5: how often an image's own caption is among the nearest five of the held-out captions
