@@ -1,11 +1,12 @@
 # Each target first makes the environment .venv if it is missing or out of date: with uv if that is installed, else pip.
 PYTHON ?= python3
 BIN := .venv/bin
+CLUSTER := /tmp/vlmatch-slurm
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run train block collect test test-full test-lmms docs lint ui report clean
+.PHONY: help setup run train block collect test test-full test-lmms test-live docs lint ui report clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +49,11 @@ test-lmms: .venv-lmms/.ready ## run the tests that need lmms-eval, in an environ
 
 docs: .venv-docs/.ready ## build the documentation as a site in outputs/site, without network
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true .venv-docs/bin/mkdocs build --strict
+
+test-live: .venv/.ready ## try SLURM on a cluster of one node that is started for it (root, docs/clusters.md; minutes)
+	tests/live/slurm.sh start $(CLUSTER)
+	SLURM_CONF=$(CLUSTER)/slurm.conf $(BIN)/python tests/live/clusters.py; code=$$?; \
+	tests/live/slurm.sh stop $(CLUSTER); exit $$code
 
 lint: .venv/.ready ## format check, lint, types, one-way imports
 	$(BIN)/ruff format --check .

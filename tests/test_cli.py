@@ -1,6 +1,7 @@
 """The command line: the bare word, help, and one-line errors with exit code 2."""
 
 import io
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from PIL import Image
 
 from vlmatch import cli as cli_module
 from vlmatch import paths
-from vlmatch.cli import arguments_for_hydra, help_page, print_whatever_the_terminal_can
+from vlmatch.cli import arguments_for_hydra, help_page, print_whatever_the_terminal_can, run_task
 from vlmatch.configs import choices
+from vlmatch.errors import VlmatchError
 
 EMBED = ("task=embed", "task.side=encoder")
 RUN = paths.root() / "src" / "run.py"
@@ -302,3 +305,17 @@ def test_embeddings_from_elsewhere_are_stored_under_their_files_name(cli, pictur
     code, _, stderr = cli("encoder=precomputed", *EMBED)
     assert code == 2
     assert "encoder.path" in lines(stderr)[0]
+
+
+def test_a_job_of_submitits_ends_at_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submitit's own handler ignores it, so that `scancel` would wait, and then kill before any run is closed."""
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(VlmatchError, match="nothing"):
+            run_task(OmegaConf.create({"targets": [], "task": {"_target_": "vlmatch.tasks.nothing.nothing"}}))
+        with pytest.raises(SystemExit) as left:
+            signal.raise_signal(signal.SIGTERM)
+        assert left.value.code == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)

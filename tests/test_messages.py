@@ -80,3 +80,22 @@ def test_an_error_that_is_its_own_cause_ends() -> None:
 
 def test_a_bug_keeps_its_traceback() -> None:
     assert user_message(ZeroDivisionError("a bug")) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "part"),
+    [
+        (
+            "Job 7_2 (task: 0) with path /x/7_2_0_result.pkl\nhas not produced any output (state: CANCELLED by 0)\n"
+            "Error stream produced:\n----\nTraceback: state: odd",
+            "ended job 7_2 of the sweep in state CANCELLED by 0; ",
+        ),
+        ("Job not requeued because: timed-out too many times.", "before its end: Job not requeued because: timed-out"),
+    ],
+)
+def test_a_job_that_its_cluster_ended_is_one_line(message: str, part: str) -> None:
+    """The class's name is submitit's, which is an extra."""
+    line = user_message(type("UncompletedJobError", (RuntimeError,), {})(message))
+    assert line is not None
+    assert part in line
+    assert "odd" not in line

@@ -93,6 +93,8 @@ def run_task(config: Any) -> Any:
     from vlmatch.settings.command import settings_for
 
     print_whatever_the_terminal_can()  # for a job in another process
+    if "SUBMITIT_EXECUTOR" in os.environ:  # submitit ignores SIGTERM: `scancel` would wait, and then kill
+        signal.signal(signal.SIGTERM, leave)
     if HydraConfig.initialized():
         require_choices(words(HydraConfig.get().overrides.task))
     with admitted(*prefixes_in(config.targets)):

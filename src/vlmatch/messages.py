@@ -18,6 +18,7 @@ DEBUG = "VLMATCH_DEBUG"  # set by --debug: tracebacks instead of lines
 
 _NULL_GROUP = "Config group override must be a string or a list"  # what Hydra says to GROUP=null
 _OF_HYDRA = (_NULL_GROUP, "Only one of --run", "Invalid defaults list")  # what it raises as plain ValueErrors
+_OF_SUBMITIT = ("UncompletedJobError", "FailedJobError")  # a job that was cancelled, killed or ran into its time limit
 
 
 def user_message(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
@@ -59,6 +60,8 @@ def _line(error: BaseException, arguments: list[str]) -> str | None:
         return _about_config(error, arguments)
     if type(error).__name__ == "MisconfigurationException":  # Lightning's; its import takes seconds
         return f"trainer: {one_line(error)} Choose another one: trainer=cpu"
+    if type(error).__name__ in _OF_SUBMITIT:
+        return _about_job(str(error))
     refused = error if is_refused(error) else next((cause for cause in _causes(error) if is_full(cause)), None)
     return None if refused is None else refusal(refused, arguments)
 
@@ -79,6 +82,18 @@ def _causes(error: BaseException) -> Iterable[BaseException]:
         yield cause
         seen.append(cause)
         cause = cause.__cause__ or cause.__context__
+
+
+def _about_job(message: str) -> str:
+    """The line for a job that submitit says ended without a result; the message quotes whole logs below its head."""
+    head = one_line(message.partition("Error stream")[0].partition("-----")[0])
+    job, state = re.search(r"Job (\d\S*)", head), re.search(r"state: ([^)]*)", head)
+    which = f"job {job[1]} of the sweep" if job else "a job of the sweep"
+    how = f"in state {state[1]}" if state else f"before its end: {head}"
+    return (
+        f"the cluster ended {which} {how}; jobs that wait or run go on, and the same command takes up what is missing "
+        "once they are done; what the job said is in .submitit below hydra.sweep.dir"
+    )
 
 
 def _about_config(error: BaseException, arguments: list[str]) -> str:
