@@ -9,10 +9,18 @@ from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored
 
 
-def header(kind: str, model: str, *, control: bool = False, rule: str = "cls", probe: str = "p-0") -> Header:
-    spec = EmbeddingSpec(kind, model, {}, 1, probe, "f" * 64, 10, "32-true")
+def header(
+    kind: str,
+    model: str,
+    *,
+    control: bool = False,
+    rule: str = "cls",
+    probe: str = "p-0",
+    shape: tuple[int, ...] = (10, 4),
+) -> Header:
+    spec = EmbeddingSpec(kind, model, {}, 1, probe, "f" * 64, shape[0], "32-true")
     licence = {"name": "MIT", "source": "", "how": "catalogue"}
-    return Header(spec, spec.fingerprint, 4, rule, control, 1_000_000, None, {}, licence, "0" * 64)
+    return Header(spec, spec.fingerprint, shape[1], rule, control, 1_000_000, None, {}, licence, "0" * 64)
 
 
 def row(

@@ -116,7 +116,10 @@ def test_what_an_answer_can_not_tell_apart_is_not_swept_over(
 def test_a_job_whose_model_has_no_name_fails_by_its_yamls() -> None:
     config = composed("encoder=fused", "llm=smollm2")
     with open_dict(config):
-        config.hydra = {"runtime": {"choices": {"encoder": "fused", "llm": "smollm2"}}}
+        config.hydra = {
+            "runtime": {"choices": {"encoder": "fused", "llm": "smollm2"}},
+            "overrides": {"task": ["encoder=fused"]},
+        }
     outcome = sweep._failure(config, VlmatchError("no members"))
     assert (outcome.encoder, outcome.llm, outcome.message) == ("fused", "smollm2", "no members")
 

@@ -26,7 +26,8 @@ PAIRS: Any = SimpleNamespace(key="p-0")
 
 
 def embeddings(kind: str, name: str, array: np.ndarray) -> Embeddings:
-    return Embeddings(array, replace(made_rows.header(kind, name), array_sha256=sha256_of(array)))
+    header = made_rows.header(kind, name, shape=array.shape)
+    return Embeddings(array, replace(header, array_sha256=sha256_of(array)))
 
 
 @pytest.fixture
