@@ -33,6 +33,8 @@ from vlmatch.packages import hub
 from vlmatch.packages.model_folders import holds_weights
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings
 
+pytestmark = pytest.mark.slow  # a server, and the libraries' own waits
+
 ENCODER, LLM = "facebook/dinov2-base", "org/tiny-llm"
 WEIGHTS = "model.safetensors"
 
@@ -171,7 +173,6 @@ def test_a_slow_body_arrives(published: Hub) -> None:
     assert fetched(repository)[WEIGHTS] == published.repositories[repository][WEIGHTS]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_download_is_taken_up_by_the_same_command(published: Hub, tmp_path: Path, how: int) -> None:
     published.fails(f"/{WEIGHTS}", method="GET", times=1, after=1000, stalls=True)
@@ -280,7 +281,6 @@ def laion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "images"
 
 
-@pytest.mark.slow
 def test_the_hub_command_of_the_readme_ranks_four_encoders(
     hub: Hub, save_tiny: Callable[..., Any], laion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Any
 ) -> None:

@@ -201,6 +201,7 @@ def marks(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_run_loses_at_most_one_shard(pictures: ProbeSet, tmp_path: Path, marks: Path, how: int) -> None:
     config = {**THUMBNAIL, "seconds": 0.3}
