@@ -1,7 +1,7 @@
 """What goes wrong with files, as one line: a disk that refuses, and which setting names another place; damage."""
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,10 +44,10 @@ def refusal(error: BaseException, arguments: Iterable[str] = ()) -> str:
 
 
 @contextmanager
-def reading(path: Path, remedy: str) -> Iterator[None]:
-    """Turn whatever is raised in the block, which reads one of our own files, into VlmatchError: it is damaged.
+def faults_as(error_of: Callable[[Exception], VlmatchError]) -> Iterator[None]:
+    """Raise what `error_of` makes of whatever is raised in the block, which enters what may fail in any way.
 
-    remedy: what to do about it. A disk that refuses keeps its own error.
+    VlmatchError passes, and so does a disk that refuses: the command line explains it.
     """
     try:
         yield
@@ -56,8 +56,22 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
     except Exception as error:
         if is_refused(error):
             raise
+        raise error_of(error) from error
+
+
+@contextmanager
+def reading(path: Path, remedy: str) -> Iterator[None]:
+    """Turn whatever is raised in the block, which reads one of our own files, into VlmatchError: it is damaged.
+
+    remedy: what to do about it. A disk that refuses keeps its own error.
+    """
+
+    def damaged(error: Exception) -> VlmatchError:
         reason = one_line(error)[:160] or type(error).__name__
-        raise VlmatchError(f"'{path}' is damaged ({reason}); {remedy}") from error
+        return VlmatchError(f"'{path}' is damaged ({reason}); {remedy}")
+
+    with faults_as(damaged):
+        yield
 
 
 def _setting_of(file: Path, arguments: Iterable[str]) -> str | None:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from vlmatch.disk import is_refused
+from vlmatch.disk import faults_as
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.memory import EMBEDDING_ADVICE, is_out_of_memory
 
@@ -15,15 +15,13 @@ def model_faults(kind: str, name: str, doing: str, remedy: str) -> Iterator[None
     kind, name: 'encoder' or 'llm', and the model's name. doing: what fails, such as 'preparing 'a.png''. remedy: what
     the user can do. Errors of the disk pass, since the command line explains them.
     """
-    try:
-        yield
-    except VlmatchError:
-        raise
-    except Exception as error:
-        if is_refused(error):
-            raise
+
+    def fault(error: Exception) -> VlmatchError:
         if is_out_of_memory(error):
-            raise VlmatchError(f"{kind} '{name}': out of memory while {doing}; {EMBEDDING_ADVICE}") from error
-        raise VlmatchError(
+            return VlmatchError(f"{kind} '{name}': out of memory while {doing}; {EMBEDDING_ADVICE}")
+        return VlmatchError(
             f"{kind} '{name}': {doing} failed ({type(error).__name__}: {one_line(error)[:200]}); {remedy}"
-        ) from error
+        )
+
+    with faults_as(fault):
+        yield

@@ -9,7 +9,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from vlmatch.disk import is_refused
+from vlmatch.disk import faults_as
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.network import require_network
 from vlmatch.secrets import masked_addresses
@@ -131,14 +131,11 @@ class Address:
         own = [name for name in patience.environment if name not in os.environ]
         os.environ.update({name: patience.environment[name] for name in own})
         try:
-            with waiting(f"MLflow at {self} to {doing}", patience.until):
+            with (
+                faults_as(lambda error: self._failure(doing, error, patience)),
+                waiting(f"MLflow at {self} to {doing}", patience.until),
+            ):
                 yield
-        except VlmatchError:
-            raise
-        except Exception as error:
-            if is_refused(error):
-                raise
-            raise self._failure(doing, error, patience) from error
         finally:
             for name in own:
                 os.environ.pop(name, None)
