@@ -20,6 +20,7 @@ from vlmatch_study.evidence import tables
 from vlmatch_study.evidence.odd_rows import odd_rows, robust, studentised
 from vlmatch_study.evidence.recording import CHOSEN, RULES, in_points, rendered, whole_record
 from vlmatch_study.evidence.worlds import PUBLISHED, embedded, odd_in, vtbenchlab
+from vlmatch_study.marked import MARK, replaced
 
 ROOT = paths.root()
 
@@ -62,9 +63,9 @@ def test_the_whole_record_follows_from_committed_files():
 def test_the_documents_show_the_record():
     text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     made = tables.tables(record())
-    assert tables.replaced(text, made) == text
+    assert replaced(text, made, tables.MODULE) == text
     for name in made:
-        assert tables.MARK.format(name) in text, name
+        assert MARK.format(name=name, module=tables.MODULE) in text, name
     assert (ROOT / "docs" / "record.svg").read_text(encoding="utf-8") == record_picture(record()) + "\n"
 
 

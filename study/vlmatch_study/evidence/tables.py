@@ -1,6 +1,5 @@
 """The tables of docs/evidence.md, made of the record."""
 
-import re
 from collections.abc import Iterable, Sequence
 from math import sqrt
 from pathlib import Path
@@ -8,12 +7,12 @@ from pathlib import Path
 from vlmatch.evidence.record import SIZE, SPEC_SHEET, Record, WorldRecord
 from vlmatch.evidence.replay import Figure
 from vlmatch.report.evidence import bare
+from vlmatch_study.marked import replaced
 
 SIZES = (5, 8, 12)
 DETECTED = 2.8  # standard errors: shown by 80% of studies at the 5% level
 NEW_FAMILIES = (6, 12, 24, 48)
-BELOW = re.compile(r"\A(\|[^\n]*\n)+")
-MARK = "<!-- {0}: made by python -m vlmatch_study.evidence -->"
+MODULE = "vlmatch_study.evidence"
 
 
 def tables(record: Record) -> dict[str, str]:
@@ -28,19 +27,10 @@ def tables(record: Record) -> dict[str, str]:
     }
 
 
-def replaced(text: str, made: dict[str, str]) -> str:
-    """The document with the table below each mark replaced; KeyError if a mark names no table."""
-    for name in re.findall(r"<!-- ([^:]+): made by", text):
-        mark = MARK.format(name)
-        before, after = text.split(mark + "\n")
-        text = f"{before}{mark}\n{made[name]}{re.sub(BELOW, '', after, count=1)}"
-    return text
-
-
 def write(document: Path, record: Record) -> None:
     """Write the tables into a document."""
     text = document.read_text(encoding="utf-8")
-    document.write_text(replaced(text, tables(record)), encoding="utf-8")
+    document.write_text(replaced(text, tables(record), MODULE), encoding="utf-8")
 
 
 def figure(found: Figure, digits: int = 2) -> str:
