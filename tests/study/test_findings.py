@@ -18,8 +18,10 @@ from vlmatch_study.findings import confound, dtypes, new_members, page, repeated
 from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.runs import write as write_runs
+from vlmatch_study.findings.scored import world_of
+from vlmatch_study.findings.section import Part, Section, of_blocks
 from vlmatch_study.findings.stronger_truth import Cell, cells, chosen
-from vlmatch_study.marked import replaced
+from vlmatch_study.marked import replaced, without_marks
 
 
 def test_the_document_is_what_the_results_give() -> None:
@@ -33,6 +35,29 @@ def test_only_what_stands_below_a_mark_is_replaced() -> None:
     assert made == text.replace("old\nold too", "new")
     with pytest.raises(KeyError):
         replaced(text, {}, "m")
+
+
+def test_a_part_with_a_mark_of_its_end_may_have_empty_lines() -> None:
+    text = "<!-- x: made by python -m m -->\nold\n\nold too\n<!-- end of x -->\n\nkept\n"
+    made = replaced(text, {"x": "new\n\nnewer\n"}, "m")
+    assert made == text.replace("old\n\nold too", "new\n\nnewer")
+    assert without_marks(made) == "new\n\nnewer\n\nkept\n"
+
+
+def test_a_section_says_one_line_until_a_training_is_finished_and_leaves_out_what_is_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks = [Block.of(4, paths.root()), Block.of("4_others", paths.root())]
+    made = Section("An answer.", (Part("", "Above nothing:"), Part("| a |", "Above a table:")))
+    monkeypatch.setattr("vlmatch_study.findings.block.read", lambda folder: [])
+    assert of_blocks(blocks, lambda _: made).text == "None of its 141 trainings is finished."
+    blocks = [Block.of(4, paths.root()), Block.of("4_others", paths.root())]
+    recipe = replace(read(paths.results())[0].recipe, name=blocks[0].recipes[0])
+    done = runs({blocks[1].encoders[0]: [0.1]}, recipe=recipe, dtype="bfloat16")
+    monkeypatch.setattr("vlmatch_study.findings.block.read", lambda folder: done)
+    assert of_blocks(blocks, lambda _: made).text == (
+        "1 of its 141 trainings is finished, in bfloat16. An answer.\n\nAbove a table:\n\n| a |"
+    )
 
 
 def test_a_block_without_experiment_is_refused(tmp_path: Path) -> None:
@@ -175,7 +200,7 @@ def test_block_3_waits_for_as_many_encoders_as_a_pool_has_and_for_seeds_that_all
     rows = new_rows()
     truths = {row["encoder"]: (float(row["mutual_nn"]), 0.1)[: 1 + (at < 3)] for at, row in enumerate(rows)}
     (comparison,) = comparisons(runs(truths))
-    world = new_members.world_of(comparison, rows)
+    world = world_of("made", comparison, rows, new_members.RULES)
     assert world is not None
     assert world.truth.shape == (14, 1)
     left_out = [row["encoder"] for row in rows][:7]
@@ -306,9 +331,10 @@ def test_every_section_stands_with_some_of_the_trainings_and_with_all(
     monkeypatch.setattr("vlmatch_study.findings.block.read", lambda folder: once)
     parts = findings.parts(root)
     for number, planned in ((1, 32), (2, 32), (3, 28)):
-        assert f"{16 * seeds if number < 3 else 14 * seeds} of its {planned} trainings" in parts[f"answer {number}"]
-        assert ("Preliminary" in parts[f"answer {number}"] or "open" in parts[f"answer {number}"]) == (seeds == 1)
-        assert ("bfloat16 minus float32" in parts[f"dtype {number}"]) == (seeds == 2)
-        assert parts[f"block {number}"].startswith("| enc")
-    assert "Spearman of" in parts["answer 4"]
-    assert not [name for name, part in parts.items() if "\n\n" in part or not part]
+        said = parts[f"block {number}"]
+        assert said.startswith(f"{16 * seeds if number < 3 else 14 * seeds} of its {planned} trainings are finished")
+        assert ("Preliminary" in said or "stays open" in said) == (seeds == 1)
+        assert ("bfloat16 minus float32" in said) == ("without the trainings in float32" in said) == (seeds == 2)
+        assert "| enc" in said
+    assert "Spearman of" in parts["block 4"]
+    assert not [name for name, part in parts.items() if "\n\n\n" in part or ":\n\n\n" in part]

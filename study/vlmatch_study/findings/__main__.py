@@ -10,17 +10,18 @@ from pathlib import Path
 from vlmatch import paths
 from vlmatch_study.findings import confound, dtypes, new_members, page, repeated, runs, stronger_truth, tokens
 from vlmatch_study.findings.block import Block
+from vlmatch_study.findings.section import Made, of_blocks
 from vlmatch_study.marked import replaced
 
 MODULE = "vlmatch_study.findings"
-SECTIONS: dict[int, dtypes.Made] = {
-    0: lambda blocks: stronger_truth.parts(blocks[0]),
-    1: lambda blocks: confound.parts(blocks[0]),
-    2: lambda blocks: tokens.parts(blocks[0]),
-    3: lambda blocks: new_members.parts(blocks[0]),
-    4: repeated.parts,
+SECTIONS: dict[int, Made] = {
+    0: lambda blocks: stronger_truth.section(blocks[0]),
+    1: lambda blocks: confound.section(blocks[0]),
+    2: lambda blocks: tokens.section(blocks[0]),
+    3: lambda blocks: new_members.section(blocks[0]),
+    4: repeated.section,
 }
-"""By number, what makes the generated parts of a section from its blocks."""
+"""By number, what makes a section from its blocks."""
 
 
 def main() -> None:
@@ -42,11 +43,11 @@ def written(document: Path, root: Path) -> str:
 
 
 def parts(root: Path) -> dict[str, str]:
-    """Every generated part by its name."""
-    found: dict[str, str] = {}
+    """The generated part of every section by the name that its mark has."""
+    found = {}
     for number, blocks in blocks_of(root).items():
         made = SECTIONS[number]
-        found |= {**made(blocks), **dtypes.parts(number, blocks, f"block {number}", made)}
+        found[f"block {number}"] = dtypes.with_dtypes(of_blocks(blocks, made), blocks, made).text
     return found
 
 

@@ -106,17 +106,25 @@ class Block:
         return self.root / "study" / "blocks" / "results"
 
     @property
-    def progress(self) -> str:
-        """How many of its trainings are finished, as a sentence."""
-        done = len(self.results)
-        if not done:
-            return f"None of its {self.planned} trainings is finished."
-        return f"{done} of its {self.planned} trainings are finished, in {' and '.join(self.dtypes)}."
+    def finished(self) -> bool:
+        """Whether all of its trainings are finished."""
+        return len(self.results) == self.planned
 
     @property
     def dtypes(self) -> list[str]:
         """The dtypes of the LLM in its finished trainings."""
         return sorted({each.dtype or "unknown" for each in self.results})
+
+
+def progress(blocks: Sequence[Block]) -> str:
+    """How many trainings of some blocks are finished, as a sentence."""
+    done, planned = (
+        sum(counts) for counts in zip(*((len(each.results), each.planned) for each in blocks), strict=True)
+    )
+    if not done:
+        return f"None of its {planned} trainings is finished."
+    dtypes = sorted({dtype for block in blocks for dtype in block.dtypes})
+    return f"{done} of its {planned} trainings {'is' if done == 1 else 'are'} finished, in {' and '.join(dtypes)}."
 
 
 def n_runs(comparison: Comparison) -> int:

@@ -13,7 +13,8 @@ from vlmatch.report.evidence import bare
 from vlmatch_study.evidence.worlds import read
 from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.holm import holm
-from vlmatch_study.findings.tables import figure, seeds, table, within
+from vlmatch_study.findings.section import Part, Section
+from vlmatch_study.findings.tables import OPEN, PRELIMINARY, figure, seeds, table, within
 
 AS_IT_IS = "as it is"
 VARIANTS = {AS_IT_IS: "", "whitened": "_whitened", "10 components": "_pca10", "noise": "_noise"}
@@ -105,20 +106,31 @@ def followed(comparison: Comparison, rows: Sequence[Row]) -> list[Followed]:
     ]
 
 
-def parts(block: Block) -> dict[str, str]:
-    """The generated parts of its section: truths, differences, the scores that the truth follows, and the answer."""
+def section(block: Block) -> Section:
+    """Its section: truths, differences, the scores that the truth follows, and the answer."""
     comparison, scores = block.comparison, block.folder / "scores.csv"
+    if comparison is None:
+        return Section(OPEN)
     rows = read(scores) if scores.is_file() else []
     encoders = list(dict.fromkeys(split(name)[0] for name in block.encoders))
-    made = changes(comparison, encoders) if comparison else []
-    found = followed(comparison, rows) if comparison else []
-    finished = len(block.results) == block.planned
-    return {
-        "block 1": truths(comparison, encoders) if comparison else table([], []),
-        "differences 1": differences(made, encoders),
-        "scores 1": correlations(found),
-        "answer 1": f"{block.progress} {answer(made, found, finished)}",
-    }
+    made, found = changes(comparison, encoders), followed(comparison, rows)
+    return Section(
+        answer(made, found, block.finished),
+        (
+            Part(truths(comparison, encoders)),
+            Part(
+                differences(made, encoders),
+                "Difference of each variant to the same encoder as it is, with the standard error over items and "
+                "seeds; p of a paired t test over the encoders, and corrected by Holm's method for the number of "
+                "variants:",
+            ),
+            Part(
+                correlations(found),
+                "Spearman's correlation of each score with the truth over the variants, with its 95% bootstrap "
+                "interval over variants; p corrected by Holm's method for the number of scores:",
+            ),
+        ),
+    )
 
 
 def truths(comparison: Comparison, encoders: Sequence[str]) -> str:
@@ -155,7 +167,7 @@ def correlations(found: Sequence[Followed]) -> str:
 
 def answer(made: Sequence[Changed], found: Sequence[Followed], finished: bool) -> str:
     """Which score the truth follows, and what each variant does, by what study/blocks.md says of the outcomes."""
-    said = [] if finished else ["Preliminary, since trainings are missing." if found else "The question stays open."]
+    said = [] if finished else [PRELIMINARY if found else OPEN]
     if found:
         best = max(found, key=lambda each: each.correlation.spearman or 0.0)
         kind = "over how many dimensions a feature spreads" if best.score == DIMENSIONS else "what a feature says"

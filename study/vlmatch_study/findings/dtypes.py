@@ -1,16 +1,16 @@
 """The dtype of a training as a fixed effect, and a block's tables without the trainings in float32."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vlmatch.evidence.truths import Comparison
 from vlmatch_study.findings.block import Block, together
+from vlmatch_study.findings.section import Made, Part, Section
 from vlmatch_study.findings.tables import table, within
 
 FULL = "float32"
-Made = Callable[[Sequence[Block]], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,20 @@ def effects(comparison: Comparison) -> list[Effect]:
     return [Effect(each, float(fitted[at]), float(errors[at])) for at, each in enumerate(others)]
 
 
-def parts(number: int, blocks: Sequence[Block], name: str, made: Made) -> dict[str, str]:
-    """What a section says of dtypes: their effect, and its table `name` without float32 where there are several.
+def with_dtypes(section: Section, blocks: Sequence[Block], made: Made) -> Section:
+    """The section, and where its trainings have several dtypes, their effect and its main table without float32.
 
-    made: makes the parts of the section from its blocks.
+    made: makes the section from its blocks.
     """
     comparison = together(blocks)
-    effect, without = f"dtype {number}", f"without {FULL} {number}"
     if comparison is None or len(comparison.dtypes) < 2 or FULL not in comparison.dtypes:
-        said = "All finished trainings have one dtype." if comparison else "Nothing to show yet."
-        return {effect: said, without: "No table of its own is needed."}
+        return section
     rows = [[f"{each.dtype} minus {FULL}", within(each.value, each.error)] for each in effects(comparison)]
     untold = "No encoder was trained in both dtypes often enough, so their effect can't be told."
-    return {
-        effect: table(["dtype", "effect on the truth (standard error)"], rows) if rows else untold,
-        without: made([replace(block, left_out=FULL) for block in blocks])[name],
-    }
+    without = made([replace(block, left_out=FULL) for block in blocks]).parts
+    effect = Part(
+        table(["dtype", "effect on the truth (standard error)"], rows) or untold,
+        "The dtype of the LLM in training as a fixed effect, with a level for each encoder:",
+    )
+    main = Part(without[0].text if without else "", f"The first table without the trainings in {FULL}:")
+    return replace(section, parts=(*section.parts, effect, main))

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from vlmatch.evidence.best import pooled_error
 from vlmatch.evidence.replay import Figure, Outcome, difference, replay
 from vlmatch.evidence.rules import CANDIDATES, NEIGHBOURS, SPEC, single
 from vlmatch.evidence.truths import Comparison
-from vlmatch.evidence.worlds import World
 from vlmatch.report.evidence import bare
-from vlmatch_study.evidence.worlds import column, read
+from vlmatch_study.evidence.worlds import read
 from vlmatch_study.findings.block import Block
-from vlmatch_study.findings.tables import figure, table, within
+from vlmatch_study.findings.scored import SIZE, Row, shared_seeds, world_of
+from vlmatch_study.findings.section import Part, Section
+from vlmatch_study.findings.tables import OPEN, PRELIMINARY, figure, table, within
 
-SIZE = 8
 RATIO = single("participation_ratio", "participation ratio")
 RULES = (
     NEIGHBOURS,
@@ -28,7 +27,6 @@ RULES = (
 )
 """The pooled rule first, which is the primary one; then what it is compared with."""
 WORTH_FOLLOWING, FIRST_THREE, SHOWN = 0.5, 0.75, 0.18  # study/preregistration.md, and block 3 of study/blocks.md
-Row = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -49,31 +47,9 @@ class Replayed:
         return next((each for each in self.outcomes if each.rule == rule), None)
 
 
-def world_of(comparison: Comparison, rows: Sequence[Row], left_out: Sequence[str] = ()) -> World | None:
-    """The encoders that have a truth and are not left out, by the seeds that all of them have; None for too few.
-
-    rows: the committed scores of each new encoder, as in study/blocks/3/scores.csv.
-    """
-    truths = comparison.by_encoder
-    kept = [row for row in rows if row["encoder"] in truths and row["encoder"] not in left_out]
-    seeds = shared_seeds(comparison, [row["encoder"] for row in kept])
-    if len(kept) < SIZE or not seeds:
-        return None
-    names = [row["encoder"] for row in kept]
-    by_seed = [[truths[name].by_seed[seed] for seed in seeds] for name in names]
-    values = {need: column([dict(row) for row in kept], need) for rule in RULES for need in rule.needs}
-    error = pooled_error(comparison, len(seeds))
-    return World.of("block3", names, [row["family"] for row in kept], by_seed, values, error)
-
-
-def shared_seeds(comparison: Comparison, names: Sequence[str]) -> tuple[int, ...]:
-    """The seeds that every one of some encoders was trained with."""
-    return tuple(seed for seed in comparison.seeds if all(seed in comparison.by_seed[name] for name in names))
-
-
 def replayed(comparison: Comparison, rows: Sequence[Row], left_out: Sequence[str] = ()) -> Replayed | None:
     """Choose by each rule from random pools of 8, as the record of evidence does; None for too few encoders."""
-    world = world_of(comparison, rows, left_out)
+    world = world_of("block3", comparison, [row for row in rows if row["encoder"] not in left_out], RULES)
     if world is None:
         return None
     return Replayed(
@@ -85,18 +61,23 @@ def replayed(comparison: Comparison, rows: Sequence[Row], left_out: Sequence[str
     )
 
 
-def parts(block: Block) -> dict[str, str]:
-    """The generated parts of its section: regrets, the places that were predicted and found, and the answer."""
+def section(block: Block) -> Section:
+    """Its section: regrets, the places that were predicted and found, and the answer."""
     rows, comparison = read(block.folder / "scores.csv"), block.comparison
+    if comparison is None:
+        return Section(OPEN)
     controls = [row["encoder"] for row in rows if row["control"] == "1"]
-    every = replayed(comparison, rows) if comparison else None
-    without = replayed(comparison, rows, controls) if comparison else None
-    finished = every is not None and len(block.results) == block.planned
-    return {
-        "block 3": regrets({"all": every, "without controls": without}),
-        "places 3": places(comparison, rows) if comparison else "Nothing to show yet.",
-        "answer 3": f"{block.progress} {answer(every, finished)}",
-    }
+    every, without = replayed(comparison, rows), replayed(comparison, rows, controls)
+    return Section(
+        answer(every, every is not None and block.finished),
+        (
+            Part(regrets({"all": every, "without controls": without})),
+            Part(
+                places(comparison, rows),
+                "Places by the pooled rule (MutualNN) and by the truth, among the encoders that have a truth:",
+            ),
+        ),
+    )
 
 
 def regrets(found: Mapping[str, Replayed | None]) -> str:
@@ -139,7 +120,7 @@ def answer(found: Replayed | None, finished: bool) -> str:
         return "The pooled rule has no figures."
     carries = rule.fraction.value <= WORTH_FOLLOWING and rule.first_three.value >= FIRST_THREE
     said = [
-        "" if finished else "Preliminary, since trainings are missing.",
+        "" if finished else PRELIMINARY,
         f"The pooled rule has {figure(*rule.fraction)} of random's regret, and a good encoder in its first three in "
         f"{figure(*rule.first_three)} of pools: as preregistered, that it is worth following is "
         f"{'not refuted' if carries else 'refuted'} (limits .50 and .75).",

@@ -11,7 +11,8 @@ from vlmatch.evidence.truths import Comparison, comparisons_in
 from vlmatch.report.evidence import bare
 from vlmatch_study.evidence.worlds import DATA, LLM
 from vlmatch_study.findings.block import Block, together
-from vlmatch_study.findings.tables import figure, table
+from vlmatch_study.findings.section import Part, Section
+from vlmatch_study.findings.tables import OPEN, figure, table
 
 
 @dataclass(frozen=True)
@@ -48,20 +49,26 @@ def from_recipe_to_recipe(present: Comparison, new: Comparison) -> Correlation:
     return correlation(one, other)
 
 
-def parts(blocks: Sequence[Block]) -> dict[str, str]:
-    """The generated parts of its section. blocks: that of the best encoders, and that of all others."""
-    comparison, best = together(blocks), blocks[0].encoders
-    progress = " ".join(
-        f"{name}: {block.progress}" for name, block in zip(("The best", "All others"), blocks, strict=True)
-    )
+def section(blocks: Sequence[Block]) -> Section:
+    """Its section. blocks: that of the best encoders, and that of all others."""
+    comparison = together(blocks)
     if comparison is None:
-        return {"block 4": table([], []), "spread 4": table([], []), "answer 4": f"{progress} The question stays open."}
-    every, tier = by_seeds(comparison), by_seeds(comparison, best)
-    return {
-        "block 4": agreement(comparison),
-        "spread 4": spreads({"all pretrained": every, "the twelve best": tier}),
-        "answer 4": f"{progress} {answer(comparison, tier, blocks[0])}",
-    }
+        return Section(OPEN)
+    tier = by_seeds(comparison, blocks[0].encoders)
+    return Section(
+        answer(comparison, tier, blocks[0]),
+        (
+            Part(
+                agreement(comparison),
+                "Spearman's correlation of each two seeds, over the pretrained encoders that were trained with both:",
+            ),
+            Part(
+                spreads({"all pretrained": by_seeds(comparison), "the twelve best": tier}),
+                "Standard deviations of the truth between encoders, by the number of seeds that it is a mean of, and "
+                "what the seeds add to it:",
+            ),
+        ),
+    )
 
 
 def agreement(comparison: Comparison) -> str:

@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
 from vlmatch_study.findings.block import Block
+from vlmatch_study.findings.section import Part, Section
 from vlmatch_study.findings.tables import table
 
 RECIPES = ("embedded_200", "embedded_400")
@@ -79,8 +80,8 @@ def chosen(found: Sequence[Cell]) -> Cell | None:
     return max(better, key=lambda cell: cell.pooled_ratio, default=None)
 
 
-def parts(block: Block) -> dict[str, str]:
-    """The generated parts of its section: its table and its answer."""
+def section(block: Block) -> Section:
+    """Its section: its table and its answer."""
     found = cells(block.comparisons)
     encoders = list(dict.fromkeys(name for cell in found for name in cell.truths))
     head = ["data", "steps", *encoders, "between encoders", "between seeds", "ratio", "pooled ratio", "minutes a run"]
@@ -97,7 +98,7 @@ def parts(block: Block) -> dict[str, str]:
         ]
         for cell in found
     ]
-    return {"block 0": table(head, rows), "answer 0": f"{block.progress} {_answer(found)}"}
+    return Section(_answer(found), (Part(table(head, rows), "Truths of both seeds:"),))
 
 
 def _answer(found: Sequence[Cell]) -> str:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from vlmatch.evidence.truth import Truth
 from vlmatch.report.evidence import bare
 
+OPEN = "The question stays open."
+PRELIMINARY = "Preliminary, since trainings are missing."
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; a sentence where it has no rows."""
+    """A table in Markdown; empty without rows."""
     if not rows:
-        return "Nothing to show yet."
+        return ""
     return "\n".join([_row(head), _row(["---"] * len(head)), *map(_row, rows)])
 
 

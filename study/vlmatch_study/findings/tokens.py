@@ -13,7 +13,8 @@ from scipy.stats import t as student
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
 from vlmatch_study.findings.block import Block
-from vlmatch_study.findings.tables import table, within
+from vlmatch_study.findings.section import Part, Section
+from vlmatch_study.findings.tables import OPEN, PRELIMINARY, table, within
 
 LEVEL, LEAST = 0.05, 3  # numbers of tokens that a slope is taken over
 _GRID = re.compile(r"(?P<encoder>.+)_grid(?P<side>[0-9]+)")
@@ -79,15 +80,23 @@ def trend(truths: dict[str, dict[int, float]]) -> float | None:
     return float(page_trend_test(whole).pvalue) if len(whole) > 1 and len(numbers) >= LEAST else None
 
 
-def parts(block: Block) -> dict[str, str]:
-    """The generated parts of its section: truths, slopes and the answer."""
+def section(block: Block) -> Section:
+    """Its section: truths, slopes and the answer."""
     comparison = block.comparison
-    found = by_encoder(comparison) if comparison else {}
-    return {
-        "block 2": truths(comparison) if comparison else table([], []),
-        "slopes 2": slopes_table(slopes(found)),
-        "answer 2": f"{block.progress} {answer(slopes(found), trend(found), len(block.results) == block.planned)}",
-    }
+    if comparison is None:
+        return Section(OPEN)
+    found = by_encoder(comparison)
+    return Section(
+        answer(slopes(found), trend(found), block.finished),
+        (
+            Part(truths(comparison), "Mean truth over seeds, with its standard error:"),
+            Part(
+                slopes_table(slopes(found)),
+                "The rise of the truth with each doubling of tokens, by least squares; over all encoders, each with a "
+                "level of its own:",
+            ),
+        ),
+    )
 
 
 def truths(comparison: Comparison) -> str:
@@ -108,11 +117,11 @@ def answer(found: Sequence[Slope], page: float | None, finished: bool) -> str:
     """Whether the truth rises, falls or stays level with tokens; the slope of all encoders is the one test."""
     pooled = next((each for each in found if each.of == "all"), None)
     if pooled is None:
-        return "The question stays open."
+        return OPEN
     way = "rises" if pooled.slope > 0 else "falls"
     outcome = f"The truth {way} with tokens" if pooled.p <= LEVEL else "No rise or fall with tokens is shown"
     said = [
-        "" if finished else "Preliminary, since trainings are missing.",
+        "" if finished else PRELIMINARY,
         f"{outcome}: {within(pooled.slope, pooled.error)} for each doubling over all encoders, p {bare(pooled.p, 3)}.",
         "This is the one test, so it is not corrected; the slopes of single encoders are a description.",
         "" if page is None else f"Page's test of a rising order has p {bare(page, 3)}.",

@@ -1,0 +1,79 @@
+"""Encoders with committed scores and a truth: worlds that rules choose in, and how each score follows the truth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy.stats import spearmanr
+
+from vlmatch.evidence.best import pooled_error
+from vlmatch.evidence.replay import Figure, Outcome, known, rank_correlation, replay
+from vlmatch.evidence.rules import Rule
+from vlmatch.evidence.truths import Comparison
+from vlmatch.evidence.worlds import World
+from vlmatch_study.evidence.worlds import column
+from vlmatch_study.findings.holm import holm
+
+SIZE = 8  # of pools
+LEVEL = 0.05
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """How well one score orders encoders by truth, and what picking by it costs in pools of 8.
+
+    spearman: with its interval over families. p: two-sided, as if encoders were independent; corrected: for the number
+    of scores. regret: as a fraction of that of a pick at random.
+    """
+
+    rule: Rule
+    spearman: Figure
+    p: float
+    corrected: float
+    regret: Figure
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is shown that the score orders encoders at all, the right way or the wrong way round."""
+        return self.corrected <= LEVEL
+
+
+def world_of(name: str, comparison: Comparison, rows: Sequence[Row], rules: Sequence[Rule]) -> World | None:
+    """The encoders that have a truth, by the seeds that all of them have; None for fewer than a pool has.
+
+    rows: the committed scores of each encoder: encoder, family, and what the rules need.
+    """
+    truths = comparison.by_encoder
+    kept = [dict(row) for row in rows if row["encoder"] in truths]
+    names = [row["encoder"] for row in kept]
+    seeds = shared_seeds(comparison, names)
+    if len(kept) < SIZE or not seeds:
+        return None
+    by_seed = [[truths[name].by_seed[seed] for seed in seeds] for name in names]
+    values = {need: column(kept, need) for rule in rules for need in rule.needs}
+    error = pooled_error(comparison, len(seeds))
+    return World.of(name, names, [row["family"] for row in kept], by_seed, values, error)
+
+
+def shared_seeds(comparison: Comparison, names: Sequence[str]) -> tuple[int, ...]:
+    """The seeds that every one of some encoders was trained with."""
+    return tuple(seed for seed in comparison.seeds if all(seed in comparison.by_seed[name] for name in names))
+
+
+def followed(world: World, rules: Sequence[Rule]) -> list[Followed]:
+    """How well each score orders the encoders of a world, corrected by Holm's method for the number of scores.
+
+    Scores that are equal for all encoders are left out.
+    """
+    correlations = {rule: rank_correlation(world, rule) for rule in known(world, rules)}
+    correlations = {rule: each for rule, each in correlations.items() if each.value is not None}
+    p_values = [
+        float(spearmanr(rule.values({need: world.values[need] for need in rule.needs}), world.mean_truth).pvalue)
+        for rule in correlations
+    ]
+    regrets: dict[str, Outcome] = {each.rule: each for each in replay(world, list(correlations), "random", SIZE)}
+    unknown = Figure(None)
+    return [
+        Followed(rule, spearman, p, corrected, regrets[rule.name].fraction if rule.name in regrets else unknown)
+        for (rule, spearman), p, corrected in zip(correlations.items(), p_values, holm(p_values), strict=True)
+    ]
