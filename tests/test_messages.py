@@ -31,6 +31,7 @@ def test_a_disk_that_refuses_is_one_line(number: int, part: str) -> None:
         (paths.root() / "training" / "runs" / "x", [], "task.runs=FOLDER"),
         (Path("/elsewhere/x"), ["outputs=/elsewhere"], "outputs=FOLDER"),
         (Path("/elsewhere/store/x"), ["outputs=/elsewhere", "store=/elsewhere/store"], "store=FOLDER"),
+        (Path("/elsewhere"), ["outputs=/elsewhere/x/y"], "outputs=FOLDER"),
         (Path("/elsewhere/x"), ["probe.path=/elsewhere"], None),
     ],
 )
@@ -40,6 +41,18 @@ def test_a_disk_that_refuses_names_the_setting_of_another_place(
     line = user_message(PermissionError(errno.EACCES, "no", str(file)), arguments)
     assert line is not None
     assert (setting in line) if setting else ("another place" not in line)
+
+
+def test_a_file_system_that_takes_no_files_is_one_line_and_a_missing_file_stays_a_bug(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as nowhere:
+        Path("/proc/x/y").mkdir(parents=True)
+    line = user_message(nowhere.value, ["hydra.run.dir=/proc/x/y"])
+    assert line is not None
+    assert line.startswith("/proc/x: this file system takes no files; ")
+    assert line.endswith(", or give another place: hydra.run.dir=FOLDER")
+    with pytest.raises(FileNotFoundError) as missing:
+        (tmp_path / "a" / "b").read_bytes()
+    assert user_message(missing.value) is None
 
 
 def test_a_bug_that_follows_a_handled_refusal_stays_a_bug() -> None:

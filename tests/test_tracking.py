@@ -206,7 +206,26 @@ def test_a_damaged_database_is_one_line_and_moving_it_away_helps(bare, tmp_path:
     database.write_bytes(b"no database" * 100)
     refused(bare, "tracking.folder='sqlite:///", f"'{database}'", "move it away")
     database.rename(tmp_path / "away.db")
+    database.touch()  # as SQLite leaves one that was only opened
     Tracker.of(bare)
+
+
+def test_a_database_whose_making_is_stopped_is_not_there(bare, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.store.tracking import sqlalchemy_store
+
+    def stopped(uri: str, root: str) -> None:
+        Path(uri.removeprefix("sqlite:///")).write_bytes(b"half of it")
+        raise SystemExit(143)  # as SIGTERM does
+
+    monkeypatch.setattr(sqlalchemy_store, "SqlAlchemyStore", stopped)
+    with pytest.raises(SystemExit):
+        Tracker.of(bare)
+    assert [file.name for file in bare.folder.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("name", ["what?", "50%41"])
+def test_a_folder_whose_name_is_no_part_of_an_address_is_one_line(bare, name: str) -> None:
+    refused(bare.changed(folder=bare.folder / name), f"{name}/mlflow.db'", "give another tracking.folder")
 
 
 @pytest.mark.parametrize("tables", [["users"], ["users", "alembic_version"]])

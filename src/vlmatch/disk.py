@@ -1,6 +1,7 @@
 """What goes wrong with files, as one line: a disk that refuses, and which setting names another place; damage."""
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,15 +19,22 @@ _REFUSALS = {
     errno.EEXIST: "a file stands where a folder is needed; move it away",
     errno.EISDIR: "a folder stands where a file is needed; move it away",
     errno.ENAMETOOLONG: "its name is too long for the file system; give a shorter one",
+    errno.ELOOP: "its links lead in a circle; remove one of them",
+    errno.EIO: "the disk fails to read or write; see the system's log",
+    errno.ESTALE: "its file server has lost it; mount it again",
+    errno.ENOENT: "this file system takes no files; mount another one there",  # only where `_takes_no_files` holds
 }
 _FULL = ("No space left on device", "database or disk is full")  # safetensors and sqlite say it without the number
-_OF_PLACES = ("store", "outputs", "tracking.folder", "task.", "data", "results", "answer.")  # keys of files we write
+# Keys of files that are written.
+_OF_PLACES = (
+    "store", "outputs", "tracking.folder", "task.", "data", "results", "answer.", "hydra.run.dir", "hydra.sweep.dir",
+)  # fmt: skip
 _NO_OTHER_PLACE_HELPS = (errno.ENAMETOOLONG,)
 
 
 def is_refused(error: BaseException) -> bool:
     """Whether an error is that of a disk: full, read-only, forbidden, or with something else in the way."""
-    return (isinstance(error, OSError) and error.errno in _REFUSALS) or is_full(error)
+    return _number(error) is not None
 
 
 def is_full(error: BaseException) -> bool:
@@ -36,7 +44,7 @@ def is_full(error: BaseException) -> bool:
 
 def refusal(error: BaseException, arguments: Iterable[str] = ()) -> str:
     """The line for an error of which `is_refused` holds. arguments: the command line, which may name folders."""
-    number = error.errno if isinstance(error, OSError) and error.errno in _REFUSALS else errno.ENOSPC
+    number = _number(error) or errno.ENOSPC
     file = error.filename if isinstance(error, OSError) else None
     setting = None if file is None or number in _NO_OTHER_PLACE_HELPS else _setting_of(Path(str(file)), arguments)
     otherwise = f", or give another place: {setting}" if setting else ""
@@ -74,6 +82,21 @@ def reading(path: Path, remedy: str) -> Iterator[None]:
         yield
 
 
+def _number(error: BaseException) -> int | None:
+    """The key of `_REFUSALS` that explains an error; None for an error of another kind."""
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        return error.errno if error.errno != errno.ENOENT or _takes_no_files(error.filename) else None
+    return errno.ENOSPC if is_full(error) else None
+
+
+def _takes_no_files(file: object) -> bool:
+    """Whether a path lies in a file system without room, such as /proc, where a new folder is "not there"."""
+    if not isinstance(file, str | os.PathLike):
+        return False
+    existing = next((folder for folder in Path(file).absolute().parents if folder.exists()), Path("/"))
+    return os.statvfs(existing).f_blocks == 0
+
+
 def _setting_of(file: Path, arguments: Iterable[str]) -> str | None:
     """What moves a file elsewhere, as a command or the environment has it; None for a file in none of our folders."""
     given = (argument.lstrip("+").partition("=") for argument in arguments)
@@ -86,8 +109,11 @@ def _setting_of(file: Path, arguments: Iterable[str]) -> str | None:
         "results=FOLDER": paths.results(),
         **{f"{key}=FOLDER": Path(value) for key, _, value in given if value and key.startswith(_OF_PLACES)},
     }
-    holding = [(len(folder.absolute().parts), setting) for setting, folder in folders.items() if _holds(folder, file)]
-    return max(holding)[1] if holding else None
+    depths = [(len(folder.absolute().parts), setting, folder) for setting, folder in folders.items()]
+    holding = [(depth, setting) for depth, setting, folder in depths if _holds(folder, file)]
+    # A folder that can't be made may be one above the folder that was asked for.
+    above = [(depth, setting) for depth, setting, folder in depths if _holds(file, folder)]
+    return max(holding or above, default=(0, None))[1]
 
 
 def _holds(folder: Path, file: Path) -> bool:

@@ -14,8 +14,9 @@ class NotHereError(VlmatchError):
 
 
 def one_line(text: object) -> str:
-    """Fold any message, a library's traceback included, into a single line."""
-    return " ".join(str(text).split())
+    """Fold any message, a library's traceback included, into a single line; of an error without one, its type."""
+    line = " ".join(str(text).split())
+    return type(text).__name__ if isinstance(text, BaseException) and not line else line
 
 
 def shown(value: object) -> str:

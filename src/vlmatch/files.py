@@ -61,6 +61,17 @@ def require_folder_name(key: str, name: object) -> None:
         raise VlmatchError(f"{key}={shown(str(name))} can't name a folder; give {FOLDER_NAME}")
 
 
+def without_pipes(owner: str, folder: Path) -> Path:
+    """A model's folder; VlmatchError if a pipe, socket or device lies in it, because reading it may never end.
+
+    owner: the model, for the message, such as "llm 'mine'".
+    """
+    for file in sorted(folder.iterdir()):
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise VlmatchError(f"{owner}: '{file}' is a pipe, socket or device; move it out of the model's folder")
+    return folder
+
+
 class Stamp(NamedTuple):
     """What tells whether a file has changed: its inode, its size in bytes, and its time of modification."""
 

@@ -99,7 +99,7 @@ def _about_job(message: str) -> str:
 def _about_config(error: BaseException, arguments: list[str]) -> str:
     from hydra.errors import OverrideParseException
 
-    message = next(filter(None, map(one_line, _causes(error))), type(error).__name__)  # some have none of their own
+    message = one_line(next(filter(str, _causes(error)), error))  # some have none of their own
     if message.startswith(_NULL_GROUP):
         given = next((each for each in arguments if each.endswith("=null")), "GROUP=null")
         return f"{given}: a config group can't be null; to leave it out, give ~{given.partition('=')[0]}"

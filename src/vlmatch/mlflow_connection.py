@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+from urllib.parse import unquote
 
 from vlmatch.disk import faults_as
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.files import renamed
 from vlmatch.network import require_network
 from vlmatch.secrets import masked_addresses
 from vlmatch.settings.work import TrackingSettings
 from vlmatch.waiting import waiting
 
 ENVIRONMENT = "MLFLOW_TRACKING_URI"
+FOLDER = "tracking.folder"
 DATABASES = {"sqlite": {}, "postgresql": {"connect_timeout": 6}, "mysql": {"connect_timeout": 6}, "mssql": {}}
 """The kinds of database that MLflow knows, and arguments that keep a connection from waiting for minutes."""
 OWN_DATABASE = f"leave out tracking.uri and {ENVIRONMENT}: runs are then kept in tracking.folder"
@@ -57,7 +60,7 @@ class Address:
         elif os.environ.get(ENVIRONMENT):
             address = cls(os.environ[ENVIRONMENT], ENVIRONMENT)
         else:
-            address = cls(f"sqlite:///{settings.folder.absolute() / 'mlflow.db'}", "tracking.folder")
+            address = cls(f"sqlite:///{settings.folder.absolute() / 'mlflow.db'}", FOLDER)
         address._require_usable()
         return address
 
@@ -98,8 +101,26 @@ class Address:
                 f"{self} is a folder, wanted a database or a server, because MLflow no longer keeps runs in "
                 "folders; give tracking.folder=FOLDER for a database in a folder, or tracking.uri=http://HOST:PORT"
             )
+        if self.key == FOLDER and ("?" in self.uri or unquote(self.uri) != self.uri):
+            raise VlmatchError(
+                f"{self}: MLflow can't keep a database in a folder with '?' or with '%' and digits in its name; give "
+                f"another {FOLDER}"
+            )
         if self.database != "sqlite":
             require_network(f"MLflow's server {self} is", OWN_DATABASE)
+
+    def create_database(self) -> None:
+        """Make a SQLite database that is not there yet, in one step: MLflow, if it is stopped, leaves half of one.
+
+        Raises VlmatchError where MLflow can't.
+        """
+        path = Path(self._path)
+        if self.database != "sqlite" or not path.parent.is_dir() or (path.is_file() and path.stat().st_size):
+            return
+        with renamed(path) as temporary, self.entered("create a database", HURRIED):
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / "artifacts").as_uri()).engine.dispose()
 
     def require_database(self) -> None:
         """Raise VlmatchError if the address is that of a database that can't be opened, or that is of another program.

@@ -59,6 +59,7 @@ class Tracker:
             logging.getLogger(talkative).setLevel(logging.CRITICAL)  # what fails is raised too, as one line
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock", OPENING):
+            address.create_database()
             address.require_database()
             client = GuardedClient(address)
             with client.hurried():

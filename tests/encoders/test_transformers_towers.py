@@ -219,6 +219,9 @@ def test_a_config_with_fewer_layers_than_its_weights_is_refused(tmp_path, kind):
     (tmp_path / "config.json").write_text(json.dumps({**stated, "num_hidden_layers": 2}))
     with pytest.raises(VlmatchError, match=r"encoder 'x': .*are of a deeper model .* 16 tensors such as '.*layers?.2"):
         TransformersEncoder("x", checkpoint=str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({**stated, "num_hidden_layers": 0}))
+    with pytest.raises(VlmatchError, match=r"config.json' gives it num_hidden_layers=0"):
+        TransformersEncoder("x", checkpoint=str(tmp_path))
 
 
 @torch.inference_mode()

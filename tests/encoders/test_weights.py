@@ -68,6 +68,14 @@ def test_a_pipe_is_refused_before_it_is_read(tmp_path):
     os.mkfifo(tmp_path / "a.pth")
     with pytest.raises(VlmatchError, match=r"a.pth is neither a file nor a folder; give the path of one"):
         local_path("x", str(tmp_path / "a.pth"))
+    with pytest.raises(VlmatchError, match=rf"encoder 'x': '{tmp_path}/a.pth' is a pipe, .*; move it out of"):
+        local_path("x", str(tmp_path))
+
+
+def test_an_empty_file_has_a_reason(tmp_path):
+    (tmp_path / "last.ckpt").touch()
+    with pytest.raises(VlmatchError, match=r"last.ckpt' can't be read \(\w+"):
+        read_state_dict("x", tmp_path / "last.ckpt")
 
 
 @pytest.fixture

@@ -204,6 +204,7 @@ def test_a_config_with_fewer_layers_than_the_weights_is_refused_and_other_tensor
         "index",
         "tokenizer",
         "config",
+        "pipe",
     ],
 )
 def test_a_damaged_folder_is_told_in_one_line(save_tiny: SaveTiny, damage: str) -> None:
@@ -222,6 +223,9 @@ def test_a_damaged_folder_is_told_in_one_line(save_tiny: SaveTiny, damage: str) 
         weights.write_bytes(weights.read_bytes()[:-100])
     elif damage in ("tokenizer", "config"):
         (folder / f"{damage}.json").write_text('{"model_type": "lla')
+    elif damage == "pipe":
+        (folder / "config.json").unlink()
+        os.mkfifo(folder / "config.json")
     elif damage == "index":
         weights.rename(folder / "model-00001-of-00002.safetensors")
         (folder / "model.safetensors.index.json").write_text('{"weight_map": {"lm_head.weight": "model-0')

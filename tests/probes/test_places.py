@@ -16,10 +16,10 @@ from vlmatch.probes.folder import folder
 from vlmatch.probes.hf_dataset import hf_dataset
 from vlmatch.probes.images import ImageError, open_image
 from vlmatch.probes.llava import llava
-from vlmatch.probes.llava_format import image_of, read_items
+from vlmatch.probes.llava_format import read_items
 from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.parquet import parquet
-from vlmatch.probes.places import ZipMember, image_in, names_in
+from vlmatch.probes.places import ZipMember, image_in, image_of, names_in
 from vlmatch.probes.reading import Reader
 from vlmatch.probes.webdataset import webdataset
 
@@ -72,6 +72,28 @@ def test_images_of_a_table_may_be_in_a_zip_file_or_folder_elsewhere(tmp_path: Pa
     assert probes[0].fingerprint == probes[1].fingerprint
     with pytest.raises(VlmatchError, match=r"0\.png.* can't be read"):
         folder(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["../secret.png", "{}/secret.png", "in/../../secret.png", "..\\secret.png"])
+def test_paths_in_a_table_stay_in_their_folder_unless_that_is_allowed(tmp_path: Path, form: str) -> None:
+    mine = tmp_path / "mine"
+    (mine / "in").mkdir(parents=True)
+    (tmp_path / "secret.png").write_bytes(grey(9))
+    (mine / "0.png").write_bytes(grey(0))
+    (mine / "captions.csv").write_text(f"image,caption\n0.png,A cat.\n{form.format(tmp_path)},A secret.\n")
+    said = (
+        r"line 3: image '.*secret\.png' lies outside of probe\.images=.*, which only probe\.images_outside=true allows"
+    )
+    with pytest.raises(VlmatchError, match=said):
+        folder(mine)
+    assert folder(mine, images_outside=True).captions == ["A cat.", "A secret."]
+
+
+def test_an_absolute_path_or_dots_may_lead_into_the_folder(tmp_path: Path) -> None:
+    table = "image,caption\n" + f"{tmp_path}/0.png,A cat.\nnowhere/../1.png,A dog.\n"
+    for name, content in {**PAIRS, "captions.csv": table.encode()}.items():
+        (tmp_path / name).write_bytes(content)
+    assert folder(tmp_path).captions == ["A cat.", "A dog."]
 
 
 def test_images_of_a_json_may_be_in_a_zip_file(tmp_path: Path) -> None:

@@ -81,6 +81,10 @@ def vision_model(
             f"encoder '{name}': '{files[0].parent}' can't be loaded by transformers ({one_line(error)[:200]}); "
             f"{_remedy(folder, stated)}"
         ) from error
+    if getattr(model.config, "num_hidden_layers", None) == 0:
+        raise VlmatchError(
+            f"encoder '{name}': '{folder / CONFIG}' gives it num_hidden_layers=0; give the configuration of these weights"
+        )
     return Loaded(model, _whole_images(processor), taken)
 
 

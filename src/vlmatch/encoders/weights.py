@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vlmatch.encoders.keras_weights import read_keras
 from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.files import sha256_of_file
+from vlmatch.files import sha256_of_file, without_pipes
 from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.model_folders import PICKLED_SINGLE, SINGLE, weight_files
 from vlmatch.pickles import refuse_code, restricted_load
@@ -29,7 +29,7 @@ _WRAPPED = re.compile(r"(^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrap
 def local_path(name: str, checkpoint: str) -> Path:
     """The path of the user's file or folder of weights.
 
-    Raises NotHereError if it does not exist, VlmatchError if it is a pipe or a device.
+    Raises NotHereError if it does not exist, VlmatchError if it is, or holds, a pipe or a device.
     """
     path = Path(checkpoint).expanduser()
     if not path.exists():
@@ -40,7 +40,7 @@ def local_path(name: str, checkpoint: str) -> Path:
         raise VlmatchError(
             f"encoder '{name}': encoder.checkpoint={checkpoint} is neither a file nor a folder; give the path of one"
         )
-    return path
+    return without_pipes(f"encoder '{name}'", path) if path.is_dir() else path
 
 
 def read_tensors(name: str, path: Path) -> dict[str, Tensor]:

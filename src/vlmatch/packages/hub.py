@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.files import joint_sha256, sha256_of_file
+from vlmatch.files import joint_sha256, sha256_of_file, without_pipes
 from vlmatch.network import require_network
 
 SECONDS_TO_ANSWER = 3
@@ -142,11 +142,11 @@ def hub_dataset(wanted: Wanted, revision: str | None = None) -> Path:
 def named_folder(wanted: Wanted, key: str) -> Path | None:
     """The folder that `repository` names where it is a path; None where it is a hub id.
 
-    key: of the setting, for the message. Raises NotHereError where the path is not a folder.
+    key: of the setting, for the message. Raises NotHereError where it is no folder, VlmatchError where it has a pipe.
     """
     path = Path(wanted.repository).expanduser()
     if path.is_dir():
-        return path
+        return without_pipes(f"{wanted.kind} '{wanted.model}'", path)
     if is_path(wanted.repository):
         raise NotHereError(
             f"{wanted.kind} '{wanted.model}': {key}={wanted.repository} is not a folder; give the path of one"

@@ -13,7 +13,7 @@ from vlmatch.objects import buildable
 from vlmatch.probes.captions import caption_of
 from vlmatch.probes.classes import CLASS_CAPTION, Classes
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
-from vlmatch.probes.places import image_in, is_zip, names_in
+from vlmatch.probes.places import image_of, is_zip, names_in
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
 from vlmatch.probes.tables import SUFFIXES, TableFile, rows
@@ -35,6 +35,7 @@ def folder(
     id: str = "id",
     label: str = "label",
     encoding: str | None = None,
+    images_outside: bool = False,
     class_caption: str = CLASS_CAPTION,
     **options: Any,
 ) -> ProbeSet:
@@ -43,9 +44,9 @@ def folder(
     `path` is the table (.csv, .tsv, .jsonl or .json), or the folder or zip file that holds it as captions.csv, .tsv ...
     or metadata.csv, .tsv ... `image`, `caption`, `id` and `label` name columns; by default the image is in `image` or
     `file_name`, a path that starts from the folder or zip file `images`, by default from the table's folder, and the
-    caption in `caption` or `text`. In JSON it may be a
-    list of captions, of which the first is used. Without an id, the image's path is the id, with #2, #3, ... for its
-    further captions. `encoding` names the table's encoding, if that is no Unicode.
+    caption in `caption` or `text`. A path that leads out of that folder is bad unless `images_outside` is true. In JSON
+    the caption may be a list of captions, of which the first is used. Without an id, the image's path is the id, with
+    #2, #3, ... for its further captions. `encoding` names the table's encoding, if that is no Unicode.
 
     A folder or zip file without a table is read as `classes.Classes` says: a text beside each image, or class folders.
 
@@ -63,6 +64,7 @@ def folder(
             label=label,
             place=table.place if images is None else Path(images).expanduser(),
             prefix=f"{inside}/" if images is None and inside != "." else "",
+            outside=images_outside,
         )
         return build_probe_set(name, _entries(table, columns), chosen, source=table.name)
     classes = Classes(name, given, class_caption)
@@ -73,7 +75,8 @@ def folder(
 class _Columns:
     """The names that the columns of images and of captions may have, and those of ids and labels.
 
-    place, prefix: the folder or zip file that images are in, and what their paths there start with.
+    place, prefix: the folder or zip file that images are in, and what their paths there start with. outside: whether
+    paths may lead out of it.
     """
 
     image: Sequence[str]
@@ -82,6 +85,7 @@ class _Columns:
     label: str
     place: Path
     prefix: str
+    outside: bool
 
 
 def _table(name: str, path: Path, encoding: str | None) -> TableFile | None:
@@ -149,7 +153,7 @@ def _entry(table: TableFile, where: str, row: Mapping[str, Any], columns: _Colum
     times[image] += 1
     default = image if times[image] == 1 else f"{image}#{times[image]}"
     identifier, label = _string(row.get(columns.id)), _string(row.get(columns.label))
-    source = image_in(columns.place, columns.prefix + image)
+    source = image_of(columns.place, columns.prefix + image, "probe.images", outside=columns.outside)
     return ProbeEntry(identifier or default, source, caption, label or None, where, n_captions)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import buildable
-from vlmatch.probes.llava_format import Conversation, conversation_of, image_of, images_of, read_items
+from vlmatch.probes.llava_format import Conversation, conversation_of, images_of, read_items
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
+from vlmatch.probes.places import image_of
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
 
@@ -30,8 +31,8 @@ def llava(
     The file is a json list, or has one object a line: {id, image, conversations: [{from, value}, ...]}, as in LLaVA's
     LCS-558K, CC3M-595K and the mixture of 665K, or ShareGPT's {images, messages: [{role, content}, ...]}. The caption
     is answer number `turn` (from 1), or the 'longest' answer in words: the first answers of the 665K are often one
-    word. Image paths start from `images`, a folder or a .zip, by default the json's folder. Paths that are absolute or
-    have '..' in them are bad unless `images_outside` is true.
+    word. Image paths start from `images`, a folder or a .zip, by default the json's folder. A path that
+    leads out of it is bad unless `images_outside` is true.
 
     Conversations with no image, several images, or fewer answers than `turn` are not pairs: they are skipped and
     counted. Repeated ids, as the 665K has, become ID#2, ID#3, ...; `options` are those of `selection.ProbeOptions`.

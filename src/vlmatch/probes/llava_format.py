@@ -4,13 +4,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.images import ImageError, ImageSource, require_regular
+from vlmatch.probes.images import require_regular
 from vlmatch.probes.json_items import Numbered, json_items
-from vlmatch.probes.places import OUTSIDE, image_in
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.text import decoded, require_unicode
 
@@ -23,7 +22,6 @@ LINES = (".jsonl", ".ndjson")
 """How files are called that promise one object a line."""
 
 _PATHS = ("path", "url", "image", "image_url")  # keys of an object that names an image
-_LOCAL = "file://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +109,6 @@ def images_of(item: Any) -> tuple[str, ...]:
     for each in found:
         require_unicode(f"image={each!a}", each)
     return tuple(found)
-
-
-def image_of(folder: Path, image: str, key: str, *, outside: bool = False) -> ImageSource:
-    """An image by its path within `folder`, a folder or zip file; links inside the folder are followed.
-
-    key: the setting that names the folder. outside: whether the path may be absolute or have '..' in it.
-    Raises ImageError if it is or has, and may not, because a json may come from a stranger; and for an address.
-    """
-    image = image.removeprefix(_LOCAL)
-    path = PurePosixPath(image.replace("\\", "/"))
-    option = f"{key.rpartition('.')[0]}.{OUTSIDE}"
-    if not outside and (path.is_absolute() or ".." in path.parts):
-        raise ImageError(
-            f"image '{image}' lies outside of {key}={folder}, which only {option}=true allows",
-            "outside of the images' folder",
-            "give that if you trust the json, or a path that starts from the folder",
-        )
-    return image_in(folder, image)
 
 
 def fingerprint_of(conversations: Iterable[Conversation]) -> str:

@@ -19,6 +19,7 @@ OUTSIDE = "images_outside"
 """The option by which images may lie outside of their folder."""
 
 MAX_PACKING = 200  # times that a large member of a zip may be larger than what is stored of it; images hardly pack
+_LOCAL = "file://"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 _SMALL = 20_000_000  # bytes of a member that may be packed as densely as it likes
 
@@ -55,6 +56,28 @@ class ZipMember:
 def is_zip(path: Path) -> bool:
     """Whether a path is that of a zip file, by its ending."""
     return path.suffix.lower() == ".zip" and os.path.isfile(path)
+
+
+def image_of(place: Path, name: str, key: str, *, outside: bool = False) -> ImageSource:
+    """An image by its path within `place`, a folder or zip file; links inside the folder are followed.
+
+    key: the setting that names the place. outside: whether the path may lead out of it, by '..' or because it is
+    absolute. Raises ImageError if it does and may not, because the data may come from a stranger, who would put
+    pictures of this machine into the report; and for an address.
+    """
+    name = name.removeprefix(_LOCAL)
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not outside and (path.is_absolute() or ".." in path.parts):
+        inside = _inside(place, path)
+        if inside is None:
+            option = f"{key.rpartition('.')[0]}.{OUTSIDE}"
+            raise ImageError(
+                f"image '{name}' lies outside of {key}={place}, which only {option}=true allows",
+                "outside of the images' folder",
+                f"give that if you trust the data, or another {key}, which paths start from",
+            )
+        name = inside
+    return image_in(place, name)
 
 
 def image_in(place: Path, name: str) -> ImageSource:
@@ -154,6 +177,13 @@ def _spelt(folder: Path, name: str) -> Path | None:
             return None
         path = found
     return path
+
+
+def _inside(place: Path, path: PurePosixPath) -> str | None:
+    """The path as it starts from `place`, without '..'; None if it leads out of it."""
+    top = os.path.abspath(place)
+    found = Path(os.path.normpath(os.path.join(top, path)))
+    return found.relative_to(top).as_posix() if found.is_relative_to(top) else None
 
 
 def _walked(folder: Path) -> Iterator[str]:

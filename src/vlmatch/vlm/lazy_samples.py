@@ -8,7 +8,8 @@ from torch import Tensor
 
 from vlmatch.encoders.base import Encoder
 from vlmatch.probes.images import ImageSource, open_image
-from vlmatch.probes.llava_format import Conversation, image_of
+from vlmatch.probes.llava_format import Conversation
+from vlmatch.probes.places import image_of
 from vlmatch.vlm.conversations import Conversations
 from vlmatch.vlm.tokens import IMAGE, Tokenised
 from vlmatch.vlm.training_data import Sample

@@ -10,13 +10,8 @@ from pathlib import Path
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import MAX_PIXELS, ImageError, image_header, open_image
 from vlmatch.probes.json_items import Numbered
-from vlmatch.probes.llava_format import (
-    Conversation,
-    conversation_of,
-    fingerprint_of,
-    image_of,
-    read_items,
-)
+from vlmatch.probes.llava_format import Conversation, conversation_of, fingerprint_of, read_items
+from vlmatch.probes.places import image_of
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.sampling import draw_order
 from vlmatch.settings.recipe import What
