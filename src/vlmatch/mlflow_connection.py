@@ -43,6 +43,7 @@ HURRIED = Patience(
 PATIENT = Patience(
     {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}, "it is given up after two minutes"
 )
+ONCE = Patience({}, "it does so once")
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Address:
         path = Path(self._path)
         if self.database != "sqlite" or not path.parent.is_dir() or (path.is_file() and path.stat().st_size):
             return
-        with renamed(path) as temporary, self.entered("create a database", HURRIED):
+        with renamed(path) as temporary, self.entered("create its database", ONCE):
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
             SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / "artifacts").as_uri()).engine.dispose()

@@ -46,6 +46,11 @@ def test_a_file_that_cannot_be_read_is_a_problem_with_a_reason(tmp_path: Path, p
     assert "of '7' can't be read (" in str(read.problem)
 
 
+def test_a_name_that_the_locale_cannot_write_says_what_to_set(tmp_path: Path) -> None:
+    (read,) = Reader("p", decode=True, max_pixels=10**6).read([ProbeEntry("7", tmp_path / "\ud83d.png", "a")])
+    assert "PYTHONUTF8=1" in str(read.problem)
+
+
 def test_images_are_decoded_once_and_their_hashes_kept(
     entries: list[ProbeEntry], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,10 @@ class Reader:
             reason = "not there" if isinstance(error, FileNotFoundError) else "can't be read"
             why = getattr(error, "strerror", None) or one_line(error)
             problem = f"image '{entry.image}' of '{entry.id}' can't be read ({why})"
-            return ReadEntry(entry, problem=ImageError(problem, reason, "restore the file or remove the row"))
+            # The locale's encoding, such as ASCII of LC_ALL=C, lacks the name's letters.
+            unnamed = isinstance(error, UnicodeEncodeError)
+            advice = "set the environment variable PYTHONUTF8=1" if unnamed else "restore the file or remove the row"
+            return ReadEntry(entry, problem=ImageError(problem, reason, advice))
 
     def _hash(self, entry: ProbeEntry, digest: str) -> int:
         key = digest + Path(entry.image.name).suffix  # the suffix decides whether it is decoded or rendered
