@@ -83,7 +83,7 @@ def vision_model(
         ) from error
     if getattr(model.config, "num_hidden_layers", None) == 0:
         raise VlmatchError(
-            f"encoder '{name}': '{folder / CONFIG}' gives it num_hidden_layers=0; give the configuration of these weights"
+            f"encoder '{name}': '{folder / CONFIG}' gives it num_hidden_layers=0; give the configuration of its weights"
         )
     return Loaded(model, _whole_images(processor), taken)
 
