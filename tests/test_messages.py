@@ -31,6 +31,7 @@ def test_a_disk_that_refuses_is_one_line(number: int, part: str) -> None:
         (paths.root() / "training" / "runs" / "x", [], "task.runs=FOLDER"),
         (Path("/elsewhere/x"), ["outputs=/elsewhere"], "outputs=FOLDER"),
         (Path("/elsewhere/store/x"), ["outputs=/elsewhere", "store=/elsewhere/store"], "store=FOLDER"),
+        (Path("/elsewhere/x.csv"), ["answer.table=/elsewhere/x.csv"], "answer.table=FILE"),
         (Path("/elsewhere"), ["outputs=/elsewhere/x/y"], "outputs=FOLDER"),
         (Path("/elsewhere/x"), ["probe.path=/elsewhere"], None),
     ],

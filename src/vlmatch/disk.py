@@ -29,6 +29,7 @@ _FULL = ("No space left on device", "database or disk is full")  # safetensors a
 _OF_PLACES = (
     "store", "outputs", "tracking.folder", "task.", "data", "results", "answer.", "hydra.run.dir", "hydra.sweep.dir",
 )  # fmt: skip
+_OF_FILES = ("answer.", "task.record")  # those of them that name a file
 _NO_OTHER_PLACE_HELPS = (errno.ENAMETOOLONG,)
 
 
@@ -107,13 +108,18 @@ def _setting_of(file: Path, arguments: Iterable[str]) -> str | None:
         "task.runs=FOLDER": paths.root() / "training" / "runs",
         "data=FOLDER": paths.root() / "data",
         "results=FOLDER": paths.results(),
-        **{f"{key}=FOLDER": Path(value) for key, _, value in given if value and key.startswith(_OF_PLACES)},
+        **{f"{key}={_kind(key)}": Path(value) for key, _, value in given if value and key.startswith(_OF_PLACES)},
     }
     depths = [(len(folder.absolute().parts), setting, folder) for setting, folder in folders.items()]
     holding = [(depth, setting) for depth, setting, folder in depths if _holds(folder, file)]
     # A folder that can't be made may be one above the folder that was asked for.
     above = [(depth, setting) for depth, setting, folder in depths if _holds(file, folder)]
     return max(holding or above, default=(0, None))[1]
+
+
+def _kind(key: str) -> str:
+    """What the key of a place takes."""
+    return "FILE" if key.startswith(_OF_FILES) else "FOLDER"
 
 
 def _holds(folder: Path, file: Path) -> bool:

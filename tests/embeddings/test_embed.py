@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from torch import Tensor
 
+import misbehaving
 from misbehaving import THUMBNAIL, compute, compute_elsewhere, trainer_of
 from vlmatch import paths
 from vlmatch.embeddings.embed import embed
@@ -91,8 +94,6 @@ def test_a_changed_caption_image_or_setting_makes_it_stale(pictures: ProbeSet, t
 def test_a_new_version_of_the_loading_class_makes_it_stale(
     pictures: ProbeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import misbehaving
-
     compute(THUMBNAIL, pictures, Store(tmp_path))
     monkeypatch.setattr(misbehaving.Thumbnail, "version", 2)
     assert compute(THUMBNAIL, pictures, Store(tmp_path))[1].items == len(pictures)
@@ -153,6 +154,30 @@ def test_every_encoders_yaml_makes_a_recipe_with_nothing_here(pictures: ProbeSet
         config = yaml.safe_load(path.read_text())  # an ONNX node's name may look like an absolute path
         if "parts" not in config and config.get("path") != "???":
             assert spec_of(config, pictures).model == path.stem
+
+
+@pytest.mark.parametrize(
+    ("rows", "precision", "said"),
+    [
+        (
+            slice(None),
+            "32-true",
+            "the first is that of '.*'; its weights may be damaged, or its preparation divides by 0$",
+        ),
+        (slice(None), "bf16-mixed", "divides by 0, or use trainer.precision=32-true$"),
+        (slice(1), "32-true", "look at that item$"),
+    ],
+)
+def test_embeddings_that_are_no_numbers_say_what_to_look_at(
+    pictures: ProbeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: slice, precision: str, said: str
+) -> None:
+    def spoilt(self: misbehaving.Thumbnail, images: Tensor) -> Tensor:
+        images[rows] = torch.nan
+        return images
+
+    monkeypatch.setattr(misbehaving.Thumbnail, "paper_feature", spoilt)
+    with pytest.raises(VlmatchError, match=said):
+        compute(THUMBNAIL, pictures, Store(tmp_path), precision=precision)
 
 
 def test_an_output_that_is_not_n_by_d_is_one_line(pictures: ProbeSet, tmp_path: Path) -> None:

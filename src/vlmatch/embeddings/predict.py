@@ -28,6 +28,7 @@ from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.work import TrainerSettings
 
 _COMPILERS = ("torch._dynamo", "torch._inductor")
+_SINGLE = {"trainer.precision": "32-true", "llm.dtype": "float32"}  # what a model computes in by default
 _REMEDY = "try the model on one input (task=check {}={}); --debug shows the cause"
 
 
@@ -229,12 +230,16 @@ def predict_missing(
 def _require_finite(loop: Any, rows: Sequence[int], array: NDArray[np.float32]) -> None:
     """Raise VlmatchError where an embedding holds NaN or infinity, which no score takes."""
     unusable = ~np.isfinite(array).all(axis=1)
-    if unusable.any():
-        first = loop.probe.pairs[rows[int(unusable.argmax())]].id
-        raise VlmatchError(
-            f"{loop.model.kind} '{loop.model.name}': {unusable.sum()} of {len(rows)} embeddings hold NaN or infinity, "
-            f"the first is that of '{first}'; look at that item, or use single precision (trainer.precision=32-true)"
-        )
+    if not unusable.any():
+        return
+    first = loop.probe.pairs[rows[int(unusable.argmax())]].id
+    advice = ["its weights may be damaged, or its preparation divides by 0" if unusable.all() else "look at that item"]
+    given = {"trainer.precision": str(loop.trainer.precision), "llm.dtype": getattr(loop.model, "dtype_name", None)}
+    advice += [f"use {key}={_SINGLE[key]}" for key, value in given.items() if value not in (None, _SINGLE[key])]
+    raise VlmatchError(
+        f"{loop.model.kind} '{loop.model.name}': {unusable.sum()} of {len(rows)} embeddings hold NaN or infinity, "
+        f"the first is that of '{first}'; {', or '.join(advice)}"
+    )
 
 
 def _piece(inputs: Any, start: int, end: int) -> Any:
