@@ -45,6 +45,7 @@ def lines(*rows: Any) -> str:
         ([""], "the caption of 'b.png' is empty"),
         ([], "the caption of 'b.png' is empty"),
         (" \u3000\n", "the caption of 'b.png' is empty"),
+        ("\u200b\ufeff\x00", "the caption of 'b.png' is empty"),
         ("NaN", "the caption of 'b.png' is 'NaN', as programs write for none"),
         ("None", "the caption of 'b.png' is 'None'"),
         ("half \ud83d", "half a character"),

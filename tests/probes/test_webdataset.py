@@ -76,6 +76,9 @@ def test_one_shard_and_a_range_of_another_width(shards: Path) -> None:
         (shards / f"shard-000{n - 9}.tar").rename(shards / f"s{n}.tar")
     assert len(webdataset(str(shards / "s{9..10}.tar"))) == 4
     assert webdataset(str(shards / "s{9..10}.tar"), sample=3).counts.entries == 4
+    assert webdataset(str(shards / "s{10..9}.tar")).pairs[0].id == "s10/0000"
+    (shards / "s9.tar").rename(shards / "s09.tar")
+    assert len(webdataset(str(shards / "s{09..10}.tar"))) == 4
 
 
 def test_names_with_brackets_or_braces_are_no_patterns(shards: Path) -> None:
@@ -92,9 +95,11 @@ def test_addresses_are_refused(path: str) -> None:
         webdataset(path)
 
 
-@pytest.mark.parametrize("pattern", ["shard-{0000..0003}.tar", "nothing-*.tar", "shard-0009.tar"])
+@pytest.mark.parametrize(
+    "pattern", ["shard-{0000..0003}.tar", "shard-{1..999999999999}.tar", "nothing-*.tar", "shard-0009.tar"]
+)
 def test_a_shard_that_is_not_there_is_named(shards: Path, pattern: str) -> None:
-    with pytest.raises(VlmatchError, match=r"no shard '.*(shard-0003|nothing-\*|shard-0009)\.tar'"):
+    with pytest.raises(VlmatchError, match=r"no shard '.*(shard-0003|shard-1|nothing-\*|shard-0009)\.tar'"):
         webdataset(str(shards / pattern))
 
 

@@ -1,6 +1,7 @@
 """The caption in a cell of a table or a JSON object: a text, or a list of texts of which the first counts."""
 
 import math
+import unicodedata
 from typing import Any
 
 from vlmatch.errors import shown
@@ -36,7 +37,7 @@ def caption_of(value: Any, where: str) -> tuple[str, int]:
 def require_caption(name: str, caption: str) -> None:
     """Raise EntryError if the caption of the pair `name` is empty, stands for an absent one, or is endless."""
     advice = "give it a caption or remove the row"
-    if not caption.strip():
+    if not any(unicodedata.category(each)[0] not in "CZ" for each in caption):  # controls, formats, separators
         raise EntryError(f"the caption of '{name}' is empty", _NO_CAPTION, advice)
     if caption.strip().casefold() in ABSENT:
         raise EntryError(f"the caption of '{name}' is '{caption}', as programs write for none", _NO_CAPTION, advice)

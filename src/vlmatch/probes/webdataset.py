@@ -1,7 +1,6 @@
 """WebDataset shards: tar files with KEY.jpg beside KEY.txt or KEY.json, read in place and never unpacked."""
 
 import glob
-import itertools
 import os
 import re
 import tarfile
@@ -29,7 +28,7 @@ _KNOWN = (*IMAGES, "txt", "json")
 
 _READ_AT_ONCE = 1 << 20  # bytes
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
 _ADDRESS = re.compile(r"pipe:|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -262,16 +261,25 @@ def _shards(name: str, path: str) -> list[Path]:
     return shards
 
 
-def _expanded(pattern: str) -> list[str]:
-    """The pattern with each {0000..0009} and {a,b} replaced by its values."""
-    pieces = _BRACES.split(pattern)  # text, braces, text, ...
-    choices = [[piece] if place % 2 == 0 else _choices(piece) for place, piece in enumerate(pieces)]
-    return ["".join(chosen) for chosen in itertools.product(*choices)]
+def _expanded(pattern: str) -> Iterator[str]:
+    """The pattern with each {0000..0009} and {a,b} replaced by its values, one at a time: there may be too many."""
+    braces = _BRACES.search(pattern)
+    if braces is None:
+        yield pattern
+        return
+    for choice in _choices(braces[1]):
+        for rest in _expanded(pattern[braces.end() :]):
+            yield f"{pattern[: braces.start()]}{choice}{rest}"
 
 
-def _choices(braces: str) -> list[str]:
+def _choices(braces: str) -> Iterator[str]:
     numbers = _RANGE.fullmatch(braces)
     if numbers is None:
-        return braces.split(",")
-    first, last = numbers.groups()
-    return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+        yield from braces.split(",")
+        return
+    ends = numbers.groups()
+    width = max(map(len, ends)) if any(end[0] == "0" != end for end in ends) else 0  # as the shell pads them
+    first, last = map(int, ends)
+    step = 1 if first <= last else -1
+    for number in range(first, last + step, step):
+        yield str(number).zfill(width)
