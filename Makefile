@@ -61,9 +61,8 @@ lint: .venv/.ready ## format check, lint, types, one-way imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ui: .venv/.ready ## serve MLflow's page at http://127.0.0.1:5000
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --host 127.0.0.1 --port 5000 \
-	  --backend-store-uri sqlite:///mlruns/mlflow.db --artifacts-destination mlruns/artifacts
+ui: .venv/.ready ## serve MLflow's page at http://127.0.0.1:5000, and print the addresses of the rankings in it
+	$(BIN)/python src/run.py task=ui
 
 report: .venv/.ready ## write the report of what the store holds; embeds nothing
 	$(BIN)/python src/run.py task=report

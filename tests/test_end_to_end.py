@@ -1,9 +1,15 @@
 """The main job on real images with real models: a sweep, its runs in MLflow, its answer, and its failures."""
 
+import base64
 import csv
+import json
 import os
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+import zlib
 from pathlib import Path
 
 import pytest
@@ -52,7 +58,7 @@ def test_a_sweep_ranks_goes_on_after_a_failure_and_exits_with_2(
     assert "Traceback" not in sweep.stderr
     assert "not here: siglip x smollm2: encoder 'siglip': weights 'webli' are not here" in sweep.stderr
     assert "encoder.checkpoint=/path" in sweep.stdout
-    for name in ["efficientnet_lite0", "mobilenetv2", "pixels16 c", "report: ", "compare-runs?runs="]:
+    for name in ["efficientnet_lite0", "mobilenetv2", "pixels16 c", "report: ", "viewStateShareKey=ranking-smollm2"]:
         assert name in sweep.stdout
     with (home / "outputs" / "ranking.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -83,7 +89,9 @@ def test_mlflow_has_one_parent_and_a_child_a_pair_with_its_own_tags(
     for child in children:
         assert {"sweep", "encoder", "llm", "probe", "recipe", "git_commit"} <= set(child.data.tags)
     done = next(run for run in children if run.data.tags["encoder"] == "mobilenetv2")
-    assert {"gw", "gw_paired", "rsa", "cca", "mutual_nn", "cka", "ridge_r2", "parameters"} <= set(done.data.metrics)
+    scores = {f"score/{name}" for name in ("gw", "gw_paired", "rsa", "cca", "mutual_nn", "cka", "ridge_r2")}
+    assert {*scores, "rule/value", "rule/place", "cost/million parameters"} <= set(done.data.metrics)
+    assert "shortlist for smollm2" in parent.data.tags["mlflow.note.content"]
     assert done.data.params["encoder.rule"] == "global average"
     assert done.inputs.dataset_inputs[0].dataset.name.startswith("stamps-")
     assert {item.path for item in client.list_artifacts(done.info.run_id)} == {
@@ -94,6 +102,55 @@ def test_mlflow_has_one_parent_and_a_child_a_pair_with_its_own_tags(
     assert [item.path for item in client.list_artifacts(parent.info.run_id)] == ["report.html", "report.md"]
     failed = next(run for run in children if run.data.tags["encoder"] == "siglip")
     assert "not here" in failed.data.tags["error"]
+
+
+def test_the_view_of_a_ranking_has_its_runs_best_first_and_columns_that_they_have(sweep, home: Path) -> None:
+    client, _ = runs(home)
+    (experiment,) = client.search_experiments(filter_string="name = 'vlmatch'")
+    view = json.loads(experiment.tags["mlflow.sharedViewState.ranking-smollm2"])
+    state = json.loads(zlib.decompress(base64.b64decode(view["state"].removeprefix("deflate;"))))
+    assert view["name"] == "Ranking for smollm2"
+    found = client.search_runs(
+        [experiment.experiment_id], state["searchFilter"], order_by=[state["orderByKey"] + " DESC"]
+    )
+    assert {run.data.tags["encoder"] for run in found[:2]} == {"efficientnet_lite0", "mobilenetv2"}
+    assert {run.data.tags["encoder"] for run in found[2:]} == {"pixels16", "siglip"}
+    values = [run.data.metrics["rule/value"] for run in found if "rule/value" in run.data.metrics]
+    assert values == [1.0, 0.0]
+    known = {f"metrics.`{name}`" for run in found for name in run.data.metrics}
+    known |= {f"params.`{name}`" for run in found for name in run.data.params}
+    shown = state["selectedColumns"]
+    assert set(shown) <= known
+    assert shown[:3] == ["metrics.`rule/value`", "metrics.`rule/place`", "metrics.`score/gw`"]
+    drawn = [chart.get("metricKey") or chart["xaxis"]["key"] for chart in state["compareRunCharts"]]
+    assert {f"metrics.`{name}`" for name in drawn} <= known
+
+
+@pytest.mark.slow
+def test_the_page_is_served_and_the_rankings_addresses_are_printed(sweep, home: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(paths.root() / "src" / "run.py"), "task=ui", f"task.port={port}"]
+    with subprocess.Popen([*command, f"tracking.folder={home}/mlruns"], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            lines = [server.stdout.readline() for _ in range(2)]
+            assert f"Ranking for smollm2: http://127.0.0.1:{port}/#/experiments/1/runs?viewStateShareKey=" in lines[1]
+            answered(f"http://127.0.0.1:{port}/health")
+        finally:
+            server.terminate()
+
+
+def answered(address: str) -> None:
+    """Wait until an address answers, at most two minutes."""
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(address) as answer:
+                assert answer.status == 200
+                return
+        except OSError:
+            time.sleep(1)
+    pytest.fail(f"{address} did not answer")
 
 
 @pytest.mark.slow

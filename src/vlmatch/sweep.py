@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import re
 import sys
 from collections.abc import Collection
 from dataclasses import replace
@@ -87,7 +88,7 @@ class SweepCallback(Callback):
         name = Path(config.hydra.sweep.dir).name
         with leaving(words(config.hydra.overrides.task), "the sweep is not started"):
             tracker = Tracker.of(settings.tracking)
-            parent = tracker.start(f"sweep {name}", {"sweep": name, "task": "sweep"})
+            parent = tracker.start(_titled(name), {"sweep": name, "task": "sweep"})
         atexit.register(tracker.close_if_running, parent)  # a sweep that never reaches its end, for whatever reason
         os.environ[PARENT], os.environ[SWEEP] = parent, name
         with open_dict(config):
@@ -149,12 +150,17 @@ def _answer(config: DictConfig) -> None:
     tracker, parent = Tracker.of(settings.tracking), os.environ[PARENT]
     if report is not None:
         tracker.log_report(parent, report)
+    addresses = tracker.log_ranking(parent, ranking)
     tracker.client.set_terminated(parent, "FAILED" if failures else "FINISHED")
-    children = tracker.children(parent)
-    if children:
-        print(f"compare the {len(children)} runs in MLflow: make ui, then {tracker.comparison(children)}")
+    for title, address in addresses.items():
+        print(f"{title} in MLflow: make ui, then {address}")
     if failures:
         sys.exit(2)
+
+
+def _titled(sweep: str) -> str:
+    """A sweep's name for people: its day and minute, where its folder has the usual name."""
+    return "sweep " + re.sub(r"^(\d{4}-\d\d-\d\d)_(\d\d)-(\d\d)-\d\d_\d+$", r"\1 \2:\3", sweep)
 
 
 def _probe(settings: Settings[AnyTask], groups: Collection[tuple[str, str, str]]) -> "ProbeSet | None":

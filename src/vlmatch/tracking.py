@@ -6,30 +6,45 @@ import logging
 import os
 import socket
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from vlmatch import paths
-from vlmatch.embeddings.header import Header
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.mlflow_connection import Address, GuardedClient, experiment_id, require_experiment_name
-from vlmatch.processes import SWEEP
+from vlmatch.mlflow_views import MACHINE_LEARNING, address_part, ranking_view, saved
 from vlmatch.results import Result, rendered
 from vlmatch.scores.rows import Row
-from vlmatch.scores.scored import Scored
 from vlmatch.secrets import masked, masked_addresses
 from vlmatch.settings.work import TrackingSettings
+from vlmatch.tracked import (
+    Pair,
+    dataset_of,
+    details,
+    figures,
+    pair_of,
+    pair_of_tags,
+    ranked_metrics,
+    row_params,
+    score_metrics,
+    truths_of,
+)
 from vlmatch.waiting import locked
+
+if TYPE_CHECKING:
+    from vlmatch.report.answer import PoolRanking
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C is ten times as fast, and not in every PyYAML
 OPENING = "opening MLflow's database"
 LOCAL_PAGE = "http://127.0.0.1:5000"
+LONGEST_NOTE = 5000  # characters of a description; MLflow's limit for a tag
+MOST_RUNS = 10_000  # of a sweep
 
 
 @dataclass(frozen=True)
@@ -142,13 +157,8 @@ class Tracker:
 
         MLflow draws a metric at step 0 alone as a bar, and any other metric as a curve.
         """
-        from mlflow.entities import Metric
-        from mlflow.utils.time import get_current_time_millis
-
-        now = get_current_time_millis()
-        metrics = [Metric(name, value, now, 0) for name, value in figures(result).items()]
-        metrics += [Metric("course/mean", milestone.mean, now, milestone.step) for milestone in result.milestones]
-        self.client.log_batch(run_id, metrics=metrics)
+        course = [("course/mean", milestone.mean, milestone.step) for milestone in result.milestones]
+        self._log(run_id, [*((name, value, 0) for name, value in figures(result).items()), *course])
         self.client.log_text(run_id, rendered(result), "result.json")
 
     def log_seeds(self, run_id: str, results: Sequence[Result]) -> None:
@@ -160,21 +170,37 @@ class Tracker:
                 self.client.log_metric(run_id, f"{name}/deviation", statistics.stdev(values))
         self.client.set_tag(run_id, "seeds", ",".join(str(result.seed) for result in results))
 
-    def log_row(self, run_id: str, row: Row, costs: Mapping[str, float]) -> None:
-        """Log a metric for each score, the parameters of both models, and a table of all details."""
-        from mlflow.entities import Metric, Param
-        from mlflow.utils.time import get_current_time_millis
+    def log_row(self, run_id: str, row: Row, costs: Mapping[str, float], first: Collection[str] = ()) -> None:
+        """Log a metric for each score, those of `first` first, both models' parameters, and a table of details."""
+        metrics = {**score_metrics(row.scores, first), **costs}
+        self._log(run_id, [(name, value, 0) for name, value in metrics.items()], row_params(row))
+        self.client.log_table(run_id, details(row), "scores.json")
+        self.client.log_inputs(run_id, [dataset_of(row)])
 
-        now = get_current_time_millis()
-        values = {**{name: scored.value for name, scored in row.scores.items()}, **costs}
-        params = {**_params("encoder", row.image), **_params("llm", row.text), "n_pairs": str(row.image.spec.n_pairs)}
-        self.client.log_batch(
-            run_id,
-            metrics=[Metric(name, value, now, 0) for name, value in values.items()],
-            params=[Param(name, value[:500]) for name, value in params.items()],
-        )
-        self.client.log_table(run_id, _details(row), "scores.json")
-        self._log_probe(run_id, row)
+    def log_ranking(self, parent: str, ranking: "PoolRanking") -> dict[str, str]:
+        """Log place, value, truth and cost to the runs below `parent`, and describe `parent` by the shortlists.
+
+        Saves a view of these runs for each LLM, in place of that of an earlier sweep. Returns their addresses by title.
+        """
+        from vlmatch.report.words import headline
+
+        found = [(each, llm) for each in ranking.rankings for llm in each.llms]
+        self.log_places(self._by_pair(parent), ranking)
+        sweep = self.client.get_run(parent).data.tags["sweep"]
+        views = [ranking_view(each, llm, sweep, truths_of(llm, ranking.evidence)) for each, llm in found]
+        for view in views:
+            self.client.set_experiment_tag(self.experiment_id, view.tag, view.stored())
+        shortlists = "\n\n".join(headline(llm) for _, llm in found)
+        self.client.set_tag(parent, "mlflow.note.content", shortlists[:LONGEST_NOTE])
+        return {view.title: self._runs() + address_part(view.key) for view in views}
+
+    def log_places(self, run_ids: Mapping[Pair, str], ranking: "PoolRanking") -> None:
+        """Log place, value, truth and cost to these runs, by the pair of each; other pairs have none."""
+        for llm in (llm for each in ranking.rankings for llm in each.llms):
+            truths = truths_of(llm, ranking.evidence)
+            for ranked in llm.encoders:
+                if run_id := run_ids.get(pair_of(ranked.row)):
+                    self._log(run_id, [(name, value, 0) for name, value in ranked_metrics(ranked, truths).items()])
 
     def log_config(self, run_id: str, config: DictConfig) -> None:
         """Log the resolved config as an artifact, with secrets masked."""
@@ -196,23 +222,51 @@ class Tracker:
         self.log_file(run_id, page)
         self.log_file(run_id, page.with_suffix(".md"))
 
-    def children(self, parent: str) -> list[str]:
-        """The ids of the finished runs nested under `parent`, oldest first."""
+    def _by_pair(self, parent: str) -> dict[Pair, str]:
+        """The ids of the runs nested under `parent`, by their pair."""
         found = self.client.search_runs(
-            [self.experiment_id],
-            f"tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'FINISHED'",
-            order_by=["attributes.start_time ASC"],
-            max_results=1000,
+            [self.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=MOST_RUNS
         )
-        return [run.info.run_id for run in found]
+        return {pair_of_tags(run.data.tags): run.info.run_id for run in found}
 
     def comparison(self, run_ids: Sequence[str]) -> str:
         """The address of MLflow's comparison page for these runs; a local database is served by `make ui`."""
-        page = masked_addresses(self.uri).rstrip("/") if self.uri.startswith("http") else LOCAL_PAGE
         runs, experiments = (
             quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [self.experiment_id])
         )
-        return f"{page}/#/compare-runs?runs={runs}&experiments={experiments}"
+        return f"{self.page or LOCAL_PAGE}/#/compare-runs?runs={runs}&experiments={experiments}"
+
+    def address(self, run_id: str) -> str:
+        """The address of a run's page."""
+        return f"{self._runs()}/{run_id}"
+
+    def pages(self, page: str = LOCAL_PAGE) -> dict[str, str]:
+        """The addresses of all runs and of each LLM's latest ranking, by title. page: where a database is served."""
+        tags, runs = self.client.get_experiment(self.experiment_id).tags, self._runs(page)
+        views = {title: runs + address_part(key) for key, title in saved(tags).items()}
+        return {"All runs": f"{runs}?{MACHINE_LEARNING}", **views}
+
+    @property
+    def page(self) -> str | None:
+        """The address of MLflow's server; None for a database, which `make ui` serves."""
+        return masked_addresses(self.uri).rstrip("/") if self.uri.startswith("http") else None
+
+    def _runs(self, page: str = LOCAL_PAGE) -> str:
+        return f"{self.page or page}/#/experiments/{self.experiment_id}/runs"
+
+    def _log(
+        self, run_id: str, metrics: Iterable[tuple[str, float, int]], params: Mapping[str, str] | None = None
+    ) -> None:
+        """Log metrics, each a name, a value and a step, and parameters, in one request."""
+        from mlflow.entities import Metric, Param
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, now, step) for name, value, step in metrics],
+            params=[Param(name, value[:500]) for name, value in (params or {}).items()],
+        )
 
     def _again(self, run_id: str | None) -> str | None:
         """Set an ended run of this experiment to running again; None if there is no such run."""
@@ -228,53 +282,6 @@ class Tracker:
         for key, value in (("host", socket.gethostname()), ("pid", str(os.getpid()))):
             self.client.set_tag(run_id, key, value)
         return run_id
-
-    def _log_probe(self, run_id: str, row: Row) -> None:
-        from mlflow.data.code_dataset_source import CodeDatasetSource
-        from mlflow.data.meta_dataset import MetaDataset
-        from mlflow.entities import DatasetInput, InputTag
-
-        spec = row.image.spec
-        dataset = MetaDataset(CodeDatasetSource(tags={}), name=spec.probe, digest=spec.probe_fingerprint[:36])
-        self.client.log_inputs(
-            run_id, [DatasetInput(dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "probe")])]
-        )
-
-
-def figures(result: Result) -> dict[str, float]:
-    """The metrics of a result in MLflow, by name."""
-    benchmarks = {f"benchmark/{name}": found.score for name, found in result.benchmarks.items()}
-    groups = {f"group/{name}": found.score for name, found in result.groups.items()}
-    return {"mean": result.mean.score, "mean/standard_error": result.mean.standard_error, **groups, **benchmarks}
-
-
-def tags_of(encoder: str, llm: str, **more: str) -> dict[str, str]:
-    """The tags of a pair's run: all that tells it apart, because a sorted page in MLflow drops the nesting."""
-    own = {"task": "rank", "encoder": encoder, "llm": llm, "sweep": os.environ.get(SWEEP)}
-    return {key: value for key, value in {**own, **more}.items() if value}
-
-
-def _params(side: str, header: Header) -> dict[str, str]:
-    """The parameters of one model; MLflow's comparison page first plots the first three in alphabetical order."""
-    licence = "-" if header.control else header.licence["name"]
-    about = {"recipe": header.spec.slug, "rule": header.rule, "dimension": header.dimension}
-    named = {f"{side}.{key}": str(value) for key, value in {**about, "n_parameters": header.n_parameters}.items()}
-    return {side: header.spec.model, **named, f"licence.{side}": licence}
-
-
-def _figures(scored: Scored) -> dict[str, float]:
-    """A score's value, its noise twin and its deviation, as far as it has them."""
-    found = {"value": scored.value, "noise": scored.noise, "deviation": scored.deviation}
-    return {name: figure for name, figure in found.items() if figure is not None}
-
-
-def _details(row: Row) -> dict[str, list[Any]]:
-    rows = [
-        (name, scored.version, key, str(value))
-        for name, scored in row.scores.items()
-        for key, value in {**_figures(scored), **scored.details}.items()
-    ]
-    return dict(zip(("score", "version", "detail", "value"), map(list, zip(*rows, strict=True)), strict=True))
 
 
 def _alive(pid: int) -> bool:

@@ -46,6 +46,12 @@ class CheckTask(TaskSettings):
     compare: int = Field(ge=0)
 
 
+class UiTask(TaskSettings):
+    """port: of this machine, at which MLflow's page is served."""
+
+    port: int = Field(ge=1, le=65535)
+
+
 class EvaluateTask(TaskSettings):
     """runs: the folder that holds the folder of each training."""
 

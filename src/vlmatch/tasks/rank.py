@@ -23,13 +23,15 @@ from vlmatch.probes.shared import probe_of
 from vlmatch.processes import PARENT, SWEEP, launched, process_rank
 from vlmatch.ranking import Question
 from vlmatch.ranking.question import require_selection
+from vlmatch.ranking.rule import ChosenRule
 from vlmatch.report.answer import PoolRanking, answer
 from vlmatch.report.commands import as_given
 from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import TaskSettings
-from vlmatch.tracking import Tracker, tags_of
+from vlmatch.tracked import embedding_metrics, pair_of, tags_of
+from vlmatch.tracking import Tracker
 
 
 @task
@@ -56,7 +58,8 @@ def rank(settings: Settings[TaskSettings]) -> PairStatus:
         ranking = api.rank(probe, encoder, llm, store=store, trainer=settings.trainer, scores=settings.score)
         (row,) = ranking.rows
         costs = [ranking.costs[header.fingerprint] for header in (row.image, row.text)]
-        tracker.log_row(run_id, row, _costs(costs))
+        rule = ChosenRule.of(Question.of(settings), [row])
+        tracker.log_row(run_id, row, embedding_metrics(costs), rule.ingredients)
         _show(settings, row, costs, tracker, run_id, probe)
     return PairStatus(row.encoder, row.llm, SCORED, group=row.group)
 
@@ -113,7 +116,8 @@ def _show(
     report = _write(settings, ranking)
     if report is not None:
         tracker.log_report(run_id, report)
-    terminal().print(f"MLflow run {run_id}: make ui, then {tracker.comparison([run_id])}", soft_wrap=True)
+    tracker.log_places({pair_of(row): run_id}, ranking)
+    terminal().print(f"MLflow run: make ui, then {tracker.address(run_id)}", soft_wrap=True)
 
 
 def _write(settings: Settings[TaskSettings], ranking: PoolRanking) -> Path | None:
@@ -137,15 +141,3 @@ def _command() -> str:
 def _axis(group: str) -> set[str]:
     params: Mapping[str, str] = HydraConfig.get().sweeper.params or {}
     return {name.strip() for name in str(params.get(group, "")).split(",")}
-
-
-def _costs(costs: Sequence[Cost]) -> dict[str, float]:
-    """What this job computed, for MLflow; nothing for what came from the store. costs: of images and of captions."""
-    figures = {}
-    for side, cost in zip(("image", "caption"), costs, strict=True):
-        if cost.items:
-            figures[f"{side}_embedding_seconds"] = cost.seconds
-            figures[f"{side}_embeddings_per_second"] = cost.items / cost.seconds
-            if cost.gpu_bytes:
-                figures[f"{side}_gpu_memory_gib"] = cost.gpu_bytes / 2**30
-    return figures

@@ -1,0 +1,116 @@
+"""Saved views of MLflow's table of runs, which show what is compared: the rule's scores, truth and cost.
+
+MLflow keeps a view that somebody saved as a tag of the experiment, lists it under "Views", and opens it by its key.
+"""
+
+import base64
+import json
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from vlmatch.tracked import COSTS, PLACE, SPEED, VALUE, Truths, pair_of, score_metric
+
+if TYPE_CHECKING:
+    from vlmatch.ranking import LlmRanking, Ranking
+
+PREFIX = "mlflow.sharedViewState."
+SHOWN_RUNS = 100  # in a chart, MLflow's most
+MARGIN, LETTER = 36, 7  # pixels of a column, beside its name and for each letter of it
+LICENCE = "licence.encoder"
+MACHINE_LEARNING = "workflowType=machine_learning"  # else MLflow opens its pages for chat logs
+RANKING = "ranking-"  # what the keys of rankings begin with
+
+
+@dataclass(frozen=True)
+class View:
+    """A table of some runs, best first, and charts of them.
+
+    key: in its address. title: under which MLflow lists it. runs: MLflow's filter. metrics: columns, of which the first
+    orders the runs, from high to low. params: further columns. charts: a metric is drawn as bars, two as points.
+    """
+
+    key: str
+    title: str
+    runs: str
+    metrics: tuple[str, ...]
+    params: tuple[str, ...]
+    charts: tuple[tuple[str, ...], ...]
+
+    @property
+    def tag(self) -> str:
+        """The name of the experiment's tag that holds the view."""
+        return PREFIX + self.key
+
+    def stored(self) -> str:
+        """The value of that tag, as MLflow's page writes it: compressed, because the length of a tag is limited."""
+        state = base64.b64encode(zlib.compress(json.dumps(self._state()).encode())).decode()
+        now = int(1000 * time.time())
+        return json.dumps({"name": self.title, "createdAt": now, "updatedAt": now, "state": f"deflate;{state}"})
+
+    def _state(self) -> dict[str, Any]:
+        names = {f"metrics.`{name}`": name for name in self.metrics} | {
+            f"params.`{name}`": name for name in self.params
+        }
+        return {
+            "searchFilter": self.runs,
+            "orderByKey": next(iter(names)),
+            "orderByAsc": False,
+            "selectedColumns": list(names),
+            "columnOrder": ["attributes.`Run Name`", *names],
+            "columnWidths": {column: MARGIN + LETTER * len(name) for column, name in names.items()},
+            "runsHiddenMode": "SHOW_ALL",
+            "compareRunSections": [{"uuid": self.key, "name": self.title, "display": True, "isReordered": True}],
+            "compareRunCharts": [self._chart(axes) for axes in self.charts],
+            "isAccordionReordered": True,  # keeps this section before those that MLflow adds for all other metrics
+        }
+
+    def _chart(self, axes: tuple[str, ...]) -> dict[str, Any]:
+        name = " over ".join(reversed(axes))
+        own = {"uuid": f"{self.key} {name}", "metricSectionId": self.key, "runsCountToCompare": SHOWN_RUNS}
+        if len(axes) == 1:
+            return {**own, "type": "BAR", "metricKey": name, "displayName": name}
+        x, y = ({"key": axis, "type": "METRIC"} for axis in axes)
+        return {**own, "type": "SCATTER", "displayName": name, "xaxis": x, "yaxis": y}
+
+
+def ranking_view(ranking: "Ranking", llm: "LlmRanking", sweep: str, truths: Truths) -> View:
+    """The pairs of one LLM in one sweep: value, the rule's scores, GW, truth and costs."""
+    from vlmatch.ranking import PAPER
+
+    known = {name: scored for each in llm.encoders for name, scored in each.row.scores.items()}
+    scores = [score_metric(name, known[name]) for name in dict.fromkeys((*llm.ingredients, PAPER)) if name in known]
+    costs = (*COSTS.values(), SPEED)
+    chosen = {"sweep": sweep, "llm": llm.llm, "probe": ranking.probe}
+    recipes = {pair_of(each.row)[-1] for each in llm.encoders}
+    if len(recipes) == 1:
+        chosen["recipe"] = recipes.pop()
+    points = [(score, truth) for truth in truths for score in scores]
+    return View(
+        key=re.sub(r"[^A-Za-z0-9_.-]", "-", RANKING + llm.llm),
+        title=f"Ranking for {llm.llm}",
+        runs=" and ".join(f"tags.{key} = '{value}'" for key, value in chosen.items()),
+        metrics=tuple(dict.fromkeys((VALUE, PLACE, *scores, *truths, *costs))),
+        params=(LICENCE,),
+        charts=tuple(
+            dict.fromkeys([(VALUE,), *((each,) for each in (*scores, *truths)), *points, *((c,) for c in costs)])
+        ),
+    )
+
+
+def saved(tags: Mapping[str, str]) -> dict[str, str]:
+    """The titles of the rankings' views among an experiment's tags, by key."""
+    return {
+        key.removeprefix(PREFIX): json.loads(value)["name"]
+        for key, value in sorted(tags.items())
+        if key.startswith(PREFIX + RANKING)
+    }
+
+
+def address_part(key: str) -> str:
+    """What opens a saved view, at the end of the address of its experiment's runs."""
+    return f"?viewStateShareKey={quote(key)}&{MACHINE_LEARNING}"
