@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import pytest
@@ -221,6 +222,29 @@ def test_a_database_whose_making_is_stopped_is_not_there(bare, monkeypatch: pyte
     with pytest.raises(SystemExit):
         Tracker.of(bare)
     assert [file.name for file in bare.folder.iterdir()] == [".lock"]
+
+
+def test_only_a_file_that_is_absent_or_empty_is_made(bare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.store.tracking import sqlalchemy_store
+
+    def made(uri: str, root: str) -> SimpleNamespace:
+        Path(uri.removeprefix("sqlite:///")).write_text("made")
+        return SimpleNamespace(engine=SimpleNamespace(dispose=lambda: None))
+
+    monkeypatch.setattr(sqlalchemy_store, "SqlAlchemyStore", made)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "full.db").write_text("kept")
+    os.mkfifo(tmp_path / "pipe")
+    names = ["relative.db", "empty.db", "full.db", "folder", "pipe", ":memory:", "", "nowhere/x.db", "x.db?mode=ro"]
+    for name in names:
+        Address(f"sqlite:///{name}", "tracking.uri").create_database()
+    assert sorted(file.name for file in tmp_path.iterdir() if file.is_file() and file.read_text() == "made") == [
+        "empty.db",
+        "relative.db",
+    ]
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 @pytest.mark.parametrize("name", ["what?", "50%41"])

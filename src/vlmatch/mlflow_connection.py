@@ -115,8 +115,10 @@ class Address:
 
         Raises VlmatchError where MLflow can't.
         """
-        path = Path(self._path)
-        if self.database != "sqlite" or not path.parent.is_dir() or (path.is_file() and path.stat().st_size):
+        path = Path(self._path).absolute()
+        names_a_file = self.uri.startswith("sqlite:///") and self._path not in ("", ":memory:") and "?" not in self.uri
+        is_absent = not path.exists() or (path.is_file() and not path.stat().st_size)
+        if not (names_a_file and is_absent and path.parent.is_dir()):
             return
         with renamed(path) as temporary, self.entered("create its database", ONCE):
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
