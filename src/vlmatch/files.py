@@ -1,9 +1,11 @@
 """Files on disk: safe names, whole writes under a temporary name, and SHA-256 digests."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -59,6 +61,15 @@ def require_folder_name(key: str, name: object) -> None:
     """Raise VlmatchError unless `name`, the value given for `key`, can safely name a folder."""
     if not is_folder_name(str(name)):
         raise VlmatchError(f"{key}={shown(str(name))} can't name a folder; give {FOLDER_NAME}")
+
+
+def require_regular(path: Path) -> None:
+    """Raise OSError if there is no such file, or it is a pipe or device, which might be read for ever."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a pipe, socket or device", str(path))
 
 
 def without_pipes(owner: str, folder: Path) -> Path:

@@ -177,6 +177,7 @@ def test_a_ranking_is_compared_with_a_truth_and_its_page_shows_it(tmp_path: Path
     evidence = vlmatch.evidence_of(ranking, truth)
     frame = evidence.to_frame().set_index("rule")
     assert frame.spearman["gw"] == frame.spearman["cka"] == 1
+    assert pd.read_csv(evidence.to_csv(tmp_path / "own.csv")).llm.tolist() == ["mine"] * len(frame)
     page = evidence.report(tmp_path / "own.html").read_text(encoding="utf-8")
     assert "Your truth: mine, features" in page
     assert "Which score predicts your VLMs?" in page

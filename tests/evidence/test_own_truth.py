@@ -1,6 +1,7 @@
 """A truth of the user's: every form is read; bad entries are one line each, and what is known is kept."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,10 @@ def test_one_benchmark_stays_as_it_is(tmp_path: Path) -> None:
     assert truths(written(tmp_path, *five())) == dict(zip(ENCODERS, [10, 20, 30, 40, 50], strict=True))
 
 
-@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8"), ("\t", "utf-8-sig"), (",", "utf-8-sig")])
+@pytest.mark.parametrize(
+    ("separator", "encoding"),
+    [(";", "utf-8"), ("\t", "utf-8-sig"), (",", "utf-8-sig"), ("\t", "utf-16"), (",", "utf-16-be")],
+)
 def test_tables_of_spreadsheets_are_read(tmp_path: Path, separator: str, encoding: str) -> None:
     path = tmp_path / "truth.csv"
     path.write_text("\n".join(["Encoder, LLM ,benchmark,Score", *five()]).replace(",", separator), encoding=encoding)
@@ -76,6 +80,13 @@ def test_seeds_stand_beside_each_other_and_give_the_error(tmp_path: Path) -> Non
     (found,), _ = measured(read_truth(written(tmp_path, *rows[:-1], head=f"{HEAD},seed"), NAMES))
     assert found.truth[:, 0].tolist() == [1, 2, 3, 4, 4]
     assert "same seeds" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("name", ["truth.csv", "truth.xlsx", "my_results.json"])
+def test_a_pipe_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(VlmatchError, match="it is a pipe, socket or device"):
+        read_truth(tmp_path / name, NAMES)
 
 
 def test_bad_rows_are_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:

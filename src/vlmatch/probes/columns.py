@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError
+from vlmatch.files import require_regular
 from vlmatch.probes.captions import caption_of
-from vlmatch.probes.images import ImageError, ImageSource, require_regular
+from vlmatch.probes.images import ImageError, ImageSource
 from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.places import OUTSIDE
 from vlmatch.probes.problems import EntryError

@@ -1,9 +1,7 @@
 """Open one image safely and always in the same way: bounded in size, upright, and RGB on white."""
 
-import errno
 import hashlib
 import io
-import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Protocol
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from vlmatch.errors import one_line
-from vlmatch.files import sha256_of_file
+from vlmatch.files import require_regular, sha256_of_file
 from vlmatch.probes import svg
 from vlmatch.probes.depth import eight_bit_greys, has_deep_colour, is_deep_grey, require_visible_colour
 from vlmatch.probes.problems import EntryError
@@ -119,15 +117,6 @@ def sha256_of_image(source: ImageSource) -> str:
         return hashlib.sha256(source.read()).hexdigest()
     require_regular(source)
     return sha256_of_file(source)
-
-
-def require_regular(path: Path) -> None:
-    """Raise OSError if there is no such file, or it is a pipe or device, which might be read for ever."""
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is a pipe, socket or device", str(path))
 
 
 def _is_svg(source: ImageSource) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError
-from vlmatch.probes.images import require_regular
+from vlmatch.files import require_regular
 from vlmatch.probes.json_items import Numbered, json_items
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.text import decoded, require_unicode

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.files import Stamp, stamp_of
-from vlmatch.probes.images import MAX_BYTES, ImageError, ImageSource, require_regular
+from vlmatch.files import Stamp, require_regular, stamp_of
+from vlmatch.probes.images import MAX_BYTES, ImageError, ImageSource
 
 OUTSIDE = "images_outside"
 """The option by which images may lie outside of their folder."""

@@ -19,6 +19,7 @@ from vlmatch.evidence.rules import single
 from vlmatch.ranking import Ranking
 from vlmatch.report.cells import UNKNOWN, Cell, Column, Line, Table
 from vlmatch.report.evidence import bare
+from vlmatch.report.spreadsheet import harmless
 from vlmatch.report.table import MINIMUM_WIDTH
 from vlmatch.scores.scored import Scored
 
@@ -52,10 +53,10 @@ class OwnEvidence:
         return pd.DataFrame([row for record in self.records for row in _rows(record)])
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write the rows of `to_frame` as CSV and return the path."""
+        """Write the rows of `to_frame` as CSV and return the path; names that look like a formula get an apostrophe."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.to_frame().to_csv(path, index=False)
+        self.to_frame().map(harmless).to_csv(path, index=False)
         return path
 
     def report(self, path: str | Path) -> Path:

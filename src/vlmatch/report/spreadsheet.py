@@ -40,8 +40,14 @@ def frame(rankings: Sequence[Ranking]) -> "pd.DataFrame":
     return pd.DataFrame(_rows(rankings))
 
 
+def harmless(value: object) -> object:
+    """A cell's value; a text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    is_formula = isinstance(value, str) and len(value) > 1 and value[0] in "=+-@\t\r"
+    return f"'{value}" if is_formula else value
+
+
 def _cell(value: object) -> object:
-    return f"{value:.8g}" if isinstance(value, float) else value
+    return f"{value:.8g}" if isinstance(value, float) else harmless(value)
 
 
 def _rows(rankings: Sequence[Ranking]) -> list[dict[str, object]]:

@@ -11,6 +11,7 @@ from vlmatch.errors import VlmatchError, one_line
 from vlmatch.evidence.own.measured import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.names import Named, Names
 from vlmatch.evidence.own.tables import number, some
+from vlmatch.files import require_regular
 
 _PRETRAINED = re.compile(r"(?:^|,)\s*(?:pretrained|model_version|model)=([^,]+)")
 WHOLE = re.compile("overall|average", re.IGNORECASE)  # in the name of the figure over all items, of several
@@ -47,6 +48,7 @@ def lmms_cells(files: Sequence[Path], names: Names, source: str) -> Reading:
 
 def _plain(path: Path) -> Mapping[str, Any]:
     try:
+        require_regular(path)
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise VlmatchError(f"'{path}' can't be read ({one_line(error)})") from error

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.files import require_regular
+from vlmatch.probes.text import encoding_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +50,7 @@ class UserTable:
 def read_table(key: str, given: "Path | pd.DataFrame", named: Sequence[str] = ()) -> UserTable:
     """Read a table; `named` are columns that are recognised whatever their case.
 
-    Raises VlmatchError where the file is absent, no table, or not in UTF-8.
+    Raises VlmatchError where the file is absent, no table, or not in Unicode.
     """
     import pandas as pd
 
@@ -91,9 +93,12 @@ def number(text: object) -> float | None:
 def _read(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
+    require_regular(path)
     if path.suffix.lower() in EXCEL:
         return pd.read_excel(path, dtype=str, keep_default_na=False)
-    with path.open(encoding="utf-8-sig") as file:
+    with path.open("rb") as file:
+        encoding, _ = encoding_of(file.read(4))
+    with path.open(encoding=encoding) as file:
         header = file.readline()
     separator = next((each for each in SEPARATORS if each in header), ",")
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding)

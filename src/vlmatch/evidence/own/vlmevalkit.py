@@ -11,6 +11,7 @@ from vlmatch.errors import VlmatchError, one_line
 from vlmatch.evidence.own.measured import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.names import Named, Names
 from vlmatch.evidence.own.tables import TableRow, UserTable, number, read_table, some
+from vlmatch.files import require_regular
 
 KEY = "study.truth"
 SUMMARY_HEAD = "Model"  # of the first column of scripts/summarize.py's table
@@ -86,6 +87,7 @@ def _files(folder: Path) -> Iterator[tuple[str, str, Path]]:
 
 def _score(path: Path) -> float:
     """The one figure of a result file that stands for its dataset."""
+    require_regular(path)
     if path.suffix == ".json":
         plain = json.loads(path.read_text(encoding="utf-8"))
         return _figure(plain if isinstance(plain, dict) else {})
