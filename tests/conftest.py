@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from vlmatch.packages.package import Package
 from vlmatch.packages.unpacked import write_list
 from vlmatch.probes.folder import folder
 from vlmatch.probes.pairs import ProbeSet
+from vlmatch.settings.work import TrackingSettings
+from vlmatch.tracking import Tracker
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
 SHAPES = ("ellipse", "rectangle")
@@ -152,3 +155,26 @@ def pixel() -> bytes:
 def make_deb(tmp_path: Path) -> Callable[..., Path]:
     """Writes a small Debian package into the test's folder: `write_deb`."""
     return partial(write_deb, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database without the experiment that tests use, because MLflow takes seconds to make one."""
+    folder = tmp_path_factory.mktemp("fresh")
+    Tracker.of(TrackingSettings(folder=folder, uri=f"sqlite:///{folder}/mlflow.db", experiment="another"))
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def bare_tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrackingSettings:
+    """Settings of a folder that is not there yet."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return TrackingSettings(folder=tmp_path / "mlruns", uri=None, experiment="vlmatch")
+
+
+@pytest.fixture
+def tracking(bare_tracking: TrackingSettings, fresh_database: Path) -> TrackingSettings:
+    """Settings of a folder with a database."""
+    bare_tracking.folder.mkdir()
+    shutil.copy(fresh_database, bare_tracking.folder)
+    return bare_tracking

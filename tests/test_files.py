@@ -1,10 +1,14 @@
-"""Files that are read once and again after a change."""
+"""Files that are read once and again after a change, and written whole or not at all."""
 
+import errno
 import os
 import time
 from pathlib import Path
 
+import pytest
+
 from vlmatch.files import SETTLED, remembering, renamed
+from vlmatch.messages import user_message
 
 LONG_AGO = time.time() - 10 * SETTLED
 
@@ -49,3 +53,24 @@ def test_a_missing_file_is_left_to_the_reader(tmp_path: Path) -> None:
     assert not exists(tmp_path / "a")
     (tmp_path / "a").touch()
     assert exists(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError('I/O error: Os { code: 28, kind: StorageFull, message: "No space left on device" }'),
+    ],
+)
+def test_a_disk_that_fills_up_while_a_file_is_written_names_it_and_keeps_the_file_before(
+    tmp_path: Path, error: Exception
+) -> None:
+    path = tmp_path / "store" / "a"
+    path.parent.mkdir()
+    path.write_text("before")
+    with pytest.raises(OSError, match="No space left") as caught, renamed(path):
+        raise error
+    line = user_message(caught.value, [f"store={path.parent}"])
+    assert line == f"{path}: the disk is full; free some space, or give another place: store=FOLDER"
+    assert [each.name for each in path.parent.iterdir()] == ["a"]
+    assert path.read_text() == "before"

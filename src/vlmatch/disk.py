@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.files import FULL
 
 _REFUSALS = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -24,7 +25,7 @@ _REFUSALS = {
     errno.ESTALE: "its file server has lost it; mount it again",
     errno.ENOENT: "this file system takes no files; mount another one there",  # only where `_takes_no_files` holds
 }
-_FULL = ("No space left on device", "database or disk is full")  # safetensors and sqlite say it without the number
+_FULL = (FULL, "database or disk is full")  # safetensors and sqlite say it without the number
 # Keys of files that are written.
 _OF_PLACES = (
     "store", "outputs", "tracking.folder", "task.", "data", "results", "answer.", "hydra.run.dir", "hydra.sweep.dir",

@@ -16,6 +16,9 @@ from vlmatch.errors import VlmatchError, shown
 SETTLED = 1.0  # seconds after which a change of a file is sure to show in its time of modification
 MAX_NAME_BYTES = 200  # file systems allow 255, and fingerprints are appended to names
 
+FULL = os.strerror(errno.ENOSPC)
+"""What the system says of a full disk; libraries that hide the error's number quote it."""
+
 T = TypeVar("T")
 FOLDER_NAME = (
     f"a name that starts with a letter or digit, goes on with letters, digits and . _ + -, and has at most "
@@ -28,12 +31,19 @@ _FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 @contextlib.contextmanager
 def renamed(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path` to write to; it becomes `path` in one step unless the block raises."""
+    """Give a temporary name beside `path` to write to; it becomes `path` in one step unless the block raises.
+
+    An error of a full disk names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
         os.replace(temporary, path)
+    except Exception as error:
+        if FULL in str(error):  # neither a write to an open file nor safetensors says which file it was
+            raise OSError(errno.ENOSPC, FULL, str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

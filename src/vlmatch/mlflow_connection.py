@@ -1,8 +1,10 @@
 """The one way into MLflow: every call that fails, for whatever reason, is one line that names the setting."""
 
 import contextlib
+import errno
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -10,18 +12,19 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
-from vlmatch.disk import faults_as
+from vlmatch.disk import faults_as, is_full
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.files import renamed
+from vlmatch.files import FULL, renamed
 from vlmatch.network import require_network
 from vlmatch.secrets import masked_addresses
 from vlmatch.settings.work import TrackingSettings
-from vlmatch.waiting import waiting
+from vlmatch.waiting import SECONDS, waiting
 
 ENVIRONMENT = "MLFLOW_TRACKING_URI"
 FOLDER = "tracking.folder"
-DATABASES = {"sqlite": {}, "postgresql": {"connect_timeout": 6}, "mysql": {"connect_timeout": 6}, "mssql": {}}
-"""The kinds of database that MLflow knows, and arguments that keep a connection from waiting for minutes."""
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""The kinds of database that MLflow knows."""
+_WITH_TIMEOUT = ("postgresql", "mysql")  # they wait for minutes, unless their argument connect_timeout says how long
 OWN_DATABASE = f"leave out tracking.uri and {ENVIRONMENT}: runs are then kept in tracking.folder"
 LONGEST = 300  # characters of MLflow's reason in an error
 LONGEST_NAME = 200  # of an experiment
@@ -30,20 +33,29 @@ LONGEST_NAME = 200  # of an experiment
 class Patience(NamedTuple):
     """How long MLflow waits for a lost connection, which it does for four minutes by itself.
 
-    environment: MLflow's own variables, which apply unless the user set them. until: the same in words.
+    retries: how often a request is sent again. seconds: until one is given up. until: all of it in words.
     """
 
-    environment: Mapping[str, str]
+    retries: int
+    seconds: int
     until: str
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """MLflow's own variables, which apply unless the user set them."""
+        return {
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(self.retries),
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": str(self.seconds),
+        }
 
-HURRIED = Patience(
-    {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "6"}, "it is given up after 15 s"
-)
-PATIENT = Patience(
-    {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}, "it is given up after two minutes"
-)
-ONCE = Patience({}, "it does so once")
+
+BRIEF = Patience(0, 2, "it is given up after 2 s")
+HURRIED = Patience(1, 6, "it is given up after 15 s")
+PATIENT = Patience(5, 10, "it is given up after two minutes")
+ONCE = Patience(0, 2, "it does so once")
+
+_lost: set[str] = set()
+"""Addresses that this process has waited for in vain: only `BRIEF` applies to them, until one answers again."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +144,11 @@ class Address:
         """
         if self.database is None:
             return
-        with self.entered("open a database", HURRIED):
+        with self.entered("open a database", HURRIED) as applied:
             from sqlalchemy import create_engine, inspect
 
-            engine = create_engine(self.uri, connect_args=DATABASES[self.database])
+            limits = {"connect_timeout": applied.seconds} if self.database in _WITH_TIMEOUT else {}
+            engine = create_engine(self.uri, connect_args=limits)
             try:
                 tables = inspect(engine).get_table_names()
             finally:
@@ -147,19 +160,31 @@ class Address:
             )
 
     @contextlib.contextmanager
-    def entered(self, doing: str, patience: Patience) -> Iterator[None]:
+    def entered(self, doing: str, patience: Patience) -> Iterator[Patience]:
         """Turn whatever MLflow raises in the block into VlmatchError; a long wait says what for.
 
-        doing: what MLflow is asked to do, as in "create run". A disk that refuses keeps its own error.
+        doing: what MLflow is asked to do, as in "create run". The block gets the patience that applies: once a long
+        wait was in vain, every later one is brief, so that all jobs of a sweep together wait once for a dead server.
+        A disk that refuses keeps its own error.
         """
-        own = [name for name in patience.environment if name not in os.environ]
-        os.environ.update({name: patience.environment[name] for name in own})
+        applied = BRIEF if self.uri in _lost else patience
+        own = [name for name in applied.environment if name not in os.environ]
+        os.environ.update({name: applied.environment[name] for name in own})
+        started = time.monotonic()
         try:
             with (
                 faults_as(lambda error: self._failure(doing, error, patience)),
-                waiting(f"MLflow at {self} to {doing}", patience.until),
+                waiting(f"MLflow at {self} to {doing}", applied.until),
             ):
-                yield
+                yield applied
+        except VlmatchError:
+            if time.monotonic() - started > SECONDS:
+                _lost.add(self.uri)
+            raise
+        except Exception as error:
+            if self.database == "sqlite" and is_full(error):  # sqlite does not say which file it was
+                raise OSError(errno.ENOSPC, FULL, self._path) from error
+            raise
         finally:
             for name in own:
                 os.environ.pop(name, None)
@@ -195,7 +220,9 @@ class GuardedClient:
         @wraps(method)
         def guarded(*arguments: Any, **named: Any) -> Any:
             with self._address.entered(name.replace("_", " "), self._patience):
-                return method(*arguments, **named)
+                answer = method(*arguments, **named)
+            _lost.discard(self._address.uri)
+            return answer
 
         return guarded
 
@@ -214,7 +241,12 @@ def experiment_id(client: GuardedClient, address: Address, experiment: str, fold
     found = client.get_experiment_by_name(experiment)
     if found is None:
         location = (folder / "artifacts").as_uri() if address.database == "sqlite" else None
-        return str(client.create_experiment(experiment, location))
+        try:
+            return str(client.create_experiment(experiment, location))
+        except VlmatchError:  # a server may have had it created by another process since
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                raise
     if not found.experiment_id:  # what an empty answer of another server is read as
         raise VlmatchError(f"{address} does not answer as MLflow does; {address.remedy}")
     if found.lifecycle_stage != "active":

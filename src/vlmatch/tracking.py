@@ -60,8 +60,9 @@ class Tracker:
     def of(cls, settings: TrackingSettings) -> "Tracker":
         """Connect, create database and experiment if they are missing, and close orphaned runs.
 
-        All of that happens under a lock, because two processes that use a fresh sqlite file at once break it. Raises
-        VlmatchError if the server or the database cannot be used.
+        With a database, all of that happens under a lock, because two processes that use a fresh sqlite file at once
+        break it. Without one, no process waits for another's wait for a dead server. Raises VlmatchError if the server
+        or the database cannot be used.
         """
         folder = settings.folder.absolute()
         require_experiment_name(settings.experiment)
@@ -73,7 +74,7 @@ class Tracker:
         for talkative in ("mlflow", "alembic"):
             logging.getLogger(talkative).setLevel(logging.CRITICAL)  # what fails is raised too, as one line
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / ".lock", OPENING):
+        with locked(folder / ".lock", OPENING) if address.database else contextlib.nullcontext():
             address.create_database()
             address.require_database()
             client = GuardedClient(address)
