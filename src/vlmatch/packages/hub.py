@@ -1,7 +1,5 @@
 """The Hugging Face hub, for encoders, LLMs and datasets alike: its cache first, then one quick attempt to reach it."""
 
-import logging
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -13,6 +11,7 @@ from typing import Any
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import joint_sha256, sha256_of_file, without_pipes
 from vlmatch.network import require_network
+from vlmatch.packages.downloading import announce, fetch
 
 SECONDS_TO_ANSWER = 3
 _KEYS = {"encoder": "encoder.checkpoint", "llm": "llm.repository", "probe": "probe.path"}
@@ -27,8 +26,6 @@ _MEANINGS = {
     500: "is out of order: try again later",
 }
 _SHA256 = 64  # digits: so long are the names of large files in the cache, which are their SHA-256
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,8 +68,10 @@ def hub_file(wanted: Wanted, filenames: Sequence[str]) -> Path:
     require_hub(wanted)
     for filename in filenames:
         try:
-            announce(wanted, [hf_hub_download(wanted.repository, filename, dry_run=True)])
-            return Path(hf_hub_download(wanted.repository, filename))
+            listed = [hf_hub_download(wanted.repository, filename, dry_run=True)]
+            announce(wanted, listed)
+            fetch(wanted.repository, listed)
+            return Path(hf_hub_download(wanted.repository, filename))  # it is in the cache
         except RemoteEntryNotFoundError:
             continue
         except VlmatchError:
@@ -101,8 +100,10 @@ def hub_folder(
     for pattern in weights:
         options = {"allow_patterns": [*files, pattern], "ignore_patterns": ignored}
         try:
-            announce(wanted, snapshot_download(wanted.repository, dry_run=True, **options))
-            folder = Path(snapshot_download(wanted.repository, **options))
+            listed = snapshot_download(wanted.repository, dry_run=True, **options)
+            announce(wanted, listed)
+            fetch(wanted.repository, listed)
+            folder = Path(snapshot_download(wanted.repository, **options))  # all of it is in the cache
         except VlmatchError:
             raise
         except Exception as error:  # as above
@@ -131,7 +132,9 @@ def hub_dataset(wanted: Wanted, revision: str | None = None) -> Path:
         pass
     require_hub(wanted, because)
     try:
-        announce(wanted, snapshot_download(wanted.repository, dry_run=True, **options))
+        listed = snapshot_download(wanted.repository, dry_run=True, **options)
+        announce(wanted, listed)
+        fetch(wanted.repository, listed, repo_type="dataset")
         return Path(snapshot_download(wanted.repository, **options))
     except VlmatchError:
         raise
@@ -228,42 +231,6 @@ def _status(error: BaseException | None) -> int | None:
     """The HTTP status of an answer, if an error carries one."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
-
-
-def announce(wanted: Wanted, files: Sequence[Any]) -> None:
-    """Say what a download takes, before it begins; the library's own bar then shows rate and time left.
-
-    files: what the library's dry run gives. Raises VlmatchError where the disk has no room for them.
-    """
-    from huggingface_hub import constants
-
-    to_come = [each for each in files if each.will_download]
-    size = sum(each.file_size or 0 for each in to_come)
-    if not to_come:
-        return
-    cache = Path(constants.HF_HUB_CACHE)
-    free = shutil.disk_usage(next(each for each in (cache, *cache.parents) if each.is_dir())).free
-    if size > free:
-        raise VlmatchError(
-            f"{wanted.kind} '{wanted.model}': '{wanted.repository}' takes {size / 1e9:.1f} GB, but '{cache}' has "
-            f"{free / 1e9:.1f} GB left; free some, or set HF_HOME to a folder on another disk"
-        )
-    parts = [path.stat().st_size for path in unfinished(cache / repository_name(wanted.repository))]
-    again = f"; {sum(parts) / 1e6:.0f} MB of an interrupted download are fetched again" if parts else ""
-    log.warning(
-        "%s '%s': fetching %d files, %.1f MB, of '%s' into '%s'%s",
-        *(wanted.kind, wanted.model, len(to_come), size / 1e6, wanted.repository, cache, again),
-    )
-
-
-def unfinished(folder: Path) -> list[Path]:
-    """Parts of downloads in the cache, or in one repository of it. The library never takes one up after a kill."""
-    return sorted(folder.rglob("*.incomplete"))
-
-
-def repository_name(repository: str) -> str:
-    """The name of a repository's folder in the cache."""
-    return f"models--{repository.replace('/', '--')}"
 
 
 def weights_sha256(kind: str, model: str, files: Sequence[Path]) -> str:
