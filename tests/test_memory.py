@@ -1,9 +1,18 @@
 """Errors of too little memory are told from others, and each has advice that names the keys to change."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from vlmatch.memory import EMBEDDING_ADVICE, is_out_of_memory, training_advice
+from vlmatch.memory import (
+    EMBEDDING_ADVICE,
+    available_memory,
+    is_out_of_memory,
+    physical_memory,
+    scoring_bytes,
+    training_advice,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,3 +42,22 @@ def test_other_errors_are_not(error: Exception) -> None:
 def test_the_advice_names_keys() -> None:
     assert "trainer.precision" in EMBEDDING_ADVICE
     assert all(key in training_advice(1) for key in ("recipe.stages.1.accumulate", "recipe.stages.1.gradient_ch"))
+
+
+@pytest.mark.parametrize(("held", "expected"), [("max\n", None), ("1000\n", 1000), (f"{2**60}\n", None)])
+def test_a_container_may_hold_less_than_the_machine(tmp_path: Path, held: str, expected: int | None) -> None:
+    (tmp_path / "memory.max").write_text(held)
+    whole = physical_memory(tmp_path / "none")
+    assert whole > 2**28
+    assert physical_memory(tmp_path / "memory.max") == (expected or whole)
+
+
+def test_what_other_programs_hold_is_not_available(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:      7 kB\n")
+    assert available_memory(tmp_path / "meminfo") == 7 * 1024
+    assert available_memory(tmp_path / "none") == physical_memory() >= available_memory()
+
+
+def test_scores_together_take_no_more_than_was_measured_of_all() -> None:
+    assert scoring_bytes(10_000, [0, 54]) == pytest.approx(88 * 109e6)
+    assert scoring_bytes(10_000, [100] * 20) == scoring_bytes(10_000, [200]) == pytest.approx(190 * 109e6)

@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from vlmatch import waiting as waiting_module
 from vlmatch.objects import admitted, build
-from vlmatch.waiting import locked, waiting
+from vlmatch.waiting import NowAndThen, locked, waiting
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +28,16 @@ def test_a_short_one_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         pass
     time.sleep(0.1)
     assert capsys.readouterr().out == ""
+
+
+def test_progress_is_told_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_module, "BETWEEN_LINES", 0.2)
+    lines = NowAndThen()
+    lines.say("1")
+    time.sleep(0.3)
+    for line in ("2", "3"):
+        lines.say(line)
+    assert capsys.readouterr().out == "2\n"
 
 
 def test_the_one_who_waits_for_a_lock_says_who_has_it_and_goes_on(

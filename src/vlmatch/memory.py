@@ -1,22 +1,57 @@
 """Memory: what scoring takes, how running out of it is recognised, and what a user can do about it."""
 
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from vlmatch.errors import VlmatchError
+
 EMBEDDING_ADVICE = (
     "choose a smaller model, a shorter number format (trainer.precision=bf16-mixed) or a device with more memory"
 )
 _TEXTS = ("out of memory", "can't allocate memory", "not enough memory")  # PyTorch's, on GPUs and on CPUs
 MANY_PAIRS = 2000
-"""From so many pairs on, scoring says before what it will take, and each slow score that it is being computed."""
-_SUBSAMPLES = 1.6 * 2**30  # bytes: 20 of 500 pairs; measured with the default scores at 1,000 and 1,500 pairs
-_PER_SQUARE = 190  # bytes for each two pairs, measured likewise
+"""From so many pairs on, scoring says before what it will take, and how far each slow score is."""
+_ANGLES = 34  # bytes for each two pairs: the angles of images, captions and noise, and what measuring them takes
+_MOST = 190  # likewise, of all default scores: much of what they need serves several of them
+_SUBSAMPLED = 9_000_000  # the squares of the numbers of pairs in all subsamples and what is kept of them
 
 
-def scoring_line(n_pairs: int) -> str:
-    """What the default scores of so many pairs take, for the line that is printed before."""
-    gib = (_SUBSAMPLES + _PER_SQUARE * n_pairs**2) / 2**30
-    return (
-        f"{n_pairs:,} pairs take about {gib:.0f} GiB of memory for the default scores, and GW's time grows with their "
-        "cube; probe.sample=1000 takes 2 GiB"
-    )
+def scoring_bytes(n_pairs: int, squares: Iterable[int]) -> float:
+    """About what scoring so many pairs takes at its peak; measured at 1,000 and 1,500 pairs.
+
+    squares: `Score.squares` of each score.
+    """
+    return min(_MOST, _ANGLES + sum(squares)) * float(n_pairs**2 + _SUBSAMPLED)
+
+
+def require_scoring_memory(n_pairs: int, squares: Iterable[int]) -> str:
+    """The line that says before what scoring so many pairs will take.
+
+    Raises VlmatchError where this machine has less memory left.
+    """
+    needed, left = scoring_bytes(n_pairs, squares), available_memory()
+    line = f"{n_pairs:,} pairs take about {needed / 2**30:.1f} GiB of memory for these scores"
+    if needed > left:
+        raise VlmatchError(
+            f"{line}, and this machine has {left / 2**30:.1f} GiB left; give probe.sample=1000, which takes 2 GiB, or "
+            "fewer scores, such as score=[mutual_nn]"
+        )
+    return f"{line}, and GW's time grows with their cube; probe.sample=1000 takes 2 GiB"
+
+
+def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Bytes that programs may still take without any being killed. meminfo: the file in which Linux states it."""
+    stated = re.search(r"MemAvailable: *(\d+) kB", meminfo.read_text()) if meminfo.is_file() else None
+    return min(physical_memory(), int(stated[1]) * 1024) if stated else physical_memory()
+
+
+def physical_memory(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Bytes of this machine's memory, or of a container's limit if that is smaller. limit: the file that states it."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    allowed = limit.read_text().strip() if limit.is_file() else "max"
+    return min(whole, int(allowed)) if allowed.isdigit() else whole
 
 
 def is_out_of_memory(error: BaseException) -> bool:

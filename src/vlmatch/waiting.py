@@ -1,6 +1,7 @@
 """Say what is waited for: whatever takes longer than a few seconds prints one line with its reason and its end."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from filelock import FileLock
 
 SECONDS = 5.0
 """What is over sooner says nothing."""
+BETWEEN_LINES = 30.0
+"""Seconds between two lines about the progress of one thing."""
 
 
 @contextmanager
@@ -40,6 +43,19 @@ def locked(path: Path, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+class NowAndThen:
+    """Prints the lines that it is given, but only one in `BETWEEN_LINES` seconds."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def say(self, line: str) -> None:
+        """Print this line if it is time for one."""
+        if time.monotonic() - self._said >= BETWEEN_LINES:
+            self._said = time.monotonic()
+            _say(line)
 
 
 def _say(line: str) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from vlmatch import paths
 from vlmatch.api.probes import probe
-from vlmatch.api.ranking import score_choice, store_of
-from vlmatch.api.settings import trainer_settings
+from vlmatch.api.ranking import score_choice
+from vlmatch.api.settings import store_of, trainer_settings
 from vlmatch.configs import chosen
 from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.embeddings.variants import embed_variants

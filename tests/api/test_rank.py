@@ -8,11 +8,14 @@ import pandas as pd
 import pytest
 
 import vlmatch
+from vlmatch import memory
+from vlmatch.api import ranking as api
 from vlmatch.api.ranking import score_choice
 from vlmatch.embeddings.own import OwnModel
 from vlmatch.embeddings.store import FILE, Store
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking
+from vlmatch.scores import rows
 
 SCORES = ["gw_paired", "cka", "parameters"]
 
@@ -181,6 +184,19 @@ def test_a_ranking_of_part_of_the_store_names_the_damaged_files_beside_it(here: 
     )
     assert found.rows == ()
     assert [each.encoder for each in found.failures] == ["mean_colour", "pixels16.paper"]
+
+
+def test_too_many_pairs_are_refused_before_they_are_embedded_unless_all_is_scored(
+    here: Path, my_llm: OwnModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranking = rank("pixels16", my_llm)
+    for module in (api, rows):
+        monkeypatch.setattr(module, "MANY_PAIRS", 12)
+    monkeypatch.setattr(memory, "available_memory", lambda: 0)
+    assert rank("pixels16", my_llm).rows == ranking.rows
+    with pytest.raises(vlmatch.VlmatchError, match=r"12 pairs take about .* this machine has 0\.0 GiB left"):
+        rank("mean_colour", my_llm)
+    assert not [path for path in here.rglob(FILE) if "mean_colour" in path.parts]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from misbehaving import THUMBNAIL, compute
-from vlmatch import waiting
+from vlmatch import memory, waiting
 from vlmatch.embeddings.store import FILE, Embeddings, Store, write_array
 from vlmatch.errors import VlmatchError
-from vlmatch.memory import scoring_line
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.scores import rows
 from vlmatch.scores.mutual_nn import MutualNN
@@ -155,17 +154,29 @@ def test_a_row_that_was_edited_by_hand_is_never_believed(pair, pictures, tmp_pat
     assert stored_rows(store, pictures.key, CONFIGS) == [row]
 
 
-def test_many_pairs_are_told_before_and_slow_scores_meanwhile(pair, tmp_path, capsys, monkeypatch) -> None:
+def test_many_pairs_are_told_before_and_slow_scores_meanwhile(pair, capsys, monkeypatch) -> None:
     score_pair(*pair, CONFIGS, None)
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(rows, "MANY_PAIRS", 12)
     monkeypatch.setattr(waiting, "SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "BETWEEN_LINES", 0.0)
     monkeypatch.setattr(MutualNN, "value", lambda *arguments: time.sleep(0.1) or 0.5)
-    score_pair(*pair, CONFIGS, None)
+    score_pair(*pair, {**CONFIGS, "gw": score("gw.GW")}, None)
     told = capsys.readouterr().out.splitlines()
-    (memory,) = (n for n, line in enumerate(told) if line.startswith("t x u: 12 pairs take about 2 GiB of memory"))
-    assert memory < told.index("waiting for the score 'MutualNN'; 1 of 2 scores are done")
-    assert [scoring_line(n).split()[4] for n in (5000, 10_000)] == ["6", "19"]
+    (before,) = (n for n, line in enumerate(told) if line.startswith("t x u: 12 pairs take about 1.1 GiB of memory"))
+    assert before < told.index("waiting for the score 'MutualNN'; 1 of 3 scores are done")
+    steps = [line for line in told if line.startswith("the score 'GW': ")]
+    assert steps[0].startswith("the score 'GW': 1 steps of its descent so far, energy 0.")
+    assert len(steps) >= 2, "the images' descent, and their noise twin's"
+
+
+def test_scores_that_need_more_memory_than_there_is_are_refused_before(pair, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(rows, "MANY_PAIRS", 12)
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**28)
+    line = r"12 pairs take about 0\.7 GiB .*has 0\.2 GiB left; give probe\.sample=1000, which .* score=\[mutual_nn\]"
+    with pytest.raises(VlmatchError, match=line):
+        score_pair(*pair, CONFIGS, Store(tmp_path))
+    assert not list((tmp_path / "scores").rglob("*.json"))
 
 
 def test_spaces_and_order_of_keys_do_not_change_a_row(pair, pictures, tmp_path) -> None:

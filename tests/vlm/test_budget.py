@@ -17,7 +17,6 @@ from vlmatch.vlm.budget import (
     budget_of,
     kept_by,
     kept_by_llm,
-    physical_memory,
     processes_of,
     require_memory,
     require_projector,
@@ -138,14 +137,6 @@ def test_a_projector_too_wide_is_refused_before_it_is_allocated() -> None:
         require_projector(1000, 32, settings, CPU, available=4 * weights - 1)
     with pytest.raises(VlmatchError, match="narrower encoder"):  # 40 TB, which nothing could allocate
         require_projector(10**10, 256, settings, CPU)
-
-
-@pytest.mark.parametrize(("held", "expected"), [("max\n", None), ("1000\n", 1000), (f"{2**60}\n", None)])
-def test_a_container_may_hold_less_than_the_machine(tmp_path: Path, held: str, expected: int | None) -> None:
-    (tmp_path / "memory.max").write_text(held)
-    whole = physical_memory(tmp_path / "none")
-    assert whole > 2**28
-    assert physical_memory(tmp_path / "memory.max") == (expected or whole)
 
 
 def test_the_number_of_processes_follows_from_the_trainer() -> None:

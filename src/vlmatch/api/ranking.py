@@ -11,7 +11,7 @@ from vlmatch import paths
 from vlmatch.api.defaults import chosen_scores
 from vlmatch.api.models import Model, embedded, is_stored, kind_of, model_of, models_of
 from vlmatch.api.probes import Probe, probe
-from vlmatch.api.settings import trainer_settings
+from vlmatch.api.settings import store_of, trainer_settings
 from vlmatch.costs.budget import Budget
 from vlmatch.costs.candidate import costs_of
 from vlmatch.embeddings.embed import Cost
@@ -21,12 +21,13 @@ from vlmatch.embeddings.progress import ScoringProgress
 from vlmatch.embeddings.store import FILE, Embeddings, Store, damaged_error, read_file
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.jobs import NOT_HERE, PairStatus
+from vlmatch.memory import MANY_PAIRS
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import Fed, Question
 from vlmatch.ranking.question import EVIDENCE, require_selection
 from vlmatch.report.answer import PoolRanking
 from vlmatch.report.pairs import ReadEmbeddings
-from vlmatch.scores.rows import Row, score_pair, stored_rows
+from vlmatch.scores.rows import Row, require_memory, score_pair, stored_rows
 from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import ObjectSettings
 from vlmatch.settings.work import TrainerSettings
@@ -146,6 +147,7 @@ def rank(
     require_selection(selection, chosen)
     stated = _stated(costs)  # all of these before hours of embedding
     pools = [models_of(kind, given, options) for kind, given in (("encoder", encoders), ("llm", llms))]
+    _require_memory(pairs, kept, chosen, pools)
     images, captions = ([_member(each, pairs, kept, options, progress) for each in pool] for pool in pools)
     rows, failures = [], []
     for image, text in product(images, captions):
@@ -205,6 +207,18 @@ def rank_stored(
         prices=costs_of(rows, partial(read_measured, kept), _stated(costs)),
         probe=pairs,
     )
+
+
+def _require_memory(
+    pairs: ProbeSet, store: Store, scores: Mapping[str, ObjectSettings], pools: Sequence[Sequence[Any]]
+) -> None:
+    """Raise VlmatchError, before hours of embedding, where memory is too small to score what is not scored yet."""
+    if len(pairs) < MANY_PAIRS:
+        return
+    stored = stored_rows(store, pairs.key, scores, pairs.labels)
+    scored = {(row.image.spec.model, row.text.spec.model) for row in stored}
+    if not {(image.name, text.name) for image, text in product(*pools)} <= scored:
+        require_memory(len(pairs), scores)
 
 
 @dataclass(frozen=True)
@@ -267,11 +281,6 @@ def _read(folder: Path) -> Embeddings:
     if found is None:
         raise damaged_error(folder / FILE)
     return found
-
-
-def store_of(store: Store | Path | str | None) -> Store:
-    """The store in this folder; None: in the one of the command line."""
-    return store if isinstance(store, Store) else Store(paths.cache() if store is None else Path(store).expanduser())
 
 
 def score_choice(scores: ScoreNames | None) -> dict[str, ObjectSettings]:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vlmatch import paths
 from vlmatch.configs import chosen, composed, nearest
+from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import plain
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings
@@ -71,3 +72,8 @@ def _root(folders: tuple[Path, ...]) -> DictConfig:
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
+
+
+def store_of(store: Store | Path | str | None) -> Store:
+    """The store in this folder; None: in the one of the command line."""
+    return store if isinstance(store, Store) else Store(paths.cache() if store is None else Path(store).expanduser())

@@ -9,6 +9,7 @@ from vlmatch.gromov.coupling import Coupling, TransportPlan, Values
 from vlmatch.gromov.losses import Loss
 from vlmatch.gromov.space import Space
 from vlmatch.gromov.transport import Transport
+from vlmatch.gromov.watching import tell
 
 
 class Descent(NamedTuple):
@@ -113,6 +114,7 @@ def _walk(problem: Problem, transport: Transport, at: Descent, resolved: float, 
         if energy >= energies[-1]:
             break
         coupling, half_gradient, energies = candidate, gradient, (*energies, energy)
+        tell(len(energies) - 1, energy)
     return Descent(coupling, half_gradient, energies, gap, at.grid_error)
 
 

@@ -35,7 +35,8 @@ class Score(Buildable, ABC):
     title: the head of its column. version: raised whenever the number may change; results of different versions are
     never compared. uses: what it looks at, words of `USES`: 'pairing' is which caption belongs to which image, 'labels'
     the pairs' categories, 'spec' the encoder's spec sheet. resampled: whether it is also computed on subsamples of the
-    pairs, of at most `most_resampled` pairs; False where that takes too long.
+    pairs, of at most `most_resampled` pairs; False where that takes too long. squares: bytes for each two pairs that
+    the score takes at its peak, besides the angles.
     """
 
     title: ClassVar[str]
@@ -44,6 +45,7 @@ class Score(Buildable, ABC):
     uses: ClassVar[tuple[str, ...]]
     resampled: ClassVar[bool] = True
     most_resampled: ClassVar[int | None] = None
+    squares: ClassVar[int] = 24
 
     @abstractmethod
     def __call__(self, pair: PairedGeometry) -> ScoreResult:

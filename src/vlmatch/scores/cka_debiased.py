@@ -26,6 +26,7 @@ class CKADebiased(Score):
 
     title: ClassVar[str] = "CKA debiased"
     version: ClassVar[int] = 1
+    squares: ClassVar[int] = 58
     higher_is_better: ClassVar[bool] = True
     uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
 

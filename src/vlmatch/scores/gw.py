@@ -40,6 +40,7 @@ class GW(Score):
     version: ClassVar[int] = 4  # 2: detail `lower_bound`; 3: ties in the solver, detail `start`; 4: Lipschitz details
     higher_is_better: ClassVar[bool] = False
     uses: ClassVar[tuple[str, ...]] = ("images", "captions")
+    squares: ClassVar[int] = 54
     most_resampled: ClassVar[int | None] = 300
     start: ClassVar[str] = "product"
 
@@ -120,4 +121,5 @@ class GWBest(GW):
     version: ClassVar[int] = 2  # 2: Lipschitz details
     uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
     resampled: ClassVar[bool] = False
+    squares: ClassVar[int] = 80
     start: ClassVar[str] = "best"

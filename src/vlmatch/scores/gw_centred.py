@@ -19,6 +19,7 @@ class GWCentred(GW):
 
     title: ClassVar[str] = "GW centred"
     version: ClassVar[int] = 1
+    squares: ClassVar[int] = 70
 
     def __call__(self, pair: PairedGeometry) -> ScoreResult:
         """Score `pair`, of n >= 3 pairs; two are opposite after centring."""

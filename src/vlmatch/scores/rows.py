@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.files import MAX_NAME_BYTES, remembering, renamed
 from vlmatch.geometry import Labels, PairedGeometry, known_labels
-from vlmatch.memory import MANY_PAIRS, scoring_line
+from vlmatch.memory import MANY_PAIRS, require_scoring_memory
 from vlmatch.scores.resampling import Resampled, subsample_size
 from vlmatch.scores.scored import LeftOut, Scored
 from vlmatch.scores.sides import CAPTIONS, IMAGES
 from vlmatch.settings.buildable import ObjectSettings
-from vlmatch.waiting import locked, waiting
+from vlmatch.waiting import NowAndThen, locked, waiting
 
 FORMAT = 3
 """Of stored rows: raised when noise twins or subsamples change, so that those of before are computed again."""
@@ -86,6 +86,13 @@ def score_pair(
     return _chosen(row, scores)
 
 
+def require_memory(n_pairs: int, configs: Mapping[str, ObjectSettings]) -> str | None:
+    """The line about the memory that scoring many pairs takes, None for few; VlmatchError where there is not enough."""
+    if n_pairs < MANY_PAIRS:
+        return None
+    return require_scoring_memory(n_pairs, [config.build().squares for config in configs.values()])
+
+
 def stored_rows(
     store: Store, probe: str, configs: Mapping[str, ObjectSettings], labels: Labels | None = None
 ) -> list[Row]:
@@ -117,6 +124,8 @@ def _filled(
     labels: Labels | None,
 ) -> Row:
     """The row with the missing scores, or the reasons why it has none of them."""
+    if (line := require_memory(len(images.array), {name: configs[name] for name in missing})) is not None:
+        print(f"{row.encoder} x {row.llm}: {line}", flush=True)
     try:
         sides = IMAGES.of(images.array), CAPTIONS.of(captions.array)
         pair = PairedGeometry(*sides, row.image.spec_sheet, known_labels(labels))
@@ -125,8 +134,6 @@ def _filled(
     resampled = Resampled(pair)
     inputs = _inputs(pair.spec, labels)
     scored, left_out = dict(row.scores), dict(row.left_out)
-    if len(pair) >= MANY_PAIRS:
-        print(f"{row.encoder} x {row.llm}: {scoring_line(len(pair))}", flush=True)
     for done, name in enumerate(missing):
         score, used = scores[name], {key: inputs[key] for key in inputs if key in scores[name].uses}
         for kept in (scored, left_out):
@@ -143,9 +150,21 @@ def _filled(
     return Row(row.image, row.text, scored, left_out)
 
 
-def _slowly(score: Any, pair: PairedGeometry, progress: str) -> AbstractContextManager[None]:
-    """Say after a few seconds which score of many pairs is computed, and how many are done."""
-    return waiting(f"the score '{score.title}'", progress) if len(pair) >= MANY_PAIRS else nullcontext()
+@contextmanager
+def _slowly(score: Any, pair: PairedGeometry, progress: str) -> Iterator[None]:
+    """Of many pairs, say after a few seconds which score is computed and how many are done, then how far GW is."""
+    if len(pair) < MANY_PAIRS:
+        yield
+        return
+    from vlmatch.gromov.watching import watched  # beside compiled code: half a second
+
+    lines = NowAndThen()
+
+    def told(steps: int, energy: float) -> None:
+        lines.say(f"the score '{score.title}': {steps} steps of its descent so far, energy {energy:.6f}")
+
+    with waiting(f"the score '{score.title}'", progress), watched(told):
+        yield
 
 
 def _scored(score: Any, resampled: Resampled, settings: ObjectSettings, inputs: Mapping[str, str]) -> Scored:

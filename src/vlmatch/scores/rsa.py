@@ -21,6 +21,7 @@ class RSA(Score):
 
     title: ClassVar[str] = "RSA"
     version: ClassVar[int] = 1
+    squares: ClassVar[int] = 32
     higher_is_better: ClassVar[bool] = True
     uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
 

@@ -1,16 +1,14 @@
 """An estimate of the memory that a stage needs; one that can't fit is refused before it starts."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
-from vlmatch.memory import training_advice
+from vlmatch.memory import physical_memory, training_advice
 from vlmatch.settings.recipe import ProjectorSettings, RecipeSettings, StageSettings
 from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.batches import at_once
@@ -169,10 +167,3 @@ def memory_of(trainer: TrainerSettings) -> int:
     if trainer.accelerator == "gpu" and torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[1])
     return physical_memory() // processes_of(trainer)
-
-
-def physical_memory(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """Bytes of this machine's memory, or of a container's limit if that is smaller. limit: the file that states it."""
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    allowed = limit.read_text().strip() if limit.is_file() else "max"
-    return min(whole, int(allowed)) if allowed.isdigit() else whole
