@@ -14,6 +14,7 @@ from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
 from vlmatch.ranking import Question, Ranking, rank_rows
 from vlmatch.report.html import rendered_page
+from vlmatch.report.pairs import pool_health
 from vlmatch.scores.rows import Row
 
 SCORES = ("gw", "mutual_nn", "ridge_r2", "language_supervised", "width", "tokens")
@@ -43,7 +44,8 @@ class Pool:
     def page(self, question: Question | None = None, **options: object) -> str:
         """The page of everything that the pool has."""
         ranking = self.ranking(question or Question(fed="pooled"))
-        return rendered_page([ranking], self.read, **{"probe": self.probe, **options})
+        health = [pool_health(ranking, self.read, self.probe)]
+        return rendered_page([ranking], self.read, **{"probe": self.probe, "health": health, **options})
 
 
 def noisy_probe(folder: Path, n_pairs: int, captions: str = "A picture, number {}.") -> ProbeSet:

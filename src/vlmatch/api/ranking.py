@@ -17,7 +17,6 @@ from vlmatch.costs.candidate import costs_of
 from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.measured import read_measured
-from vlmatch.embeddings.progress import ScoringProgress
 from vlmatch.embeddings.store import FILE, Embeddings, Store, damaged_error, read_file
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.jobs import NOT_HERE, PairStatus
@@ -27,6 +26,7 @@ from vlmatch.ranking import Fed, Question
 from vlmatch.ranking.question import EVIDENCE, require_selection
 from vlmatch.report.answer import PoolRanking
 from vlmatch.report.pairs import ReadEmbeddings
+from vlmatch.scores.progress import ScoringProgress
 from vlmatch.scores.rows import Row, require_memory, score_pair, stored_rows
 from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import ObjectSettings

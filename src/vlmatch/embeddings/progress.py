@@ -1,8 +1,8 @@
-"""Progress of embedding and scoring: a bar with the time left on a terminal, elsewhere a line now and then."""
+"""Progress of embedding: a bar with the time left on a terminal, elsewhere a line now and then."""
 
 import time
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
@@ -67,34 +67,6 @@ class EmbeddingProgress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-class ScoringProgress:
-    """Shows how many pairs of encoder and LLM are scored. Nothing is shown for none."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        console = Console()
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal or not total)
-        self._task = self._bar.add_task("scores of an encoder and an LLM", total=total)
-        self._terminal = console.is_terminal
-        self._said = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
-
-    def advance(self) -> None:
-        """Count one pair."""
-        self.done += 1
-        self._bar.advance(self._task)
-        if not self._terminal and time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
-            self._said = time.monotonic()
-            print(f"scores: {self.done} of {self.total} pairs of an encoder and an LLM", flush=True)
 
 
 class Rate(ProgressColumn):

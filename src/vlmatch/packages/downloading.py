@@ -61,7 +61,7 @@ def fetch(repository: str, files: Sequence[Any], **options: Any) -> None:
     Raises what the first download that fails raises, and begins none of the others.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined] - exported, but not declared so
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]  # exported, but not declared so
 
     def one(file: Any) -> None:
         hf_hub_download(repository, file.filename, revision=file.commit_hash, **options)

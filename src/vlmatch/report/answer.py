@@ -27,7 +27,7 @@ from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_
 from vlmatch.report.html import write_report
 from vlmatch.report.markdown import write_markdown
 from vlmatch.report.own import OwnEvidence
-from vlmatch.report.pairs import ReadEmbeddings, pool_health, values_by_label
+from vlmatch.report.pairs import Health, ReadEmbeddings, pool_health, values_by_label
 from vlmatch.report.paper import paper_table
 from vlmatch.report.spreadsheet import frame, write_table
 from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, label_table, number, show, terminal
@@ -175,6 +175,7 @@ class PoolRanking:
             probe=self.probe,
             commands=self._commands,
             own=self.own,
+            health=self.health,
         )
         self.to_markdown(written.with_suffix(".md"))
         return written
@@ -187,6 +188,12 @@ class PoolRanking:
     def evidence(self) -> list[RankingEvidence]:
         """The rankings compared with finished trainings, computed once; VlmatchError on a damaged result."""
         return ranking_evidence(self.rankings, comparisons_in(self.results, self.truth))
+
+    @cached_property
+    def health(self) -> list[Health]:
+        """The findings on the embeddings of each ranking, computed once."""
+        with waiting("the health checks", "they go through all embeddings of this ranking once"):
+            return [pool_health(one, self.embeddings, self.probe) for one in self.rankings]
 
     def show(self, console: Console | None = None, *, full: bool = False) -> None:
         """Print the answer and a short table for each LLM; `full`: the table of every score too."""
@@ -236,9 +243,7 @@ def answer(
         console.print(terminal_line(each), soft_wrap=True, highlight=False, markup=False)
     if ranking.own is not None:
         ranking.own.show(console)
-    for one in ranking.rankings:
-        with waiting("the health checks", "they go through all embeddings of this ranking once"):
-            checks = pool_health(one, ranking.embeddings, ranking.probe)
+    for one, checks in zip(ranking.rankings, ranking.health, strict=True):
         for line in health_lines(checks or ()):
             console.print(line)
         for llm in one.llms:

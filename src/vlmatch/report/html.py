@@ -28,7 +28,7 @@ from vlmatch.report.evidence import (
 )
 from vlmatch.report.how import made
 from vlmatch.report.own import OwnEvidence, own_view
-from vlmatch.report.pairs import ReadEmbeddings, pool_health
+from vlmatch.report.pairs import Health, ReadEmbeddings
 from vlmatch.report.panel import panel
 from vlmatch.report.record_table import record_view
 from vlmatch.report.table import agreement_line, number, proven_line
@@ -46,14 +46,18 @@ def write_report(
     probe: ProbeSet | None = None,
     commands: Sequence[str] = (),
     own: OwnEvidence | None = None,
+    health: Sequence[Health] = (),
 ) -> Path:
     """Write the page for these rankings and their `evidence` to `path` in one step; returns `path`.
 
     embeddings: reads the embeddings of each pick, which are drawn; it may return None, then they are not. failures:
     pairs that could not be scored. probe: its pictures are shown; without it, none are. commands: what computes the
-    same again. own: scores against a truth of the user's.
+    same again. own: scores against a truth of the user's. health: of each ranking, as `pool_health` gives it; none are
+    shown without.
     """
-    page = rendered_page(rankings, embeddings, failures, evidence, probe=probe, commands=commands, own=own)
+    page = rendered_page(
+        rankings, embeddings, failures, evidence, probe=probe, commands=commands, own=own, health=health
+    )
     with renamed(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
@@ -68,6 +72,7 @@ def rendered_page(
     probe: ProbeSet | None = None,
     commands: Sequence[str] = (),
     own: OwnEvidence | None = None,
+    health: Sequence[Health] = (),
 ) -> str:
     """The page as text; the arguments are those of `write_report`."""
     sections: list[dict[str, Any]] = []
@@ -82,7 +87,7 @@ def rendered_page(
                 "ranking": ranking,
                 "panels": panels,
                 "record": record_view(ranking.question, f"r{place}"),
-                "health": pool_health(ranking, embeddings, shown),
+                "health": health[place] if health else None,
                 "made": made(ranking.llms[0]),
                 "left_out": left_out([each.row for llm in ranking.llms for each in llm.encoders]),
             }

@@ -22,6 +22,8 @@ from vlmatch.scores.mutual_nn import MutualNN
 
 SHOWN = 8  # pairs of each kind
 ReadEmbeddings = Callable[[EmbeddingSpec], Embeddings | None]
+Health = tuple[FindingGroup, ...] | None
+"""The findings on one ranking, each remedy once; None if none of its embeddings are here."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,13 @@ class Labels:
     missing: str | None
 
 
-def pool_health(
-    ranking: Ranking, embeddings: ReadEmbeddings, probe: ProbeSet | None
-) -> tuple[FindingGroup, ...] | None:
-    """What is wrong, or worth knowing, with the embeddings of a ranking, each remedy once; None if none are here.
+def pool_health(ranking: Ranking, embeddings: ReadEmbeddings, probe: ProbeSet | None) -> Health:
+    """What is wrong, or worth knowing, with the embeddings of a ranking.
 
-    Controls are left out: they are made to be poor.
+    Controls are left out: they are made to be poor. probe: None, or that of another ranking: its pairs are not checked.
     """
+    if probe is not None and probe.key != ranking.probe:
+        probe = None
     headers = [header for llm in ranking.llms for each in llm.encoders for header in (each.row.image, each.row.text)]
     specs = {header.fingerprint: header.spec for header in headers if not header.control}
     found = (each for spec in specs.values() if (each := embeddings(spec)) is not None)  # one in memory at a time

@@ -2,14 +2,15 @@
 
 import pytest
 
-from vlmatch.embeddings import progress
+from vlmatch import waiting
+from vlmatch.scores.progress import ScoringProgress
 
 
 def test_scoring_says_now_and_then_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1.0)
-    with progress.ScoringProgress(2) as shown:
+    monkeypatch.setattr(waiting, "BETWEEN_LINES", 0.0)
+    with ScoringProgress(2) as shown:
         shown.advance()
         shown.advance()
     assert capsys.readouterr().out.splitlines() == [
@@ -19,6 +20,6 @@ def test_scoring_says_now_and_then_how_far_it_is(
 
 
 def test_nothing_to_score_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.ScoringProgress(0):
+    with ScoringProgress(0):
         pass
     assert capsys.readouterr().out == ""
