@@ -26,4 +26,5 @@ def test_what_is_not_known_is_said_and_not_guessed() -> None:
     found = ahead([model("encoder", "mine"), model("llm", "phi2"), model("encoder", "clip_l14", CACHED)], 10, gpu=False)
     assert found.gigabytes == 0
     assert found.unknown == ("mine", "phi2")
-    assert str(found).endswith("(without mine, phi2, whose size is not known)")
+    assert "about a minute of embedding" in str(found)
+    assert str(found).endswith("(not counted, because the size is not known: mine, phi2)")

@@ -1,5 +1,7 @@
 """The sentences of the answer: each says what it must, in one line."""
 
+from dataclasses import replace
+
 import pytest
 
 from made_rows import ranked, row
@@ -43,6 +45,19 @@ def test_the_coverage_stands_with_its_interval_and_the_plain_list() -> None:
     assert f"in {percent(found.coverage.value)} [{percent(found.coverage.low)}, {percent(found.coverage.high)}]" in line
     assert f"plain lists of that length held it in {percent(found.top_k)}" in line
     assert f"from {record().world('patches').n_encoders} encoders" in line
+
+
+def test_a_list_longer_than_replayed_ones_says_how_much_of_the_pool_it_has() -> None:
+    llm, _ = only("patches")
+    assert "Yours has" not in held_line(llm)
+    longer = replace(llm, shortlist=replace(llm.shortlist, encoders=tuple("bceda")))
+    assert "Yours has 5 of the 5 candidates" in held_line(longer)
+
+
+def test_the_rule_for_one_pooled_feature_says_how_to_ask_for_all_patches() -> None:
+    pooled, patches = (first_screen(*only(fed))[-1] for fed in ("pooled", "patches"))
+    assert "answer.fed=patches" in pooled
+    assert "answer.fed" not in patches
 
 
 def test_a_rule_that_was_not_replayed_claims_no_coverage() -> None:

@@ -116,7 +116,8 @@ def rank(
     scores : names of scores, or a mapping from names to settings. Default: those of the command line.
     selection : what orders the encoders: 'evidence' (the rule that did best in replayed pools), 'paper' (the lowest
         GW), or the name of a score.
-    fed : what your LLM will be fed of an image: 'pooled' (one feature) or 'patches' (all of them).
+    fed : what your LLM will be fed of an image, on which the rule depends: 'patches' (all of them, as in LLaVA) or
+        'pooled' (one feature). The command line assumes 'pooled' unless told `answer.fed=patches`.
     against : the encoder that you have now, one of `encoders`.
     budget : limits on what an encoder may cost, such as {'params': '300M', 'licence': 'commercial'}.
     costs : what encoders of your own cost, by name, such as {'mine': {'flops': '17.6G', 'licence': 'MIT'}}.

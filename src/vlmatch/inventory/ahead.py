@@ -31,14 +31,15 @@ class Ahead:
 
     def __str__(self) -> str:
         """One line for the terminal."""
+        minutes = "a minute" if self.minutes < 1.5 else f"{self.minutes:.0f} minutes"
         said = (
             f"{self.encoders} encoder{'s'[: self.encoders != 1]}, {self.llms} LLM{'s'[: self.llms != 1]}, "
-            f"{self.n_pairs:,} pairs: about {self.gigabytes:.1f} GB to download, and about {max(self.minutes, 1):.0f} "
-            f"minutes of embedding on {self.place}, if nothing is stored yet; scoring comes on top"
+            f"{self.n_pairs:,} pairs: about {self.gigabytes:.1f} GB to download, and about {minutes} "
+            f"of embedding on {self.place}, if nothing is stored yet; scoring comes on top"
         )
         more = len(self.unknown) - 3
         names = ", ".join(self.unknown[:3]) + (f" and {more} more" if more > 0 else "")
-        return said + (f" (without {names}, whose size is not known)" if self.unknown else "")
+        return said + (f" (not counted, because the size is not known: {names})" if self.unknown else "")
 
 
 def ahead(found: Sequence[Model], n_pairs: int, *, gpu: bool, protocols: int = 1) -> Ahead:

@@ -143,7 +143,7 @@ def _held(llm: LlmRanking) -> Held | None:
         llm.world.n_encoders,
         found.length,
         found.top_k,
-        f"{why}." if (why := longer(llm, " Yours is longer")) else "",
+        f"{why}." if (why := longer(llm, " Yours")) else "",
     )
 
 

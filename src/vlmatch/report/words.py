@@ -9,7 +9,10 @@ from vlmatch.ranking import LlmRanking, Opinion
 from vlmatch.ranking.against import Judgement
 from vlmatch.ranking.question import Fed, Question
 
-FED = {"pooled": "one pooled feature", "patches": "all patches"}
+FED = {
+    "pooled": "one pooled feature; say answer.fed=patches if yours is fed all patches, as in LLaVA",
+    "patches": "all patches",
+}
 
 
 def headline(llm: LlmRanking) -> str:
@@ -33,17 +36,21 @@ def held_line(llm: LlmRanking) -> str | None:
         "such a list held the best encoder or one within a standard error of it"
         + (f" ({unseen} in families that the margin had not seen)" if unseen else "")
         + f"; such lists had {found.length:.1f} names on average, and plain lists of that length held it in "
-        f"{percent(found.top_k)}" + longer(llm, ". Yours is longer")
+        f"{percent(found.top_k)}" + longer(llm, ". Yours")
     )
 
 
 def longer(llm: LlmRanking, opening: str) -> str:
-    """Why the list has more names than replayed ones, after `opening`; '' if it does not."""
+    """How many candidates a list longer than replayed ones has, and why, after `opening`; '' if it is not longer."""
     if llm.shortlist is None or llm.shortlist.calibration is None:
         return ""
-    if len(llm.shortlist.encoders) <= ceil(llm.shortlist.calibration.length):
+    listed, candidates = len(llm.shortlist.encoders), sum(each.value is not None for each in llm.encoders)
+    if listed <= ceil(llm.shortlist.calibration.length):
         return ""
-    return f"{opening}, because the order changes with the choice of pairs; more pairs may shorten it"
+    return (
+        f"{opening} has {listed} of the {candidates} candidates, because their order changes with the choice of pairs; "
+        "more pairs may shorten it"
+    )
 
 
 def rule_line(llm: LlmRanking, question: Question) -> str:
