@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.errors import HydraException
 from safetensors import SafetensorError
 
 from vlmatch import paths
+from vlmatch.configs import composed
 from vlmatch.messages import user_message
 
 
@@ -60,6 +62,13 @@ def test_a_bug_that_follows_a_handled_refusal_stays_a_bug() -> None:
     bug = ZeroDivisionError()
     bug.__context__ = FileExistsError(errno.EEXIST, "no", "x")
     assert user_message(bug) is None
+
+
+def test_several_values_outside_of_a_sweep_name_the_word_that_is_missing() -> None:
+    with pytest.raises(HydraException) as ambiguous:
+        composed("encoder=pixels16,mean_colour")
+    line = user_message(ambiguous.value)
+    assert line.startswith("encoder=pixels16,mean_colour gives several values; add the word multirun")
 
 
 def test_a_full_disk_is_one_line_where_the_library_gives_no_number(tmp_path: Path) -> None:

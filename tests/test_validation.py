@@ -134,10 +134,11 @@ def test_a_full_disk_at_the_end_of_a_sweep_is_its_exit_code(cli, folder_probe: l
     assert "a file stands where a folder is needed" in err
 
 
-def test_a_sweep_that_has_all_it_needs_says_nothing(cli, folder_probe: list[str]) -> None:
+def test_a_sweep_that_has_all_it_needs_shows_its_pairs_and_no_note(cli, folder_probe: list[str]) -> None:
     code, out, err = cli(*folder_probe, "encoder=pixels16,mean_colour", *EMBED)
     assert (code, err) == (0, "")
     assert "note:" not in out
+    assert out.index("12 pairs kept of 12 read") < out.index("encoder 'pixels16': 12 x 768")
 
 
 def test_overrides_of_the_models_count(cli, folder_probe: list[str], tmp_path: Path) -> None:

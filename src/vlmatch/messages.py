@@ -108,6 +108,9 @@ def _about_config(error: BaseException, arguments: list[str]) -> str:
             f"{error.override} can't be read; give KEY=VALUE, and put quotes around a value that has spaces or one of "
             "= , ' [ ] { }, such as \"KEY='a=b'\""
         )
+    several = re.search(r"Ambiguous value for argument '(.+?)' 1\.", message)
+    if several:
+        return f"{several[1]} gives several values; add the word multirun to run each, or give one (a list: KEY=[a,b])"
     choice = re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", message)
     if choice:
         return unknown_choice(*choice.groups())

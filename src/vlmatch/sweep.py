@@ -184,12 +184,13 @@ def _leave_on_bad_input(config: DictConfig, job_return: JobReturn) -> None:
 
 
 def _look_ahead(config: DictConfig) -> None:
-    """Leave before anything expensive starts if the sweep can't be run; say of which models it will have no row."""
+    """Leave before anything expensive starts if the sweep can't be run; show its pairs and what it will take."""
     from vlmatch.validation import validate
 
     with leaving(words(config.hydra.overrides.task), "the sweep is not started"):
-        notes, ahead = validate(config)
-        for line in [*(f"note: {note}" for note in notes), str(ahead)]:
+        probes, notes, ahead = validate(config)
+        sheets = [line for probe in probes for line in probe.data_sheet()]
+        for line in [*sheets, *(f"note: {note}" for note in notes), str(ahead)]:
             print(line, flush=True)
 
 

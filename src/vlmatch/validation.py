@@ -18,6 +18,7 @@ from vlmatch.messages import user_message
 from vlmatch.network import is_forbidden
 from vlmatch.objects import plain
 from vlmatch.packages.availability import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
+from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking.question import require_selection
 from vlmatch.settings.work import StudySettings
 
@@ -30,8 +31,8 @@ TOLD_APART = (
 )
 
 
-def validate(config: DictConfig) -> tuple[list[str], Ahead]:
-    """What can't be had or has to be fetched, in notes, and what a sweep will take; nothing is fetched or loaded.
+def validate(config: DictConfig) -> tuple[list[ProbeSet], list[str], Ahead]:
+    """A sweep's probes, notes on what can't be had or has to be fetched, and what it takes; no model is loaded.
 
     Raises VlmatchError on the first choice of encoder, LLM or probe that has no yaml, where `selection` names no rule
     or a limit of the budget is no number, and where a probe can't be read. Hydra itself composes every job before it
@@ -45,12 +46,13 @@ def validate(config: DictConfig) -> tuple[list[str], Ahead]:
             if name not in choices(group):
                 raise VlmatchError(unknown_choice(group, name))
     _require_question(config)
-    n_pairs = _read_probes(config, axes)
+    probes = _read_probes(config, axes)
     _read_truth(config)
     found = _found(config, axes)
     gpu = str(config.trainer.accelerator) not in ("cpu", "auto")
     models = [each for each in found if isinstance(each, Model)]
-    return list(_notes(found)), ahead(models, n_pairs, gpu=gpu, protocols=len(axes.get("protocol", [""])))
+    n_pairs = sum(map(len, probes))
+    return probes, list(_notes(found)), ahead(models, n_pairs, gpu=gpu, protocols=len(axes.get("protocol", [""])))
 
 
 def _found(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> list[Model | str]:
@@ -105,16 +107,13 @@ def axes_of(config: DictConfig) -> dict[str, list[str]]:
     return axes
 
 
-def _read_probes(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> int:
-    """Build every probe once, because each job would stumble over one that can't be read; how many pairs they have."""
+def _read_probes(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> list[ProbeSet]:
+    """Build every probe once, because each job would stumble over one that can't be read."""
     from vlmatch.objects import build
 
-    probes = axes.get("probe", ())
-    n_pairs = 0
-    for name in probes if len(probes) > 1 else (None,):
-        chosen = config if name is None else composed(*_single(axes, "probe"), f"probe={name}")
-        n_pairs += len(build(plain(chosen.probe)))
-    return n_pairs
+    names = axes.get("probe", ())
+    several = [composed(*_single(axes, "probe"), f"probe={name}") for name in names] if len(names) > 1 else [config]
+    return [build(plain(chosen.probe)) for chosen in several]
 
 
 def _single(axes: Mapping[str, Sequence[str]], but: str) -> list[str]:

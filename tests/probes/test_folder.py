@@ -7,6 +7,7 @@ import pytest
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.folder import folder
+from vlmatch.probes.images import ImageError
 
 
 @pytest.fixture
@@ -193,6 +194,13 @@ def test_bad_rows_are_skipped_counted_and_named_if_asked(
         assert "x.png' of 'x.png' can't be read (No such file" in text
         assert "line 4: the caption of 'b.png' is empty" in text
         assert "c.png' can't be decoded" in text
+
+
+def test_an_image_that_breaks_while_it_is_embedded_says_how_to_skip_such_rows(mine: Path) -> None:
+    (mine / "c.png").write_bytes(b"hello")
+    probe = folder(write_csv(mine, "image,caption\na.png,A.\nc.png,C.\n"))
+    with pytest.raises(ImageError, match=r"c\.png' can't be decoded .*; or skip .*: probe\.bad_rows=skip"):
+        probe.image(1)
 
 
 def test_neither_or_both_lists_are_refused(mine: Path) -> None:

@@ -37,6 +37,16 @@ def test_a_control_that_is_ahead_is_told_and_does_not_veto() -> None:
     assert not llm.controls_last["gw"]
 
 
+def test_a_control_that_is_ahead_by_a_score_of_the_rule_is_told_but_not_by_the_spec_sheet() -> None:
+    sheet = {"language_supervised": 0.0, "width": 5.0, "tokens": 5.0}
+    candidates = [row(name, ridge_r2=value, **sheet) for name, value in (("a", 0.1), ("b", 0.5), ("c", 0.6))]
+    pixels = row("pixels", control=True, ridge_r2=0.3, language_supervised=0.0, width=9.0, tokens=9.0)
+    spec = {name: replace(pixels.scores[name], uses=("spec",)) for name in sheet}
+    llm = only([*candidates, replace(pixels, scores={**pixels.scores, **spec})], Question(selection="evidence"))
+    told = [line for line in llm.warnings if "outranks" in line]
+    assert told == ["by RIDGE_R2 the control 'pixels' outranks 1 of 3 candidates (a)"]
+
+
 def test_a_candidate_that_ties_with_a_control_counts_as_outranked() -> None:
     llm = only([row("a", gw=0.3), row("b", gw=0.2), row("pixels", control=True, gw=0.3)], Question(selection="paper"))
     assert llm.warnings == ("by GW the control 'pixels' outranks 1 of 2 candidates (a)",)

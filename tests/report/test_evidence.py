@@ -123,6 +123,11 @@ def test_the_terminal_says_so_where_no_encoder_of_the_pool_has_a_truth() -> None
     assert line.endswith("2 seeds): no VLM was trained with these encoders")
 
 
+def test_the_terminal_says_so_where_too_few_encoders_have_a_truth() -> None:
+    line = terminal_line(held(rows()[:2], runs(0, 1))[1][0])
+    assert line.endswith("VLMs were trained with 2 of these encoders, without controls, too few for a correlation")
+
+
 def test_the_page_shows_correlations_truths_seeds_and_learning_curves(tmp_path: Path) -> None:
     text = page(tmp_path, rows(), runs(0, 1))
     for part in [

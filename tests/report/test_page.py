@@ -59,7 +59,9 @@ def test_the_first_screen_says_what_to_train_and_how_far_to_trust_it(made: Pool,
     assert held.startswith(f"{100 * found.coverage.value:.0f}%")
     assert f"Such lists had {found.length:.1f} names on average" in held
     assert f"the upright line, held it in {100 * found.top_k:.0f}%" in held
-    assert facts["The paper's GW would say"].startswith("first_one On the list. In replayed pools its picks lost")
+    assert facts["The paper's GW would say"].startswith(
+        "first_one On the list. In replayed pools of all families its picks lost"
+    )
     assert facts["The spec sheet alone would say"].startswith("first_one")
     assert facts["Were the scores worth computing?"].startswith("The spec sheet would")
     assert "1.0M parameters, 1.0 GFLOPs" in screen.text

@@ -51,7 +51,11 @@ def test_a_list_longer_than_replayed_ones_says_how_much_of_the_pool_it_has() -> 
     llm, _ = only("patches")
     assert "Yours has" not in held_line(llm)
     longer = replace(llm, shortlist=replace(llm.shortlist, encoders=tuple("bceda")))
-    assert "Yours has 5 of the 5 candidates" in held_line(longer)
+    assert "Yours has all 5 candidates, so it narrows nothing: their order changes" in held_line(longer)
+    most = replace(llm, shortlist=replace(llm.shortlist, encoders=tuple("bced")))
+    assert "Yours has 4 of the 5 candidates: their order changes" in held_line(most)
+    two = replace(llm, encoders=llm.encoders[:2], shortlist=replace(llm.shortlist, encoders=tuple("bc")))
+    assert held_line(two).endswith("Yours has all 2 candidates, so it narrows nothing")
 
 
 def test_the_rule_for_one_pooled_feature_says_how_to_ask_for_all_patches() -> None:

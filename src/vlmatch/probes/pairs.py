@@ -12,8 +12,8 @@ from PIL import Image
 
 from vlmatch.files import require_folder_name
 from vlmatch.probes import sheet
-from vlmatch.probes.images import MAX_PIXELS, ImageSource, open_image
-from vlmatch.probes.problems import EntryError
+from vlmatch.probes.images import MAX_PIXELS, ImageError, ImageSource, open_image
+from vlmatch.probes.problems import SKIPPING, EntryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,11 @@ class ProbeSet:
         return [pair.label for pair in self.pairs]
 
     def image(self, index: int) -> Image.Image:
-        """Decode the image of pair `index` to RGB on white; VlmatchError if it can't be (see `open_image`)."""
-        return open_image(self.pairs[index].image, self.max_pixels)
+        """Decode the image of pair `index` to RGB on white; ImageError if it can't be (see `open_image`)."""
+        try:
+            return open_image(self.pairs[index].image, self.max_pixels)
+        except ImageError as error:
+            raise ImageError(error.problem, error.reason, f"{error.advice}; {SKIPPING}") from error
 
     @cached_property
     def fingerprint(self) -> str:

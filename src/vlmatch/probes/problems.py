@@ -2,6 +2,8 @@
 
 from vlmatch.errors import VlmatchError
 
+SKIPPING = "or skip and count such rows: probe.bad_rows=skip"
+
 
 class EntryError(VlmatchError):
     """One entry that can't be used.

@@ -13,7 +13,7 @@ from vlmatch.probes.captions import is_number, require_caption
 from vlmatch.probes.images import MAX_PIXELS
 from vlmatch.probes.pairs import Pair, ProbeCounts, ProbeEntry, ProbeSet
 from vlmatch.probes.perceptual import BITS
-from vlmatch.probes.problems import EntryError
+from vlmatch.probes.problems import SKIPPING, EntryError
 from vlmatch.probes.reading import ReadEntry, Reader
 from vlmatch.probes.sampling import draw_order
 from vlmatch.probes.text import require_unicode
@@ -209,7 +209,7 @@ class Tally:
     def _skip(self, entry: ProbeEntry, problem: EntryError) -> None:
         """Count a bad entry if the user chose to skip such; otherwise raise VlmatchError."""
         if not self.options.skip:
-            raise VlmatchError(f"{self._at(entry)}{problem}; or skip and count such rows: probe.bad_rows=skip")
+            raise VlmatchError(f"{self._at(entry)}{problem}; {SKIPPING}")
         self.skipped[problem.reason] += 1
         if len(self.first_skipped) < _QUOTED:
             self.first_skipped.append(f"{entry.where}: {problem.problem}" if entry.where else problem.problem)

@@ -126,23 +126,35 @@ def _versus(question: Question, ordered: Sequence[Standing], chosen: ChosenRule)
 
 
 def _warnings(candidates: Sequence[Row], controls: Sequence[Row], chosen: ChosenRule) -> list[str]:
-    """What the user should know of the pool: no control in it, or controls ahead by the score that orders it."""
+    """What the user should know of the pool: no control in it, or controls ahead by a score that orders it."""
     if not candidates:
         return []
     if not controls:
         return ["the pool has no control, so nothing shows what encoders without knowledge would score"]
-    if len(chosen.ingredients) > 1:
-        return []
-    name = chosen.ingredients[0]
-    best = max(controls, key=lambda row: row.scores[name].goodness)
-    limit = best.scores[name].goodness
-    beaten = [row.encoder for row in candidates if row.scores[name].goodness <= limit]  # a tie counts as beaten
+    return [line for name in chosen.ingredients if (line := _outranked(candidates, controls, name, chosen))]
+
+
+def _outranked(candidates: Sequence[Row], controls: Sequence[Row], name: str, chosen: ChosenRule) -> str | None:
+    """Which candidates the best control outranks by one ingredient of the rule; None where there are none.
+
+    Of several ingredients only those that look at images count: a control may have many tokens.
+    """
+    compared = [row for row in controls if name in row.scores]
+    if not compared:
+        return None
+    best = max(compared, key=lambda row: row.scores[name].goodness)
+    scored = best.scores[name]
+    if len(chosen.ingredients) > 1 and "images" not in scored.uses:
+        return None
+    beaten = [
+        row.encoder for row in candidates if name in row.scores and row.scores[name].goodness <= scored.goodness
+    ]  # a tie counts as beaten
     if not beaten:
-        return []
-    return [
-        f"by {best.scores[name].title} the control '{best.encoder}' outranks {len(beaten)} of {len(candidates)} "
-        f"candidates ({', '.join(beaten)})"
-    ]
+        return None
+    return (
+        f"by {scored.title} the control '{best.encoder}' outranks {len(beaten)} of {len(candidates)} candidates "
+        f"({', '.join(beaten)})"
+    )
 
 
 def _ranks(name: str, rows: list[Row]) -> list[int]:

@@ -137,12 +137,17 @@ def paper_line(evidence: RankingEvidence) -> str | None:
 
 
 def terminal_line(evidence: RankingEvidence) -> str:
-    """The correlation of every score over the subset `SPOKEN_OF`, in one line; or that no encoder has a truth."""
+    """The correlation of every score over the subset `SPOKEN_OF`, in one line, or why there is none."""
     scores = [(score.title, score.correlations[SPOKEN_OF]) for score in evidence.scores]
     found = ", ".join(f"{title} {bare(correlation.spearman)}" for title, correlation in scores)
     n = max((each.n for _, each in scores), default=0)
     if n == 0:
         return f"truth ({setting_line(evidence.comparison)}): no VLM was trained with these encoders"
+    if all(each.spearman is None for _, each in scores):
+        return (
+            f"truth ({setting_line(evidence.comparison)}): VLMs were trained with {n} of these encoders, {SPOKEN_OF}, "
+            "too few for a correlation"
+        )
     return (
         f"truth ({setting_line(evidence.comparison)}): Spearman over {n} encoders, "
         f"{SPOKEN_OF}: {found}; the report has the intervals"

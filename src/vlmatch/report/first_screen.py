@@ -184,7 +184,7 @@ def _on_list(encoders: Sequence[str], listed: Sequence[str]) -> list[str]:
 def _lost(opinion: Opinion) -> str:
     if opinion.regret is None:
         return "What its picks lose was not measured for this setting."
-    return f"In replayed pools its picks lost {percent(opinion.regret)} of what random picks lose."
+    return f"In replayed pools of all families its picks lost {percent(opinion.regret)} of what random picks lose."
 
 
 def _budget(llm: LlmRanking) -> list[Fact]:

@@ -41,16 +41,15 @@ def held_line(llm: LlmRanking) -> str | None:
 
 
 def longer(llm: LlmRanking, opening: str) -> str:
-    """How many candidates a list longer than replayed ones has, and why, after `opening`; '' if it is not longer."""
+    """Where a list narrows the choice less than replayed ones did: by how much, and why, after `opening`; else ''."""
     if llm.shortlist is None or llm.shortlist.calibration is None:
         return ""
     listed, candidates = len(llm.shortlist.encoders), sum(each.value is not None for each in llm.encoders)
+    whole = listed == candidates > 1
     if listed <= ceil(llm.shortlist.calibration.length):
-        return ""
-    return (
-        f"{opening} has {listed} of the {candidates} candidates, because their order changes with the choice of pairs; "
-        "more pairs may shorten it"
-    )
+        return f"{opening} has all {candidates} candidates, so it narrows nothing" if whole else ""
+    has = f"all {candidates} candidates, so it narrows nothing" if whole else f"{listed} of the {candidates} candidates"
+    return f"{opening} has {has}: their order changes with the choice of pairs; more pairs may shorten it"
 
 
 def rule_line(llm: LlmRanking, question: Question) -> str:
@@ -63,7 +62,9 @@ def opinion_line(opinion: Opinion) -> str:
     says = f"{opinion.of} would say {' or '.join(opinion.encoders)}"
     if opinion.regret is None:
         return f"{says}; what its picks lose was not measured for this setting"
-    return f"{says}; in replayed pools its pick lost {percent(opinion.regret)} of what a random pick loses"
+    return (
+        f"{says}; in replayed pools of all families its picks lost {percent(opinion.regret)} of what random picks lose"
+    )
 
 
 def spec_sheet_line(llm: LlmRanking) -> str | None:
@@ -79,7 +80,7 @@ def spec_sheet_line(llm: LlmRanking) -> str | None:
     above = choosing.above_first[llm.world.rule.name]
     if rule is None or sheet is None:
         return None
-    figures = f"on families that it was not chosen on, the rule lost {percent(rule)} of what a random pick loses"
+    figures = f"on families that had no part in choosing it, the rule lost {percent(rule)} of what random picks lose"
     if above.high is not None and above.high < 0:
         return f"the spec sheet would not have done as well: {figures}, and the spec sheet {percent(sheet)}"
     return (
