@@ -140,7 +140,8 @@ def _announce(spec: EmbeddingSpec, shards: Shards, progress: bool) -> int:
     """Say what will be computed, and why if something was there; returns the number of items."""
     items = sum(len(shards.rows(shard)) for shard in shards.missing())
     things = "images" if spec.kind == "encoder" else "captions"
-    again = " (what is stored is stale or damaged)" if (shards.folder.parent / FILE).exists() else ""
+    other = " (what is stored by this name is of another model or other settings, or damaged)"
+    again = other if (shards.folder.parent / FILE).exists() else ""
     dtype = "" if spec.precision == "32-true" else f", forward pass in {spec.precision}"
     line = f"{spec.kind} '{spec.model}': embedding {items} of {len(shards.order)} {things}{dtype}{again}"
     if progress:
