@@ -24,3 +24,16 @@ def made_split(folder: str) -> Split:
                 caption = f"{size} {colour} {word}"
                 items.append(Item(path.stem, path, caption, caption, "made", CATEGORY[colour], share))
     return Split(tuple(items))
+
+
+def made_domain(folder: str, split: Split, extends: str | None = None) -> Split:
+    """That split with 24 more pictures, of blocks in other colours and kinds, in the share `domain`.
+
+    extends: the fingerprint of the split that it says to extend, if not that of `split`.
+    """
+    items = [
+        Item(f"domain-{number}", item.image, f"{item.caption} here", f"{item.caption} here", "made", kind, "domain")
+        for number, item in enumerate(split.share("benchmarks"))
+        for kind in (("kitchen", "office")[number % 2],)
+    ]
+    return Split((*split.items, *items), extends=extends or split.fingerprint)

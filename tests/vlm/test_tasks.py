@@ -264,6 +264,50 @@ def test_a_vlm_trained_on_another_split_is_not_measured_on_this_one(trained: Pat
         path.write_text(before)
 
 
+def domain(home: Path, extends: str = "null") -> list[str]:
+    """The overrides of a suite that asks about other pictures than those of the split, by categories of its own."""
+    split = (
+        f"{{_target_: vlm.made_split.made_domain, folder: {home / 'drawn'}, split: '${{split}}', extends: {extends}}}"
+    )
+    return [
+        *("benchmark.name=domain", "benchmark.share=domain", "benchmark.course=null", f"+benchmark.split={split}"),
+        *("+benchmark.categories=[kitchen,office]", f"task.apart={home / 'apart'}"),
+    ]
+
+
+def test_another_suite_is_measured_apart_on_a_split_that_extends_the_trained_one(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = trained / "runs" / GROUP / "pixels16-0"
+    before = (own / "result.json").read_bytes(), (own / "mlflow_run").read_text()
+    run_task(config(trained, "evaluate", *domain(trained)))
+    assert ((own / "result.json").read_bytes(), (own / "mlflow_run").read_text()) == before
+    found, first = (results.read_file(path / "result.json") for path in (trained / "apart" / GROUP / "pixels16-0", own))
+    assert (found.suite.name, found.run, found.loss) == ("domain", first.run, first.loss)
+    assert found.split != first.split
+    assert found.benchmarks["category"].chance == pytest.approx(1 / 2)
+    assert [milestone.step for milestone in found.milestones] == [16]
+    capsys.readouterr()
+    run_task(config(trained, "evaluate", *domain(trained)))
+    assert "pixels16-0: already measured" in capsys.readouterr().out
+    client = MlflowClient(f"sqlite:///{trained / 'mlruns' / 'mlflow.db'}")
+    (experiment,) = [each for each in client.search_experiments() if each.name == "vlmatch"]
+    runs = client.search_runs([experiment.experiment_id], f"run_name = '{GROUP}/pixels16-0'")
+    assert sorted(run.data.tags["task"] for run in runs) == ["evaluate domain", "train"]
+    run_task(config(trained, "collect", "benchmark.name=domain", f"task.runs={trained}/apart", f"results={trained}/r2"))
+    assert [result.suite.name for result in results.read(trained / "r2")] == ["domain"]
+
+
+def test_a_suite_whose_split_does_not_extend_the_trained_one_is_refused(trained: Path) -> None:
+    with pytest.raises(VlmatchError, match=r"benchmark\.split of suite 'domain' does not extend the split"):
+        run_task(config(trained, "evaluate", *domain(trained, "f" * 64), f"task.apart={trained}/other"))
+
+
+def test_results_kept_apart_may_not_lie_among_the_runs(trained: Path) -> None:
+    with pytest.raises(VlmatchError, match=r"task\.apart='.*' lies in task\.runs='.*give a folder beside it"):
+        run_task(config(trained, "evaluate", f"task.apart={trained}/runs/apart"))
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -32,11 +32,11 @@ class BenchmarkSuite(Buildable):
     - retrieval: which of the group's pictures fits the caption.
     - caption_gain: by how many nats a token a caption is likelier than its mean under the group's other pictures.
       Chance is 0.
-    - category: which of the training data's categories the picture has; each category's mean under all other pictures
-      is subtracted. The score is balanced accuracy: the mean, over categories, of the part that was recognised. The
-      chance of plain accuracy depends on how often a model gives which answer. The chance of balanced accuracy is
-      exactly 1 / categories, over all assignments of pictures to categories. A category that fewer than two of the
-      pictures have is not asked.
+    - category: which of the training data's categories the picture has, or of the suite's own `categories`; each
+      category's mean under all other pictures is subtracted. The score is balanced accuracy: the mean, over
+      categories, of the part that was recognised. The chance of plain accuracy depends on how often a model gives which
+      answer. The chance of balanced accuracy is exactly 1 / categories, over all assignments of pictures to categories.
+      A category that fewer than two of the pictures have is not asked.
 
     Standard errors are over the drawing of pictures (`measurement.standard_error`). The items of a group are one
     cluster, and sources are strata; for category, each picture is a cluster, and categories are strata.
@@ -47,7 +47,9 @@ class BenchmarkSuite(Buildable):
     share: of the split. sources: for each, `items` and `of_category`
     (`selection.selected`). group, hard_group: pictures in a group. groups: the
     benchmarks of each group of the mean. batch_size: pictures at a time. course: the part of the groups of pictures
-    that is measured at the milestones of a training.
+    that is measured at the milestones of a training; None: milestones are not measured. split: the split that the
+    pictures are taken from if it is another one than VLMs are trained on; it must extend that one. categories: those to
+    choose from; None: those of the training data.
     """
 
     name: str
@@ -59,7 +61,9 @@ class BenchmarkSuite(Buildable):
     seed: int
     groups: Mapping[str, Sequence[str]]
     batch_size: int
-    course: float
+    course: float | None
+    split: Split | None = None
+    categories: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         for group, parts in self.groups.items():
@@ -70,6 +74,21 @@ class BenchmarkSuite(Buildable):
         for key, size in (("group", self.group), ("hard_group", self.hard_group)):
             if size < 2:
                 raise VlmatchError(f"benchmark.{key}={size}; wanted 2 or more, since a choice needs two pictures")
+
+    def split_of_pictures(self, split: Split) -> Split:
+        """The split that the pictures are taken from, where VLMs are trained on `split`.
+
+        Raises VlmatchError unless all items of `split` are in it, in the same shares: only then no VLM has seen its
+        benchmarks' pictures.
+        """
+        if self.split is None:
+            return split
+        if self.split.extends != split.fingerprint:
+            raise VlmatchError(
+                f"benchmark.split of suite '{self.name}' does not extend the split {split.fingerprint[:8]} that VLMs "
+                "are trained on, so they may have seen its pictures; give the suite a split that is made from this one"
+            )
+        return self.split
 
     def items(self, split: Split) -> tuple[Item, ...]:
         """The pictures to measure on, the same for every VLM; VlmatchError if the split has too few."""

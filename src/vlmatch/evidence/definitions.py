@@ -133,6 +133,7 @@ DEFINITIONS: Mapping[tuple[str, int, int], Definition] = {
     ("embedded", 1, LATEST): _THREE,
     ("embedded", 2, LATEST): _THREE,  # the same questions about more pictures
     ("selection", 1, LATEST): _THREE,
+    ("furniture", 1, LATEST): _THREE,  # the same questions about another domain
 }
 """By name and version of the suite, and version of the truth. All other truths are the stored mean."""
 

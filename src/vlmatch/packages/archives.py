@@ -74,6 +74,24 @@ def files_of_tar(
             yield name, cast("IO[bytes]", tar.extractfile(member))  # None only for what is not a regular file
 
 
+def files_of_zip(
+    content: IO[bytes], archive: str, limits: Limits, named: Callable[[str], str | None]
+) -> Iterator[tuple[str, IO[bytes]]]:
+    """The wanted regular files of a zip, with the names that `named` gives them; links are passed over.
+
+    `archive` is its name, for error messages. Raises VlmatchError on a name that leads out of a folder, too many bytes,
+    or damage.
+    """
+    with refusing_damage(archive), zipfile.ZipFile(content) as opened:
+        checks = _Checks(archive, limits)
+        for member in opened.infolist():
+            name = None if member.is_dir() or _is_special(member) else named(member.filename)
+            if name is not None:
+                checks.admit(name, member.file_size)
+                with opened.open(member) as file:
+                    yield name, file
+
+
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
     """Write files below `folder`, with the same modes whatever the umask."""
     for name in sorted(files):

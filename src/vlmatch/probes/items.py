@@ -31,11 +31,13 @@ class Split:
     """All items, and the number of dropped candidates by source and reason.
 
     `largest` lists the largest groups that had to stay in one share: the number of candidates and one concept of each.
+    `extends` is the fingerprint of a smaller split, all of whose items are in this one and in the same shares.
     """
 
     items: tuple[Item, ...]
     dropped: Mapping[str, Counter[str]] = field(default_factory=dict)
     largest: tuple[tuple[int, str], ...] = ()
+    extends: str | None = None
 
     def share(self, name: str, sources: Sequence[str] | None = None) -> tuple[Item, ...]:
         """The items of one share, or of several as in 'vlm_a+vlm_b', of all sources or of some; in the split's order.

@@ -104,11 +104,16 @@ class ProbeSettings(ObjectSettings):
 
 
 class SplitSettings(ObjectSettings):
-    """A division of data into shares. probe, sources: the data that `task=fetch` fetches for it."""
+    """A division of data into shares. probe, sources: the data that `task=fetch` fetches for it.
+
+    split: the smaller split that it extends, if any. fetched_by: the command that fetches the sources, for messages.
+    """
 
     key: ClassVar[str | None] = "split"
 
     probe: ProbeSettings | None = None
+    split: Self | None = None
+    fetched_by: str = "task=fetch task.what=split"
     sources: Mapping[str, ObjectSettings] = {}
 
 

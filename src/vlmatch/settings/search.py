@@ -9,7 +9,7 @@ from vlmatch.configs import nearest
 from vlmatch.errors import VlmatchError
 from vlmatch.settings.command import Section, Settings
 from vlmatch.settings.node import Count, Node, Number, Place
-from vlmatch.settings.tasks import EvaluateTask
+from vlmatch.settings.tasks import RunsTask
 
 PLACEHOLDERS = ("encoder", "llm", "steps", "earlier", "folder")
 """What braces in `search.command` and `search.value_file` may name (docs/search.md)."""
@@ -88,7 +88,7 @@ class SearchKeys(Node):
             raise VlmatchError(f"search.runs={self.runs} is less than one whole training; give 1 or more")
 
 
-class SearchSettings(Settings[EvaluateTask]):
+class SearchSettings(Settings[RunsTask]):
     """All settings of `task=search`."""
 
     search = Section(SearchKeys)

@@ -52,13 +52,19 @@ class UiTask(TaskSettings):
     port: int = Field(ge=1, le=65535)
 
 
-class EvaluateTask(TaskSettings):
+class RunsTask(TaskSettings):
     """runs: the folder that holds the folder of each training."""
 
     runs: Place
 
 
-class TrainTask(EvaluateTask):
+class EvaluateTask(RunsTask):
+    """apart: the folder that gets the results, each at the path of its run; None: they go into the runs' folders."""
+
+    apart: Place | None
+
+
+class TrainTask(RunsTask):
     """measure: whether a finished training is measured. blind: the encoder of the model that sees nothing, if any.
 
     skip_collected: whether a training whose result is in the folder `results` is left out.
@@ -69,7 +75,7 @@ class TrainTask(EvaluateTask):
     blind: EncoderSettings | None = None
 
 
-class CollectTask(EvaluateTask):
+class CollectTask(RunsTask):
     """replace: whether a result takes the place of one that differs."""
 
     replace: bool

@@ -49,7 +49,10 @@ LIBRARIES = ("torch", "transformers", "pytorch-lightning", "peft")
 
 @task
 def evaluate(settings: Settings[EvaluateTask]) -> None:
-    """Measure the finished training of `encoder`, `llm` and `recipe`, also if it has been measured before."""
+    """Measure the finished training of `encoder`, `llm` and `recipe`, also if it has been measured before.
+
+    With `task.apart`, its result is written below that folder, and one that is there already stays.
+    """
     run = Run(settings.encoder, settings.llm, settings.recipe)
     folder = run.claim(settings.task.runs)
     if not measurable(run):
@@ -59,10 +62,30 @@ def evaluate(settings: Settings[EvaluateTask]) -> None:
     log = finished(folder)
     if log is None:
         raise VlmatchError(f"'{folder}' has no finished training; run task=train with the same settings")
-    tracker = Tracker.of(settings.tracking)
-    parent = tracker.parent(run.parent, run.parent_tags)
-    with tracker.run(run.name, run.tags, parent, again=tracked(folder)) as run_id:
-        measure(settings, run, folder, log, tracker, run_id)
+    apart, tracker = _apart(settings.task), Tracker.of(settings.tracking)
+    if apart is not None and has_result(settings.benchmark, apart / run.name):
+        print(f"{run.name}: already measured; its result is in '{apart}'")
+        return
+    parent = tracker.parent(run.parent, run.parent_tags | _of_suite(settings, apart))
+    again = tracked(folder) if apart is None else None
+    with tracker.run(run.name, run.tags | _of_suite(settings, apart), parent, again=again) as run_id:
+        measure(settings, run, folder, log, tracker, run_id, apart)
+
+
+def _apart(task: EvaluateTask) -> Path | None:
+    """The folder for results that do not go into the runs' own; VlmatchError if it lies among these."""
+    apart, runs = task.apart, task.runs
+    if apart is not None and apart.resolve().is_relative_to(runs.resolve()):
+        raise VlmatchError(
+            f"task.apart='{apart}' lies in task.runs='{runs}', where task=collect would take its results for "
+            "trainings; give a folder beside it"
+        )
+    return apart
+
+
+def _of_suite(settings: Settings[Any], apart: Path | None) -> dict[str, str]:
+    """The tags in MLflow by which results that are kept apart differ from those of the trainings."""
+    return {} if apart is None else {"task": f"evaluate {settings.benchmark.name}"}
 
 
 def has_result(benchmark: BenchmarkSettings, folder: Path) -> bool:
@@ -94,21 +117,40 @@ def measure_milestone(settings: Settings[Any], run: Run, folder: Path, step: int
     questions = _Questions.of(settings, run)
     _require_split(folder / VLM_FOLDER, questions)
     saved = folder / VLM_FOLDER / MILESTONES / str(step)
-    return questions.asked_of(_exact(run).build(), saved, run, questions.suite.course)
+    part = questions.suite.course
+    if part is None:
+        raise VlmatchError(
+            f"benchmark={questions.suite.name} measures no milestones (benchmark.course=null); give the part of the "
+            "pictures that is measured there, such as benchmark.course=0.25"
+        )
+    return questions.asked_of(_exact(run).build(), saved, run, part)
 
 
-def measure(settings: Settings[Any], run: Run, folder: Path, log: TrainingLog, tracker: Tracker, run_id: str) -> None:
-    """Measure the VLM in `folder` by the suite of `benchmark`; write result and likelihoods there, log and print."""
+def measure(
+    settings: Settings[Any],
+    run: Run,
+    folder: Path,
+    log: TrainingLog,
+    tracker: Tracker,
+    run_id: str,
+    apart: Path | None = None,
+) -> None:
+    """Measure the VLM in `folder` by the suite of `benchmark`; write result and likelihoods, log and print.
+
+    apart: the folder below which they are written, at the path of the run; None: they go into `folder`.
+    """
     started = time.perf_counter()
     questions = _Questions.of(settings, run)
     earlier, final = _measurements(run, folder / VLM_FOLDER, log, questions)
     result = _result(run, log, questions, earlier, final, time.perf_counter() - started)
-    final.keep(folder / LIKELIHOODS)
-    write_file(folder / RESULT, result)
+    kept = folder if apart is None else apart / run.name
+    kept.mkdir(parents=True, exist_ok=True)
+    final.keep(kept / LIKELIHOODS)
+    write_file(kept / RESULT, result)
     tracker.log_result(run_id, result)
-    every = [read_file(path) for path in run.results_of_all_seeds(settings.task.runs)]
+    every = [read_file(path) for path in run.results_of_all_seeds(apart or settings.task.runs)]
     seeds = [found for found in every if Setting.of(found) == Setting.of(result)]  # the others need task=evaluate
-    tracker.log_seeds(tracker.parent(run.parent, run.parent_tags), seeds)
+    tracker.log_seeds(tracker.parent(run.parent, run.parent_tags | _of_suite(settings, apart)), seeds)
     groups = ", ".join(f"{name} {group.score:z.3f}" for name, group in result.groups.items())
     print(f"{run.name}: mean {result.mean.score:z.3f} +- {result.mean.standard_error:.3f} ({groups})")
 
@@ -117,7 +159,8 @@ def measure(settings: Settings[Any], run: Run, folder: Path, log: TrainingLog, t
 class _Questions:
     """What a VLM is asked: a suite's items with their features (n, t, d), and the categories to choose from.
 
-    header: of the features' embeddings. split: the split's fingerprint.
+    header: of the features' embeddings. trained: the fingerprint of the split that VLMs are trained on. split: of the
+    one that the items are taken from.
     """
 
     suite: BenchmarkSuite
@@ -125,18 +168,22 @@ class _Questions:
     features: Tensor
     categories: Sequence[str]
     header: Header
+    trained: str
     split: str
 
     @classmethod
     def of(cls, settings: Settings[Any], run: Run) -> "_Questions":
         split: Split = settings.split.build()
         suite: BenchmarkSuite = settings.benchmark.build()
-        items, pictures = suite.items(split), split.share(suite.share)
+        source = suite.split_of_pictures(split)
+        items, pictures = suite.items(source), source.share(suite.share)
         features, header = cached_features(pictures, run.encoder, Store(settings.store), settings.trainer)
         row = {item.id: number for number, item in enumerate(pictures)}
-        categories = sorted({item.category for item in split.share(run.recipe.data) if item.category})
+        categories = suite.categories or sorted(
+            {item.category for item in split.share(run.recipe.data) if item.category}
+        )
         asked = features[[row[item.id] for item in items]]
-        return cls(suite, items, asked, categories, header, split.fingerprint)
+        return cls(suite, items, asked, categories, header, split.fingerprint, source.fingerprint)
 
     def asked_of(self, llm: LanguageModel, folder: Path, run: Run, part: float) -> Measurement:
         """The scores of the VLM in `folder` on a part of the questions. llm: its LLM."""
@@ -162,9 +209,11 @@ def _measurements(
     def measured(folder: Path, part: float) -> Measurement:
         return questions.asked_of(shared or exact.build(), folder, run, part)
 
+    part = questions.suite.course
     earlier = tuple(
-        Milestone(step, log.loss_at(step), measured(saved / MILESTONES / str(step), questions.suite.course).mean.score)
+        Milestone(step, log.loss_at(step), measured(saved / MILESTONES / str(step), part).mean.score)
         for step in milestone_steps(log.steps)
+        if part is not None
     )
     return earlier, measured(saved / FINAL, 1.0)
 
@@ -177,7 +226,7 @@ def _exact(run: Run) -> LlmSettings:
 def _require_split(saved: Path, questions: _Questions) -> None:
     """Raise VlmatchError if the VLM in `saved` was trained on another split than the questions'."""
     data = data_of(saved)
-    if data is not None and questions.split not in data:
+    if data is not None and questions.trained not in data:
         raise VlmatchError(
             f"'{saved}' was trained on another split than the benchmarks use, so it may have seen their pictures; "
             "remove the folder and train again, or give another: task.runs=..."

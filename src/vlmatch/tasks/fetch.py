@@ -23,8 +23,10 @@ def fetch(settings: Settings[FetchTask]) -> None:
 
 def fill(settings: Settings[Any]) -> str:
     """Fetch and verify the data; returns their checksums, or '' where no .dvc file says what to expect."""
-    if settings.task.what == "split" or isinstance(settings.probe.split, Mapping):
+    if settings.task.what == "split":
         return _fill_split(settings.split, settings.data)
+    if isinstance(settings.probe.split, Mapping):
+        return _fill_split(SplitSettings.of("probe.split", settings.probe.split), settings.data)
     return _fill_probe(settings.probe, settings.data)
 
 
@@ -44,12 +46,13 @@ def _fill_probe(probe: ProbeSettings, data: Path) -> str:
 def _fill_split(split: SplitSettings, data: Path) -> str:
     """Fetch the probe and every source that the split is made of, and verify their folders."""
     checksums = [] if split.probe is None else [_fill_probe(split.probe, data)]
+    checksums += [] if split.split is None else [_fill_split(split.split, data)]
     for key, described in split.sources.items():
         source = described.build()
         folder = Path(source.path)
         if fetch_folder(folder, source.fill):
             print(f"fetched {key} into {folder}")
-        checksums.append(_verified(folder, "task=fetch task.what=split"))
+        checksums.append(_verified(folder, split.fetched_by))
     return " ".join(checksums).strip()
 
 

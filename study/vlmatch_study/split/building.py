@@ -20,13 +20,14 @@ from vlmatch_study.split.sources import Candidate, Source
 
 log = logging.getLogger(__name__)
 
+FETCH = "task=fetch task.what=split"
 SERIES = frozenset(
     {"clipart", "collection", "iconset", "theme"}
 )  # words in the name of a series, which says nothing about a picture
 
 
 @dataclass(frozen=True)
-class _Hashed:
+class Hashed:
     """A candidate with its perceptual hash; `kind` is `PROBE` for a stamp."""
 
     candidate: Candidate
@@ -72,43 +73,51 @@ def split(
     Raises NotHereError where a source has not been fetched, VlmatchError where a source differs from its .dvc file, or
     the parts of a kind do not add up to 1.
     """
-    _check(shares)
+    check_shares(shares)
     dropped: dict[str, Counter[str]] = {}
     offered = {key: source.candidates() for key, source in sources.items()}
     hashed = _stamps(probe)
     known = words_of([*probe.captions, *(c.keywords for found in offered.values() for c in found)])
     for key, source in sources.items():
         reasons = dropped.setdefault(source.name, Counter())
-        hashed += _kept(source, offered[key], known, max_words, reasons)
+        hashed += kept(source, offered[key], known, max_words, reasons)
     named = components([item.keys for item in hashed], [item.hash for item in hashed], distance)
-    items = _assigned(hashed, named, shares, seed, per_concept, dropped)
-    return Split(items, dropped, _largest(hashed, named))
+    items = assigned(hashed, named, shares, seed, per_concept, dropped)
+    return Split(items, dropped, largest_of(hashed, named))
 
 
-def _stamps(stamps: ProbeSet) -> list[_Hashed]:
+def _stamps(stamps: ProbeSet) -> list[Hashed]:
     """Every stamp that can be decoded."""
     candidates = [Candidate(pair.id, cast("Path", pair.image), pair.caption, pair.label) for pair in stamps.pairs]
-    return _hashed(candidates, "stamps", PROBE, Counter())
+    return hashed_of(candidates, "stamps", PROBE, Counter())
 
 
-def _kept(
-    source: Source, offered: Sequence[Candidate], known: frozenset[str], max_words: int, reasons: Counter[str]
-) -> list[_Hashed]:
-    """The usable candidates of a source; for the others, the reasons are counted."""
+def kept(
+    source: Source,
+    offered: Sequence[Candidate],
+    known: frozenset[str],
+    max_words: int,
+    reasons: Counter[str],
+    fetched_by: str = FETCH,
+) -> list[Hashed]:
+    """The usable candidates of a source; for the others, the reasons are counted.
+
+    fetched_by: the command that fetches the source, for messages.
+    """
     folder = Path(source.path)
     recorded = folder.with_name(f"{folder.name}.dvc")
     if recorded.is_file():
-        verify_folder(folder, recorded, "task=fetch task.what=split")
+        verify_folder(folder, recorded, fetched_by)
     usable = []
     for candidate in offered:
         if reason := _against(candidate, known, max_words):
             reasons[reason] += 1
         else:
             usable.append(candidate)
-    return _hashed(usable, source.name, source.kind, reasons)
+    return hashed_of(usable, source.name, source.kind, reasons)
 
 
-def _hashed(candidates: Sequence[Candidate], source: str, kind: str, reasons: Counter[str]) -> list[_Hashed]:
+def hashed_of(candidates: Sequence[Candidate], source: str, kind: str, reasons: Counter[str]) -> list[Hashed]:
     """The candidates with their perceptual hashes, which are cached."""
     reader = Reader(f"split-{source}", decode=True, max_pixels=MAX_PIXELS)
     entries = (ProbeEntry(candidate.id, candidate.image, candidate.caption) for candidate in candidates)
@@ -118,7 +127,7 @@ def _hashed(candidates: Sequence[Candidate], source: str, kind: str, reasons: Co
             log.warning("split: %s", read.problem)
             reasons["image " + (read.problem.reason if read.problem else "not read")] += 1
         else:
-            found.append(_Hashed(candidate, source, kind, read.perceptual_hash))
+            found.append(Hashed(candidate, source, kind, read.perceptual_hash))
     reader.save()
     return found
 
@@ -142,8 +151,8 @@ def _against(candidate: Candidate, known: frozenset[str], max_words: int) -> str
     return "" if 2 * len(telling & known) >= len(telling) else "unknown words"
 
 
-def _assigned(
-    hashed: Sequence[_Hashed],
+def assigned(
+    hashed: Sequence[Hashed],
     named: Sequence[int],
     shares: Mapping[str, Mapping[str, float]],
     seed: int,
@@ -151,7 +160,7 @@ def _assigned(
     dropped: dict[str, Counter[str]],
 ) -> tuple[Item, ...]:
     """The items of all shares, in the order of the candidates."""
-    members: dict[int, list[_Hashed]] = {}
+    members: dict[int, list[Hashed]] = {}
     for item, component in zip(hashed, named, strict=True):
         members.setdefault(component, []).append(item)
     chosen = {component: _share(found, shares, seed) for component, found in members.items()}
@@ -170,7 +179,7 @@ def _assigned(
     return tuple(items)
 
 
-def _share(members: Sequence[_Hashed], shares: Mapping[str, Mapping[str, float]], seed: int) -> str:
+def _share(members: Sequence[Hashed], shares: Mapping[str, Mapping[str, float]], seed: int) -> str:
     """The share that a component goes into."""
     kinds = {item.kind for item in members}
     if PROBE in kinds:
@@ -183,7 +192,7 @@ def _share(members: Sequence[_Hashed], shares: Mapping[str, Mapping[str, float]]
     return list(table)[-1]  # rounding: the parts may add up to a little less than 1
 
 
-def _item(hashed: _Hashed, share: str) -> Item:
+def _item(hashed: Hashed, share: str) -> Item:
     found = hashed.candidate
     return Item(
         f"{hashed.source}/{found.id}",
@@ -196,12 +205,14 @@ def _item(hashed: _Hashed, share: str) -> Item:
     )
 
 
-def _largest(hashed: Sequence[_Hashed], named: Sequence[int], number: int = 8) -> tuple[tuple[int, str], ...]:
+def largest_of(hashed: Sequence[Hashed], named: Sequence[int], number: int = 8) -> tuple[tuple[int, str], ...]:
+    """The largest components: the number of candidates, and one concept of each."""
     sizes = Counter(named).most_common(number)
     return tuple((size, hashed[named.index(component)].keys[0]) for component, size in sizes)
 
 
-def _check(shares: Mapping[str, Mapping[str, float]]) -> None:
+def check_shares(shares: Mapping[str, Mapping[str, float]]) -> None:
+    """Raise VlmatchError where the parts of a kind do not add up to 1, or where a share is the stamps'."""
     for kind, table in shares.items():
         if PROBE in table or any(part <= 0 for part in table.values()) or abs(sum(table.values()) - 1) > 1e-9:
             raise VlmatchError(

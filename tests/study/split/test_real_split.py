@@ -6,15 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlmatch import paths
+from vlmatch import paths, results
 from vlmatch.benchmarks.suite import BenchmarkSuite
 from vlmatch.configs import composed
 from vlmatch.objects import build, plain
+from vlmatch.probes.concepts import concept
 from vlmatch.probes.images import MAX_PIXELS
 from vlmatch.probes.items import Split
 from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.reading import Reader
 from vlmatch.probes.shares import share_of
+from vlmatch_study.split.building import hashed_of
+from vlmatch_study.split.sources import Candidate
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +32,52 @@ def real() -> Split:
         pytest.skip(f"not fetched here: {missing or 'stamps or hashes'} (task=fetch task.what=split)")
     found: Split = build(plain(config))
     return found
+
+
+@pytest.fixture(scope="module")
+def with_objects(real: Split) -> Split:
+    """The split with the rendered objects, as study/conf/domain/furniture.yaml makes it."""
+    config = plain(composed("probe=furniture").probe)["split"]
+    if not Path(config["sources"]["furniture"]["path"]).is_dir():
+        pytest.skip("not fetched here: furniture (task=fetch probe=furniture)")
+    found: Split = build(config)
+    assert found.extends == real.fingerprint
+    return found
+
+
+def test_the_split_is_the_one_that_stored_results_were_measured_on(real: Split) -> None:
+    folder = paths.root() / "study"
+    assert {result.split for result in results.read(folder / "results")} == {real.fingerprint}
+
+
+def test_objects_are_in_two_shares_that_are_like_nothing_else(with_objects: Split) -> None:
+    shares = {"furniture_probe", "furniture_benchmarks"}
+    added = [item for item in with_objects.items if item.source == "furniture"]
+    others = [item for item in with_objects.items if item.source != "furniture"]
+    assert {item.share for item in added} == shares
+    assert not {item.share for item in others} & shares
+    concepts = [{item.concept for item in added if item.share == share} for share in sorted(shares)]
+    assert not concepts[0] & concepts[1]
+    assert not (concepts[0] | concepts[1]) & {name for item in others for name in (item.concept, concept(item.caption))}
+    found: dict[str, list[int]] = {}
+    for source in {item.source for item in with_objects.items}:
+        items = [item for item in with_objects.items if item.source == source]
+        hashes = hashed_of([Candidate(i.id, i.image, i.caption) for i in items], source, "", Counter())
+        for item, read_item in zip(items, hashes, strict=True):
+            found.setdefault(item.share if item.share in shares else "the split", []).append(read_item.hash)
+    arrays = {share: np.array(values, dtype=np.uint64) for share, values in found.items()}
+    for one, other in (("furniture_probe", "furniture_benchmarks"), *((share, "the split") for share in shares)):
+        assert np.bitwise_count(arrays[one][:, None] ^ arrays[other]).min() > 4, (one, other)
+
+
+def test_the_suite_of_objects_finds_its_pictures(with_objects: Split) -> None:
+    config = plain(composed("experiment=block6").benchmark)
+    suite: BenchmarkSuite = build(config)
+    items = suite.items(with_objects)
+    assert len(items) == len({item.concept for item in items}) == 248
+    plan = suite.plan(items, suite.categories or ())
+    assert plan.categories == tuple(sorted(config["categories"]))
+    assert 4 * len(plan.hard) > 160
 
 
 def test_shares_have_no_concept_in_common(real: Split) -> None:

@@ -1,0 +1,132 @@
+"""Score encoders on three domains: `python -m vlmatch_study.evidence.domains` writes study/blocks/6/scores.csv.
+
+It reads the stored embeddings of the stamps, the clip-art probe and the furniture probe, and computes no embeddings:
+`task=embed task.side=encoder probe=furniture encoder=NAME` makes those of one encoder, `task.side=llm` the captions'.
+An encoder that one of the probes lacks has no row. No truth is read. Then it prints how far two probes order the
+encoders alike, and what block 6 of study/blocks.md can show.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata, spearmanr
+
+import vlmatch
+from vlmatch import paths
+from vlmatch.embeddings.store import FILE
+from vlmatch_study.evidence.scores import CAPTIONS, IMAGES, PROBE, row_of, stored
+from vlmatch_study.evidence.worlds import EMBEDDED, LLM, STUDY, column, read
+from vlmatch_study.power import Errors, smallest_effect, smallest_spread
+
+TABLE = STUDY / "blocks" / "6" / "scores.csv"
+PROBES: Mapping[str, str] = {
+    "stamps": PROBE,
+    "clipart": "clipart-CLIPART_KEY",
+    "furniture": "furniture-FURNITURE_KEY",
+}
+"""The folders of the probes below the store's embeddings: name and fingerprint, as `task=fetch` prints them."""
+
+RULES = ("mutual_nn", "cka", "cka_debiased", "ridge_r2", "cca", "gw_paired", "gw", "participation_ratio")
+LESS_IS_BETTER = ("gw", "gw_centred", "gw_paired")
+HALVES = 10  # draws of two sets of stamps that have no pair in common
+ERRORS = Errors(seeds=3, seed_sd=0.011, item_se=0.015)  # of a truth over the 248 objects
+
+Row = Mapping[str, str | int]
+Floats = NDArray[np.float64]
+
+
+def main() -> None:
+    """Write the table, and print the agreement of probes and the effects that can be shown."""
+    store = paths.cache() / "embeddings"
+    rows = with_places(list(scored(store)))
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    with TABLE.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    for line in (*agreement(read(TABLE)), *halves(store / PROBE, read(TABLE)), *effects(read(TABLE))):
+        print(line, flush=True)
+
+
+def scored(store: Path) -> Iterator[dict[str, str | int]]:
+    """The rows of each probe: those of study/worlds/embedded.csv for the encoders that all probes have."""
+    known = read(EMBEDDED)
+    here = [
+        row for row in known if all((store / key / row["encoder"] / IMAGES / FILE).is_file() for key in PROBES.values())
+    ]
+    for probe, key in PROBES.items():
+        captions = stored(store / key / LLM / CAPTIONS)
+        for row in here:
+            images = stored(store / key / row["encoder"] / IMAGES)
+            found = row_of(row["encoder"], row["family"], row["parameters"], images, captions)
+            yield {"probe": probe, "pairs": len(images.array), **found}
+
+
+def with_places(rows: Sequence[Row]) -> list[dict[str, str | int]]:
+    """The rows with the place of each encoder by MutualNN on its probe: 1 is the best, ties share the better place."""
+    table: list[dict[str, str | int]] = []
+    for probe in dict.fromkeys(row["probe"] for row in rows):
+        mine = [dict(row) for row in rows if row["probe"] == probe]
+        places = rankdata([-float(row["mutual_nn"]) for row in mine], method="min")
+        table += [row | {"place": int(place)} for row, place in zip(mine, places, strict=True)]
+    return table
+
+
+def values(rows: Sequence[dict[str, str]], probe: str, score: str) -> Floats:
+    """A score of each encoder on a probe, more is better: (encoders,)."""
+    found = column([row for row in rows if row["probe"] == probe], score)
+    return -found if score in LESS_IS_BETTER else found
+
+
+def agreement(rows: Sequence[dict[str, str]]) -> Iterator[str]:
+    """Spearman's correlation between the orders by two probes, for each score."""
+    for score in RULES:
+        pairs = (
+            f"{one}-{other} {spearmanr(values(rows, one, score), values(rows, other, score)).statistic:.2f}"
+            for one, other in combinations(PROBES, 2)
+        )
+        yield f"{score}: " + ", ".join(pairs)
+
+
+def halves(store: Path, rows: Sequence[dict[str, str]], seed: int = 0) -> Iterator[str]:
+    """The same between two sets of stamps, each as large as the furniture probe: the ceiling of an agreement."""
+    n = min(int(row["pairs"]) for row in rows if row["probe"] == "furniture")
+    captions = stored(store / LLM / CAPTIONS).array
+    names = [row["encoder"] for row in rows if row["probe"] == "stamps"]
+    images = [stored(store / name / IMAGES).array for name in names]
+    for score, found in ceilings(images, captions, [s for s in RULES if s not in LESS_IS_BETTER], n, seed).items():
+        yield f"{score}: two sets of {n} stamps {found.mean():.2f} [{found.min():.2f}, {found.max():.2f}]"
+
+
+def ceilings(
+    images: Sequence[Floats], captions: Floats, scores: Sequence[str], n: int, seed: int = 0
+) -> dict[str, Floats]:
+    """By score, Spearman's correlation between the encoders' scores on two disjoint sets of n pairs: (HALVES,)."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {score: [] for score in scores}
+    for _ in range(HALVES):
+        drawn = rng.permutation(len(captions))[: 2 * n].reshape(2, n)
+        by_half = [[vlmatch.score(each[half], captions[half], scores) for each in images] for half in drawn]
+        for score in scores:
+            one, other = ([row[score] for row in half] for half in by_half)
+            found[score].append(float(spearmanr(one, other).statistic))
+    return {score: np.array(each) for score, each in found.items()}
+
+
+def effects(rows: Sequence[dict[str, str]]) -> Iterator[str]:
+    """What the block can show with these scores (`vlmatch_study.power`)."""
+    n = len(values(rows, "stamps", "mutual_nn"))
+    for spread in (0.02, 0.03, 0.05):
+        yield f"{n} encoders, spread {spread}: Spearman is shown from {smallest_effect(n, ERRORS, spread)} on"
+    for score in ("mutual_nn", "cka_debiased", "ridge_r2"):
+        own, other = (values(rows, probe, score) for probe in ("furniture", "stamps"))
+        found = smallest_spread(own, other, ERRORS)
+        yield f"{score}: the probe whose order the truth follows beats the other from a spread of {found} on"
+
+
+if __name__ == "__main__":
+    main()
