@@ -28,8 +28,7 @@ def main(drawings: Path = DRAWINGS, objects: Path = OBJECTS) -> None:
     """Print Spearman's correlation of each probe's scores with each domain's truth, and the interaction."""
     rows = read(TABLE)
     truths = truths_of(most_runs(drawings, "embedded"), most_runs(objects, "furniture"))
-    known = {row["encoder"] for row in rows} & set.intersection(*map(set, truths.values()))
-    rows = [row for row in rows if row["encoder"] in known]
+    rows = [row for row in rows if all(row["encoder"] in truth for truth in truths.values())]
     names, families = zip(*((row["encoder"], row["family"]) for row in rows if row["probe"] == "stamps"), strict=True)
     by_domain = {domain: np.array([truth[name] for name in names]) for domain, truth in truths.items()}
     print(
