@@ -55,13 +55,13 @@ def unpack_stamps(deb: Path, destination: Path) -> None:
     write_files({name: members[name] for name in _needed(members)}, destination)
 
 
-def read_members(deb: Path, wanted: re.Pattern[str], limits: Limits = LIMITS) -> dict[str, bytes]:
+def read_members(deb: Path, wanted: re.Pattern[str], limits: Limits | None = None) -> dict[str, bytes]:
     """The regular files of the package whose whole path matches `wanted`, and the copyright file as 'copyright'.
 
     The key is what the pattern's one group matches. Links and devices are passed over.
 
     Raises VlmatchError if the file is not a Debian package or is damaged, if a member's name leads out of the folder,
-    or if a member or all members together pass `limits`.
+    or if a member or all members together pass `limits` (None: `LIMITS`).
     """
 
     def named(path: str) -> str | None:
@@ -69,7 +69,7 @@ def read_members(deb: Path, wanted: re.Pattern[str], limits: Limits = LIMITS) ->
         return None if match is None else match[1]
 
     with refusing_damage(deb.name), deb.open("rb") as file, _tar_of(file, deb) as tar:
-        return {name: content.read() for name, content in files_of_tar(tar, deb.name, limits, named)}
+        return {name: content.read() for name, content in files_of_tar(tar, deb.name, limits or LIMITS, named)}
 
 
 def _needed(members: dict[str, bytes]) -> set[str]:

@@ -3,6 +3,7 @@
 It reads study/blocks/6/scores.csv, the results of block 4 (drawings) and those of block 6 (objects).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -10,9 +11,9 @@ from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from vlmatch.errors import VlmatchError
+from vlmatch.evidence.correlation import spearman
 from vlmatch.evidence.truths import Comparison, comparisons_in
 from vlmatch_study.evidence.domains import PROBES, RULES, TABLE, values
 from vlmatch_study.evidence.worlds import DATA, LLM, STUDY, read
@@ -87,7 +88,8 @@ def interval(families: Sequence[str], *columns: Floats, seed: int = 0) -> tuple[
 
 
 def _rho(one: Floats, other: Floats) -> float:
-    return float(spearmanr(one, other).statistic)
+    value = spearman(one, other)
+    return math.nan if value is None else value
 
 
 if __name__ == "__main__":
