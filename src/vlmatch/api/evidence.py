@@ -24,22 +24,27 @@ def evidence_of(scores: PoolRanking | Table, truth: Table, *, names: Table | Non
 
     Parameters
     ----------
-    scores : a ranking (`rank`, `rank_stored`), or a table with the columns `encoder`, optionally `llm` and `family`,
-        and one for each score. More counts as better, unless the column has the name of one of our scores, or one that
-        starts with '-'. The spec sheet of encoders that our catalogue knows is added.
-    truth : a table with the columns `encoder, llm, benchmark, score`, optionally `seed` and `recipe`; more is better.
-        Or a result file of lmms-eval, the summary of VLMEvalKit, or a folder of result files of either.
-    names : a table with the columns `their_name, encoder`, optionally `llm` and `seed`, that says what the names in
-        the truth stand for. The names of the published tables that vlmatch holds are known.
+    scores
+        A ranking (`rank`, `rank_stored`), or a table with the columns `encoder`, optionally `llm` and `family`, and one
+        for each score. More counts as better, unless the column has the name of one of our scores, or one that starts
+        with '-'. The spec sheet of encoders that our catalogue knows is added.
+    truth
+        A table with the columns `encoder, llm, benchmark, score`, optionally `seed` and `recipe`; more is better. Or a
+        result file of lmms-eval, the summary of VLMEvalKit, or a folder of result files of either.
+    names
+        A table with the columns `their_name, encoder`, optionally `llm` and `seed`, that says what the names in the
+        truth stand for. The names of the published tables that vlmatch holds are known.
 
     Returns
     -------
-    A value that prints as tables, and has `records`, `notes`, `to_frame()` and `report(path)`. `notes` say what was
-    left out: rows without a number, rows that contradict each other, encoders without scores.
+    OwnEvidence
+        A value that prints as tables, and has `records`, `notes`, `to_frame()` and `report(path)`. `notes` say what was
+        left out: rows without a number, rows that contradict each other, encoders without scores.
 
     Raises
     ------
-    VlmatchError where nothing is left to compare: fewer than 4 encoders, equal truths, no common names, no such file.
+    VlmatchError
+        Where nothing is left to compare: fewer than 4 encoders, equal truths, no common names, no such file.
 
     Examples
     --------

@@ -64,12 +64,17 @@ def own_encoder(
 
     Parameters
     ----------
-    name : how tables call it.
-    prepare : one RGB PIL image -> a tensor, of the same shape for all images. Threads call it at the same time.
-    features : a stacked batch of such tensors -> (n, d), a tensor or array.
-    version : names these functions and weights. With a version, embeddings are stored and found again under it: give
-        another one whenever they change. Without, nothing is stored.
-    n_parameters : the size of the encoder. Default: that of the torch modules that `features` uses.
+    name
+        How tables call it.
+    prepare
+        One RGB PIL image -> a tensor, of the same shape for all images. Threads call it at the same time.
+    features
+        A stacked batch of such tensors -> (n, d), a tensor or array.
+    version
+        Names these functions and weights. With a version, embeddings are stored and found again under it: give another
+        one whenever they change. Without, nothing is stored.
+    n_parameters
+        The size of the encoder. Default: that of the torch modules that `features` uses.
 
     Modules that `features` uses run on the trainer's device. An object that has `prepare`, `features` and, if wanted,
     `name` and `version` can be given to `rank` and `embed` as it is.

@@ -60,22 +60,30 @@ def embed(
 
     Parameters
     ----------
-    probe_set : as for `probe`.
-    model : an encoder of images or an LLM: the name of its yaml, settings (`encoder`, `llm`), an own model
-        (`own_encoder`, `own_llm`), or `precomputed` embeddings. A name that both kinds have is the encoder's.
-    store : the folder that keeps embeddings. Default: the one of the command line.
-    trainer : the name of a yaml in conf/trainer ('cpu', 'gpu', ...), or values for keys of 'cpu'.
-    progress : whether lines or a bar show what is done.
+    probe_set
+        As for `probe`.
+    model
+        An encoder of images or an LLM: the name of its yaml, settings (`encoder`, `llm`), an own model (`own_encoder`,
+        `own_llm`), or `precomputed` embeddings. A name that both kinds have is the encoder's.
+    store
+        The folder that keeps embeddings. Default: the one of the command line.
+    trainer
+        The name of a yaml in conf/trainer ('cpu', 'gpu', ...), or values for keys of 'cpu'.
+    progress
+        Whether lines or a bar show what is done.
 
     Returns
     -------
-    `array` (n, d) float32, rows in the order of the pairs, and `header`, which says what decided the numbers. NumPy
-    takes the value as an array.
+    Embeddings
+        `array` (n, d) float32, rows in the order of the pairs, and `header`, which says what decided the numbers. NumPy
+        takes the value as an array.
 
     Raises
     ------
-    NotHereError where the weights can't be had; VlmatchError on bad input, and where the output is not (n, d) finite
-    numbers.
+    NotHereError
+        Where the weights can't be had.
+    VlmatchError
+        On bad input, and where the output is not (n, d) finite numbers.
 
     Examples
     --------
@@ -110,6 +118,7 @@ def rank(
 
     Parameters
     ----------
+<<<<<<< HEAD
     probe_set : as for `probe`: your own folder, or the name of a probe.
     encoders, llms : as `model` of `embed`. Their names must differ.
     store, trainer, progress : as for `embed`. Scores are kept in the store too.
@@ -121,15 +130,46 @@ def rank(
     against : the encoder that you have now, one of `encoders`.
     budget : limits on what an encoder may cost, such as {'params': '300M', 'licence': 'commercial'}.
     costs : what encoders of your own cost, by name, such as {'mine': {'flops': '17.6G', 'licence': 'MIT'}}.
+=======
+    probe_set
+        As for `probe`: your own folder, or the name of a probe.
+    encoders
+        Each as `model` of `embed`. Their names must differ.
+    llms
+        Likewise.
+    store
+        As for `embed`. Scores are kept there too.
+    trainer
+        As for `embed`.
+    progress
+        As for `embed`.
+    scores
+        Names of scores, or a mapping from names to settings. Default: those of the command line.
+    selection
+        What orders the encoders: 'evidence' (the rule that did best in replayed pools), 'paper' (the lowest GW), or the
+        name of a score.
+    fed
+        What your LLM will be fed of an image: 'pooled' (one feature) or 'patches' (all of them).
+    against
+        The encoder that you have now, one of `encoders`.
+    budget
+        Limits on what an encoder may cost, such as {'params': '300M', 'licence': 'commercial'}.
+    costs
+        What encoders of your own cost, by name, such as {'mine': {'flops': '17.6G', 'licence': 'MIT'}}.
+>>>>>>> 8e8627a (The site's search works from a folder; the reference shows types and descriptions)
 
     Returns
     -------
-    A value that prints as the answer, shows as a table in a notebook, and has `shortlists`, `picks`, `to_frame()` and
-    `report(path)`. Models whose weights can't be had are among its `failures`.
+    PoolRanking
+        A value that prints as the answer, shows as a table in a notebook, and has `shortlists`, `picks`, `to_frame()`
+        and `report(path)`. Models whose weights can't be had are among its `failures`.
 
     Raises
     ------
-    NotHereError where no pair can be scored, because weights can't be had; VlmatchError on bad input.
+    NotHereError
+        Where no pair can be scored, because weights can't be had.
+    VlmatchError
+        On bad input.
 
     Examples
     --------

@@ -61,16 +61,22 @@ def score(
 
     Parameters
     ----------
-    images : (n, d1) array of image embeddings, NumPy or torch, of any number type.
-    captions : (n, d2) array of caption embeddings; row i is the caption of image i.
-    scores : names of scores, or a mapping from names to scores or their settings. Default: those of the command line.
-    labels : the category of each pair, or None for a pair without one, for scores that use labels.
-    spec : what is known of the encoder, for scores that use it: `vlmatch.SpecSheet(parameters=86_000_000, tokens=576)`.
+    images
+        (n, d1) array of image embeddings, NumPy or torch, of any number type.
+    captions
+        (n, d2) array of caption embeddings; row i is the caption of image i.
+    scores
+        Names of scores, or a mapping from names to scores or their settings. Default: those of the command line.
+    labels
+        The category of each pair, or None for a pair without one, for scores that use labels.
+    spec
+        What is known of the encoder, for scores that use it: `vlmatch.SpecSheet(parameters=86_000_000, tokens=576)`.
 
     Returns
     -------
-    A mapping from the name of each score to its value; `details(name)` says more. Unless `scores` are named, those that
-    need labels or facts that are not given are left out.
+    Scores
+        A mapping from the name of each score to its value; `details(name)` says more. Unless `scores` are named, those
+        that need labels or facts that are not given are left out.
 
     Raises
     ------
