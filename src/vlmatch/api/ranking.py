@@ -118,19 +118,6 @@ def rank(
 
     Parameters
     ----------
-<<<<<<< HEAD
-    probe_set : as for `probe`: your own folder, or the name of a probe.
-    encoders, llms : as `model` of `embed`. Their names must differ.
-    store, trainer, progress : as for `embed`. Scores are kept in the store too.
-    scores : names of scores, or a mapping from names to settings. Default: those of the command line.
-    selection : what orders the encoders: 'evidence' (the rule that did best in replayed pools), 'paper' (the lowest
-        GW), or the name of a score.
-    fed : what your LLM will be fed of an image, on which the rule depends: 'patches' (all of them, as in LLaVA) or
-        'pooled' (one feature). The command line assumes 'pooled' unless told `answer.fed=patches`.
-    against : the encoder that you have now, one of `encoders`.
-    budget : limits on what an encoder may cost, such as {'params': '300M', 'licence': 'commercial'}.
-    costs : what encoders of your own cost, by name, such as {'mine': {'flops': '17.6G', 'licence': 'MIT'}}.
-=======
     probe_set
         As for `probe`: your own folder, or the name of a probe.
     encoders
@@ -149,14 +136,14 @@ def rank(
         What orders the encoders: 'evidence' (the rule that did best in replayed pools), 'paper' (the lowest GW), or the
         name of a score.
     fed
-        What your LLM will be fed of an image: 'pooled' (one feature) or 'patches' (all of them).
+        What your LLM will be fed of an image, on which the rule depends: 'patches' (all of them, as in LLaVA) or
+        'pooled' (one feature). The command line assumes 'pooled' unless told `answer.fed=patches`.
     against
         The encoder that you have now, one of `encoders`.
     budget
         Limits on what an encoder may cost, such as {'params': '300M', 'licence': 'commercial'}.
     costs
         What encoders of your own cost, by name, such as {'mine': {'flops': '17.6G', 'licence': 'MIT'}}.
->>>>>>> 8e8627a (The site's search works from a folder; the reference shows types and descriptions)
 
     Returns
     -------
