@@ -16,7 +16,7 @@ from vlmatch.encoders.weights import names_in, tensors_of
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.memory import is_out_of_memory
 from vlmatch.packages.hub import fetch_again
-from vlmatch.packages.model_folders import refuse_deeper
+from vlmatch.packages.model_folders import refuse_deeper, why_unloadable
 from vlmatch.pickles import refuse_code
 
 CONFIG = "config.json"
@@ -78,7 +78,7 @@ def vision_model(
         if is_out_of_memory(error) or is_refused(error):
             raise
         raise VlmatchError(
-            f"encoder '{name}': '{files[0].parent}' can't be loaded by transformers ({one_line(error)[:200]}); "
+            f"encoder '{name}': '{files[0].parent}' can't be loaded by transformers ({why_unloadable(error)}); "
             f"{_remedy(folder, stated)}"
         ) from error
     if getattr(model.config, "num_hidden_layers", None) == 0:

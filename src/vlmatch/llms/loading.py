@@ -7,14 +7,14 @@ from typing import Any
 import torch
 
 from vlmatch.disk import is_refused
-from vlmatch.errors import VlmatchError, one_line
+from vlmatch.errors import VlmatchError
 from vlmatch.llms.gguf import unreadable
 from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.llms.weights import Weights
 from vlmatch.memory import is_out_of_memory
 from vlmatch.packages.adapters import merged, without_adapter
 from vlmatch.packages.hub import fetch_again
-from vlmatch.packages.model_folders import groups, refuse_deeper, weight_files
+from vlmatch.packages.model_folders import groups, refuse_deeper, weight_files, why_unloadable
 from vlmatch.pickles import refuse_code
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def load_causal_lm(
         if weights.gguf_file:
             raise unreadable(name, error) from error
         raise VlmatchError(
-            f"llm '{name}': '{folder}' can't be loaded ({one_line(error)[:240]}); give a folder with config.json, "
+            f"llm '{name}': '{folder}' can't be loaded ({why_unloadable(error)}); give a folder with config.json, "
             f"model.safetensors and a tokenizer, as save_pretrained writes it, or {fetch_again(folder)}"
         ) from error
     if absent := sorted(report["missing_keys"]):

@@ -54,6 +54,12 @@ def shards_in(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
+def why_unloadable(error: Exception) -> str:
+    """Why transformers can't load a folder, for a message; of misfitting shapes it only says how to ignore them."""
+    said = one_line(error)
+    return "its weights have other shapes than config.json says" if "ignore_mismatched_sizes" in said else said[:240]
+
+
 def refuse_deeper(model: str, path: Path, taken: Iterable[str], others: Iterable[str]) -> None:
     """Raise VlmatchError where tensors that are left out are further members of lists of blocks that are taken.
 
