@@ -93,7 +93,8 @@ def test_an_absolute_path_or_dots_may_lead_into_the_folder(tmp_path: Path) -> No
     table = "image,caption\n" + f"{tmp_path}/0.png,A cat.\nnowhere/../1.png,A dog.\n"
     for name, content in {**PAIRS, "captions.csv": table.encode()}.items():
         (tmp_path / name).write_bytes(content)
-    assert folder(tmp_path).captions == ["A cat.", "A dog."]
+    for outside in (False, True):
+        assert folder(tmp_path, images_outside=outside).captions == ["A cat.", "A dog."]
 
 
 def test_images_of_a_json_may_be_in_a_zip_file(tmp_path: Path) -> None:

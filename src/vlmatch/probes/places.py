@@ -67,16 +67,16 @@ def image_of(place: Path, name: str, key: str, *, outside: bool = False) -> Imag
     """
     name = name.removeprefix(_LOCAL)
     path = PurePosixPath(name.replace("\\", "/"))
-    if not outside and (path.is_absolute() or ".." in path.parts):
+    if path.is_absolute() or ".." in path.parts:
         inside = _inside(place, path)
-        if inside is None:
+        if inside is None and not outside:
             option = f"{key.rpartition('.')[0]}.{OUTSIDE}"
             raise ImageError(
                 f"image '{name}' lies outside of {key}={place}, which only {option}=true allows",
                 "outside of the images' folder",
                 f"give that if you trust the data, or another {key}, which paths start from",
             )
-        name = inside
+        name = inside or name
     return image_in(place, name)
 
 
