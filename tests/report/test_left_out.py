@@ -21,10 +21,10 @@ def lacking(encoder: str, **reasons: str):
 def test_each_reason_is_one_line_that_names_the_encoders_unless_all() -> None:
     rows = [lacking("a", flops="not known", mutual_nn="8 pairs"), lacking("b", flops="not known"), row("c", gw=0.1)]
     assert left_out(rows) == [
-        "score=flops is left out: not known (a, b)",
-        "score=mutual_nn is left out: 8 pairs (a)",
+        "the score flops is left out: not known (a, b)",
+        "the score mutual_nn is left out: 8 pairs (a)",
     ]
-    assert left_out(rows[:2])[0] == "score=flops is left out: not known"
+    assert left_out(rows[:2])[0] == "the score flops is left out: not known"
 
 
 def shown(width: int) -> str:
@@ -39,7 +39,7 @@ def test_a_narrow_terminal_shows_no_spec_sheet_and_a_wide_one_does() -> None:
     assert "1280" in shown(200)
     assert "WIDTH" not in shown(60)
     assert "CKA" in shown(60)
-    assert "score=flops is left out" in shown(200)
+    assert "the score flops is left out" in shown(200)
 
 
 def test_whole_numbers_have_no_decimals() -> None:

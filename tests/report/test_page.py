@@ -98,7 +98,7 @@ def test_the_table_of_every_score_has_every_score_and_what_noise_gives(made: Poo
     ]
     table = parsed(replace(made, rows=noisy).page()).by_id("r0-0-score-table")
     heads, first, *_ = table.cells()
-    assert [head.rstrip(" ↑↓✗") for head in heads[1:7]] == [
+    assert [head.rstrip(" \N{NO-BREAK SPACE}↑↓✗") for head in heads[1:7]] == [
         "GW",
         "MUTUAL_NN",
         "RIDGE_R2",
@@ -133,7 +133,7 @@ def test_scores_that_were_left_out_are_told_with_the_reason(made: Pool) -> None:
     first, *others = made.rows
     lacking = replace(first, left_out={"knn": LeftOut("the pairs have no labels", 1, {})})
     text = parsed(replace(made, rows=[lacking, *others]).page()).text
-    assert "Score=knn is left out: the pairs have no labels (first_one)." in text
+    assert "The score knn is left out: the pairs have no labels (first_one)." in text
 
 
 def test_labels_are_ranked_by_what_their_pairs_have_in_common(page: Element) -> None:

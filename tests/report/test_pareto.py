@@ -20,11 +20,19 @@ def texts(drawn: str, tag: str) -> list[str]:
 
 
 def test_the_front_and_the_pick_are_named_and_every_point_tells_its_name_and_figures() -> None:
-    drawn = pareto_plot(VALUES, COSTS, picked="dear")
+    poor = {f"poor_{place}": 0.01 * place for place in range(9)}
+    values, costs = {**VALUES, **poor}, {**COSTS, **{name: CandidateCost(name, gflops=25.0) for name in poor}}
+    drawn = pareto_plot(values, costs, picked="dear")
     written = texts(drawn, "text")
     assert {"tiny", "small", "large", "dear"} <= set(written)
-    assert texts(drawn, "title") == ["tiny: 0.20, 100M", "small: 0.60, 1G", "dear: 0.50, 20G", "large: 0.90, 30G"]
-    assert "dear" not in texts(pareto_plot(VALUES, COSTS), "text")
+    told = texts(drawn, "title")
+    assert told[:4] == ["tiny: 0.20, 100M", "small: 0.60, 1G", "dear: 0.50, 20G", "large: 0.90, 30G"]
+    assert told[4:] == [f"{name}: {value:.2f}, 25G" for name, value in poor.items()]
+    assert not {"dear", *poor} & set(texts(pareto_plot(values, costs), "text"))
+
+
+def test_of_few_candidates_all_are_named() -> None:
+    assert {"tiny", "small", "dear", "large"} <= set(texts(pareto_plot(VALUES, COSTS), "text"))
 
 
 def test_a_candidate_of_unknown_price_is_not_drawn_but_counted() -> None:

@@ -65,5 +65,5 @@ def left_out(rows: Sequence[Row]) -> list[str]:
     for (name, reason), whose_row in found.items():
         lacking = list(dict.fromkeys(whose_row))
         whose = "" if len(lacking) == len(encoders) else f" ({', '.join(lacking)})"
-        lines.append(f"score={name} is left out: {reason}{whose}")
+        lines.append(f"the score {name} is left out: {reason}{whose}")
     return lines

@@ -65,7 +65,7 @@ def score_column(scored: Scored, *, controls_last: bool = True) -> Column:
     better = "higher" if scored.higher_is_better else "lower"
     ahead = "" if controls_last else "; ranks a control ahead of a pretrained encoder"
     return Column(
-        f"{scored.title} {'↑' if scored.higher_is_better else '↓'}{'' if controls_last else ' ✗'}",
+        f"{scored.title}\N{NO-BREAK SPACE}{'↑' if scored.higher_is_better else '↓'}{'' if controls_last else ' ✗'}",
         f"{better} is better; uses {', '.join(scored.uses) or 'nothing'}{ahead}",
         best_first="descending" if scored.higher_is_better else "ascending",
     )

@@ -35,6 +35,7 @@ STYLE: dict[Any, Any] = {
     "font.size": 11,
     **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"], INK),
 }
+FEW = 8  # candidates, all of whose names have room
 SPANS = 30  # a greatest price of so many smallest ones needs a logarithmic axis
 SIDES = ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))  # of a point, to the right and up
 ALIGNED = {1: "left", -1: "right", 0: "center"}
@@ -52,7 +53,8 @@ def pareto_plot(
     """The candidates as points, the Pareto front as steps, as an SVG for a page of any width from 400 pixels on.
 
     values: more is better. price: 'flops', 'params' or 'tokens'; candidates of which it is not known are counted below.
-    picked: is drawn in green. The front and the pick are named; every other point tells its name under the pointer.
+    picked: is drawn in green. Of many candidates the front and the pick are named; every point tells its name under the
+    pointer.
     measure: the name of the vertical axis. Raises VlmatchError on an unknown price.
     """
     points = priced(values, costs, [price])
@@ -70,8 +72,9 @@ def pareto_plot(
         for name, place in places.items():
             colour = PICK if name == picked else FRONT if name in front else SOFT
             axes.plot(*place, "o", color=colour, markersize=6 if colour != SOFT else 4, gid=f"point {name}", zorder=3)
-        named = [*front, *([picked] if picked in places and picked not in front else [])]
-        colours = {name: PICK if name == picked else INK for name in named}
+        others = places if len(places) <= FEW else [name for name in places if name == picked]
+        named = dict.fromkeys([*front, *others])
+        colours = {name: PICK if name == picked else INK if name in front else SOFT for name in named}
         _write_names(figure, axes, places, colours, corners)
         drawn = svg(figure, transparent=True)
     return _themed(_with_tooltips(drawn, places))
