@@ -40,6 +40,29 @@ def test_models_of_every_origin_are_ranked_together(here: Path, my_encoder: OwnM
     assert frame.set_index("encoder").cka["mine"] == pytest.approx(expected)
 
 
+def test_what_a_user_states_of_encoders_is_on_their_spec_sheets(here: Path, my_llm: OwnModel) -> None:
+    class Mine:
+        name, version, language_supervised, tokens = "mine", "1", True, 64
+
+        def prepare(self, image: Any) -> np.ndarray:
+            return np.asarray(image.resize((4, 4)), dtype=np.float32)
+
+        def features(self, batch: Any) -> Any:
+            return batch.flatten(1)
+
+    array = np.random.default_rng(0).normal(size=(12, 5))
+    told = vlmatch.precomputed("told", array, language_supervised=False, tokens=49)
+    scores = ["cka", "language_supervised", "tokens"]
+    frame = rank([Mine(), told], my_llm, scores=scores).to_frame().set_index("encoder")
+    assert frame.language_supervised.to_dict() == {"mine": 1, "told": 0}
+    assert frame.tokens.to_dict() == {"mine": 64, "told": 49}
+    Mine.tokens = 81
+    assert rank(Mine(), my_llm, scores=scores).to_frame().tokens.tolist() == [81]  # though its embeddings are stored
+    for wrong in ({"tokens": "many"}, {"tokens": True}, {"language_supervised": 1}):
+        with pytest.raises(vlmatch.VlmatchError, match="encoder 'told': "):
+            vlmatch.precomputed("told", array, **wrong)
+
+
 def test_the_baseline_of_sizes_is_left_out_where_one_is_not_known(here: Path, my_llm: OwnModel) -> None:
     array = np.random.default_rng(0).normal(size=(12, 5))
     sized = [vlmatch.precomputed("a", array, n_parameters=7_000_000), "mean_colour"]

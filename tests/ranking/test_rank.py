@@ -159,7 +159,8 @@ def test_an_unknown_figure_counts_as_the_middle_and_is_told() -> None:
     mine = evidence_row("mine", 0.7)
     mine = replace(mine, scores={key: each for key, each in mine.scores.items() if key != name})
     llm = only([*known, mine], Question(fed="patches"))
-    assert f"'{name}' is not known of mine, so they get the middle rank by it" in llm.warnings
+    (told,) = (line for line in llm.warnings if line.startswith(f"'{name}' is not known of mine: the middle rank"))
+    assert f"state it: {name}=..." in told
     n = len(record().world("patches").rule.needs)
     assert llm.ranked("mine").value == pytest.approx((0.5 + (n - 1) * 2 / 3) / n)
 

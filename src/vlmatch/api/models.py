@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -14,6 +14,7 @@ from vlmatch.configs import choices, nearest, unknown_choice
 from vlmatch.embeddings.embed import Cost, embed, embed_by
 from vlmatch.embeddings.header import EmbeddingSpec, Header, slug_of
 from vlmatch.embeddings.store import Embeddings, Store, sha256_of
+from vlmatch.encoders.spec_sheet import STATED
 from vlmatch.errors import VlmatchError
 from vlmatch.files import require_folder_name
 from vlmatch.objects import found as target_named
@@ -38,6 +39,7 @@ class Precomputed:
     ids: Sequence[str] | None = None
     n_parameters: int | None = None
     kind: str = "encoder"
+    stated: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Prepares(Protocol):
@@ -59,6 +61,8 @@ def own_encoder(
     *,
     version: str | None = None,
     n_parameters: int | None = None,
+    language_supervised: bool | None = None,
+    tokens: int | None = None,
 ) -> "OwnModel":
     """An encoder of your own, made of two functions; no yaml is needed.
 
@@ -75,9 +79,13 @@ def own_encoder(
         one whenever they change. Without, nothing is stored.
     n_parameters
         The size of the encoder. Default: that of the torch modules that `features` uses.
+    language_supervised
+        Whether the encoder was trained with text, for the rule of `fed="patches"`. None: the middle of the pool.
+    tokens
+        How many tokens it feeds the LLM, for the same rule.
 
     Modules that `features` uses run on the trainer's device. An object that has `prepare`, `features` and, if wanted,
-    `name` and `version` can be given to `rank` and `embed` as it is.
+    `name`, `version`, `language_supervised` and `tokens` can be given to `rank` and `embed` as it is.
 
     When it is used, it raises VlmatchError on features that are not (n, d), hold NaN, or differ when the first image is
     embedded again.
@@ -88,7 +96,8 @@ def own_encoder(
     >>> tiny.name
     'tiny'
     """
-    return _own("encoder", name, prepare, features, version, n_parameters)
+    stated = _stated(name, language_supervised, tokens)
+    return _own("encoder", name, prepare, features, version, n_parameters, stated)
 
 
 def own_llm(
@@ -116,11 +125,14 @@ def precomputed(
     *,
     ids: Sequence[str] | None = None,
     n_parameters: int | None = None,
+    language_supervised: bool | None = None,
+    tokens: int | None = None,
 ) -> Precomputed:
     """Embeddings from elsewhere, in the place of an encoder or LLM.
 
     embeddings: an (n, d) array, NumPy or torch, or the path of a .npy, .safetensors or .parquet file. ids: of the
     array's rows, by which they are matched with the pairs of a probe; without, row i is that of pair i.
+    language_supervised, tokens: of an encoder, as for `own_encoder`.
 
     When they are used, VlmatchError is raised where they are not (n, d) finite numbers, or don't fit the probe.
 
@@ -128,7 +140,7 @@ def precomputed(
     >>> vlmatch.precomputed("mine", np.zeros((3, 2))).name
     'mine'
     """
-    return Precomputed(name, embeddings, ids, n_parameters)
+    return Precomputed(name, embeddings, ids, n_parameters, stated=_stated(name, language_supervised, tokens))
 
 
 def model_of(kind: str, given: Model) -> Any:
@@ -189,7 +201,8 @@ def embedded(
     if isinstance(model, Precomputed):
         return _from_elsewhere(model, probe, str(trainer.precision)), Cost()
     version = getattr(model, "identity", None)
-    spec = _spec(model.kind, model.name, {"own": version}, probe, str(trainer.precision))
+    stated = getattr(model, "stated", {})  # a model of ours that is built has none
+    spec = replace(_spec(model.kind, model.name, {"own": version}, probe, str(trainer.precision)), stated=stated)
     if version is not None:
         return embed_by(lambda: model, spec, probe, store, trainer, progress=progress)
     with tempfile.TemporaryDirectory(prefix="vlmatch-") as folder:
@@ -201,7 +214,25 @@ def is_stored(model: Any) -> bool:
     return isinstance(model, ModelSettings) or getattr(model, "identity", None) is not None
 
 
-def _own(kind: str, name: str, prepare: Any, features: Any, version: str | None, n_parameters: int | None) -> Any:
+def _stated(name: str, language_supervised: Any, tokens: Any) -> dict[str, Any]:
+    """What is known of an encoder's spec sheet, by name. Raises VlmatchError where it is of a wrong type."""
+    if not isinstance(language_supervised, bool | None):
+        raise VlmatchError(f"encoder '{name}': language_supervised={language_supervised!r}; wanted True, False or None")
+    if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1):
+        raise VlmatchError(f"encoder '{name}': tokens={tokens!r}; wanted a whole number from 1 on, or None")
+    given = dict(zip(STATED, (language_supervised, tokens), strict=True))
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _own(
+    kind: str,
+    name: str,
+    prepare: Any,
+    features: Any,
+    version: str | None,
+    n_parameters: int | None,
+    stated: Mapping[str, Any] | None = None,
+) -> Any:
     from vlmatch.embeddings.own import OwnModel
 
     for argument, value in (("prepare", prepare), ("features", features)):
@@ -210,7 +241,7 @@ def _own(kind: str, name: str, prepare: Any, features: Any, version: str | None,
     if version is not None and not (isinstance(version, str) and version):
         raise VlmatchError(f"{kind} '{name}': version={version!r}; give text that changes with the model, or None")
     require_folder_name(f"{kind}.name", name)
-    return OwnModel(kind, name, prepare, features, version, n_parameters)
+    return OwnModel(kind, name, prepare, features, version, n_parameters, stated)
 
 
 def _of_object(kind: str, given: Any) -> Any:
@@ -222,7 +253,10 @@ def _of_object(kind: str, given: Any) -> Any:
             "embeddings as vlmatch.precomputed(name, array)"
         )
     name = str(getattr(given, "name", type(given).__name__))
-    return _own(kind, name, given.prepare, given.features, getattr(given, "version", None), None)
+    # A library's object may have a method called `tokens`, which states nothing.
+    told = [value if not callable(value) else None for value in (getattr(given, key, None) for key in STATED)]
+    stated = _stated(name, *told) if kind == "encoder" else {}
+    return _own(kind, name, given.prepare, given.features, getattr(given, "version", None), None, stated)
 
 
 def _label(model: Any, trainer: TrainerSettings) -> tuple[str, str]:
@@ -241,7 +275,7 @@ def _from_elsewhere(model: Precomputed, probe: ProbeSet, precision: str) -> Embe
     else:
         array = matched_rows(what, as_array(model.embeddings), model.ids, ids)
     digest = sha256_of(array)
-    spec = _spec(kind, model.name, {"array_sha256": digest}, probe, precision)
+    spec = replace(_spec(kind, model.name, {"array_sha256": digest}, probe, precision), stated=model.stated)
     header = Header(
         spec=spec,
         fingerprint=spec.fingerprint,

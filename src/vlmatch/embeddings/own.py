@@ -1,7 +1,7 @@
 """A user's own model, made of two functions: it is embedded by the same loop as every other."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +23,8 @@ class OwnModel(nn.Module):
     (n, d), a tensor or array. The batch is the stacked tensors of the images; of captions, a list of what `prepare`
     gave.
 
-    identity: what its embeddings are stored under; None: they are not stored.
+    identity: what its embeddings are stored under; None: they are not stored. stated: what the user says for the spec
+    sheet of an encoder, by name (`spec_sheet.STATED`).
 
     torch modules that `features` is, belongs to or refers to are moved to the device, put into eval mode, and counted
     as the model's parameters unless `n_parameters` is given.
@@ -41,6 +42,7 @@ class OwnModel(nn.Module):
         features: Callable[[Any], Any],
         identity: str | None = None,
         n_parameters: int | None = None,
+        stated: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.kind, self.name = kind, name
@@ -49,6 +51,7 @@ class OwnModel(nn.Module):
         self.features = features
         self.modules_used = nn.ModuleList(modules_of(features))
         self._n_parameters = n_parameters
+        self.stated = stated or {}
         self.preprocessing: dict[str, Any] = {}
 
     def n_parameters(self) -> int | None:

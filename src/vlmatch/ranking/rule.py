@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmatch.encoders.catalogue import catalogue
+from vlmatch.encoders.spec_sheet import STATED
 from vlmatch.evidence.pools import Kind
 from vlmatch.evidence.record import WorldRecord, record
 from vlmatch.evidence.rules import fractional_ranks
@@ -140,7 +141,8 @@ def _unknown(name: str, rows: Sequence[Row]) -> list[str]:
     absent = [row.encoder for row in rows if name not in row.scores]
     if not absent:
         return []
-    return [f"'{name}' is not known of {', '.join(absent)}, so they get the middle rank by it"]
+    hint = f"; if you know it, state it: {name}=... (docs/own_tower.md, docs/python.md)" if name in STATED else ""
+    return [f"'{name}' is not known of {', '.join(absent)}: the middle rank stands in for it{hint}"]
 
 
 def _too_few(chosen: ChosenRule, rows: Sequence[Row]) -> list[str]:
