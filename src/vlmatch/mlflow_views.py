@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from vlmatch.tracked import COSTS, PLACE, SPEED, VALUE, Truths, pair_of, score_metric
+from vlmatch.results import Result
+from vlmatch.tracked import COSTS, PLACE, SPEED, VALUE, Truths, figures, pair_of, score_metric
 
 if TYPE_CHECKING:
     from vlmatch.ranking import LlmRanking, Ranking
@@ -23,7 +24,7 @@ SHOWN_RUNS = 100  # in a chart, MLflow's most
 MARGIN, LETTER = 36, 7  # pixels of a column, beside its name and for each letter of it
 LICENCE = "licence.encoder"
 MACHINE_LEARNING = "workflowType=machine_learning"  # else MLflow opens its pages for chat logs
-RANKING = "ranking-"  # what the keys of rankings begin with
+RANKING, TRAININGS = "ranking-", "trainings-"  # what the keys begin with
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ def ranking_view(ranking: "Ranking", llm: "LlmRanking", sweep: str, truths: Trut
         chosen["recipe"] = recipes.pop()
     points = [(score, truth) for truth in truths for score in scores]
     return View(
-        key=re.sub(r"[^A-Za-z0-9_.-]", "-", RANKING + llm.llm),
+        key=_key(RANKING + llm.llm),
         title=f"Ranking for {llm.llm}",
-        runs=" and ".join(f"tags.{key} = '{value}'" for key, value in chosen.items()),
+        runs=_tagged(chosen),
         metrics=tuple(dict.fromkeys((VALUE, PLACE, *scores, *truths, *costs))),
         params=(LICENCE,),
         charts=tuple(
@@ -102,15 +103,41 @@ def ranking_view(ranking: "Ranking", llm: "LlmRanking", sweep: str, truths: Trut
     )
 
 
+def trainings_view(result: Result) -> View:
+    """The trainings that may be compared with this one, each the mean of its seeds: benchmarks by group, minutes."""
+    recipe = f"{result.recipe.name} v{result.recipe.version}"
+    chosen = {"task": "train seeds", "recipe": recipe, "llm": result.llm, "data": result.data}
+    groups = [f"group/{name}" for name in result.groups]
+    metrics = ("mean", "mean/deviation", *groups, *(name for name in figures(result) if name.startswith("cost/")))
+    return View(
+        key=_key(f"{TRAININGS}{result.recipe.name}-{result.llm}-{result.data}"),
+        title=f"Trainings for {result.llm} by recipe {recipe} on {result.data}",
+        runs=_tagged(chosen),
+        metrics=metrics,
+        params=(),
+        charts=tuple((name,) for name in metrics if name != "mean/deviation"),
+    )
+
+
 def saved(tags: Mapping[str, str]) -> dict[str, str]:
-    """The titles of the rankings' views among an experiment's tags, by key."""
+    """The titles of our views among an experiment's tags, by key."""
     return {
         key.removeprefix(PREFIX): json.loads(value)["name"]
         for key, value in sorted(tags.items())
-        if key.startswith(PREFIX + RANKING)
+        if key.startswith((PREFIX + RANKING, PREFIX + TRAININGS))
     }
 
 
 def address_part(key: str) -> str:
     """What opens a saved view, at the end of the address of its experiment's runs."""
     return f"?viewStateShareKey={quote(key)}&{MACHINE_LEARNING}"
+
+
+def _key(name: str) -> str:
+    """The name with all that an address or a tag can't hold replaced."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", name)
+
+
+def _tagged(tags: Mapping[str, str]) -> str:
+    """MLflow's filter for the runs with these tags."""
+    return " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())

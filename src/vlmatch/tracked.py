@@ -35,10 +35,13 @@ Truths = Mapping[str, Mapping[str, float]]
 
 
 def figures(result: Result) -> dict[str, float]:
-    """The metrics of a training's result."""
+    """The metrics of a training's result; minutes where they are known."""
     benchmarks = {f"benchmark/{name}": found.score for name, found in result.benchmarks.items()}
     groups = {f"group/{name}": found.score for name, found in result.groups.items()}
-    return {"mean": result.mean.score, "mean/standard_error": result.mean.standard_error, **groups, **benchmarks}
+    seconds = {"training": result.seconds.train, "measuring": result.seconds.evaluate}
+    costs = {f"cost/{what} minutes": readable(took / 60) for what, took in seconds.items() if took is not None}
+    mean = {"mean": result.mean.score, "mean/standard_error": result.mean.standard_error}
+    return {**mean, **groups, **benchmarks, **costs}
 
 
 def tags_of(encoder: str, llm: str, **more: str) -> dict[str, str]:

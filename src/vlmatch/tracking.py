@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.mlflow_connection import Address, GuardedClient, experiment_id, require_experiment_name
-from vlmatch.mlflow_views import MACHINE_LEARNING, address_part, ranking_view, saved
+from vlmatch.mlflow_views import MACHINE_LEARNING, View, address_part, ranking_view, saved, trainings_view
 from vlmatch.results import Result, rendered
 from vlmatch.scores.rows import Row
 from vlmatch.secrets import masked, masked_addresses
@@ -44,7 +44,6 @@ DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C is ten ti
 OPENING = "opening MLflow's database"
 LOCAL_PAGE = "http://127.0.0.1:5000"
 LONGEST_NOTE = 5000  # characters of a description; MLflow's limit for a tag
-MOST_RUNS = 10_000  # of a sweep
 
 
 @dataclass(frozen=True)
@@ -163,12 +162,14 @@ class Tracker:
         self.client.log_text(run_id, rendered(result), "result.json")
 
     def log_seeds(self, run_id: str, results: Sequence[Result]) -> None:
-        """Log the mean and standard deviation over seeds to the run that groups them."""
-        for name in figures(results[0]):
-            values = [figures(result)[name] for result in results]
+        """Log mean and deviation over seeds to the run that groups them, and save a view of all such runs."""
+        every = [figures(result) for result in results]
+        for name in (name for name in every[0] if all(name in each for each in every)):
+            values = [each[name] for each in every]
             self.client.log_metric(run_id, name, statistics.fmean(values))
             if len(values) > 1:
                 self.client.log_metric(run_id, f"{name}/deviation", statistics.stdev(values))
+        self._save(trainings_view(results[0]))
         self.client.set_tag(run_id, "seeds", ",".join(str(result.seed) for result in results))
 
     def log_row(self, run_id: str, row: Row, costs: Mapping[str, float], first: Collection[str] = ()) -> None:
@@ -190,7 +191,7 @@ class Tracker:
         sweep = self.client.get_run(parent).data.tags["sweep"]
         views = [ranking_view(each, llm, sweep, truths_of(llm, ranking.evidence)) for each, llm in found]
         for view in views:
-            self.client.set_experiment_tag(self.experiment_id, view.tag, view.stored())
+            self._save(view)
         shortlists = "\n\n".join(headline(llm) for _, llm in found)
         self.client.set_tag(parent, "mlflow.note.content", shortlists[:LONGEST_NOTE])
         return {view.title: self._runs() + address_part(view.key) for view in views}
@@ -225,10 +226,12 @@ class Tracker:
 
     def _by_pair(self, parent: str) -> dict[Pair, str]:
         """The ids of the runs nested under `parent`, by their pair."""
-        found = self.client.search_runs(
-            [self.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=MOST_RUNS
-        )
+        below = f"tags.`mlflow.parentRunId` = '{parent}'"
+        found = self.client.search_runs([self.experiment_id], below, max_results=10_000)
         return {pair_of_tags(run.data.tags): run.info.run_id for run in found}
+
+    def _save(self, view: View) -> None:
+        self.client.set_experiment_tag(self.experiment_id, view.tag, view.stored())
 
     def comparison(self, run_ids: Sequence[str]) -> str:
         """The address of MLflow's comparison page for these runs; a local database is served by `make ui`."""
@@ -242,7 +245,7 @@ class Tracker:
         return f"{self._runs()}/{run_id}"
 
     def pages(self, page: str = LOCAL_PAGE) -> dict[str, str]:
-        """The addresses of all runs and of each LLM's latest ranking, by title. page: where a database is served."""
+        """The addresses of all runs, rankings and trainings, by title. page: where a database is served."""
         tags, runs = self.client.get_experiment(self.experiment_id).tags, self._runs(page)
         views = {title: runs + address_part(key) for key, title in saved(tags).items()}
         return {"All runs": f"{runs}?{MACHINE_LEARNING}", **views}

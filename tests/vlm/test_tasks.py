@@ -1,7 +1,9 @@
 """`task=train`, `task=evaluate` and `task=collect` from a config to a result, with a tiny LLM."""
 
+import base64
 import json
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +159,17 @@ def test_mlflow_has_curves_and_bars_and_the_seeds_under_one_run(trained: Path) -
     both = [results.read_file(trained / "runs" / GROUP / f"pixels16-{n}" / "result.json").mean.score for n in (0, 1)]
     assert parent.data.metrics["mean"] == pytest.approx(sum(both) / 2)
     assert parent.data.metrics["mean/deviation"] == pytest.approx(abs(both[0] - both[1]) / 2**0.5)
+    minutes = seed.data.metrics["cost/training minutes"]
+    assert minutes == pytest.approx(seconds_of(trained, 0) / 60, rel=1e-3)
+    (view,) = (value for key, value in experiment.tags.items() if key.startswith("mlflow.sharedViewState.trainings-"))
+    state = json.loads(zlib.decompress(base64.b64decode(json.loads(view)["state"].removeprefix("deflate;"))))
+    shown = client.search_runs([experiment.experiment_id], state["searchFilter"])
+    assert {run.info.run_name for run in shown} == {f"{GROUP}/pixels16", f"{GROUP}/blind"}
+    assert set(state["selectedColumns"]) <= {f"metrics.`{name}`" for name in parent.data.metrics}
+
+
+def seconds_of(trained: Path, seed: int) -> float:
+    return results.read_file(trained / "runs" / GROUP / f"pixels16-{seed}" / "result.json").seconds.train
 
 
 def test_a_seed_measured_by_another_suite_is_not_averaged(trained: Path) -> None:
