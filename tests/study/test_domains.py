@@ -9,7 +9,7 @@ from vlmatch import paths
 from vlmatch.configs import composed, pool
 from vlmatch.objects import plain
 from vlmatch_study.evidence.domain_table import interaction, interval
-from vlmatch_study.evidence.domains import PROBES, TABLE, agreement, ceilings, values, with_places
+from vlmatch_study.evidence.domains import PROBES, TABLE, agreement, on_sets, values, with_places
 from vlmatch_study.evidence.worlds import EMBEDDED, read
 
 
@@ -26,18 +26,20 @@ def test_the_interval_covers_none_where_probes_follow_one_quality_and_not_where_
     quality, objects, drawings = rng.normal(size=(3, 60))
     noise = 0.3 * rng.normal(size=(4, 60))
     families = [str(number // 2) for number in range(60)]
-    low, high = interval(families, *(quality + each for each in noise))
+    low, high = interval(families, *(quality + each for each in noise), resamples=300)
     assert low < 0 < high
-    assert interval(families, objects + noise[0], drawings + noise[1], objects, drawings)[0] > 0.3
+    assert interval(families, objects + noise[0], drawings + noise[1], objects, drawings, resamples=300)[0] > 0.3
 
 
 def test_two_sets_of_pairs_agree_as_far_as_the_encoders_differ() -> None:
     rng = np.random.default_rng(2)
     captions = rng.normal(size=(60, 6))
-    images = [captions + strength * rng.normal(size=(60, 6)) for strength in (0.1, 0.5, 1, 2, 4, 8)]
-    found = ceilings(images, captions, ["cka"], 30)["cka"]
-    assert len(found) == 3
-    assert found.mean() > 0.9
+    images = [captions + strength * rng.normal(size=(60, 6)) for strength in (0, 0.3, 0.7, 1.2, 2.5)]
+    found = on_sets(images, captions, ["cka"], 30)["cka"]
+    assert found.shape == (3, 2, 5)
+    assert min(spearmanr(one, other).statistic for one, other in found) > 0.9
+    one, other = on_sets(images[1:], captions, ["cka"], 30, seed=1)["cka"][0]
+    assert not np.isclose(one, other).any(), "the sets have no pair in common"
 
 
 def test_places_are_counted_within_each_probe() -> None:

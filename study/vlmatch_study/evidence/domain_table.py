@@ -75,12 +75,14 @@ def interaction(own: Floats, stamps: Floats, objects: Floats, drawings: Floats) 
     return gained / 2
 
 
-def interval(families: Sequence[str], *columns: Floats, seed: int = 0) -> tuple[float, float]:
+def interval(
+    families: Sequence[str], *columns: Floats, seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[float, float]:
     """The 95% interval of `interaction(*columns)`: families are drawn with replacement, with all their encoders."""
     rng, names = np.random.default_rng(seed), np.array(families)
     members = [np.flatnonzero(names == name) for name in np.unique(names)]
     found = []
-    for _ in range(RESAMPLES):
+    for _ in range(resamples):
         drawn = np.concatenate([members[n] for n in rng.integers(len(members), size=len(members))])
         found.append(interaction(*(column[drawn] for column in columns)))
     low, high = np.nanquantile(found, [0.025, 0.975])
