@@ -104,7 +104,7 @@ def test_the_spec_sheet_of_known_encoders_is_added() -> None:
     [
         (
             lambda scores: scores.assign(encoder=[f"x{each}" for each in range(N)]),
-            "0 encoders have a truth and a score",
+            "encoders with a truth and a score: 0",
         ),
         (lambda scores: scores[["encoder"]], "has no column of numbers"),
         (

@@ -146,8 +146,10 @@ def test_a_wrong_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(VlmatchError, match="has no result files"):
         read_truth(tmp_path / "empty", NAMES)
     (tmp_path / "image.csv").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
-    with pytest.raises(VlmatchError, match="can't be read as a table"):
-        read_truth(tmp_path / "image.csv", NAMES)
+    (tmp_path / "damaged.xlsx").write_bytes(b"PK\x03\x04 no archive")
+    for name in ("image.csv", "damaged.xlsx"):
+        with pytest.raises(VlmatchError, match="can't be read as a table"):
+            read_truth(tmp_path / name, NAMES)
 
 
 def test_a_good_llm_is_kept_beside_one_with_a_single_encoder(tmp_path: Path) -> None:

@@ -231,6 +231,7 @@ def test_a_damaged_ledger_is_one_line(search: Callable[..., Path]) -> None:
         (["search.runs=2", "search.command='train {encoder'"], r"search\.command='train \{encoder'"),
         (["search.runs=2", "search.command='train \"x'"], r"search\.command=.*quot"),
         (["search.runs=2", "search.command='  '"], r"search\.command=''"),
+        (["search.runs=2", "search.command='sh train.sh {steps}'"], r"the same for every encoder; write \{encoder\}"),
         (["search.runs=2", "search.command=null"], r"search\.steps=80 says how a command trains"),
         (["search.runs=2", "search.value_file='{where}'"], r"search\.value_file has \{where\}"),
         (["search.runs=2", "+search.run=2"], r"search\.run=2 is not a key"),

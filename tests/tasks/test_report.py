@@ -49,6 +49,6 @@ def test_a_truth_of_other_encoders_is_a_note_and_the_ranking_is_kept(tmp_path: P
     found = with_truth(ranking, StudySettings(truth=tmp_path / "truth.csv"))
     assert found.rankings == ranking.rankings
     assert found.own.records == ()
-    assert "0 encoders have a truth and a score" in found.own.notes[-1]
+    assert "encoders with a truth and a score: 0" in found.own.notes[-1]
     same = with_truth(PoolRanking.of([row(name, "mine", cka=3) for name in ENCODERS], Question("cka")), StudySettings())
     assert same.own is None

@@ -73,6 +73,11 @@ class SearchKeys(Node):
             raise VlmatchError("search.command=''; wanted a command, such as 'bash train.sh {encoder} {steps}'")
         for key in ("command", "value_file"):
             _require_known(f"search.{key}", getattr(self, key) or "")
+        if not {"encoder", "folder"} & set(placeholders(self.command)):
+            raise VlmatchError(
+                f"search.command='{self.command}' would train the same for every encoder; write {{encoder}} where its "
+                "name belongs, as in 'bash train.sh {encoder} {steps}'"
+            )
 
     def _require_budget(self) -> None:
         """Raise VlmatchError if there is no budget, or one that is too small whatever a training takes."""

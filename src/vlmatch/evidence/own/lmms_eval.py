@@ -37,7 +37,7 @@ def lmms_cells(files: Sequence[Path], names: Names, source: str) -> Reading:
         recipe = "" if limit in (None, -1) else f"the first {limit} items"
         for task, score in scores.items():
             if score is None:
-                unclear.append(f"{path.name} ({task})")
+                unclear.append(f"{path.parent.name}/{path.name} ({task})")
                 continue
             llm, seed = named.llm or UNNAMED, named.seed or "0"
             cells.append(Cell(named.encoder or path.parent.name, llm, task, seed, recipe, score, path.name))

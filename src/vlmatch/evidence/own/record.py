@@ -105,7 +105,7 @@ def _record(title: str, truth: Measured, table: ScoreTable) -> OwnRecord:
     shared = [name for name in truth.encoders if name in scored]
     if len(shared) < LEAST:
         raise VlmatchError(
-            f"{len(shared)} encoders have a truth and a score, wanted at least {LEAST}; the truth has "
+            f"encoders with a truth and a score: {len(shared)}, wanted at least {LEAST}; the truth has "
             f"{some(truth.encoders)}, the scores {some(table.encoders)}: make names equal, or map them by study.names"
         )
     notes = [*truth.notes, *table.notes]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlmatch.disk import faults_as
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import require_regular
 from vlmatch.probes.text import encoding_of
@@ -55,12 +56,14 @@ def read_table(key: str, given: "Path | pd.DataFrame", named: Sequence[str] = ()
     import pandas as pd
 
     name = "the data frame" if isinstance(given, pd.DataFrame) else f"'{given}'"
-    try:
-        frame = given if isinstance(given, pd.DataFrame) else _read(given)
-    except (OSError, ValueError, ImportError) as error:  # pandas' parser errors are ValueErrors
-        raise VlmatchError(
+
+    def unreadable(error: Exception) -> VlmatchError:
+        return VlmatchError(
             f"{key}={name} can't be read as a table: {one_line(error)}; give a CSV in UTF-8 with a header"
-        ) from error
+        )
+
+    with faults_as(unreadable):  # a damaged Excel file raises whatever its reader meets
+        frame = given if isinstance(given, pd.DataFrame) else _read(given)
     wanted = {column.casefold(): column for column in named}
     columns = [wanted.get(str(column).strip().casefold(), str(column).strip()) for column in frame.columns]
     if twice := sorted({column for column in columns if columns.count(column) > 1}):
