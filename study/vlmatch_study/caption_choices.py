@@ -1,13 +1,14 @@
-"""Print how well each score orders the study's encoders, by layer and pooling of the captions and by centring.
+"""Score the study's encoders by layer and pooling of the captions, with and without centring.
 
-`python -m vlmatch_study.caption_choices smollm2 [LAYER ...]` takes the images' embeddings from the store and compares
-each score with the truth of the trainings. Captions run through the LLM once for all its layers.
+`python -m vlmatch_study.caption_choices` writes study/worlds/caption_choices.csv, from which docs/scores.md and
+docs/findings.md have their tables. The images' embeddings come from the store of `experiment=embedded_all`; the
+captions run through each LLM once for all its layers. No truth is read, and a killed run goes on where it stopped.
 """
 
-import sys
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from vlmatch import paths
 from vlmatch.api.probes import probe
 from vlmatch.api.ranking import score_choice
 from vlmatch.api.settings import store_of, trainer_settings
@@ -15,92 +16,71 @@ from vlmatch.configs import chosen
 from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.embeddings.variants import embed_variants
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.evidence.correlation import spearman
-from vlmatch.evidence.truths import comparisons_in
 from vlmatch.objects import plain
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.scores.layer_map import Choice, KeptCells, scored_cells
 from vlmatch.settings.buildable import LlmSettings
+from vlmatch_study.evidence.worlds import EMBEDDED, read
 
-LAYERS = (-18, -2, -1)
+TABLE = EMBEDDED.with_name("caption_choices.csv")
+LAYERS = {"smollm2": (-18, -2, -1), "gemma3_270m": (-2,)}
 POOLINGS = ("last", "mean", "mean_after_first")
 SCORES = ("gw", "mutual_nn", "cka", "rsa")
 CENTRING = ("none", "both")
+Row = dict[str, str | int]
 
 
 def main() -> None:
-    """Print the table for the LLM, and the layers, that the command line names."""
-    usage = "give an LLM and layers: python -m vlmatch_study.caption_choices smollm2 -2 -1"
-    if len(sys.argv) < 2:
-        raise SystemExit(usage)
+    """Score every choice for both LLMs and write the table."""
+    pairs, store = probe("stamps"), store_of(None)
+    encoders = [row["encoder"] for row in read(EMBEDDED)]
     try:
-        layers = [int(each) for each in sys.argv[2:]] or LAYERS
-    except ValueError as error:
-        raise SystemExit(f"{usage} ({error})") from error
-    try:
-        print("\n".join(table(sys.argv[1], layers, probe("stamps"), store_of(None))))
+        write(TABLE, [row for llm, layers in LAYERS.items() for row in rows(llm, layers, encoders, pairs, store)])
     except VlmatchError as error:
         raise SystemExit(one_line(error)) from error
 
 
-def table(llm: str, layers: Sequence[int], pairs: ProbeSet, store: Store) -> list[str]:
-    """The lines of a Markdown table: Spearman with the truth, one row for each choice and one column for each score.
+def rows(llm: str, layers: Sequence[int], encoders: Sequence[str], pairs: ProbeSet, store: Store) -> Iterator[Row]:
+    """One row for each encoder, layer, pooling and centring, with the value of each score to 6 significant digits.
 
-    Raises VlmatchError if there are no trainings with the LLM, or no embeddings of their encoders.
+    Raises VlmatchError if the store lacks the embeddings of an encoder.
     """
-    truths = next((each for each in comparisons_in([paths.results()]) if each.setting.llm == llm), None)
-    if truths is None:
-        raise VlmatchError(f"llm={llm}: no results of trainings with it in '{paths.results()}'")
-    images = _stored(store, pairs.key, {name for name, each in truths.by_encoder.items() if not each.control})
-    if len(images) < 3:
-        raise VlmatchError(f"store={store.root} has {len(images)} of the trained encoders; run experiment=embedded_all")
+    images = _stored(store, pairs.key, encoders)
     settings = LlmSettings.of("llm", plain(chosen("llm", llm)))
-    variants = [settings.changed(layer=layer, pooling=pooling) for pooling in POOLINGS for layer in layers]
+    variants = [settings.changed(layer=layer, pooling=pooling) for layer in layers for pooling in POOLINGS]
     arrays = embed_variants(variants, pairs, store, trainer_settings("cpu"))
     captions = [Choice(each.layer, each.pooling, array) for each, array in zip(variants, arrays, strict=True)]
-    found = _goodness(images, captions, KeptCells(store.root / "layers" / pairs.key / f"study--{llm}.jsonl"))
-    truth = {name: truths.by_encoder[name].mean for name in images}
-    lines = [f"{len(images)} encoders", "", f"| captions | centring | {' | '.join(SCORES)} |", "|---" * 6 + "|"]
-    for choice in captions:
-        for word in CENTRING:
-            values = [_cell(found.get((choice.label, word, name), {}), truth) for name in SCORES]
-            lines.append(f"| {choice.label} | {word} | {' | '.join(values)} |")
-    return lines
+    kept = KeptCells(store.root / "layers" / pairs.key / f"study--{llm}.jsonl")
+    for cells in scored_cells(images, captions, CENTRING, score_choice(SCORES), kept):
+        first = cells[0]
+        values = {each.score: "" if each.value is None else f"{each.value:.6g}" for each in cells}
+        about = {"llm": llm, "encoder": first.image.label, "layer": first.text.layer or 0}
+        about |= {"pooling": first.text.pooling, "centring": first.centring}
+        yield about | {name: values[name] for name in SCORES}
 
 
-def _goodness(
-    images: Mapping[str, Embeddings], captions: Sequence[Choice], kept: KeptCells
-) -> dict[tuple[str, str, str], dict[str, float]]:
-    """By choice for the captions, centring and score: how good each encoder is."""
-    scores = score_choice(SCORES)
-    signs = {name: 1 if each.build().higher_is_better else -1 for name, each in scores.items()}
-    encoders = [Choice(None, name, each) for name, each in images.items()]
-    found: dict[tuple[str, str, str], dict[str, float]] = {}
-    for cells in scored_cells(encoders, captions, CENTRING, scores, kept):
-        for cell in cells:
-            if cell.score in signs and cell.value is not None:
-                row = found.setdefault((cell.text.label, cell.centring, cell.score), {})
-                row[cell.image.label] = signs[cell.score] * cell.value
-    return found
+def write(path: Path, table: Sequence[Row]) -> None:
+    """Write the table."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
 
 
-def _stored(store: Store, probe_key: str, names: set[str]) -> dict[str, Embeddings]:
-    """By encoder, the usual feature's embeddings."""
+def _stored(store: Store, probe_key: str, encoders: Sequence[str]) -> list[Choice]:
+    """The usual feature's embeddings of each encoder."""
     folders = {
         header.spec.model: folder
         for folder, header in store.headers(probe_key)
-        if header.spec.kind == "encoder" and header.spec.slug == "paper" and header.spec.model in names
+        if header.spec.kind == "encoder" and header.spec.slug == "paper"
     }
-    found = {name: read_file(folder / FILE) for name, folder in folders.items()}
-    return {name: each for name, each in found.items() if each is not None}
-
-
-def _cell(values: dict[str, float], truth: dict[str, float]) -> str:
-    """Spearman where every encoder has a value."""
-    if values.keys() != truth.keys():
-        return "-"
-    correlation = spearman([values[name] for name in truth], list(truth.values()))
-    return "-" if correlation is None else f"{correlation:.2f}"
+    found: list[Choice] = []
+    for name in encoders:
+        embeddings: Embeddings | None = read_file(folders[name] / FILE) if name in folders else None
+        if embeddings is None:
+            raise VlmatchError(f"store={store.root} lacks encoder '{name}'; run experiment=embedded_all multirun first")
+        found.append(Choice(None, name, embeddings))
+    return found
 
 
 if __name__ == "__main__":

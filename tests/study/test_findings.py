@@ -1,6 +1,5 @@
 """docs/findings.md follows from the committed results, and the decisions follow from their rules."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +7,11 @@ import numpy as np
 import pytest
 from scipy.stats import linregress, page_trend_test, spearmanr, ttest_rel
 
+from made_truths import runs
 from vlmatch import paths
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.truths import comparisons
-from vlmatch.results import Benchmark, Estimate, Result, read
+from vlmatch.results import Result, read
 from vlmatch_study.evidence.worlds import read as rows_of
 from vlmatch_study.findings import __main__ as findings
 from vlmatch_study.findings import confound, dtypes, new_members, page, repeated, tokens
@@ -24,9 +24,11 @@ from vlmatch_study.findings.stronger_truth import Cell, cells, chosen
 from vlmatch_study.marked import replaced, without_marks
 
 
-def test_the_document_is_what_the_results_give() -> None:
-    document = paths.root() / "docs" / "findings.md"
-    assert findings.written(document, paths.root()) == document.read_text(encoding="utf-8")
+def test_the_documents_are_what_the_results_give() -> None:
+    made = findings.parts(paths.root())
+    for document in findings.documents(paths.root()):
+        text = document.read_text(encoding="utf-8")
+        assert replaced(text, made, findings.MODULE) == text
 
 
 def test_only_what_stands_below_a_mark_is_replaced() -> None:
@@ -74,23 +76,6 @@ def test_blocks_1_and_2_have_32_trainings_of_16_encoders_each() -> None:
         block = Block(number, ("embedded",))
         assert block.planned == 2 * len(set(block.encoders)) == 32
     assert {"mobilenetv2_grid1", "open_nsfw_grid7"} < set(block.encoders)
-
-
-def runs(truths: Mapping[str, Sequence[float]], **changes: object) -> list[Result]:
-    """Runs of the truth's version 2 with these means, one for each seed, made from a committed result."""
-    any_run = replace(read(paths.results())[0], **changes)
-    return [_with_mean(replace(any_run, encoder=name, seed=seed), mean) for name, means in truths.items()
-            for seed, mean in enumerate(means)]  # fmt: skip
-
-
-def _with_mean(run: Result, mean: float) -> Result:
-    """The run with a suite of one benchmark that has this mean as its score, so that the truth is the mean itself."""
-    asked = Benchmark(mean, 0.01, 10, 0.0, None, {})
-    group = replace(next(iter(run.groups.values())), score=mean, standard_error=0.01, of=("only",))
-    suite = replace(run.suite, name="made")
-    return replace(
-        run, benchmarks={"only": asked}, groups={"only": group}, mean=Estimate(mean, 0.01), suite=suite, milestones=()
-    )
 
 
 def test_a_cell_s_deviations_are_numpy_s() -> None:

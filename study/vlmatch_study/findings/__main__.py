@@ -1,6 +1,6 @@
 """Write docs/findings.md anew from committed results: `python -m vlmatch_study.findings` (a minute, no training).
 
-It also writes the runs behind each section as CSV files (study/findings), and the page
+It also writes a table of docs/scores.md, the runs behind each section as CSV files (study/findings), and the page
 outputs/evidence/findings/findings.html.
 """
 
@@ -8,9 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlmatch import paths
-from vlmatch_study.findings import confound, dtypes, new_members, page, repeated, runs, stronger_truth, tokens
+from vlmatch_study.findings import (
+    confound,
+    dtypes,
+    every_score,
+    new_members,
+    other_llm,
+    page,
+    repeated,
+    runs,
+    stronger_truth,
+    tokens,
+)
 from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.section import Made, of_blocks
+from vlmatch_study.findings.trained import trained
 from vlmatch_study.marked import replaced
 
 MODULE = "vlmatch_study.findings"
@@ -20,31 +32,33 @@ SECTIONS: dict[int, Made] = {
     2: lambda blocks: tokens.section(blocks[0]),
     3: lambda blocks: new_members.section(blocks[0]),
     4: repeated.section,
+    5: lambda blocks: other_llm.section(blocks[0]),
 }
 """By number, what makes a section from its blocks."""
 
 
 def main() -> None:
-    """Replace the generated parts of the document; write the runs of each section, and the page."""
+    """Replace the generated parts of both documents; write the runs of each section, and the page."""
     root = paths.root()
-    document = root / "docs" / "findings.md"
-    text = written(document, root)
-    document.write_text(text, encoding="utf-8")
+    made = parts(root)
+    for document in documents(root):
+        document.write_text(replaced(document.read_text(encoding="utf-8"), made, MODULE), encoding="utf-8")
+    folder = root / "study" / "findings"
     for number, blocks in blocks_of(root).items():
-        runs.write(
-            root / "study" / "findings" / f"block{number}.csv", [c for block in blocks for c in block.comparisons]
-        )
+        runs.write(folder / f"block{number}.csv", [c for block in blocks for c in block.comparisons])
+    runs.write(folder / "trained.csv", [each.comparison for each in trained(root)])
+    text = documents(root)[0].read_text(encoding="utf-8")
     page.write(root / "outputs" / "evidence" / "findings" / "findings.html", text)
 
 
-def written(document: Path, root: Path) -> str:
-    """The document with its generated parts made from the results below `root`."""
-    return replaced(document.read_text(encoding="utf-8"), parts(root), MODULE)
+def documents(root: Path) -> list[Path]:
+    """The documents that have generated parts, that of the findings first."""
+    return [root / "docs" / name for name in ("findings.md", "scores.md")]
 
 
 def parts(root: Path) -> dict[str, str]:
     """The generated part of every section by the name that its mark has."""
-    found = {}
+    found = {name: section.text for name, section in every_score.sections(root).items()}
     for number, blocks in blocks_of(root).items():
         made = SECTIONS[number]
         found[f"block {number}"] = dtypes.with_dtypes(of_blocks(blocks, made), blocks, made).text
@@ -58,6 +72,7 @@ def blocks_of(root: Path) -> dict[int, Sequence[Block]]:
         0: [Block(0, stronger_truth.RECIPES, root)],
         **alone,
         4: [Block.of(4, root), Block.of("4_others", root)],
+        5: [Block.of(5, root)],
     }
 
 

@@ -8,7 +8,7 @@ from vlmatch.evidence.truth import Truth
 from vlmatch.evidence.truths import Comparison
 from vlmatch.results import Result
 
-HEAD = ("encoder", "llm", "recipe", "data", "steps", "seed", "dtype", "commit", "truth")
+HEAD = ("encoder", "llm", "recipe", "data", "steps", "suite", "seed", "dtype", "commit", "truth")
 
 
 def write(path: Path, comparisons: Sequence[Comparison]) -> None:
@@ -27,7 +27,8 @@ def write(path: Path, comparisons: Sequence[Comparison]) -> None:
 
 def _row(truth: Truth, run: Result) -> dict[str, str]:
     dtype, commit = run.dtype or "unknown", run.commit or ""
-    about = (run.encoder, run.llm, run.recipe.name, run.data, str(run.steps or ""), str(run.seed), dtype, commit)
+    suite = f"{run.suite.name} {run.suite.version}"
+    about = (run.encoder, run.llm, run.recipe.name, run.data, str(run.steps or ""), suite, str(run.seed), dtype, commit)
     figures = {"truth": truth.by_seed[run.seed]}
     figures |= {name: part.value(run) for name, part in truth.definition.by_name.items()}
     return dict(zip(HEAD, about, strict=False)) | {name: repr(float(value)) for name, value in figures.items()}

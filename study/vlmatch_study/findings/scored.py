@@ -60,10 +60,10 @@ def shared_seeds(comparison: Comparison, names: Sequence[str]) -> tuple[int, ...
     return tuple(seed for seed in comparison.seeds if all(seed in comparison.by_seed[name] for name in names))
 
 
-def followed(world: World, rules: Sequence[Rule]) -> list[Followed]:
+def followed(world: World, rules: Sequence[Rule], priced: Sequence[Rule]) -> list[Followed]:
     """How well each score orders the encoders of a world, corrected by Holm's method for the number of scores.
 
-    Scores that are equal for all encoders are left out.
+    priced: the scores whose regret is wanted. Scores that are equal for all encoders are left out.
     """
     correlations = {rule: rank_correlation(world, rule) for rule in known(world, rules)}
     correlations = {rule: each for rule, each in correlations.items() if each.value is not None}
@@ -71,7 +71,7 @@ def followed(world: World, rules: Sequence[Rule]) -> list[Followed]:
         float(spearmanr(rule.values({need: world.values[need] for need in rule.needs}), world.mean_truth).pvalue)
         for rule in correlations
     ]
-    regrets: dict[str, Outcome] = {each.rule: each for each in replay(world, list(correlations), "random", SIZE)}
+    regrets: dict[str, Outcome] = {each.rule: each for each in replay(world, priced, "random", SIZE)}
     unknown = Figure(None)
     return [
         Followed(rule, spearman, p, corrected, regrets[rule.name].fraction if rule.name in regrets else unknown)

@@ -33,5 +33,10 @@ def within(value: float, error: float) -> str:
     return f"{bare(value, 3)} ({bare(error, 3)})"
 
 
+def probability(p: float | None) -> str:
+    """A p value with four decimals; '<.0001' where they would all be 0."""
+    return "<.0001" if p is not None and p < 0.00005 else bare(p, 4)
+
+
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"

@@ -1,0 +1,78 @@
+"""Ceilings: no score can follow a truth better than another seed or another recipe does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+
+from vlmatch.evidence.correlation import LEAST, Correlation, correlation, spearman
+from vlmatch.evidence.truths import Comparison
+from vlmatch.report.evidence import bare
+from vlmatch_study.findings.tables import figure, table
+from vlmatch_study.findings.trained import Trained, shared
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The mean Spearman's correlation of each two seeds of one truth over some encoders; None without two seeds."""
+
+    pairs: int
+    spearman: float | None
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """How alike two truths order the pretrained encoders that both have, and how alike the seeds of each do."""
+
+    one: str
+    other: str
+    correlation: Correlation
+    seeds: tuple[Seeds, Seeds]
+
+
+def seeds_agree(comparison: Comparison, encoders: Sequence[str]) -> Seeds:
+    """The agreement of each two seeds over those of `encoders` that have both, on average."""
+    found = []
+    for one, other in combinations(comparison.seeds, 2):
+        truths = [by_seed for name in encoders if {one, other} <= (by_seed := comparison.by_seed[name]).keys()]
+        value = spearman([each[one] for each in truths], [each[other] for each in truths])
+        found += [] if value is None else [value]
+    return Seeds(len(found), fmean(found) if found else None)
+
+
+def ceilings(truths: Sequence[Trained]) -> list[Ceiling]:
+    """For each two truths with the same LLM and four encoders in common, how alike they order these."""
+    found = []
+    for one, other in combinations(truths, 2):
+        names = shared(one.comparison, other.comparison)
+        if one.llm == other.llm and len(names) >= LEAST:
+            first, second = ({name: each.comparison.by_encoder[name].mean for name in names} for each in (one, other))
+            agreed = seeds_agree(one.comparison, names), seeds_agree(other.comparison, names)
+            found.append(Ceiling(one.label, other.label, correlation(first, second), agreed))
+    return found
+
+
+def seeds_table(truths: Sequence[Trained]) -> str:
+    """The table of single truths: a line for each that has two seeds of four encoders or more."""
+    rows = []
+    for each in truths:
+        names = [truth.encoder for truth in each.comparison.pretrained]
+        agreed = seeds_agree(each.comparison, names)
+        if agreed.spearman is not None:
+            rows.append([each.label, str(len(names)), str(agreed.pairs), bare(agreed.spearman)])
+    return table(["truth", "encoders", "pairs of seeds", "Spearman of two seeds, mean"], rows)
+
+
+def ceilings_table(found: Sequence[Ceiling]) -> str:
+    """The table of pairs of truths: a line for each."""
+    rows = [
+        [
+            each.one,
+            each.other,
+            str(each.correlation.n),
+            figure(each.correlation.spearman, each.correlation.low, each.correlation.high),
+            *(bare(agreed.spearman) for agreed in each.seeds),
+        ]
+        for each in found
+    ]
+    return table(["truth", "other truth", "encoders", "Spearman", "seeds of the one", "seeds of the other"], rows)

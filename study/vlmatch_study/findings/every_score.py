@@ -1,0 +1,65 @@
+"""Every score against every truth, corrected for the number of scores; and how captions are embedded."""
+
+from pathlib import Path
+
+from vlmatch_study.evidence.recording import RULES
+from vlmatch_study.evidence.scores import SCORES
+from vlmatch_study.evidence.worlds import LLM, read
+from vlmatch_study.findings import captions, ceilings
+from vlmatch_study.findings.scored import SIZE, Followed, Row, followed, shared_seeds, world_of
+from vlmatch_study.findings.section import Part, Section
+from vlmatch_study.findings.tables import figure, probability, table
+from vlmatch_study.findings.trained import Trained, trained
+
+COMPARED = tuple(rule for rule in RULES if rule.name in SCORES)
+
+
+def sections(root: Path) -> dict[str, Section]:
+    """The generated parts that are about all trainings, by the name of their mark."""
+    worlds = root / "study" / "worlds"
+    scores, truths = read(worlds / "embedded.csv"), trained(root)
+    usable = [each for each in truths if each.llm == LLM and world_of("scores", each.comparison, scores, ())]
+    by_captions = [row for row in read(worlds / "caption_choices.csv") if row["llm"] == LLM]
+    families = {row["encoder"]: row["family"] for row in scores}
+    chosen = {each.label: captions.by_choice(each.comparison, by_captions, families) for each in usable}
+    return {
+        "ceilings": Section(ceilings.seeds_table(truths), (Part(ceilings.ceilings_table(ceilings.ceilings(truths))),)),
+        "scores": Section("", tuple(_scores(each, scores) for each in usable)),
+        "choices": Section(
+            "",
+            tuple(
+                Part(captions.choices_table(found), f"By the truth of {label}: {captions.answer(found)}")
+                for label, found in chosen.items()
+            ),
+        ),
+        "spearman by choice": Section(captions.spearman_table(next(iter(chosen.values())))),
+    }
+
+
+def scores_table(found: list[Followed]) -> str:
+    """The table of scores, the best regret first: a line for each."""
+    rows = [
+        [
+            each.rule.title,
+            figure(*each.spearman),
+            probability(each.p),
+            probability(each.corrected),
+            figure(*each.regret),
+        ]
+        for each in sorted(found, key=lambda each: each.regret.value or 0.0)
+    ]
+    return table(["score", "Spearman", "p", "p by Holm", f"regret, pools of {SIZE}"], rows)
+
+
+def _scores(truth: Trained, rows: list[Row]) -> Part:
+    world = world_of("scores", truth.comparison, rows, COMPARED)
+    found = followed(world, COMPARED, COMPARED) if world else []
+    names = world.names if world else ()
+    seeds = ", ".join(map(str, shared_seeds(truth.comparison, names)))
+    shown = [each for each in found if each.shown]
+    wrong = sum((each.spearman.value or 0.0) < 0 for each in shown)
+    return Part(
+        scores_table(found),
+        f"By the truth of {truth.label} ({len(names)} encoders, seeds {seeds}), {len(shown)} of {len(found)} scores "
+        f"are shown to order encoders after the correction{f', {wrong} of them the wrong way round' if wrong else ''}:",
+    )
