@@ -54,9 +54,14 @@ def rows(llm: str, layers: Sequence[int], encoders: Sequence[str], pairs: ProbeS
     for cells in scored_cells(images, captions, CENTRING, score_choice(SCORES), kept):
         first = cells[0]
         values = {each.score: "" if each.value is None else f"{each.value:.6g}" for each in cells}
-        about = {"llm": llm, "encoder": first.image.label, "layer": first.text.layer or 0}
-        about |= {"pooling": first.text.pooling, "centring": first.centring}
-        yield about | {name: values[name] for name in SCORES}
+        yield {
+            "llm": llm,
+            "encoder": first.image.label,
+            "layer": first.text.layer or 0,
+            "pooling": first.text.pooling,
+            "centring": first.centring,
+            **{name: values[name] for name in SCORES},
+        }
 
 
 def write(path: Path, table: Sequence[Row]) -> None:

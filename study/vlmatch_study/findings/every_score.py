@@ -1,5 +1,6 @@
 """Every score against every truth, corrected for the number of scores; and how captions are embedded."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vlmatch_study.evidence.recording import RULES
@@ -36,7 +37,7 @@ def sections(root: Path) -> dict[str, Section]:
     }
 
 
-def scores_table(found: list[Followed]) -> str:
+def scores_table(found: Sequence[Followed]) -> str:
     """The table of scores, the best regret first: a line for each."""
     rows = [
         [
@@ -51,7 +52,7 @@ def scores_table(found: list[Followed]) -> str:
     return table(["score", "Spearman", "p", "p by Holm", f"regret, pools of {SIZE}"], rows)
 
 
-def _scores(truth: Trained, rows: list[Row]) -> Part:
+def _scores(truth: Trained, rows: Sequence[Row]) -> Part:
     world = world_of("scores", truth.comparison, rows, COMPARED)
     found = followed(world, COMPARED, COMPARED) if world else []
     names = world.names if world else ()

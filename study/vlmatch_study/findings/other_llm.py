@@ -20,6 +20,7 @@ from vlmatch_study.findings.scored import Row, shared_seeds
 from vlmatch_study.findings.section import Part, Section
 from vlmatch_study.findings.tables import OPEN, PRELIMINARY, figure, probability, table
 from vlmatch_study.findings.trained import Trained, trained
+from vlmatch_study.power import spearmans
 
 NAMES = {"gemma3_270m": "Gemma 3 270M", "smollm2": "SmolLM2"}
 OTHER, USUAL = NAMES
@@ -91,15 +92,17 @@ def _lower(
         return None
     n, random = len(next(iter(columns.values()))), np.random.default_rng(0)
 
-    def difference(rows: NDArray[np.intp]) -> float:
-        ranked = {key: column[rows] for key, column in columns.items()}
-        found = np.array([spearmanr(ranked[one], ranked[two]).statistic for one, two in keys])
-        return float(found[~np.array(across)].mean() - found[np.array(across)].mean())
+    def differences(rows: NDArray[np.intp]) -> Floats:
+        """For each draw of encoders (m, n): (m,)."""
+        found = np.array([spearmans(columns[one][rows], columns[two][rows]) for one, two in keys])
+        apart: Floats = found[~np.array(across)].mean(axis=0) - found[np.array(across)].mean(axis=0)
+        return apart
 
-    draws = (random.integers(n, size=n) for _ in range(RESAMPLES))
-    drawn = [difference(rows) for rows in draws if len(np.unique(rows)) >= LEAST]
-    low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return difference(np.arange(n)), float(low), float(high)
+    draws = random.integers(n, size=(RESAMPLES, n))
+    different = (np.diff(np.sort(draws, axis=1), axis=1) > 0).sum(axis=1) + 1
+    drawn = differences(draws[different >= LEAST])
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(differences(np.arange(n)[None])[0]), float(low), float(high)
 
 
 @dataclass(frozen=True)

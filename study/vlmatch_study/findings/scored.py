@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from scipy.stats import spearmanr
 
 from vlmatch.evidence.best import pooled_error
+from vlmatch.evidence.correlation import spearman
 from vlmatch.evidence.replay import Figure, Outcome, known, rank_correlation, replay
 from vlmatch.evidence.rules import Rule
 from vlmatch.evidence.truths import Comparison
-from vlmatch.evidence.worlds import World
+from vlmatch.evidence.worlds import Floats, World
 from vlmatch_study.evidence.worlds import column
 from vlmatch_study.findings.holm import holm
 
@@ -63,17 +64,23 @@ def shared_seeds(comparison: Comparison, names: Sequence[str]) -> tuple[int, ...
 def followed(world: World, rules: Sequence[Rule], priced: Sequence[Rule]) -> list[Followed]:
     """How well each score orders the encoders of a world, corrected by Holm's method for the number of scores.
 
-    priced: the scores whose regret is wanted. Scores that are equal for all encoders are left out.
+    priced: the scores whose interval and regret are wanted. Scores that are equal for all encoders are left out.
     """
-    correlations = {rule: rank_correlation(world, rule) for rule in known(world, rules)}
+    truth = world.mean_truth
+    correlations = {
+        rule: rank_correlation(world, rule) if rule in priced else Figure(spearman(_goodness(world, rule), truth))
+        for rule in known(world, rules)
+    }
     correlations = {rule: each for rule, each in correlations.items() if each.value is not None}
-    p_values = [
-        float(spearmanr(rule.values({need: world.values[need] for need in rule.needs}), world.mean_truth).pvalue)
-        for rule in correlations
-    ]
+    p_values = [float(spearmanr(_goodness(world, rule), truth).pvalue) for rule in correlations]
     regrets: dict[str, Outcome] = {each.rule: each for each in replay(world, priced, "random", SIZE)}
     unknown = Figure(None)
     return [
-        Followed(rule, spearman, p, corrected, regrets[rule.name].fraction if rule.name in regrets else unknown)
-        for (rule, spearman), p, corrected in zip(correlations.items(), p_values, holm(p_values), strict=True)
+        Followed(rule, figure, p, corrected, regrets[rule.name].fraction if rule.name in regrets else unknown)
+        for (rule, figure), p, corrected in zip(correlations.items(), p_values, holm(p_values), strict=True)
     ]
+
+
+def _goodness(world: World, rule: Rule) -> Floats:
+    """The rule's value of each encoder, more is better: (n,)."""
+    return rule.values({need: world.values[need] for need in rule.needs})
