@@ -71,6 +71,12 @@ def test_several_values_outside_of_a_sweep_name_the_word_that_is_missing() -> No
     assert line.startswith("encoder=pixels16,mean_colour gives several values; add the word multirun")
 
 
+def test_a_key_without_its_group_names_the_whole_key() -> None:
+    with pytest.raises(HydraException) as unknown:
+        composed("fed=patches")
+    assert user_message(unknown.value, ["fed=patches"]).endswith("did you mean answer.fed?")
+
+
 def test_a_full_disk_is_one_line_where_the_library_gives_no_number(tmp_path: Path) -> None:
     database = sqlite3.connect(tmp_path / "small.db")
     database.execute("pragma max_page_count = 2")

@@ -131,7 +131,10 @@ def _about_key(name: str, arguments: list[str]) -> str:
     asked = next((a.split("=")[0].lstrip("+~") for a in arguments if name in a.split("=")[0]), name)
     if asked in groups():
         return f"'{asked}' is a config group that this task does not use; choose the task that uses it, by task=NAME"
-    return f"'{asked}' is not a key of the config; {nearest(asked, _keys(arguments))}"
+    keys = _keys(arguments)
+    deeper = [key for key in keys if key.endswith(f".{asked}")]  # `fed` for `answer.fed`, as the Python API calls it
+    meant = f"did you mean {' or '.join(deeper[:3])}?" if deeper else nearest(asked, keys)
+    return f"'{asked}' is not a key of the config; {meant}"
 
 
 def _keys(arguments: list[str]) -> list[str]:

@@ -225,7 +225,7 @@ def rank_stored(
     if not rows:
         raise VlmatchError(
             f"store={kept.root} holds no embeddings by both an encoder and an LLM of the settings asked for, for probe "
-            f"'{pairs.key}'; embed them first: on the command line without pool=, in Python by vlmatch.rank"
+            f"'{pairs.key}'; embed them first: on the command line without task= and pool=, in Python by vlmatch.rank"
         )
     return PoolRanking.of(
         rows,
