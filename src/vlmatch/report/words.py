@@ -80,13 +80,13 @@ def spec_sheet_line(llm: LlmRanking) -> str | None:
     above = choosing.above_first[llm.world.rule.name]
     if rule is None or sheet is None:
         return None
-    figures = f"on families that had no part in choosing it, the rule lost {percent(rule)} of what random picks lose"
-    if above.high is not None and above.high < 0:
-        return f"the spec sheet would not have done as well: {figures}, and the spec sheet {percent(sheet)}"
-    return (
-        f"the spec sheet would have done as well, as far as the evidence can tell: {figures}, and the spec sheet "
-        f"{percent(sheet)}"
+    figures = (
+        f"the rule lost {percent(rule)} of what random picks lose, and the spec sheet {percent(sheet)}, "
+        "on families that had no part in choosing the rule"
     )
+    if above.high is not None and above.high < 0:
+        return f"the spec sheet would not have done as well: {figures}"
+    return f"the spec sheet would have done as well, as far as the evidence can tell: {figures}"
 
 
 def cost_line(cost: CandidateCost, fed: Fed) -> str:
