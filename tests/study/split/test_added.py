@@ -97,3 +97,4 @@ def test_probe_and_suite_take_different_shares_of_one_domain() -> None:
     assert probe["split"] == suite["split"]
     assert suite["split"]["split"] == plain(config.split) == plain(composed().split)
     assert (suite["name"], suite["version"]) == ("furniture", 1)
+    assert suite["sources"].keys() == suite["split"]["sources"].keys()
