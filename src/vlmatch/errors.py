@@ -1,8 +1,11 @@
 """The errors a user can cause: one line each, which names the argument, its value, what was wanted and what to do."""
 
 import json
+from collections.abc import Sequence
 
 _SHOWN = 60  # characters of a value that a message shows
+LISTED = 12
+"""How many names a sentence lists, unless it says otherwise."""
 
 
 class VlmatchError(Exception):
@@ -23,3 +26,10 @@ def shown(value: object) -> str:
     """A value of a yaml for a message: as JSON has it, text in single quotes, cut where it is long."""
     text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def enumerated(things: Sequence[object], most: int | None = LISTED) -> str:
+    """At most so many of them in a list, None for all, and how many more there are."""
+    named = [str(thing) for thing in things[:most]]
+    more = [f"and {len(things) - len(named)} more"] if len(things) > len(named) else []
+    return ", ".join([*named, *more])

@@ -33,7 +33,7 @@ _FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 def renamed(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to; it becomes `path` in one step unless the block raises.
 
-    An error of a full disk names `path`.
+    The errors of a disk name `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -41,7 +41,9 @@ def renamed(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except Exception as error:
-        if FULL in str(error):  # neither a write to an open file nor safetensors says which file it was
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)
+        elif FULL in str(error):  # neither a write to an open file nor safetensors says which file it was
             raise OSError(errno.ENOSPC, FULL, str(path)) from error
         raise
     finally:

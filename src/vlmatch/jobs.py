@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from vlmatch.files import renamed
+
 FILE = "outcome.json"
 SCORED, NOT_HERE, FAILED, DAMAGED = "scored", "not here", "failed", "damaged"
 
@@ -20,7 +22,8 @@ class PairStatus:
 
     def write(self, folder: Path) -> None:
         """Store it in a job's folder."""
-        (folder / FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
+        with renamed(folder / FILE) as temporary:
+            temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 def read_statuses(sweep: Path) -> list[PairStatus]:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from rich.console import Console
 from made_rows import header, ranked, row
 from parsed_pages import parsed
 from vlmatch.encoders.catalogue import catalogue
+from vlmatch.errors import LISTED
 from vlmatch.evidence.published import published_ranks
 from vlmatch.jobs import NOT_HERE, PairStatus
 from vlmatch.ranking import Question
 from vlmatch.report.about import SizeClasses
 from vlmatch.report.html import rendered_page
+from vlmatch.report.markdown import rendered_markdown
 from vlmatch.report.spreadsheet import write_table
 from vlmatch.report.table import number, show
 from vlmatch.scores.rows import Row
@@ -106,6 +109,24 @@ def test_the_short_table_of_a_large_pool_shows_the_leading_encoders_and_says_how
     assert len(short.splitlines()) < 60
     assert "more encoders" not in printed(rows, full=True)
     assert "more encoders" not in printed(rows[100:160])
+
+
+def test_no_sentence_about_a_large_pool_lists_all_of_its_names() -> None:
+    near = [row(f"e{k:03d}", gw=0.5 + k / 1e5) for k in range(200)]
+    rows = [*near, row("pixels", control=True, gw=0.1)]
+    (ranking,) = ranked(rows, Question(selection="gw", against="e150"))
+    (llm,) = ranking.llms
+    long = replace(llm.shortlist, encoders=tuple(each.encoder for each in near)) if llm.shortlist else None
+    llm = replace(llm, shortlist=long)
+    console = Console(file=io.StringIO(), width=200)
+    show([replace(ranking, llms=(llm,))], console=console)
+    printed = console.file.getvalue()
+    assert "outranks 200 of 200 candidates (e000, e001, e002, " in printed
+    assert "and 188 more)" in printed
+    assert max(len(re.findall(r"e\d{3}", line)) for line in printed.splitlines()) <= 2 * LISTED
+    markdown = rendered_markdown([replace(ranking, llms=(llm,))])
+    assert "169 more encoders stand in the page and in the CSV table" in markdown
+    assert len(markdown.splitlines()) < 60
 
 
 def test_what_is_published_of_an_encoder_stands_in_terminal_and_table(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """What a budget does to a pool: the candidates inside and outside of it, and what staying inside costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vlmatch.costs.budget import Budget, Miss
 from vlmatch.costs.candidate import DECIMALS, CandidateCost
+from vlmatch.errors import enumerated
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Restriction:
         lines = [f"{self.budget}: {len(self.inside)} of {n} candidates meet{'s'[: len(self.inside) == 1]} it"]
         lines.append(self._price())
         behind = self.outside[len(self.ahead) :]
-        lines += [f"kept out, and ahead of {self.best}: {_some(self.ahead, most)}"] if self.ahead else []
-        lines += [f"kept out, and not ahead of {self.best}: {_some(behind, most)}"] if behind else []
+        lines += [f"kept out, and ahead of {self.best}: {enumerated(self.ahead, most)}"] if self.ahead else []
+        lines += [f"kept out, and not ahead of {self.best}: {enumerated(behind, most)}"] if behind else []
         return [*lines, *self._unchecked(most)]
 
     def _price(self) -> str:
@@ -88,7 +89,7 @@ class Restriction:
         for key in dict.fromkeys(miss.key for miss, _ in missed):
             those = sorted((pair for pair in missed if pair[0].key == key), key=lambda pair: pair[0].excess)
             named = [f"{each.encoder} ({miss.reason})" for miss, each in those]
-            lines.append(f"budget.{key} keeps out {_some(named, most)}")
+            lines.append(f"budget.{key} keeps out {enumerated(named, most)}")
         if self.nearest is not None:
             lines.append(f"the nearest is {self.nearest.encoder}: {self.nearest.admits} would let it in")
         return lines
@@ -96,7 +97,9 @@ class Restriction:
     def _unchecked(self, most: int | None) -> list[str]:
         """How to state what is not known of candidates."""
         missing = [miss.admits for each in self.outside for miss in each.misses if not miss.checked]
-        return [f"what is not known can be stated, with your own figures: {_some(missing, most)}"] if missing else []
+        return (
+            [f"what is not known can be stated, with your own figures: {enumerated(missing, most)}"] if missing else []
+        )
 
 
 def restricted(budget: Budget, values: Mapping[str, float], costs: Mapping[str, CandidateCost]) -> Restriction:
@@ -113,10 +116,3 @@ def restricted(budget: Budget, values: Mapping[str, float], costs: Mapping[str, 
         {name: values[name] for name in order if not misses[name]},
         tuple(Excluded(name, values[name], misses[name]) for name in order if misses[name]),
     )
-
-
-def _some(things: Sequence[object], most: int | None) -> str:
-    """At most so many of them in a list, and how many more there are."""
-    shown = [str(thing) for thing in things[:most]]
-    more = [f"and {len(things) - len(shown)} more"] if len(things) > len(shown) else []
-    return ", ".join([*shown, *more])

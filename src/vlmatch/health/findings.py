@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from vlmatch.errors import enumerated
+
 Side = Literal["images", "captions", "pairs"]
 
 TITLES = {
@@ -77,7 +79,7 @@ class FindingGroup:
         return self.findings[0].remedy
 
     def __str__(self) -> str:
-        subject = f"{self.side} by {', '.join(self.models)}" if self.models else self.side
+        subject = f"{self.side} by {enumerated(self.models)}" if self.models else self.side
         measured = f": {self.findings[0].measured}" if len(self.findings) == 1 else ""
         return f"{self.title}: {subject}{measured}. {self.remedy}."
 

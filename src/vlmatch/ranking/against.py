@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, enumerated
 from vlmatch.ranking.shortlist import Standing
 
 Judgement = Literal["better", "worse", "unclear"]
@@ -28,7 +28,7 @@ def versus(current: str, standings: Sequence[Standing], margin: float | None) ->
     """
     own = next((each for each in standings if each.encoder == current), None)
     if own is None:
-        names = ", ".join(each.encoder for each in standings)
+        names = enumerated([each.encoder for each in standings])
         raise VlmatchError(f"answer.against={current} is not among the candidates ({names}); add it to the pool")
     return tuple(Versus(each.encoder, _judged(own, each, margin)) for each in standings if each is not own)
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from vlmatch.encoders.catalogue import catalogue
+from vlmatch.errors import enumerated
 from vlmatch.evidence.record import WorldRecord
 from vlmatch.scores.rows import Row
 
@@ -57,8 +58,7 @@ def _families(rows: Sequence[Row], world: WorldRecord) -> str | None:
     new = [name for name, entry in entries.items() if entry is None or entry.family not in world.catalogue_families]
     if not new:
         return None
-    shown = ", ".join(new[:4]) + (", ..." if len(new) > 4 else "")
-    return f"it has no encoder of the families of {len(new)} of your {len(rows)} candidates ({shown})"
+    return f"it has no encoder of the families of {len(new)} of your {len(rows)} candidates ({enumerated(new, 4)})"
 
 
 def _size(rows: Sequence[Row], world: WorldRecord) -> str | None:

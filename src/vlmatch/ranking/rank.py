@@ -8,6 +8,7 @@ from scipy.stats import kendalltau, rankdata, spearmanr
 
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.costs.restriction import restricted
+from vlmatch.errors import enumerated
 from vlmatch.ranking.against import Versus, versus
 from vlmatch.ranking.limits import limits
 from vlmatch.ranking.opinions import opinions
@@ -153,7 +154,7 @@ def _outranked(candidates: Sequence[Row], controls: Sequence[Row], name: str, ch
         return None
     return (
         f"by {scored.title} the control '{best.encoder}' outranks {len(beaten)} of {len(candidates)} candidates "
-        f"({', '.join(beaten)})"
+        f"({enumerated(beaten)})"
     )
 
 

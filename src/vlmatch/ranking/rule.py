@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.encoders.spec_sheet import STATED
+from vlmatch.errors import enumerated
 from vlmatch.evidence.pools import Kind
 from vlmatch.evidence.record import WorldRecord, record
 from vlmatch.evidence.rules import fractional_ranks
@@ -142,7 +143,7 @@ def _unknown(name: str, rows: Sequence[Row]) -> list[str]:
     if not absent:
         return []
     hint = f"; if you know it, state it: {name}=... (docs/own_tower.md, docs/python.md)" if name in STATED else ""
-    return [f"'{name}' is not known of {', '.join(absent)}: the middle rank stands in for it{hint}"]
+    return [f"'{name}' is not known of {enumerated(absent)}: the middle rank stands in for it{hint}"]
 
 
 def _too_few(chosen: ChosenRule, rows: Sequence[Row]) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from vlmatch.errors import enumerated
 from vlmatch.evidence.replay import Figure
 from vlmatch.ranking import LlmRanking, Opinion, Question
 from vlmatch.ranking.against import Judgement
@@ -199,12 +200,6 @@ def _against(llm: LlmRanking, question: Question) -> list[Fact]:
     if question.against is None:
         return []
     words: tuple[Judgement, ...] = ("unclear", "worse")
-    rest = [f"{word.capitalize()}: {_some(names)}." for word in words if (names := llm.judged(word))]
-    better = _some(llm.judged("better")) or "none for certain"
+    rest = [f"{word.capitalize()}: {enumerated(names, NAMED)}." for word in words if (names := llm.judged(word))]
+    better = enumerated(llm.judged("better"), NAMED) or "none for certain"
     return [Fact(f"Better than {question.against}", better, " ".join(rest))]
-
-
-def _some(names: Sequence[str]) -> str:
-    """At most a few names, and how many more there are; the ranking has them all."""
-    more = [f"and {len(names) - NAMED} more"] if len(names) > NAMED else []
-    return ", ".join([*names[:NAMED], *more])

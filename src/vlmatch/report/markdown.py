@@ -8,7 +8,7 @@ from vlmatch.files import renamed
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import PAPER, LlmRanking, RankedEncoder, Ranking
 from vlmatch.report.ranking_table import shown_name
-from vlmatch.report.table import number
+from vlmatch.report.table import leading, number
 from vlmatch.report.words import first_screen
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>#|~&]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word is no mark-up
@@ -35,7 +35,10 @@ def rendered_markdown(
             head, *others = first_screen(llm, ranking.question)
             blocks += [f"## {plain(llm.llm)}", f"**{_sentence(head)}**"]
             blocks.append("\n".join(f"- {_sentence(line)}" for line in (*others, *llm.warnings)))
-            blocks.append(_table(llm))
+            shown = leading(llm, ranking.question.against)
+            blocks.append(_table(llm, shown))
+            if hidden := len(llm.encoders) - len(shown):
+                blocks.append(f"{hidden} more encoders stand in the page and in the CSV table.")
         blocks += [_sentence(warning) for warning in ranking.warnings]
     if failures:
         blocks.append(
@@ -61,14 +64,14 @@ def _code(text: str) -> str:
     return "`" + " ".join(text.replace("`", "'").split()) + "`"
 
 
-def _table(llm: LlmRanking) -> str:
+def _table(llm: LlmRanking, shown: Sequence[RankedEncoder]) -> str:
     """Place, value, the rule's scores, GW, and what each encoder costs."""
     known = {name: scored for each in llm.encoders for name, scored in each.row.scores.items()}
     names = [name for name in dict.fromkeys((*llm.ingredients, PAPER)) if name in known]
     arrows = [f"{known[name].title} {'↑' if known[name].higher_is_better else '↓'}" for name in names]
     heads = ["place", "encoder", "value", *map(plain, arrows), "parameters", "tokens", "licence"]
     rules = [":--" if head in ("encoder", "licence") else "--:" for head in heads]
-    rows = [heads, rules, *(_cells(llm, each, names) for each in llm.encoders)]
+    rows = [heads, rules, *(_cells(llm, each, names) for each in shown)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

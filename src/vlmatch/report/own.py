@@ -16,6 +16,7 @@ from vlmatch.evidence.own.record import OwnRecord, RuleRecord, own_records
 from vlmatch.evidence.own.scores import KnownScore, ScoreTable
 from vlmatch.evidence.replay import Figure, Outcome
 from vlmatch.evidence.rules import single
+from vlmatch.files import renamed
 from vlmatch.ranking import Ranking
 from vlmatch.report.cells import UNKNOWN, Cell, Column, Line, Table
 from vlmatch.report.evidence import bare
@@ -55,8 +56,8 @@ class OwnEvidence:
     def to_csv(self, path: str | Path) -> Path:
         """Write the rows of `to_frame` as CSV and return the path; names that look like a formula get an apostrophe."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.to_frame().map(harmless).to_csv(path, index=False)
+        with renamed(path) as temporary:
+            self.to_frame().map(harmless).to_csv(temporary, index=False)
         return path
 
     def report(self, path: str | Path) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlmatch.files import renamed
 from vlmatch.ranking import PAPER, LlmRanking, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, pretraining, published, trained_here
 
@@ -21,8 +22,7 @@ def write_table(path: Path, rankings: Sequence[Ranking]) -> Path:
     """
     rows = _rows(rankings)
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with renamed(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)

@@ -11,6 +11,7 @@ from rich.text import Text
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.disagreement import ByLabel
 from vlmatch.embeddings.embed import Cost
+from vlmatch.errors import enumerated
 from vlmatch.health.findings import FindingGroup
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import Agreement, Fed, LlmRanking, ProvenOrders, RankedEncoder, Ranking
@@ -76,7 +77,7 @@ def health_lines(groups: Sequence[FindingGroup]) -> list[Text]:
 
 
 def _subject(group: FindingGroup) -> str:
-    return f"{group.side} by {', '.join(group.models)}" if group.models else group.side
+    return f"{group.side} by {enumerated(group.models)}" if group.models else group.side
 
 
 def label_table(values: ByLabel, llm: str) -> Table:
@@ -153,7 +154,7 @@ def _show_llm(llm: LlmRanking, ranking: Ranking, console: Console, *, full: bool
     for line in answer_lines(ranking, llm):
         console.print(line)
     fed = ranking.question.fed
-    shown = llm.encoders if full else _leading(llm, ranking.question.against)
+    shown = llm.encoders if full else leading(llm, ranking.question.against)
     _print_widest(console, _short_table(llm, shown, fed, costs=True), _short_table(llm, shown, fed, costs=False))
     if hidden := len(llm.encoders) - len(shown):
         console.print(f"{hidden} more encoders: answer.full=true shows all, as do the CSV table and the report")
@@ -170,11 +171,11 @@ def _print_widest(console: Console, wide: Table, narrow: Table) -> None:
     console.print(wide if wanted <= console.width else narrow)
 
 
-def _leading(llm: LlmRanking, against: str | None) -> Sequence[RankedEncoder]:
+def leading(llm: LlmRanking, against: str | None) -> Sequence[RankedEncoder]:
     """Of a pool too large for a screen the first encoders, the shortlist, the user's own and the controls."""
     if len(llm.encoders) <= WHOLE:
         return llm.encoders
-    named = {against, *(llm.shortlist.encoders if llm.shortlist else ())}
+    named = {against, *(llm.shortlist.encoders[:LEADING] if llm.shortlist else ())}
     return [
         each
         for place, each in enumerate(llm.encoders)

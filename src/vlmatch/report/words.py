@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import ceil
 
 from vlmatch.costs.candidate import CandidateCost
+from vlmatch.errors import enumerated
 from vlmatch.evidence.replay import Figure
 from vlmatch.ranking import LlmRanking, Opinion
 from vlmatch.ranking.against import Judgement
@@ -22,7 +23,7 @@ def headline(llm: LlmRanking) -> str:
     first, *others = llm.shortlist.encoders
     if not others:
         return f"shortlist for {llm.llm}: {first}"
-    return f"shortlist for {llm.llm}: {first} (the pick), {', '.join(others)}"
+    return f"shortlist for {llm.llm}: {first} (the pick), {enumerated(others)}"
 
 
 def held_line(llm: LlmRanking) -> str | None:
@@ -117,7 +118,7 @@ def against_line(llm: LlmRanking, current: str) -> str:
     """Which candidates are better or worse than the encoder that the user has."""
     words: tuple[Judgement, ...] = ("better", "unclear", "worse")
     return f"against {current}: " + "; ".join(
-        f"{word}: {', '.join(names)}" for word in words if (names := llm.judged(word))
+        f"{word}: {enumerated(names)}" for word in words if (names := llm.judged(word))
     )
 
 

@@ -1,5 +1,6 @@
 """Verify: the first stage of dvc.yaml. DVC accepts changed data silently; this task refuses them."""
 
+from vlmatch.files import renamed
 from vlmatch.objects import task
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import VerifyTask
@@ -11,6 +12,6 @@ def verify(settings: Settings[VerifyTask]) -> None:
     """Fetch missing data, refuse data that differ from data.dvc, and write the file that all other stages depend on."""
     checksum = fill(settings)
     ok = settings.task.ok
-    ok.parent.mkdir(parents=True, exist_ok=True)
-    ok.write_text(f"{checksum}\n", encoding="utf-8")
+    with renamed(ok) as temporary:
+        temporary.write_text(f"{checksum}\n", encoding="utf-8")
     print(f"data verified: {checksum}")
