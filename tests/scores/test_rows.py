@@ -166,7 +166,7 @@ def test_many_pairs_are_told_before_and_slow_scores_meanwhile(pair, capsys, monk
     (before,) = (n for n, line in enumerate(told) if line.startswith("t x u: 12 pairs take about 1.1 GiB of memory"))
     assert before < told.index("waiting for the score 'MutualNN'; 1 of 3 scores are done")
     steps = [line for line in told if line.startswith("the score 'GW': ")]
-    assert steps[0].startswith("the score 'GW': 1 steps of its descent so far, energy 0.")
+    assert steps[0].startswith("the score 'GW': step 1 of its descent, energy 0.")
     assert len(steps) >= 2, "the images' descent, and their noise twin's"
 
 

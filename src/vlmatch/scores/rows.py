@@ -161,7 +161,7 @@ def _slowly(score: Any, pair: PairedGeometry, progress: str) -> Iterator[None]:
     lines = NowAndThen()
 
     def told(steps: int, energy: float) -> None:
-        lines.say(f"the score '{score.title}': {steps} steps of its descent so far, energy {energy:.6f}")
+        lines.say(f"the score '{score.title}': step {steps} of its descent, energy {energy:.6f}")
 
     with waiting(f"the score '{score.title}'", progress), watched(told):
         yield
