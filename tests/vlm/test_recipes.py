@@ -24,7 +24,7 @@ GIVEN = {f"{kind}_{key}": f"/data/{kind}.{key}" for kind in ("pretrain", "instru
 def test_every_recipe_states_its_outcome() -> None:
     files = [file for folder in paths.conf_folders() for file in (folder / "recipe").glob("*.yaml")]
     recipes = {file.stem: yaml.safe_load(file.read_text()) for file in files}
-    assert {*NAMES, "embedded", "embedded_lora"} == set(recipes)
+    assert {*NAMES, "embedded", "embedded3", "embedded_lora"} == set(recipes)
     for name, found in recipes.items():
         assert found["outcome"], name
 

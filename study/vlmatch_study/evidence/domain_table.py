@@ -16,7 +16,8 @@ from vlmatch.errors import VlmatchError
 from vlmatch.evidence.correlation import spearman
 from vlmatch.evidence.truths import Comparison, comparisons_in
 from vlmatch_study.evidence.domains import PROBES, RULES, TABLE, values
-from vlmatch_study.evidence.worlds import DATA, LLM, STUDY, read
+from vlmatch_study.evidence.worlds import LLM, STUDY, read
+from vlmatch_study.findings.block import Block
 
 DRAWINGS, OBJECTS = STUDY / "blocks" / "results", STUDY / "blocks" / "6" / "results"
 SOURCES: Mapping[str, Sequence[str]] = {"clip-art": ("clipart",), "emoji": ("emoji_google", "openmoji")}
@@ -45,10 +46,11 @@ def main(drawings: Path = DRAWINGS, objects: Path = OBJECTS) -> None:
 
 def most_runs(folder: Path, suite: str) -> Comparison:
     """The comparison of SmolLM2's trainings by this suite with the most runs; VlmatchError where there is none."""
+    (recipe,) = Block.of(6, STUDY.parent).recipes
     found = [
         each
         for each in comparisons_in([folder])
-        if (each.setting.llm, each.setting.data, each.setting.suite.name) == (LLM, DATA, suite)
+        if (each.setting.llm, each.setting.recipe.name, each.setting.suite.name) == (LLM, recipe, suite)
     ]
     if not found:
         raise VlmatchError(f"'{folder}' has no results of suite '{suite}'; run experiment=block6 multirun, and collect")
