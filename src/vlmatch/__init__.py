@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vlmatch.api.embedding import embed as embed
     from vlmatch.api.evidence import evidence_of as evidence_of
     from vlmatch.api.models import own_encoder as own_encoder
     from vlmatch.api.models import own_llm as own_llm
     from vlmatch.api.models import precomputed as precomputed
     from vlmatch.api.probes import probe as probe
-    from vlmatch.api.ranking import embed as embed
     from vlmatch.api.ranking import rank as rank
     from vlmatch.api.ranking import rank_stored as rank_stored
     from vlmatch.api.scores import Scores as Scores
@@ -40,7 +40,7 @@ _MODULES = {
     "Scores": "vlmatch.api.scores",
     "SpecSheet": "vlmatch.encoders.spec_sheet",
     "VlmatchError": "vlmatch.errors",
-    "embed": "vlmatch.api.ranking",
+    "embed": "vlmatch.api.embedding",
     "encoder": "vlmatch.api.settings",
     "evidence_of": "vlmatch.api.evidence",
     "gromov_wasserstein": "vlmatch.gromov",

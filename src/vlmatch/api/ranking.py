@@ -1,4 +1,4 @@
-"""Embed a probe set by a model, and rank a pool of encoders for LLMs."""
+"""Rank a pool of encoders for LLMs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 from vlmatch import paths
 from vlmatch.api.defaults import chosen_scores
-from vlmatch.api.models import Model, embedded, is_stored, kind_of, model_of, models_of
+from vlmatch.api.embedding import Trainer
+from vlmatch.api.models import Model, embedded, is_stored, models_of
 from vlmatch.api.probes import Probe, probe
 from vlmatch.api.settings import store_of, trainer_settings
 from vlmatch.costs.budget import Budget
@@ -32,9 +33,6 @@ from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import ObjectSettings
 from vlmatch.settings.work import TrainerSettings
 
-Trainer: TypeAlias = str | Mapping[str, Any] | TrainerSettings
-"""The name of a yaml in conf/trainer, or other values for keys of trainer=cpu, such as {'batch_size': 8}."""
-
 ScoreNames: TypeAlias = Iterable[str] | Mapping[str, ObjectSettings | Mapping[str, Any]]
 """Scores by their names, or a mapping from names of your own to settings (`_target_` and options)."""
 
@@ -46,57 +44,6 @@ StatedCosts: TypeAlias = Mapping[str, CostSettings | Mapping[str, Any]] | None
 
 Models: TypeAlias = Sequence[Model] | Model
 """Several models, or one."""
-
-
-def embed(
-    probe_set: Probe,
-    model: Model,
-    *,
-    store: Store | Path | str | None = None,
-    trainer: Trainer = "cpu",
-    progress: bool = True,
-) -> Embeddings:
-    """The embeddings of a probe set by one encoder or LLM.
-
-    Parameters
-    ----------
-    probe_set
-        As for `probe`.
-    model
-        An encoder of images or an LLM: the name of its yaml, settings (`encoder`, `llm`), an own model (`own_encoder`,
-        `own_llm`), or `precomputed` embeddings. A name that both kinds have is the encoder's.
-    store
-        The folder that keeps embeddings. Default: the one of the command line.
-    trainer
-        The name of a yaml in conf/trainer ('cpu', 'gpu', ...), or values for keys of 'cpu'.
-    progress
-        Whether lines or a bar show what is done.
-
-    Returns
-    -------
-    Embeddings
-        `array` (n, d) float32, rows in the order of the pairs, and `header`, which says what decided the numbers. NumPy
-        takes the value as an array.
-
-    Raises
-    ------
-    NotHereError
-        Where the weights can't be had.
-    VlmatchError
-        On bad input, and where the output is not (n, d) finite numbers.
-
-    Examples
-    --------
-    >>> import vlmatch
-    >>> colours = vlmatch.embed("pictures", "mean_colour", progress=False)
-    >>> colours.array.shape, colours.header.rule
-    ((12, 3), 'mean colour')
-    """
-    pairs = probe(probe_set)
-    found, _ = embedded(
-        model_of(kind_of(model), model), pairs, store_of(store), trainer_settings(trainer), progress=progress
-    )
-    return found
 
 
 def rank(
