@@ -135,7 +135,7 @@ def test_a_models_settings_have_the_hash_that_stored_embeddings_were_made_under(
 
 
 def test_probes_scores_splits_and_benchmarks_give_arguments_that_their_targets_take() -> None:
-    shares = ("stamps", "clipart", "share")
+    shares = ("stamps", "clipart", "share", "furniture")
     given = [[f"probe={name}", *([] if name in shares else ["probe.path=/x"])] for name in choices("probe")]
     given += [[f"score=[{','.join(choices('score'))}]"], *([f"benchmark={name}"] for name in choices("benchmark"))]
     for overrides in given:

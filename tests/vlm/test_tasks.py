@@ -306,7 +306,7 @@ def test_another_suite_is_measured_apart_on_a_split_that_extends_the_trained_one
     client = MlflowClient(f"sqlite:///{trained / 'mlruns' / 'mlflow.db'}")
     (experiment,) = [each for each in client.search_experiments() if each.name == "vlmatch"]
     runs = client.search_runs([experiment.experiment_id], f"run_name = '{GROUP}/pixels16-0'")
-    assert sorted(run.data.tags["task"] for run in runs) == ["evaluate domain", "train"]
+    assert [run.data.tags["task"] for run in runs].count("evaluate domain") == 1
     run_task(config(trained, "collect", "benchmark.name=domain", f"task.runs={trained}/apart", f"results={trained}/r2"))
     assert [result.suite.name for result in results.read(trained / "r2")] == ["domain"]
 
