@@ -174,6 +174,7 @@ def test_a_stopped_download_ends_at_once_and_is_taken_up_by_the_same_command(
     published.fails(f"/{WEIGHTS}", method="GET", times=1, after=1000, stalls=True)
     script = (
         "import signal; from vlmatch.cli import leave; from vlmatch.llms.repository import repository_folder\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # shells ignore it in background jobs
         f"signal.signal(signal.SIGTERM, leave); print(repository_folder('l', '{LLM}'))"
     )
     environment = {**os.environ, "PYTHONPATH": str(paths.root() / "src")}
