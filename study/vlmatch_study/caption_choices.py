@@ -5,9 +5,7 @@ docs/findings.md have their tables. The images' embeddings come from the store o
 captions run through each LLM once for all its layers. No truth is read, and a killed run goes on where it stopped.
 """
 
-import csv
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from vlmatch.api.probes import probe
 from vlmatch.api.ranking import score_choice
@@ -20,7 +18,7 @@ from vlmatch.objects import plain
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.scores.layer_map import Choice, KeptCells, scored_cells
 from vlmatch.settings.buildable import LlmSettings
-from vlmatch_study.evidence.worlds import EMBEDDED, read
+from vlmatch_study.evidence.worlds import EMBEDDED, read, write
 
 TABLE = EMBEDDED.with_name("caption_choices.csv")
 LAYERS = {"smollm2": (-18, -2, -1), "gemma3_270m": (-2,)}
@@ -62,14 +60,6 @@ def rows(llm: str, layers: Sequence[int], encoders: Sequence[str], pairs: ProbeS
             "centring": first.centring,
             **{name: values[name] for name in SCORES},
         }
-
-
-def write(path: Path, table: Sequence[Row]) -> None:
-    """Write the table."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
 
 
 def _stored(store: Store, probe_key: str, encoders: Sequence[str]) -> list[Choice]:

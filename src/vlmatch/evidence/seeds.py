@@ -1,6 +1,6 @@
 """How much the training seed changes the truth: the agreement between seeds, and the spread within an encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import stdev
@@ -31,9 +31,12 @@ class Spread:
     between_seeds: float
 
 
-def agreements(comparison: Comparison) -> list[SeedAgreement]:
-    """For every two seeds, how similarly they order the encoders that were trained with both."""
-    return [_agreement(comparison, *pair) for pair in combinations(comparison.seeds, 2)]
+def agreements(comparison: Comparison, among: Collection[str] | None = None) -> list[SeedAgreement]:
+    """For every two seeds, how similarly they order the encoders that were trained with both.
+
+    among: the encoders that count; None: all.
+    """
+    return [_agreement(comparison, *pair, among) for pair in combinations(comparison.seeds, 2)]
 
 
 def spread(comparison: Comparison) -> Spread | None:
@@ -48,11 +51,11 @@ def spread(comparison: Comparison) -> Spread | None:
     return Spread(stdev(truth.mean for truth in pretrained), between_seeds)
 
 
-def _agreement(comparison: Comparison, one: int, other: int) -> SeedAgreement:
+def _agreement(comparison: Comparison, one: int, other: int, among: Collection[str] | None) -> SeedAgreement:
     both = {}
     for truth in comparison.pretrained:
         by_seed = truth.by_seed
-        if {one, other} <= by_seed.keys():
+        if {one, other} <= by_seed.keys() and (among is None or truth.encoder in among):
             both[truth.encoder] = (by_seed[one], by_seed[other])
     best = [both[truth.encoder] for truth in comparison.best_tier if truth.encoder in both]
     return SeedAgreement((one, other), len(both), _correlated(list(both.values())), len(best), _correlated(best))

@@ -4,7 +4,6 @@ It reads the stored embeddings of the stamps: `experiment=block1 task=transform`
 `experiment=block1 task=embed task.side=encoder recipe.seed=0 multirun` embeds the stamps. No truth is read.
 """
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from scipy.stats import rankdata
 import vlmatch
 from vlmatch import paths
 from vlmatch_study.evidence.scores import CAPTIONS, IMAGES, PROBE, stored
-from vlmatch_study.evidence.worlds import LLM, STUDY
+from vlmatch_study.evidence.worlds import LLM, STUDY, write
 from vlmatch_study.findings.block import Block
 
 TABLE = STUDY / "blocks" / "1" / "scores.csv"
@@ -24,11 +23,7 @@ Row = Mapping[str, str | int]
 def main() -> None:
     """Score every variant and write the table, with the places that each score predicts."""
     table = with_places(list(scored(paths.cache() / "embeddings" / PROBE, Block(1, ()).encoders)))
-    TABLE.parent.mkdir(parents=True, exist_ok=True)
-    with TABLE.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    write(TABLE, table)
 
 
 def scored(store: Path, names: Sequence[str]) -> Iterator[dict[str, str | int]]:

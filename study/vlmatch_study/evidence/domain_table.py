@@ -17,7 +17,7 @@ from vlmatch.evidence.correlation import spearman
 from vlmatch.evidence.truths import Comparison, comparisons_in
 from vlmatch_study.evidence.domains import PROBES, RULES, TABLE, values
 from vlmatch_study.evidence.worlds import LLM, STUDY, read
-from vlmatch_study.findings.block import Block
+from vlmatch_study.findings.block import Block, n_runs
 
 DRAWINGS, OBJECTS = STUDY / "blocks" / "results", STUDY / "blocks" / "6" / "results"
 SOURCES: Mapping[str, Sequence[str]] = {"clip-art": ("clipart",), "emoji": ("emoji_google", "openmoji")}
@@ -54,7 +54,7 @@ def most_runs(folder: Path, suite: str) -> Comparison:
     ]
     if not found:
         raise VlmatchError(f"'{folder}' has no results of suite '{suite}'; run experiment=block6 multirun, and collect")
-    return max(found, key=lambda each: sum(len(truth.runs) for truth in each.truths))
+    return max(found, key=n_runs)
 
 
 def truths_of(drawings: Comparison, objects: Comparison) -> dict[str, dict[str, float]]:

@@ -6,7 +6,6 @@ encoder that was not embedded has no row. No truth is read. Then it prints how f
 and what block 6 can show.
 """
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -20,7 +19,7 @@ from vlmatch import paths
 from vlmatch.embeddings.store import FILE
 from vlmatch.evidence.correlation import spearman
 from vlmatch_study.evidence.scores import CAPTIONS, IMAGES, PROBE, stored
-from vlmatch_study.evidence.worlds import EMBEDDED, LLM, STUDY, column, read
+from vlmatch_study.evidence.worlds import EMBEDDED, LLM, STUDY, column, read, write
 from vlmatch_study.power import Errors, smallest_effect, smallest_spread
 
 TABLE = STUDY / "blocks" / "6" / "scores.csv"
@@ -40,11 +39,7 @@ def main() -> None:
     """Write the table, and print the agreement of probes and the effects that can be shown."""
     store = paths.cache() / "embeddings"
     rows = with_places(list(scored(store / FURNITURE)))
-    TABLE.parent.mkdir(parents=True, exist_ok=True)
-    with TABLE.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write(TABLE, rows)
     kept = read(TABLE)
     for lines in (agreement(kept), effects(kept), ceilings(store / PROBE, kept)):
         for line in lines:

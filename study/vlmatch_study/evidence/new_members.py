@@ -4,7 +4,6 @@ It reads the stored embeddings of the stamps: `task=embed task.side=encoder enco
 `new_members` of conf/pool.yaml, and `task=embed task.side=llm llm=smollm2` those of the captions. No truth is read.
 """
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from vlmatch.evidence.record import Setting, record
 from vlmatch.health.geometries import health_of
 from vlmatch.health.pool import angles_for_health, resolution_of
 from vlmatch_study.evidence.scores import CAPTIONS, PROBE, row_of, stored
-from vlmatch_study.evidence.worlds import EMBEDDED, LLM, STUDY, column, read
+from vlmatch_study.evidence.worlds import EMBEDDED, LLM, STUDY, column, read, write
 
 TABLE = STUDY / "blocks" / "3" / "scores.csv"
 SETTINGS: tuple[Setting, ...] = ("pooled", "patches")
@@ -32,11 +31,7 @@ def main() -> None:
     """Score and check every new encoder, and write the table with the places that the frozen rules predict."""
     rows = list(scored(paths.cache() / "embeddings" / PROBE, families()))
     table = with_places(rows, read(EMBEDDED))
-    TABLE.parent.mkdir(parents=True, exist_ok=True)
-    with TABLE.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    write(TABLE, table)
 
 
 def families() -> dict[str, str]:

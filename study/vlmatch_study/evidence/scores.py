@@ -3,7 +3,6 @@
 It reads the stored embeddings of the stamps, so run `dvc repro` or `experiment=embedded_all multirun` before.
 """
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from vlmatch.embeddings.store import FILE, Embeddings, read_file
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
 from vlmatch.scores.resampling import gaussian_twin
-from vlmatch_study.evidence.worlds import EMBEDDED, LLM, read
+from vlmatch_study.evidence.worlds import EMBEDDED, LLM, read, write
 
 PROBE, IMAGES, CAPTIONS = "stamps-1d0c3db0", "paper", "layer-2_last"
 SCORES = (
@@ -27,10 +26,7 @@ TOKENS = 1  # that the LLM is fed: one pooled feature, whatever the encoder has
 def main() -> None:
     """Score every encoder of the table again and write the table; the families stay as they are."""
     rows = list(scored(paths.cache() / "embeddings" / PROBE))
-    with EMBEDDED.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write(EMBEDDED, rows)
 
 
 def scored(store: Path) -> Iterator[dict[str, str | int]]:

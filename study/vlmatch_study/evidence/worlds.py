@@ -1,7 +1,7 @@
 """The two worlds of evidence: our own trainings, and VTBenchLab's published table."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,15 @@ def read(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: Sequence[Mapping[str, str | int]]) -> None:
+    """Write rows as a CSV with the columns of the first one; its folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def column(rows: Sequence[dict[str, str]], key: str) -> NDArray[np.float64]:

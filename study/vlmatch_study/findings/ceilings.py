@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
-from vlmatch.evidence.correlation import LEAST, Correlation, correlation, spearman
+from vlmatch.evidence.correlation import LEAST, Correlation
+from vlmatch.evidence.seeds import agreements
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
+from vlmatch_study.findings.repeated import from_recipe_to_recipe
 from vlmatch_study.findings.tables import figure, table
 from vlmatch_study.findings.trained import Trained, shared
 
@@ -32,11 +34,7 @@ class Ceiling:
 
 def seeds_agree(comparison: Comparison, encoders: Sequence[str]) -> Seeds:
     """The agreement of each two seeds over those of `encoders` that have both, on average."""
-    found = []
-    for one, other in combinations(comparison.seeds, 2):
-        truths = [by_seed for name in encoders if {one, other} <= (by_seed := comparison.by_seed[name]).keys()]
-        value = spearman([each[one] for each in truths], [each[other] for each in truths])
-        found += [] if value is None else [value]
+    found = [each.spearman for each in agreements(comparison, encoders) if each.spearman is not None]
     return Seeds(len(found), fmean(found) if found else None)
 
 
@@ -46,9 +44,9 @@ def ceilings(truths: Sequence[Trained]) -> list[Ceiling]:
     for one, other in combinations(truths, 2):
         names = shared(one.comparison, other.comparison)
         if one.llm == other.llm and len(names) >= LEAST:
-            first, second = ({name: each.comparison.by_encoder[name].mean for name in names} for each in (one, other))
+            alike = from_recipe_to_recipe(one.comparison, other.comparison)
             agreed = seeds_agree(one.comparison, names), seeds_agree(other.comparison, names)
-            found.append(Ceiling(one.label, other.label, correlation(first, second), agreed))
+            found.append(Ceiling(one.label, other.label, alike, agreed))
     return found
 
 

@@ -13,7 +13,7 @@ from vlmatch.evidence.correlation import LEAST, Correlation, correlation
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
 from vlmatch_study.evidence.worlds import read
-from vlmatch_study.findings.block import Block
+from vlmatch_study.findings.block import Block, n_runs
 from vlmatch_study.findings.captions import LOWER_IS_BETTER, PAPER, TITLES
 from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.scored import Row, shared_seeds
@@ -165,7 +165,7 @@ def counterpart(comparison: Comparison, truths: Sequence[Trained]) -> Comparison
     """The truths with the usual LLM and else the same setting, those with the most trainings; None without any."""
     wanted = replace(comparison.setting, llm=USUAL)
     found = [each.comparison for each in truths if each.comparison.setting == wanted]
-    return max(found, key=lambda each: sum(len(truth.runs) for truth in each.truths), default=None)
+    return max(found, key=n_runs, default=None)
 
 
 def pairs_table(found: Agreement) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlmatch.evidence.truths import Comparison, comparisons_in
+from vlmatch_study.findings.block import LLM
 
 FOLDERS = {("results",): "", ("blocks", "results"): "", ("search", "results"): ", once more by a search"}
 """The folders of results below study/, and what their truths are called beside their recipe."""
@@ -34,7 +35,7 @@ def trained(root: Path) -> list[Trained]:
 def named(comparison: Comparison) -> str:
     """What a setting is called: 'embedded on vlm_a, asked by embedded 1'; an LLM other than SmolLM2 is named too."""
     setting = comparison.setting
-    llm = "" if setting.llm == "smollm2" else f"{setting.llm}, "
+    llm = "" if setting.llm == LLM else f"{setting.llm}, "
     return f"{llm}{setting.recipe.name} on {setting.data}, asked by {setting.suite.name} {setting.suite.version}"
 
 
