@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CLUSTER := /tmp/vlmatch-slurm
+# What `make run` and `make report` take the LLM to be fed: pooled (one feature, as in our small VLMs) or patches (LLaVA).
+FED := pooled
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -15,7 +17,7 @@ setup: .venv/.ready ## make the environment .venv, and do nothing else
 
 run: .venv/.ready ## rank 10 encoders for 2 LLMs on 644 captioned pictures; writes outputs/report.html
 	$(BIN)/python src/run.py task=fetch
-	$(BIN)/python src/run.py multirun
+	$(BIN)/python src/run.py multirun answer.fed=$(FED)
 
 # One process per core, with one thread each: two processes of two threads each on two cores are many times slower.
 train: .venv/.ready ## train and measure the VLMs of study/dvc.yaml that have no result in study/results/ yet (hours)
@@ -65,7 +67,7 @@ ui: .venv/.ready ## serve MLflow's page at http://127.0.0.1:5000, and print the 
 	$(BIN)/python src/run.py task=ui
 
 report: .venv/.ready ## write the report of what the store holds; embeds nothing
-	$(BIN)/python src/run.py task=report
+	$(BIN)/python src/run.py task=report answer.fed=$(FED)
 
 clean: ## remove outputs and computed embeddings and scores; downloads, data and MLflow's runs stay
 	rm -rf outputs cache/embeddings cache/scores cache/layers dist

@@ -84,7 +84,7 @@ def rank(
         name of a score.
     fed
         What your LLM will be fed of an image, on which the rule depends: 'patches' (all of them, as in LLaVA) or
-        'pooled' (one feature). The command line assumes 'pooled' unless told `answer.fed=patches`.
+        'pooled' (one feature).
     against
         The encoder that you have now, one of `encoders`.
     budget
