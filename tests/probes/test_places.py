@@ -164,6 +164,34 @@ def test_class_folders_give_labels_and_captions(tmp_path: Path) -> None:
         folder(place, class_caption="a photo")
 
 
+def test_tables_further_down_are_named_and_their_folders_are_no_classes(tmp_path: Path) -> None:
+    """As Hugging Face's image folders have them, one table for each split."""
+    place = classes(tmp_path, "train/1.png", "train/2.png", "test/3.png", "test/4.png")
+    for split, names in (("train", "12"), ("test", "34")):
+        rows = [f'{{"file_name": "{name}.png", "text": "a {name}"}}' for name in names]
+        (place / split / "metadata.jsonl").write_text("\n".join(rows))
+    with pytest.raises(VlmatchError, match=r"not at its top \(test/metadata\.jsonl, train/metadata\.jsonl\)") as caught:
+        folder(place)
+    advice = str(caught.value).partition("such as probe.path=")[2].partition(",")[0]
+    assert folder(advice).captions == ["a 3", "a 4"]
+
+
+def test_splits_are_no_classes_unless_another_folder_is_one(tmp_path: Path) -> None:
+    with pytest.raises(VlmatchError, match=r"class folder 'train2017' in .* is a split of the data, and no word"):
+        folder(classes(tmp_path / "coco", "train2017/1.png", "val2017/2.png"))
+    assert folder(classes(tmp_path / "toys", "train/1.png", "bus/2.png")).captions == [
+        "a photo of a bus", "a photo of a train",
+    ]  # fmt: skip
+
+
+def test_a_caption_beside_an_image_is_read_as_a_txt_is(tmp_path: Path) -> None:
+    place = classes(tmp_path, "10_dog/1.png", "5_cat/2.png", "5_cat/3.png")
+    for name in ("10_dog/1", "5_cat/2", "5_cat/3"):
+        (place / f"{name}.caption").write_text(f"a caption of {name}")
+    (place / "5_cat" / "3.txt").write_text("its txt")
+    assert folder(place).captions == ["a caption of 10_dog/1", "a caption of 5_cat/2", "its txt"]
+
+
 @pytest.mark.parametrize("label", ["n01440764", "7"])
 def test_class_folders_named_by_codes_are_refused(tmp_path: Path, label: str) -> None:
     with pytest.raises(VlmatchError, match=f"class folder '{label}' in .* is a code"):

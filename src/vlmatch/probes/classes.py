@@ -6,28 +6,33 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, enumerated
 from vlmatch.probes.captions import is_number
 from vlmatch.probes.images import SUFFIXES
 from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.places import image_in, names_in, opened
 from vlmatch.probes.problems import EntryError
+from vlmatch.probes.tables import is_named_as_table
 from vlmatch.probes.text import MAX_CHARACTERS, text_of
 
 LABEL = "{label}"
 CLASS_CAPTION = f"a photo of a {LABEL}"
+TEXTS = (".txt", ".caption")
+"""How the names of texts end that lie beside images; the second is that of kohya's trainers of diffusion models."""
 
 _WORDNET = re.compile(r"n\d{8}")  # ImageNet's names of classes
+_SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing|images?)[\W_]*\d*", re.IGNORECASE)
 
 
 class Classes:
     """The images of a folder or zip file, in the order of their names.
 
-    If an image has a text beside it (0.png and 0.txt), the texts are the captions. Otherwise the captions are made by
-    `class_caption` of the names of the folders that the images lie in. The label of an image is the name of its folder.
-    `source` describes what was found; `skipped` counts by reason what is no pair.
+    If an image has a text beside it (0.png and 0.txt, see `TEXTS`), the texts are the captions. Otherwise the captions
+    are made by `class_caption` of the names of the folders that the images lie in. The label of an image is the name of
+    its folder. `source` describes what was found; `skipped` counts by reason what is no pair.
 
-    Raises VlmatchError if there are no texts and fewer than two classes, or if a class's name is no word.
+    Raises VlmatchError if there are no texts, and a table in a folder further down, fewer than two classes, a class
+    whose name is no word, or folders that are splits (train, val) and no classes.
     """
 
     def __init__(self, probe: str, place: Path, class_caption: str) -> None:
@@ -37,7 +42,7 @@ class Classes:
         self.class_caption = class_caption
         names = names_in(place)
         self.images = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
-        texts = {_stem(name): name for name in names if PurePosixPath(name).suffix.lower() == ".txt"}
+        texts = {_stem(name): name for name in names if PurePosixPath(name).suffix.lower() in TEXTS}
         self.texts = {image: texts[stem] for image in self.images if (stem := _stem(image)) in texts}
         self.skipped: Counter[str] = Counter()
         tops = {name.partition("/")[0] for name in names if "/" in name} | {"" for name in names if "/" not in name}
@@ -45,8 +50,13 @@ class Classes:
         classes = sorted({label for image in self.images if (label := self._label(image))})
         if self.texts:
             self.source = f"{place.name}, captions from {len(self.texts):,} texts"
+        elif tables := [name for name in names if is_named_as_table(name)]:
+            raise VlmatchError(
+                f"probe '{probe}': the tables in probe.path={place} are not at its top ({enumerated(tables)}); give "
+                f"the path of one, such as probe.path={place / tables[0]}, or move them away to read class folders"
+            )
         elif len(classes) > 1:
-            self._require_words(classes)
+            self._require_classes(classes)
             self.source = f"{place.name}, captions from {len(classes):,} class folders: '{class_caption}'"
         else:
             raise VlmatchError(
@@ -83,13 +93,17 @@ class Classes:
             raise EntryError(f"'{self.texts[image]}' can't be read ({error.strerror})", "with a broken txt") from error
         return text_of(f"'{self.texts[image]}'", content).strip()
 
-    def _require_words(self, classes: list[str]) -> None:
-        for label in classes:
-            if is_number(label) or _WORDNET.fullmatch(label):
-                raise VlmatchError(
-                    f"probe '{self.probe}': class folder '{label}' in {self.place} is a code, and no word for a "
-                    "caption; rename such folders, or list the pairs in captions.csv (columns image, caption)"
-                )
+    def _require_classes(self, classes: list[str]) -> None:
+        codes = [label for label in classes if is_number(label) or _WORDNET.fullmatch(label)]
+        splits = (
+            classes if all(_SPLIT.fullmatch(label) for label in classes) else []
+        )  # beside 'bus', 'train' is a class
+        if codes or splits:
+            raise VlmatchError(
+                f"probe '{self.probe}': class folder '{(codes or splits)[0]}' in {self.place} is a "
+                f"{'code' if codes else 'split of the data'}, and no word for a caption; rename such folders, or list "
+                "the pairs in captions.csv (columns image, caption)"
+            )
 
 
 def _stem(name: str) -> str:

@@ -16,10 +16,9 @@ from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.places import image_of, is_zip, names_in
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
-from vlmatch.probes.tables import SUFFIXES, TableFile, rows
+from vlmatch.probes.tables import STEMS, SUFFIXES, TableFile, is_named_as_table, rows
 from vlmatch.probes.text import NotUtf8Error, require_unicode
 
-TABLES = ("captions", "metadata")  # names of tables in a folder; the second is that of Hugging Face's image folders
 IMAGE_COLUMNS = ("image", "file_name")
 CAPTION_COLUMNS = ("caption", "text")
 
@@ -96,7 +95,7 @@ def _table(name: str, path: Path, encoding: str | None) -> TableFile | None:
                 f"probe '{name}': probe.path={path} is neither a folder nor a table ({', '.join(SUFFIXES)}) nor a .zip"
             )
         return TableFile(name, path.parent, path.name, encoding)
-    for stem in TABLES:
+    for stem in STEMS:
         present = _present(path, stem)
         if len(present) > 1:
             raise VlmatchError(
@@ -114,7 +113,7 @@ def _present(path: Path, stem: str) -> list[str]:
     """The tables of this name: in the folder itself, in a zip file also in the one folder that it holds."""
     if not is_zip(path):
         return [f"{stem}{suffix}" for suffix in SUFFIXES if os.path.isfile(path / f"{stem}{suffix}")]
-    found = [each for each in names_in(path) if PurePosixPath(each).name in {f"{stem}{suffix}" for suffix in SUFFIXES}]
+    found = [each for each in names_in(path) if is_named_as_table(each, [stem])]
     depth = min((each.count("/") for each in found), default=0)
     return [each for each in found if each.count("/") == depth]
 

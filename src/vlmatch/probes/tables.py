@@ -16,6 +16,7 @@ from vlmatch.probes.problems import EntryError
 from vlmatch.probes.text import encoding_of, parsed_json, require_unicode
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+STEMS = ("captions", "metadata")  # of a table in a folder; the second is that of Hugging Face's image folders
 
 _DELIMITERS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*")  # by which a CSV tells Excel its separator
@@ -58,6 +59,12 @@ class TableFile:
         encoding, errors = (self.encoding, "strict") if self.encoding else encoding_of(file.read(4))
         file.seek(0)
         return io.TextIOWrapper(file, encoding=encoding, errors=errors, newline=newline)
+
+
+def is_named_as_table(name: str, stems: Sequence[str] = STEMS) -> bool:
+    """Whether a file in a folder is a table of captions, by its name."""
+    path = PurePosixPath(name)
+    return path.stem in stems and path.suffix in SUFFIXES
 
 
 def rows(table: TableFile) -> Iterator[tuple[str, Row]]:
