@@ -31,6 +31,34 @@ def lines(*rows: Any) -> str:
 
 
 @pytest.mark.parametrize(
+    ("written", "read", "several"),
+    [
+        ('["A red dog.", "A dog."]', "A red dog.", True),
+        ("['A red dog.', \"A dog's ear.\"]", "A red dog.", True),
+        ('["A dog."]', "A dog.", False),
+        ('["A dog" says the sign', '["A dog" says the sign', False),
+        ("[1] A dog [2]", "[1] A dog [2]", False),
+    ],
+)
+def test_a_list_of_captions_that_a_csv_has_as_text_is_a_list(
+    mine: Path, written: str, read: str, several: bool
+) -> None:
+    """As pandas writes lists, and the table of Flickr30k on the hub has them."""
+    quoted = written.replace('"', '""')
+    probe = folder(write(mine, f'image,caption\na.png,"{quoted}"\nb.png,A bird.\n'))
+    assert probe.captions == [read, "A bird."]
+    assert probe.counts.several_captions == several
+
+
+def test_a_list_that_nobody_can_read_back_is_refused(mine: Path) -> None:
+    """NumPy leaves the commas out, and Python would join the texts."""
+    write(mine, "image,caption\na.png,['A dog.' 'Dogs.']\nb.png,A bird.\nc.png,A cow.\n")
+    with pytest.raises(VlmatchError, match=r"line 2: 'caption' or 'text' is a list that was written as a text"):
+        folder(mine)
+    assert folder(mine, bad_rows="skip").counts.skipped == {"with a caption that is not text": 1}
+
+
+@pytest.mark.parametrize(
     ("caption", "said"),
     [
         (7, "is of type int (7)"),

@@ -1,6 +1,10 @@
 """The caption in a cell of a table or a JSON object: a text, or a list of texts of which the first counts."""
 
+import ast
+import contextlib
+import json
 import math
+import re
 import unicodedata
 from typing import Any
 
@@ -13,15 +17,17 @@ ABSENT = frozenset({"nan", "none", "null", "n/a", "#n/a", "<na>"})
 
 _NOT_TEXT = "with a caption that is not text"
 _NO_CAPTION = "without a caption"
+_LIST = re.compile(r"""\[\s*["'].*["']\s*\]""", re.DOTALL)  # a list of texts that a program wrote as one text
 
 
 def caption_of(value: Any, where: str) -> tuple[str, int]:
     """The caption, stripped, and how many captions the cell lists; '' where there is none.
 
-    Bytes are read as text. Raises EntryError, naming `where`, if the cell holds anything else than a text, a list of
-    texts, or null: of numbers, truth values and objects nobody can say that they describe an image.
+    Bytes are read as text. A text that is a list of texts, as JSON or Python write it, is read as that list, because a
+    CSV holds lists in no other way. Raises EntryError, naming `where`, if the cell holds anything else than a text, a
+    list of texts, or null: of numbers, truth values and objects nobody can say that they describe an image.
     """
-    values = list(value) if isinstance(value, list | tuple) else [value]
+    values = list(value) if isinstance(value, list | tuple) else _listed(value, where)
     first = values[0] if values else None
     if isinstance(first, bytes):
         first = text_of(where, first)
@@ -31,6 +37,23 @@ def caption_of(value: Any, where: str) -> tuple[str, int]:
         return (first or "").strip(), len(values)
     raise EntryError(
         f"{where} is of type {type(first).__name__} ({shown(first)}); wanted a text, or a list of texts", _NOT_TEXT
+    )
+
+
+def _listed(value: Any, where: str) -> list[Any]:
+    """The texts of a list that stands in a text; anything else alone. Raises EntryError for a list in another form."""
+    text = value.strip() if isinstance(value, str) else ""
+    if not _LIST.fullmatch(text):
+        return [value]
+    with contextlib.suppress(ValueError, RecursionError):
+        return list(json.loads(text))
+    with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        if repr(found := ast.literal_eval(text)) == text:  # NumPy's lists have no commas: Python would join their texts
+            return list(found)
+    raise EntryError(
+        f"{where} is a list that was written as a text ({shown(text)})",
+        _NOT_TEXT,
+        "write the table as JSON lines, where a list stays one, or keep one caption of each",
     )
 
 
