@@ -250,7 +250,7 @@ def test_missing_images_are_skipped_and_counted_if_asked(images: Path, monkeypat
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ({"id": "x", "image": "00/1.png"}, "entry 1: the conversation is empty"),
+        ({"image": "00/1.png", "caption": "A dog."}, "has neither 'conversations' nor 'messages', but image, caption;"),
         ({"image": "00/1.png", "conversations": None}, "entry 1: the conversation is empty"),
         ({"image": "00/1.png", "conversations": "A dog."}, "entry 1: the conversation is of type str"),
         ({"image": "00/1.png", "conversations": [{"from": "human", "value": "?"}]}, "entry 1: .* has no answer"),

@@ -173,7 +173,7 @@ def test_no_image_outside_the_folder_is_opened(load: Callable[..., TrainingData]
     ("entry", "message"),
     [
         ({"conversations": []}, "the conversation is empty"),
-        ({"id": "x"}, "the conversation is empty"),
+        ({"id": "x"}, "it has neither 'conversations' nor 'messages', but id"),
         ("text", "it is of type str; wanted a JSON object"),
         ({"conversations": said("Hi.", "Hello.")[::-1]}, "turn 1 is the assistant's"),
         ({"conversations": said("Hi.", "Hello.")[:1]}, "the conversation ends with the user's turn"),

@@ -32,7 +32,8 @@ def eight_bit_greys(image: Image.Image, file_format: str | None) -> Image.Image:
 
     The largest number that the format allows becomes white. A PNG or TIFF of 16 bits often holds values of fewer: there
     white is the largest number of the first of `DEPTHS` bits that hold all values. It is not the largest value of each
-    image, so that images of one scanner keep most of their brightness relative to each other.
+    image, so that images of one scanner keep most of their brightness relative to each other. The grey that a PNG calls
+    transparent becomes white, too.
 
     Raises ValueError for pixels of 32 bits, and for negative ones.
     """
@@ -43,7 +44,9 @@ def eight_bit_greys(image: Image.Image, file_format: str | None) -> Image.Image:
         raise ValueError("32-bit pixels have no agreed white; convert it to 8 bits")
     depths = DEPTHS if file_format in _AS_STORED else (16,)
     white = next(white_of(bits) for bits in depths if values.max() <= white_of(bits))
-    return Image.fromarray(np.round(values / (white / 255)).astype(np.uint8))
+    greys = np.round(values / (white / 255)).astype(np.uint8)
+    greys[values == image.info.get("transparency", -1)] = 255
+    return Image.fromarray(greys)
 
 
 def white_of(bits: int) -> int:

@@ -76,8 +76,8 @@ def open_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
         return _render_svg(source)
     try:
         return _decode(source, max_pixels)
-    except Image.DecompressionBombError as error:  # Pillow's own limit, for a max_pixels beyond it
-        raise _too_large(source, one_line(error), max_pixels) from error
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which max_pixels does not raise
+        raise ImageError(f"image '{source}' is too large ({one_line(error)})", "too large", "shrink it") from error
     except ImageError:
         raise
     except Exception as error:  # what decoders raise on broken or odd files has no common base
@@ -142,7 +142,12 @@ def _decode(source: ImageSource, max_pixels: int) -> Image.Image:
         with Image.open(_opened(source), formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
-                raise _too_large(source, f"{width} x {height} = {width * height:,} pixels", max_pixels)
+                raise ImageError(
+                    f"image '{source}' is too large ({width} x {height} = {width * height:,} pixels; the limit is "
+                    f"{max_pixels:,})",
+                    "too large",
+                    "shrink it, or raise probe.max_pixels",
+                )
             _require_ratio(source, width, height)
             deep_colour = has_deep_colour(image)
             decoded = _rgb_on_white(_upright(image), image.format)
@@ -210,11 +215,3 @@ def _drawing(source: ImageSource) -> bytes:
     if len(content) > svg.MAX_BYTES:
         raise ValueError(f"more than {svg.MAX_BYTES:,} bytes")
     return content
-
-
-def _too_large(source: ImageSource, size: str, max_pixels: int) -> ImageError:
-    return ImageError(
-        f"image '{source}' is too large ({size}; the limit is {max_pixels:,})",
-        "too large",
-        "shrink it, or raise probe.max_pixels",
-    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, enumerated
 from vlmatch.files import require_regular
 from vlmatch.probes.json_items import Numbered, json_items
 from vlmatch.probes.problems import EntryError
@@ -21,6 +21,7 @@ PLACE = "<image>"
 LINES = (".jsonl", ".ndjson")
 """How files are called that promise one object a line."""
 
+_SAID = ("conversations", "messages")  # keys of the turns
 _PATHS = ("path", "url", "image", "image_url")  # keys of an object that names an image
 
 
@@ -83,7 +84,9 @@ def conversation_of(number: int, item: Any) -> Conversation:
     Raises EntryError if something is missing in the item, has the wrong type, or is there twice and differs.
     """
     images = images_of(item)
-    said = _only(item, "conversations", "messages")
+    said = _only(item, *_SAID)
+    if not any(key in item for key in _SAID):
+        raise _malformed(f"it has neither {' nor '.join(map(repr, _SAID))}, but {enumerated(list(item))}")
     if not isinstance(said, list):
         raise _malformed("the conversation is empty" if not said else f"the conversation is {_kind(said)}, not a list")
     identifier = item.get("id")
@@ -134,7 +137,7 @@ def _only(item: Mapping[str, Any], *keys: str) -> Any:
 
 def _images_in_turns(item: Mapping[str, Any]) -> Iterator[Any]:
     """The images that the parts of turns name."""
-    said = _only(item, "conversations", "messages")
+    said = _only(item, *_SAID)
     for turn in said if isinstance(said, list) else []:
         text = turn.get("value", turn.get("content")) if isinstance(turn, Mapping) else None
         for part in text if isinstance(text, list) else []:

@@ -69,12 +69,18 @@ class Reader:
         except ImageError as error:
             return ReadEntry(entry, problem=error)
         except Exception as error:  # the file system's, or those of the library that reads the image's container
-            reason = "not there" if isinstance(error, FileNotFoundError) else "can't be read"
+            reason, advice = "can't be read", "restore the file or remove the row"
+            if isinstance(error, FileNotFoundError):
+                reason, advice = (
+                    "not there",
+                    f"{advice}; a probe of paths takes the folder they start from: probe.images",
+                )
+            elif isinstance(
+                error, UnicodeEncodeError
+            ):  # the locale's encoding, such as ASCII, lacks the name's letters
+                advice = "set the environment variable PYTHONUTF8=1"
             why = getattr(error, "strerror", None) or one_line(error)
             problem = f"image '{entry.image}' of '{entry.id}' can't be read ({why})"
-            # The locale's encoding, such as ASCII of LC_ALL=C, lacks the name's letters.
-            unnamed = isinstance(error, UnicodeEncodeError)
-            advice = "set the environment variable PYTHONUTF8=1" if unnamed else "restore the file or remove the row"
             return ReadEntry(entry, problem=ImageError(problem, reason, advice))
 
     def _hash(self, entry: ProbeEntry, digest: str) -> int:

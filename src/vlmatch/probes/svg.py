@@ -2,17 +2,20 @@
 
 import importlib.util
 import io
+import re
 from pathlib import Path
 
 from defusedxml import ElementTree
 
 from vlmatch.errors import VlmatchError
+from vlmatch.probes.text import encoding_of
 
 SIDE = 512  # pixels of the longer side of a rendered drawing; encoders see 224 to 384
 MAX_BYTES = 20_000_000
 MAX_DEPTH = 100  # of nested elements; the renderer's stack overflows at a few hundred
 MAX_OCTAVES = 10  # of feTurbulence; the time grows with each
 _REFERENCES = ("href", "{http://www.w3.org/1999/xlink}href")
+_DECLARATION = re.compile(r"""\A\s*<\?xml[^>]*?(?:encoding\s*=\s*["']([\w.-]+)["'][^>]*)?\?>""", re.ASCII)
 
 
 def rendered(text: str) -> bytes:
@@ -38,6 +41,17 @@ def rendered(text: str) -> bytes:
             sans_serif_family="DejaVu Sans",
         )
     )
+
+
+def text_of_drawing(drawing: bytes) -> str:
+    """The XML of a drawing, without its declaration, which may name another encoding than UTF-8.
+
+    Raises ValueError where it is not in that encoding, LookupError where there is none of that name.
+    """
+    unicode, _ = encoding_of(drawing)
+    declared = _DECLARATION.match(drawing[:200].decode("latin-1"))
+    text = drawing.decode(declared[1] if declared and declared[1] and unicode == "utf-8" else unicode)
+    return _DECLARATION.sub("", text, count=1)
 
 
 def require_harmless(text: str) -> None:

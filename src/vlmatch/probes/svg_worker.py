@@ -6,7 +6,7 @@ import struct
 import sys
 
 from vlmatch.errors import one_line
-from vlmatch.probes.svg import rendered
+from vlmatch.probes.svg import rendered, text_of_drawing
 
 REQUEST = struct.Struct(">dQ")  # seconds that it may take, and bytes of the drawing, which follow
 ANSWER = struct.Struct(">?Q")  # whether it is rendered, and bytes of the PNG or of the message, which follow
@@ -25,7 +25,7 @@ def main() -> None:
         drawing = source.read(length)
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
-            answer, right = rendered(drawing.decode()), True
+            answer, right = rendered(text_of_drawing(drawing)), True
         except BaseException as error:  # the renderer's panics are no Exception
             answer, right = one_line(error).encode(errors="replace"), False
         signal.setitimer(signal.ITIMER_REAL, 0)
