@@ -1,5 +1,8 @@
 """Block 6: orders by probes of several domains, and how far a probe follows its own domain's truth."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import yaml
@@ -7,10 +10,16 @@ from scipy.stats import rankdata, spearmanr
 
 from vlmatch import paths
 from vlmatch.configs import composed, pool
+from vlmatch.evidence.definitions import BLIND_NATS
+from vlmatch.evidence.truths import RANDOM, comparisons
 from vlmatch.objects import plain
-from vlmatch_study.evidence.domain_table import interaction, interval
+from vlmatch.results import Benchmark, Result
+from vlmatch.results import read as read_results
 from vlmatch_study.evidence.domains import PROBES, TABLE, agreement, on_sets, values, with_places
 from vlmatch_study.evidence.worlds import EMBEDDED, read
+from vlmatch_study.findings import other_domain
+from vlmatch_study.findings.block import Block
+from vlmatch_study.findings.other_domain import Floats, interaction, interval
 
 
 def test_a_probe_that_is_its_domains_truth_gains_all_that_the_truths_differ_by() -> None:
@@ -21,14 +30,17 @@ def test_a_probe_that_is_its_domains_truth_gains_all_that_the_truths_differ_by()
     assert interaction(objects, objects, objects, drawings) == pytest.approx(0)
 
 
-def test_the_interval_covers_none_where_probes_follow_one_quality_and_not_where_each_follows_its_own() -> None:
+def test_the_interval_covers_none_where_probes_follow_one_quality_and_not_where_each_follows_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(other_domain, "RESAMPLES", 300)
     rng = np.random.default_rng(1)
     quality, objects, drawings = rng.normal(size=(3, 60))
     noise = 0.3 * rng.normal(size=(4, 60))
     families = [str(number // 2) for number in range(60)]
-    low, high = interval(families, *(quality + each for each in noise), resamples=300)
+    low, high = interval(families, *(quality + each for each in noise))
     assert low < 0 < high
-    assert interval(families, objects + noise[0], drawings + noise[1], objects, drawings, resamples=300)[0] > 0.3
+    assert interval(families, objects + noise[0], drawings + noise[1], objects, drawings)[0] > 0.3
 
 
 def test_two_sets_of_pairs_agree_as_far_as_the_encoders_differ() -> None:
@@ -75,3 +87,64 @@ def test_the_block_measures_what_block_4_trained() -> None:
     assert measured.task.runs == trained_by.task.runs
     assert plain(measured.recipe) == plain(trained_by.recipe)
     assert measured.results != trained_by.results
+
+
+def made(truths: Mapping[str, Sequence[float]], suite: str, version: int = 1) -> list[Result]:
+    """Results of recipe embedded3 whose truth of version 3 has these values, one for each seed, in every part of it."""
+    any_run = read_results(paths.results())[0]
+    of = {
+        "recipe": replace(any_run.recipe, name="embedded3"),
+        "suite": replace(any_run.suite, name=suite, version=version),
+        "milestones": (),
+    }
+    return [
+        replace(any_run, encoder=name, seed=seed, control=name == RANDOM,
+                benchmarks={key: at(each, value) for key, each in any_run.benchmarks.items()}, **of)
+        for name, values in truths.items() for seed, value in enumerate(values)
+    ]  # fmt: skip
+
+
+def at(benchmark: Benchmark, value: float) -> Benchmark:
+    """The benchmark with the score that lies `value` above chance, as a fraction of what a truth divides by."""
+    chance, scale = benchmark.chance or 0.0, BLIND_NATS if benchmark.chance is None else 1 - benchmark.chance
+    score = chance + value * scale
+    sources = {name: replace(each, score=score) for name, each in benchmark.by_source.items()}
+    return replace(benchmark, score=score, standard_error=0.001, by_source=sources)
+
+
+def test_block_6_s_answer_follows_from_the_truths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(other_domain, "RESAMPLES", 100)
+    rows = read(TABLE)
+    names = [row["encoder"] for row in rows if row["probe"] == "stamps"]
+    own, stamps = (values(rows, probe, "mutual_nn") for probe in reversed(PROBES))
+    seeds = np.random.default_rng(3).normal(0, 1e-4, (2, len(names)))
+
+    def said(drawings: Floats, objects: Floats, random: float = 0.0) -> str:
+        one, two = (dict(zip(names, (each + seeds).T.tolist(), strict=True)) for each in (drawings, objects))
+        stored = {
+            "results": made(one, "embedded", 2),
+            "6/results": made({**two, RANDOM: (random, random)}, "furniture"),
+        }
+        monkeypatch.setattr("vlmatch_study.findings.block.read", lambda folder: stored[str(folder).split("blocks/")[1]])
+        return other_domain.section(Block.of(6, paths.root())).text
+
+    whole = said(stamps, own)
+    assert "Preliminary" in whole
+    assert "by MutualNN: the probe must be the user's own" in whole
+    assert "| MutualNN | stamps | 1.00 | 1.00 | 1.00 | .91 |" in whole
+    assert "Without the categories" not in whole
+    assert "for another reason than their domain" in said(own, stamps)
+    assert "any captioned pictures do" in said((own + stamps) / 2, (own + stamps) / 2)
+    assert "the block says nothing" in said(stamps, own, random=1.0)
+    unrelated = np.random.default_rng(4).permutation(np.linspace(0.1, 0.3, len(names)))
+    assert "no probe sees it" in said(unrelated, unrelated[::-1])
+
+
+def test_parts_of_a_truth_are_compared_with_errors_of_their_own() -> None:
+    (whole,) = comparisons(made({"a": (0.1, 0.3), "b": (0.2, 0.2)}, "selection"))
+    part = whole.made_of(["category"])
+    assert [each.name for each in part.definition.parts] == ["category"]
+    assert part.between_seeds == pytest.approx(np.sqrt((0.02 + 0) / 2))
+    assert part.by_encoder["a"].mean == pytest.approx(0.2)
+    stored = whole.by_encoder["a"].runs[0].groups["category"]
+    assert part.by_encoder["a"].item_error == pytest.approx(stored.standard_error)

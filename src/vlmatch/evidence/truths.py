@@ -1,7 +1,7 @@
 """The truths of one setting, compared: results grouped by LLM, data, recipe, suite and split."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import sqrt
@@ -90,6 +90,14 @@ class Comparison:
         """What the truths are made of."""
         return self.truths[0].definition
 
+    def made_of(self, parts: Collection[str]) -> "Comparison":
+        """The same runs, compared by some parts of the truth alone."""
+        definition = replace(
+            self.definition, parts=tuple(part for part in self.definition.parts if part.name in parts), stored=False
+        )
+        truths = [replace(truth, definition=definition) for truth in self.truths]
+        return replace(self, truths=_best_first(truths))
+
     @property
     def groups(self) -> tuple[str, ...]:
         """The names of the parts of the truth, then of the results' groups that are shown but not in the truth."""
@@ -177,9 +185,14 @@ def _comparison(
         Truth(name, tuple(sorted(runs, key=lambda run: run.seed)), made_of, likelihoods=likelihoods)
         for name, runs in by_encoder.items()
     ]
+    return Comparison(setting, _best_first(truths))
+
+
+def _best_first(truths: Sequence[Truth]) -> tuple[Truth, ...]:
+    """The truths in order, each with the deviation between seeds: pooled over the pretrained encoders; blind's own."""
     pooled = _pooled_deviation([truth for truth in truths if not truth.control])
-    truths = [replace(truth, between_seeds=truth.deviation if truth.encoder == BLIND else pooled) for truth in truths]
-    return Comparison(setting, tuple(sorted(truths, key=lambda truth: (-truth.mean, truth.encoder))))
+    told = [replace(truth, between_seeds=truth.deviation if truth.encoder == BLIND else pooled) for truth in truths]
+    return tuple(sorted(told, key=lambda truth: (-truth.mean, truth.encoder)))
 
 
 def _pooled_deviation(truths: Iterable[Truth]) -> float | None:

@@ -13,6 +13,7 @@ from vlmatch_study.findings import (
     dtypes,
     every_score,
     new_members,
+    other_domain,
     other_llm,
     page,
     repeated,
@@ -33,6 +34,7 @@ SECTIONS: dict[int, Made] = {
     3: lambda blocks: new_members.section(blocks[0]),
     4: repeated.section,
     5: lambda blocks: other_llm.section(blocks[0]),
+    6: lambda blocks: other_domain.section(blocks[0]),
 }
 """By number, what makes a section from its blocks."""
 
@@ -73,6 +75,7 @@ def blocks_of(root: Path) -> dict[int, Sequence[Block]]:
         **alone,
         4: [Block.of(4, root), Block.of("4_others", root)],
         5: [Block.of(5, root)],
+        6: [Block.of(6, root)],
     }
 
 

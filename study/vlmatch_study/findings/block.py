@@ -1,6 +1,7 @@
 """One block of trainings: its experiment, how many trainings it has, and the truths of those that are finished."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any, Self
 import yaml
 
 from vlmatch import paths
+from vlmatch.configs import pool
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.likelihoods import Likelihoods
 from vlmatch.evidence.truths import Comparison, comparisons
@@ -60,12 +62,11 @@ class Block:
     @cached_property
     def swept(self) -> dict[str, list[str]]:
         """The values of each key that its experiment sweeps over; VlmatchError if it has no experiment."""
-        values = self.experiment["hydra"]["sweeper"]["params"]
-        return {key: [each.strip() for each in str(text).split(",")] for key, text in values.items()}
+        return {key: _axis(str(text)) for key, text in self.experiment["hydra"]["sweeper"]["params"].items()}
 
     @property
     def planned(self) -> int:
-        """How many trainings its experiment sweeps over."""
+        """How many trainings, or measurements, its experiment sweeps over."""
         return math.prod(map(len, self.swept.values()))
 
     @property
@@ -102,8 +103,8 @@ class Block:
 
     @property
     def results_folder(self) -> Path:
-        """Where the results of all blocks lie."""
-        return self.root / "study" / "blocks" / "results"
+        """Where its experiment keeps results: those of trainings in one folder, those of measurements in another."""
+        return self.root / self.experiment["results"].removeprefix("${vlmatch.root:}/")
 
     @property
     def finished(self) -> bool:
@@ -121,10 +122,11 @@ def progress(blocks: Sequence[Block]) -> str:
     done, planned = (
         sum(counts) for counts in zip(*((len(each.results), each.planned) for each in blocks), strict=True)
     )
+    jobs = "measurements" if blocks[0].chosen("task") == "measure_block" else "trainings"
     if not done:
-        return f"None of its {planned} trainings is finished."
+        return f"None of its {planned} {jobs} is finished."
     dtypes = sorted({dtype for block in blocks for dtype in block.dtypes})
-    return f"{done} of its {planned} trainings {'is' if done == 1 else 'are'} finished, in {' and '.join(dtypes)}."
+    return f"{done} of its {planned} {jobs} {'is' if done == 1 else 'are'} finished, in {' and '.join(dtypes)}."
 
 
 def n_runs(comparison: Comparison) -> int:
@@ -137,3 +139,9 @@ def together(blocks: Sequence[Block]) -> Comparison | None:
     results = [run for block in blocks for run in block.results]
     found = comparisons(results, likelihoods=Likelihoods((blocks[0].results_folder,)))
     return max(found, key=n_runs, default=None)
+
+
+def _axis(text: str) -> list[str]:
+    """The values of a swept key: those between commas, or the part of the pool that `${vlmatch.pool:PART}` names."""
+    part = re.fullmatch(r"\$\{vlmatch\.pool:(\w+)\}", text)
+    return pool(part[1]) if part else [each.strip() for each in text.split(",")]
