@@ -134,7 +134,7 @@ def interaction(own: Floats, stamps: Floats, objects: Floats, drawings: Floats) 
     own, stamps: the scores on the two probes, (encoders,). objects, drawings: the truths, (encoders,).
     """
     with np.errstate(invalid="ignore"):  # of a constant column, as a draw of few families has: nan
-        rho: Floats = np.corrcoef(rankdata([own, stamps, objects, drawings], axis=1))
+        rho = np.atleast_2d(np.corrcoef(rankdata([own, stamps, objects, drawings], axis=1)))
     return float((rho[0, 2] - rho[1, 2]) + (rho[1, 3] - rho[0, 3])) / 2
 
 
