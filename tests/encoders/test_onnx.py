@@ -108,5 +108,19 @@ def test_an_operation_that_onnx2torch_lacks_is_one_line(onnx_file):
     model = onnx.load(onnx_file)
     model.graph.node[1].op_type = "Hardmax"
     onnx.save(model, onnx_file)
-    with pytest.raises(VlmatchError, match=r"onnx2torch .*operation of 'tiny.onnx'"):
+    with pytest.raises(VlmatchError, match=r"onnx2torch can't convert 'tiny.onnx' \(NotImplementedError"):
         OnnxEncoder("x", preprocessing=PREPROCESSING, checkpoint=str(onnx_file), **NODES)
+
+
+@pytest.mark.parametrize("damage", ["no weights", "no opset", "no link"])
+def test_a_graph_that_does_not_hold_together_is_one_line(onnx_file, damage):
+    model = onnx.load(onnx_file)
+    if damage == "no weights":
+        del model.graph.initializer[:]
+    elif damage == "no opset":
+        model.graph.node[0].domain = "elsewhere"
+    nodes = NODES | {"input_node": "pooled"} if damage == "no link" else NODES
+    onnx.save(model, onnx_file)
+    with pytest.raises(VlmatchError, match=r"tiny.onnx'.* \(.*\); ") as caught:
+        OnnxEncoder("x", preprocessing=PREPROCESSING, checkpoint=str(onnx_file), **nodes)
+    assert "\n" not in str(caught.value)

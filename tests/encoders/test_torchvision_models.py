@@ -7,8 +7,9 @@ import pytest
 import torch
 from torchvision.models import ResNet18_Weights, resnet18
 
-from vlmatch.encoders.torchvision_models import TorchvisionHubEncoder, entry_weights
+from vlmatch.encoders.torchvision_models import TorchvisionHubEncoder, entry_weights, weights_entry
 from vlmatch.errors import NotHereError, VlmatchError
+from vlmatch.packages.availability import HUB
 
 RESNET = {"architecture": "resnet18", "weights": "IMAGENET1K_V1", "node": "layer4"}
 
@@ -71,6 +72,15 @@ def test_absent_weights_say_what_to_do(cache, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(NotHereError, match=r"HF_HUB_OFFLINE is set"):
         TorchvisionHubEncoder("x", **RESNET)
+
+
+def test_an_unknown_architecture_is_named_and_stops_no_list_of_what_is_here(cache):
+    cache.mkdir(parents=True)
+    (cache / "some.pth").touch()
+    with pytest.raises(VlmatchError, match=r"architecture='resnet5' is unknown to torchvision"):
+        weights_entry("x", "resnet5", "IMAGENET1K_V1")
+    settings = {"name": "x", "architecture": "resnet5", "weights": "IMAGENET1K_V1"}
+    assert TorchvisionHubEncoder.availability(settings).status == HUB
 
 
 def test_unknown_entries_and_weights_of_another_model_are_named(tmp_path, bad_weights):

@@ -85,6 +85,18 @@ def test_another_head_or_none_is_no_part_of_the_tower(model, tmp_path, classes):
     assert bool(encoder.taken) == (classes > 0)
 
 
+@pytest.mark.parametrize("side", [160, 96])
+def test_a_model_that_was_tuned_to_pool_its_patches_pools_them(tmp_path, side):
+    """As MAE's authors and `timm train --gp avg` do: the last norm then follows the pool, and is called fc_norm."""
+    tuned = timm.create_model(MODEL, global_pool="avg", num_classes=4, img_size=side).eval()
+    torch.save({"model": tuned.state_dict()}, tmp_path / "a.pth")
+    encoder = TimmEncoder("x", MODEL, checkpoint=str(tmp_path / "a.pth"), image_size=side)
+    assert same(encoder, torch.ones(1, 3, side, side), tuned)
+    assert encoder.rule == "mean patch"
+    encoder, _ = loaded(tmp_path / "a.pth")  # resampled, where the sizes differ
+    assert torch.equal(encoder.trunk.fc_norm.weight, tuned.fc_norm.weight)
+
+
 def test_averaged_weights_are_taken_by_choice_alone(model, tmp_path):
     averaged = timm.create_model(MODEL).eval()
     torch.save(

@@ -22,6 +22,7 @@ MODELS = {
     "registers": (transformers.Dinov2WithRegistersConfig, SMALL),
     "dinov3": (transformers.DINOv3ViTConfig, WIDE | {"num_register_tokens": 4}),
     "vit": (transformers.ViTConfig, WIDE),
+    "deit": (transformers.DeiTConfig, WIDE),
     "depth": (transformers.DPTConfig, WIDE | {"backbone_out_indices": [0, 1, 1, 2]}),
     "ijepa": (transformers.IJepaConfig, WIDE),
     "aimv2": (transformers.Aimv2VisionConfig, WIDE | {"use_head": False}),
@@ -35,6 +36,7 @@ OWN_FEATURE = {
     "registers": lambda model, output: output.pooler_output,
     "dinov3": lambda model, output: output.pooler_output,
     "vit": lambda model, output: output.last_hidden_state[:, 0],
+    "deit": lambda model, output: output.last_hidden_state[:, 0],
     "depth": lambda model, output: output.last_hidden_state[:, 0],
     "ijepa": lambda model, output: output.last_hidden_state.mean(dim=1),
     "aimv2": lambda model, output: output.last_hidden_state.mean(dim=1),
@@ -64,6 +66,7 @@ def save(folder, name: str):
         ("registers", "cls", 16),
         ("dinov3", "cls", 16),
         ("vit", "cls", 16),
+        ("deit", "cls", 16),
         ("depth", "cls", 16),
         ("ijepa", "mean patch", 16),
         ("aimv2", "mean patch", 16),
@@ -87,6 +90,29 @@ def test_the_feature_is_the_librarys_own(tmp_path, photos, name, rule, n_tokens)
         torch.testing.assert_close(tokens, own.hidden_states[-2][:, -n_tokens:])
     assert ours.preprocessing["image_mean"] == [0.4, 0.5, 0.6]
     assert ours.preprocessing["size"] == {"height": 56, "width": 56}
+
+
+@pytest.mark.parametrize("kind", ["ViT", "DeiT"])
+@torch.inference_mode()
+def test_a_tuned_classifier_is_read_by_its_folder_and_by_the_file_in_it(tmp_path, photos, kind):
+    """Its files hold the names of older versions of transformers, and no pool."""
+    save(tmp_path, kind.lower())
+    tuned = getattr(transformers, f"{kind}ForImageClassification")(MODELS[kind.lower()][0](**WIDE)).eval()
+    tuned.save_pretrained(tmp_path)
+    for place in (tmp_path, tmp_path / "model.safetensors"):
+        ours = TransformersEncoder("x", checkpoint=str(place))
+        batch = ours.collate([ours.prepare(photos[0])])
+        own = getattr(tuned, kind.lower())(pixel_values=batch).last_hidden_state[:, 0]
+        torch.testing.assert_close(ours(batch), own)
+        assert "left out classifier (2 tensors)" in ours.taken
+
+
+def test_a_folder_without_an_image_processor_says_where_to_get_it(tmp_path):
+    """As a trainer leaves it that was given no processor."""
+    save(tmp_path, "vit")
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.raises(VlmatchError, match=r"holds no preprocessor_config.json, .* copy that of the model"):
+        TransformersEncoder("x", checkpoint=str(tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["CLIP", "MetaClip2"])
@@ -113,9 +139,10 @@ def test_missing_tensors_are_refused_rather_than_drawn_at_random(tmp_path):
     save(tmp_path, "dinov2")
     state = load_file(tmp_path / "model.safetensors")
     state.pop("encoder.layer.0.norm1.weight")
-    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(VlmatchError, match=r"model.safetensors' lacks 1 tensors .*norm1.weight'"):
-        TransformersEncoder("x", checkpoint=str(tmp_path))
+    for more in ({}, {"classifier.weight": torch.ones(2)}):
+        save_file(state | more, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(VlmatchError, match=r"model.safetensors' lacks 1 tensors .*norm1.weight'"):
+            TransformersEncoder("x", checkpoint=str(tmp_path))
 
 
 @torch.inference_mode()

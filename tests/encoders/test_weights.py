@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torchvision.models import resnet18
 
 from encoders.test_convnets import PREPROCESSING
 from vlmatch.encoders.convnets import TorchvisionEncoder
-from vlmatch.encoders.weights import load_strictly, local_path, read_state_dict, sha256_of_tensors
+from vlmatch.encoders.weights import load_strictly, local_path, read_state_dict, read_tensors, sha256_of_tensors
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.files import joint_sha256
 from vlmatch.packages.unpacked import write_list
@@ -76,6 +77,25 @@ def test_an_empty_file_has_a_reason(tmp_path):
     (tmp_path / "last.ckpt").touch()
     with pytest.raises(VlmatchError, match=r"last.ckpt' can't be read \(\w+"):
         read_state_dict("x", tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_damaged_pickle_is_read_or_told_in_one_line(tmp_path, zipped):
+    """torch's reader raises whatever it meets there: IndexError, AssertionError, TypeError, AttributeError."""
+    path = tmp_path / "last.ckpt"
+    state = {f"blocks.{number}.weight": torch.ones(2, 2) for number in range(8)}
+    torch.save({"state_dict": state, "epoch": 3}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    start, draws, outcomes = whole.find(b"state_dict") - 20, random.Random(0), set()
+    for _ in range(100):
+        damaged = bytearray(whole)
+        damaged[start + draws.randrange(900)] = draws.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            outcomes.add("read" if read_tensors("x", path) else "empty")
+        except VlmatchError as error:
+            outcomes.add("told" if "\n" not in str(error) else str(error))
+    assert outcomes == {"read", "told"}
 
 
 @pytest.fixture

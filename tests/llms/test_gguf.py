@@ -159,6 +159,9 @@ def test_a_file_that_is_no_gguf_or_not_there_is_told_in_one_line(tmp_path: Path)
         LanguageModel("tiny", checkpoint=str(tmp_path / "text.gguf"))
     with pytest.raises(NotHereError, match=r"llm\.checkpoint=/no/such\.gguf is not a file"):
         LanguageModel("tiny", checkpoint="/no/such.gguf")
+    (tmp_path / "big-00001-of-00003.gguf").touch()
+    with pytest.raises(VlmatchError, match=r"is one of several parts of a GGUF file; join them"):
+        LanguageModel("tiny", checkpoint=str(tmp_path / "big-00001-of-00003.gguf"))
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.9])

@@ -97,9 +97,9 @@ def test_without_weights_one_line_names_the_ways_to_get_them(hub_cache: object) 
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("repository", ["/no/such/folder", "./nothing", "~/nothing/here", "a/b/c"])
+@pytest.mark.parametrize("repository", ["/no/such/folder", "./nothing", "~/nothing/here", "a/b/c", "https://hub/a/b"])
 def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(repository: str) -> None:
-    with pytest.raises(NotHereError, match="is not a folder; give the path of one"):
+    with pytest.raises(NotHereError, match="is not a folder; give the path of one, or a name on the hub"):
         repository_folder("tiny", repository)
 
 
@@ -164,6 +164,18 @@ def test_code_of_a_repository_is_named_in_the_log_before_it_may_run(
     assert "trust_remote_code" not in caplog.text
     LanguageModel("tiny", repository=str(folder), trust_remote_code=True)
     assert f"trust_remote_code=true, the code in '{folder}' will run" in caplog.text
+
+
+def test_a_vlm_as_llm_is_told_by_its_kind_and_a_shard_that_is_gone_by_its_name(save_tiny: SaveTiny) -> None:
+    folder, _ = save_tiny()
+    (folder / "config.json").write_text('{"model_type": "llava"}')
+    with pytest.raises(VlmatchError, match=r"\(its config.json is a LlavaConfig, .* no AutoModelForCausalLM\)"):
+        LanguageModel("tiny", repository=str(folder))
+    folder, _ = save_tiny(shard_size="20KB")
+    gone = sorted(folder.glob("model-*.safetensors"))[1]
+    gone.unlink()
+    with pytest.raises(NotHereError, match=rf"llm 'tiny': '{folder}' lacks {gone.name}, which its index lists"):
+        LanguageModel("tiny", repository=str(folder))
 
 
 def test_a_weight_that_the_file_lacks_is_an_error_and_never_random(save_tiny: SaveTiny) -> None:

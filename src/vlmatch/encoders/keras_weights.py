@@ -1,7 +1,6 @@
 """Read weights of Keras and TensorFlow.js models as tensors in PyTorch's layout; none of their code runs."""
 
 import base64
-import binascii
 import json
 import math
 import re
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vlmatch.disk import faults_as
 from vlmatch.errors import VlmatchError, one_line
 
 # One weight in a TensorFlow.js manifest. A quantised one is stored as bytes: value = scale * byte + min.
@@ -33,13 +33,15 @@ def read_keras(name: str, path: Path) -> dict[str, Tensor]:
     Kernels (h, w, in, out) become (out, in, h, w), depthwise ones (h, w, c, 1) become (c, 1, h, w), dense ones
     (in, out) become (out, in). Raises VlmatchError on a damaged file.
     """
-    try:
-        arrays = dict(_READERS.get(path.suffix, _from_script)(name, path))
-    except (OSError, ValueError, KeyError, TypeError, binascii.Error) as error:
-        raise VlmatchError(
+
+    def unreadable(error: Exception) -> VlmatchError:
+        return VlmatchError(
             f"encoder '{name}': weights '{path}' can't be read as Keras weights ({one_line(error)[:160]}); "
             "give an .h5 file of plain arrays, or a TensorFlow.js model's script or .json manifest beside its shards"
-        ) from error
+        )
+
+    with faults_as(unreadable):
+        arrays = dict(_READERS.get(path.suffix, _from_script)(name, path))
     return {key: _in_torch_layout(key, array) for key, array in arrays.items()}
 
 

@@ -102,13 +102,9 @@ class TorchvisionMapEncoder(MapEncoder):
 
 def torchvision_model(name: str, architecture: str, node: str) -> nn.Module:
     """An untrained torchvision model; VlmatchError where the architecture is unknown or has no such node."""
-    from torchvision.models import get_model, list_models
+    from torchvision.models import get_model
 
-    if architecture not in list_models():
-        raise VlmatchError(
-            f"encoder '{name}': architecture='{architecture}' is unknown to torchvision; see "
-            "torchvision.models.list_models()"
-        )
+    require_torchvision(name, architecture)
     model: nn.Module = get_model(architecture, weights=None).eval()
     if node not in dict(model.named_modules()):
         children = ", ".join(child for child, _ in model.named_children())
@@ -117,6 +113,17 @@ def torchvision_model(name: str, architecture: str, node: str) -> nn.Module:
             "inside one"
         )
     return model
+
+
+def require_torchvision(name: str, architecture: str) -> None:
+    """Raise VlmatchError unless torchvision knows the architecture."""
+    from torchvision.models import list_models
+
+    if architecture not in list_models():
+        raise VlmatchError(
+            f"encoder '{name}': architecture='{architecture}' is unknown to torchvision; see "
+            "torchvision.models.list_models()"
+        )
 
 
 def timm_convnet(name: str, architecture: str, options: Mapping[str, Any]) -> Any:

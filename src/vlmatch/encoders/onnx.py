@@ -6,6 +6,7 @@ from typing import Any, Unpack
 
 from torch import Tensor, nn
 
+from vlmatch.disk import faults_as
 from vlmatch.encoders.packaged import PackagedEncoder, PackagedOptions
 from vlmatch.errors import VlmatchError, one_line
 
@@ -71,10 +72,20 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
     onnx2torch does not know an operation.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx2torch import convert
 
-    try:
+    def unreadable(error: Exception) -> VlmatchError:
+        return VlmatchError(
+            f"encoder '{name}': weights '{path}' can't be read as ONNX ({one_line(error)[:160]}); give an .onnx file"
+        )
+
+    def unconvertible(error: Exception) -> VlmatchError:
+        return VlmatchError(
+            f"encoder '{name}': onnx2torch can't convert '{path.name}' ({type(error).__name__}: "
+            f"{one_line(error)[:160]}); choose an earlier feature_node, or export the model with another opset"
+        )
+
+    with faults_as(unreadable):
         model = onnx.load(str(path), load_external_data=False)
         if any(tensor.external_data for tensor in model.graph.initializer):  # no SHA-256 would cover them
             raise VlmatchError(
@@ -82,24 +93,15 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
                 "onnx.save(onnx.load(FILE), NEW)"
             )
         model = onnx.shape_inference.infer_shapes(model)
-    except (OSError, DecodeError, ValueError) as error:
-        raise VlmatchError(
-            f"encoder '{name}': weights '{path}' can't be read as ONNX ({one_line(error)[:160]}); give an .onnx file"
-        ) from error
     values = {value for node in model.graph.node for value in node.output} | {value.name for value in model.graph.input}
     for node in [input_node, *output_nodes]:
         if node not in values:
             last = ", ".join(value for node in model.graph.node[-4:] for value in node.output)
             raise VlmatchError(f"encoder '{name}': node '{node}' is not in '{path.name}'; its last nodes are {last}")
-    constants_as_weights(model.graph)
-    part = onnx.utils.Extractor(model).extract_model([input_node], output_nodes)
-    try:
+    with faults_as(unconvertible):
+        constants_as_weights(model.graph)
+        part = onnx.utils.Extractor(model).extract_model([input_node], output_nodes)
         module: nn.Module = convert(part).eval()
-    except (NotImplementedError, ValueError) as error:
-        raise VlmatchError(
-            f"encoder '{name}': onnx2torch does not know an operation of '{path.name}' ({one_line(error)[:160]}); "
-            "choose an earlier feature_node, or export the model with another opset"
-        ) from error
     return module
 
 

@@ -11,12 +11,13 @@ from typing import Any, Unpack
 from PIL import Image
 from torch import Tensor, nn
 
+from vlmatch.disk import faults_as
 from vlmatch.encoders import timm_models
 from vlmatch.encoders.hub import HubEncoder, HubOptions
 from vlmatch.encoders.layers import LayerOutput, n_open_clip_layers, open_clip_layers
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.towers import Taken, fitted, say, tower_in
-from vlmatch.encoders.weights import UNREADABLE, checked_sha256, local_path, read_tensors
+from vlmatch.encoders.weights import checked_sha256, local_path, read_tensors
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.packages.availability import Availability, on_hub
 from vlmatch.packages.hub import Wanted, fetch_again, hub_file, weights_sha256
@@ -32,7 +33,6 @@ WEIGHT_NAMES = (
     "pytorch_model.pth",
     "model.pth",
 )
-_UNLOADABLE = (*UNREADABLE, TypeError, AttributeError)
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
 _POSITIONS = re.compile(r"^positional_embedding$")  # the table that open_clip resamples to another image size
 
@@ -200,17 +200,20 @@ def untrained(name: str, model_name: str, image_size: int | None, **options: Any
     build = partial(
         open_clip.create_model, model_name, load_weights=False, pretrained_text=False, text_cfg=_NO_TEXT, **options
     )
+
+    def unbuildable(error: Exception) -> VlmatchError:
+        return VlmatchError(
+            f"encoder '{name}': open_clip can't build {model_name} ({one_line(error)[:200]}); give an architecture "
+            "that open_clip.list_models() lists, or a folder with its open_clip_config.json"
+        )
+
     level, handlers = logging.root.manager.disable, list(logging.root.handlers)
     logging.disable(logging.WARNING)  # open_clip warns of random weights
     try:
-        model = build()
-        if image_size is not None and not hasattr(model.visual, "set_input_size"):
-            model = build(force_image_size=image_size)
-    except _UNLOADABLE as error:
-        raise VlmatchError(
-            f"encoder '{name}': open_clip can't build {model_name} ({one_line(error)[:200]}); give an architecture "
-            "that open_clip.list_models() lists, or a folder with its open_clip_config.json"
-        ) from error
+        with faults_as(unbuildable):
+            model = build()
+            if image_size is not None and not hasattr(model.visual, "set_input_size"):
+                model = build(force_image_size=image_size)
     finally:
         logging.disable(level)
         logging.root.handlers[:] = handlers  # its first word to the root logger adds one
@@ -226,19 +229,20 @@ def load_vision(name: str, model: Any, path: Path, entry: str | None = None) -> 
     from open_clip.convert import convert_state_dict
     from open_clip.model import resize_pos_embed
 
+    def unloadable(error: Exception) -> VlmatchError:
+        return VlmatchError(
+            f"encoder '{name}': weights '{path}' can't be loaded into open_clip's {type(model.visual).__name__} "
+            f"({one_line(error)[:200]}); give a .safetensors or plain tensor file of exactly this architecture, "
+            f"or {fetch_again(path)}"
+        )
+
     own = model.visual.state_dict()
-    try:
+    with faults_as(unloadable):
         tensors = convert_state_dict(model, read_tensors(name, path))  # Apple's names of MobileCLIP
         taken = fitted(name, path, tower_in(name, path, tensors, own, entry), own, _POSITIONS)
         state = {f"visual.{key}": value for key, value in taken.state.items()}
         resize_pos_embed(state, model)
         model.visual.load_state_dict({key.removeprefix("visual."): value for key, value in state.items()})
-    except _UNLOADABLE as error:
-        raise VlmatchError(
-            f"encoder '{name}': weights '{path}' can't be loaded into open_clip's {type(model.visual).__name__} "
-            f"({one_line(error)[:200]}); give a .safetensors or plain tensor file of exactly this architecture, "
-            f"or {fetch_again(path)}"
-        ) from error
     return taken
 
 

@@ -9,11 +9,12 @@ from typing import Any, Unpack
 from PIL import Image
 from torch import Tensor
 
+from vlmatch.disk import faults_as
 from vlmatch.encoders.hub import HubEncoder, HubOptions
 from vlmatch.encoders.layers import LayerOutput, n_timm_layers, timm_layers
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.towers import DoesNotFitError, Taken, fitted, say, tower_in
-from vlmatch.encoders.weights import UNREADABLE, files_of_weights, read_tensors
+from vlmatch.encoders.weights import files_of_weights, read_tensors
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.packages.availability import Availability, on_hub
 from vlmatch.packages.hub import Wanted, fetch_again, hub_file, weights_sha256
@@ -22,6 +23,7 @@ from vlmatch.pickles import refuse_code
 WEIGHT_NAMES = ("model.safetensors", "pytorch_model.bin")
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "teacher", "student")  # entries of authors' checkpoints
 _POSITIONS = re.compile(r"pos_embed|position|rel_pos|attn_mask")  # tables that timm resamples to another image size
+_POOL_NORM = re.compile(r"(^|\.)fc_norm\.weight$")
 
 
 class TimmEncoder(HubEncoder):
@@ -140,18 +142,24 @@ def own_trunk(
     """The timm model with a tower of the user's own, and what was taken of the checkpoint: a classifier never is.
 
     entry: see `towers.tower_in`. Where the checkpoint does not use timm's names, timm's own conversion of other
-    authors' names is tried. Raises VlmatchError where a tensor is missing, has another shape, or belongs to a deeper
-    model; position embeddings of another image size are resampled by timm.
+    authors' names is tried. A model whose last norm follows its pool (fc_norm), as that of a fine-tuned MAE does, pools
+    the patches, since it was trained so. Raises VlmatchError where a tensor is missing, has another shape, or belongs
+    to a deeper model; position embeddings of another image size are resampled by timm.
     """
     tensors = read_tensors(name, path)
     trunk = _built(name, model, path, image_size)
     own = trunk.state_dict()
+    pool = {}
+    if "norm.weight" in own and any(_POOL_NORM.search(key) for key in tensors):
+        pool = {"global_pool": "avg"}
+        trunk = _built(name, model, path, image_size, **pool)
+        own = trunk.state_dict()
     try:
         taken = fitted(name, path, tower_in(name, path, tensors, own, entry), own, _POSITIONS)
     except DoesNotFitError as error:
         return _converted(name, model, path, image_size, tensors, error)
     if taken.resampled:
-        return _loaded_by_timm(name, model, path, image_size, dict(taken.state), 0), taken
+        return _loaded_by_timm(name, model, path, image_size, dict(taken.state), 0, **pool), taken
     trunk.load_state_dict(taken.state)
     return trunk, taken
 
@@ -195,13 +203,13 @@ def _converted(
 
 
 def _loaded_by_timm(
-    name: str, model: str, path: Path, image_size: int | None, state: dict[str, Tensor], n_classes: int
+    name: str, model: str, path: Path, image_size: int | None, state: dict[str, Tensor], n_classes: int, **pool: str
 ) -> Any:
     """The model with a state dict that timm converts for this architecture and loads strictly."""
     place = {"state_dict": state, "num_classes": n_classes, "custom_load": False}
     if n_classes == 0:
         place["classifier"] = None
-    options = {"pretrained": True, "pretrained_cfg_overlay": place, "num_classes": n_classes}
+    options = {"pretrained": True, "pretrained_cfg_overlay": place, "num_classes": n_classes, **pool}
     trunk = _built(name, model, path, image_size, **options)
     trunk.pretrained_cfg.pop("state_dict", None)
     return trunk
@@ -213,18 +221,21 @@ def _built(name: str, model: str, path: Path, image_size: int | None, **options:
 
     if not timm.is_model(model):
         raise VlmatchError(f"encoder '{name}': model='{model}' is unknown to timm; see timm.list_models()")
-    size = {} if image_size is None else {"img_size": image_size}
-    try:
-        trunk: Any = timm.create_model(model, **options, **size)
-    except TypeError as error:
-        raise VlmatchError(
-            f"encoder '{name}': timm's {model} takes no image_size={image_size} ({one_line(error)[:99]}); leave it null"
-        ) from error
-    except UNREADABLE as error:
-        raise VlmatchError(
+
+    def unbuildable(error: Exception) -> VlmatchError:
+        if image_size is not None and (isinstance(error, TypeError) or "pretrained" not in options):
+            return VlmatchError(
+                f"encoder '{name}': timm's {model} takes no image_size={image_size} ({one_line(error)[:99]}); give "
+                "another, or leave it null"
+            )
+        return VlmatchError(
             f"encoder '{name}': weights '{path}' can't be loaded into timm's {model} ({one_line(error)[:200]}); "
             f"give a .safetensors or .pth file of exactly this model, or {fetch_again(path)}"
-        ) from error
+        )
+
+    size = {} if image_size is None else {"img_size": image_size}
+    with faults_as(unbuildable):
+        trunk: Any = timm.create_model(model, **options, **size)
     trunk.reset_classifier(0)
     return trunk
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from vlmatch.encoders.hub import HubEncoder, HubOptions
-from vlmatch.encoders.maps import TorchvisionMapEncoder
+from vlmatch.encoders.maps import TorchvisionMapEncoder, require_torchvision
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.towers import fitted, say, tower_in
 from vlmatch.encoders.weights import files_of_weights, read_tensors
@@ -65,9 +65,10 @@ class TorchvisionHubEncoder(TorchvisionMapEncoder, HubEncoder):
 
 
 def weights_entry(name: str, architecture: str, weights: str) -> Any:
-    """The entry of torchvision's weights enum; VlmatchError lists the entries of the architecture."""
+    """The entry of torchvision's weights enum; VlmatchError where it or the architecture is unknown."""
     from torchvision.models import get_model_weights
 
+    require_torchvision(name, architecture)
     entries = get_model_weights(architecture).__members__
     if weights not in entries:
         raise VlmatchError(

@@ -17,12 +17,12 @@ from vlmatch.encoders.transformers_towers import CONFIG, PROCESSORS, vision_mode
 from vlmatch.encoders.weights import files_of_weights
 from vlmatch.errors import VlmatchError
 from vlmatch.packages.adapters import merged, named_adapter, without_adapter
-from vlmatch.packages.availability import Availability, at_path, on_hub, together
+from vlmatch.packages.availability import NO_WEIGHTS, Availability, at_path, on_hub, together
 from vlmatch.packages.hub import Wanted, hub_folder, is_path, named_folder, weights_sha256
 from vlmatch.packages.model_folders import holds_weights
 
 # How each type's feature is made. CLIP's last hidden state is not normed, but its pooled output is the normed CLS.
-# ViT's and DPT's pooled output has a dense layer on top that is often untrained, but their last hidden state is normed.
+# The pooled output of ViT, DeiT and DPT has a dense layer that is often untrained, but their last state is normed.
 RULES = {
     "clip_vision_model": "pooled cls",
     "metaclip_2_vision_model": "pooled cls",
@@ -31,6 +31,7 @@ RULES = {
     "dinov2_with_registers": "cls",
     "dinov3_vit": "cls",
     "vit": "cls",
+    "deit": "cls",
     "dpt": "cls",
     "ijepa": "mean patch",
     "aimv2_vision_model": "mean patch",
@@ -46,8 +47,8 @@ RULES = {
 KNOWN_RULES = ("cls", "attention pool", "global average", "mean patch")
 # Types that take images of config.image_size alone; the others resample their position embedding, or have none.
 FIXED_SIZE = (
-    "clip_vision_model", "metaclip_2_vision_model", "mlcd_vision_model", "siglip_vision_model", "vit", "ijepa",
-    "aimv2_vision_model", "internvl_vision",
+    "clip_vision_model", "metaclip_2_vision_model", "mlcd_vision_model", "siglip_vision_model", "vit", "deit",
+    "ijepa", "aimv2_vision_model", "internvl_vision",
 )  # fmt: skip
 
 
@@ -83,9 +84,7 @@ class TransformersEncoder(HubEncoder):
         own = weights_sha256("encoder", name, files)
         self.adapter = named_adapter("encoder", name, adapter, folder)
         with without_adapter(folder) as readable:
-            self.model, self._processor, taken = vision_model(
-                name, readable, files, trust_remote_code, self.entry, of_file=place.is_file()
-            )
+            self.model, self._processor, taken = vision_model(name, readable, files, trust_remote_code, self.entry)
         self.taken = say(name, place, taken) if self.checkpoint is not None else ""
         if self.adapter is not None:
             self.model = merged("encoder", name, self.model, self.adapter)
@@ -113,7 +112,9 @@ class TransformersEncoder(HubEncoder):
     @classmethod
     def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
         """In the cache of the hub, or on the hub."""
-        repository = str(settings["repository"])
+        repository = str(settings.get("repository") or "")
+        if not repository:
+            return NO_WEIGHTS
         if is_path(repository):
             return at_path(repository)
         return on_hub(repository, lambda: model_folder(settings["name"], repository, False), repository)

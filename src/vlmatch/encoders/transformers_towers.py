@@ -16,7 +16,7 @@ from vlmatch.encoders.weights import names_in, tensors_of
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.memory import is_out_of_memory
 from vlmatch.packages.hub import fetch_again
-from vlmatch.packages.model_folders import refuse_deeper, why_unloadable
+from vlmatch.packages.model_folders import refuse_deeper, weight_files, why_unloadable
 from vlmatch.pickles import refuse_code
 
 CONFIG = "config.json"
@@ -46,12 +46,10 @@ def vision_model(
     files: Sequence[Path],
     trust_remote_code: bool,
     entry: str | None = None,
-    *,
-    of_file: bool = False,
 ) -> Loaded:
-    """The vision model of a folder; every tensor of it comes from `files`, the folder's weights.
+    """The vision model of a folder; every tensor of it comes from `files`: the folder's weights, or one file there.
 
-    entry: see `towers.tower_in`. of_file: whether `files` are one file in the folder that the user chose.
+    entry: see `towers.tower_in`.
     Raises VlmatchError where transformers can't read the folder or does not know its model, where the weights lack a
     tensor, and where they are of a deeper model than config.json says.
     """
@@ -64,10 +62,15 @@ def vision_model(
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     stated = _stated(name, folder)
+    if not any((folder / file).is_file() for file in PROCESSORS):
+        raise VlmatchError(
+            f"encoder '{name}': '{files[0].parent}' holds no {PROCESSORS[0]}, which says how images are prepared; copy "
+            "that of the model that was fine-tuned into it"
+        )
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
         inner = None if trust_remote_code else _inner_config(name, folder, stated)
-        if inner is None and entry is None and not of_file:
+        if inner is None and entry is None and _names(files) == _names(weight_files(folder)):
             model, taken = _of_folder(name, folder, files, trust_remote_code)
         else:
             config = inner or transformers.AutoConfig.from_pretrained(folder)
@@ -86,6 +89,10 @@ def vision_model(
             f"encoder '{name}': '{folder / CONFIG}' gives it num_hidden_layers=0; give the configuration of its weights"
         )
     return Loaded(model, _whole_images(processor), taken)
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    return [file.name for file in files]
 
 
 def _stated(name: str, folder: Path) -> dict[str, Any]:
@@ -143,13 +150,13 @@ def _of_folder(name: str, folder: Path, files: Sequence[Path], trust_remote_code
 
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     model_class = getattr(transformers, _OF_BOTH.get(config.model_type, "AutoModel"))
-    options = {"trust_remote_code": trust_remote_code} if model_class is transformers.AutoModel else {}
-    if config.model_type in ("vit", "dpt"):
-        options["add_pooling_layer"] = False
+    options = _options(config)
+    if model_class is transformers.AutoModel:
+        options["trust_remote_code"] = trust_remote_code
     model, loading = model_class.from_pretrained(folder, dtype=float32, output_loading_info=True, **options)
     absent = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
     unexpected = sorted(loading["unexpected_keys"])
-    if absent and not unexpected:
+    if absent and (not unexpected or 2 * len(absent) < len(model.state_dict())):
         raise _lacks(name, files, model, absent)
     if absent:  # perhaps the tower stands in an entry or under a prefix that transformers does not know
         return _of_tensors(name, files, model.config, None)
@@ -162,7 +169,7 @@ def _of_tensors(name: str, files: Sequence[Path], config: Any, entry: str | None
     """The model of a configuration, with its tensors from wherever they stand in the weights; no others are read."""
     folder = files[0].parent
     model_class = _class_of(config)
-    options = {"add_pooling_layer": False} if config.model_type in ("vit", "dpt") else {}
+    options = _options(config)
     with torch.device("meta"):
         own = model_class(config, **options).state_dict()
     places = names_in(name, files)
@@ -183,6 +190,11 @@ def _of_tensors(name: str, files: Sequence[Path], config: Any, entry: str | None
     if absent := sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"]):
         raise _lacks(name, files, model, absent)
     return model, taken
+
+
+def _options(config: Any) -> dict[str, Any]:
+    """What a model is built with beside its configuration: no pooled output where the feature's rule takes none."""
+    return {"add_pooling_layer": False} if config.model_type in ("vit", "deit", "dpt") else {}
 
 
 def _class_of(config: Any) -> Any:

@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from vlmatch.disk import faults_as
 from vlmatch.encoders.keras_weights import read_keras
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file, without_pipes
 from vlmatch.packages.hub import fetch_again
-from vlmatch.packages.model_folders import PICKLED_SINGLE, SINGLE, weight_files
+from vlmatch.packages.model_folders import PICKLED_SINGLE, SINGLE, whole_weights
 from vlmatch.pickles import refuse_code, restricted_load
 
-# What the libraries raise on a file that is damaged, would run code, or belongs to another model.
-UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError)
-CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth")
 _WRAPPED = re.compile(r"(^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 
@@ -113,16 +112,9 @@ def files_of_weights(name: str, path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    try:
-        files = weight_files(path)
-    except VlmatchError as error:
-        raise VlmatchError(f"encoder '{name}': {error}") from error
-    if missing := [file.name for file in files if not file.is_file()]:
-        raise NotHereError(f"encoder '{name}': '{path}' lacks {missing[0]}, which its index lists; {fetch_again(path)}")
+    files = whole_weights(f"encoder '{name}'", path)
     if not files:
-        others = [
-            file.name for file in sorted(path.iterdir()) if file.suffix in (".ckpt", ".pt", ".pth", ".safetensors")
-        ]
+        others = [file.name for file in sorted(path.iterdir()) if file.suffix in _CHECKPOINTS]
         instead = f"give the path of its '{others[0]}' itself" if others else "put one there"
         raise NotHereError(f"encoder '{name}': '{path}' holds no {SINGLE} or {PICKLED_SINGLE}; {instead}")
     return files
@@ -139,17 +131,18 @@ def _content(name: str, path: Path, device: str = "cpu") -> Any:
 
 @contextlib.contextmanager
 def _reading(name: str, path: Path) -> Iterator[None]:
-    """Raise VlmatchError for what the libraries raise on a damaged file."""
-    try:
-        yield
-    except UNREADABLE as error:
-        why = (
-            "no PyTorch file, or a damaged one" if isinstance(error, pickle.UnpicklingError) else one_line(error)[:160]
-        )
-        raise VlmatchError(
+    """Raise VlmatchError for whatever the libraries raise on a damaged file: a damaged pickle raises anything."""
+
+    def unreadable(error: Exception) -> VlmatchError:
+        damaged = isinstance(error, pickle.UnpicklingError)
+        why = "no PyTorch file, or a damaged one" if damaged else one_line(error)[:160]
+        return VlmatchError(
             f"encoder '{name}': weights '{path}' can't be read ({why}); "
             f"give a .safetensors file or a PyTorch file of plain tensors, or {fetch_again(path)}"
-        ) from error
+        )
+
+    with faults_as(unreadable):
+        yield
 
 
 def _unwrapped(key: str) -> str:

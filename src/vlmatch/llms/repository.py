@@ -5,8 +5,8 @@ from pathlib import Path
 from vlmatch.errors import VlmatchError
 from vlmatch.packages import hub
 from vlmatch.packages.adapters import holds_adapter
-from vlmatch.packages.hub import Wanted, fetch_again, hub_folder, named_folder
-from vlmatch.packages.model_folders import INDEX, SINGLE, holds_weights, weight_files
+from vlmatch.packages.hub import Wanted, hub_folder, named_folder
+from vlmatch.packages.model_folders import INDEX, SINGLE, holds_weights, whole_weights
 
 FILES = ["*.json", "*.model", "*.txt", "*.jinja", "*.py"]
 WEIGHTS = ["*.safetensors", "pytorch_model*.bin"]  # pickled ones only if a repository has no safetensors
@@ -33,12 +33,10 @@ def _is_whole(folder: Path) -> bool:
 def weights_sha256(name: str, folder: Path) -> str:
     """SHA-256 of the folder's weight file; for several, of their concatenated digests in the order of names.
 
-    Raises VlmatchError if the folder has none, its index can't be read, or it lacks a file that its index lists.
+    Raises VlmatchError if the folder has none or its index can't be read, NotHereError if it lacks a file that its
+    index lists.
     """
-    try:
-        files = weight_files(folder)
-    except VlmatchError as error:
-        raise VlmatchError(f"llm '{name}': {error}") from error
+    files = whole_weights(f"llm '{name}'", folder)
     if not files and holds_adapter(folder):
         raise VlmatchError(
             f"llm '{name}': '{folder}' holds a LoRA adapter without its base model; give the base model as "
@@ -48,9 +46,4 @@ def weights_sha256(name: str, folder: Path) -> str:
         raise VlmatchError(
             f"llm '{name}': '{folder}' holds no {SINGLE} and no {INDEX}; give a folder as save_pretrained writes it"
         )
-    try:
-        return hub.weights_sha256("llm", name, files)
-    except OSError as error:
-        raise VlmatchError(
-            f"llm '{name}': weight file '{error.filename}' can't be read ({error.strerror}); {fetch_again(folder)}"
-        ) from error
+    return hub.weights_sha256("llm", name, files)

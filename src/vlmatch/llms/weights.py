@@ -1,5 +1,6 @@
 """Which weights an LLM's yaml names: a GGUF file, a model folder or hub id, or a GGUF file inside packages."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,8 @@ from vlmatch.llms.repository import repository_folder, weights_sha256
 from vlmatch.packages.adapters import Adapter, named_adapter
 from vlmatch.packages.availability import NO_WEIGHTS, Availability, at_path, in_packages, on_hub, together
 from vlmatch.packages.hub import is_path
+
+_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")  # how llama.cpp, which reads no others, calls the parts of a file
 
 
 @dataclass(frozen=True)
@@ -87,4 +90,9 @@ def _gguf_file(name: str, path: Path) -> Weights:
     """The user's own GGUF file. It is read where it lies: a dequantised copy may be eight times as large."""
     if not path.is_file():
         raise NotHereError(f"llm '{name}': llm.checkpoint={path} is not a file; give the path of a GGUF file")
+    if _PART.search(path.name):
+        raise VlmatchError(
+            f"llm '{name}': llm.checkpoint={path} is one of several parts of a GGUF file; join them by llama.cpp's "
+            "llama-gguf-split --merge FIRST_PART WHOLE, and give the whole"
+        )
     return Weights(path.parent, sha256_of_file(path), gguf_file=path.name, quantisation=quantisation_of(name, path))

@@ -152,7 +152,8 @@ def named_folder(wanted: Wanted, key: str) -> Path | None:
         return without_pipes(f"{wanted.kind} '{wanted.model}'", path)
     if is_path(wanted.repository):
         raise NotHereError(
-            f"{wanted.kind} '{wanted.model}': {key}={wanted.repository} is not a folder; give the path of one"
+            f"{wanted.kind} '{wanted.model}': {key}={wanted.repository} is not a folder; give the path of one, or "
+            "a name on the hub, such as owner/name"
         )
     return None
 

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from vlmatch.errors import VlmatchError, one_line
+from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.packages.hub import fetch_again
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED_SINGLE, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 SHOWN = 4  # groups of tensors that a line names
+_UNKNOWN = re.compile(r"Unrecognized configuration class <class '(?:\w+\.)*(\w+)'> for this kind of AutoModel: (\w+)")
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -26,6 +27,20 @@ def weight_files(folder: Path) -> list[Path]:
         if (folder / index).is_file():
             return shards_in(folder / index)
     return []
+
+
+def whole_weights(owner: str, folder: Path) -> list[Path]:
+    """The same, every shard of which is there. owner: the model, for messages, such as "llm 'mine'".
+
+    Raises VlmatchError if an index can't be read, NotHereError if a shard that it lists is missing.
+    """
+    try:
+        files = weight_files(folder)
+    except VlmatchError as error:
+        raise VlmatchError(f"{owner}: {error}") from error
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise NotHereError(f"{owner}: '{folder}' lacks {missing[0]}, which its index lists; {fetch_again(folder)}")
+    return files
 
 
 def holds_weights(folder: Path) -> bool:
@@ -55,9 +70,13 @@ def shards_in(index: Path) -> list[Path]:
 
 
 def why_unloadable(error: Exception) -> str:
-    """Why transformers can't load a folder, for a message; of misfitting shapes it only says how to ignore them."""
+    """Why transformers can't load a folder, for a message, where it says so in many words or not at all."""
     said = one_line(error)
-    return "its weights have other shapes than config.json says" if "ignore_mismatched_sizes" in said else said[:240]
+    if "ignore_mismatched_sizes" in said:
+        return "its weights have other shapes than config.json says"
+    if unknown := _UNKNOWN.search(said):
+        return f"its config.json is a {unknown[1]}, of which transformers has no {unknown[2]}"
+    return said[:240]
 
 
 def refuse_deeper(model: str, path: Path, taken: Iterable[str], others: Iterable[str]) -> None:
