@@ -1,11 +1,12 @@
-"""MLflow: orphans, races, secrets, and the comparison page's address."""
+"""MLflow: orphans, races, secrets, and the addresses of runs and views."""
 
+import base64
 import json
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 from omegaconf import OmegaConf
@@ -94,16 +95,33 @@ def test_artifacts_lie_beside_the_database_and_hold_no_secret(tracking, tmp_path
     assert sorted(logged) == ["config.yaml", "probe.json"]
     assert json.loads(logged["probe.json"].read_text()) == sheet
     assert OmegaConf.load(logged["config.yaml"]) == {"hub": {"token": "***"}, "uri": "https://***@host", "a": 1}
-    assert (
-        Tracker(None, "https://me:hidden@host/", "1", tmp_path)
-        .comparison(["a"])
-        .startswith("https://***@host/#/compare-runs")
-    )
 
 
-def test_the_comparison_page_names_runs_and_experiment(tmp_path: Path) -> None:
-    local, server = (Tracker(None, uri, "1", tmp_path) for uri in ("sqlite:///x.db", "http://host:5000/"))
-    assert (
-        unquote(local.comparison(["a", "b"])) == 'http://127.0.0.1:5000/#/compare-runs?runs=["a","b"]&experiments=["1"]'
-    )
-    assert server.comparison(["a"]).startswith("http://host:5000/#/compare-runs?runs=")
+@pytest.mark.parametrize(
+    ("uri", "page"),
+    [
+        ("sqlite:///x.db", "http://127.0.0.1:5000/#/experiments/1/runs/a"),
+        ("http://host:5000/", "http://host:5000/#/experiments/1/runs/a"),
+        ("https://me:hidden@host/", "https://***@host/#/experiments/1/runs/a"),
+    ],
+)
+def test_the_address_of_a_run_is_on_its_server_and_holds_no_secret(uri: str, page: str, tmp_path: Path) -> None:
+    assert Tracker(None, uri, "1", tmp_path).address("a") == page
+
+
+def test_the_view_of_a_search_has_its_trainings_best_first_and_their_values_over_steps(tracking) -> None:
+    tracker = Tracker.of(tracking)
+    parent = tracker.start("search s", {"task": "search"})
+    for name, value in (("a", 0.1), ("b", 0.3)):
+        tracker.client.log_metric(tracker.start(name, {}, parent), "value", value, step=10)
+    tracker.start("another", {})
+    page = tracker.save_search("s [1]", parent, higher=True)
+    assert "viewStateShareKey=search-s--1-&" in page
+    assert tracker.pages()["Search s [1]"] == page
+    tag = tracker.client.get_experiment(tracker.experiment_id).tags["mlflow.sharedViewState.search-s--1-"]
+    state = json.loads(zlib.decompress(base64.b64decode(json.loads(tag)["state"].removeprefix("deflate;"))))
+    order = f"{state['orderByKey']} {'ASC' if state['orderByAsc'] else 'DESC'}"
+    shown = tracker.client.search_runs([tracker.experiment_id], state["searchFilter"], order_by=[order])
+    assert [run.info.run_name for run in shown] == ["b", "a"]
+    curve, bars = state["compareRunCharts"]
+    assert (curve["type"], curve["metricKey"], bars["type"]) == ("LINE", "value", "BAR")

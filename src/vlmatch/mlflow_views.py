@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 PREFIX = "mlflow.sharedViewState."
 SHOWN_RUNS = 100  # in a chart, MLflow's most
-MARGIN, LETTER = 36, 7  # pixels of a column, beside its name and for each letter of it
+MARGIN, LETTER, NARROWEST = 36, 7, 92  # pixels of a column: beside its name, for each letter of it, for a figure
 LICENCE = "licence.encoder"
 MACHINE_LEARNING = "workflowType=machine_learning"  # else MLflow opens its pages for chat logs
-RANKING, TRAININGS = "ranking-", "trainings-"  # what the keys begin with
+RANKING, TRAININGS, SEARCH = "ranking-", "trainings-", "search-"  # what the keys begin with
+SEARCHED = "value"  # the metric of a search's trainings, by step
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class View:
     """A table of some runs, best first, and charts of them.
 
     key: in its address. title: under which MLflow lists it. runs: MLflow's filter. metrics: columns, of which the first
-    orders the runs, from high to low. params: further columns. charts: a metric is drawn as bars, two as points.
+    orders the runs, from high to low unless `lowest_first`. params: further columns. curves: metrics drawn over steps.
+    charts: a metric is drawn as bars, two as points.
     """
 
     key: str
@@ -41,6 +43,8 @@ class View:
     metrics: tuple[str, ...]
     params: tuple[str, ...]
     charts: tuple[tuple[str, ...], ...]
+    curves: tuple[str, ...] = ()
+    lowest_first: bool = False
 
     @property
     def tag(self) -> str:
@@ -60,23 +64,36 @@ class View:
         return {
             "searchFilter": self.runs,
             "orderByKey": next(iter(names)),
-            "orderByAsc": False,
+            "orderByAsc": self.lowest_first,
             "selectedColumns": list(names),
             "columnOrder": ["attributes.`Run Name`", *names],
-            "columnWidths": {column: MARGIN + LETTER * len(name) for column, name in names.items()},
+            "columnWidths": {column: max(NARROWEST, MARGIN + LETTER * len(name)) for column, name in names.items()},
             "runsHiddenMode": "SHOW_ALL",
             "compareRunSections": [{"uuid": self.key, "name": self.title, "display": True, "isReordered": True}],
-            "compareRunCharts": [self._chart(axes) for axes in self.charts],
+            "compareRunCharts": [*map(self._curve, self.curves), *map(self._chart, self.charts)],
             "isAccordionReordered": True,  # keeps this section before those that MLflow adds for all other metrics
         }
 
     def _chart(self, axes: tuple[str, ...]) -> dict[str, Any]:
-        name = " over ".join(reversed(axes))
-        own = {"uuid": f"{self.key} {name}", "metricSectionId": self.key, "runsCountToCompare": SHOWN_RUNS}
+        named = self._named(" over ".join(reversed(axes)))
         if len(axes) == 1:
-            return {**own, "type": "BAR", "metricKey": name, "displayName": name}
+            return {**named, "type": "BAR", "metricKey": axes[0]}
         x, y = ({"key": axis, "type": "METRIC"} for axis in axes)
-        return {**own, "type": "SCATTER", "displayName": name, "xaxis": x, "yaxis": y}
+        return {**named, "type": "SCATTER", "xaxis": x, "yaxis": y}
+
+    def _curve(self, metric: str) -> dict[str, Any]:
+        named = self._named(f"{metric} over steps")
+        y_axis = {"metricKey": metric, "selectedMetricKeys": [metric], "scaleType": "linear"}
+        x_axis = {"xAxisKey": "step", "xAxisScaleType": "linear"}
+        return {**named, "type": "LINE", **y_axis, **x_axis, "lineSmoothness": 0, "displayPoints": True}
+
+    def _named(self, name: str) -> dict[str, Any]:
+        return {
+            "uuid": f"{self.key} {name}",
+            "displayName": name,
+            "metricSectionId": self.key,
+            "runsCountToCompare": SHOWN_RUNS,
+        }
 
 
 def ranking_view(ranking: "Ranking", llm: "LlmRanking", sweep: str, truths: Truths) -> View:
@@ -119,18 +136,33 @@ def trainings_view(result: Result) -> View:
     )
 
 
+def search_view(name: str, parent: str, *, higher: bool) -> View:
+    """The race of one search: the value of each encoder over steps. higher: whether higher values win."""
+    return View(
+        key=_key(SEARCH + name),
+        title=f"Search {name}",
+        runs=f"tags.`mlflow.parentRunId` = '{parent}'",
+        metrics=(SEARCHED,),
+        params=(),
+        charts=((SEARCHED,),),
+        curves=(SEARCHED,),
+        lowest_first=not higher,
+    )
+
+
 def saved(tags: Mapping[str, str]) -> dict[str, str]:
     """The titles of our views among an experiment's tags, by key."""
     return {
         key.removeprefix(PREFIX): json.loads(value)["name"]
         for key, value in sorted(tags.items())
-        if key.startswith((PREFIX + RANKING, PREFIX + TRAININGS))
+        if key.startswith(tuple(PREFIX + kind for kind in (RANKING, TRAININGS, SEARCH)))
     }
 
 
 def address_part(key: str) -> str:
     """What opens a saved view, at the end of the address of its experiment's runs."""
-    return f"?viewStateShareKey={quote(key)}&{MACHINE_LEARNING}"
+    shown = "&compareRunsMode=CHART" if key.startswith(SEARCH) else ""  # a race is its curves
+    return f"?viewStateShareKey={quote(key)}&{MACHINE_LEARNING}{shown}"
 
 
 def _key(name: str) -> str:

@@ -1,7 +1,6 @@
 """MLflow: one run for each pair, nested under the run of its sweep, in a database that many processes may write to."""
 
 import contextlib
-import json
 import logging
 import os
 import socket
@@ -10,7 +9,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -18,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.mlflow_connection import Address, GuardedClient, experiment_id, require_experiment_name
-from vlmatch.mlflow_views import MACHINE_LEARNING, View, address_part, ranking_view, saved, trainings_view
+from vlmatch.mlflow_views import MACHINE_LEARNING, View, address_part, ranking_view, saved, search_view, trainings_view
 from vlmatch.results import Result, rendered
 from vlmatch.scores.rows import Row
 from vlmatch.secrets import masked, masked_addresses
@@ -233,12 +231,11 @@ class Tracker:
     def _save(self, view: View) -> None:
         self.client.set_experiment_tag(self.experiment_id, view.tag, view.stored())
 
-    def comparison(self, run_ids: Sequence[str]) -> str:
-        """The address of MLflow's comparison page for these runs; a local database is served by `make ui`."""
-        runs, experiments = (
-            quote(json.dumps(ids, separators=(",", ":"))) for ids in (list(run_ids), [self.experiment_id])
-        )
-        return f"{self.page or LOCAL_PAGE}/#/compare-runs?runs={runs}&experiments={experiments}"
+    def save_search(self, name: str, parent: str, *, higher: bool) -> str:
+        """Save a view of the race of a search, and return its address. parent: the search's run."""
+        view = search_view(name, parent, higher=higher)
+        self._save(view)
+        return self._runs() + address_part(view.key)
 
     def address(self, run_id: str) -> str:
         """The address of a run's page."""

@@ -13,6 +13,7 @@ from vlmatch.disk import is_refused
 from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import require_folder_name
+from vlmatch.mlflow_views import SEARCHED
 from vlmatch.objects import task
 from vlmatch.probes.shared import probe_of
 from vlmatch.processes import launched
@@ -59,9 +60,12 @@ def search(settings: SearchSettings) -> None:
             ledger = ledger.with_run("", parent)
             ledger.write(folder)
             tracker.log_config(parent, settings.config)
+            page = f"the race in MLflow: make ui, then {tracker.save_search(folder.name, parent, higher=race.higher)}"
+            _say(page)
             train = _by_command(settings, folder, claim) if recipe is None else partial(recipe.train, tracker)
             done = _Running(race, spending, folder, tracker, parent, train, settings.llm.name).run(ledger)
             _answer(done, race, tracker, parent, folder)
+            _say(page)
 
 
 def _answer(ledger: Ledger, race: Race, tracker: Tracker, parent: str, folder: Path) -> None:
@@ -74,8 +78,6 @@ def _answer(ledger: Ledger, race: Race, tracker: Tracker, parent: str, folder: P
     _say(*words.answer_lines(ledger, race))
     tracker.client.set_tag(parent, "answer", order[0])
     tracker.log_file(parent, folder / FILE)
-    arms = [ledger.tracked[encoder] for encoder in ledger.arms if encoder in ledger.tracked]
-    _say(f"MLflow run {parent}: make ui, then {tracker.comparison(arms)}")
 
 
 class _FailedError(Exception):
@@ -146,10 +148,10 @@ class _Running:
     def _log_values(self, ledger: Ledger, encoder: str, run_id: str) -> None:
         """Log the encoder's values by step, those too that a killed process had no time to log."""
         client = self.tracker.client
-        there = {metric.step for metric in client.get_metric_history(run_id, "value")}
+        there = {metric.step for metric in client.get_metric_history(run_id, SEARCHED)}
         for part in ledger.of(encoder):
             if part.steps not in there:
-                client.log_metric(run_id, "value", part.value, step=part.steps)
+                client.log_metric(run_id, SEARCHED, part.value, step=part.steps)
 
 
 def _identity(settings: SearchSettings, recipe: ByRecipe | None) -> tuple[Mapping[str, Any], str]:
