@@ -12,6 +12,7 @@ from vlmatch_study.findings import (
     confound,
     dtypes,
     every_score,
+    from_scratch,
     new_members,
     other_domain,
     other_llm,
@@ -61,6 +62,7 @@ def documents(root: Path) -> list[Path]:
 def parts(root: Path) -> dict[str, str]:
     """The generated part of every section by the name that its mark has."""
     found = {name: section.text for name, section in every_score.sections(root).items()}
+    found["repeated"] = from_scratch.section(root).text
     for number, blocks in blocks_of(root).items():
         made = SECTIONS[number]
         found[f"block {number}"] = dtypes.with_dtypes(of_blocks(blocks, made), blocks, made).text
