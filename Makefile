@@ -51,6 +51,7 @@ test-lmms: .venv-lmms/.ready ## run the tests that need lmms-eval, in an environ
 
 docs: .venv-docs/.ready ## build the documentation as a site in outputs/site, without network
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true .venv-docs/bin/mkdocs build --strict
+	@grep -q shortlist outputs/site/search/search_index.js # what the search reads without a server; else it finds nothing
 
 test-live: .venv/.ready ## try SLURM on a cluster of one node that is started for it (root, docs/clusters.md; minutes)
 	tests/live/slurm.sh start $(CLUSTER)
