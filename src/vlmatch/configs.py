@@ -11,7 +11,7 @@ from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
 from vlmatch import paths
 from vlmatch.dtypes import fast_dtype
-from vlmatch.errors import VlmatchError, one_line
+from vlmatch.errors import VlmatchError, enumerated, one_line
 
 OPTIONAL = ("split", "recipe", "benchmark")  # config groups whose default only a checkout has
 NOT_GLOBAL = (
@@ -86,8 +86,7 @@ def nearest(name: str, valid: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
     if near:
         return f"did you mean {' or '.join(near)}?"
-    shown = ", ".join(valid[:12]) + (", ..." if len(valid) > 12 else "")
-    return f"choose one of {shown}" if valid else "no config folder has any yaml in this group"
+    return f"choose one of {enumerated(valid)}" if valid else "no config folder has any yaml in this group"
 
 
 def composed(*overrides: str) -> DictConfig:

@@ -28,8 +28,8 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def enumerated(things: Sequence[object], most: int | None = LISTED) -> str:
-    """At most so many of them in a list, None for all, and how many more there are."""
+def enumerated(things: Sequence[object], most: int = LISTED) -> str:
+    """At most so many of them in a list, and how many more there are: 'a, b, and 3 more'."""
     named = [str(thing) for thing in things[:most]]
-    more = [f"and {len(things) - len(named)} more"] if len(things) > len(named) else []
+    more = [f"and {len(things) - len(named):,} more"] if len(things) > len(named) else []
     return ", ".join([*named, *more])

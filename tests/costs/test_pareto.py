@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmatch.costs.candidate import CandidateCost
-from vlmatch.costs.pareto import pareto_front, value_front
+from vlmatch.costs.pareto import pareto_front, priced
 from vlmatch.errors import VlmatchError
 
 FIGURES = st.integers(0, 5) | st.floats(0, 5)  # whole numbers among them, so that points tie
@@ -47,14 +47,14 @@ def test_a_candidate_without_the_price_is_left_out() -> None:
         "own": CandidateCost("own", parameters=1),
     }
     values = {"small": 0.5, "large": 0.5, "dear": 0.4, "own": 0.9}
-    assert value_front(values, costs) == ("small",)
-    assert value_front(values, costs, ["flops", "tokens"]) == ("small", "large")
-    assert value_front(values, costs, ["params"]) == ("own",)
-    assert value_front({}, costs) == ()
+    assert pareto_front(priced(values, costs, ["flops"])) == ("small",)
+    assert pareto_front(priced(values, costs, ["flops", "tokens"])) == ("small", "large")
+    assert pareto_front(priced(values, costs, ["params"])) == ("own",)
+    assert pareto_front(priced({}, costs, ["flops"])) == ()
 
 
 def test_an_unknown_price_and_uneven_points_are_told() -> None:
     with pytest.raises(VlmatchError, match=r"price='money'.*params, flops, tokens"):
-        value_front({}, {}, ["money"])
+        priced({}, {}, ["money"])
     with pytest.raises(VlmatchError, match="as many prices"):
         pareto_front({"a": (1, 2), "b": (1,)})

@@ -29,20 +29,13 @@ def pareto_front(points: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
     return tuple(names[place] for place in undominated)
 
 
-def value_front(
-    values: Mapping[str, float], costs: Mapping[str, CandidateCost], prices: Sequence[str] = ("flops",)
-) -> tuple[str, ...]:
-    """The Pareto front of a rule's value (more is better) against prices: 'params', 'flops', 'tokens'.
-
-    A candidate of which one of these prices is not known is left out. Raises VlmatchError on an unknown price.
-    """
-    return pareto_front(priced(values, costs, prices))
-
-
 def priced(
     values: Mapping[str, float], costs: Mapping[str, CandidateCost], prices: Sequence[str]
 ) -> dict[str, tuple[float, ...]]:
-    """By name, the value and the prices of every candidate of which all these prices are known."""
+    """By name, the value and the prices of every candidate of which all these prices are known.
+
+    prices: some of 'params', 'flops' and 'tokens'. Raises VlmatchError on another one.
+    """
     unknown = [price for price in prices if price not in PRICES]
     if unknown:
         raise VlmatchError(f"price='{unknown[0]}' is not a price of a candidate; choose from {', '.join(PRICES)}")

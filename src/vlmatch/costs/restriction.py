@@ -7,6 +7,8 @@ from vlmatch.costs.budget import Budget, Miss
 from vlmatch.costs.candidate import DECIMALS, CandidateCost
 from vlmatch.errors import enumerated
 
+NAMED = 8  # candidates that a line names
+
 
 @dataclass(frozen=True)
 class Excluded:
@@ -54,23 +56,24 @@ class Restriction:
         """The candidate outside that misses the budget by least, the better one of equals; None if all are inside."""
         return min(self.outside, key=lambda each: each.distance, default=None)
 
-    def lines(self, most: int | None = 8) -> list[str]:
+    def lines(self) -> list[str]:
         """In words: how many candidates meet the budget, what that costs, and who is kept out by what.
 
-        most: how many candidates a line names; None: all. Nothing is said without a limit.
+        Empty if the budget has no limit.
         """
         if not self.budget.is_set:
             return []
         n = len(self.inside) + len(self.outside)
         if self.best is None:
             lines = [f"{self.budget}: none of the {n} candidates meets it, so nothing is recommended"]
-            return [*lines, *self._refused(most), *self._unchecked(most)]
+            return [*lines, *self._refused(), *self._unchecked()]
         lines = [f"{self.budget}: {len(self.inside)} of {n} candidates meet{'s'[: len(self.inside) == 1]} it"]
         lines.append(self._price())
-        behind = self.outside[len(self.ahead) :]
-        lines += [f"kept out, and ahead of {self.best}: {enumerated(self.ahead, most)}"] if self.ahead else []
-        lines += [f"kept out, and not ahead of {self.best}: {enumerated(behind, most)}"] if behind else []
-        return [*lines, *self._unchecked(most)]
+        if self.ahead:
+            lines.append(f"kept out, and ahead of {self.best}: {enumerated(self.ahead, NAMED)}")
+        if behind := self.outside[len(self.ahead) :]:
+            lines.append(f"kept out, and not ahead of {self.best}: {enumerated(behind, NAMED)}")
+        return [*lines, *self._unchecked()]
 
     def _price(self) -> str:
         """What the budget costs, as the best value inside against the best outside."""
@@ -82,24 +85,23 @@ class Restriction:
             f"{value:.2f}, and {first.encoder}, the best outside, {first.value:.2f}"
         )
 
-    def _refused(self, most: int | None) -> list[str]:
+    def _refused(self) -> list[str]:
         """Which limit keeps out whom, the nearest first, and the nearest of all."""
         missed = [(miss, each) for each in self.outside for miss in each.misses]
         lines = []
         for key in dict.fromkeys(miss.key for miss, _ in missed):
             those = sorted((pair for pair in missed if pair[0].key == key), key=lambda pair: pair[0].excess)
             named = [f"{each.encoder} ({miss.reason})" for miss, each in those]
-            lines.append(f"budget.{key} keeps out {enumerated(named, most)}")
+            lines.append(f"budget.{key} keeps out {enumerated(named, NAMED)}")
         if self.nearest is not None:
             lines.append(f"the nearest is {self.nearest.encoder}: {self.nearest.admits} would let it in")
         return lines
 
-    def _unchecked(self, most: int | None) -> list[str]:
+    def _unchecked(self) -> list[str]:
         """How to state what is not known of candidates."""
         missing = [miss.admits for each in self.outside for miss in each.misses if not miss.checked]
-        return (
-            [f"what is not known can be stated, with your own figures: {enumerated(missing, most)}"] if missing else []
-        )
+        said = f"what is not known can be stated, with your own figures: {enumerated(missing, NAMED)}"
+        return [said] if missing else []
 
 
 def restricted(budget: Budget, values: Mapping[str, float], costs: Mapping[str, CandidateCost]) -> Restriction:

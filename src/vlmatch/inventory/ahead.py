@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlmatch.encoders.catalogue import catalogue
+from vlmatch.errors import enumerated
 from vlmatch.inventory.models import Model
 from vlmatch.inventory.sizes import size_to_come
 from vlmatch.packages.availability import HUB, LOGIN
@@ -37,9 +38,8 @@ class Ahead:
             f"{self.n_pairs:,} pairs: about {self.gigabytes:.1f} GB to download, and about {minutes} "
             f"of embedding on {self.place}, if nothing is stored yet; scoring comes on top"
         )
-        more = len(self.unknown) - 3
-        names = ", ".join(self.unknown[:3]) + (f" and {more} more" if more > 0 else "")
-        return said + (f" (not counted, because the size is not known: {names})" if self.unknown else "")
+        unknown = f" (not counted, because the size is not known: {enumerated(self.unknown, 3)})"
+        return said + (unknown if self.unknown else "")
 
 
 def ahead(found: Sequence[Model], n_pairs: int, *, gpu: bool, protocols: int = 1) -> Ahead:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.errors import NotHereError, VlmatchError, enumerated, one_line
 from vlmatch.packages.hub import fetch_again
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -94,10 +94,9 @@ def refuse_deeper(model: str, path: Path, taken: Iterable[str], others: Iterable
 
 def groups(names: Iterable[str]) -> str:
     """Tensors by the first part of their names, the largest groups first: 'head (2 tensors), optimizer (300)'."""
-    counts = Counter(_group(name) for name in names).most_common()
-    shown = [f"{group} ({count}{'' if place else ' tensors'})" for place, (group, count) in enumerate(counts[:SHOWN])]
-    more = [f"{len(counts) - SHOWN} more groups"] if len(counts) > SHOWN else []
-    return ", ".join([*shown, *more])
+    counts = Counter(map(_group, names)).most_common()
+    said = [f"{group} ({count}{'' if place else ' tensors'})" for place, (group, count) in enumerate(counts)]
+    return enumerated(said, SHOWN)
 
 
 def _group(name: str) -> str:

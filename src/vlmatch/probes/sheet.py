@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from vlmatch.errors import enumerated
 from vlmatch.probes.depth import DEPTHS
 from vlmatch.probes.images import ImageError, ImageHeader, ImageSource, image_header
 
@@ -100,6 +101,5 @@ def _sizes_in_words(sizes: Mapping[str, Any]) -> str:
 
 
 def _labels_in_words(labels: Mapping[str, int]) -> str:
-    first = ", ".join(f"{label} {count:,}" for label, count in list(labels.items())[:_LABELS_SHOWN])
-    more = f", and {len(labels) - _LABELS_SHOWN:,} more" if len(labels) > _LABELS_SHOWN else ""
-    return f"labels: {len(labels):,} ({first}{more})"
+    counts = [f"{label} {count:,}" for label, count in labels.items()]
+    return f"labels: {len(labels):,} ({enumerated(counts, _LABELS_SHOWN)})"

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 from rich.text import Text
 
+from vlmatch.errors import enumerated
 from vlmatch.evidence.own.cells import OwnTruth
 from vlmatch.evidence.own.record import OwnRecord, RuleRecord, own_records
 from vlmatch.evidence.own.scores import KnownScore, ScoreTable
@@ -198,7 +199,7 @@ def _cells(each: RuleRecord, sizes: Sequence[int]) -> Iterable[Cell]:
     yield from (_share(each.outcomes[size].fraction if size in each.outcomes else None) for size in sizes)
     yield from (_share(each.outcomes[n].first_three if n in each.outcomes else None) for n in sizes[-1:])
     yield Cell(bare(each.regret), sorted_by=each.regret)
-    yield Cell(_picks(each), style="l")
+    yield Cell(enumerated(each.picks, SHOWN_PICKS), style="l")
 
 
 def _at_random(record: OwnRecord, sizes: Sequence[int]) -> Iterable[Cell]:
@@ -224,7 +225,7 @@ def _printed(record: OwnRecord) -> Printed:
         shares = [_share(each.outcomes[n].fraction if n in each.outcomes else None) for n in sizes]
         cells = [f"{cell.text} {f'[{cell.small}]' if cell.small else ''}".strip() for cell in shares]
         spearman = f"{bare(found.spearman)} {f'[{within}]' if within else ''}".strip()
-        row = [each.rule.title, spearman, str(found.n), *cells, bare(each.regret), _picks(each)]
+        row = [each.rule.title, spearman, str(found.n), *cells, bare(each.regret), enumerated(each.picks, SHOWN_PICKS)]
         table.add_row(*map(Text, row))
     return table
 
@@ -257,11 +258,6 @@ def _replayed(outcome: Outcome) -> dict[str, object]:
         f"share_high_{size}": outcome.fraction.high,
         f"first_three_{size}": outcome.first_three.value,
     }
-
-
-def _picks(each: RuleRecord) -> str:
-    more = len(each.picks) - SHOWN_PICKS
-    return ", ".join(each.picks[:SHOWN_PICKS]) + (f" and {more} more, equal" if more > 0 else "")
 
 
 def _share(figure: Figure | None) -> Cell:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlmatch.disk import faults_as
-from vlmatch.errors import VlmatchError, one_line
+from vlmatch.errors import VlmatchError, enumerated, one_line
 from vlmatch.files import require_regular
 from vlmatch.probes.text import encoding_of
 
@@ -79,9 +79,8 @@ def read_table(key: str, given: "Path | pd.DataFrame", named: Sequence[str] = ()
 
 
 def some(places: Sequence[str]) -> str:
-    """The first places, and how many more there are: 'line 3, line 7, line 9 and 4 more'."""
-    more = len(places) - SHOWN
-    return ", ".join(places[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    """The first places, and how many more there are: 'line 3, line 7, line 9, and 4 more'."""
+    return enumerated(places, SHOWN)
 
 
 def number(text: object) -> float | None:
