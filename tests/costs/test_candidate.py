@@ -8,10 +8,11 @@ import yaml
 from made_rows import header, row
 from vlmatch import paths
 from vlmatch.configs import POOL_GROUPS
-from vlmatch.costs.candidate import CandidateCost, commercial_use, cost_of, costs_of
+from vlmatch.costs.candidate import CandidateCost, cost_of, costs_of
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.measured import Measured
 from vlmatch.encoders.catalogue import catalogue
+from vlmatch.packages.licences import commercial_use_by
 from vlmatch.settings.budget import CostSettings
 
 CLIP = catalogue()["clip_b16"]
@@ -84,22 +85,23 @@ def test_each_encoder_of_several_rows_has_one_cost() -> None:
         ("MIT + CC-BY-NC-4.0", "no"),
         ("non-commercial (own terms)", "no"),
         ("MIT AND own terms", "unclear"),
-        ("AGPL-3.0", "unclear"),
+        ("AGPL-3.0", "terms"),
+        ("MIT AND AGPL-3.0", "terms"),
         ("SYNC", "unclear"),
         ("", "unclear"),
         (None, "unclear"),
     ],
 )
 def test_a_licences_name_tells_whether_commercial_use_is_allowed(licence: str | None, allowed: str) -> None:
-    assert commercial_use(licence) == allowed
+    assert commercial_use_by(licence) == allowed
 
 
 def test_by_name_no_licence_of_the_catalogue_is_read_more_freely_than_the_catalogue_says() -> None:
     curated = ("yes", "unclear")  # terms that the weights' training data add are in no licence's name
     for name, entry in catalogue().items():
         if entry.commercial_use == "no":
-            assert commercial_use(entry.licence) != "yes", name
-        if commercial_use(entry.licence) == "yes":
+            assert commercial_use_by(entry.licence) != "yes", name
+        if commercial_use_by(entry.licence) == "yes":
             assert entry.commercial_use in curated, name
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from vlmatch.errors import VlmatchError
 from vlmatch.packages import package as packages
 from vlmatch.packages.licences import Licence, licence_of, recognised
 from vlmatch.packages.package import Package
@@ -146,3 +147,9 @@ def test_a_real_package_states_its_licence():
     }
     packages.package_folder(Package.of(entry))
     assert licence_of({"package": entry}).name == "MIT"
+
+
+def test_a_licence_without_its_source_is_one_line() -> None:
+    for licence in ("MIT", {"name": "MIT"}):
+        with pytest.raises(VlmatchError, match=r"licence=.*MIT.*; wanted its name and where it stands"):
+            licence_of({"name": "mine", "licence": licence})

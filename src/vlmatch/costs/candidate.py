@@ -1,6 +1,5 @@
 """What one candidate costs: from its embeddings, the catalogue, what a run measured, and what the user states."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -8,14 +7,13 @@ from typing import TypeVar
 from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.measured import Measured
 from vlmatch.encoders.catalogue import CatalogueEntry, catalogue
+from vlmatch.packages.licences import commercial_use_by
 from vlmatch.scores.rows import Row
 from vlmatch.settings.budget import CostSettings, amount, short
 
 DECIMALS = 9  # of a value: means of ranks that are equal may differ in the last bits
 SAME_SIZE = 0.02  # a model of the catalogue's name is the catalogue's if its parameters differ by at most this part
-PERMISSIVE = frozenset({"MIT", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "CC0-1.0", "CC-BY-4.0"})
 T = TypeVar("T")
-_FORBIDS = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -24,8 +22,8 @@ class CandidateCost:
 
     parameters: of the vision side. gflops: operations for one image, in 1e9. tokens: that the LLM is fed for one image,
     if it is fed all patches. images_per_second, device: as an embedding run measured it, with reading and
-    preprocessing. licence: its name. commercial_use: whether it allows that, 'yes', 'no' or 'unclear'. licence_source:
-    where the licence stands.
+    preprocessing. licence: its name. commercial_use: whether it allows that, 'yes', 'no', 'terms' or 'unclear'.
+    licence_source: where the licence stands.
     """
 
     encoder: str
@@ -85,17 +83,6 @@ def cost_of(image: Header, measured: Measured | None = None, stated: CostSetting
     return licensed if stated is None else _stated(licensed, stated)
 
 
-def commercial_use(licence: str | None) -> str:
-    """'yes' or 'no' where a licence's name tells whether commercial use is allowed, else 'unclear'.
-
-    All terms of 'A AND B' and 'A + B' hold.
-    """
-    terms = re.split(r" AND | \+ ", licence or "")
-    if any(_FORBIDS.search(term) for term in terms):
-        return "no"
-    return "yes" if all(term.strip() in PERMISSIVE for term in terms) else "unclear"
-
-
 def _entry(image: Header) -> CatalogueEntry | None:
     """The catalogue's entry of this encoder; None for another model that happens to have its name."""
     entry = catalogue().get(image.spec.model)
@@ -122,7 +109,7 @@ def _named(cost: CandidateCost, licence: Mapping[str, str]) -> CandidateCost:
     name = licence.get("name")
     if name is None or licence.get("how") == "none stated":
         return cost
-    return replace(cost, licence=name, commercial_use=commercial_use(name), licence_source=licence.get("source"))
+    return replace(cost, licence=name, commercial_use=commercial_use_by(name), licence_source=licence.get("source"))
 
 
 def _stated(cost: CandidateCost, stated: CostSettings) -> CandidateCost:
@@ -135,7 +122,7 @@ def _stated(cost: CandidateCost, stated: CostSettings) -> CandidateCost:
         cost = replace(cost, gflops=amount(stated.flops) / 1e9)
     if stated.licence is not None:
         source = f"costs.{cost.encoder}.licence"
-        use = commercial_use(stated.licence)
+        use = commercial_use_by(stated.licence)
         cost = replace(cost, licence=stated.licence, commercial_use=use, licence_source=source)
     if stated.commercial is not None:
         cost = replace(cost, commercial_use="yes" if stated.commercial else "no")

@@ -10,29 +10,10 @@ from vlmatch.configs import choices, chosen
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.objects import plain
 from vlmatch.packages.availability import UNNAMED, Availability, availability
-from vlmatch.packages.licences import Licence, licence_of
+from vlmatch.packages.licences import Licence, commercial_use_by, licence_of
 from vlmatch.settings.buildable import MODELS, ModelSettings
 
 KINDS = ("encoder", "llm")
-
-# Whether a licence allows commercial use, by its text; for models without a row in the catalogue. 'terms': yes, under
-# conditions: Llama's limit the number of users, Gemma's the uses, and AGPL asks for the source of what serves it.
-COMMERCIAL_USE = {
-    "Apache-2.0": "yes",
-    "MIT": "yes",
-    "BSD": "yes",
-    "BSD-2-Clause": "yes",
-    "BSD-3-Clause": "yes",
-    "BSD-4-Clause": "yes",
-    "AGPL-3.0": "terms",
-    "GPL-3.0": "terms",
-    "Gemma Terms of Use": "terms",
-    "Llama 2 Community License": "terms",
-    "Llama 3.1 Community License": "terms",
-    "Llama 3.2 Community License": "terms",
-    "Qwen Research License (non-commercial)": "no",
-    "CC-BY-NC-4.0": "no",
-}
 
 
 @dataclass(frozen=True)
@@ -89,9 +70,6 @@ def stated_licence(model: ModelSettings, name: str) -> Licence:
 
 
 def commercial_use(kind: str, name: str, licence: str) -> str:
-    """'yes', 'no', 'terms' or 'unclear': as the catalogue says, else as the strictest of the licences does."""
+    """'yes', 'no', 'terms' or 'unclear': as the catalogue says, else as the licence's name does."""
     entry = catalogue().get(name) if kind == "encoder" else None
-    if entry is not None:
-        return entry.commercial_use
-    uses = {COMMERCIAL_USE.get(part, "unclear") for part in licence.split(" AND ")}
-    return next(use for use in ("no", "unclear", "terms", "yes") if use in uses)
+    return commercial_use_by(licence) if entry is None else entry.commercial_use

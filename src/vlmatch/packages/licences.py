@@ -1,4 +1,4 @@
-"""Licences of models: read from the files in their package, else its metadata, else the catalogue."""
+"""Licences of models: where they are stated, and whether they allow commercial use."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any, Literal
 
+from vlmatch.errors import VlmatchError, shown
 from vlmatch.packages.package import Package, is_here
 
 How = Literal["package file", "package metadata", "catalogue", "none stated"]
@@ -35,6 +36,14 @@ _METADATA_NAMES = {
     "mit license": "MIT",
     "bsd license": "BSD",
 }
+# Whether a licence allows commercial use. Llama's terms limit the number of users, Gemma's the uses, and GNU's ask for
+# the source of what is handed on or served.
+_ALLOWING = {"MIT", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "BSD-4-Clause", "ISC", "CC0-1.0", "CC-BY-4.0"}
+_WITHIN_TERMS = {
+    "AGPL-3.0", "GPL-3.0", "Gemma Terms of Use", "Llama 2 Community License", "Llama 3.1 Community License",
+    "Llama 3.2 Community License",
+}  # fmt: skip
+_FORBIDDING = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ def licence_of(model_config: Mapping[str, Any]) -> Licence:
     """The licence of the model that a yaml describes; nothing is downloaded.
 
     If its packages (`package:`, or a list `packages:`) are here, it is read from their files, else from their metadata.
-    Else it is the yaml's own `licence: {name:, source:}`, which cites the upstream project.
+    Else it is the yaml's own `licence: {name:, source:}`, which cites the upstream project. Raises VlmatchError where
+    that lacks one of the two.
     """
     listed = [model_config.get("package"), *(model_config.get("packages") or [])]
     packages = [Package.of(entry) for entry in listed if entry]
@@ -62,9 +72,27 @@ def licence_of(model_config: Mapping[str, Any]) -> Licence:
         for folder in folders:
             if found := read(folder):
                 return found
-    if catalogue := model_config.get("licence"):
-        return Licence(catalogue["name"], catalogue["source"], "catalogue")
+    if stated := model_config.get("licence"):
+        if not isinstance(stated, Mapping) or not {"name", "source"} <= set(stated):
+            raise VlmatchError(
+                f"licence={shown(stated)} of '{model_config.get('name')}'; wanted its name and where it stands: "
+                "{name: MIT, source: ADDRESS}"
+            )
+        return Licence(stated["name"], stated["source"], "catalogue")
     return _unrecognised(folders) or NONE_STATED
+
+
+def commercial_use_by(licence: str | None) -> str:
+    """Whether a licence allows commercial use, by its name: 'yes', 'no', 'terms' (yes, under conditions) or 'unclear'.
+
+    All parts of 'A AND B' and 'A + B' hold, so the strictest counts.
+    """
+    parts = [part.strip() for part in re.split(r" AND | \+ ", licence or "")]
+    if any(_FORBIDDING.search(part) for part in parts):
+        return "no"
+    if not set(parts) <= _ALLOWING | _WITHIN_TERMS:
+        return "unclear"
+    return "yes" if set(parts) <= _ALLOWING else "terms"
 
 
 def recognised(text: str) -> str | None:
