@@ -1,6 +1,7 @@
 """Arguments of a target: a wrong name or type is one line with its full path; what is no plain value is left alone."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -94,3 +95,16 @@ def test_parts_are_told_with_their_place_and_before_anything_is_built() -> None:
             build({"_target_": PIXELS, "name": "whole", "size": size}, "encoder")
     with pytest.raises(VlmatchError, match=r"encoder\.size=\[4\]"):
         build({"_target_": PIXELS, "name": "whole", "size": [4]}, "encoder")
+
+
+@buildable
+def of_later(name: str, size: "NeverDefined" = 1) -> dict[str, Any]:  # type: ignore[name-defined]  # noqa: F821
+    """Has an annotation that only type checkers can resolve."""
+    return {"name": name, "size": size}
+
+
+def test_annotations_that_only_type_checkers_can_resolve_are_not_looked_at() -> None:
+    require_arguments("encoder", of_later, {"name": 3}, partial=False)
+    require_arguments("encoder", partial(open_ended, colour="red"), {"name": "x"}, partial=False)
+    with pytest.raises(VlmatchError, match=r"encoder\.nmae='x' is not an argument of of_later; it takes name, size"):
+        require_arguments("encoder", of_later, {"nmae": "x"}, partial=False)

@@ -128,3 +128,17 @@ def test_a_job_that_its_cluster_ended_is_one_line(message: str, part: str) -> No
     assert line is not None
     assert part in line
     assert "odd" not in line
+
+
+def test_a_key_without_its_group_is_told_apart_from_a_key_that_ends_like_it() -> None:
+    arguments = ["answer.fed=pooled", "fed=patches"]
+    with pytest.raises(HydraException) as unknown:
+        composed(*arguments)
+    assert user_message(unknown.value, arguments) == "'fed' is not a key of the config; did you mean answer.fed?"
+
+
+def test_a_group_that_is_null_is_told_apart_from_a_key_that_may_be() -> None:
+    arguments = ["answer.table=null", "encoder=null"]
+    with pytest.raises(ValueError, match="must be a string") as null:
+        composed(*arguments)
+    assert user_message(null.value, arguments).startswith("encoder=null: a config group can't be null")

@@ -9,6 +9,7 @@ from typing import Any
 
 import huggingface_hub.constants
 import pytest
+from omegaconf import OmegaConf
 
 from llms.conftest import *  # noqa: F403 - the tiny language models
 from vlmatch import paths
@@ -21,6 +22,7 @@ from vlmatch.packages.hub import Wanted, hub_file
 from vlmatch.packages.npm import npm_tarball
 from vlmatch.packages.package import Package, package_folder
 from vlmatch.probes.fetch import debian_package
+from vlmatch.safeguards import SafeguardsCallback
 from vlmatch.settings.work import TrackingSettings
 from vlmatch.tracking import Tracker
 
@@ -165,3 +167,13 @@ def test_forbidding_reaches_children_and_libraries_that_are_imported_already(mon
     source = {**os.environ, "PYTHONPATH": str(paths.root() / "src")}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=source)
     assert done.stdout == "True True\n"
+
+
+def test_the_environment_variable_does_what_the_setting_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OFFLINE, "1")
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    SafeguardsCallback().on_job_start(OmegaConf.create({"offline": False}))
+    assert huggingface_hub.is_offline_mode()
+    assert os.environ["TRANSFORMERS_OFFLINE"] == "1"

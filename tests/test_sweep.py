@@ -1,6 +1,8 @@
 """A sweep composes the config of each job once."""
 
 import pickle
+from dataclasses import replace
+from pathlib import Path
 
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -8,6 +10,7 @@ from hydra.types import RunMode
 
 from vlmatch import paths
 from vlmatch.configs import register_search_path
+from vlmatch.jobs import SCORED, PairStatus, read_statuses
 from vlmatch.sweep import ComposingOnce
 
 
@@ -23,3 +26,13 @@ def test_a_job_gets_the_config_that_was_composed_to_check_it() -> None:
         assert loader.load_sweep_config(sweep, ["encoder=pixels16"]) is checked
         assert loader.load_sweep_config(sweep, ["encoder=pixels16"]) is not checked
         assert sent.load_sweep_config(sweep, ["encoder=mean_colour"]).encoder == other.encoder
+
+
+def test_outcomes_are_found_in_whatever_folders_the_user_gives_to_jobs(tmp_path: Path) -> None:
+    """By hydra.sweep.subdir: by default, the number of the job."""
+    outcome = PairStatus("a", "b", SCORED, group=("p", "x", "y"))
+    for folder in ("10", "9", "a/b"):
+        (tmp_path / folder).mkdir(parents=True)
+        replace(outcome, message=folder).write(tmp_path / folder)
+    assert sorted(each.message for each in read_statuses(tmp_path)) == ["10", "9", "a/b"]
+    assert [each.message for each in read_statuses(tmp_path) if "/" not in each.message] == ["9", "10"]

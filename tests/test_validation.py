@@ -185,3 +185,9 @@ def test_a_hub_that_answers_makes_models_come_at_first_use(monkeypatch: pytest.M
         "needs_the_hub: comes at first use, from the hub",
         "needs_a_login: comes at first use, from the hub, where you are logged in and have access",
     ]
+
+
+def test_a_setting_of_all_models_of_an_axis_is_read_as_hydra_reads_it() -> None:
+    axes = {"llm": ["smollm2", "phi2"], "llm.template": [r"'it\'s {caption}: \''"]}
+    found = list(validation._models(composed(), "llm", axes))
+    assert [each.name for each in found if isinstance(each, Model)] == ["smollm2", "phi2"]

@@ -47,7 +47,10 @@ def require_arguments(where: str, target: Callable[..., Any], given: Mapping[str
 def _accepted(target: Callable[..., Any]) -> tuple[dict[str, Any], list[str], bool]:
     """The arguments of `target` with their annotations, those without a default, and whether it takes any others."""
     called = target.__init__ if inspect.isclass(target) else target
-    resolved = get_type_hints(called)
+    try:
+        resolved = get_type_hints(called)
+    except (NameError, TypeError):  # names that are imported for type checkers alone; a functools.partial
+        resolved = {}
     hints: dict[str, Any] = {}
     required: list[str] = []
     is_open = False

@@ -10,7 +10,7 @@ from typing import Any
 
 from vlmatch import paths
 from vlmatch.configs import choices, groups, register_search_path, require_choices, words
-from vlmatch.messages import DEBUG, user_message
+from vlmatch.messages import DEBUG, leave_with_line
 from vlmatch.objects import admitted, prefixes_in, task_named
 
 UNLISTED = ("hydra", "local")  # config groups that a user doesn't choose from
@@ -38,11 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _application()()
     except Exception as error:
-        line = user_message(error, command)
-        if line is None or os.environ.get(DEBUG):
-            raise
-        print(f"vlmatch: {line}", file=sys.stderr)
-        sys.exit(2)
+        leave_with_line(error, command)
+        raise
     except (KeyboardInterrupt, SystemExit) as left:
         # Lightning makes a SystemExit of an interrupt.
         if isinstance(left, SystemExit) and not isinstance(left.__context__, KeyboardInterrupt):
@@ -65,12 +62,14 @@ def arguments_for_hydra(arguments: list[str]) -> list[str]:
 
 def _quoted(argument: str) -> str:
     """The argument with its value in quotes, if its key is one of `TEXTS` and the value has none around it."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
     key, _, value = argument.partition("=")
     if key.lstrip("+") not in TEXTS or value in ("", "null"):
         return argument
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and value[0] not in value[1:-1]:
         return argument
-    return "{}='{}'".format(key, value.replace("'", "\\'"))
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
 
 
 def help_page() -> str:

@@ -27,8 +27,8 @@ class PairStatus:
 
 
 def read_statuses(sweep: Path) -> list[PairStatus]:
-    """The outcomes that the jobs below a sweep's folder left, in the order of the jobs."""
-    paths = sorted(sweep.glob(f"*/{FILE}"), key=lambda path: (len(path.parent.name), path.parent.name))
+    """The outcomes that the jobs below a sweep's folder left, in the order of the numbers that name their folders."""
+    paths = sorted(sweep.rglob(FILE), key=lambda path: (len(path.parent.name), path.parent.name))
     return [_read(path) for path in paths]
 
 

@@ -30,20 +30,27 @@ def user_message(error: BaseException, arguments: Iterable[str] = ()) -> str | N
     return None if line is None else masked_addresses(line)
 
 
+def leave_with_line(error: BaseException, arguments: Iterable[str]) -> None:
+    """Print the line for `error` and exit with 2; return if it has none, or if its traceback is wanted."""
+    line = user_message(error, arguments)
+    if line is not None and not os.environ.get(DEBUG):
+        print(f"vlmatch: {line}", file=sys.stderr)
+        sys.exit(2)
+
+
 @contextmanager
 def leaving(arguments: Iterable[str], otherwise: str) -> Iterator[None]:
-    """Leave on an error in the block, in its line or with its traceback and `otherwise`.
+    """Leave on an error in the block, with its line or with its traceback and `otherwise`.
 
     For Hydra's callbacks: of an error in one of them, Hydra warns and goes on.
     """
     try:
         yield
     except Exception as error:
-        line = user_message(error, arguments)
-        if line is None or os.environ.get(DEBUG):
-            traceback.print_exception(error)
-        print(f"vlmatch: {line or otherwise}", file=sys.stderr)
-        sys.exit(1 if line is None else 2)
+        leave_with_line(error, arguments)
+        traceback.print_exception(error)
+        print(f"vlmatch: {otherwise}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _line(error: BaseException, arguments: list[str]) -> str | None:
@@ -101,7 +108,8 @@ def _about_config(error: BaseException, arguments: list[str]) -> str:
 
     message = one_line(next(filter(str, _causes(error)), error))  # some have none of their own
     if message.startswith(_NULL_GROUP):
-        given = next((each for each in arguments if each.endswith("=null")), "GROUP=null")
+        null = [each for each in arguments if each.endswith("=null")]
+        given = next((each for each in null if re.split("[/@=]", each.lstrip("+"))[0] in groups()), "GROUP=null")
         return f"{given}: a config group can't be null; to leave it out, give ~{given.partition('=')[0]}"
     if isinstance(error, OverrideParseException):
         return (
@@ -123,12 +131,13 @@ def _about_config(error: BaseException, arguments: list[str]) -> str:
 
 
 def _about_key(name: str, arguments: list[str]) -> str:
-    """The line for a key of which Hydra does not know what to do with it."""
+    """The line for a key that Hydra does not know; `name` may be only a part of what was typed."""
     if "@local." in name:
         return NOT_GLOBAL
     if name.endswith("/"):
         return f"{name[:-1]}= names nothing; give {name[:-1]}=NAME, {nearest('', choices(name[:-1]))}"
-    asked = next((a.split("=")[0].lstrip("+~") for a in arguments if name in a.split("=")[0]), name)
+    typed = [each.partition("=")[0].lstrip("+~") for each in arguments]
+    asked = name if name in typed else next((key for key in typed if name in key), name)
     if asked in groups():
         return f"'{asked}' is a config group that this task does not use; choose the task that uses it, by task=NAME"
     keys = _keys(arguments)

@@ -1,6 +1,5 @@
 """What Hydra does before anything else runs: refuse secrets that it would write to disk, and forbid the network."""
 
-import sys
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -9,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from vlmatch.configs import words
 from vlmatch.errors import VlmatchError, shown
 from vlmatch.messages import leaving
-from vlmatch.network import forbid_network
+from vlmatch.network import forbid_network, is_forbidden
 from vlmatch.secrets import secrets_in, secrets_in_overrides
 
 
@@ -39,20 +38,18 @@ def _safeguard(config: DictConfig) -> None:
 
 
 def _obey_offline(config: DictConfig) -> None:
-    if config.offline:
+    if config.offline or is_forbidden():  # by VLMATCH_OFFLINE, which the libraries do not know
         forbid_network()
 
 
 def _refuse_secrets(config: DictConfig) -> None:
-    """Leave with one line if the config holds a secret: Hydra keeps every config and command line below outputs/."""
+    """Raise VlmatchError if the config holds a secret: Hydra keeps every config and command line below outputs/."""
     typed = [*words(config.hydra.overrides.task), *words(config.hydra.overrides.hydra)]
     plain: Any = OmegaConf.to_container(config, resolve=False)
     del plain["hydra"]["overrides"]  # what was typed
     found = [*secrets_in_overrides(typed), *secrets_in(plain)]
     if found:
-        print(
-            f"vlmatch: {found[0]} looks like a secret, and the config is written to disk and to MLflow; put it into an "
-            "environment variable and give the variable's name instead: '${oc.env:NAME}'",
-            file=sys.stderr,
+        raise VlmatchError(
+            f"{found[0]} looks like a secret, and the config is written to disk and to MLflow; put it into an "
+            "environment variable and give the variable's name instead: '${oc.env:NAME}'"
         )
-        sys.exit(2)

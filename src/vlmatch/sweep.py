@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vlmatch.configs import words
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.jobs import FAILED, NOT_HERE, SCORED, PairStatus, read_statuses
-from vlmatch.messages import DEBUG, leaving, user_message
+from vlmatch.messages import leave_with_line, leaving, user_message
 from vlmatch.objects import admit
 from vlmatch.processes import PARENT, SWEEP, launched
 from vlmatch.settings.command import Settings
@@ -99,9 +98,9 @@ class SweepCallback(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """In a sweep, note how the job ended; one that failed is a row, and the others go on."""
+        if OmegaConf.is_missing(config.hydra.job, "num") and job_return.status == JobStatus.FAILED:  # no sweep
+            leave_with_line(job_return._return_value, words(config.hydra.overrides.task))  # Hydra adds one of its own
         # The override, not the environment: Hydra has taken that back by now.
-        if OmegaConf.is_missing(config.hydra.job, "num"):  # no sweep
-            _leave_on_bad_input(config, job_return)
         if SWEEP not in config.hydra.job.env_set:
             return
         if job_return.status == JobStatus.FAILED:
@@ -122,10 +121,10 @@ class SweepCallback(Callback):
 
 def _answer(config: DictConfig) -> None:
     from vlmatch import paths
-    from vlmatch.api.evidence import with_truth
+    from vlmatch.api.evidence import answered
     from vlmatch.embeddings.store import Store
     from vlmatch.ranking import Question
-    from vlmatch.report.answer import PoolRanking, answer
+    from vlmatch.report.answer import PoolRanking
     from vlmatch.report.commands import as_given
     from vlmatch.tracking import Tracker
 
@@ -144,9 +143,7 @@ def _answer(config: DictConfig) -> None:
         probe=_probe(settings, groups),
         command=as_given(words(config.hydra.overrides.task), sweep=True),
     )
-    asked = settings.answer
-    ranking = with_truth(replace(ranking, truth=asked.truth), settings.study)
-    report = answer(ranking, table=asked.table, report=asked.report, full=asked.full, by=asked.by)
+    ranking, report = answered(ranking, settings.answer, settings.study)
     tracker, parent = Tracker.of(settings.tracking), os.environ[PARENT]
     if report is not None:
         tracker.log_report(parent, report)
@@ -172,15 +169,6 @@ def _probe(settings: Settings[AnyTask], groups: Collection[tuple[str, str, str]]
     except VlmatchError:
         return None
     return probe if {group[0] for group in groups} == {probe.key} else None
-
-
-def _leave_on_bad_input(config: DictConfig, job_return: JobReturn) -> None:
-    """End a single job in one line; Hydra would put its own in front."""
-    if job_return.status == JobStatus.FAILED and not os.environ.get(DEBUG):
-        line = user_message(job_return._return_value, words(config.hydra.overrides.task))
-        if line is not None:
-            print(f"vlmatch: {line}", file=sys.stderr)
-            sys.exit(2)
 
 
 def _look_ahead(config: DictConfig) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -16,7 +16,7 @@ from vlmatch.inventory.ahead import Ahead, ahead
 from vlmatch.inventory.models import KINDS, Model, model
 from vlmatch.messages import user_message
 from vlmatch.network import is_forbidden
-from vlmatch.objects import plain
+from vlmatch.objects import build, plain
 from vlmatch.packages.availability import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking.question import require_selection
@@ -94,7 +94,6 @@ def axes_of(config: DictConfig) -> dict[str, list[str]]:
     Ranges that a sweeper draws from have no such values, and are left out.
     """
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     of_experiment = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
@@ -109,23 +108,21 @@ def axes_of(config: DictConfig) -> dict[str, list[str]]:
 
 def _read_probes(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> list[ProbeSet]:
     """Build every probe once, because each job would stumble over one that can't be read."""
-    from vlmatch.objects import build
-
     names = axes.get("probe", ())
-    several = [composed(*_single(axes, "probe"), f"probe={name}") for name in names] if len(names) > 1 else [config]
+    others = [f"{key}={values[0]}" for key, values in axes.items() if key != "probe"]
+    several = [composed(*others, f"probe={name}") for name in names] if len(names) > 1 else [config]
     return [build(plain(chosen.probe)) for chosen in several]
-
-
-def _single(axes: Mapping[str, Sequence[str]], but: str) -> list[str]:
-    """The first value of every other axis, as overrides."""
-    return [f"{key}={values[0]}" for key, values in axes.items() if key != but]
 
 
 def _models(config: DictConfig, kind: str, axes: Mapping[str, Sequence[str]]) -> Iterator[Model | str]:
     """Every model of an axis, as its jobs will have it, or why its config can't be resolved."""
     names = axes.get(kind, ())
-    own = {key.lstrip("+").removeprefix(f"{kind}."): values[0] for key, values in axes.items() if f"{kind}." in key}
-    overrides = {key: yaml.safe_load(value) for key, value in own.items()}
+    parser, own = OverridesParser.create(), {key.lstrip("+"): values[0] for key, values in axes.items()}
+    overrides = {
+        key.removeprefix(f"{kind}."): parser.parse_override(f"{key}={value}").value()
+        for key, value in own.items()
+        if key.startswith(f"{kind}.")
+    }
     root = config.copy()
     for name in names if len(names) > 1 else [str(config.hydra.runtime.choices[kind])]:
         try:

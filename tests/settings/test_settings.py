@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -165,3 +166,8 @@ def test_a_users_own_task_is_given_hydras_config() -> None:
 def test_a_key_that_other_values_are_made_of_is_allowed() -> None:
     settings = ANY.read(composed("+mine=/disk", "store=${mine}/store"))
     assert str(settings.store) == "/disk/store"
+
+
+def test_a_place_may_be_in_the_users_home() -> None:
+    settings = ANY.read(composed("tracking.folder='~/runs'"))
+    assert settings.tracking.folder == Path.home() / "runs"

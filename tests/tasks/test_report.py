@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from made_rows import row
-from vlmatch.api.evidence import with_truth
+from vlmatch.api.evidence import answered, with_truth
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking
-from vlmatch.settings.work import StudySettings
+from vlmatch.settings.work import AnswerSettings, StudySettings
 
 ENCODERS = [f"e{place}" for place in range(12)]
 
@@ -52,3 +52,9 @@ def test_a_truth_of_other_encoders_is_a_note_and_the_ranking_is_kept(tmp_path: P
     assert "encoders with a truth and a score: 0" in found.own.notes[-1]
     same = with_truth(PoolRanking.of([row(name, "mine", cka=3) for name in ENCODERS], Question("cka")), StudySettings())
     assert same.own is None
+
+
+def test_the_ranking_that_is_logged_has_the_truth_that_was_asked_for() -> None:
+    asked = AnswerSettings(table=None, report=None, fed="pooled", against=None, by=None, full=False, truth=2)
+    ranking, report = answered(PoolRanking(()), asked, StudySettings())
+    assert (ranking.truth, report) == (2, None)

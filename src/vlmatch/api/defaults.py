@@ -12,8 +12,8 @@ from vlmatch.errors import VlmatchError
 
 def default_scores() -> list[str]:
     """The names of the scores that `conf/config.yaml` chooses, in its order."""
-    chosen = {group: names for entry in _config()["defaults"] for group, names in _items(entry)}
-    return list(chosen["score"])
+    config = yaml.safe_load((paths.conf() / "config.yaml").read_text(encoding="utf-8"))
+    return list(next(entry["score"] for entry in config["defaults"] if "score" in entry))
 
 
 def chosen_scores(choice: Iterable[str] | Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -33,12 +33,3 @@ def chosen_scores(choice: Iterable[str] | Mapping[str, Any] | None) -> Mapping[s
 def _score_settings(name: str) -> Mapping[str, Any]:
     settings: Mapping[str, Any] = yaml.safe_load(yaml_path("score", name).read_text(encoding="utf-8"))[name]
     return settings
-
-
-def _config() -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load((paths.conf() / "config.yaml").read_text(encoding="utf-8"))
-    return config
-
-
-def _items(entry: Any) -> list[tuple[str, Any]]:
-    return list(entry.items()) if isinstance(entry, Mapping) else []

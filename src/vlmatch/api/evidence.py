@@ -8,9 +8,9 @@ from vlmatch.errors import VlmatchError
 from vlmatch.evidence.own.cells import read_truth
 from vlmatch.evidence.own.names import Names
 from vlmatch.evidence.own.scores import read_scores
-from vlmatch.report.answer import PoolRanking
+from vlmatch.report.answer import PoolRanking, answer
 from vlmatch.report.own import OwnEvidence, tables_of
-from vlmatch.settings.work import StudySettings
+from vlmatch.settings.work import AnswerSettings, StudySettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +87,12 @@ def with_truth(ranking: PoolRanking, study: StudySettings) -> PoolRanking:
     except VlmatchError as error:
         own = OwnEvidence(found.source, (), (*found.notes, str(error)))
     return replace(ranking, own=own)
+
+
+def answered(ranking: PoolRanking, asked: AnswerSettings, study: StudySettings) -> tuple[PoolRanking, Path | None]:
+    """Print and write the answer that settings ask for; returns the ranking with its truth, and the report's path."""
+    ranking = with_truth(replace(ranking, truth=asked.truth), study)
+    return ranking, answer(ranking, table=asked.table, report=asked.report, full=asked.full, by=asked.by)
 
 
 def _place(table: Table) -> "Path | pd.DataFrame":

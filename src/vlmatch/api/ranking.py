@@ -236,18 +236,16 @@ def _stored_pairs(
     stored = stored_rows(store, pairs.key, scores, pairs.labels)
     scored = {(row.image.fingerprint, row.text.fingerprint): row for row in stored}
     read = cache(_read)
-    found: list[Row | None] = []
-    for (_, image), (_, text) in product(images, captions):
+    every: list[tuple[Path, Path, Row | None]] = []
+    for (image_folder, image), (text_folder, text) in product(images, captions):
         row = scored.get((image.fingerprint, text.fingerprint))
-        found.append(row if row is not None and (row.image, row.text) == (image, text) else None)
-    with ScoringProgress(sum(row is None for row in found)) as progress:
-        rows = []
-        for row, ((image_folder, _), (text_folder, _)) in zip(found, product(images, captions), strict=True):
-            if row is not None:
-                rows.append(row)
-                continue
-            rows.append(score_pair(read(image_folder), read(text_folder), scores, store, pairs.labels))
-            progress.advance()
+        every.append((image_folder, text_folder, row if row and (row.image, row.text) == (image, text) else None))
+    rows = []
+    with ScoringProgress(sum(row is None for _, _, row in every)) as progress:
+        for image_folder, text_folder, known in every:
+            rows.append(known or score_pair(read(image_folder), read(text_folder), scores, store, pairs.labels))
+            if known is None:
+                progress.advance()
     return rows
 
 

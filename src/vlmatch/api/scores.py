@@ -100,17 +100,12 @@ def score(
     >>> list(vlmatch.score(captions @ rotation, captions))[:4]
     ['gw', 'gw_centred', 'gw_paired', 'rsa']
     """
-    chosen = scores_of(scores)
+    chosen = {name: _built(name, each) for name, each in chosen_scores(scores).items()}
     pair = PairedGeometry.angular(as_array(images), as_array(captions), spec=spec, labels=labels)
     if scores is None:
         labelled = pair.labels is not None
         chosen = {name: each for name, each in chosen.items() if each.unknown(pair.spec, labelled=labelled) is None}
     return Scores({name: each(pair) for name, each in chosen.items()}, chosen)
-
-
-def scores_of(choice: ScoreChoice | None) -> dict[str, Score]:
-    """The chosen scores by name, built. Raises VlmatchError where one is unknown or none is chosen."""
-    return {name: _built(name, each) for name, each in chosen_scores(choice).items()}
 
 
 def as_array(embeddings: Any) -> ArrayLike:

@@ -60,7 +60,8 @@ def settings_named(group: str, name: str, options: Mapping[str, Any]) -> dict[st
             raise VlmatchError(f"{group}.{key}={value!r} is not a key of {group}={name}; {nearest(key, keys)}")
     root = _root(tuple(paths.conf_folders())).copy()
     with open_dict(root):
-        root[group] = OmegaConf.merge(node, {key: _plain(value) for key, value in options.items()})
+        given = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
+        root[group] = OmegaConf.merge(node, given)
     return plain(root[group])
 
 
@@ -68,10 +69,6 @@ def settings_named(group: str, name: str, options: Mapping[str, Any]) -> dict[st
 def _root(folders: tuple[Path, ...]) -> DictConfig:
     """The whole default config, whose values yamls refer to; composing it takes half a second."""
     return composed()
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
 
 
 def store_of(store: Store | Path | str | None) -> Store:

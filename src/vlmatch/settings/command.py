@@ -94,15 +94,15 @@ class Settings(Node, Generic[Keys]):
         """The settings in Hydra's config.
 
         Raises VlmatchError on the first key that is missing, unknown or of a wrong type, and where the user's local
-        yaml has no effect. The groups that only some
-        tasks need are read when a task asks for them.
+        yaml has no effect. The groups that only some tasks need are read when a task asks for them.
         """
         if config.get("local"):
             raise VlmatchError(NOT_GLOBAL)
-        sections = {name: part for name in dir(cls) if isinstance(part := getattr(cls, name, None), Section)}
+        sections = [name for name in dir(cls) if isinstance(getattr(cls, name, None), Section)]
         keys = cls.keys()
+        known = {*keys, *sections, *groups()}
         for key in map(str, config):
-            if key not in (*keys, *sections, *groups()) and not _refers(config, key):
+            if key not in known and not _refers(config, key):
                 raise VlmatchError(f"{key}={shown(config[key])} is not a key of the config; {nearest(key, keys)}")
         settings = cls.of("", {key: _plain(config, key) for key in keys if key in config})
         settings._config = config

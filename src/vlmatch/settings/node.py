@@ -1,6 +1,7 @@
 """The base of all settings: frozen values with checked types, and one line for a key that is wrong."""
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -98,10 +99,10 @@ def _name(value: Any) -> Any:
 
 
 def _place(value: Any) -> Any:
-    """Refuse an empty path, which would be the working folder, and one made of it the root folder."""
+    """Refuse an empty path, which would be the working folder, and one made of it the root folder; expand `~`."""
     if value == "":
         raise PydanticCustomError("path_type", "a path")
-    return value
+    return os.path.expanduser(value) if isinstance(value, str) else value  # Path's raises on an unknown user
 
 
 Name = Annotated[str, PlainValidator(_name)]

@@ -2,7 +2,7 @@
 
 import shlex
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from vlmatch.configs import nearest
@@ -105,9 +105,11 @@ def placeholders(text: str) -> list[str]:
 
 
 def _require_known(key: str, text: str) -> None:
+    """Raise VlmatchError where the text, a command line or a path, can't be filled in."""
     try:
-        shlex.split(text)
-        unknown: Iterable[str] = [name for name in placeholders(text) if name not in PLACEHOLDERS]
+        if key == "search.command":
+            shlex.split(text)
+        unknown = [name for name in placeholders(text) if name not in PLACEHOLDERS]
     except ValueError as error:
         raise VlmatchError(f"{key}='{text}': {error}; close it, and write a brace that is no name twice") from error
     for name in unknown:

@@ -3,14 +3,13 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
 from vlmatch import paths
 from vlmatch.api import ranking as api
-from vlmatch.api.evidence import require_used, with_truth
+from vlmatch.api.evidence import answered, require_used
 from vlmatch.api.models import embedded
 from vlmatch.configs import words
 from vlmatch.embeddings.embed import Cost
@@ -24,7 +23,7 @@ from vlmatch.processes import PARENT, SWEEP, launched, process_rank
 from vlmatch.ranking import Question
 from vlmatch.ranking.question import require_selection
 from vlmatch.ranking.rule import ChosenRule
-from vlmatch.report.answer import PoolRanking, answer
+from vlmatch.report.answer import PoolRanking
 from vlmatch.report.commands import as_given
 from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row
@@ -35,13 +34,17 @@ from vlmatch.tracking import Tracker
 
 
 @task
-def rank(settings: Settings[TaskSettings]) -> PairStatus:
-    """Embed, compare, score and log; everything expensive comes from the store when it is there."""
+def rank(settings: Settings[TaskSettings]) -> PairStatus | None:
+    """Embed, compare, score and log; everything expensive comes from the store when it is there.
+
+    Returns the outcome for the pair, which a sweep collects; None if what is stored was ranked.
+    """
     require_selection(settings.selection, settings.score)
     require_used(settings.study)
     Question.of(settings)  # both are checked here, before hours of embedding
     if settings.pool != "auto":
-        return rank_stored(settings, settings.pool)
+        rank_stored(settings, settings.pool)
+        return None
     encoder, llm = models = settings.encoder, settings.llm
     store = Store(settings.store)
     if process_rank() > 0:
@@ -64,7 +67,7 @@ def rank(settings: Settings[TaskSettings]) -> PairStatus:
     return PairStatus(row.encoder, row.llm, SCORED, group=row.group)
 
 
-def rank_stored(settings: Settings[TaskSettings], pool: str) -> PairStatus:
+def rank_stored(settings: Settings[TaskSettings], pool: str) -> None:
     """Rank what the store holds for this probe and recipe, embedding nothing; pairs not scored yet are scored.
 
     pool: 'experiment' ranks only the models of the experiment, 'store' all.
@@ -78,8 +81,7 @@ def rank_stored(settings: Settings[TaskSettings], pool: str) -> PairStatus:
         wanted=lambda header: wanted(settings, pool, header),
     )
     results = tuple(paths.result_folders(settings.results))
-    _write(settings, replace(ranking, results=results, command=_command()))
-    return PairStatus("*", "*", SCORED)
+    answered(replace(ranking, results=results, command=_command()), settings.answer, settings.study)
 
 
 def _other_rank(settings: Settings[TaskSettings], probe: ProbeSet, store: Store) -> PairStatus:
@@ -113,17 +115,11 @@ def _show(
     if os.environ.get(SWEEP):
         terminal().print(placed(row, ranking.rankings, costs))
         return
-    report = _write(settings, ranking)
+    ranking, report = answered(ranking, settings.answer, settings.study)
     if report is not None:
         tracker.log_report(run_id, report)
     tracker.log_places({pair_of(row): run_id}, ranking)
     terminal().print(f"MLflow run: make ui, then {tracker.address(run_id)}", soft_wrap=True)
-
-
-def _write(settings: Settings[TaskSettings], ranking: PoolRanking) -> Path | None:
-    asked = settings.answer
-    ranking = with_truth(replace(ranking, truth=asked.truth), settings.study)
-    return answer(ranking, table=asked.table, report=asked.report, full=asked.full, by=asked.by)
 
 
 def wanted(settings: Settings[Any], pool: str, header: Header) -> bool:

@@ -1,7 +1,6 @@
 """Report: the same answer as `task=rank pool=store`; or scores of the user's against a truth of the user's."""
 
 from vlmatch.api.evidence import evidence_of, require_used
-from vlmatch.jobs import SCORED, PairStatus
 from vlmatch.objects import task
 from vlmatch.report.own import OwnEvidence
 from vlmatch.report.table import terminal
@@ -11,13 +10,13 @@ from vlmatch.tasks.rank import rank_stored
 
 
 @task
-def report(settings: Settings[TaskSettings]) -> PairStatus:
+def report(settings: Settings[TaskSettings]) -> None:
     """Rank the store's rows and write `outputs/report.html`; with `study.scores`, nothing of the store is read."""
     require_used(settings.study, scores=True)
     if settings.study.truth is None or settings.study.scores is None:
-        return rank_stored(settings, "store" if settings.pool == "auto" else settings.pool)
-    _write(settings, evidence_of(settings.study.scores, settings.study.truth, names=settings.study.names))
-    return PairStatus("*", "*", SCORED)
+        rank_stored(settings, "store" if settings.pool == "auto" else settings.pool)
+    else:
+        _write(settings, evidence_of(settings.study.scores, settings.study.truth, names=settings.study.names))
 
 
 def _write(settings: Settings[TaskSettings], evidence: OwnEvidence) -> None:
