@@ -3,6 +3,7 @@
 What it does where it answers is in tests/test_hub_downloads.py.
 """
 
+import errno
 import json
 import re
 import time
@@ -120,3 +121,21 @@ def test_a_silent_hub_is_given_up_after_seconds(hub_cache, online, monkeypatch):
         online(f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(NotHereError, match="can't be reached"):
             hub.hub_file(WANTED, ["a.bin"])
+
+
+def test_an_address_of_the_hub_that_is_none_is_one_line_that_names_it(hub_cache, online):
+    online("mirror.test")
+    with pytest.raises(NotHereError, match=r"the hub can't be reached at 'mirror\.test' \(HF_ENDPOINT\); give"):
+        hub.hub_file(WANTED, ["a.bin"])
+
+
+def test_a_disk_that_fills_up_during_a_download_is_no_refusal_of_the_hub(hub_cache, online, monkeypatch):
+    def full(*_: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/hub/x")
+
+    monkeypatch.setattr(hub, "require_hub", lambda *_: None)
+    monkeypatch.setattr(hub, "announce", full)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **options: None)
+    with pytest.raises(OSError, match="No space left") as caught:
+        hub.hub_file(WANTED, ["a.bin"])
+    assert not isinstance(caught.value, NotHereError)

@@ -3,6 +3,7 @@
 import errno
 import gzip
 import hashlib
+import http.client
 import io
 import re
 import shutil
@@ -99,6 +100,17 @@ def test_a_package_that_the_registry_lacks_is_not_here(registry: Path, tmp_path:
     with pytest.raises(NotHereError, match=r"'none' 1 can't be downloaded .*404.*npm_config_registry") as caught:
         npm_tarball("none", "1", "0" * 64, tmp_path / "new")
     assert "\n" not in str(caught.value)
+
+
+def test_an_answer_that_is_cut_short_is_not_here(
+    registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(address: str, timeout: float) -> Any:
+        raise http.client.IncompleteRead(b"", 10)
+
+    monkeypatch.setattr("urllib.request.urlopen", cut)
+    with pytest.raises(NotHereError, match="IncompleteRead"):
+        npm_tarball("tiny", "1.0.0", "0" * 64, tmp_path)
 
 
 def test_without_npm_and_an_address_it_says_so(registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

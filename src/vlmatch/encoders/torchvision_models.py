@@ -16,7 +16,7 @@ from vlmatch.encoders.towers import fitted, say, tower_in
 from vlmatch.encoders.weights import files_of_weights, read_tensors
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.network import require_network
-from vlmatch.packages.availability import CACHED, HUB, Availability, in_cache
+from vlmatch.packages.availability import CACHED, HUB, Availability, found_offline
 from vlmatch.packages.hub import SECONDS_TO_ANSWER, Wanted, weights_sha256
 
 
@@ -48,7 +48,7 @@ class TorchvisionHubEncoder(TorchvisionMapEncoder, HubEncoder):
         name, architecture, weights = (str(settings[key]) for key in ("name", "architecture", "weights"))
         cached = None
         if any(_cache().glob("*")):  # torchvision takes seconds to import
-            cached = in_cache(lambda: entry_weights(name, weights_entry(name, architecture, weights)))
+            cached = found_offline(lambda: entry_weights(name, weights_entry(name, architecture, weights)))
         return Availability(CACHED if cached else HUB, f"{architecture} {weights}", (cached,) if cached else ())
 
     def prepare(self, image: Image.Image) -> Tensor:

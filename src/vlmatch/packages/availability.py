@@ -3,8 +3,7 @@
 Each class of encoders and LLMs says it of its own settings, by its method `availability`.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,24 +74,28 @@ def in_packages(entries: Sequence[Mapping[str, str]]) -> Availability:
 def on_hub(weights: str, find: Callable[[], Path], repository: str = "") -> Availability:
     """Weights on the Hugging Face hub: in its cache on this machine if the model's loader finds them there.
 
-    weights: their name for the reader. find: see `in_cache`; it is not called if the cache is empty, because the
+    weights: their name for the reader. find: see `found_offline`; it is not called if the cache is empty, because the
     libraries that it asks take seconds to import. repository: the repository on the hub, which may need a login.
     """
     from huggingface_hub import constants
 
     cache_is_empty = not any(Path(constants.HF_HUB_CACHE).glob("models--*"))
-    if not cache_is_empty and (cached := in_cache(find)):
+    if not cache_is_empty and (cached := found_offline(find)):
         return Availability(CACHED, weights, (cached,))
     return Availability(LOGIN if repository.startswith(GATED) else HUB, weights)
 
 
-def in_cache(find: Callable[[], Path]) -> Path | None:
+def found_offline(find: Callable[[], Path]) -> Path | None:
     """The file or folder that `find`, a loader's own search, gives while the hub is out of reach; None if nothing."""
-    with _offline():
-        try:
-            return find()
-        except VlmatchError:
-            return None
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        return find()
+    except VlmatchError:
+        return None
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def together(parts: Sequence[Availability]) -> Availability:
@@ -103,15 +106,3 @@ def together(parts: Sequence[Availability]) -> Availability:
         tuple(dict.fromkeys(file for part in parts for file in part.files)),
         tuple(dict.fromkeys(package for part in parts for package in part.absent)),
     )
-
-
-@contextlib.contextmanager
-def _offline() -> Iterator[None]:
-    """Keep the hub out of reach inside the block."""
-    from huggingface_hub import constants
-
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before

@@ -1,13 +1,16 @@
 """The Hugging Face hub, for encoders, LLMs and datasets alike: its cache first, then one quick attempt to reach it."""
 
+import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlmatch.disk import faults_as
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import joint_sha256, sha256_of_file, without_pipes
 from vlmatch.network import require_network
@@ -66,18 +69,15 @@ def hub_file(wanted: Wanted, filenames: Sequence[str]) -> Path:
         if cached := cached_file(wanted.repository, filename):
             return cached
     require_hub(wanted)
-    for filename in filenames:
-        try:
-            listed = [hf_hub_download(wanted.repository, filename, dry_run=True)]
+    with _refusals(wanted):
+        for filename in filenames:
+            try:
+                listed = [hf_hub_download(wanted.repository, filename, dry_run=True)]
+            except RemoteEntryNotFoundError:
+                continue
             announce(wanted, listed)
             fetch(wanted.repository, listed)
             return Path(hf_hub_download(wanted.repository, filename))  # it is in the cache
-        except RemoteEntryNotFoundError:
-            continue
-        except VlmatchError:
-            raise
-        except Exception as error:  # its network library's own errors too, and that library changes between versions
-            raise wanted.not_here(refusal(error)) from error
     raise wanted.not_here(f"'{wanted.repository}' on the hub has none of {', '.join(filenames)}")
 
 
@@ -99,15 +99,11 @@ def hub_folder(
     require_hub(wanted, "their copy in the cache is not complete, and " if cached else "")
     for pattern in weights:
         options = {"allow_patterns": [*files, pattern], "ignore_patterns": ignored}
-        try:
+        with _refusals(wanted):
             listed = snapshot_download(wanted.repository, dry_run=True, **options)
             announce(wanted, listed)
             fetch(wanted.repository, listed)
             folder = Path(snapshot_download(wanted.repository, **options))  # all of it is in the cache
-        except VlmatchError:
-            raise
-        except Exception as error:  # as above
-            raise wanted.not_here(refusal(error)) from error
         if list(folder.glob(pattern)):
             return folder
     raise wanted.not_here(f"the repository has no {' or '.join(weights)}")
@@ -131,15 +127,11 @@ def hub_dataset(wanted: Wanted, revision: str | None = None) -> Path:
     except OSError:
         pass
     require_hub(wanted, because)
-    try:
+    with _refusals(wanted):
         listed = snapshot_download(wanted.repository, dry_run=True, **options)
         announce(wanted, listed)
         fetch(wanted.repository, listed, repo_type="dataset")
         return Path(snapshot_download(wanted.repository, **options))
-    except VlmatchError:
-        raise
-    except Exception as error:  # as above
-        raise wanted.not_here(refusal(error)) from error
 
 
 def named_folder(wanted: Wanted, key: str) -> Path | None:
@@ -207,8 +199,15 @@ def require_hub(wanted: Wanted, because: str = "") -> None:
         urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER).close()  # noqa: S310
     except urllib.error.HTTPError:
         return  # an error page is an answer too: the hub can be reached
-    except OSError as error:
+    except ValueError as error:
+        raise wanted.not_here(f"{because}the hub can't be reached at '{constants.ENDPOINT}' (HF_ENDPOINT)") from error
+    except (OSError, http.client.HTTPException) as error:
         raise wanted.not_here(f"{because}the hub can't be reached") from error
+
+
+def _refusals(wanted: Wanted) -> AbstractContextManager[None]:
+    """Turn whatever a download raises into NotHereError: the errors of its network library differ between versions."""
+    return faults_as(lambda error: wanted.not_here(refusal(error)))
 
 
 def refusal(error: Exception) -> str:

