@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
@@ -125,3 +126,16 @@ def test_the_view_of_a_search_has_its_trainings_best_first_and_their_values_over
     assert [run.info.run_name for run in shown] == ["b", "a"]
     curve, bars = state["compareRunCharts"]
     assert (curve["type"], curve["metricKey"], bars["type"]) == ("LINE", "value", "BAR")
+
+
+def test_a_run_that_goes_on_is_this_process_own_before_it_runs_again() -> None:
+    """In the other order, a process that starts in between would close the run as an orphan."""
+    info = SimpleNamespace(experiment_id="1", lifecycle_stage="active")
+    calls: list[str] = []
+    client = SimpleNamespace(
+        get_run=lambda run_id: SimpleNamespace(info=info),
+        set_tag=lambda run_id, key, value: calls.append(key),
+        update_run=lambda run_id, status: calls.append(status),
+    )
+    assert Tracker(client, "sqlite:///x", "1", Path())._again("r") == "r"
+    assert calls == ["host", "pid", "RUNNING"]

@@ -30,6 +30,10 @@ LONGEST = 300  # characters of MLflow's reason in an error
 LONGEST_NAME = 200  # of an experiment
 
 
+class TrackingError(VlmatchError):
+    """MLflow failed, or can't be reached; whatever was to be logged is not at fault."""
+
+
 class Patience(NamedTuple):
     """How long MLflow waits for a lost connection, which it does for four minutes by itself.
 
@@ -90,10 +94,10 @@ class Address:
     def _path(self) -> str:
         return self.uri.removeprefix("sqlite:///")
 
-    def _failure(self, doing: str, error: Exception, patience: Patience) -> VlmatchError:
+    def _failure(self, doing: str, error: Exception, patience: Patience) -> TrackingError:
         """The line for what came out of MLflow. doing: what it was asked to do."""
         kept = "what was computed is kept, and the same command goes on from there; " if patience is PATIENT else ""
-        return VlmatchError(f"{self}: MLflow can't {doing} there: {_reason(error)}; {kept}{self.remedy}")
+        return TrackingError(f"{self}: MLflow can't {doing} there: {_reason(error)}; {kept}{self.remedy}")
 
     @property
     def remedy(self) -> str:
@@ -161,7 +165,7 @@ class Address:
 
     @contextlib.contextmanager
     def entered(self, doing: str, patience: Patience) -> Iterator[Patience]:
-        """Turn whatever MLflow raises in the block into VlmatchError; a long wait says what for.
+        """Turn whatever MLflow raises in the block into TrackingError; a long wait says what for.
 
         doing: what MLflow is asked to do, as in "create run". The block gets the patience that applies: once a long
         wait was in vain, every later one is brief, so that all jobs of a sweep together wait once for a dead server.

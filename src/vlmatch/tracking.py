@@ -156,7 +156,7 @@ class Tracker:
         MLflow draws a metric at step 0 alone as a bar, and any other metric as a curve.
         """
         course = [("course/mean", milestone.mean, milestone.step) for milestone in result.milestones]
-        self._log(run_id, [*((name, value, 0) for name, value in figures(result).items()), *course])
+        self._log(run_id, figures(result), curve=course)
         self.client.log_text(run_id, rendered(result), "result.json")
 
     def log_seeds(self, run_id: str, results: Sequence[Result]) -> None:
@@ -172,8 +172,7 @@ class Tracker:
 
     def log_row(self, run_id: str, row: Row, costs: Mapping[str, float], first: Collection[str] = ()) -> None:
         """Log a metric for each score, those of `first` first, both models' parameters, and a table of details."""
-        metrics = {**score_metrics(row.scores, first), **costs}
-        self._log(run_id, [(name, value, 0) for name, value in metrics.items()], row_params(row))
+        self._log(run_id, {**score_metrics(row.scores, first), **costs}, params=row_params(row))
         self.client.log_table(run_id, details(row), "scores.json")
         self.client.log_inputs(run_id, [dataset_of(row)])
 
@@ -200,7 +199,7 @@ class Tracker:
             truths = truths_of(llm, ranking.evidence)
             for ranked in llm.encoders:
                 if run_id := run_ids.get(pair_of(ranked.row)):
-                    self._log(run_id, [(name, value, 0) for name, value in ranked_metrics(ranked, truths).items()])
+                    self._log(run_id, ranked_metrics(ranked, truths))
 
     def log_config(self, run_id: str, config: DictConfig) -> None:
         """Log the resolved config as an artifact, with secrets masked."""
@@ -256,16 +255,22 @@ class Tracker:
         return f"{self.page or page}/#/experiments/{self.experiment_id}/runs"
 
     def _log(
-        self, run_id: str, metrics: Iterable[tuple[str, float, int]], params: Mapping[str, str] | None = None
+        self,
+        run_id: str,
+        metrics: Mapping[str, float],
+        *,
+        curve: Iterable[tuple[str, float, int]] = (),
+        params: Mapping[str, str] | None = None,
     ) -> None:
-        """Log metrics, each a name, a value and a step, and parameters, in one request."""
+        """Log metrics, the points of a curve (name, value and step each) and parameters, in one request."""
         from mlflow.entities import Metric, Param
         from mlflow.utils.time import get_current_time_millis
 
         now = get_current_time_millis()
+        points = [*((name, value, 0) for name, value in metrics.items()), *curve]
         self.client.log_batch(
             run_id,
-            metrics=[Metric(name, value, now, step) for name, value, step in metrics],
+            metrics=[Metric(name, value, now, step) for name, value, step in points],
             params=[Param(name, value[:500]) for name, value in (params or {}).items()],
         )
 
@@ -279,9 +284,9 @@ class Tracker:
             return None
         if run.info.experiment_id != self.experiment_id or run.info.lifecycle_stage != "active":
             return None
-        self.client.update_run(run_id, status="RUNNING")
         for key, value in (("host", socket.gethostname()), ("pid", str(os.getpid()))):
-            self.client.set_tag(run_id, key, value)
+            self.client.set_tag(run_id, key, value)  # first, or another process might close the run as an orphan
+        self.client.update_run(run_id, status="RUNNING")
         return run_id
 
 
@@ -290,6 +295,6 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # another user's
+        pass
     return True

@@ -14,9 +14,11 @@ from mlflow.entities import Run
 from vlmatch.cli import arguments_for_hydra, run_task
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
+from vlmatch.mlflow_connection import ONCE, Address
 from vlmatch.search import ledger as ledgers
 from vlmatch.search.claim import claimed
 from vlmatch.search.command import Command
+from vlmatch.tasks.search import _telling_failures
 
 SCRIPT = """
 echo "$1 $2" >> {folder}/calls
@@ -258,9 +260,36 @@ def test_a_command_that_does_not_exist_is_the_reason(search: Callable[..., Path]
         ("search.command=bash -c 'x {encoder}'", r"search.command='bash -c \'x {encoder}\''"),
         ("search.command='my bash' 'x'", r"search.command='\'my bash\' \'x\''"),
         ("search.value_file=out/{encoder}", "search.value_file='out/{encoder}'"),
+        ("search.command=x {encoder}\\", r"search.command='x {encoder}\\'"),
+        (r"search.command=x \'{encoder}", r"search.command='x \\\'{encoder}'"),
         ("search.command=null", "search.command=null"),
         ("score={gw: {x: 1}}", "score={gw: {x: 1}}"),
     ],
 )
 def test_a_command_line_needs_no_quotes_of_its_own(given: str, hydra: str) -> None:
     assert arguments_for_hydra([given]) == [hydra]
+
+
+def test_a_value_file_may_have_an_apostrophe_in_its_name(search: Callable[..., Path], tmp_path: Path) -> None:
+    (file,) = arguments_for_hydra([f"search.value_file={tmp_path}/it's {{encoder}}"])
+    with pytest.raises(VlmatchError, match=r"the command wrote no file '.*/it's a'"):
+        search("search.encoders=[a]", "search.runs=1", file, command="true {{encoder}}")
+
+
+def test_an_interrupt_while_a_command_ends_stops_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = subprocess.Popen.wait
+
+    def interrupted(process: subprocess.Popen[bytes]) -> None:
+        wait(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with claimed(tmp_path) as claim, pytest.raises(KeyboardInterrupt):
+        Command("true {encoder}", 1, None, "an LLM", tmp_path, claim).train("a", 1.0, 0.0)
+
+
+def test_a_server_that_is_lost_during_a_training_is_no_fault_of_the_encoder() -> None:
+    address = Address("http://127.0.0.1:9", "tracking.uri")
+    told = pytest.raises(VlmatchError, match="MLflow can't log batch there")
+    with told, _telling_failures(), address.entered("log batch", ONCE):
+        raise ConnectionError("lost")

@@ -83,11 +83,7 @@ class Budget:
         return "; ".join(map(str, self.misses(cost))) or None
 
     def __str__(self) -> str:
-        limits = {
-            "params": self.parameters,
-            "tokens": self.tokens,
-            "flops": _flops(self.gflops),
-        }
+        limits = {"params": self.parameters, "tokens": self.tokens, "flops": _flops(self.gflops)}
         words = [f"budget.{key}={short(limit)}" for key, limit in limits.items() if limit is not None]
         return ", ".join([*words, *(["budget.licence=commercial"] if self.commercial else [])])
 

@@ -5,9 +5,9 @@ import os
 import shlex
 import signal
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.search.claim import Claim
@@ -57,28 +57,26 @@ class Command:
     def _run(self, words: list[str], out: Path, err: Path) -> None:
         with out.open("wb") as printed, err.open("wb") as complained:
             try:
-                process = self._started(words, printed, complained)
+                process = subprocess.Popen(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=printed,
+                    stderr=complained,
+                    start_new_session=True,
+                    pass_fds=[self.claim.descriptor],
+                )
             except OSError as error:
                 raise VlmatchError(f"the command can't start: {error.strerror}: '{words[0]}'") from error
             self.claim.note(process.pid)
             try:
                 code = process.wait()
             except BaseException:
-                os.killpg(process.pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):  # it may have ended meanwhile
+                    os.killpg(process.pid, signal.SIGTERM)
                 raise
         if code:
             said = one_line(last_line(err) or last_line(out) or "it said nothing")[:LONGEST]
             raise VlmatchError(f"the command ended with exit code {code}: {said}; see '{err}'")
-
-    def _started(self, words: list[str], printed: IO[bytes], complained: IO[bytes]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=complained,
-            start_new_session=True,
-            pass_fds=[self.claim.descriptor],
-        )
 
 
 def number_in(path: Path) -> float:

@@ -7,7 +7,6 @@ repeat its decisions. Here a rung is decided when all have finished it.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import ceil
 
 ROUNDING = 1e-9  # of costs that are added up
@@ -133,7 +132,7 @@ class Race:
     def plan(self, affords: Callable[[float], bool]) -> list[Level]:
         """How many encoders reach each rung, if none fails and costs are as they are known before."""
         parts: list[Part] = []
-        while step := self.next_step(parts, partial(_affords_with, affords, parts)):
+        while step := self.next_step(parts, lambda further: affords(sum(part.cost for part in parts) + further)):
             parts.append(Part(step.encoder, step.rung, None, 0.0, step.cost, 0.0))
         rungs = sorted({part.rung for part in parts})
         costs = {rung: [part.cost for part in parts if part.rung == rung] for rung in rungs}
@@ -171,7 +170,3 @@ class Race:
         here = (arms - len(done)) * self.ladder.cost(rung, before)
         left = survivors(arms - sum(part.value is None for part in done), keep)
         return here + sum(level.cost for level in self.ladder.levels(left, keep, rung))
-
-
-def _affords_with(affords: Callable[[float], bool], parts: Sequence[Part], further: float) -> bool:
-    return affords(sum(part.cost for part in parts) + further)

@@ -228,9 +228,9 @@ def replayed(
 ) -> list[Spent]:
     """What each way of spending gives in 10,000 pools of one kind and size, the same ones for all ways.
 
-    ways: for each its name, its `Spent.budget`, and the way itself. One half of the seeds
-    is what a search sees; the other values its pick, and that of grid search, which trains every candidate to the end.
-    Intervals as in `evidence.replay.replay`. Empty if the world has too few different pools.
+    ways: for each its name, its `Spent.budget`, and the way itself. One half of the seeds is what a search sees; the
+    other values its pick, and that of grid search, which trains every candidate to the end. Intervals
+    as in `evidence.replay.replay`. Empty if the world has too few different pools.
     """
     rng = np.random.default_rng(seed)
     world = courses.world

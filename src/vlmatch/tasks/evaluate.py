@@ -272,7 +272,6 @@ def _result(
 
 def _machine() -> str:
     """The machine that the run used, in words."""
-
     import torch
 
     if torch.cuda.is_available():

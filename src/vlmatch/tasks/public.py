@@ -1,6 +1,7 @@
 """Public: ask a trained VLM public benchmarks by lmms-eval, and write a file for task=import."""
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,6 @@ def seeing(folder: Path, described: Description) -> VLM:
 
 def about(run: Run, vlm: VLM, width: int) -> dict[str, Any]:
     """The facts about the VLM that task=import needs."""
-
-    from importlib.metadata import version
-
     visual = vlm.visual
     assert visual is not None  # noqa: S101 (for mypy)
     return {

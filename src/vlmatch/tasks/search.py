@@ -13,6 +13,7 @@ from vlmatch.disk import is_refused
 from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import require_folder_name
+from vlmatch.mlflow_connection import TrackingError
 from vlmatch.mlflow_views import SEARCHED
 from vlmatch.objects import task
 from vlmatch.probes.shared import probe_of
@@ -86,11 +87,11 @@ class _FailedError(Exception):
 
 @contextmanager
 def _telling_failures() -> Iterator[None]:
-    """Turn what a training raises into _FailedError; a disk that refuses is no fault of the encoder."""
+    """Turn what a training raises into _FailedError; a disk or an MLflow that refuses is no fault of the encoder."""
     try:
         yield
     except Exception as error:
-        if is_refused(error):
+        if is_refused(error) or isinstance(error, TrackingError):
             raise
         raise _FailedError(one_line(error if isinstance(error, VlmatchError) else repr(error))[:LONGEST]) from error
 

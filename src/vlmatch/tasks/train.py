@@ -47,7 +47,7 @@ def _train(settings: Settings[TrainTask], run: Run) -> None:
         print(f"{run.name}: its result is already in '{path}'")
         return
     folder, measures = run.claim(settings.task.runs), settings.task.measure and measurable(run)
-    if finished(folder) and not (measures and not has_result(settings.benchmark, folder)):
+    if finished(folder) and (not measures or has_result(settings.benchmark, folder)):
         print(f"{run.name}: already trained and measured" if measures else f"{run.name}: already trained")
         return
     if process_rank() > 0:  # of several processes, only the first has a run in MLflow and measures
