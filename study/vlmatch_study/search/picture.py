@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from vlmatch.evidence.correlation import spearman
 from vlmatch.report.evidence import bare
-from vlmatch.search.replay import Courses
 from vlmatch_study.evidence.tables import table
+from vlmatch_study.search.replay import Courses
 from vlmatch_study.search.spending import (
     CLUSTERS,
     GRID,

@@ -9,7 +9,9 @@ from vlmatch.evidence.record import Setting, record
 from vlmatch.evidence.replay import Figure, trained_once
 from vlmatch.evidence.rules import SPEC
 from vlmatch.search.halving import Ladder
-from vlmatch.search.replay import (
+from vlmatch_study.evidence.recording import CHOSEN, RULES, kinds_of
+from vlmatch_study.evidence.worlds import STUDY
+from vlmatch_study.search.replay import (
     Courses,
     Spend,
     Spent,
@@ -21,8 +23,6 @@ from vlmatch.search.replay import (
     searching,
     whole,
 )
-from vlmatch_study.evidence.recording import CHOSEN, RULES, kinds_of
-from vlmatch_study.evidence.worlds import STUDY
 
 CURVE = STUDY / "search" / "curve.csv"
 SIZES = (8, 16)

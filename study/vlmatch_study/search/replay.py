@@ -137,8 +137,9 @@ def by_levels(values: Floats, levels: Sequence[Level]) -> Labels:
     """
     alive = np.ones(values.shape[:2], dtype=bool)
     order: Labels = np.zeros(values.shape[:2], dtype=np.intp)
-    for level in levels:
-        alive &= np.argsort(order, axis=1) < level.arms if level is not levels[0] else alive
+    for number, level in enumerate(levels):
+        if number > 0:
+            alive &= np.argsort(order, axis=1) < level.arms
         order = np.argsort(np.where(alive, -values[:, :, level.rung], np.inf), axis=1, kind="stable")
     return order[:, 0]
 

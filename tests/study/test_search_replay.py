@@ -10,7 +10,7 @@ from vlmatch.evidence import replay
 from vlmatch.evidence.rules import single
 from vlmatch.evidence.worlds import World
 from vlmatch.search.halving import Ladder, Part, Race
-from vlmatch.search.replay import (
+from vlmatch_study.search.replay import (
     Courses,
     at_random,
     by_levels,
