@@ -30,6 +30,7 @@ def test_secrets_are_masked_by_key_and_in_addresses() -> None:
         "tracking": {"uri": "https://***@host:5000/a"},
     }
     assert masked_addresses("see a@b.c and postgresql://u:p@h/db") == "see a@b.c and postgresql://***@h/db"
+    assert masked_addresses("http://me:p@ss@host/x") == "http://***@host/x"
 
 
 def test_an_error_shows_no_password() -> None:

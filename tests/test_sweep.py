@@ -1,7 +1,6 @@
 """A sweep composes the config of each job once."""
 
 import pickle
-from dataclasses import replace
 from pathlib import Path
 
 from hydra import initialize_config_dir
@@ -30,9 +29,8 @@ def test_a_job_gets_the_config_that_was_composed_to_check_it() -> None:
 
 def test_outcomes_are_found_in_whatever_folders_the_user_gives_to_jobs(tmp_path: Path) -> None:
     """By hydra.sweep.subdir: by default, the number of the job."""
-    outcome = PairStatus("a", "b", SCORED, group=("p", "x", "y"))
-    for folder in ("10", "9", "a/b"):
-        (tmp_path / folder).mkdir(parents=True)
-        replace(outcome, message=folder).write(tmp_path / folder)
-    assert sorted(each.message for each in read_statuses(tmp_path)) == ["10", "9", "a/b"]
-    assert [each.message for each in read_statuses(tmp_path) if "/" not in each.message] == ["9", "10"]
+    for job, folder in {9: "9", 10: "10", 11: "a/b", 12: "a/b"}.items():
+        PairStatus("a", "b", SCORED, str(job), ("p", "x", "y")).write(tmp_path / folder, job)
+    found = read_statuses(tmp_path)
+    assert [each.message for each in found] == ["9", "10", "11", "12"]
+    assert found[0].group == ("p", "x", "y")

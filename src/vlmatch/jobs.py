@@ -6,7 +6,6 @@ from pathlib import Path
 
 from vlmatch.files import renamed
 
-FILE = "outcome.json"
 SCORED, NOT_HERE, FAILED, DAMAGED = "scored", "not here", "failed", "damaged"
 
 
@@ -20,15 +19,15 @@ class PairStatus:
     message: str = ""
     group: tuple[str, str, str] | None = None
 
-    def write(self, folder: Path) -> None:
-        """Store it in a job's folder."""
-        with renamed(folder / FILE) as temporary:
+    def write(self, folder: Path, job: int) -> None:
+        """Store it in a job's folder, which `hydra.sweep.subdir` may let several jobs share. job: its number."""
+        with renamed(folder / f"outcome-{job}.json") as temporary:
             temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 def read_statuses(sweep: Path) -> list[PairStatus]:
-    """The outcomes that the jobs below a sweep's folder left, in the order of the numbers that name their folders."""
-    paths = sorted(sweep.rglob(FILE), key=lambda path: (len(path.parent.name), path.parent.name))
+    """The outcomes that the jobs below a sweep's folder left, in the order of the jobs."""
+    paths = sorted(sweep.rglob("outcome-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
     return [_read(path) for path in paths]
 
 

@@ -8,7 +8,7 @@ MASK = "***"
 _NAME = re.compile(
     r"(^|_)(token|secret|password|passwd|pwd|passphrase|credentials?|(api|access|private)_?key)($|_)", re.IGNORECASE
 )
-_USER = re.compile(r"(?<=://)[^/\s@'\"]+@")  # the user, with or without a password, in an address
+_USER = re.compile(r"(?<=://)[^/\s'\"]+@")  # the user in an address, with or without a password, which may have an @
 _PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _REFERENCE = re.compile(r"\$\{[^{},]*(,null)?\}")  # one with another default may have the secret in it
 

@@ -45,7 +45,7 @@ def sweep(place: Path) -> None:
     ended(command(place / "serial", *POOL), 0, "serial sweep")
     child = command(place / "slurm", *POOL, *SLURM)
     first = place / "slurm" / "outputs" / "sweeps"
-    waited(lambda: any(first.glob("*/0/outcome.json")), child, "the first job's end")
+    waited(lambda: any(first.glob("*/0/outcome-0.json")), child, "the first job's end")
     waited(lambda: "_1" in queued("R"), child, "the second job's start")
     job = next(name for name in queued("R").split() if name.endswith("_1"))
     subprocess.run(["scancel", job], check=True)
