@@ -3,12 +3,12 @@
 import pytest
 
 from vlmatch.moved import FIRST_NAMES, to_first_names, to_todays_names
-from vlmatch.objects import found
+from vlmatch.objects import target_named
 
 
 @pytest.mark.parametrize("today", FIRST_NAMES)
 def test_a_moved_class_is_where_the_table_says(today: str) -> None:
-    assert f"{found(today).__module__}.{found(today).__qualname__}" == today
+    assert f"{target_named(today).__module__}.{target_named(today).__qualname__}" == today
 
 
 @pytest.mark.parametrize(("today", "first"), FIRST_NAMES.items())

@@ -19,7 +19,7 @@ from vlmatch import objects, paths
 from vlmatch.encoders.base import Encoder
 from vlmatch.errors import VlmatchError
 from vlmatch.llms.language_model import LanguageModel
-from vlmatch.objects import Buildable, admitted, build, found, plain, prefixes_in, task_named, version_of
+from vlmatch.objects import Buildable, admitted, build, plain, prefixes_in, target_named, task_named, version_of
 from vlmatch.packages.deb import Archive
 from vlmatch.scores.base import Score
 from vlmatch.vlm.training_data import DataSource
@@ -93,7 +93,7 @@ def test_names_that_are_admitted_are_a_list() -> None:
 
 def test_a_task_is_no_object_and_an_object_no_task() -> None:
     with pytest.raises(VlmatchError, match=r"_target_='vlmatch\.tasks\.rank\.rank'"):
-        found("vlmatch.tasks.rank.rank")
+        target_named("vlmatch.tasks.rank.rank")
     for target in (PIXELS, "vlmatch.probes.folder.folder", "vlmatch.packages.npm.unpack_tarball"):
         with pytest.raises(VlmatchError, match=rf"task\._target_='{target}'"):
             task_named(target)
@@ -154,7 +154,7 @@ def test_every_target_of_our_yamls_may_be_built_or_is_a_task() -> None:
     assert len(named_in_yamls()) > 50
     for target, of_task in named_in_yamls().items():
         assert len(of_task) == 1, target
-        assert callable(task_named(target) if True in of_task else found(target)), target
+        assert callable(task_named(target) if True in of_task else target_named(target)), target
 
 
 def members() -> Iterator[tuple[str, Any]]:
@@ -171,7 +171,7 @@ def members() -> Iterator[tuple[str, Any]]:
 
 def is_buildable(target: str) -> bool:
     try:
-        return found(target) is not None
+        return target_named(target) is not None
     except VlmatchError:
         return False
 

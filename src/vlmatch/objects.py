@@ -89,7 +89,7 @@ def build(config: Mapping[str, Any], key: str | None = None) -> Any:
 
 def require_buildable(config: Mapping[str, Any], where: str) -> None:
     """Raise VlmatchError unless each target in `config` may be built and takes its arguments; nothing is built."""
-    nodes = [(path, node, found(str(node["_target_"]))) for path, node in _nodes(config, where)]
+    nodes = [(path, node, target_named(str(node["_target_"]))) for path, node in _nodes(config, where)]
     for path, node, target in nodes:
         own = {name: BUILT if any(_nodes(value)) else value for name, value in node.items() if name not in HYDRAS}
         require_arguments(path, target, own, partial=bool(node.get("_partial_") or node.get("_args_")))
@@ -100,10 +100,10 @@ def version_of(config: Mapping[str, Any]) -> int:
 
     An author raises one when equal settings give other numbers. A target without a version counts as 0.
     """
-    return sum(int(getattr(found(str(node["_target_"])), "version", 0)) for _, node in _nodes(config))
+    return sum(int(getattr(target_named(str(node["_target_"])), "version", 0)) for _, node in _nodes(config))
 
 
-def found(target: str) -> Any:
+def target_named(target: str) -> Any:
     """The class or function of a target. Raises VlmatchError unless it may be built."""
     named = _imported(target)
     own_class = isinstance(named, type) and issubclass(named, Buildable)

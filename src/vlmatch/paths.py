@@ -14,6 +14,11 @@ def in_checkout() -> bool:
     return (_CHECKOUT / "src" / "run.py").is_file() and (_CHECKOUT / "conf").is_dir()
 
 
+def program() -> str:
+    """How the command line is called, for commands in messages."""
+    return "python src/run.py" if in_checkout() else "vlmatch"
+
+
 def root() -> Path:
     """The folder that data, cache and outputs lie in: the checkout's root, else the working folder."""
     return _CHECKOUT if in_checkout() else Path.cwd()

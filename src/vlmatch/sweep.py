@@ -110,12 +110,12 @@ class SweepCallback(Callback):
             )
             job_return.status, job_return.return_value = JobStatus.COMPLETED, outcome
         with leaving(words(config.hydra.overrides.task), "the sweep ends here"):
-            job_return.return_value.write(Path(config.hydra.runtime.output_dir))
+            job_return.return_value.write(Path(config.hydra.runtime.output_dir), config.hydra.job.num)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Rank what the jobs scored among all that the store holds, close the parent run, exit with 2 on failures."""
         if _ranks(config):
-            with leaving(words(config.hydra.overrides.task), "no answer; make report ranks what is stored"):
+            with leaving(words(config.hydra.overrides.task), "no answer; task=report ranks what is stored"):
                 _answer(config)
 
 
@@ -150,7 +150,7 @@ def _answer(config: DictConfig) -> None:
     addresses = tracker.log_ranking(parent, ranking)
     tracker.client.set_terminated(parent, "FAILED" if failures else "FINISHED")
     for title, address in addresses.items():
-        print(f"{title} in MLflow: make ui, then {address}")
+        print(f"{title} in MLflow: {paths.program()} task=ui, then {address}")
     if failures:
         sys.exit(2)
 

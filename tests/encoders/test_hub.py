@@ -13,6 +13,7 @@ from huggingface_hub import constants
 from hydra.utils import get_class
 
 from encoders.conftest import encoder_configs
+from vlmatch import paths
 from vlmatch.errors import NotHereError
 from vlmatch.packages import hub
 from vlmatch.packages.hub import Wanted
@@ -139,3 +140,9 @@ def test_a_disk_that_fills_up_during_a_download_is_no_refusal_of_the_hub(hub_cac
     with pytest.raises(OSError, match="No space left") as caught:
         hub.hub_file(WANTED, ["a.bin"])
     assert not isinstance(caught.value, NotHereError)
+
+
+def test_an_installed_wheel_is_told_its_own_command(monkeypatch):
+    assert "(python src/run.py task=check)" in str(WANTED.not_here("no"))
+    monkeypatch.setattr(paths, "in_checkout", lambda: False)
+    assert "(vlmatch task=check)" in str(WANTED.not_here("no"))

@@ -17,7 +17,7 @@ from vlmatch.embeddings.store import Embeddings, Store, sha256_of
 from vlmatch.encoders.spec_sheet import STATED
 from vlmatch.errors import VlmatchError
 from vlmatch.files import require_folder_name
-from vlmatch.objects import found as target_named
+from vlmatch.objects import target_named
 from vlmatch.probes.array_file import matched_rows, read_rows
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.buildable import MODELS, ModelSettings

@@ -10,7 +10,7 @@ from vlmatch.api.defaults import chosen_scores
 from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry
-from vlmatch.objects import found
+from vlmatch.objects import target_named
 from vlmatch.scores.base import Score, ScoreResult
 
 ScoreChoice: TypeAlias = Iterable[str] | Mapping[str, Score | Mapping[str, Any]]
@@ -124,7 +124,7 @@ def _built(name: str, chosen: Score | Mapping[str, Any]) -> Score:
         return chosen
     try:
         options = dict(chosen)
-        built: Score = found(options.pop("_target_"))(**options)
+        built: Score = target_named(options.pop("_target_"))(**options)
     except (TypeError, ValueError, KeyError) as error:
         raise VlmatchError(
             f"scores: '{name}'={chosen!r} is not a score ({error}); give a name, a Score, or settings with a _target_"

@@ -10,7 +10,7 @@ from typing import Any
 
 from vlmatch import paths
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import OWN, found
+from vlmatch.objects import OWN, target_named
 from vlmatch.packages.package import Package, is_here
 
 HERE, CACHED, PACKAGED, HUB, LOGIN = "here", "in cache", "at first use", "needs the hub", "needs a login"
@@ -45,7 +45,7 @@ def availability(settings: Mapping[str, Any]) -> Availability:
     """
     target = str(settings["_target_"])
     try:
-        model = found(target)
+        model = target_named(target)
     except VlmatchError:
         if target.startswith(OWN):
             raise

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlmatch import paths
 from vlmatch.disk import faults_as
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import joint_sha256, sha256_of_file, without_pipes
@@ -18,8 +19,6 @@ from vlmatch.packages.downloading import announce, fetch
 
 SECONDS_TO_ANSWER = 3
 _KEYS = {"encoder": "encoder.checkpoint", "llm": "llm.repository", "probe": "probe.path"}
-_PACKAGED = ", or choose a packaged {} (python src/run.py task=check)"
-_OTHERS = {"encoder": _PACKAGED.format("encoder"), "llm": _PACKAGED.format("LLM"), "probe": ""}
 # What an answer of the hub means, by its HTTP status or the hundred of it.
 _MEANINGS = {
     401: "wants a login: 'hf auth login'",
@@ -47,7 +46,9 @@ class Wanted:
 
     def not_here(self, why: str) -> NotHereError:
         """The error line that says why the weights can't be had, and the ways to get them."""
-        return NotHereError(f"{self.what} not here: {why}; give {_KEYS[self.kind]}={self.place}{_OTHERS[self.kind]}")
+        kind = {"encoder": "encoder", "llm": "LLM"}.get(self.kind)
+        packaged = f", or choose a packaged {kind} ({paths.program()} task=check)" if kind else ""
+        return NotHereError(f"{self.what} not here: {why}; give {_KEYS[self.kind]}={self.place}{packaged}")
 
     @property
     def what(self) -> str:

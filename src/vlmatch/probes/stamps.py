@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.objects import buildable
 from vlmatch.packages.deb import Archive
@@ -25,7 +26,7 @@ def stamps(path: str | Path, archive: Archive, name: str = "stamps", *, svg: boo
     images = [image for image in folder.rglob("*") if image.suffix in suffixes and _counts(image)]
     if not images:
         raise NotHereError(
-            f"probe '{name}': no stamps in '{folder}'; get them with python src/run.py task=fetch, "
+            f"probe '{name}': no stamps in '{folder}'; get them with {paths.program()} task=fetch, "
             "or point at your own images (probe=folder)"
         )
     entries = sorted((_entry(image, folder) for image in images), key=lambda entry: entry.id)

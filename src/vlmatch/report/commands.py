@@ -9,7 +9,7 @@ from vlmatch.ranking import Ranking
 
 def as_given(overrides: Sequence[str], *, sweep: bool) -> str:
     """The command line of these overrides, quoted for a shell. sweep: whether it runs a job for each choice."""
-    return " ".join([_program(), *map(shlex.quote, overrides), *(["multirun"] if sweep else [])])
+    return " ".join([paths.program(), *map(shlex.quote, overrides), *(["multirun"] if sweep else [])])
 
 
 def by_name(rankings: Sequence[Ranking]) -> list[str]:
@@ -24,7 +24,3 @@ def _call(ranking: Ranking) -> str:
     arguments += [f"selection={question.selection!r}", f"fed={question.fed!r}"]
     arguments += [f"against={question.against!r}"] if question.against else []
     return f"vlmatch.rank({', '.join(arguments)})  # {ranking.n_pairs} pairs, {ranking.probe}"
-
-
-def _program() -> str:
-    return "python src/run.py" if paths.in_checkout() else "vlmatch"

@@ -1,6 +1,7 @@
 """Collect: copy the result of every finished training to the folder of results, and show what is new."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -99,9 +100,7 @@ def _show(found: dict[Path, Result], statuses: dict[Path, str], folder: Path) ->
         table.add_row(*names, *figures, statuses[run], style="dim" if statuses[run] == KEPT else "")
     console = terminal()
     console.print(table)
-    counts = ", ".join(
-        f"{list(statuses.values()).count(status)} {status}"
-        for status in (NEW, REPLACED, REFUSED, OTHER, KEPT)
-        if status != OTHER or OTHER in statuses.values()
-    )
+    count = Counter(statuses.values())
+    shown = [status for status in (NEW, REPLACED, REFUSED, OTHER, KEPT) if count[status] or status != OTHER]
+    counts = ", ".join(f"{count[status]} {status}" for status in shown)
     console.print(f"{len(found)} runs: {counts}; {folder}", soft_wrap=True, highlight=False)

@@ -96,7 +96,7 @@ def _show(
 ) -> None:
     """Print one line in a sweep, whose end shows the table; otherwise print the whole answer."""
     if launched() and not os.environ.get(SWEEP):
-        terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: python src/run.py task=rank pool=store")
+        terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: {paths.program()} task=rank pool=store")
         return
     results = paths.result_folders(settings.results)
     question = Question.of(settings)
@@ -119,7 +119,7 @@ def _show(
     if report is not None:
         tracker.log_report(run_id, report)
     tracker.log_places({pair_of(row): run_id}, ranking)
-    terminal().print(f"MLflow run: make ui, then {tracker.address(run_id)}", soft_wrap=True)
+    terminal().print(f"MLflow run: {paths.program()} task=ui, then {tracker.address(run_id)}", soft_wrap=True)
 
 
 def wanted(settings: Settings[Any], pool: str, header: Header) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vlmatch import paths
 from vlmatch.api import ranking as api
 from vlmatch.disk import is_refused
 from vlmatch.embeddings.store import Store
@@ -61,7 +62,8 @@ def search(settings: SearchSettings) -> None:
             ledger = ledger.with_run("", parent)
             ledger.write(folder)
             tracker.log_config(parent, settings.config)
-            page = f"the race in MLflow: make ui, then {tracker.save_search(folder.name, parent, higher=race.higher)}"
+            address = tracker.save_search(folder.name, parent, higher=race.higher)
+            page = f"the race in MLflow: {paths.program()} task=ui, then {address}"
             _say(page)
             train = _by_command(settings, folder, claim) if recipe is None else partial(recipe.train, tracker)
             done = _Running(race, spending, folder, tracker, parent, train, settings.llm.name).run(ledger)

@@ -14,7 +14,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.evidence.own.names import Names
 from vlmatch.evidence.own.tables import TableRow, UserTable, number, read_table, some
 from vlmatch.evidence.rules import Rule, single
-from vlmatch.objects import found as target_named
+from vlmatch.objects import target_named
 
 if TYPE_CHECKING:
     import pandas as pd
