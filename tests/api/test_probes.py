@@ -49,6 +49,8 @@ def test_a_file_is_read_by_what_it_is(here: Path, name: str) -> None:
         ("pictures", {"limits": 3}, ["probe.limits=3", "limit"]),
         ("pictures", {"limit": 1}, ["probe.limit=1"]),
         ("folder", {}, ["probe.path"]),
+        ("no-{8..9}.tar", {}, ["no shard 'no-8.tar'"]),
+        ("no-*.parquet", {}, ["no Parquet file in probe.path=no-*.parquet"]),
         ({"path": "pictures"}, {}, ["probe._target_"]),
     ],
 )

@@ -139,6 +139,8 @@ def test_a_budget_is_made_from_a_mapping_and_a_typo_is_told() -> None:
     assert Budget.of(Budget(tokens=9)) == Budget(tokens=9)
     with pytest.raises(VlmatchError, match=r"budget\.parms=3 is not a key of budget; did you mean params"):
         Budget.of({"parms": 3})
+    with pytest.raises(VlmatchError, match=r"budget='300M'; wanted a mapping"):
+        Budget.of("300M")
 
 
 def test_the_docstrings_example_holds() -> None:

@@ -151,7 +151,7 @@ def model_of(kind: str, given: Model) -> Any:
     if isinstance(given, str):
         return (encoder if kind == "encoder" else llm)(given)
     if isinstance(given, Mapping):
-        return MODELS[kind].of(kind, dict(given))
+        return MODELS[kind].of(kind, given)
     if isinstance(given, Precomputed):
         require_folder_name(f"{kind}.name", given.name)
         return replace(given, kind=kind)

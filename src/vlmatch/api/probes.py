@@ -21,9 +21,9 @@ def probe(source: Probe, /, **options: Any) -> ProbeSet:
     """Read image-caption pairs.
 
     source: the name of a yaml in `conf/probe` ('stamps', 'llava', ...), or the path of your own folder with
-    captions.csv (columns image, caption), of such a table itself, of a zip file with both, of a WebDataset's shards
-    (.tar), a LLaVA json (a list, or lines) or a Parquet file. options: keys of its yaml, such as `limit`, `sample`,
-    `seed`, `bad_rows`.
+    captions.csv (columns image, caption), of such a table itself, of a zip file with both, of a LLaVA json (a list, or
+    lines), of a WebDataset's shards (.tar) or of Parquet files; of these two also a pattern, such as 'a-{000..009}.tar'
+    or 'a-*.parquet'. options: keys of its yaml, such as `limit`, `sample`, `seed`, `bad_rows`.
 
     Data that come inside a package are fetched at first use.
     Raises VlmatchError where there is no such probe or option, or an entry is bad.
@@ -45,16 +45,16 @@ def probe(source: Probe, /, **options: Any) -> ProbeSet:
     if isinstance(source, str) and source in choices("probe"):
         return _built(ProbeSettings.of("probe", settings_named("probe", source, options)))
     path = Path(source).expanduser()
-    if not path.exists():
-        raise VlmatchError(f"{unknown_choice('probe', str(source))}; and there is no folder or file of this name")
     reader = READERS.get(path.suffix.lower(), "folder")
+    if reader == "folder" and not path.exists():
+        raise VlmatchError(f"{unknown_choice('probe', str(source))}; and there is no folder or file of this name")
     if path.suffix.lower() in CONVERSATIONS and _holds_conversations(path):
         reader = "llava"
     return _built(ProbeSettings.of("probe", settings_named("probe", reader, {"path": str(path), **options})))
 
 
 READERS = {".tar": "webdataset", ".parquet": "parquet"}
-"""By the ending of a file, the yaml that reads it; any other file or folder is read by `folder`."""
+"""By the ending of files or of a pattern, the yaml that reads them; any other file or folder is read by `folder`."""
 
 CONVERSATIONS = (".json", ".jsonl")
 """How files end that `llava` reads if they hold conversations."""

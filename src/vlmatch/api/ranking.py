@@ -267,6 +267,6 @@ def score_choice(scores: ScoreNames | None) -> dict[str, ObjectSettings]:
 def _stated(costs: StatedCosts) -> dict[str, CostSettings]:
     """Raises VlmatchError on an unknown key and on a value that is no amount."""
     return {
-        name: each if isinstance(each, CostSettings) else CostSettings.of(f"costs.{name}", dict(each))
+        name: each if isinstance(each, CostSettings) else CostSettings.of(f"costs.{name}", each)
         for name, each in (costs or {}).items()
     }

@@ -55,7 +55,7 @@ class Budget:
         """
         if isinstance(limits, Budget):
             return limits
-        settings = limits if isinstance(limits, BudgetSettings) else BudgetSettings.of("budget", dict(limits or {}))
+        settings = limits if isinstance(limits, BudgetSettings) else BudgetSettings.of("budget", limits or {})
         return cls(
             parameters=None if settings.params is None else amount(settings.params),
             tokens=None if settings.tokens is None else amount(settings.tokens),

@@ -42,6 +42,7 @@ class Node(BaseModel):
         Raises VlmatchError on the first key that is missing, unknown or of a wrong type. The message has the key's
         full path, the value given and what is wanted.
         """
+        values = dict(values) if isinstance(values, Mapping) else values  # any mapping, where pydantic wants a dict
         try:
             return cls.model_validate(values)
         except ValidationError as error:

@@ -118,7 +118,7 @@ def _paths(given: str | Sequence[str] | None) -> list[Path]:
             "task.file=null, wanted result files of lmms-eval; give task.file=FILE, [FILE,FILE] or FOLDER"
         )
     found = []
-    for path in map(Path, [given] if isinstance(given, str) else given):
+    for path in (Path(each).expanduser() for each in ([given] if isinstance(given, str) else given)):
         inside = sorted(path.rglob("*results.json")) if path.is_dir() else [path]
         if not inside:
             raise VlmatchError(f"task.file='{path}': no *results.json in this folder")
