@@ -148,6 +148,17 @@ def test_block_1_s_answer_names_the_score_that_the_truth_follows() -> None:
     assert "which is shown" in said
 
 
+def test_block_1_counts_the_pairs_of_one_encoder_s_variants_that_a_score_orders_as_the_truth_does() -> None:
+    truths = {"a": (0.4,), "a_whitened": (0.2,), "a_noise": (0.0,), "b": (0.3,), "b_noise": (0.301,)}
+    values = {"a": 3, "a_whitened": 4, "a_noise": 1, "b": 1, "b_noise": 2, "b_whitened": 5}
+    rows = [{"encoder": name, **dict.fromkeys(confound.SCORES, str(value))} for name, value in values.items()]
+    (comparison,) = comparisons(runs(truths))
+    for each in confound.ordered(comparison, rows):
+        assert (each.right, each.pairs, each.clear_right, each.clear) == (3, 4, 2, 3)
+    assert confound.orders(confound.ordered(comparison, rows)).count("| 3 of 4 | 2 of 3 |") == 4
+    assert confound.orders(confound.ordered(comparison, [])) == ""
+
+
 def test_block_1_s_tables_stand_with_some_of_the_trainings() -> None:
     (comparison,) = comparisons(runs({"a": (0.2,), "a_noise": (0.1,), "b": (0.3,)}))
     made = confound.changes(comparison, ["a", "b"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from statistics import fmean
 
 from scipy.stats import spearmanr, ttest_rel
@@ -26,6 +26,7 @@ SCORES = {
 }
 DIMENSIONS = "participation_ratio"
 LEVEL = 0.05
+CLEAR = 2.8  # standard errors of a difference between two truths, as in study/blocks.md
 Row = Mapping[str, str]
 
 
@@ -37,6 +38,17 @@ class Followed:
     correlation: Correlation
     p: float
     corrected: float
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """How many pairs of variants of one encoder a score orders as the truth does, of all and of the clear ones."""
+
+    score: str
+    right: int
+    pairs: int
+    clear_right: int
+    clear: int
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,22 @@ def followed(comparison: Comparison, rows: Sequence[Row]) -> list[Followed]:
     ]
 
 
+def ordered(comparison: Comparison, rows: Sequence[Row]) -> list[Ordered]:
+    """For each score, the pairs of variants of one encoder that it orders as the truth does; rows: as in `followed`."""
+    truths = comparison.by_encoder
+    pairs = [
+        (one, two, truths[one["encoder"]].errors_above(truths[two["encoder"]]))
+        for one, two in combinations([row for row in rows if row["encoder"] in truths], 2)
+        if split(one["encoder"])[0] == split(two["encoder"])[0]
+    ]
+    found = []
+    for score in SCORES if pairs else ():
+        right = [(float(one[score]) - float(two[score])) * above > 0 for one, two, above in pairs]
+        clear_right = [each for each, (_, _, above) in zip(right, pairs, strict=True) if abs(above) >= CLEAR]
+        found.append(Ordered(score, sum(right), len(right), sum(clear_right), len(clear_right)))
+    return found
+
+
 def section(block: Block) -> Section:
     """Its section: truths, differences, the scores that the truth follows, and the answer."""
     comparison, scores = block.comparison, block.folder / "scores.csv"
@@ -128,6 +156,11 @@ def section(block: Block) -> Section:
                 correlations(found),
                 "Spearman's correlation of each score with the truth over the variants, with its 95% bootstrap "
                 "interval over variants; p corrected by Holm's method for the number of scores:",
+            ),
+            Part(
+                orders(ordered(comparison, rows)),
+                "Pairs of variants of one encoder that the score orders as the truth does. This table was added after "
+                f"the first eight trainings. A pair is clear if its truths differ by {bare(CLEAR)} standard errors:",
             ),
         ),
     )
@@ -163,6 +196,13 @@ def correlations(found: Sequence[Followed]) -> str:
         for each in found
     ]  # fmt: skip
     return table(["score", "Spearman with the truth", "variants", "p", "p by Holm"], rows)
+
+
+def orders(found: Sequence[Ordered]) -> str:
+    """The table of pairs in the right order: a line for each score."""
+    rows = [[SCORES[each.score], f"{each.right} of {each.pairs}", f"{each.clear_right} of {each.clear}"]
+            for each in found]  # fmt: skip
+    return table(["score", "pairs", "clear pairs"], rows)
 
 
 def answer(made: Sequence[Changed], found: Sequence[Followed], finished: bool) -> str:
