@@ -160,7 +160,7 @@ def section(block: Block) -> Section:
             Part(
                 orders(ordered(comparison, rows)),
                 "Pairs of variants of one encoder that the score orders as the truth does. This table was added after "
-                f"the first eight trainings. A pair is clear if its truths differ by {bare(CLEAR)} standard errors:",
+                f"the first eight trainings. A pair is clear if its truths differ by {CLEAR:g} standard errors:",
             ),
         ),
     )
