@@ -26,6 +26,7 @@ FOLDER_NAME = (
 )
 """What `is_folder_name` accepts, in words."""
 
+_LFS = b"version https://git-lfs.github.com/spec/"
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
@@ -82,6 +83,15 @@ def require_regular(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "it is a pipe, socket or device", str(path))
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file is what Git leaves in the place of a large one until `git lfs pull` fetches that."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_LFS)) == _LFS
+    except OSError:
+        return False
 
 
 def without_pipes(owner: str, folder: Path) -> Path:

@@ -92,19 +92,25 @@ def test_the_feature_is_the_librarys_own(tmp_path, photos, name, rule, n_tokens)
     assert ours.preprocessing["size"] == {"height": 56, "width": 56}
 
 
-@pytest.mark.parametrize("kind", ["ViT", "DeiT"])
+@pytest.mark.parametrize("kind", ["ViT", "DeiT", "Dinov2"])
 @torch.inference_mode()
-def test_a_tuned_classifier_is_read_by_its_folder_and_by_the_file_in_it(tmp_path, photos, kind):
-    """Its files hold the names of older versions of transformers, and no pool."""
+def test_a_tuned_classifier_is_read_by_its_folder_by_the_file_in_it_and_out_of_a_checkpoint(tmp_path, photos, kind):
+    """Its files hold the names of older versions of transformers; ViT's and DeiT's hold no pool."""
     save(tmp_path, kind.lower())
     tuned = getattr(transformers, f"{kind}ForImageClassification")(MODELS[kind.lower()][0](**WIDE)).eval()
     tuned.save_pretrained(tmp_path)
-    for place in (tmp_path, tmp_path / "model.safetensors"):
-        ours = TransformersEncoder("x", checkpoint=str(place))
+    state = load_file(tmp_path / "model.safetensors")
+    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "last.ckpt")
+    torch.save(tuned.state_dict(), tmp_path / "plain.pt")
+    for place in ("", "model.safetensors", "last.ckpt", "plain.pt"):
+        ours = TransformersEncoder("x", checkpoint=str(tmp_path / place))
         batch = ours.collate([ours.prepare(photos[0])])
         own = getattr(tuned, kind.lower())(pixel_values=batch).last_hidden_state[:, 0]
         torch.testing.assert_close(ours(batch), own)
-        assert "left out classifier (2 tensors)" in ours.taken
+        assert "left out" in ours.taken
+    type(tuned.config)(**WIDE | {"num_hidden_layers": 2}).save_pretrained(tmp_path)
+    with pytest.raises(VlmatchError, match="of a deeper model than the architecture"):
+        TransformersEncoder("x", checkpoint=str(tmp_path / "last.ckpt"))
 
 
 def test_a_folder_without_an_image_processor_says_where_to_get_it(tmp_path):

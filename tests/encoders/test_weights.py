@@ -15,6 +15,7 @@ from vlmatch.encoders.convnets import TorchvisionEncoder
 from vlmatch.encoders.weights import load_strictly, local_path, read_state_dict, read_tensors, sha256_of_tensors
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.files import joint_sha256
+from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.unpacked import write_list
 
 
@@ -33,6 +34,14 @@ def test_damaged_files_are_one_line(bad_weights):
     with pytest.raises(VlmatchError, match=rf"encoder 'x': weights '{bad_weights}' can't be read") as caught:
         read_state_dict("x", bad_weights)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["a.safetensors", "a.pth"])
+def test_a_pointer_of_git_lfs_says_how_to_get_the_file(tmp_path, place):
+    (tmp_path / place).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+    with pytest.raises(VlmatchError, match=f"or run 'git lfs pull' there, since '{place}' is only Git LFS's pointer"):
+        read_tensors("x", tmp_path / place)
+    assert f"'{place}'" in fetch_again(tmp_path)
 
 
 def test_a_file_without_named_tensors_is_refused(tmp_path):

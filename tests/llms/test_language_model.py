@@ -91,6 +91,17 @@ def test_bos_is_added_where_the_tokenizer_adds_it_and_recorded(save_tiny: SaveTi
     assert (first == model.tokenizer.bos_token_id) is bos
 
 
+def test_a_padding_token_that_the_embedding_table_lacks_is_replaced(save_tiny: SaveTiny, captions: list[str]) -> None:
+    """As tuned models have it whose tokenizer gained a token, and whose table did not grow."""
+    folder, _ = save_tiny()
+    model = LanguageModel("tiny", repository=str(folder))
+    model.tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    model.tokenizer.save_pretrained(folder)
+    other = LanguageModel("tiny", repository=str(folder))
+    single = torch.cat([embed(model, [caption]) for caption in captions])
+    torch.testing.assert_close(embed(other, captions), single, rtol=1e-4, atol=1e-4)
+
+
 def test_a_tokenizer_without_a_padding_token_pads_with_the_end_token(save_tiny: SaveTiny, captions: list[str]) -> None:
     folder, _ = save_tiny(pad=False)
     model = LanguageModel("tiny", repository=str(folder))

@@ -187,6 +187,12 @@ def test_a_weight_that_the_file_lacks_is_an_error_and_never_random(save_tiny: Sa
         VlmatchError, match=r"lack 1 tensors of the architecture, first 'model\.layers\.1\.mlp\.up_proj"
     ):
         LanguageModel("tiny", repository=str(folder))
+    compiled = {f"_orig_mod.{key}": value for key, value in weights.items()}
+    save_file(compiled, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        VlmatchError, match=r"and hold _orig_mod\.model .* beside; give all of them under transformers'"
+    ):
+        LanguageModel("tiny", repository=str(folder))
 
 
 def test_a_config_with_fewer_layers_than_the_weights_is_refused_and_other_tensors_are_said(

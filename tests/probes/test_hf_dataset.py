@@ -50,12 +50,24 @@ def test_a_shuffled_selection_keeps_images_with_their_captions(dataset: Any, tmp
 def test_splits_are_chosen_by_name(dataset: Any, tmp_path: Path) -> None:
     datasets.DatasetDict({"train": dataset, "test": dataset.select([1, 3])}).save_to_disk(tmp_path / "d")
     assert hf_dataset(tmp_path / "d", "test").captions == ["Grey 1.", "Grey 3."]
-    for split in (None, "dev"):
-        with pytest.raises(VlmatchError, match=f"probe.split={split}; .* has train, test: choose one"):
+    for split, given in ((None, "null"), ("dev", "dev")):
+        with pytest.raises(VlmatchError, match=f"probe.split={given}; .* has train, test: choose one"):
             hf_dataset(tmp_path / "d", split)
+    datasets.DatasetDict({"train": dataset}).save_to_disk(tmp_path / "one")
+    assert len(hf_dataset(tmp_path / "one", drop_duplicates=False)) == 5  # its only split
     dataset.save_to_disk(tmp_path / "e")
     with pytest.raises(VlmatchError, match=r"has no splits; give probe\.split=null"):
         hf_dataset(tmp_path / "e", "train")
+
+
+def test_images_beside_a_table_are_read_where_a_link_leads_to_their_folder(tmp_path: Path, pixel: bytes) -> None:
+    place = tmp_path / "real" / "train"
+    place.mkdir(parents=True)
+    for name in "ab":
+        (place / f"{name}.png").write_bytes(pixel + name.encode())
+    (place / "metadata.csv").write_text("file_name,text\na.png,An a.\nb.png,A b.\n")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert hf_dataset(tmp_path / "link", caption="text").captions == ["An a.", "A b."]
 
 
 def test_encoded_bytes_and_several_captions(tmp_path: Path, pixel: bytes) -> None:
@@ -129,7 +141,7 @@ def test_a_folder_in_the_hubs_layout_is_read(dataset: Any, tmp_path: Path) -> No
     probe = hf_dataset(folder, "test", label="kind")
     assert (probe.captions, probe.labels) == (["Grey 1.", "Grey 2."], ["odd", "even"])
     assert np.asarray(probe.image(1)).max() == 2
-    with pytest.raises(VlmatchError, match=r"probe\.split=None; .* has train, test: choose one"):
+    with pytest.raises(VlmatchError, match=r"probe\.split=null; .* has train, test: choose one"):
         hf_dataset(folder)
     with pytest.raises(VlmatchError, match=r"Unknown split .dev"):
         hf_dataset(folder, "dev")

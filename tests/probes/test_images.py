@@ -77,6 +77,15 @@ def test_the_transparent_grey_of_a_sixteen_bit_png_becomes_white(tmp_path: Path)
     assert colour_at(image, 0, 0) == (85, 85, 85)
 
 
+@pytest.mark.parametrize(("kind", "head"), [(b"zTXt", b"workflow\0\0"), (b"iCCP", b"profile\0\0")])
+def test_a_png_with_a_long_text_or_colour_profile_is_opened(tmp_path: Path, kind: bytes, head: bytes) -> None:
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "x.png")
+    whole, body = (tmp_path / "x.png").read_bytes(), kind + head + zlib.compress(bytes(3_000_000))
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "x.png").write_bytes(whole[:33] + chunk + whole[33:])
+    assert colour_at(open_image(tmp_path / "x.png"), 1, 1) == (255, 0, 0)
+
+
 def test_photographs_are_turned_upright_by_their_exif_orientation(tmp_path: Path) -> None:
     picture = Image.new("RGB", (40, 20), "blue")
     picture.paste("red", (0, 0, 20, 20))
@@ -213,6 +222,12 @@ def test_what_is_no_image_is_refused_in_one_line(tmp_path: Path, content: bytes)
         with pytest.raises(VlmatchError, match="can't be") as caught:
             open_image(path)
         assert "\n" not in str(caught.value)
+
+
+def test_a_pointer_of_git_lfs_is_told_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+    with pytest.raises(ImageError, match=r"it is only Git LFS's pointer to a file\); run 'git lfs pull'"):
+        open_image(tmp_path / "x.png")
 
 
 def test_a_truncated_image_is_refused_rather_than_filled_with_grey(tmp_path: Path) -> None:

@@ -79,9 +79,10 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self, spec: EmbeddingSpec) -> Iterator[Path]:
-        """Hold the folder of this spec against other processes; gives the folder, without what a killed run left.
+        """Hold the folder of this spec against other processes, and give it.
 
-        That is half a file under a temporary name: nobody else writes here now.
+        A killed run may have left half a file there, under a hidden temporary name; it is removed, since nobody else
+        writes here now.
         """
         folder = self.folder(spec)
         folder.mkdir(parents=True, exist_ok=True)

@@ -171,10 +171,11 @@ def _of_tensors(name: str, files: Sequence[Path], config: Any, entry: str | None
     model_class = _class_of(config)
     options = _options(config)
     with torch.device("meta"):
-        own = model_class(config, **options).state_dict()
+        empty = model_class(config, **options)
+    own = empty.state_dict()
     places = names_in(name, files)
     try:
-        taken = tower_in(name, folder, places, own, entry)
+        own, taken = _found(name, folder, places, empty, entry)
     except DoesNotFitError as misfit:
         if config.model_type != "internvl_vision":
             raise
@@ -190,6 +191,25 @@ def _of_tensors(name: str, files: Sequence[Path], config: Any, entry: str | None
     if absent := sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"]):
         raise _lacks(name, files, model, absent)
     return model, taken
+
+
+def _found(
+    name: str, folder: Path, places: Mapping[str, Tensor], empty: Any, entry: str | None
+) -> tuple[Mapping[str, Tensor], Taken]:
+    """The tensors that a model wants, by the names that they have in the files, and what was found of them there.
+
+    Of some models, such as ViT and DINOv2, transformers writes files in the names of its older versions.
+    """
+    from transformers.core_model_loading import revert_weight_conversion
+
+    own = empty.state_dict()
+    try:
+        return own, tower_in(name, folder, places, own, entry)
+    except DoesNotFitError:
+        older = revert_weight_conversion(empty, own)
+        if older.keys() == own.keys():
+            raise
+        return older, tower_in(name, folder, places, older, entry)
 
 
 def _options(config: Any) -> dict[str, Any]:

@@ -51,16 +51,18 @@ def load_causal_lm(
             f"llm '{name}': '{folder}' can't be loaded ({why_unloadable(error)}); give a folder with config.json, "
             f"model.safetensors and a tokenizer, as save_pretrained writes it, or {fetch_again(folder)}"
         ) from error
-    if absent := sorted(report["missing_keys"]):
-        raise VlmatchError(
-            f"llm '{name}': weights in '{folder}' lack {len(absent)} tensors of the architecture, first '{absent[0]}'; "
-            f"{fetch_again(folder)}"
-        )
     left_out = sorted(report["unexpected_keys"])
+    if absent := sorted(report["missing_keys"]):
+        instead = f", and hold {groups(left_out)} beside" if left_out else ""
+        raise VlmatchError(
+            f"llm '{name}': weights in '{folder}' lack {len(absent)} tensors of the architecture, first '{absent[0]}'"
+            f"{instead}; give all of them under transformers' names, or {fetch_again(folder)}"
+        )
     refuse_deeper(f"llm '{name}'", folder, causal_lm.state_dict(), left_out)
     if left_out:
         log.warning("llm '%s': left out of '%s': %s", name, folder, groups(left_out))
-    if tokenizer.pad_token is None:  # any token can pad, because the attention mask hides it
+    beyond = tokenizer.pad_token is not None and tokenizer.pad_token_id >= len(causal_lm.get_input_embeddings().weight)
+    if tokenizer.pad_token is None or beyond:  # any token can pad, because the attention mask hides it
         if tokenizer.eos_token is None:
             raise VlmatchError(f"llm '{name}': its tokenizer has neither a padding nor an end token; add one to it")
         tokenizer.pad_token = tokenizer.eos_token

@@ -13,7 +13,7 @@ from typing import Any
 from vlmatch import paths
 from vlmatch.disk import faults_as
 from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.files import joint_sha256, sha256_of_file, without_pipes
+from vlmatch.files import is_lfs_pointer, joint_sha256, sha256_of_file, without_pipes
 from vlmatch.network import require_network
 from vlmatch.packages.downloading import announce, fetch
 
@@ -262,6 +262,9 @@ def fetch_again(path: Path) -> str:
     """What to do about a damaged file or folder: in the hub's cache, remove the repository; else, copy it again."""
     from huggingface_hub import constants
 
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    if pointer := next((file for file in files if file.is_file() and is_lfs_pointer(file)), None):
+        return f"run 'git lfs pull' there, since '{pointer.name}' is only Git LFS's pointer to a file"
     if not in_cache(path):
         return "copy or download it again"
     repository = path.absolute().relative_to(Path(constants.HF_HUB_CACHE).absolute()).parts[0]

@@ -70,7 +70,7 @@ def shards_in(index: Path) -> list[Path]:
 
 
 def why_unloadable(error: Exception) -> str:
-    """Why transformers can't load a folder, for a message, where it says so in many words or not at all."""
+    """Why transformers can't load a folder, shortened for a message."""
     said = one_line(error)
     if "ignore_mismatched_sizes" in said:
         return "its weights have other shapes than config.json says"

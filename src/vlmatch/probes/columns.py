@@ -78,7 +78,8 @@ def arrow_rows(table: Any) -> Iterator[Mapping[str, Any] | EntryError]:
 
 
 def _file_bytes(path: str, source: object, folder: Path, outside: bool) -> bytes:
-    if not outside and not Path(path).is_relative_to(os.path.normpath(folder)):
+    inside = (os.path.normpath(folder), os.path.realpath(folder))  # `datasets` names files by the latter
+    if not outside and not any(Path(path).is_relative_to(each) for each in inside):
         raise ImageError(
             f"image '{source}' is the file '{path}', outside of {folder}, which only probe.{OUTSIDE}=true allows",
             "outside of the images' folder",

@@ -70,8 +70,8 @@ def hf_dataset(
 
     `path` is a folder that `save_to_disk` wrote, a folder in the hub's layout (data/train-00000-of-00001.parquet ...),
     or a name on the hub (owner/name), whose whole repository is downloaded once into the hub's cache; `revision` is a
-    branch, tag or commit of it. `config` chooses one of several configurations. A dataset with splits needs a `split`.
-    No code of a dataset is run.
+    branch, tag or commit of it. `config` chooses one of several configurations. A dataset with several splits needs a
+    `split`. No code of a dataset is run.
 
     `image`, `caption`, `id` and `label` name columns; the image column has the Image feature, or encoded bytes. Files
     that it names may lie outside of the folder only if `images_outside` is true. If the caption column holds lists, the
@@ -128,8 +128,11 @@ def _opened(name: str, folder: Path, config: str | None, split: str | None) -> A
                 f"probe '{name}': probe.split={split}, but {folder} has no splits; give probe.split=null"
             )
         return opened
+    if split is None and len(opened) == 1:
+        return next(iter(opened.values()))
     if split not in opened:
-        raise VlmatchError(f"probe '{name}': probe.split={split}; {folder} has {', '.join(opened)}: choose one")
+        given = "null" if split is None else split
+        raise VlmatchError(f"probe '{name}': probe.split={given}; {folder} has {', '.join(opened)}: choose one")
     return opened[split]
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from vlmatch.errors import one_line
-from vlmatch.files import require_regular, sha256_of_file
+from vlmatch.files import is_lfs_pointer, require_regular, sha256_of_file
 from vlmatch.probes import svg
 from vlmatch.probes.depth import eight_bit_greys, has_deep_colour, is_deep_grey, require_visible_colour
 from vlmatch.probes.problems import EntryError
@@ -28,6 +28,9 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".svg",
 )  # fmt: skip
 """How the names of images end, where they are not listed."""
+
+# Pillow refuses a PNG whose text or colour profile unpacks to more than 1 MB; some programs put a whole project there.
+PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, 16_000_000)
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -179,9 +182,12 @@ def _require_ratio(source: ImageSource, width: int, height: int) -> None:
 
 
 def _undecodable(source: ImageSource, error: Exception) -> ImageError:
-    unknown = isinstance(error, UnidentifiedImageError)
-    why = f"its format is not one of {', '.join(FORMATS)}, SVG" if unknown else one_line(error)
-    return ImageError(f"image '{source}' can't be decoded ({why})", "can't be decoded", "replace it or remove its row")
+    why, advice = one_line(error), "replace it or remove its row"
+    if isinstance(source, Path) and is_lfs_pointer(source):
+        why, advice = "it is only Git LFS's pointer to a file", "run 'git lfs pull' in its folder"
+    elif isinstance(error, UnidentifiedImageError):
+        why = f"its format is not one of {', '.join(FORMATS)}, SVG"
+    return ImageError(f"image '{source}' can't be decoded ({why})", "can't be decoded", advice)
 
 
 def _rgb_on_white(image: Image.Image, file_format: str | None) -> Image.Image:

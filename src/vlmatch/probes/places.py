@@ -18,10 +18,10 @@ from vlmatch.probes.images import MAX_BYTES, ImageError, ImageSource
 OUTSIDE = "images_outside"
 """The option by which images may lie outside of their folder."""
 
-MAX_PACKING = 200  # times that a large member of a zip may be larger than what is stored of it; images hardly pack
+MAX_PACKING = 200  # a large member of a zip may unpack to so many times its stored size; images hardly shrink at all
 _LOCAL = "file://"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
-_SMALL = 20_000_000  # bytes of a member that may be packed as densely as it likes
+_SMALL = 20_000_000  # bytes; up to this size, a member may be packed to any degree
 
 
 @dataclass(frozen=True)

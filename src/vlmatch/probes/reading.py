@@ -15,7 +15,7 @@ from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.perceptual import perceptual_hash
 from vlmatch.probes.problems import EntryError
 
-VERSION = 3  # raise it when the same image gives another perceptual hash
+VERSION = 4  # raise it when the same image gives another perceptual hash
 
 _READERS = 8  # threads
 _BATCH = 256  # images read ahead at a time
