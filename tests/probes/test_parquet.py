@@ -51,6 +51,20 @@ def test_rows_of_all_files_in_order(files: Path, pattern: str) -> None:
         assert np.asarray(probe.image(int(place))).max() == place
 
 
+def test_files_of_one_name_in_several_folders_have_ids_of_their_own(tmp_path: Path) -> None:
+    for number, place in enumerate(("split=a", "split=b")):
+        (tmp_path / place).mkdir()
+        write(tmp_path / place / "part-0.parquet", [encoded(10 * number + n) for n in range(2)], caption=["A.", "B."])
+    probe = parquet(str(tmp_path / "*" / "*.parquet"), drop_duplicates=False)
+    assert [pair.id for pair in probe.pairs] == [f"split={each}/part-0/{n}" for each in "ab" for n in range(2)]
+
+
+def test_a_pointer_of_git_lfs_says_how_to_get_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+    with pytest.raises(VlmatchError, match=r"can't be read as Parquet .*; run 'git lfs pull' there"):
+        parquet(str(tmp_path))
+
+
 def test_columns_by_name_and_the_first_of_several_captions(tmp_path: Path) -> None:
     columns = {
         "picture": [encoded(n) for n in range(3)],

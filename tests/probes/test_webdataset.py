@@ -40,6 +40,14 @@ def test_captions_from_json_and_every_kind_of_image(tmp_path: Path) -> None:
     ]
 
 
+def test_shards_of_one_name_in_several_folders_have_ids_of_their_own(tmp_path: Path) -> None:
+    for number, place in enumerate("ab"):
+        (tmp_path / place).mkdir()
+        write(tmp_path / place / "00000.tar", {"k.png": encoded(number), "k.txt": f"{number}.".encode()})
+    probe = webdataset(str(tmp_path / "{a,b}" / "00000.tar"))
+    assert [pair.id for pair in probe.pairs] == ["a/00000/k", "b/00000/k"]
+
+
 class Marks:
     """Leaves a file behind when it is unpickled."""
 

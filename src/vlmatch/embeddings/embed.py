@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vlmatch.embeddings.header import EmbeddingSpec, Header
+from vlmatch.embeddings.header import ITEMS, EmbeddingSpec, Header
 from vlmatch.embeddings.measured import Measured, read_measured, write_measured
 from vlmatch.embeddings.order import row_order
 from vlmatch.embeddings.store import FILE, Array, Embeddings, Shards, Store, sha256_of, write_array
@@ -139,11 +139,10 @@ def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings,
 def _announce(spec: EmbeddingSpec, shards: Shards, progress: bool) -> int:
     """Say what will be computed, and why if something was there; returns the number of items."""
     items = sum(len(shards.rows(shard)) for shard in shards.missing())
-    things = "images" if spec.kind == "encoder" else "captions"
     other = " (what is stored by this name is of another model or other settings, or damaged)"
     again = other if (shards.folder.parent / FILE).exists() else ""
     dtype = "" if spec.precision == "32-true" else f", forward pass in {spec.precision}"
-    line = f"{spec.kind} '{spec.model}': embedding {items} of {len(shards.order)} {things}{dtype}{again}"
+    line = f"{spec.kind} '{spec.model}': embedding {items} of {len(shards.order)} {ITEMS[spec.kind]}{dtype}{again}"
     if progress:
         print(line, flush=True)
     return items

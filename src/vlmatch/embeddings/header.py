@@ -16,6 +16,9 @@ from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.buildable import ModelSettings
 
 FORMAT = 1
+ITEMS = {"encoder": "images", "llm": "captions"}
+"""What a model of each kind embeds."""
+
 # Keys of a model's yaml that change no number.
 _ABOUT = ("name", "licence", "control", "device_map", *STATED)
 _LATER = ("adapter", "layer")  # keys that yamls gained later: null means what a spec without them meant

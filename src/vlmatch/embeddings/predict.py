@@ -16,6 +16,7 @@ from torch import Tensor
 from vlmatch.embeddings.batches import Batch, PreparedBatches, batches_of
 from vlmatch.embeddings.counting import Counted, counted
 from vlmatch.embeddings.decoded import DECODED
+from vlmatch.embeddings.header import ITEMS
 from vlmatch.embeddings.measured import Measured, device_name
 from vlmatch.embeddings.own import Items, OwnModel
 from vlmatch.embeddings.progress import EmbeddingProgress
@@ -142,7 +143,7 @@ class Embedding(LightningModule):
                 torch.cuda.empty_cache()
 
     def _at_once_halved(self, n: int, error: Exception) -> None:
-        things = "images" if self.model.kind == "encoder" else "captions"
+        things = ITEMS[self.model.kind]
         tried = min(n, self.at_once)
         if tried == 1:
             raise VlmatchError(
@@ -205,8 +206,7 @@ def predict_missing(
         )
     module = Embedding(model.eval(), probe, shards, trainer)
     todo = sum(len(shards.rows(shard)) for shard in shards.missing())
-    things = "images" if model.kind == "encoder" else "captions"
-    shown = [EmbeddingProgress(f"{model.kind} '{model.name}'", things, todo)] if progress else []
+    shown = [EmbeddingProgress(f"{model.kind} '{model.name}'", ITEMS[model.kind], todo)] if progress else []
     with quiet_lightning():
         warnings.filterwarnings("ignore", module="PIL")
         loop = Trainer(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmatch.embeddings.embed import cut_off, header_of, written
-from vlmatch.embeddings.header import EmbeddingSpec
+from vlmatch.embeddings.header import ITEMS, EmbeddingSpec
 from vlmatch.embeddings.order import row_order
 from vlmatch.embeddings.predict import predict_missing
 from vlmatch.embeddings.store import FILE, Embeddings, Shards, Store
@@ -95,10 +95,9 @@ def _compute(
         cut = cut_off(model, probe, progress)
         if todo := sum(len(shards.rows(shard)) for shard in shards.missing()):
             if progress:
-                things = "images" if spec.kind == "encoder" else "captions"
                 print(
-                    f"{spec.kind} '{spec.model}': embedding {todo} of {len(probe)} {things} by {len(lacking)} layers "
-                    "and poolings in one pass",
+                    f"{spec.kind} '{spec.model}': embedding {todo} of {len(probe)} {ITEMS[spec.kind]} by "
+                    f"{len(lacking)} layers and poolings in one pass",
                     flush=True,
                 )
             predict_missing(together, probe, shards, trainer, progress=progress)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _MEANINGS = {
     429: "has had too many requests from here: wait some minutes, or log in with 'hf auth login'",
     500: "is out of order: try again later",
 }
+_SEARCHED = 1000  # files among which a pointer of Git LFS is looked for
 _SHA256 = 64  # digits: so long are the names of large files in the cache, which are their SHA-256
 
 
@@ -262,7 +264,7 @@ def fetch_again(path: Path) -> str:
     """What to do about a damaged file or folder: in the hub's cache, remove the repository; else, copy it again."""
     from huggingface_hub import constants
 
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = islice(path.rglob("*"), _SEARCHED) if path.is_dir() else [path]
     if pointer := next((file for file in files if file.is_file() and is_lfs_pointer(file)), None):
         return f"run 'git lfs pull' there, since '{pointer.name}' is only Git LFS's pointer to a file"
     if not in_cache(path):

@@ -12,7 +12,7 @@ from typing import Any
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import Stamp, stamp_of
 from vlmatch.objects import buildable
-from vlmatch.packages.hub import Wanted, hub_dataset
+from vlmatch.packages.hub import Wanted, fetch_again, hub_dataset
 from vlmatch.probes.columns import Columns, arrow_rows, image_bytes
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
@@ -150,7 +150,7 @@ def _found(name: str, folder: Path, config: str | None, split: str | None) -> An
     except Exception as error:  # Arrow, JSON and the file system raise their own kinds
         raise VlmatchError(
             f"probe '{name}': probe.path={folder} is not a dataset that can be read ({one_line(error)[:300]}); give a "
-            "folder that save_to_disk wrote, or one in the hub's layout"
+            f"folder that save_to_disk wrote, or one in the hub's layout, or {fetch_again(folder)}"
         ) from error
 
 

@@ -12,9 +12,11 @@ from typing import Any
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import Stamp, stamp_of
 from vlmatch.objects import buildable
+from vlmatch.packages.hub import fetch_again
 from vlmatch.probes.columns import Columns, arrow_rows, image_bytes
 from vlmatch.probes.images import ImageError
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
+from vlmatch.probes.places import distinct_names
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
 
 _reading = threading.Lock()  # without it, several threads would decompress the same row group at once
@@ -69,8 +71,8 @@ def parquet(
     `path` is a file, a folder with *.parquet in it, or a glob. `image`, `caption`, `id` and `label` name columns; an
     image is encoded bytes (JPEG, PNG ...) or a struct with a field 'bytes', or 'path', the name of a file that may lie
     outside of the Parquet file's folder only if `images_outside` is true. If the caption column holds lists, the
-    first caption of each is used. Without an id column, the id is FILE/ROW. `options` are those of
-    `selection.ProbeOptions`.
+    first caption of each is used. Without an id column, the id is FILE/ROW; FILE is named with its folders only if two
+    files would have one name. `options` are those of `selection.ProbeOptions`.
 
     Raises VlmatchError for a missing column, a caption that is not text, a broken file, or as
     `selection.build_probe_set` does.
@@ -93,6 +95,7 @@ def _files(name: str, path: str) -> list[Path]:
 def _entries(files: list[Path], columns: Columns) -> Iterator[ProbeEntry]:
     import pyarrow
 
+    names = distinct_names(files)
     for file in files:
         try:
             opened = _opened(file, stamp_of(file))
@@ -102,11 +105,11 @@ def _entries(files: list[Path], columns: Columns) -> Iterator[ProbeEntry]:
                 texts = opened.read_row_group(row_group, columns=columns.texts, use_threads=False)
                 for row, values in enumerate(arrow_rows(texts)):
                     cell = ParquetCell(file, columns.image, row_group, row, columns.outside)
-                    yield columns.entry(cell, values, f"{file.stem}/{first + row}")
+                    yield columns.entry(cell, values, f"{names[file]}/{first + row}")
                 first += texts.num_rows
         except (pyarrow.ArrowException, OSError) as error:
             raise VlmatchError(
-                f"probe '{columns.probe}': {file} can't be read as Parquet ({one_line(error)}); fetch or write it again"
+                f"probe '{columns.probe}': {file} can't be read as Parquet ({one_line(error)}); {fetch_again(file)}"
             ) from error
 
 

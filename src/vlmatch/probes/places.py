@@ -5,7 +5,7 @@ import os
 import re
 import unicodedata
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -96,6 +96,15 @@ def image_in(place: Path, name: str) -> ImageSource:
         return place / name
     spelt = None if os.path.exists(place / name) else _spelt(place, name)
     return spelt or place / name
+
+
+def distinct_names(files: Sequence[Path]) -> dict[Path, str]:
+    """A name for each file, by which its pairs are called: without folders and ending, unless two would be the same."""
+    names = {file: file.stem for file in files}
+    if len(set(names.values())) == len(names):
+        return names
+    top = os.path.commonpath([file.parent for file in files])
+    return {file: file.relative_to(top).with_suffix("").as_posix() for file in files}
 
 
 def names_in(place: Path) -> list[str]:

@@ -13,9 +13,11 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import buildable
+from vlmatch.packages.hub import fetch_again
 from vlmatch.probes.captions import caption_of
 from vlmatch.probes.images import MAX_BYTES, SUFFIXES, ImageError
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
+from vlmatch.probes.places import distinct_names
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
 from vlmatch.probes.text import parsed_json, text_of
@@ -78,10 +80,10 @@ def webdataset(path: str, name: str = "webdataset", **options: Any) -> ProbeSet:
 
     `path` is a file, a glob (shards/*.tar) or has braces (shard-{0000..0009}.tar). A pair is KEY.jpg (or another of
     `IMAGES`) with the text of KEY.txt or, if that is absent or empty, the 'caption' (or 'text') of KEY.json; where they
-    differ, the pair counts as one with several captions. Its id is SHARD/KEY, and KEY may have dots in it. Other
-    members, such as links, are counted and never opened; keys without an image are skipped and counted. A member's name
-    serves as an id only, so a name that leads out of a folder does no harm. `options` are those of
-    `selection.ProbeOptions`.
+    differ, the pair counts as one with several captions. Its id is SHARD/KEY; KEY may have dots in it, and SHARD is
+    named with its folders only if two shards would have one name. Other members, such as links, are counted and never
+    opened; keys without an image are skipped and counted. A member's name serves as an id only, so a name that leads
+    out of a folder does no harm. `options` are those of `selection.ProbeOptions`.
 
     A shard must end with the end-of-archive mark of the tar format, a block of 512 zeros: without it, a shard that was
     cut off between two members would look whole. Whatever follows that block must be zeros too.
@@ -103,6 +105,7 @@ class _Samples:
         self.skipped: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[ProbeEntry]:
+        names = distinct_names(self.shards)
         for shard in self.shards:
             samples = self._read(shard)
             for key, sample in samples.items():
@@ -111,7 +114,7 @@ class _Samples:
                 elif sample.image is None and sample.problem is None:
                     self.skipped["without an image"] += 1
                 else:
-                    yield _entry(shard, sample)
+                    yield _entry(shard, names[shard], sample)
 
     def _read(self, shard: Path) -> dict[str, _Sample]:
         """The samples of a shard by key, accents composed; only headers and texts are read."""
@@ -159,7 +162,7 @@ class _Samples:
                 f"probe '{self.name}': {shard} is compressed, but images are read in place; unpack it to a plain .tar "
                 f"(gunzip, bunzip2, xz -d or zstd -d)"
             )
-        return f"probe '{self.name}': {shard} is not a whole tar file ({error}); fetch it again"
+        return f"probe '{self.name}': {shard} is not a whole tar file ({error}); {fetch_again(shard)}"
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -183,7 +186,7 @@ def _before_dot(key: str) -> str | None:
     return f"{folder}{slash}{stem.partition('.')[0]}" if "." in stem else None
 
 
-def _entry(shard: Path, sample: _Sample) -> ProbeEntry:
+def _entry(shard: Path, name: str, sample: _Sample) -> ProbeEntry:
     key = sample.key
     try:
         if sample.problem is not None:
@@ -191,7 +194,7 @@ def _entry(shard: Path, sample: _Sample) -> ProbeEntry:
         caption, n_captions = _caption(key, sample.texts)
     except EntryError as problem:
         return ProbeEntry.unusable(f"{shard}: key '{key}'", problem)
-    return ProbeEntry(f"{shard.stem}/{key}", sample.image or Path(), caption, n_captions=n_captions)
+    return ProbeEntry(f"{name}/{key}", sample.image or Path(), caption, n_captions=n_captions)
 
 
 def _caption(key: str, texts: Mapping[str, bytes]) -> tuple[str, int]:
