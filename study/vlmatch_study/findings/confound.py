@@ -14,7 +14,7 @@ from vlmatch_study.evidence.worlds import read
 from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.section import Part, Section
-from vlmatch_study.findings.tables import OPEN, PRELIMINARY, figure, seeds, table, within
+from vlmatch_study.findings.tables import OPEN, PRELIMINARY, figure, probability, seeds, table, within
 
 AS_IT_IS = "as it is"
 VARIANTS = {AS_IT_IS: "", "whitened": "_whitened", "10 components": "_pca10", "noise": "_noise"}
@@ -182,7 +182,7 @@ def differences(made: Sequence[Changed], encoders: Sequence[str]) -> str:
     rows = [
         [each.variant,
          *(within(*each.differences[name]) if name in each.differences else "-" for name in encoders),
-         bare(each.mean, 3), bare(each.p, 3), bare(each.corrected, 3)]
+         bare(each.mean, 3), probability(each.p), probability(each.corrected)]
         for each in made if each.differences
     ]  # fmt: skip
     return table(["variant", *encoders, "mean", "p, paired t", "p by Holm"], rows)
@@ -192,7 +192,7 @@ def correlations(found: Sequence[Followed]) -> str:
     """The table of scores: a line for each."""
     rows = [
         [SCORES[each.score], figure(each.correlation.spearman, each.correlation.low, each.correlation.high),
-         str(each.correlation.n), bare(each.p, 4), bare(each.corrected, 4)]
+         str(each.correlation.n), probability(each.p), probability(each.corrected)]
         for each in found
     ]  # fmt: skip
     return table(["score", "Spearman with the truth", "variants", "p", "p by Holm"], rows)

@@ -54,12 +54,14 @@ def answer(found: Sequence[Again]) -> str:
     """How many trainings were repeated, and the largest difference."""
     if not found:
         return "No training was repeated yet."
-    widest = max(found, key=lambda each: abs(each.difference))
+    many = f"{len(found)} training{'s were' if len(found) > 1 else ' was'} repeated from scratch."
     equal = sum(each.difference == 0 for each in found)
-    many = f"{len(found)} training{'s were' if len(found) > 1 else ' was'} repeated from scratch"
+    if equal == len(found):
+        return f"{many} Each ended with the same truth, digit by digit."
+    widest = max(found, key=lambda each: abs(each.difference))
     deviation = f"; seeds deviate by {bare(widest.between_seeds, 3)} there" if widest.between_seeds else ""
     return (
-        f"{many}. {equal} of {len(found)} ended with the same truth, digit by digit. The largest difference is "
+        f"{many} {equal} of {len(found)} ended with the same truth, digit by digit. The largest difference is "
         f"{bare(widest.difference, 3)}{deviation}."
     )
 
