@@ -142,3 +142,10 @@ def test_a_group_that_is_null_is_told_apart_from_a_key_that_may_be() -> None:
     with pytest.raises(ValueError, match="must be a string") as null:
         composed(*arguments)
     assert user_message(null.value, arguments).startswith("encoder=null: a config group can't be null")
+
+
+def test_a_key_of_another_task_names_that_task() -> None:
+    with pytest.raises(HydraException) as unknown:
+        composed("search.runs=2")
+    line = user_message(unknown.value, ["search.runs=2"])
+    assert line == "'search.runs' is a key of task=search alone; add task=search, or leave it out"

@@ -23,6 +23,7 @@ ANY = Settings[TaskSettings]
     ("override", "parts"),
     [
         ("trainer.batch_size='8'", ["trainer.batch_size='8'", "a whole number"]),
+        ("trainer.devices=[0,one]", ['trainer.devices=[0, "one"]', "a list of numbers"]),
         ("trainer.batch_size=0", ["trainer.batch_size=0", "1 or more"]),
         ("trainer.compile=1", ["trainer.compile=1", "true or false"]),
         ("+trainer.batchsize=8", ["trainer.batchsize=8", "batch_size"]),
@@ -34,6 +35,7 @@ ANY = Settings[TaskSettings]
         ("pool=shop", ["pool='shop'", "'auto', 'store' or 'experiment'"]),
         ("selection=[gw]", ["selection=", "text"]),
         ("~score.gw._target_", ["score.gw._target_ is missing"]),
+        ("score=[]", ["score={}; wanted at least one entry"]),
         ("+stores=/x", ["stores='/x'", "store"]),
     ],
 )

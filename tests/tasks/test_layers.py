@@ -26,9 +26,9 @@ def test_a_spread_reaches_from_the_first_to_the_last_layer(n: int) -> None:
     assert numbers("key", [-1, n, -n], n) == sorted({1, n})
 
 
-@pytest.mark.parametrize("wanted", ["some", [0], [13], [-13, 1]])
-def test_layers_that_are_not_there_are_refused(wanted: str | list[int]) -> None:
-    with pytest.raises(VlmatchError, match=r"task.llm_layers.* (12|spread, all)"):
+@pytest.mark.parametrize("wanted", [[0], [13], [-13, 1]])
+def test_layers_that_are_not_there_are_refused(wanted: list[int]) -> None:
+    with pytest.raises(VlmatchError, match=r"task.llm_layers.* 12"):
         numbers("task.llm_layers", wanted, 12)
 
 
@@ -82,7 +82,8 @@ def test_an_encoder_without_layers_is_one_row(cli: Cli, tiny: list[str], tmp_pat
     ("override", "message"),
     [
         ("task.encoder_layers=[4]", "task.encoder_layers: there is no layer 4; it has 3"),
-        ("task.llm_layers=most", "task.llm_layers=most is unknown; give spread, all or a list"),
+        ("task.llm_layers=most", "task.llm_layers='most'; wanted spread, all or a list of layers"),
+        ("task.encoder_layers=[x]", 'task.encoder_layers=["x"]; wanted spread, all or a list of layers'),
         ("task.llm_poolings=[median]", "pooling='median' is unknown"),
         ("task.scores=[gwx]", "score='gwx' is unknown; did you mean"),
         ("task.centring=[all]", "task.centring"),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Literal, Self, TypeVar, cast, get_type_hints, overload
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from pydantic import ConfigDict, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from vlmatch.configs import NOT_GLOBAL, choices, groups, nearest
 from vlmatch.errors import VlmatchError, shown
@@ -65,7 +65,7 @@ class Settings(Node, Generic[Keys]):
     task: Keys
     pool: Literal["auto", "store", "experiment"]
     selection: str
-    score: Mapping[str, ObjectSettings]
+    score: Mapping[str, ObjectSettings] = Field({}, min_length=1, validate_default=True)  # score=[] leaves no key
     budget: BudgetSettings
     costs: Mapping[str, CostSettings]
     trainer: TrainerSettings

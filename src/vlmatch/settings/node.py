@@ -80,11 +80,17 @@ class Node(BaseModel):
         return values
 
 
-def of_types(wanted: str, *types: type) -> PlainValidator:
-    """Accept values of these types as they are; `wanted` says in words which. True and false are no numbers."""
+def of_types(wanted: str, *types: type, items: type = object) -> PlainValidator:
+    """Accept values of these types as they are; `wanted` says in words which. True and false are no numbers.
+
+    items: the type of what lists hold.
+    """
+
+    def fits(value: Any, types: tuple[type, ...]) -> bool:
+        return isinstance(value, types) and (bool in types or not isinstance(value, bool))
 
     def checked(value: Any) -> Any:
-        if isinstance(value, types) and (bool in types or not isinstance(value, bool)):
+        if fits(value, types) and (not isinstance(value, list) or all(fits(each, (items,)) for each in value)):
             return value
         raise PydanticCustomError("wanted", "{wanted}", {"wanted": wanted})
 

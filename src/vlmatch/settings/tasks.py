@@ -1,9 +1,10 @@
 """Settings of each task: the keys of `task`."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from vlmatch.settings.buildable import EncoderSettings
 from vlmatch.settings.node import Count, Node, Place, of_types
@@ -96,7 +97,7 @@ class PublicTask(TaskSettings):
     """
 
     run: Place | None
-    tasks: Annotated[str | list[str], of_types("a list of tasks", str, list)]
+    tasks: Annotated[str | list[str], of_types("a list of tasks", str, list, items=str)]
     limit: int | None
     batch_size: Count
     max_new_tokens: Count
@@ -113,7 +114,9 @@ class PublicTask(TaskSettings):
 class ImportTask(TaskSettings):
     """file: result files of lmms-eval, or a folder of them. The others say which VLM they are of."""
 
-    file: Annotated[str | list[str] | None, of_types("a file, a folder or a list of files", str, list, type(None))]
+    file: Annotated[
+        str | list[str] | None, of_types("a file, a folder or a list of files", str, list, type(None), items=str)
+    ]
     encoder: str | None
     llm: str | None
     data: str | None
@@ -123,7 +126,13 @@ class ImportTask(TaskSettings):
     control: bool | None
 
 
-Layers = Annotated[str | list[int], of_types("spread, all or a list of layers", str, list)]
+def _layers(value: Any) -> Any:
+    if value in ("spread", "all") or (isinstance(value, list) and all(type(each) is int for each in value)):
+        return value
+    raise PydanticCustomError("wanted", "spread, all or a list of layers such as [-1,-2]")
+
+
+Layers = Annotated[Literal["spread", "all"] | list[int], PlainValidator(_layers)]
 
 
 class LayersTask(TaskSettings):

@@ -22,7 +22,9 @@ class TrainerSettings(Node):
     """
 
     accelerator: str
-    devices: Annotated[int | str | list[int], of_types("a number of devices, 'auto' or a list", int, str, list)]
+    devices: Annotated[
+        int | str | list[int], of_types("a number of devices, 'auto' or a list of numbers", int, str, list, items=int)
+    ]
     strategy: str
     precision: Precision
     batch_size: Count

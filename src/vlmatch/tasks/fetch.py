@@ -36,7 +36,9 @@ def _fill_probe(probe: ProbeSettings, data: Path) -> str:
     Raises VlmatchError where the probe is the user's own data.
     """
     if probe.archive is None or probe.path is None:
-        raise VlmatchError(f"probe '{probe.name}' has no package to fetch: its data are yours; give probe.path=PLACE")
+        raise VlmatchError(
+            f"probe='{probe.name}' comes in no package: its data are yours, so there is nothing to fetch"
+        )
     path, archive = Path(probe.path), probe.archive.build()
     if fetch_stamps(path, archive):
         print(f"fetched {archive.package} {archive.version} into {path}")

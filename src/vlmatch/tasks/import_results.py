@@ -8,7 +8,7 @@ from typing import Any
 
 from vlmatch import paths
 from vlmatch.benchmarks.lmms_results import VERSION, ResultFile, read_result_file
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, shown
 from vlmatch.objects import task
 from vlmatch.replaced import write_keeping
 from vlmatch.results import (
@@ -115,7 +115,7 @@ def _paths(given: str | Sequence[str] | None) -> list[Path]:
     """The files of `task.file`: one, a list, or all *results.json of a folder."""
     if not given:
         raise VlmatchError(
-            "task.file=null, wanted result files of lmms-eval; give task.file=FILE, [FILE,FILE] or FOLDER"
+            f"task.file={shown(given)}, wanted result files of lmms-eval; give task.file=FILE, [FILE,FILE] or FOLDER"
         )
     found = []
     for path in (Path(each).expanduser() for each in ([given] if isinstance(given, str) else given)):

@@ -1,7 +1,7 @@
 """Layers: every score of one encoder and one LLM over their layers, poolings and centring, as ranges and heat maps."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -53,14 +53,12 @@ def layers(settings: Settings[LayersTask]) -> None:
         console.print(f"heat maps: {settings.task.page}", soft_wrap=True)
 
 
-def numbers(key: str, wanted: str | Sequence[int], n_layers: int) -> list[int]:
-    """Layers counted from 1, rising. wanted: 'spread', 'all', or a list, in which negative ones count from the end.
+def numbers(key: str, wanted: Literal["spread", "all"] | Sequence[int], n_layers: int) -> list[int]:
+    """Layers counted from 1, rising. wanted: in a list, negative ones count from the end.
 
-    Raises VlmatchError on another word, or a layer that is not one of `n_layers`.
+    Raises VlmatchError on a layer that is not one of `n_layers`.
     """
     if isinstance(wanted, str):
-        if wanted not in ("spread", "all"):
-            raise VlmatchError(f"{key}={wanted} is unknown; give spread, all or a list of layers such as [-1,-2]")
         n = n_layers if wanted == "all" else min(SPREAD, n_layers)
         return sorted({round(1 + place * (n_layers - 1) / max(n - 1, 1)) for place in range(n)})
     for layer in wanted:
