@@ -2,10 +2,13 @@
 
 import logging
 import warnings
+from typing import Any
 
 import pytest
+from pytorch_lightning import Trainer
 
-from vlmatch.lightning import quiet_lightning
+from vlmatch.errors import VlmatchError
+from vlmatch.lightning import quiet_lightning, trainer_faults
 
 LOGGER = logging.getLogger("pytorch_lightning")
 
@@ -32,3 +35,10 @@ def test_warnings_of_others_are_still_shown() -> None:
         for module in modules:
             warnings.warn_explicit(f"from {module}", UserWarning, filename="x.py", lineno=1, module=module)
     assert [str(each.message) for each in shown] == ["from torch.nn"]
+
+
+@pytest.mark.parametrize("wrong", [{"accelerator": "nope"}, {"devices": -3}, {"strategy": "nope"}])
+def test_settings_of_the_trainer_that_can_not_work_here_are_one_line(wrong: dict[str, Any]) -> None:
+    with pytest.raises(VlmatchError, match=r"^trainer: .*, or trainer=cpu$") as caught, trainer_faults():
+        Trainer(**{"accelerator": "cpu", "logger": False, **wrong})
+    assert "\n" not in str(caught.value)

@@ -149,3 +149,10 @@ def test_a_key_of_another_task_names_that_task() -> None:
         composed("search.runs=2")
     line = user_message(unknown.value, ["search.runs=2"])
     assert line == "'search.runs' is a key of task=search alone; add task=search, or leave it out"
+
+
+def test_a_value_that_hydra_refuses_has_its_reason() -> None:
+    with pytest.raises(HydraException) as refused:
+        composed("hydra.sweep.dir=null")
+    line = user_message(refused.value)
+    assert line == "hydra.sweep.dir=null: field 'hydra.sweep.dir' is not Optional; give another value"

@@ -44,6 +44,8 @@ def yaml_path(group: str, name: str) -> Path:
 
 def unknown_choice(group: str, name: str) -> str:
     """The line for a name that a config group does not offer: it suggests the nearest names."""
+    if group.startswith("hydra/"):
+        return f"{group}='{name}' is unknown; install the plugin of Hydra that has it, as vlmatch[slurm] and [ray] do"
     return f"{group}='{name}' is unknown; {nearest(name, choices(group))}"
 
 

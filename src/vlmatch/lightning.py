@@ -1,9 +1,11 @@
-"""Lightning without its hints: what it prints of devices, workers and checkpoints is meant as it is here."""
+"""Lightning without its hints, which are meant as they are here, and with errors of one line."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from vlmatch.errors import VlmatchError, one_line
 
 
 @contextmanager
@@ -21,3 +23,14 @@ def quiet_lightning() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def trainer_faults() -> Iterator[None]:
+    """Turn whatever Lightning raises in the block, which makes a trainer, into VlmatchError: its settings are wrong."""
+    try:
+        yield
+    except VlmatchError:
+        raise
+    except Exception as error:
+        raise VlmatchError(f"trainer: {one_line(error)}; give other values for its keys, or trainer=cpu") from error

@@ -28,6 +28,7 @@ from vlmatch.secrets import masked_addresses
 DEBUG = "VLMATCH_DEBUG"  # set by --debug: tracebacks instead of lines
 
 _NULL_GROUP = "Config group override must be a string or a list"  # what Hydra says to GROUP=null
+_MERGING = "Error merging override "
 _OF_HYDRA = (_NULL_GROUP, "Only one of --run", "Invalid defaults list")  # what it raises as plain ValueErrors
 _OF_SUBMITIT = ("UncompletedJobError", "FailedJobError")  # a job that was cancelled, killed or ran into its time limit
 
@@ -138,6 +139,9 @@ def _about_config(error: BaseException, arguments: list[str]) -> str:
     )
     if key:
         return _about_key(next(group for group in key.groups() if group), arguments)
+    if message.startswith(_MERGING):  # a key of Hydra's own, which are typed
+        reason = str(error.__cause__).partition("\n")[0]
+        message = f"{message.removeprefix(_MERGING)}: {reason}; give another value"
     return message.removesuffix(" Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.")
 
 

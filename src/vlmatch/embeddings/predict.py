@@ -23,7 +23,7 @@ from vlmatch.embeddings.progress import EmbeddingProgress
 from vlmatch.embeddings.store import Shards
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.foreign import model_faults
-from vlmatch.lightning import quiet_lightning
+from vlmatch.lightning import quiet_lightning, trainer_faults
 from vlmatch.memory import EMBEDDING_ADVICE, is_out_of_memory
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.work import TrainerSettings
@@ -209,17 +209,18 @@ def predict_missing(
     shown = [EmbeddingProgress(f"{model.kind} '{model.name}'", ITEMS[model.kind], todo)] if progress else []
     with quiet_lightning():
         warnings.filterwarnings("ignore", module="PIL")
-        loop = Trainer(
-            **trainer.lightning(),
-            default_root_dir=shards.folder,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            use_distributed_sampler=False,
-            inference_mode=True,
-            callbacks=[ShardWriter(shards), *shown],
-        )
+        with trainer_faults():
+            loop = Trainer(
+                **trainer.lightning(),
+                default_root_dir=shards.folder,
+                logger=False,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+                use_distributed_sampler=False,
+                inference_mode=True,
+                callbacks=[ShardWriter(shards), *shown],
+            )
         loop.predict(module, return_predictions=False)
     if not todo or not module.ended:  # processes that Lightning spawned did the work on copies of the module
         return None

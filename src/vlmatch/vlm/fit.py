@@ -14,7 +14,7 @@ from pytorch_lightning import Callback, Trainer
 from vlmatch.disk import reading
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
-from vlmatch.lightning import quiet_lightning
+from vlmatch.lightning import quiet_lightning, trainer_faults
 from vlmatch.memory import is_out_of_memory, training_advice
 from vlmatch.processes import process_rank
 from vlmatch.settings.recipe import StageSettings
@@ -209,22 +209,23 @@ class Training:
         )
 
     def _trainer(self, settings: StageSettings, steps: int, callbacks: list[Callback]) -> Trainer:
-        return Trainer(
-            max_steps=steps,
-            accumulate_grad_batches=settings.accumulate,
-            gradient_clip_val=settings.clip,
-            accelerator=self.trainer.accelerator,
-            devices=self.trainer.devices,
-            strategy=strategy_of(self.trainer.strategy, processes_of(self.trainer)),
-            precision=self.trainer.precision,
-            logger=self.logger,
-            log_every_n_steps=max(1, min(10, steps // 50)),
-            deterministic="warn",
-            use_distributed_sampler=False,
-            enable_model_summary=False,
-            callbacks=[*callbacks, StageBar(settings.name)],
-            plugins=[] if self.trainer.strategy.startswith("deepspeed") else [AtomicCheckpointIO()],
-        )
+        with trainer_faults():
+            return Trainer(
+                max_steps=steps,
+                accumulate_grad_batches=settings.accumulate,
+                gradient_clip_val=settings.clip,
+                accelerator=self.trainer.accelerator,
+                devices=self.trainer.devices,
+                strategy=strategy_of(self.trainer.strategy, processes_of(self.trainer)),
+                precision=self.trainer.precision,
+                logger=self.logger,
+                log_every_n_steps=max(1, min(10, steps // 50)),
+                deterministic="warn",
+                use_distributed_sampler=False,
+                enable_model_summary=False,
+                callbacks=[*callbacks, StageBar(settings.name)],
+                plugins=[] if self.trainer.strategy.startswith("deepspeed") else [AtomicCheckpointIO()],
+            )
 
 
 def data_of(folder: Path) -> list[str] | None:
