@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from made_rows import QUESTION, header, ranked, row
@@ -10,7 +11,7 @@ from vlmatch.costs.candidate import CandidateCost
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.record import record
 from vlmatch.ranking import Question, rank_rows
-from vlmatch.ranking.rule import _kind
+from vlmatch.ranking.rule import ChosenRule, _kind, best_by, standings
 from vlmatch.ranking.separation import separation_refusal
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import LeftOut
@@ -237,3 +238,12 @@ def test_a_pool_of_mixed_rules_is_flagged_but_not_for_its_controls() -> None:
 def test_a_selection_that_is_no_score_is_refused_in_one_line() -> None:
     with pytest.raises(VlmatchError, match="selection=ridge is neither evidence nor paper nor a score"):
         only([row("a", gw=0.1, ridge_r2=0.2), row("b", gw=0.2, ridge_r2=0.1)], Question(selection="ridge"))
+
+
+def test_equal_means_of_ranks_are_equal_whatever_their_last_digits() -> None:
+    ranks = {"a": (5, 1), "b": (4, 2), "c": (3, 0), "d": (2, 3), "e": (1, 4), "f": (0, 5)}
+    rows = [row(name, one=float(one), other=float(other)) for name, (one, other) in ranks.items()]
+    assert np.mean([1.0, 0.2]) != np.mean([0.8, 0.4])
+    assert best_by(("one", "other"), rows) == ("a", "b")
+    rule = ChosenRule(("one", "other"), "both", record().world("pooled"), "random", calibrated=False)
+    assert [each.encoder for each in standings(rule, rows)[0]] == ["a", "b", "d", "e", "f", "c"]

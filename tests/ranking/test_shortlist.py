@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmatch.errors import VlmatchError
+from vlmatch.evidence.record import record
 from vlmatch.ranking.against import versus
-from vlmatch.ranking.shortlist import QUANTILE, Standing, places, shortlist
+from vlmatch.ranking.shortlist import QUANTILE, ROUNDING, Standing, places, shortlist
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=12).map(lambda values: sorted(values, reverse=True))
 
@@ -31,8 +32,8 @@ def test_a_place_counts_the_candidates_ahead_and_members_of_a_group_lie_within_t
     found = places(standing(values), margin)
     for index, place in enumerate(found):
         assert place <= index + 1
-        assert values[place - 1] - values[index] <= margin
-        assert place == 1 or values[0] - values[index] > margin
+        assert values[place - 1] - values[index] <= margin + ROUNDING
+        assert place == 1 or values[0] - values[index] > margin + ROUNDING
 
 
 def test_candidates_that_can_not_be_told_apart_share_a_place() -> None:
@@ -62,6 +63,22 @@ def test_a_rule_without_a_calibration_lists_its_first_alone() -> None:
 def test_a_candidate_is_better_or_worse_only_beyond_the_margin() -> None:
     found = versus("e1", standing([0.9, 0.6, 0.5, 0.2]), 0.25)
     assert [(each.encoder, each.judgement) for each in found] == [("e0", "better"), ("e2", "unclear"), ("e3", "worse")]
+
+
+def test_a_distance_of_just_the_margin_is_one_of_those_that_were_in_order() -> None:
+    for margin in (0.25, 5 / 24, 0.2083):  # the record holds 5/24 as 0.2083
+        found = versus("e1", standing([0.9, 0.9 - 5 / 24, 0.9 - 5 / 24 - 0.25]), margin)
+        assert [each.judgement for each in found] == ["better" if margin < 0.25 else "unclear", "worse"]
+
+
+@pytest.mark.parametrize(("fed", "kind", "n"), [("pooled", "random", 4), ("patches", "families", 5)])
+def test_the_list_reaches_the_candidate_at_the_margin_though_the_record_rounds_it(fed: str, kind: str, n: int) -> None:
+    world = record().world(fed)
+    calibration = world.calibration(kind, n)
+    step = 1 / (2 * len(world.rule.needs) * (n - 1))  # between two values of the rule
+    exact = round(calibration.margin / step) * step
+    assert calibration.margin < exact
+    assert shortlist(standing([1, 1 - exact, 1 - exact - step]), calibration).encoders == ("e0", "e1")
 
 
 def test_without_a_margin_nothing_is_better() -> None:

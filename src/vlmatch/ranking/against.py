@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vlmatch.errors import VlmatchError, enumerated
-from vlmatch.ranking.shortlist import Standing
+from vlmatch.ranking.shortlist import ROUNDING, Standing
 
 Judgement = Literal["better", "worse", "unclear"]
 
@@ -21,7 +21,7 @@ class Versus:
 def versus(current: str, standings: Sequence[Standing], margin: float | None) -> tuple[Versus, ...]:
     """Judge every other candidate against `current`, in the order given.
 
-    margin: the distance by the rule beyond which 90% of replayed pairs of encoders were in the right order; None if no
+    margin: the distance by the rule from which on 90% of replayed pairs of encoders were in the right order; None if no
     distance was enough, and then every judgement is 'unclear'.
 
     Raises VlmatchError if `current` is none of the candidates.
@@ -34,6 +34,6 @@ def versus(current: str, standings: Sequence[Standing], margin: float | None) ->
 
 
 def _judged(own: Standing, other: Standing, margin: float | None) -> Judgement:
-    if margin is None or other.reaches(own, margin):
+    if margin is None or abs(other.value - own.value) < other.reach(own, margin) - ROUNDING:
         return "unclear"
     return "better" if other.value > own.value else "worse"

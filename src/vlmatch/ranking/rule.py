@@ -12,6 +12,7 @@ from vlmatch.encoders.spec_sheet import STATED
 from vlmatch.errors import enumerated
 from vlmatch.evidence.pools import Kind
 from vlmatch.evidence.record import WorldRecord, record
+from vlmatch.evidence.replay import TIE
 from vlmatch.evidence.rules import fractional_ranks
 from vlmatch.evidence.shortlists import Calibration
 from vlmatch.ranking.pool import PAPER
@@ -73,7 +74,7 @@ class ChosenRule:
         return self.world.calibration(self.kind, size) if self.calibrated else None
 
     def against_margin(self, size: int) -> float | None:
-        """The distance beyond which 90% of replayed pairs were in the right order; None if not known."""
+        """The distance from which on 90% of replayed pairs were in the right order; None if not known."""
         calibration = self.calibration(size)
         return None if calibration is None else calibration.difference
 
@@ -99,7 +100,8 @@ def standings(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[list[Standing], 
     """
     by_ingredient = np.array([_fractional(name, rows) for name in chosen.ingredients])
     values = by_ingredient.mean(axis=0)
-    order = sorted(range(len(rows)), key=lambda i: (-values[i], *(-by_ingredient[:, i]), rows[i].encoder))
+    rounded = values.round(9)  # equal means of ranks may differ in their last digits
+    order = sorted(range(len(rows)), key=lambda i: (-rounded[i], *(-by_ingredient[:, i]), rows[i].encoder))
     drawn, rescaling = _subsampled(chosen, rows)
     found = [Standing(rows[i].encoder, float(values[i]), tuple(drawn[:, i]), rescaling) for i in order]
     return found, [*(note for name in chosen.ingredients for note in _unknown(name, rows)), *_too_few(chosen, rows)]
@@ -108,7 +110,7 @@ def standings(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[list[Standing], 
 def best_by(ingredients: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
     """The encoder that has the highest mean fractional rank by these scores, with those that share it."""
     values = np.mean([_fractional(name, rows) for name in ingredients], axis=0)
-    return tuple(row.encoder for row, value in zip(rows, values, strict=True) if value == values.max())
+    return tuple(row.encoder for row, value in zip(rows, values, strict=True) if value > values.max() - TIE)
 
 
 def _fractional(name: str, rows: Sequence[Row], subsample: int | None = None) -> NDArray[np.float64]:
