@@ -72,6 +72,15 @@ def test_a_tables_own_average_is_used_alone() -> None:
     assert dict(zip(last.encoders, last.mean, strict=True))["dfn5b_h14_378"] == pytest.approx(51.2, abs=0.05)
 
 
+def test_an_encoder_without_the_tables_own_average_is_left_out_and_named(tmp_path: Path) -> None:
+    lines = [*five("gqa"), *five("Average")][:-1]
+    (found,), _ = measured(read_truth(written(tmp_path, *lines), NAMES))
+    absent = lines[4].split(",")[0]
+    assert found.measure == "Average"
+    assert absent not in found.encoders
+    assert f"encoders that lack a benchmark are left out: {absent}" in found.notes
+
+
 def test_seeds_stand_beside_each_other_and_give_the_error(tmp_path: Path) -> None:
     rows = [f"{name},llm,gqa,{place + seed},{seed}" for place, name in enumerate(ENCODERS) for seed in (0, 2)]
     (found,), _ = measured(read_truth(written(tmp_path, *rows, head=f"{HEAD},seed"), NAMES))

@@ -77,6 +77,9 @@ def test_known_cells_are_not_computed_again_and_a_torn_line_is(
     path.write_text(edited)
     assert [cell.value for cell in cells_of(sides, path, ["rsa", "cka"])] == [cell.value for cell in first]
     assert computed == ["cka", "rsa"], "an edited value is not believed"
+    path.write_bytes(path.read_bytes() + b"\xff\xfe\n1\n[]\n")
+    assert [cell.value for cell in cells_of(sides, path, ["rsa", "cka"])] == [cell.value for cell in first]
+    assert computed == ["cka", "rsa"], "lines that are none of ours are passed over"
 
 
 def test_a_score_that_is_not_defined_leaves_a_cell_empty_with_its_reason(tmp_path: Path) -> None:

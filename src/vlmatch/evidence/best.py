@@ -1,6 +1,5 @@
-"""Which encoders are as good as the best: all that stand within one pooled standard error of it."""
+"""The standard error of the difference of two truths, pooled: within it of the best counts as good as the best."""
 
-from collections.abc import Collection, Mapping
 from itertools import combinations
 from math import sqrt
 from statistics import fmean
@@ -27,23 +26,3 @@ def pooled_error(comparison: Comparison, n_seeds: int | None = None) -> float:
     items = fmean(one.item_error_of_difference(other) ** 2 for one, other in paired or pairs)
     seeds = len(comparison.seeds) if n_seeds is None else n_seeds
     return sqrt(items + 2 * (comparison.between_seeds or 0.0) ** 2 / seeds)
-
-
-def among_best(truths: Mapping[str, float], error: float) -> frozenset[str]:
-    """The best encoder, and every encoder at most `error` below it. truths: by encoder, not empty."""
-    best = max(truths.values())
-    return frozenset(encoder for encoder, truth in truths.items() if truth >= best - error)
-
-
-def best_of(comparison: Comparison, encoders: Collection[str]) -> frozenset[str]:
-    """The best of `encoders` by truth, and every other within one standard error of the difference to it.
-
-    Raises VlmatchError if none of them has a truth.
-    """
-    found = [truth for truth in comparison.truths if truth.encoder in encoders]
-    if not found:
-        raise VlmatchError(f"encoders={sorted(encoders)}: none has a truth; give others, or train with them")
-    best = found[0]
-    return frozenset(
-        truth.encoder for truth in found if truth is best or best.mean - truth.mean <= best.error_of_difference(truth)
-    )

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from vlmatch.benchmarks.credits import AskedItems, credits_of
 from vlmatch.benchmarks.measurement import Array, Influence, influence
+from vlmatch.disk import reading
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.results import Result
 
@@ -70,12 +70,9 @@ def mean_influence(found: Sequence[Influence]) -> Influence:
 
 def _stored(path: Path) -> tuple[Array, Array, AskedItems | None]:
     """The log-likelihoods of captions and of categories, and what was asked; None where nothing says that."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            captions, categories = (stored[name].astype(np.float64) for name in ("captions", "categories"))
-            asked = AskedItems.read(stored) if "source" in stored else None
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise VlmatchError(f"likelihoods '{path}' can't be read: {one_line(error)}; restore or remove it") from error
+    with reading(path, "restore or remove it"), np.load(path, allow_pickle=False) as stored:
+        captions, categories = (stored[name].astype(np.float64) for name in ("captions", "categories"))
+        asked = AskedItems.read(stored) if "source" in stored else None
     table = path.with_name(ITEMS)
     return captions, categories, _listed(table) if asked is None and table.is_file() else asked
 
@@ -83,9 +80,9 @@ def _stored(path: Path) -> tuple[Array, Array, AskedItems | None]:
 @cache
 def _listed(table: Path) -> AskedItems:
     """What was asked, from a table."""
-    with table.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
     try:
+        with table.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines))
         return AskedItems.read({name: [row[name] for row in rows] for name in COLUMNS})
     except (KeyError, ValueError) as error:
         raise VlmatchError(

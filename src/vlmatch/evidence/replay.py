@@ -117,9 +117,9 @@ def replay(world: World, rules: Sequence[Rule], kind: Kind, size: int, *, seed: 
 
     The first outcome, 'random', is a pick at random. The regret is counted from the best by one half of the seeds,
     valued by the other. So training each candidate once has regret 0 where there are two seeds; `trained_once` says
-    how much more it may be.
-    Intervals come from 200 draws of families with replacement, of 200 pools each; None if a twentieth of the draws have
-    too few candidates. Empty if the world itself has fewer than 100 different pools of this kind and size.
+    how much more it may be. Intervals come from 200 draws of families with replacement, of 200 pools each; None if a
+    twentieth of the draws have too few candidates. Empty if the world itself has fewer than 100 different pools of this
+    kind and size.
     """
     rng = np.random.default_rng(seed)
     whole = drawn(world, kind, size, rng)

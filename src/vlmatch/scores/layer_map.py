@@ -87,14 +87,15 @@ class KeptCells:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._known: dict[str, tuple[Values, str]] = {}
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    kept = json.loads(line)
-                    if kept.pop("sha256") == _checksum(kept):
-                        self._known[kept["cell"]] = dict(kept["values"]), kept["reason"]
-                except (ValueError, KeyError, TypeError):
-                    continue  # torn by a kill, or edited: the cell is computed again
+        stored = path.read_bytes() if path.is_file() else b""
+        self._torn = not stored.endswith(b"\n") and stored != b""
+        for line in stored.splitlines():
+            try:
+                kept = json.loads(line)
+                if kept.pop("sha256") == _checksum(kept):
+                    self._known[kept["cell"]] = dict(kept["values"]), kept["reason"]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue  # torn by a kill, damaged or edited: the cell is computed again
 
     def get(self, key: str) -> tuple[Values, str] | None:
         """Values, and the reason if there is none; None where the cell is not known."""
@@ -104,10 +105,10 @@ class KeptCells:
         """Keep the values of a cell."""
         self._known[key] = values, reason
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        start = "" if not self.path.is_file() or self.path.read_bytes()[-1:] in (b"", b"\n") else "\n"
         line = {"cell": key, "values": values, "reason": reason}
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(start + json.dumps({**line, "sha256": _checksum(line)}) + "\n")
+            file.write("\n" * self._torn + json.dumps({**line, "sha256": _checksum(line)}) + "\n")
+        self._torn = False
 
 
 def _checksum(line: Mapping[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """What the names in a truth stand for: our encoders, or the encoder, LLM and seed of a VLM that a harness measured."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -55,19 +56,16 @@ class Names:
 
     def of_encoder(self, name: str) -> str:
         """The encoder that a name in a table stands for; the name itself if nothing is said of it."""
-        return (self.given.get(name) or _published().get(name) or Named(name)).encoder or name
+        named = self.given.get(name)
+        return (named.encoder if named else None) or _published().get(name, name)
 
     def of_model(self, candidates: Sequence[str]) -> Named:
         """What the first known one of a VLM's names stands for; an unknown VLM is called by the last of them."""
         return next((self.given[name] for name in candidates if name in self.given), Named(candidates[-1]))
 
 
-def _published() -> dict[str, Named]:
-    return dict(_rows())
-
-
-def _rows() -> Iterator[tuple[str, Named]]:
+@cache
+def _published() -> dict[str, str]:
+    """Our encoder by its name in a published table."""
     with (FOLDER / MAPPING).open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["encoder"]:
-                yield row[THEIRS], Named(row["encoder"])
+        return {row[THEIRS]: row["encoder"] for row in csv.DictReader(file) if row["encoder"]}

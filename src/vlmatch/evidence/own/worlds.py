@@ -120,7 +120,6 @@ def _comparable(by_pair: Mapping[tuple[str, str], object]) -> tuple[list[str], l
     own = [name for name in benchmarks if name.casefold() in OWN_MEANS]
     if own and len(benchmarks) > 1:
         benchmarks = own[:1]
-        encoders = [encoder for encoder in encoders if (encoder, own[0]) in by_pair]
     known = np.array([[(e, b) in by_pair for b in benchmarks] for e in encoders])
     rows, columns = complete(known)
     notes = []
