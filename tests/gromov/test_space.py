@@ -51,7 +51,7 @@ def test_arrays_lists_and_tensors_of_any_precision_and_order_are_distances(n: in
         torch.from_numpy(x).requires_grad_(),
     ):
         assert (Space.of(given).distances == x).all()
-    for given in (x.astype(np.float32), torch.from_numpy(x).float(), torch.from_numpy(x).bfloat16().float()):
+    for given in (x.astype(np.float32), torch.from_numpy(x).float(), torch.from_numpy(x).bfloat16()):
         space = Space.of(given)
         assert space.distances.dtype == np.float64
         assert space.distances == pytest.approx(x, rel=1e-2)
@@ -99,6 +99,8 @@ BOTH_WAYS = (0, 1), (1, 0)
         (changed(9.0, (0, 1)), "is not symmetric"),
         (changed(0.5, (2, 2)), "has 0.5 on its diagonal"),
         (torch.tensor([[0.0, torch.nan], [torch.nan, 0.0]]), "holds NaN or infinity"),
+        ([[0.0, 1.0], [1.0]], "can't be turned into an array .*; give numbers, in rows of equal length"),
+        ([["no", "numbers"]] * 2, "can't be turned into an array"),
     ],
 )
 def test_matrices_that_are_no_distances_are_refused_by_name(matrix: object, user_message: str) -> None:

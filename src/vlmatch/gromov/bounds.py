@@ -45,9 +45,8 @@ def first_lower_bound(
     Time O(n^2 + m^2).
     """
     X, Y = _spaces(x, y, p, q, loss)
-    if loss == "l1":
-        return _on_the_line(X.eccentricities, Y.eccentricities, _weights(X), _weights(Y), loss)
-    return _on_the_line(np.sqrt(X.mean_squares), np.sqrt(Y.mean_squares), _weights(X), _weights(Y), loss)
+    a, b = (space.eccentricities if loss == "l1" else np.sqrt(space.mean_squares) for space in (X, Y))
+    return _on_the_line(a, b, _weights(X), _weights(Y), loss)
 
 
 def second_lower_bound(

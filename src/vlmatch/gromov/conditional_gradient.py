@@ -1,5 +1,6 @@
 """Conditional gradient (Frank-Wolfe) for Gromov-Wasserstein, from a coupling to a certified stationary one."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,9 @@ from vlmatch.gromov.losses import Loss
 from vlmatch.gromov.space import Space
 from vlmatch.gromov.transport import Transport
 from vlmatch.gromov.watching import tell
+
+Moved = Callable[[Space, Space, TransportPlan, DTypeLike, int | None], Values]
+"""`Loss.moved`, or what computes the same elsewhere."""
 
 
 class Descent(NamedTuple):
@@ -26,10 +30,14 @@ class Descent(NamedTuple):
 
 
 class Problem:
-    """Two spaces and a loss; computes half gradients, each from the last one if little mass has moved."""
+    """Two spaces and a loss; computes half gradients, each from the last one if little mass has moved.
 
-    def __init__(self, loss: Loss, x: Space, y: Space, workers: int | None) -> None:
+    moved: computes A at a sparse coupling; None: the loss does.
+    """
+
+    def __init__(self, loss: Loss, x: Space, y: Space, workers: int | None, moved: Moved | None = None) -> None:
         self.loss, self.x, self.y, self.workers = loss, x, y, workers
+        self._moved = moved or loss.moved
         self._last: tuple[TransportPlan, Values] | None = None
 
     @property
@@ -42,12 +50,12 @@ class Problem:
         if self._last is not None and self._last[1].dtype == dtype:
             change = plan.minus(self._last[0])
             if len(change) < len(plan):
-                values = self.loss.moved(self.x, self.y, change, dtype, self.workers)
+                values = self._moved(self.x, self.y, change, dtype, self.workers)
                 values += self._last[1]
                 self._last = plan, values
                 return values
         self._last = None  # its memory is free before more is taken
-        values = self.loss.moved(self.x, self.y, plan, dtype, self.workers)
+        values = self._moved(self.x, self.y, plan, dtype, self.workers)
         self._last = plan, self.loss.with_marginals(values, self.x, self.y)
         return self._last[1]
 

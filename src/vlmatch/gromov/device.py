@@ -1,58 +1,36 @@
-"""Half gradients by torch on a device; assignments and the first gradient stay on the CPU."""
+"""Half gradients at sparse couplings, by torch on a device."""
 
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from vlmatch.errors import VlmatchError
 from vlmatch.gromov.coupling import TransportPlan, Values
-from vlmatch.gromov.losses import Loss, loss_named
-from vlmatch.gromov.space import Matrix, Space
+from vlmatch.gromov.losses import LossName
+from vlmatch.gromov.space import Space
 
 
 class OnDevice:
-    """A loss that computes its O(n^3) part, A at a sparse coupling, on a torch device; `loss` does the rest.
+    """Computes the O(n^3) part of a descent, A at a sparse coupling, on a torch device.
 
     The device holds the distances of both spaces in the precisions asked for, and two more matrices during a
     computation.
     """
 
-    def __init__(self, loss_name: str, device: str | torch.device) -> None:
+    def __init__(self, loss: LossName, device: str | torch.device) -> None:
         try:
             self.device = torch.device(device)
             torch.zeros(1, dtype=torch.float64, device=self.device).cpu()
         except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise VlmatchError(f"device='{device}' can't be used ({reason}); leave it out for the CPU") from error
-        self.loss: Loss = loss_named(loss_name)
-        self.single_precision = self.loss.single_precision
-        self._kernel = _KERNELS[loss_name]
+        self._kernel = _KERNELS[loss]
         self._there: WeakKeyDictionary[Space, dict[torch.dtype, torch.Tensor]] = WeakKeyDictionary()
 
-    def at_product(self, x: Space, y: Space, workers: int | None) -> tuple[Values, float]:
-        """As in `loss`, on the CPU."""
-        return self.loss.at_product(x, y, workers)
-
-    def at_dense(self, x: Space, y: Space, coupling: Matrix, workers: int | None) -> Values:
-        """As in `loss`, on the CPU."""
-        return self.loss.at_dense(x, y, coupling, workers)
-
-    def with_marginals(self, values: Values, x: Space, y: Space) -> Values:
-        """As in `loss`, on the CPU."""
-        return self.loss.with_marginals(values, x, y)
-
-    def energy(self, x: Space, y: Space, permutation: NDArray[np.intp]) -> float:
-        """As in `loss`, on the CPU."""
-        return self.loss.energy(x, y, permutation)
-
-    def size(self, x: Space, y: Space) -> float:
-        """As in `loss`."""
-        return self.loss.size(x, y)
-
     def moved(self, x: Space, y: Space, plan: TransportPlan, dtype: DTypeLike, workers: int | None) -> Values:
-        """As in `loss`, by torch.cdist (l1) or a matrix product (l2); the result is on the CPU."""
+        """As `Loss.moved`, by torch.cdist (l1) or a matrix product (l2); the result is on the CPU."""
         precision = torch.float32 if dtype == np.float32 else torch.float64
         a = self._on_device(x, precision)[:, torch.from_numpy(plan.rows).to(self.device)]
         b = self._on_device(y, precision)[:, torch.from_numpy(plan.columns).to(self.device)]

@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike
 
 from vlmatch.errors import VlmatchError
 from vlmatch.gromov.bounds import BoundName, lower_bound_named
-from vlmatch.gromov.conditional_gradient import Descent, Problem, descend
+from vlmatch.gromov.conditional_gradient import Descent, Moved, Problem, descend
 from vlmatch.gromov.coupling import Coupling, TransportPlan
 from vlmatch.gromov.exchange import two_exchange
-from vlmatch.gromov.losses import Loss, LossName, loss_named
+from vlmatch.gromov.losses import LossName, loss_named
 from vlmatch.gromov.space import Space
 from vlmatch.gromov.starts import starting_couplings
 from vlmatch.gromov.threads import number_of_workers
@@ -107,7 +107,7 @@ def gromov_wasserstein(
     started = time.perf_counter()
     x, y = Space.of(D_x, p, name="D_x"), Space.of(D_y, q, name="D_y")
     _check_options(workers, max_iterations, tolerance)
-    problem = Problem(_loss_on(loss, device, D_x, D_y), x, y, workers)
+    problem = Problem(loss_named(loss), x, y, workers, _moved_on(device, loss, D_x, D_y))
     resolved = tolerance * problem.loss.size(x, y)
     ended: dict[str, Descent] = {}
     for name, coupling in starting_couplings(start, x, y, loss, seed, workers):
@@ -165,10 +165,11 @@ def _energy(problem: Problem, at: Descent) -> float:
     return problem.loss.energy(problem.x, problem.y, permutation)
 
 
-def _loss_on(loss: LossName, device: str | None, *given: object) -> Loss:
+def _moved_on(device: str | None, loss: LossName, *given: object) -> Moved | None:
+    """What computes half gradients on `device`, or on that of a tensor given; None for the CPU's own kernels."""
     devices = [str(one.device) for one in given if getattr(getattr(one, "device", None), "type", "cpu") != "cpu"]  # type: ignore[attr-defined]
     if device is None and not devices:
-        return loss_named(loss)
+        return None
     from vlmatch.gromov.device import OnDevice  # torch takes seconds to import, and the CPU needs none
 
-    return OnDevice(loss, devices[0] if device is None else device)
+    return OnDevice(loss, devices[0] if device is None else device).moved

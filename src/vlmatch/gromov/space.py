@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, one_line
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -31,7 +31,7 @@ class Space:
             if weights is not None:
                 raise VlmatchError(f"{name} is a Space, which has weights of its own; give weights to Space.of instead")
             return distances
-        matrix = _distances(_as_array(distances), name)
+        matrix = _distances(_as_array(distances, name), name)
         return cls(matrix, _weights(weights, len(matrix), name))
 
     def __len__(self) -> int:
@@ -68,10 +68,15 @@ class Space:
         return float(self.distances.max())
 
 
-def _as_array(values: Any) -> NDArray[np.float64]:
+def _as_array(values: Any, name: str) -> NDArray[np.float64]:
     if hasattr(values, "detach"):  # a torch tensor, without importing torch for those who have none
-        values = values.detach().cpu().numpy()
-    return np.ascontiguousarray(values, dtype=np.float64)
+        values = values.detach().cpu().double().numpy()  # NumPy has no bfloat16
+    try:
+        return np.ascontiguousarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:  # words, or rows of different lengths
+        raise VlmatchError(
+            f"{name} can't be turned into an array ({one_line(error)}); give numbers, in rows of equal length"
+        ) from error
 
 
 def _distances(matrix: Matrix, name: str) -> Matrix:
@@ -94,7 +99,7 @@ def _distances(matrix: Matrix, name: str) -> Matrix:
 def _weights(weights: ArrayLike | None, n: int, name: str) -> Vector:
     if weights is None:
         return np.full(n, 1 / n)
-    vector = _as_array(weights)
+    vector = _as_array(weights, f"the weights of {name}")
     if vector.shape != (n,):
         raise VlmatchError(f"the weights of {name} have shape {vector.shape}, wanted ({n},): one for each point")
     if not np.isfinite(vector).all() or vector.min() <= 0:
