@@ -41,10 +41,8 @@ class CKNNA(Score):
         """Score `pair`, of n >= k + 2 pairs; raises VlmatchError where a side's own alignment is not positive."""
         require_pairs(self.title, pair, max(self.k + 2, 4))
         sides = pair.image, pair.text
-        cosines, masks = (
-            [side.derived(_cosines) for side in sides],
-            [side.derived(is_neighbour, self.k) for side in sides],
-        )
+        cosines = [side.derived(_cosines) for side in sides]
+        masks = [side.derived(is_neighbour, self.k) for side in sides]
         both = masks[0] & masks[1]
         own = [_hsic(mask * each, mask * each) for mask, each in zip(masks, cosines, strict=True)]
         for kind, value in zip(("image", "text"), own, strict=True):

@@ -45,5 +45,6 @@ class KNNAccuracy(Score):
         nearest = codes[np.argsort(others, axis=1, kind="stable")[:, : self.k]]
         votes = (nearest[:, :, None] == nearest[:, None, :]).sum(axis=2)  # (labelled, k): of each neighbour's label
         found = np.take_along_axis(nearest, votes.argmax(axis=1)[:, None], axis=1)[:, 0]
-        details = {"labelled": len(labelled), "labels": len(names), "commonest": np.bincount(codes).max() / len(codes)}
-        return ScoreResult(float((found == codes).mean()), {**details, "commonest": float(details["commonest"])})
+        commonest = float(np.bincount(codes).max() / len(codes))
+        details = {"labelled": len(labelled), "labels": len(names), "commonest": commonest}
+        return ScoreResult(float((found == codes).mean()), details)

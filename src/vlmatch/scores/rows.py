@@ -217,15 +217,12 @@ def _kept(
 ) -> tuple[Row, list[str] | None]:
     """The stored row of two embeddings, and the scores that it lacks; None if all that is asked for is stored."""
     kept = _read(path)
-    same = kept is not None and _same_embeddings(kept, *headers)
+    arrays = [header.array_sha256 for header in headers]
+    same = kept is not None and [kept.image.array_sha256, kept.text.array_sha256] == arrays
     row = Row(*headers, dict(kept.scores), dict(kept.left_out)) if kept and same else Row(*headers, {})
     missing = [name for name, score in scores.items() if not _settled(row, name, score, configs[name], inputs)]
     whole = not missing and kept is not None and (kept.image, kept.text) == headers  # not equal arrays of other recipes
     return row, None if whole else missing
-
-
-def _same_embeddings(row: Row, image: Header, text: Header) -> bool:
-    return (row.image.array_sha256, row.text.array_sha256) == (image.array_sha256, text.array_sha256)
 
 
 def _path(store: Store, image: Header, text: Header) -> Path:

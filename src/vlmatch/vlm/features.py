@@ -25,19 +25,14 @@ def cached_features(
     Each share is embedded by itself, so that data of several shares use what is stored of one. t is 1, or K x K with
     `encoder.feature=gridK`.
     """
-    numbers = {share: [n for n, item in enumerate(items) if item.share == share] for share in _shares(items)}
-    found = {
-        share: embed(encoder, probe_set_of([items[n] for n in of_share], share, drop_duplicates=False), store, trainer)[
-            0
-        ]
-        for share, of_share in numbers.items()
-    }
-    rows = torch.cat([torch.from_numpy(embeddings.array).float() for embeddings in found.values()])
+    numbers: dict[str, list[int]] = {}
+    for number, item in enumerate(items):
+        numbers.setdefault(item.share, []).append(number)
+    found = []
+    for share, of_share in numbers.items():
+        probe = probe_set_of([items[n] for n in of_share], share, drop_duplicates=False)
+        found.append(embed(encoder, probe, store, trainer)[0])
+    rows = torch.cat([torch.from_numpy(embeddings.array).float() for embeddings in found])
     order = torch.tensor([n for of_share in numbers.values() for n in of_share]).argsort()
     cells = int(encoder.feature[4:]) ** 2 if encoder.feature.startswith("grid") else 1
-    return rows[order].reshape(len(rows), cells, -1), next(iter(found.values())).header
-
-
-def _shares(items: Sequence[Item]) -> list[str]:
-    """The shares of the items, in the order of their first item."""
-    return list(dict.fromkeys(item.share for item in items))
+    return rows[order].reshape(len(rows), cells, -1), found[0].header

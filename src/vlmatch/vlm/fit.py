@@ -124,7 +124,8 @@ class Training:
             restore(self.vlm, folder)
             return done
         prefixes = self._prefixes(settings, data)
-        stage = Stage(self.vlm, self._optimisation(settings, steps), prefixes)
+        learning = Optimisation(settings.trains, steps, settings.warm_up, settings.weight_decay, recipe.seed)
+        stage = Stage(self.vlm, learning, prefixes)
         callbacks: list[Callback] = [Checkpoints(folder, min(MOST_STEPS, max(1, steps // CHECKPOINTS)))]
         if recipe.prompts:
             callbacks.append(MilestoneSaver(self.vlm, in_all, before, self.folder / MILESTONES, self.about))
@@ -177,9 +178,6 @@ class Training:
                 f"'{self.vlm.llm.name}' reads at most {context}; give a smaller recipe.stages.N.data.max_length, fewer "
                 "visual tokens, or another LLM"
             )
-
-    def _optimisation(self, settings: StageSettings, steps: int) -> Optimisation:
-        return Optimisation(settings.trains, steps, settings.warm_up, settings.weight_decay, self.about.recipe.seed)
 
     def _prefixes(self, settings: StageSettings, data: TrainingData) -> tuple[tuple[int, ...], ...]:
         """The texts in front of pictures that can be cached: only if the LLM is frozen, and not sharded."""

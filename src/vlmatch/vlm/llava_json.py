@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 from pathlib import Path
 
 from vlmatch.errors import VlmatchError
@@ -124,7 +125,7 @@ class LlavaJson(DataSource):
         """The first `limit` items, or a sample, in the file's order; the draw depends on their numbers in the file."""
         if self.sample is None:
             return items[: self.limit]
-        return sorted(draw_order(items, self.seed, _number)[: self.sample], key=_number)
+        return sorted(draw_order(items, self.seed, itemgetter(0))[: self.sample], key=itemgetter(0))
 
     def _with_images(self, entries: Sequence[Conversation], skipped: "Skipped") -> list[Conversation]:
         """The entries whose images can be used."""
@@ -208,7 +209,3 @@ class Skipped:
             log.warning("%s: %d of %d entries skipped (%s); %s", self.file, count, entries, key, self.first[key])
         if not kept:
             raise VlmatchError(f"{self.file}: no entry can be used; {next(iter(self.first.values()), 'there is none')}")
-
-
-def _number(item: Numbered) -> int:
-    return item[0]
