@@ -52,7 +52,17 @@ def test_the_table_shows_everything_and_breaks_on_nothing(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.25, ".2500"), (-0.25, "-.2500"), (1.5, "1.500"), (25.6e6, "25.6M"), (0.0, "0"), (math.inf, "∞")],
+    [
+        (0.25, ".2500"),
+        (-0.25, "-.2500"),
+        (1.5, "1.500"),
+        (25.6e6, "25.6M"),
+        (54_321, "0.1M"),
+        (12_288, "12288"),
+        (12_345.6, "12346"),
+        (0.0, "0"),
+        (math.inf, "∞"),
+    ],
 )
 def test_numbers_are_short(value: float, shown: str) -> None:
     assert number(value) == shown

@@ -15,7 +15,7 @@ from vlmatch.embeddings.store import Store
 from vlmatch.evidence.truths import comparisons
 from vlmatch.ranking import Ranking
 from vlmatch.report.evidence import RankingEvidence, bare, curve_points, paper_line, ranking_evidence, terminal_line
-from vlmatch.report.html import write_report
+from vlmatch.report.html import rendered_page
 from vlmatch.results import Result, Visual
 from vlmatch.scores.rows import Row
 
@@ -50,8 +50,7 @@ def held(rows: Sequence[Row], results: Sequence[Result]) -> tuple[list[Ranking],
 
 def page(tmp_path: Path, rows: Sequence[Row], results: Sequence[Result]) -> str:
     rankings, evidence = held(rows, results)
-    path = write_report(tmp_path / "report.html", rankings, Store(tmp_path / "store").read, evidence=evidence)
-    return path.read_text(encoding="utf-8")
+    return rendered_page(rankings, Store(tmp_path / "store").read, evidence=evidence)
 
 
 def test_a_score_enters_with_the_sign_that_makes_more_better() -> None:
@@ -152,8 +151,8 @@ def test_the_page_shows_replaced_results_beside_the_truths(tmp_path: Path) -> No
     rankings = ranked(rows())
     first = replace(runs(0)[0], dtype="bfloat16")
     evidence = ranking_evidence(rankings, comparisons(runs(0), replaced=[first]))
-    path = write_report(tmp_path / "report.html", rankings, Store(tmp_path / "store").read, evidence=evidence)
-    assert f"replaced it: {ENCODERS[0]}, seed 0, bfloat16: .470." in path.read_text(encoding="utf-8")
+    text = rendered_page(rankings, Store(tmp_path / "store").read, evidence=evidence)
+    assert f"replaced it: {ENCODERS[0]}, seed 0, bfloat16: .470." in text
 
 
 def test_a_best_tier_too_small_for_a_correlation_is_said(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from vlmatch.ranking.against import Judgement, Versus
 from vlmatch.ranking.question import Question
 from vlmatch.ranking.shortlist import Shortlist
 from vlmatch.scores.rows import Row
+from vlmatch.scores.scored import Scored
 
 PAPER = "gw"  # the paper's score
 
@@ -81,6 +82,15 @@ class LlmRanking:
     warnings: tuple[str, ...]
     controls_last: Mapping[str, bool]
     proven_orders: ProvenOrders | None
+
+    @property
+    def scored(self) -> dict[str, Scored]:
+        """Every score that some encoder has, by name, as the first encoder that has it."""
+        found: dict[str, Scored] = {}
+        for each in self.encoders:
+            for name, scored in each.row.scores.items():
+                found.setdefault(name, scored)
+        return found
 
     @property
     def pick(self) -> str | None:

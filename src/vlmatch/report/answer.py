@@ -18,13 +18,14 @@ from vlmatch.embeddings.measured import read_measured
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.evidence.definitions import LATEST
 from vlmatch.evidence.truths import comparisons_in
+from vlmatch.files import renamed
 from vlmatch.jobs import DAMAGED, PairStatus
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import LlmRanking, Question, Ranking, rank_rows
 from vlmatch.ranking.question import PAPER_RULE
 from vlmatch.report.commands import by_name
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
-from vlmatch.report.html import write_report
+from vlmatch.report.html import rendered_page
 from vlmatch.report.markdown import write_markdown
 from vlmatch.report.own import OwnEvidence
 from vlmatch.report.pairs import Health, ReadEmbeddings, pool_health, values_by_label
@@ -96,9 +97,8 @@ class PoolRanking:
         prices: what encoders cost, by name; None: what the catalogue and the embeddings say.
         """
         captions = () if probe is None else probe.captions
-        ranked = rank_rows(rows, question, costs_of(rows) if prices is None else prices, captions)
-        kept = tuple(ranked), tuple(failures), tuple(results)
-        return cls(*kept, embeddings, costs or {}, probe=probe, command=command)
+        ranked = tuple(rank_rows(rows, question, costs_of(rows) if prices is None else prices, captions))
+        return cls(ranked, tuple(failures), tuple(results), embeddings, costs or {}, probe=probe, command=command)
 
     @classmethod
     def in_store(
@@ -166,8 +166,7 @@ class PoolRanking:
 
         Raises VlmatchError on a damaged result of a training.
         """
-        written = write_report(
-            Path(path),
+        page = rendered_page(
             self.rankings,
             self.embeddings,
             self.failures,
@@ -177,8 +176,11 @@ class PoolRanking:
             own=self.own,
             health=self.health,
         )
-        self.to_markdown(written.with_suffix(".md"))
-        return written
+        path = Path(path)
+        with renamed(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+        self.to_markdown(path.with_suffix(".md"))
+        return path
 
     def to_markdown(self, path: str | Path) -> Path:
         """Write the answer as Markdown, for a pull request, and return the path."""

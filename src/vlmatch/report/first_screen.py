@@ -9,7 +9,16 @@ from vlmatch.errors import enumerated
 from vlmatch.evidence.replay import Figure
 from vlmatch.ranking import LlmRanking, Opinion, Question
 from vlmatch.ranking.against import Judgement
-from vlmatch.report.words import cost_words, limits_line, longer, percent, rule_line, spec_sheet_line, with_interval
+from vlmatch.report.words import (
+    cost_words,
+    limits_line,
+    longer,
+    percent,
+    rule_line,
+    sentence,
+    spec_sheet_line,
+    with_interval,
+)
 
 MANY = 8  # other encoders of a list, from which on they stand in two columns
 NAMED = 6  # encoders in a fact
@@ -167,11 +176,7 @@ def _opinions(llm: LlmRanking) -> list[Fact]:
 
 def _spec_sheet(llm: LlmRanking) -> list[Fact]:
     says, _, more = (spec_sheet_line(llm) or "").partition(": ")
-    return (
-        [Fact("Were the scores worth computing?", f"{says[:1].upper()}{says[1:]}.", f"{more[:1].upper()}{more[1:]}.")]
-        if says
-        else []
-    )
+    return [Fact("Were the scores worth computing?", sentence(says), sentence(more))] if says else []
 
 
 def _on_list(encoders: Sequence[str], listed: Sequence[str]) -> list[str]:
@@ -192,8 +197,7 @@ def _budget(llm: LlmRanking) -> list[Fact]:
     """How many meet the budget, and its price; where nobody meets it, all that is said of it."""
     head, *others = llm.budget.lines() or [""]
     shown = others[:1] if llm.budget.best else others
-    more = " ".join(f"{line[:1].upper()}{line[1:]}." for line in shown)
-    return [Fact("Within the budget", head, more)] if head else []
+    return [Fact("Within the budget", head, " ".join(map(sentence, shown)))] if head else []
 
 
 def _against(llm: LlmRanking, question: Question) -> list[Fact]:

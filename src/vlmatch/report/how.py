@@ -2,9 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from vlmatch.ranking import LlmRanking
 
@@ -27,26 +25,19 @@ class Made:
 
 def made(llm: LlmRanking) -> list[Made]:
     """How every score of this ranking was made, in the order of the columns."""
-    found: dict[str, Made] = {}
-    for ranked in llm.encoders:
-        for name, scored in ranked.row.scores.items():
-            if name not in found:
-                target = str(scored.settings.get("_target_", ""))
-                found[name] = Made(
-                    name=name,
-                    title=scored.title,
-                    better="higher" if scored.higher_is_better else "lower",
-                    uses=", ".join(WORDS.get(each, each) for each in scored.uses) or "nothing",
-                    version=scored.version,
-                    target=target,
-                    settings=_settings(scored.settings),
-                    about=_about(target),
-                )
-    return list(found.values())
-
-
-def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in settings.items() if key != "_target_")
+    return [
+        Made(
+            name=name,
+            title=scored.title,
+            better="higher" if scored.higher_is_better else "lower",
+            uses=", ".join(WORDS.get(each, each) for each in scored.uses) or "nothing",
+            version=scored.version,
+            target=str(scored.settings.get("_target_", "")),
+            settings=", ".join(f"{key}={value}" for key, value in scored.settings.items() if key != "_target_"),
+            about=_about(str(scored.settings.get("_target_", ""))),
+        )
+        for name, scored in llm.scored.items()
+    ]
 
 
 def _about(target: str) -> str:

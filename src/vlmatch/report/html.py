@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from importlib import resources
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from vlmatch.evidence.correlation import RESAMPLES, SUBSETS
-from vlmatch.files import renamed
 from vlmatch.jobs import PairStatus
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import Ranking
@@ -32,35 +30,9 @@ from vlmatch.report.pairs import Health, ReadEmbeddings
 from vlmatch.report.panel import panel
 from vlmatch.report.record_table import record_view
 from vlmatch.report.table import agreement_line, number, proven_line
+from vlmatch.report.words import sentence
 
 TEMPLATES = "page"
-
-
-def write_report(
-    path: Path,
-    rankings: Sequence[Ranking],
-    embeddings: ReadEmbeddings,
-    failures: Sequence[PairStatus] = (),
-    evidence: Sequence[RankingEvidence] = (),
-    *,
-    probe: ProbeSet | None = None,
-    commands: Sequence[str] = (),
-    own: OwnEvidence | None = None,
-    health: Sequence[Health] = (),
-) -> Path:
-    """Write the page for these rankings and their `evidence` to `path` in one step; returns `path`.
-
-    embeddings: reads the embeddings of each pick, which are drawn; it may return None, then they are not. failures:
-    pairs that could not be scored. probe: its pictures are shown; without it, none are. commands: what computes the
-    same again. own: scores against a truth of the user's. health: of each ranking, as `pool_health` gives it; none are
-    shown without.
-    """
-    page = rendered_page(
-        rankings, embeddings, failures, evidence, probe=probe, commands=commands, own=own, health=health
-    )
-    with renamed(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
 
 
 def rendered_page(
@@ -74,7 +46,13 @@ def rendered_page(
     own: OwnEvidence | None = None,
     health: Sequence[Health] = (),
 ) -> str:
-    """The page as text; the arguments are those of `write_report`."""
+    """The page for these rankings and their `evidence`.
+
+    embeddings: reads the embeddings of each pick, which are drawn; it may return None, then they are not. failures:
+    pairs that could not be scored. probe: its pictures are shown; without it, none are. commands: what computes the
+    same again. own: scores against a truth of the user's. health: of each ranking, as `pool_health` gives it; none are
+    shown without.
+    """
     sections: list[dict[str, Any]] = []
     for place, ranking in enumerate(rankings):
         shown = probe if probe is not None and probe.key == ranking.probe else None
@@ -92,20 +70,17 @@ def rendered_page(
                 "left_out": left_out([each.row for llm in ranking.llms for each in llm.encoders]),
             }
         )
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            sections=sections,
-            failures=failures,
-            commands=commands,
-            own=None if own is None else own_view(own),
-            subsets=list(SUBSETS),
-            resamples=RESAMPLES,
-            style=Markup(_resource("style.css")),
-            script=Markup(_resource("page.js")),
-            version=version("vlmatch"),
-        )
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        sections=sections,
+        failures=failures,
+        commands=commands,
+        own=None if own is None else own_view(own),
+        subsets=list(SUBSETS),
+        resamples=RESAMPLES,
+        style=Markup(_resource("style.css")),
+        script=Markup(_resource("page.js")),
+        version=version("vlmatch"),
     )
 
 
@@ -131,11 +106,6 @@ def _environment() -> Environment:
 def breakable(name: str) -> Markup:
     """A name that may go on in the next line behind each underscore."""
     return Markup(escape(name).replace("_", Markup("_<wbr>")))
-
-
-def sentence(words: str) -> str:
-    """Words that begin in lower case as a sentence."""
-    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "?", "!")) else ".")
 
 
 def _resource(name: str) -> str:

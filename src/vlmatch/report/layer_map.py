@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -123,14 +124,13 @@ def heat_map(found: LayerMap, score: str) -> str:
     return svg(figure)
 
 
-def _write_in(axes: object, cell: Cell, row: int, column: int, n: int, both_ends: float) -> None:
+def _write_in(axes: Any, cell: Cell, row: int, column: int, n: int, both_ends: float) -> None:
     """The number of a cell, and a frame around the usual one."""
     from matplotlib.patches import Rectangle
 
     if cell.chosen:
-        axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor="#d62728", linewidth=1.8))  # type: ignore[attr-defined]
+        axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor="#d62728", linewidth=1.8))
     if cell.value is not None and n <= WRITTEN:
         colour = "black" if cell.value > both_ends / 2 else "white"
-        axes.text(  # type: ignore[attr-defined]
-            column + 0.5, row + 0.5, number(cell.value)[:4], ha="center", va="center", fontsize=5.5, color=colour
-        )
+        place = column + 0.5, row + 0.5
+        axes.text(*place, number(cell.value)[:4], ha="center", va="center", fontsize=5.5, color=colour)

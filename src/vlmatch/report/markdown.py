@@ -9,7 +9,7 @@ from vlmatch.jobs import PairStatus
 from vlmatch.ranking import PAPER, LlmRanking, RankedEncoder, Ranking
 from vlmatch.report.ranking_table import shown_name
 from vlmatch.report.table import leading, number
-from vlmatch.report.words import first_screen
+from vlmatch.report.words import first_screen, sentence
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>#|~&]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word is no mark-up
 
@@ -17,7 +17,7 @@ _SPECIAL = re.compile(r"[\\`*\[\]<>#|~&]|(?<![^\W_])_|_(?![^\W_])")  # an unders
 def write_markdown(
     path: Path, rankings: Sequence[Ranking], failures: Sequence[PairStatus] = (), commands: Sequence[str] = ()
 ) -> Path:
-    """Write the answer to `path` in one step; returns `path`. The arguments are those of `write_report`."""
+    """Write the answer to `path` in one step; returns `path`. The arguments are those of `rendered_page`."""
     with renamed(path) as temporary:
         temporary.write_text(rendered_markdown(rankings, failures, commands), encoding="utf-8")
     return path
@@ -57,7 +57,7 @@ def plain(text: str) -> str:
 
 
 def _sentence(words: str) -> str:
-    return plain(words[:1].upper() + words[1:] + ("" if words.endswith((".", "?", "!")) else "."))
+    return plain(sentence(words))
 
 
 def _code(text: str) -> str:
@@ -66,7 +66,7 @@ def _code(text: str) -> str:
 
 def _table(llm: LlmRanking, shown: Sequence[RankedEncoder]) -> str:
     """Place, value, the rule's scores, GW, and what each encoder costs."""
-    known = {name: scored for each in llm.encoders for name, scored in each.row.scores.items()}
+    known = llm.scored
     names = [name for name in dict.fromkeys((*llm.ingredients, PAPER)) if name in known]
     arrows = [f"{known[name].title} {'↑' if known[name].higher_is_better else '↓'}" for name in names]
     heads = ["place", "encoder", "value", *map(plain, arrows), "parameters", "tokens", "licence"]

@@ -20,7 +20,7 @@ from vlmatch.evidence.rules import single
 from vlmatch.files import renamed
 from vlmatch.ranking import Ranking
 from vlmatch.report.cells import UNKNOWN, Cell, Column, Line, Table
-from vlmatch.report.evidence import bare
+from vlmatch.report.evidence import bare, n_seeds
 from vlmatch.report.spreadsheet import harmless
 from vlmatch.report.table import MINIMUM_WIDTH
 from vlmatch.scores.scored import Scored
@@ -63,9 +63,12 @@ class OwnEvidence:
 
     def report(self, path: str | Path) -> Path:
         """Write the page of these records alone, one HTML file that loads nothing; returns its path."""
-        from vlmatch.report.html import write_report
+        from vlmatch.report.html import rendered_page
 
-        return write_report(Path(path), (), lambda spec: None, own=self)
+        path = Path(path)
+        with renamed(path) as temporary:
+            temporary.write_text(rendered_page((), lambda spec: None, own=self), encoding="utf-8")
+        return path
 
     def show(self, console: Console) -> None:
         """Print a table for each record, and the notes."""
@@ -158,12 +161,9 @@ def own_view(evidence: OwnEvidence) -> OwnView:
 def headline(record: OwnRecord) -> str:
     """Which VLMs the record speaks of, in one line."""
     truth = record.truth
-    seeds = truth.truth.shape[1]
     families = f" of {record.n_families} families" if record.n_families < len(record.families) else ""
-    return (
-        f"your truth, {record.title}: {len(record.families)} encoders{families}, {truth.measure}, "
-        f"{seeds} seed{'s'[: seeds != 1]}"
-    )
+    encoders = f"{len(record.families)} encoders{families}"
+    return f"your truth, {record.title}: {encoders}, {truth.measure}, {n_seeds(truth.truth.shape[1])}"
 
 
 def ordered(record: OwnRecord) -> list[RuleRecord]:

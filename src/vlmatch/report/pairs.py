@@ -15,7 +15,7 @@ from vlmatch.health.findings import FindingGroup, grouped
 from vlmatch.health.pool import angles_for_health, health_of_pool
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import LlmRanking, Ranking
-from vlmatch.report.cells import UNKNOWN, Cell, Column, Line, Table, figure_cell
+from vlmatch.report.cells import Cell, Column, Line, Table, figure_cell
 from vlmatch.report.gallery import GalleryPair, gallery
 from vlmatch.report.table import number
 from vlmatch.scores.mutual_nn import MutualNN
@@ -104,18 +104,10 @@ def _label_table(values: ByLabel, key: str) -> Table:
     columns += [Column(encoder, best_first="descending") for encoder in encoders]
     lines = []
     for each in values.labels:
-        first = max(encoders, key=lambda encoder: each.values[encoder])
+        first = max(encoders, key=each.values.__getitem__)
         cells = [figure_cell(each.n_pairs, "d"), Cell(first, sorted_by=first, style="l")]
-        cells += [
-            Cell(
-                number(each.values[name]),
-                f"± {number(each.errors[name])}",
-                each.values[name],
-                "first" if name == first else "",
-            )
-            if name in each.values
-            else Cell(UNKNOWN)
-            for name in encoders
-        ]
+        for name in encoders:
+            value, style = each.values[name], "first" if name == first else ""
+            cells.append(Cell(number(value), f"± {number(each.errors[name])}", value, style))
         lines.append(Line(each.label, tuple(cells)))
     return Table(key, "label", tuple(columns), tuple(lines))

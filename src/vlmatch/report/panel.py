@@ -52,7 +52,7 @@ def panel(
     evidence: Sequence[RankingEvidence],
     probe: ProbeSet | None,
 ) -> Panel:
-    """What the page shows of one LLM of a ranking; the arguments are those of `write_report`."""
+    """What the page shows of one LLM of a ranking; the arguments are those of `rendered_page`."""
     pair = _pair(llm, embeddings)
     held = [each for each in evidence if each.llm is llm]
     return Panel(

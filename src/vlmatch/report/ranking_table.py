@@ -1,5 +1,8 @@
 """The page's ranking: places and values with the scores that made them, and a second table of every score."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from markupsafe import Markup
 
 from vlmatch.ranking import PAPER, LlmRanking, RankedEncoder
@@ -18,7 +21,6 @@ from vlmatch.report.cells import (
 )
 from vlmatch.report.spreadsheet import DETAILS
 from vlmatch.report.table import number, relative
-from vlmatch.scores.scored import Scored
 
 BASELINE = "participation_ratio"  # orders encoders without captions, so it stands beside every score
 STRIP, MARGIN = 84, 3  # pixels: the width of the drawing of a value, and what is left free at its ends
@@ -26,7 +28,7 @@ STRIP, MARGIN = 84, 3  # pixels: the width of the drawing of a value, and what i
 
 def ranking_table(llm: LlmRanking, key: str) -> Table:
     """Places, values, the rule's scores, GW, the baseline, and what each encoder costs."""
-    known = _titles(llm)
+    known = llm.scored
     names = [name for name in dict.fromkeys((*llm.ingredients, PAPER, BASELINE)) if name in known]
     columns = [
         Column("place", "candidates that can't be told apart share a place"),
@@ -64,7 +66,7 @@ def ranking_table(llm: LlmRanking, key: str) -> Table:
 
 def score_table(llm: LlmRanking, key: str) -> Table:
     """Every score of each encoder with its deviation, its rank and its noise twin, and what is known of the encoder."""
-    known, classes = _titles(llm), SizeClasses.of([each.row.image for each in llm.encoders])
+    known, classes = llm.scored, SizeClasses.of([each.row.image for each in llm.encoders])
     lipschitz = any(set(DETAILS) <= _details(each).keys() for each in llm.encoders)
     columns = [score_column(scored, controls_last=llm.controls_last.get(name, True)) for name, scored in known.items()]
     if PAPER in known:
@@ -93,15 +95,6 @@ def shown_name(ranked: RankedEncoder) -> str:
     """The encoder's name, with what a reader must know of it."""
     name = ranked.row.encoder
     return name + (" (control)" if ranked.row.image.control else " (trained here)" if trained_here(name) else "")
-
-
-def _titles(llm: LlmRanking) -> dict[str, Scored]:
-    """Every score that some encoder has, by name, as the first encoder that has it."""
-    found: dict[str, Scored] = {}
-    for each in llm.encoders:
-        for name, scored in each.row.scores.items():
-            found.setdefault(name, scored)
-    return found
 
 
 def _first_of_place(llm: LlmRanking) -> set[str]:
@@ -149,12 +142,12 @@ def _beside(ranked: RankedEncoder, name: str) -> list[str]:
     return [*found, f"noise {number(scored.noise)}"] if scored is not None and scored.noise is not None else found
 
 
-def _details(ranked: RankedEncoder) -> dict[str, object]:
-    return dict(ranked.row.scores[PAPER].details) if PAPER in ranked.row.scores else {}
+def _details(ranked: RankedEncoder) -> Mapping[str, Any]:
+    return ranked.row.scores[PAPER].details if PAPER in ranked.row.scores else {}
 
 
 def _lipschitz(ranked: RankedEncoder) -> Cell:
     bound, measured = (_details(ranked).get(name) for name in DETAILS)
     if bound is None or measured is None:
         return Cell(UNKNOWN)
-    return Cell(number(float(str(bound))), number(float(str(measured))), float(str(bound)))
+    return Cell(number(bound), number(measured), bound)

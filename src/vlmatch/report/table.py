@@ -116,14 +116,14 @@ def published_lines(ranking: Ranking) -> list[str]:
 
 
 def number(value: float | None) -> str:
-    """A score with four digits, a parameter count in millions, ∞ for infinity, ? for what is not known."""
+    """A score with four digits, a large count in millions, ∞ for infinity, ? for what is not known."""
     if value is None:
         return "?"
     if math.isinf(value):
         return "∞"
-    if abs(value) >= 1e4:
+    if abs(value) >= 5e4:  # less would be 0.0M
         return f"{value / 1e6:.1f}M"
-    if float(value).is_integer():
+    if abs(value) >= 1e4 or float(value).is_integer():
         return f"{value:.0f}"
     return f"{value:.4f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
@@ -185,13 +185,13 @@ def leading(llm: LlmRanking, against: str | None) -> Sequence[RankedEncoder]:
 
 def _short_table(llm: LlmRanking, shown: Sequence[RankedEncoder], fed: Fed, *, costs: bool) -> Table:
     """Place, value and the rule's scores of each encoder that is shown; `costs` adds what each takes."""
-    names = [name for name in llm.ingredients if any(name in each.row.scores for each in llm.encoders)]
+    known = llm.scored
+    names = [name for name in llm.ingredients if name in known]
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("place", justify="right", no_wrap=True)
     table.add_column("encoder", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
-    for name in names:
-        scored = next(each.row.scores[name] for each in llm.encoders if name in each.row.scores)
+    for scored in (known[name] for name in names):
         table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right", no_wrap=True)
     heads = ("parameters", "GFLOPs", *(("tokens",) if fed == "patches" else ()), "images/s", "licence")
     for head in heads if costs else ():

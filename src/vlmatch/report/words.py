@@ -122,6 +122,11 @@ def against_line(llm: LlmRanking, current: str) -> str:
     )
 
 
+def sentence(words: str) -> str:
+    """Words that begin in lower case as a sentence."""
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "?", "!")) else ".")
+
+
 def percent(share: float) -> str:
     """A share as a whole percentage."""
     return f"{100 * share:.0f}%"
