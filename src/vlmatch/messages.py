@@ -6,7 +6,6 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import yaml
 
@@ -157,15 +156,12 @@ def _about_key(name: str, arguments: list[str]) -> str:
         return f"'{asked}' is a config group that this task does not use; choose the task that uses it, by task=NAME"
     keys = _keys(arguments)
     part = asked.partition(".")[0]
-    if part not in keys and (owners := [task for task in choices("task") if part in _yaml("task", task)]):
+    owners = [task for task in choices("task") if part in yaml.safe_load(yaml_path("task", task).read_text("utf-8"))]
+    if owners and part not in keys:
         return f"'{asked}' is a key of task={owners[0]} alone; add task={owners[0]}, or leave it out"
     deeper = [key for key in keys if key.endswith(f".{asked}")]  # `fed` for `answer.fed`, as the Python API calls it
     meant = f"did you mean {' or '.join(deeper[:3])}?" if deeper else nearest(asked, keys)
     return f"'{asked}' is not a key of the config; {meant}"
-
-
-def _yaml(group: str, name: str) -> dict[str, Any]:
-    return dict(yaml.safe_load(yaml_path(group, name).read_text(encoding="utf-8")))
 
 
 def _keys(arguments: list[str]) -> list[str]:
