@@ -1,5 +1,6 @@
 """A cell is the score of both choices' embeddings; what is known is not computed again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,12 @@ from vlmatch.geometry import PairedGeometry
 from vlmatch.scores import layer_map
 from vlmatch.scores.cka import CKA
 from vlmatch.scores.gw import GW
+from vlmatch.scores.knn_accuracy import KNNAccuracy
 from vlmatch.scores.layer_map import Cell, Choice, KeptCells, scored_cells
 from vlmatch.scores.rsa import RSA
 
 
 def choice(kind: str, array: np.ndarray, layer: int = 1, pooling: str = "mean", *, chosen: bool = False) -> Choice:
-    from dataclasses import replace
-
     header = replace(made_rows.header(kind, "m"), array_sha256=sha256_of(array))
     return Choice(layer, pooling, Embeddings(array, header), chosen)
 
@@ -89,3 +89,25 @@ def test_a_score_that_is_not_defined_leaves_a_cell_empty_with_its_reason(tmp_pat
     assert [cell.value for cell in found] == [None] * 3
     assert "constant" in found[0].reason
     assert cells_of(([images], [constant]), tmp_path / "kept.jsonl", ["rsa"]) == found
+
+
+def test_labels_are_used_and_a_score_that_lacks_what_it_uses_is_computed_once_that_is_known(
+    sides: tuple[list[Choice], list[Choice]], tmp_path: Path
+) -> None:
+    asked = score_choice(["knn_accuracy", "tokens"])
+
+    def found(labels: list[str] | None, **stated: int) -> dict[str, tuple[float | None, str]]:
+        image, header = sides[0][0], sides[0][0].embeddings.header
+        header = replace(header, spec=replace(header.spec, stated=stated))
+        told = replace(image, embeddings=Embeddings(image.embeddings.array, header))
+        (cells,) = scored_cells([told], sides[1], ["none"], asked, KeptCells(tmp_path / "kept.jsonl"), labels)
+        return {cell.score: (cell.value, cell.reason) for cell in cells}
+
+    unknown = found(None)
+    assert unknown["knn_accuracy"] == (None, "the pairs have no labels")
+    assert "state it: +encoder.tokens=576" in unknown["tokens"][1]
+    labels = ["a", "b"] * 10
+    pair = PairedGeometry.angular(sides[0][0].embeddings.array, sides[1][0].embeddings.array, labels=labels)
+    known = found(labels, tokens=49)
+    assert known["knn_accuracy"] == (KNNAccuracy()(pair).value, "")
+    assert known["tokens"] == (49.0, "")

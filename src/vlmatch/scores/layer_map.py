@@ -10,7 +10,8 @@ from typing import Any
 
 from vlmatch.embeddings.store import Embeddings
 from vlmatch.errors import VlmatchError
-from vlmatch.geometry import Geometry, PairedGeometry
+from vlmatch.geometry import Geometry, Labels, PairedGeometry, known_labels
+from vlmatch.scores.rows import inputs_of
 from vlmatch.settings.buildable import ObjectSettings
 
 CENTRING = {"none": (False, False), "images": (True, False), "captions": (False, True), "both": (True, True)}
@@ -126,10 +127,12 @@ def scored_cells(
     centring: Iterable[str],
     scores: Mapping[str, ObjectSettings],
     kept: KeptCells,
+    labels: Labels | None = None,
 ) -> Iterator[list[Cell]]:
     """The cells of every score, one combination of choices and centring after another; known ones are not computed.
 
-    images, captions: the choices of both sides, on the same pairs. centring: words of `CENTRING`.
+    images, captions: the choices of both sides, on the same pairs. centring: words of `CENTRING`. labels: of the pairs,
+    in their order; None: not known.
     """
     built = {name: settings.build() for name, settings in scores.items()}
     words = list(centring)
@@ -141,10 +144,10 @@ def scored_cells(
             for word in words:
                 cells = []
                 for name, score in built.items():
-                    key = _key(side, other, word, score, scores[name])
+                    key = _key(side, other, word, score, scores[name], labels)
                     found = kept.get(key)
                     if found is None:
-                        found = _computed(name, score, side, other, word)
+                        found = _computed(name, score, side, other, word, labels)
                         kept.put(key, *found)
                     values, reason = found
                     cells += [Cell(each, image, text, word, values.get(each), reason) for each in shown(name)]
@@ -166,21 +169,26 @@ class _Side:
         return geometry.centred if centred else geometry
 
 
-def _computed(name: str, score: Any, image: _Side, text: _Side, word: str) -> tuple[Values, str]:
+def _computed(name: str, score: Any, image: _Side, text: _Side, word: str, labels: Labels | None) -> tuple[Values, str]:
+    spec, known = image.embeddings.header.spec_sheet, known_labels(labels)
+    if (reason := score.unknown(spec, labelled=known is not None)) is not None:
+        return {}, reason
     try:
         x, y = (side.geometry(centred=centred) for side, centred in zip((image, text), CENTRING[word], strict=True))
-        value = score.value(PairedGeometry(x, y, image.embeddings.header.spec_sheet))
+        value = score.value(PairedGeometry(x, y, spec, known))
     except VlmatchError as error:
         return {}, str(error)
     relative = {each: value / math.sqrt(y.median) for each in shown(name) if each == RELATIVE}
     return {name: float(value), **relative}, ""
 
 
-def _key(image: _Side, text: _Side, word: str, score: Any, settings: ObjectSettings) -> str:
-    """What decides a cell's value."""
+def _key(image: _Side, text: _Side, word: str, score: Any, settings: ObjectSettings, labels: Labels | None) -> str:
+    """What decides a cell's value; the spec sheet and the labels only where the score uses them."""
     sides = [
         [side.embeddings.header.array_sha256, centred]
         for side, centred in zip((image, text), CENTRING[word], strict=True)
     ]
-    text_of = json.dumps([sides, settings.plain(), score.version], sort_keys=True)
+    inputs = inputs_of(image.embeddings.header.spec_sheet, labels)
+    used = [value for word_of, value in inputs.items() if word_of in score.uses]
+    text_of = json.dumps([sides, settings.plain(), score.version, *used], sort_keys=True)
     return hashlib.sha256(text_of.encode()).hexdigest()

@@ -70,7 +70,7 @@ def score_pair(
     """
     headers = images.header, captions.header
     scores = {name: config.build() for name, config in configs.items()}
-    inputs = _inputs(headers[0].spec_sheet, labels)
+    inputs = inputs_of(headers[0].spec_sheet, labels)
     if store is None:
         return _chosen(_filled(Row(*headers, {}), list(scores), scores, configs, images, captions, labels), scores)
     path = _path(store, *headers)
@@ -105,7 +105,7 @@ def stored_rows(
     scores = {name: config.build() for name, config in configs.items()}
     found = []
     for row in filter(None, map(_read, sorted((store.root / "scores" / probe).glob("*.json")))):
-        inputs = _inputs(row.image.spec_sheet, labels)
+        inputs = inputs_of(row.image.spec_sheet, labels)
         if labels is None:
             del inputs["labels"]
         settled = all(_settled(row, name, score, configs[name], inputs) for name, score in scores.items())
@@ -132,7 +132,7 @@ def _filled(
     except VlmatchError as error:
         raise VlmatchError(f"{row.encoder} x {row.llm}: {error}") from error
     resampled = Resampled(pair)
-    inputs = _inputs(pair.spec, labels)
+    inputs = inputs_of(pair.spec, labels)
     scored, left_out = dict(row.scores), dict(row.left_out)
     for done, name in enumerate(missing):
         score, used = scores[name], {key: inputs[key] for key in inputs if key in scores[name].uses}
@@ -202,7 +202,7 @@ def _settled(row: Row, name: str, score: Any, settings: ObjectSettings, inputs: 
     return all(found.inputs.get(key) == value for key, value in inputs.items() if key in score.uses)
 
 
-def _inputs(spec: SpecSheet, labels: Labels | None) -> dict[str, str]:
+def inputs_of(spec: SpecSheet, labels: Labels | None) -> dict[str, str]:
     """Hashes of what a score may use besides the embeddings, by the word of `uses`."""
     plain = {"spec": asdict(spec), "labels": known_labels(labels)}
     return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for key, value in plain.items()}

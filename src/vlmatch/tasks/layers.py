@@ -10,6 +10,7 @@ from vlmatch.api.ranking import score_choice
 from vlmatch.embeddings.store import Store
 from vlmatch.embeddings.variants import embed_variants
 from vlmatch.errors import VlmatchError
+from vlmatch.geometry import Labels
 from vlmatch.objects import task
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.report.layer_map import range_table, write_page, write_table
@@ -36,7 +37,7 @@ def layers(settings: Settings[LayersTask]) -> None:
     captions = _choices_of_llm(settings, probe, store)
     names = settings.encoder.name, settings.llm.name
     kept = KeptCells(store.root / "layers" / probe.key / f"{names[0]}--{names[1]}.jsonl")
-    cells = _scored(images, captions, settings.task.centring, scores, kept)
+    cells = _scored(images, captions, settings.task.centring, scores, kept, probe.labels)
     titles = {
         name: "GW rel." if name == RELATIVE else each.build().title
         for score, each in scores.items()
@@ -125,11 +126,13 @@ def _scored(
     centring: Sequence[str],
     scores: dict[str, ObjectSettings],
     kept: KeptCells,
+    labels: Labels,
 ) -> list[Cell]:
     console = terminal()
     total = len(images) * len(captions) * len(centring)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     print(f"scoring {total} cells: {len(images)} of images x {len(captions)} of captions x {len(centring)} centrings")
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        steps = progress.track(scored_cells(images, captions, centring, scores, kept), total=total, description="cells")
-        return [cell for cells in steps for cell in cells]
+        cells = scored_cells(images, captions, centring, scores, kept, labels)
+        steps = progress.track(cells, total=total, description="cells")
+        return [cell for found in steps for cell in found]
