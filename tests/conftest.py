@@ -134,6 +134,7 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     def run(*arguments: str) -> tuple[int, str, str]:
         own = [f"store={tmp_path}/store", f"outputs={tmp_path}/outputs", f"tracking.folder={tmp_path}/mlruns"]
         code = 0
+        capsys.readouterr()  # without what fixtures wrote
         try:
             main([*own, *arguments])
         except SystemExit as stop:
