@@ -200,7 +200,7 @@ def test_a_row_of_the_format_without_a_checksum_is_read(pair, pictures, tmp_path
     assert damaged_rows(store, pictures.key) == [], "it is of an older version, which is no damage"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "3"}', "{"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "3"}', "{", '{"format": 2, "scores": []}'])
 def test_a_file_that_no_version_writes_is_damaged(pair, pictures, tmp_path, content: str) -> None:
     store = Store(tmp_path)
     score_pair(*pair, CONFIGS, store)

@@ -243,7 +243,7 @@ def _read(path: Path) -> Row | None:
         left_out = {name: LeftOut(**left) for name, left in plain["left_out"].items()}
         image, text = (Header.of_plain(plain[side]) for side in ("image", "text"))
         return Row(image, text, scores, left_out)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
