@@ -155,3 +155,13 @@ def test_scores_by_either_llm_s_captions_are_scipy_s() -> None:
         own = spearmanr([sign * values[name] for name in names], [truth[name][0] for name in names])
         assert (each.correlation.spearman, each.p) == pytest.approx(tuple(own), abs=1e-9)
     assert [each.corrected for each in found] == holm([each.p for each in found])
+
+
+def test_a_variant_of_block_1_and_an_encoder_with_one_seed_are_no_part_of_what_seeds_agree_on() -> None:
+    drawn = np.random.default_rng(5).normal(0.2, 0.05, (6, 2)).tolist()
+    truths = dict(zip(["a", "b", "c", "d", "a_whitened", "e"], drawn, strict=True)) | {"e": drawn[5][:1]}
+    (comparison,) = comparisons(runs(truths, control=False))
+    expected = spearmanr(*np.array(drawn[:4]).T).statistic
+    line = ceilings.seeds_table([Trained("made", comparison)]).splitlines()[-1]
+    assert line.startswith("| made | 4 | 1 | ")
+    assert float(line.split(" | ")[3].removesuffix(" |")) == pytest.approx(expected, abs=0.006)

@@ -9,6 +9,7 @@ from vlmatch.evidence.correlation import LEAST, Correlation
 from vlmatch.evidence.seeds import agreements
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
+from vlmatch_study.findings.confound import AS_IT_IS, split
 from vlmatch_study.findings.repeated import from_recipe_to_recipe
 from vlmatch_study.findings.tables import figure, table
 from vlmatch_study.findings.trained import Trained, shared
@@ -51,10 +52,14 @@ def ceilings(truths: Sequence[Trained]) -> list[Ceiling]:
 
 
 def seeds_table(truths: Sequence[Trained]) -> str:
-    """The table of single truths: a line for each that has two seeds of four encoders or more."""
+    """The table of single truths: a line for each that has two seeds of four encoders or more; without variants."""
     rows = []
     for each in truths:
-        names = [truth.encoder for truth in each.comparison.pretrained]
+        names = [
+            truth.encoder
+            for truth in each.comparison.pretrained
+            if len(truth.runs) > 1 and split(truth.encoder)[1] == AS_IT_IS
+        ]
         agreed = seeds_agree(each.comparison, names)
         if agreed.spearman is not None:
             rows.append([each.label, str(len(names)), str(agreed.pairs), bare(agreed.spearman)])
