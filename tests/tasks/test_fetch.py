@@ -16,7 +16,7 @@ def config(*overrides: str) -> Settings[FetchTask]:
 
 
 def test_a_users_own_images_are_not_fetched() -> None:
-    with pytest.raises(VlmatchError, match=r"probe 'folder'.*probe\.path"):
+    with pytest.raises(VlmatchError, match=r"probe='folder'.*nothing to fetch"):
         fill(config("probe=folder", "probe.path=/pictures"))
 
 

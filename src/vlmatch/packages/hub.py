@@ -265,7 +265,7 @@ def fetch_again(path: Path) -> str:
     from huggingface_hub import constants
 
     files = islice(path.rglob("*"), _SEARCHED) if path.is_dir() else [path]
-    if pointer := next((file for file in files if file.is_file() and is_lfs_pointer(file)), None):
+    if pointer := next((file for file in files if is_lfs_pointer(file)), None):
         return f"run 'git lfs pull' there, since '{pointer.name}' is only Git LFS's pointer to a file"
     if not in_cache(path):
         return "copy or download it again"
