@@ -87,9 +87,8 @@ def require_regular(path: Path) -> None:
 
 def is_lfs_pointer(path: Path) -> bool:
     """Whether a file is what Git leaves in the place of a large one until `git lfs pull` fetches that."""
-    if not path.is_file():  # a pipe would be waited for
-        return False
     try:
+        require_regular(path)
         with path.open("rb") as file:
             return file.read(len(_LFS)) == _LFS
     except OSError:

@@ -95,9 +95,8 @@ class Classes:
 
     def _require_classes(self, classes: list[str]) -> None:
         codes = [label for label in classes if is_number(label) or _WORDNET.fullmatch(label)]
-        splits = (
-            classes if all(_SPLIT.fullmatch(label) for label in classes) else []
-        )  # beside 'bus', 'train' is a class
+        all_splits = all(_SPLIT.fullmatch(label) for label in classes)  # beside 'bus', 'train' is a class
+        splits = classes if all_splits else []
         if codes or splits:
             raise VlmatchError(
                 f"probe '{self.probe}': class folder '{(codes or splits)[0]}' in {self.place} is a "

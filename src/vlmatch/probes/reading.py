@@ -71,13 +71,10 @@ class Reader:
         except Exception as error:  # the file system's, or those of the library that reads the image's container
             reason, advice = "can't be read", "restore the file or remove the row"
             if isinstance(error, FileNotFoundError):
-                reason, advice = (
-                    "not there",
-                    f"{advice}; a probe of paths takes the folder they start from: probe.images",
-                )
-            elif isinstance(
-                error, UnicodeEncodeError
-            ):  # the locale's encoding, such as ASCII, lacks the name's letters
+                reason = "not there"
+                advice += "; a probe of paths takes the folder they start from: probe.images"
+            elif isinstance(error, UnicodeEncodeError):
+                # The locale's encoding, such as ASCII, lacks the name's letters.
                 advice = "set the environment variable PYTHONUTF8=1"
             why = getattr(error, "strerror", None) or one_line(error)
             problem = f"image '{entry.image}' of '{entry.id}' can't be read ({why})"

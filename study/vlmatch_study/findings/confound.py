@@ -10,6 +10,7 @@ from scipy.stats import spearmanr, ttest_rel
 from vlmatch.evidence.correlation import Correlation, correlation
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
+from vlmatch_study.evidence.tables import DETECTED
 from vlmatch_study.evidence.worlds import read
 from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.holm import holm
@@ -26,7 +27,6 @@ SCORES = {
 }
 DIMENSIONS = "participation_ratio"
 LEVEL = 0.05
-CLEAR = 2.8  # standard errors of a difference between two truths, as in study/blocks.md
 Row = Mapping[str, str]
 
 
@@ -129,7 +129,7 @@ def ordered(comparison: Comparison, rows: Sequence[Row]) -> list[Ordered]:
     found = []
     for score in SCORES if pairs else ():
         right = [(float(one[score]) - float(two[score])) * above > 0 for one, two, above in pairs]
-        clear_right = [each for each, (_, _, above) in zip(right, pairs, strict=True) if abs(above) >= CLEAR]
+        clear_right = [each for each, (_, _, above) in zip(right, pairs, strict=True) if abs(above) >= DETECTED]
         found.append(Ordered(score, sum(right), len(right), sum(clear_right), len(clear_right)))
     return found
 
@@ -160,7 +160,7 @@ def section(block: Block) -> Section:
             Part(
                 orders(ordered(comparison, rows)),
                 "Pairs of variants of one encoder that the score orders as the truth does. This table was added after "
-                f"the first eight trainings. A pair is clear if its truths differ by {CLEAR:g} standard errors:",
+                f"the first eight trainings. A pair is clear if its truths differ by {DETECTED:g} standard errors:",
             ),
         ),
     )

@@ -13,6 +13,9 @@ from vlmatch.evidence.correlation import LEAST, Correlation, spearman
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
 from vlmatch_study.evidence.domains import PROBES, values
+from vlmatch_study.evidence.domains import RULES as SCORED
+from vlmatch_study.evidence.recording import RULES
+from vlmatch_study.evidence.tables import DETECTED
 from vlmatch_study.evidence.worlds import read
 from vlmatch_study.findings.block import Block, together
 from vlmatch_study.findings.ceilings import Seeds, seeds_agree
@@ -23,19 +26,8 @@ from vlmatch_study.findings.trained import shared
 
 SOURCES: Mapping[str, Sequence[str]] = {"clip-art": ("clipart",), "emoji": ("emoji_google", "openmoji")}
 DRAWINGS, OBJECTS = "drawings", "objects"
-TITLES = {
-    "mutual_nn": "MutualNN",
-    "cka": "CKA",
-    "cka_debiased": "CKA, debiased",
-    "ridge_r2": "ridge R2",
-    "cca": "CCA",
-    "gw_paired": "paired GW",
-    "gw": "GW",
-    "participation_ratio": "participation ratio",
-    "rankme": "RankMe",
-}
-PRIMARY = "mutual_nn"
-ABOVE_RANDOM = 2.8  # standard errors by which a VLM must beat the network with random weights
+TITLES = {name: next(rule.title for rule in RULES if rule.name == name) for name in SCORED}
+PRIMARY = SCORED[0]
 CATEGORY = "category"  # the part of the truth that no VLM was trained on
 RESAMPLES = 2000
 
@@ -61,12 +53,12 @@ def section(block: Block) -> Section:
     objects, drawings = block.comparison, together([Block.of(number, block.root) for number in (4, "4_others")])
     if objects is None or drawings is None:
         return Section(OPEN)
-    rows = read(block.folder / "scores.csv")
-    if len(shared(drawings, objects)) < LEAST:
+    names = shared(drawings, objects)
+    if len(names) < LEAST:
         return Section(f"{OPEN} Four encoders are needed.")
+    rows = read(block.folder / "scores.csv")
     found = interactions(rows, drawings, objects)
     alike = from_recipe_to_recipe(drawings, objects)
-    names = shared(drawings, objects)
     seeds = seeds_agree(drawings, names), seeds_agree(objects, names)
     parts = [
         Part(
@@ -87,9 +79,9 @@ def section(block: Block) -> Section:
 
 
 def askable(objects: Comparison) -> bool:
-    """Whether some encoder's truth lies 2.8 errors above the network with random weights; True without that network."""
+    """Whether some encoder's truth lies clearly above the network with random weights; True without that network."""
     random = objects.random
-    return random is None or any(truth.errors_above(random) >= ABOVE_RANDOM for truth in objects.pretrained)
+    return random is None or any(truth.errors_above(random) >= DETECTED for truth in objects.pretrained)
 
 
 def truths_of(drawings: Comparison, objects: Comparison) -> dict[str, dict[str, float]]:
@@ -117,14 +109,14 @@ def aligned(
 
 
 def interactions(rows: Sequence[Row], drawings: Comparison, objects: Comparison) -> list[Interaction]:
-    """The interaction of every score, that of the primary score first."""
+    """The interaction of every score; the first is the primary one."""
     kept, families, by_domain = aligned(rows, drawings, objects)
     found = []
-    for score in TITLES:
+    for score in SCORED:
         stamps, own = (values(kept, probe, score) for probe in PROBES)
         four = own, stamps, by_domain[OBJECTS], by_domain[DRAWINGS]
         found.append(Interaction(score, interaction(*four), *interval(families, *four)))
-    return sorted(found, key=lambda each: each.score != PRIMARY)
+    return found
 
 
 def interaction(own: Floats, stamps: Floats, objects: Floats, drawings: Floats) -> float:
@@ -193,8 +185,8 @@ def answer(primary: Interaction, alike: Correlation, seeds: Sequence[Seeds], can
     """
     if not can_be_asked:
         return (
-            "No encoder's truth of the objects lies 2.8 errors above the network with random weights: the VLMs can't "
-            "be asked about objects, and the block says nothing."
+            f"No encoder's truth of the objects lies {DETECTED:g} errors above the network with random weights: the "
+            "VLMs can't be asked about objects, and the block says nothing."
         )
     known = [each.spearman for each in seeds if each.spearman is not None]
     if alike.spearman is None or not known:
