@@ -25,7 +25,7 @@ from vlmatch.packages.unpacked import write_list
 from vlmatch.probes.folder import folder
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.work import TrackingSettings
-from vlmatch.tracking import Tracker
+from vlmatch.tracking.tracker import Tracker
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
 SHAPES = ("ellipse", "rectangle")

@@ -30,7 +30,7 @@ def test_the_users_settings_are_back_even_after_an_error(monkeypatch: pytest.Mon
 
 
 def test_warnings_of_others_are_still_shown() -> None:
-    modules = ("pytorch_lightning.trainer", "torch.nn")
+    modules = ("pytorch_lightning.trainer", "lightning_fabric.plugins.environments.slurm", "torch.nn")
     with warnings.catch_warnings(record=True) as shown, quiet_lightning():
         for module in modules:
             warnings.warn_explicit(f"from {module}", UserWarning, filename="x.py", lineno=1, module=module)

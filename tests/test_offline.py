@@ -16,15 +16,15 @@ from vlmatch import paths
 from vlmatch.encoders.torchvision_models import entry_weights
 from vlmatch.errors import NotHereError
 from vlmatch.llms.repository import repository_folder
-from vlmatch.network import OFFLINE, forbid_network, is_forbidden, require_network
+from vlmatch.machine.network import OFFLINE, forbid_network, is_forbidden, require_network
 from vlmatch.packages.deb import Archive
 from vlmatch.packages.hub import Wanted, hub_file
 from vlmatch.packages.npm import npm_tarball
 from vlmatch.packages.package import Package, package_folder
 from vlmatch.probes.fetch import debian_package
-from vlmatch.safeguards import SafeguardsCallback
 from vlmatch.settings.work import TrackingSettings
-from vlmatch.tracking import Tracker
+from vlmatch.sweep.safeguards import SafeguardsCallback
+from vlmatch.tracking.tracker import Tracker
 
 GUARD = """
 import os, socket, sys
@@ -161,9 +161,8 @@ def test_forbidding_reaches_children_and_libraries_that_are_imported_already(mon
     forbid_network()
     assert is_forbidden()
     assert huggingface_hub.is_offline_mode()
-    script = (
-        "import huggingface_hub as h; from vlmatch import network as n; print(n.is_forbidden(), h.is_offline_mode())"
-    )
+    names = "import huggingface_hub as hub; from vlmatch.machine import network"
+    script = f"{names}; print(network.is_forbidden(), hub.is_offline_mode())"
     source = {**os.environ, "PYTHONPATH": str(paths.root() / "src")}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=source)
     assert done.stdout == "True True\n"

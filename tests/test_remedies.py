@@ -77,7 +77,7 @@ def _dotted(node: Any, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
             yield from _dotted(value, f"{prefix}{name}.")
         target = str(node.get("_target_", ""))
-        if target and not target.startswith(("hydra.", "vlmatch.sweep", "vlmatch.safeguards", "vlmatch.tasks")):
+        if target and not target.startswith(("hydra.", "vlmatch.sweep.", "vlmatch.tasks")):
             yield from (f"{prefix}{argument}" for argument in _accepted(_located(target))[0])
     elif isinstance(node, list):
         for value in node:

@@ -10,8 +10,8 @@ import yaml
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
 
 from vlmatch import paths
-from vlmatch.dtypes import fast_dtype
 from vlmatch.errors import VlmatchError, enumerated, one_line
+from vlmatch.machine.dtypes import fast_dtype
 
 OPTIONAL = ("split", "recipe", "benchmark")  # config groups whose default only a checkout has
 NOT_GLOBAL = (

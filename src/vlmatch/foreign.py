@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 
-from vlmatch.disk import faults_as
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.memory import EMBEDDING_ADVICE, is_out_of_memory
+from vlmatch.machine.disk import faults_as
+from vlmatch.machine.memory import EMBEDDING_ADVICE, is_out_of_memory
 
 
 @contextlib.contextmanager

@@ -19,7 +19,9 @@ def quiet_lightning() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            warnings.filterwarnings(
+                "ignore", module="pytorch_lightning|lightning_fabric"
+            )  # fabric hints at SLURM's srun
             yield
     finally:
         logger.setLevel(level)

@@ -20,8 +20,8 @@ from vlmatch.configs import (
     yaml_path,
     yaml_reason,
 )
-from vlmatch.disk import is_full, is_refused, refusal
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.machine.disk import is_full, is_refused, refusal
 from vlmatch.secrets import masked_addresses
 
 DEBUG = "VLMATCH_DEBUG"  # set by --debug: tracebacks instead of lines

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from vlmatch.arguments import BUILT, require_arguments
 from vlmatch.errors import VlmatchError
-from vlmatch.waiting import waiting
+from vlmatch.machine.waiting import waiting
 
 OWN = ("vlmatch.", "vlmatch_study.")
 HYDRAS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 import vlmatch
-from vlmatch import memory
 from vlmatch.api import ranking as api
 from vlmatch.api.ranking import score_choice
 from vlmatch.embeddings.own import OwnModel
 from vlmatch.embeddings.store import FILE, Store
+from vlmatch.machine import memory
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking
 from vlmatch.scores import rows

@@ -72,7 +72,8 @@ def load(names: str) -> None:
     """Import what the commands need; nothing is computed here, since threads do not survive a fork."""
     modules = ["vlmatch.cli", "vlmatch.probes.fetch", "made_debs", "made_results"]
     if "sweep" in names or "train" in names:
-        modules += ["pytorch_lightning", "sklearn.decomposition", "transformers", "vlmatch.tracking", "made_vlms"]
+        heavy = ["pytorch_lightning", "sklearn.decomposition", "transformers"]
+        modules += [*heavy, "vlmatch.tracking.tracker", "made_vlms"]
     for module in modules:
         importlib.import_module(module)
 

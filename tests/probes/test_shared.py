@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from vlmatch.files import SETTLED
+from vlmatch.machine.processes import SWEEP
 from vlmatch.probes.shared import probe_of
-from vlmatch.processes import SWEEP
 
 
 @pytest.fixture

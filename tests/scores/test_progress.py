@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlmatch import waiting
+from vlmatch.machine import waiting
 from vlmatch.scores.progress import ScoringProgress
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from misbehaving import THUMBNAIL, compute
-from vlmatch import memory, waiting
 from vlmatch.embeddings.store import FILE, Embeddings, Store, write_array
 from vlmatch.errors import VlmatchError
+from vlmatch.machine import memory, waiting
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.scores import rows
 from vlmatch.scores.mutual_nn import MutualNN

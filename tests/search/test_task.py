@@ -14,11 +14,11 @@ from mlflow.entities import Run
 from vlmatch.cli import arguments_for_hydra, run_task
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
-from vlmatch.mlflow_connection import ONCE, Address
 from vlmatch.search import ledger as ledgers
 from vlmatch.search.claim import claimed
 from vlmatch.search.command import Command
 from vlmatch.tasks.search import _telling_failures
+from vlmatch.tracking.connection import ONCE, Address
 
 SCRIPT = """
 echo "$1 $2" >> {folder}/calls

@@ -14,7 +14,7 @@ import made_vlms
 from made_vlms import LORA, TRAINER, killed, run
 from vlmatch.cli import leave
 from vlmatch.settings.work import TrackingSettings
-from vlmatch.tracking import Tracker
+from vlmatch.tracking.tracker import Tracker
 from vlmatch.vlm import fit, milestones
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.lora import lora_state

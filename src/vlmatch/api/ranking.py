@@ -21,7 +21,7 @@ from vlmatch.embeddings.measured import read_measured
 from vlmatch.embeddings.store import FILE, Embeddings, Store, damaged_error, read_file
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.jobs import NOT_HERE, PairStatus
-from vlmatch.memory import MANY_PAIRS
+from vlmatch.machine.memory import MANY_PAIRS
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import Fed, Question
 from vlmatch.ranking.question import EVIDENCE, require_selection

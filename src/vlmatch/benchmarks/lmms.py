@@ -9,7 +9,7 @@ from typing import Any
 
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import renamed
-from vlmatch.network import require_network
+from vlmatch.machine.network import require_network
 from vlmatch.vlm.model import VLM
 
 

@@ -15,9 +15,9 @@ from vlmatch.embeddings.store import FILE, Array, Embeddings, Shards, Store, sha
 from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
 from vlmatch.foreign import model_faults
+from vlmatch.machine.processes import launched, process_rank
 from vlmatch.packages.licences import NONE_STATED, Licence, licence_of
 from vlmatch.probes.pairs import ProbeSet
-from vlmatch.processes import launched, process_rank
 from vlmatch.settings.buildable import ModelSettings
 from vlmatch.settings.work import TrainerSettings
 

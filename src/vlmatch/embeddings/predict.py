@@ -24,7 +24,7 @@ from vlmatch.embeddings.store import Shards
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.foreign import model_faults
 from vlmatch.lightning import quiet_lightning, trainer_faults
-from vlmatch.memory import EMBEDDING_ADVICE, is_out_of_memory
+from vlmatch.machine.memory import EMBEDDING_ADVICE, is_out_of_memory
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.work import TrainerSettings
 

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.errors import VlmatchError
 from vlmatch.files import remembering, renamed
-from vlmatch.waiting import locked
+from vlmatch.machine.waiting import locked
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FILE = "embeddings.safetensors"

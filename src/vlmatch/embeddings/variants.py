@@ -18,12 +18,12 @@ from vlmatch.embeddings.store import FILE, Embeddings, Shards, Store
 from vlmatch.encoders.about import About
 from vlmatch.errors import VlmatchError
 from vlmatch.foreign import model_faults
+from vlmatch.machine.processes import launched
+from vlmatch.machine.waiting import locked
 from vlmatch.packages.licences import licence_of
 from vlmatch.probes.pairs import ProbeSet
-from vlmatch.processes import launched
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings
 from vlmatch.settings.work import TrainerSettings
-from vlmatch.waiting import locked
 
 Settings = EncoderSettings | LlmSettings
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlmatch.disk import faults_as
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.machine.disk import faults_as
 
 # One weight in a TensorFlow.js manifest. A quantised one is stored as bytes: value = scale * byte + min.
 _WEIGHT = re.compile(

@@ -6,9 +6,9 @@ from typing import Any, Unpack
 
 from torch import Tensor, nn
 
-from vlmatch.disk import faults_as
 from vlmatch.encoders.packaged import PackagedEncoder, PackagedOptions
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.machine.disk import faults_as
 
 
 class OnnxEncoder(PackagedEncoder):

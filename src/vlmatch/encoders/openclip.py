@@ -11,7 +11,6 @@ from typing import Any, Unpack
 from PIL import Image
 from torch import Tensor, nn
 
-from vlmatch.disk import faults_as
 from vlmatch.encoders import timm_models
 from vlmatch.encoders.hub import HubEncoder, HubOptions
 from vlmatch.encoders.layers import LayerOutput, n_open_clip_layers, open_clip_layers
@@ -19,6 +18,7 @@ from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.towers import Taken, fitted, say, tower_in
 from vlmatch.encoders.weights import checked_sha256, local_path, read_tensors
 from vlmatch.errors import NotHereError, VlmatchError, one_line
+from vlmatch.machine.disk import faults_as
 from vlmatch.packages.availability import Availability, on_hub
 from vlmatch.packages.hub import Wanted, fetch_again, hub_file, weights_sha256
 

@@ -9,13 +9,13 @@ from typing import Any, Unpack
 from PIL import Image
 from torch import Tensor
 
-from vlmatch.disk import faults_as
 from vlmatch.encoders.hub import HubEncoder, HubOptions
 from vlmatch.encoders.layers import LayerOutput, n_timm_layers, timm_layers
 from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.towers import DoesNotFitError, Taken, fitted, say, tower_in
 from vlmatch.encoders.weights import files_of_weights, read_tensors
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.machine.disk import faults_as
 from vlmatch.packages.availability import Availability, on_hub
 from vlmatch.packages.hub import Wanted, fetch_again, hub_file, weights_sha256
 from vlmatch.pickles import refuse_code

@@ -15,7 +15,7 @@ from vlmatch.encoders.preprocessing import plain
 from vlmatch.encoders.towers import fitted, say, tower_in
 from vlmatch.encoders.weights import files_of_weights, read_tensors
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.network import require_network
+from vlmatch.machine.network import require_network
 from vlmatch.packages.availability import CACHED, HUB, Availability, found_offline
 from vlmatch.packages.hub import SECONDS_TO_ANSWER, Wanted, weights_sha256
 

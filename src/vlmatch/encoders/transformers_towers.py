@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, float32
 
-from vlmatch.disk import is_refused
 from vlmatch.encoders.intern_vit import INTERN_VIT, intern_vit_config, intern_vit_state
 from vlmatch.encoders.towers import DoesNotFitError, Taken, fitted, tower_in
 from vlmatch.encoders.weights import names_in, tensors_of
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.memory import is_out_of_memory
+from vlmatch.machine.disk import is_refused
+from vlmatch.machine.memory import is_out_of_memory
 from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.model_folders import refuse_deeper, weight_files, why_unloadable
 from vlmatch.pickles import refuse_code

@@ -13,10 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vlmatch.disk import faults_as
 from vlmatch.encoders.keras_weights import read_keras
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file, without_pipes
+from vlmatch.machine.disk import faults_as
 from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.model_folders import PICKLED_SINGLE, SINGLE, whole_weights
 from vlmatch.pickles import refuse_code, restricted_load

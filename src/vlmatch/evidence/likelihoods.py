@@ -10,8 +10,8 @@ import numpy as np
 
 from vlmatch.benchmarks.credits import AskedItems, credits_of
 from vlmatch.benchmarks.measurement import Array, Influence, influence
-from vlmatch.disk import reading
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.machine.disk import reading
 from vlmatch.results import Result
 
 ITEMS = "items.csv"

@@ -16,9 +16,9 @@ from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import sha256_of_file
 from vlmatch.llms.quiet import without_progress_bars
+from vlmatch.machine.waiting import locked
 from vlmatch.packages.model_folders import SINGLE
 from vlmatch.packages.package import Package, package_folder
-from vlmatch.waiting import locked
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 _RECORD = "conversion.json"

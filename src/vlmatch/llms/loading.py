@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from vlmatch.disk import is_refused
 from vlmatch.errors import VlmatchError
 from vlmatch.llms.gguf import unreadable
 from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.llms.weights import Weights
-from vlmatch.memory import is_out_of_memory
+from vlmatch.machine.disk import is_refused
+from vlmatch.machine.memory import is_out_of_memory
 from vlmatch.packages.adapters import merged, without_adapter
 from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.model_folders import groups, refuse_deeper, weight_files, why_unloadable

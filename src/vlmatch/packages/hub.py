@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch import paths
-from vlmatch.disk import faults_as
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import is_lfs_pointer, joint_sha256, sha256_of_file, without_pipes
-from vlmatch.network import require_network
+from vlmatch.machine.disk import faults_as
+from vlmatch.machine.network import require_network
 from vlmatch.packages.downloading import announce, fetch
 
 SECONDS_TO_ANSWER = 3

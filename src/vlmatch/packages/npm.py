@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
-from vlmatch.network import require_network
+from vlmatch.machine.network import require_network
 from vlmatch.packages.archives import Limits, unpack_tar
 
 LIMITS = Limits(total=4 * 2**30)  # bytes

@@ -12,11 +12,11 @@ from pathlib import Path
 from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError, shown
 from vlmatch.files import sha256_of_file
-from vlmatch.network import require_network
+from vlmatch.machine.network import require_network
+from vlmatch.machine.waiting import locked, waiting
 from vlmatch.packages.archives import Limits, unpack_zip
 from vlmatch.packages.npm import npm_tarball, unpack_tarball
 from vlmatch.packages.unpacked import has_list, list_from_record, sealed_by, write_list
-from vlmatch.waiting import locked, waiting
 
 LIMITS = Limits(total=8 * 2**30)  # bytes
 REGISTRIES = ("pypi", "npm")

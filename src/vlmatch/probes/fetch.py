@@ -9,9 +9,9 @@ from pathlib import Path
 from vlmatch import paths
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file
-from vlmatch.network import require_network
+from vlmatch.machine.network import require_network
+from vlmatch.machine.waiting import locked
 from vlmatch.packages.deb import Archive, unpack_stamps
-from vlmatch.waiting import locked
 
 APT_SECONDS = 600  # longest wait for one apt command; the largest package has 161 MB
 

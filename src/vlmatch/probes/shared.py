@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.files import Stamp, stamp_of
+from vlmatch.machine.processes import SWEEP
 from vlmatch.objects import build
 from vlmatch.probes.images import ImageSource
 from vlmatch.probes.pairs import ProbeSet
-from vlmatch.processes import SWEEP
 
 Stamps = dict[Path, Stamp | None]
 

@@ -20,6 +20,7 @@ from vlmatch.evidence.definitions import LATEST
 from vlmatch.evidence.truths import comparisons_in
 from vlmatch.files import renamed
 from vlmatch.jobs import DAMAGED, PairStatus
+from vlmatch.machine.waiting import waiting
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import LlmRanking, Question, Ranking, rank_rows
 from vlmatch.ranking.question import PAPER_RULE
@@ -35,7 +36,6 @@ from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, labe
 from vlmatch.scores.rows import Row, damaged_rows, stored_rows
 from vlmatch.settings.budget import CostSettings
 from vlmatch.settings.buildable import ObjectSettings
-from vlmatch.waiting import waiting
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vlmatch.waiting import NowAndThen
+from vlmatch.machine.waiting import NowAndThen
 
 
 class ScoringProgress:

@@ -15,12 +15,12 @@ from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.files import MAX_NAME_BYTES, remembering, renamed
 from vlmatch.geometry import Labels, PairedGeometry, known_labels
-from vlmatch.memory import MANY_PAIRS, require_scoring_memory
+from vlmatch.machine.memory import MANY_PAIRS, require_scoring_memory
+from vlmatch.machine.waiting import NowAndThen, locked, waiting
 from vlmatch.scores.resampling import Resampled, subsample_size
 from vlmatch.scores.scored import LeftOut, Scored
 from vlmatch.scores.sides import CAPTIONS, IMAGES
 from vlmatch.settings.buildable import ObjectSettings
-from vlmatch.waiting import NowAndThen, locked, waiting
 
 FORMAT = 3
 """Of stored rows: raised when noise twins or subsamples change, so that those of before are computed again."""

@@ -8,8 +8,8 @@ from vlmatch.api.models import embedded
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
 from vlmatch.files import renamed
+from vlmatch.machine.processes import process_rank
 from vlmatch.objects import task
-from vlmatch.processes import process_rank
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import EmbedTask
 

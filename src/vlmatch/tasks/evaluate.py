@@ -19,6 +19,7 @@ from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.truths import Setting
 from vlmatch.llms.language_model import LanguageModel
+from vlmatch.machine.waiting import waiting
 from vlmatch.objects import task
 from vlmatch.probes.items import Item, Split
 from vlmatch.results import (
@@ -35,14 +36,13 @@ from vlmatch.results import (
 from vlmatch.settings.buildable import BenchmarkSettings, LlmSettings
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import EvaluateTask
-from vlmatch.tracking import Tracker
+from vlmatch.tracking.tracker import Tracker
 from vlmatch.vlm.features import cached_features
 from vlmatch.vlm.fit import FINAL, MILESTONES, data_of
 from vlmatch.vlm.milestones import milestone_steps
 from vlmatch.vlm.runs import VLM_FOLDER, Run, finished, tracked
 from vlmatch.vlm.saved import load_vlm
 from vlmatch.vlm.training_log import TrainingLog
-from vlmatch.waiting import waiting
 
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "peft")
 

@@ -25,7 +25,7 @@ from vlmatch.results import (
 )
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import ImportTask
-from vlmatch.tracking import Tracker
+from vlmatch.tracking.tracker import Tracker
 
 SUITE = "public"
 IMPORTED = "imported: "

@@ -16,10 +16,10 @@ from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header, slug_of
 from vlmatch.embeddings.store import Store
 from vlmatch.jobs import SCORED, PairStatus
+from vlmatch.machine.processes import PARENT, SWEEP, launched, process_rank
 from vlmatch.objects import task
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.probes.shared import probe_of
-from vlmatch.processes import PARENT, SWEEP, launched, process_rank
 from vlmatch.ranking import Question
 from vlmatch.ranking.question import require_selection
 from vlmatch.ranking.rule import ChosenRule
@@ -29,8 +29,8 @@ from vlmatch.report.table import placed, terminal
 from vlmatch.scores.rows import Row
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import TaskSettings
-from vlmatch.tracked import embedding_metrics, pair_of, tags_of
-from vlmatch.tracking import Tracker
+from vlmatch.tracking.fields import embedding_metrics, pair_of, tags_of
+from vlmatch.tracking.tracker import Tracker
 
 
 @task

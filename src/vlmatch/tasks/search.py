@@ -10,15 +10,13 @@ from typing import Any
 
 from vlmatch import paths
 from vlmatch.api import ranking as api
-from vlmatch.disk import is_refused
 from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import require_folder_name
-from vlmatch.mlflow_connection import TrackingError
-from vlmatch.mlflow_views import SEARCHED
+from vlmatch.machine.disk import is_refused
+from vlmatch.machine.processes import launched
 from vlmatch.objects import task
 from vlmatch.probes.shared import probe_of
-from vlmatch.processes import launched
 from vlmatch.ranking import Fed, LlmRanking, Question
 from vlmatch.report.table import terminal
 from vlmatch.search import ledger as ledgers
@@ -31,7 +29,9 @@ from vlmatch.search.spending import Spending
 from vlmatch.settings.search import SearchSettings
 from vlmatch.tasks.rank import wanted
 from vlmatch.tasks.search_recipe import ByRecipe
-from vlmatch.tracking import Tracker
+from vlmatch.tracking.connection import TrackingError
+from vlmatch.tracking.tracker import Tracker
+from vlmatch.tracking.views import SEARCHED
 
 LONGEST = 300  # characters of why a training failed
 

@@ -16,7 +16,7 @@ from vlmatch.settings.buildable import EncoderSettings
 from vlmatch.settings.search import SearchSettings
 from vlmatch.tasks.evaluate import has_result, measure, measure_milestone
 from vlmatch.tasks.train import prepared
-from vlmatch.tracking import Tracker
+from vlmatch.tracking.tracker import Tracker
 from vlmatch.vlm.milestones import PARTS, step_at
 from vlmatch.vlm.runs import Run, finished
 

@@ -10,14 +10,15 @@ from vlmatch.embeddings.store import Store
 from vlmatch.encoders.base import Encoder
 from vlmatch.files import renamed
 from vlmatch.llms.language_model import LanguageModel
+from vlmatch.machine.processes import process_rank
+from vlmatch.machine.waiting import waiting
 from vlmatch.objects import task
 from vlmatch.probes.items import Item
-from vlmatch.processes import process_rank
 from vlmatch.results import BLIND
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import TrainTask
 from vlmatch.tasks.evaluate import collected, has_result, measurable, measure
-from vlmatch.tracking import Tracker
+from vlmatch.tracking.tracker import Tracker
 from vlmatch.vlm.budget import require_projector
 from vlmatch.vlm.building import build_vlm, feature_shape
 from vlmatch.vlm.features import cached_features
@@ -25,7 +26,6 @@ from vlmatch.vlm.fit import Training
 from vlmatch.vlm.runs import TRACKED, VLM_FOLDER, Run, finished, tracked
 from vlmatch.vlm.training_data import DataContext, TrainingData, a_picture
 from vlmatch.vlm.training_log import TrainingLog
-from vlmatch.waiting import waiting
 
 
 @task

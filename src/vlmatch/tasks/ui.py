@@ -6,7 +6,7 @@ import sys
 from vlmatch.objects import task
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import UiTask
-from vlmatch.tracking import Tracker
+from vlmatch.tracking.tracker import Tracker
 
 
 @task

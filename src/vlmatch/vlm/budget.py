@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
-from vlmatch.memory import physical_memory, training_advice
+from vlmatch.machine.memory import physical_memory, training_advice
 from vlmatch.settings.recipe import ProjectorSettings, RecipeSettings, StageSettings
 from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.batches import at_once

@@ -9,8 +9,8 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from vlmatch.disk import reading
 from vlmatch.files import renamed
+from vlmatch.machine.disk import reading
 from vlmatch.vlm.stage import ends_step
 
 

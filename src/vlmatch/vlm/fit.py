@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, Trainer
 
-from vlmatch.disk import reading
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 from vlmatch.lightning import quiet_lightning, trainer_faults
-from vlmatch.memory import is_out_of_memory, training_advice
-from vlmatch.processes import process_rank
+from vlmatch.machine.disk import reading
+from vlmatch.machine.memory import is_out_of_memory, training_advice
+from vlmatch.machine.processes import process_rank
 from vlmatch.settings.recipe import StageSettings
 from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.batches import Batches, Collate, micro_batches

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.configs import choices
-from vlmatch.disk import reading
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
+from vlmatch.machine.disk import reading
 from vlmatch.moved import to_first_names
 from vlmatch.results import RESULT
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings

@@ -9,13 +9,13 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vlmatch.disk import reading
 from vlmatch.encoders.base import Encoder
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import renamed
 from vlmatch.llms.language_model import LanguageModel
+from vlmatch.machine.disk import reading
+from vlmatch.machine.processes import process_rank
 from vlmatch.moved import to_todays_names
-from vlmatch.processes import process_rank
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings
 from vlmatch.settings.node import Node
 from vlmatch.settings.recipe import RecipeSettings

@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmatch.disk import reading
 from vlmatch.files import renamed
+from vlmatch.machine.disk import reading
 
 
 @dataclass(frozen=True)

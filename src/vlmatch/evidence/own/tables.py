@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmatch.disk import faults_as
 from vlmatch.errors import VlmatchError, enumerated, one_line
 from vlmatch.files import require_regular
+from vlmatch.machine.disk import faults_as
 from vlmatch.probes.text import encoding_of
 
 if TYPE_CHECKING:

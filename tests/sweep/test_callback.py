@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from vlmatch import paths
 from vlmatch.configs import register_search_path
 from vlmatch.jobs import SCORED, PairStatus, read_statuses
-from vlmatch.sweep import ComposingOnce
+from vlmatch.sweep.callback import ComposingOnce
 
 
 def test_a_job_gets_the_config_that_was_composed_to_check_it() -> None:

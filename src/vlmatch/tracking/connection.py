@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
-from vlmatch.disk import faults_as, is_full
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import FULL, renamed
-from vlmatch.network import require_network
+from vlmatch.machine.disk import faults_as, is_full
+from vlmatch.machine.network import require_network
+from vlmatch.machine.waiting import SECONDS, waiting
 from vlmatch.secrets import masked_addresses
 from vlmatch.settings.work import TrackingSettings
-from vlmatch.waiting import SECONDS, waiting
 
 ENVIRONMENT = "MLFLOW_TRACKING_URI"
 FOLDER = "tracking.folder"

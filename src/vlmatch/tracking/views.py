@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from vlmatch.results import Result
-from vlmatch.tracked import COSTS, PLACE, SPEED, VALUE, Truths, figures, pair_of, score_metric
+from vlmatch.tracking.fields import COSTS, PLACE, SPEED, VALUE, Truths, figures, pair_of, score_metric
 
 if TYPE_CHECKING:
     from vlmatch.ranking import LlmRanking, Ranking

@@ -14,12 +14,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from vlmatch import mlflow_connection
 from vlmatch.errors import VlmatchError
 from vlmatch.messages import user_message
-from vlmatch.mlflow_connection import BRIEF, HURRIED, Address, GuardedClient
 from vlmatch.settings.work import TrackingSettings
-from vlmatch.tracking import Tracker
+from vlmatch.tracking import connection
+from vlmatch.tracking.connection import BRIEF, HURRIED, Address, GuardedClient
+from vlmatch.tracking.tracker import Tracker
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
@@ -131,15 +131,15 @@ def test_a_server_that_dies_later_is_one_line_and_does_not_hide_the_error_that_e
 def test_a_dead_server_is_waited_for_once_until_it_answers_again(
     bare_tracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow_connection, "SECONDS", 0.0)  # so that every refusal counts as a long wait
-    monkeypatch.setattr(mlflow_connection, "_lost", set())
+    monkeypatch.setattr(connection, "SECONDS", 0.0)  # so that every refusal counts as a long wait
+    monkeypatch.setattr(connection, "_lost", set())
     (hurried, brief), gone = (1 + each.retries for each in (HURRIED, BRIEF)), (500, "gone")
     with answering(*[gone] * (hurried + 2 * brief), (200, EXPERIMENT), (200, "{}"), gone) as uri:
         for _ in range(3):
             refused(bare_tracking.changed(uri=uri), f"tracking.uri='{uri}'")
         tracker = Tracker.of(bare_tracking.changed(uri=uri))  # all refusals that were expected are used up
         assert tracker.experiment_id == "7"
-        assert not mlflow_connection._lost
+        assert not connection._lost
 
 
 @pytest.mark.parametrize("name", ["", " ", "a" * 300, "a\nb"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vlmatch.memory import (
+from vlmatch.machine.memory import (
     EMBEDDING_ADVICE,
     available_memory,
     is_out_of_memory,

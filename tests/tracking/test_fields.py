@@ -8,10 +8,10 @@ from made_results import result
 from made_rows import ranked, row
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.evidence.truths import comparisons
-from vlmatch.mlflow_views import PREFIX, ranking_view, saved
 from vlmatch.report.evidence import ranking_evidence
 from vlmatch.results import Visual
-from vlmatch.tracked import PLACE, VALUE, ranked_metrics, score_metrics, truths_of
+from vlmatch.tracking.fields import PLACE, VALUE, ranked_metrics, score_metrics, truths_of
+from vlmatch.tracking.views import PREFIX, ranking_view, saved
 
 ROWS = [row("a", gw=0.31, cka=0.61234), row("b", gw=0.30, cka=0.5), row("pixels16", control=True, gw=0.4, cka=0.1)]
 

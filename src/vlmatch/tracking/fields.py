@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vlmatch.embeddings.header import Header
-from vlmatch.processes import SWEEP
+from vlmatch.machine.processes import SWEEP
 from vlmatch.results import Result
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from omegaconf import open_dict
 
-from vlmatch import sweep, validation
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.inventory.models import Model
 from vlmatch.packages.availability import STATUSES, Availability
+from vlmatch.sweep import callback, validation
 
 EMBED = ("task=embed", "task.side=encoder", "multirun")
 
@@ -120,7 +120,7 @@ def test_a_job_whose_model_has_no_name_fails_by_its_yamls() -> None:
             "runtime": {"choices": {"encoder": "fused", "llm": "smollm2"}},
             "overrides": {"task": ["encoder=fused"]},
         }
-    outcome = sweep._failure(config, VlmatchError("no members"))
+    outcome = callback._failure(config, VlmatchError("no members"))
     assert (outcome.encoder, outcome.llm, outcome.message) == ("fused", "smollm2", "no members")
 
 
@@ -174,7 +174,7 @@ def test_a_bug_in_the_look_ahead_stops_the_sweep_with_its_traceback(cli, untouch
     ],
 )
 def test_only_sweeps_that_embed_are_looked_through(overrides: list[str], matters: bool) -> None:
-    assert sweep._embeds(composed(*overrides)) is matters
+    assert callback._embeds(composed(*overrides)) is matters
 
 
 def test_a_hub_that_answers_makes_models_come_at_first_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.mlflow_connection import Address, GuardedClient, experiment_id, require_experiment_name
-from vlmatch.mlflow_views import MACHINE_LEARNING, View, address_part, ranking_view, saved, search_view, trainings_view
+from vlmatch.machine.waiting import locked
 from vlmatch.results import Result, rendered
 from vlmatch.scores.rows import Row
 from vlmatch.secrets import masked, masked_addresses
 from vlmatch.settings.work import TrackingSettings
-from vlmatch.tracked import (
+from vlmatch.tracking.connection import Address, GuardedClient, experiment_id, require_experiment_name
+from vlmatch.tracking.fields import (
     Pair,
     dataset_of,
     details,
@@ -33,7 +33,15 @@ from vlmatch.tracked import (
     score_metrics,
     truths_of,
 )
-from vlmatch.waiting import locked
+from vlmatch.tracking.views import (
+    MACHINE_LEARNING,
+    View,
+    address_part,
+    ranking_view,
+    saved,
+    search_view,
+    trainings_view,
+)
 
 if TYPE_CHECKING:
     from vlmatch.report.answer import PoolRanking

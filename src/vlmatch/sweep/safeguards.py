@@ -7,8 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlmatch.configs import words
 from vlmatch.errors import VlmatchError, shown
+from vlmatch.machine.network import forbid_network, is_forbidden
 from vlmatch.messages import leaving
-from vlmatch.network import forbid_network, is_forbidden
 from vlmatch.secrets import secrets_in, secrets_in_overrides
 
 

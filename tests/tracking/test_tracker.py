@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from vlmatch.tracking import Tracker
+from vlmatch.tracking.tracker import Tracker
 
 
 def status(tracker: Tracker, run_id: str) -> str:
@@ -51,7 +51,7 @@ def test_runs_orphaned_by_a_kill_are_closed_at_the_next_start(tracking) -> None:
 @pytest.mark.slow
 def test_processes_that_race_through_the_first_use_do_not_break_the_database(bare_tracking, tmp_path: Path) -> None:
     script = (
-        "from vlmatch.settings.work import TrackingSettings; from vlmatch.tracking import Tracker\n"
+        "from vlmatch.settings.work import TrackingSettings; from vlmatch.tracking.tracker import Tracker\n"
         f"t = Tracker.of(TrackingSettings(folder={str(bare_tracking.folder)!r}, uri=None, experiment='vlmatch'))\n"
         "with t.run('r', {}) as run:\n    [t.client.log_metric(run, 'm', i) for i in range(5)]"
     )

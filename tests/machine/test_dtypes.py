@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vlmatch.configs import composed
-from vlmatch.dtypes import dtype_of_cpu, fast_dtype
+from vlmatch.machine.dtypes import dtype_of_cpu, fast_dtype
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from vlmatch.evidence.own.cells import read_truth
 from vlmatch.evidence.own.names import Names
 from vlmatch.inventory.ahead import Ahead, ahead
 from vlmatch.inventory.models import KINDS, Model, model
+from vlmatch.machine.network import is_forbidden
 from vlmatch.messages import user_message
-from vlmatch.network import is_forbidden
 from vlmatch.objects import build, plain
 from vlmatch.packages.availability import HUB, LOGIN, MISSING, PACKAGED, UNNAMED
 from vlmatch.probes.pairs import ProbeSet

@@ -20,9 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 from vlmatch.configs import words
 from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.jobs import FAILED, NOT_HERE, SCORED, PairStatus, read_statuses
+from vlmatch.machine.processes import PARENT, SWEEP, launched
 from vlmatch.messages import leave_with_line, leaving, user_message
 from vlmatch.objects import admit
-from vlmatch.processes import PARENT, SWEEP, launched
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import AnyTask
 
@@ -82,7 +82,7 @@ class SweepCallback(Callback):
             _look_ahead(config)
         if not _ranks(config):
             return
-        from vlmatch.tracking import Tracker
+        from vlmatch.tracking.tracker import Tracker
 
         name = Path(config.hydra.sweep.dir).name
         with leaving(words(config.hydra.overrides.task), "the sweep is not started"):
@@ -126,7 +126,7 @@ def _answer(config: DictConfig) -> None:
     from vlmatch.ranking import Question
     from vlmatch.report.answer import PoolRanking
     from vlmatch.report.commands import as_given
-    from vlmatch.tracking import Tracker
+    from vlmatch.tracking.tracker import Tracker
 
     settings = Settings[AnyTask].read(config)
     outcomes = read_statuses(Path(config.hydra.sweep.dir))
@@ -173,7 +173,7 @@ def _probe(settings: Settings[AnyTask], groups: Collection[tuple[str, str, str]]
 
 def _look_ahead(config: DictConfig) -> None:
     """Leave before anything expensive starts if the sweep can't be run; show its pairs and what it will take."""
-    from vlmatch.validation import validate
+    from vlmatch.sweep.validation import validate
 
     with leaving(words(config.hydra.overrides.task), "the sweep is not started"):
         probes, notes, ahead = validate(config)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from vlmatch import waiting as waiting_module
+from vlmatch.machine import waiting as waiting_module
+from vlmatch.machine.waiting import NowAndThen, locked, waiting
 from vlmatch.objects import admitted, build
-from vlmatch.waiting import NowAndThen, locked, waiting
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +62,8 @@ def test_the_one_who_waits_for_a_lock_says_who_has_it_and_goes_on(
 
 
 def test_an_object_that_is_slow_to_build_says_what_is_read(capsys: pytest.CaptureFixture[str]) -> None:
-    with admitted("test_waiting."):
-        build({"_target_": "test_waiting.slow", "name": "s"}, "encoder")
+    with admitted(f"{__name__}."):
+        build({"_target_": f"{__name__}.slow", "name": "s"}, "encoder")
     assert capsys.readouterr().out == "waiting for encoder 's'; its weights or data are being read\n"
 
 

@@ -1,0 +1,1 @@
+"""This machine: its disk, memory, network and processes, and waiting for them."""
