@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from misbehaving import THUMBNAIL, compute
+from vlmatch.embeddings.measured import Measured, write_measured
 from vlmatch.embeddings.store import FILE, Embeddings, Store, write_array
 from vlmatch.errors import VlmatchError
 from vlmatch.machine import memory, waiting
@@ -66,6 +67,22 @@ def test_the_same_features_of_an_encoder_of_another_size_are_scored_again(pair, 
     score_pair(images, captions, configs, store)
     larger = replace(images, header=replace(images.header, n_parameters=2_000_000))
     assert score_pair(larger, captions, configs, store).scores["parameters"].value == 2_000_000
+
+
+def test_tokens_and_flops_that_nobody_states_are_as_counted_while_embedding(pair, pictures, tmp_path) -> None:
+    store, configs = (
+        Store(tmp_path),
+        {name: score(f"spec_sheet.{name.title()}") for name in ("tokens", "flops", "width")},
+    )
+    images, captions = pair
+    write_measured(store, images.header.spec, Measured(12, 1.0, "a chip"))
+    assert list(score_pair(images, captions, configs, store).scores) == ["width"]
+    write_measured(store, images.header.spec, Measured(12, 1.0, "a chip", gflops=2.5, tokens=25))
+    row = score_pair(images, captions, configs, store)
+    assert (row.scores["tokens"].value, row.scores["flops"].value) == (25, 2.5)
+    assert stored_rows(store, pictures.key, configs) == [row]
+    stated = replace(images, header=replace(images.header, spec=replace(images.header.spec, stated={"tokens": 9})))
+    assert score_pair(stated, captions, configs, store).scores["tokens"].value == 9
 
 
 def test_embeddings_that_have_no_angles_are_named(pair, tmp_path) -> None:

@@ -4,12 +4,13 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from vlmatch.embeddings.header import EmbeddingSpec
+from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.store import Store
+from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.files import renamed
 
 if TYPE_CHECKING:
@@ -61,6 +62,18 @@ def read_measured(store: Store, spec: EmbeddingSpec) -> Measured | None:
         return Measured(**plain["measured"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def spec_sheet_of(store: Store | None, header: Header) -> SpecSheet:
+    """What is known of the encoder of stored embeddings; operations and tokens that nobody states are as counted."""
+    sheet, counted = header.spec_sheet, read_measured(store, header.spec) if store else None
+    if counted is None:
+        return sheet
+    return replace(
+        sheet,
+        gflops=counted.gflops if sheet.gflops is None else sheet.gflops,
+        tokens=counted.tokens if sheet.tokens is None else sheet.tokens,
+    )
 
 
 def write_measured(store: Store, spec: EmbeddingSpec, measured: Measured) -> None:

@@ -89,7 +89,7 @@ class ChosenRule:
             return f"the rule needs {names}, which no candidate was scored by; add it to `score`, or change `selection`"
         such = f", such as {' or '.join(self.instead)}" if self.instead else ""
         reasons = "; ".join(f"{name} ({why})" for name, why in self.why.items())
-        return f"the rule needs what is known of no candidate: {reasons}; choose another `selection`{such}"
+        return f"the rule needs figures that no candidate has: {reasons}; choose another `selection`{such}"
 
 
 def standings(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[list[Standing], list[str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.embeddings.header import Header
+from vlmatch.embeddings.measured import spec_sheet_of
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
@@ -70,9 +71,12 @@ def score_pair(
     """
     headers = images.header, captions.header
     scores = {name: config.build() for name, config in configs.items()}
-    inputs = inputs_of(headers[0].spec_sheet, labels)
+    spec = spec_sheet_of(store, headers[0])
+    inputs = inputs_of(spec, labels)
     if store is None:
-        return _chosen(_filled(Row(*headers, {}), list(scores), scores, configs, images, captions, labels), scores)
+        return _chosen(
+            _filled(Row(*headers, {}), list(scores), scores, configs, images, captions, spec, labels), scores
+        )
     path = _path(store, *headers)
     row, missing = _kept(path, headers, scores, configs, inputs)
     if missing is not None:  # else without a lock, which a read-only store can't have
@@ -80,7 +84,7 @@ def score_pair(
         with locked(path.with_suffix(".lock"), "scoring the same pair"):
             row, missing = _kept(path, headers, scores, configs, inputs)
             if missing:
-                row = _filled(row, missing, scores, configs, images, captions, labels)
+                row = _filled(row, missing, scores, configs, images, captions, spec, labels)
             if missing is not None:
                 _write(path, row)
     return _chosen(row, scores)
@@ -105,7 +109,7 @@ def stored_rows(
     scores = {name: config.build() for name, config in configs.items()}
     found = []
     for row in filter(None, map(_read, sorted((store.root / "scores" / probe).glob("*.json")))):
-        inputs = inputs_of(row.image.spec_sheet, labels)
+        inputs = inputs_of(spec_sheet_of(store, row.image), labels)
         if labels is None:
             del inputs["labels"]
         settled = all(_settled(row, name, score, configs[name], inputs) for name, score in scores.items())
@@ -121,6 +125,7 @@ def _filled(
     configs: Mapping[str, ObjectSettings],
     images: Embeddings,
     captions: Embeddings,
+    spec: SpecSheet,
     labels: Labels | None,
 ) -> Row:
     """The row with the missing scores, or the reasons why it has none of them."""
@@ -128,7 +133,7 @@ def _filled(
         print(f"{row.encoder} x {row.llm}: {line}", flush=True)
     try:
         sides = IMAGES.of(images.array), CAPTIONS.of(captions.array)
-        pair = PairedGeometry(*sides, row.image.spec_sheet, known_labels(labels))
+        pair = PairedGeometry(*sides, spec, known_labels(labels))
     except VlmatchError as error:
         raise VlmatchError(f"{row.encoder} x {row.llm}: {error}") from error
     resampled = Resampled(pair)
