@@ -51,6 +51,12 @@ def renamed(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text in UTF-8: `path` holds what it held before, or all of `text`."""
+    with renamed(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:

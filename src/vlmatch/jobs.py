@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 
 SCORED, NOT_HERE, FAILED, DAMAGED = "scored", "not here", "failed", "damaged"
 
@@ -21,8 +21,7 @@ class PairStatus:
 
     def write(self, folder: Path, job: int) -> None:
         """Store it in a job's folder, which `hydra.sweep.subdir` may let several jobs share. job: its number."""
-        with renamed(folder / f"outcome-{job}.json") as temporary:
-            temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        write_text(folder / f"outcome-{job}.json", json.dumps(asdict(self)))
 
 
 def read_statuses(sweep: Path) -> list[PairStatus]:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
 
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 
 FORMAT = 1
 DIGITS = 5  # significant digits of measured figures in files
@@ -220,8 +220,7 @@ def write(folder: Path, result: Result) -> Path:
 def write_file(path: Path, result: Result) -> None:
     """Write a result to `path` in one step; raises VlmatchError, and writes nothing, if a figure is not finite."""
     text = rendered(result)
-    with renamed(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def rendered(result: Result) -> str:

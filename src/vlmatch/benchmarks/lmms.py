@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 from vlmatch.machine.network import require_network
 from vlmatch.vlm.model import VLM
 
@@ -83,10 +83,7 @@ def write_results(results: Mapping[str, Any], path: Path) -> None:
     """Write results in the format of lmms-eval's own files, atomically; `task=import` reads them."""
     from lmms_eval.utils import handle_non_serializable
 
-    with renamed(path) as temporary:
-        temporary.write_text(
-            json.dumps(results, indent=2, default=handle_non_serializable, ensure_ascii=False), encoding="utf-8"
-        )
+    write_text(path, json.dumps(results, indent=2, default=handle_non_serializable, ensure_ascii=False))
 
 
 def require_lmms_eval() -> None:

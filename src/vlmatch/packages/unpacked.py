@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vlmatch.errors import VlmatchError
-from vlmatch.files import renamed, sha256_of_file
+from vlmatch.files import sha256_of_file, write_text
 
 STAMP = ".wheel.sha256"  # the SHA-256 of the archive that the folder was unpacked from
 LIST = ".files.sha256.json"  # that of each file, by its path in the folder
@@ -67,8 +67,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def _save(folder: Path, digests: Mapping[str, str]) -> None:
-    with renamed(folder / LIST) as temporary:
-        temporary.write_text(json.dumps(digests, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(folder / LIST, json.dumps(digests, indent=1, sort_keys=True) + "\n")
 
 
 def _load(folder: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vlmatch import paths
 from vlmatch.errors import one_line
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 from vlmatch.probes.images import ImageError, open_image, sha256_of_image
 from vlmatch.probes.pairs import ProbeEntry
 from vlmatch.probes.perceptual import perceptual_hash
@@ -54,8 +54,7 @@ class Reader:
     def save(self) -> None:
         """Keep the hashes, so that the next job need not decode these images to get them."""
         if len(self._known) > self._n_kept:
-            with renamed(self._file) as temporary:
-                temporary.write_text(json.dumps(self._known), encoding="utf-8")
+            write_text(self._file, json.dumps(self._known))
 
     def _read_chunk(self, entries: Sequence[ProbeEntry]) -> list[ReadEntry]:
         return [self._read(entry) for entry in entries]

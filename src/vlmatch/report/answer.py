@@ -18,7 +18,7 @@ from vlmatch.embeddings.measured import read_measured
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.evidence.definitions import LATEST
 from vlmatch.evidence.truths import comparisons_in
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 from vlmatch.jobs import DAMAGED, PairStatus
 from vlmatch.machine.waiting import waiting
 from vlmatch.probes.pairs import ProbeSet
@@ -177,8 +177,7 @@ class PoolRanking:
             health=self.health,
         )
         path = Path(path)
-        with renamed(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+        write_text(path, page)
         self.to_markdown(path.with_suffix(".md"))
         return path
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from vlmatch.files import renamed
+from vlmatch.files import renamed, write_text
 from vlmatch.report.svg import svg
 from vlmatch.report.table import number
 from vlmatch.scores.layer_map import Cell, LayerMap
@@ -84,8 +84,7 @@ def write_page(path: Path, found: LayerMap) -> Path:
     page = environment.get_template("layers.html.j2").render(
         found=found, ranges=ranges(found), maps=maps, undefined=undefined
     )
-    with renamed(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 

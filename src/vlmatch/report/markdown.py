@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import PAPER, LlmRanking, RankedEncoder, Ranking
 from vlmatch.report.ranking_table import shown_name
@@ -18,8 +18,7 @@ def write_markdown(
     path: Path, rankings: Sequence[Ranking], failures: Sequence[PairStatus] = (), commands: Sequence[str] = ()
 ) -> Path:
     """Write the answer to `path` in one step; returns `path`. The arguments are those of `rendered_page`."""
-    with renamed(path) as temporary:
-        temporary.write_text(rendered_markdown(rankings, failures, commands), encoding="utf-8")
+    write_text(path, rendered_markdown(rankings, failures, commands))
     return path
 
 

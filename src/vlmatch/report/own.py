@@ -17,7 +17,7 @@ from vlmatch.evidence.own.record import OwnRecord, RuleRecord, own_records
 from vlmatch.evidence.own.scores import KnownScore, ScoreTable
 from vlmatch.evidence.replay import Figure, Outcome
 from vlmatch.evidence.rules import single
-from vlmatch.files import renamed
+from vlmatch.files import renamed, write_text
 from vlmatch.ranking import Ranking
 from vlmatch.report.cells import UNKNOWN, Cell, Column, Line, Table
 from vlmatch.report.evidence import bare, n_seeds
@@ -66,8 +66,7 @@ class OwnEvidence:
         from vlmatch.report.html import rendered_page
 
         path = Path(path)
-        with renamed(path) as temporary:
-            temporary.write_text(rendered_page((), lambda spec: None, own=self), encoding="utf-8")
+        write_text(path, rendered_page((), lambda spec: None, own=self))
         return path
 
     def show(self, console: Console) -> None:

@@ -14,7 +14,7 @@ from vlmatch.embeddings.measured import spec_sheet_of
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
-from vlmatch.files import MAX_NAME_BYTES, remembering, renamed
+from vlmatch.files import MAX_NAME_BYTES, remembering, write_text
 from vlmatch.geometry import Labels, PairedGeometry, known_labels
 from vlmatch.machine.memory import MANY_PAIRS, require_scoring_memory
 from vlmatch.machine.waiting import NowAndThen, locked, waiting
@@ -290,5 +290,4 @@ def _plain(row: Row) -> dict[str, Any]:
 def _write(path: Path, row: Row) -> None:
     if _is_damaged(path):
         log.warning("%s is not as it was written, so these scores were computed again", path)
-    with renamed(path) as temporary:
-        temporary.write_text(json.dumps(_plain(row), indent=1, sort_keys=True), encoding="utf-8")
+    write_text(path, json.dumps(_plain(row), indent=1, sort_keys=True))

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 from vlmatch.search.halving import Part
 
 FILE = "ledger.json"
@@ -55,8 +55,7 @@ class Ledger:
 
     def write(self, folder: Path) -> None:
         """Write the ledger into the search's folder, in one step."""
-        with renamed(folder / FILE) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=1))
+        write_text(folder / FILE, json.dumps(asdict(self), indent=1))
 
 
 def read(folder: Path) -> Ledger | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from vlmatch.api.models import embedded
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 from vlmatch.machine.processes import process_rank
 from vlmatch.objects import task
 from vlmatch.settings.command import Settings
@@ -36,5 +36,4 @@ def _write_record(path: Path, headers: Sequence[Header]) -> None:
         {"model": each.spec.model, "fingerprint": each.fingerprint, "array_sha256": each.array_sha256}
         for each in headers
     ]
-    with renamed(path) as temporary:
-        temporary.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(held, indent=1) + "\n")

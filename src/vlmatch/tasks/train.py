@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vlmatch.embeddings.store import Store
 from vlmatch.encoders.base import Encoder
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 from vlmatch.llms.language_model import LanguageModel
 from vlmatch.machine.processes import process_rank
 from vlmatch.machine.waiting import waiting
@@ -56,8 +56,7 @@ def _train(settings: Settings[TrainTask], run: Run) -> None:
     tracker = Tracker.of(settings.tracking)
     parent = tracker.parent(run.parent, run.parent_tags)
     with tracker.run(run.name, run.tags, parent, again=tracked(folder)) as run_id:
-        with renamed(folder / TRACKED) as temporary:
-            temporary.write_text(run_id)
+        write_text(folder / TRACKED, run_id)
         tracker.log_config(run_id, settings.config)
         log = finished(folder) or _fit(settings, run, folder, logger=tracker.lightning_logger(run_id))
         print(f"{run.name}: {log.steps} steps in {log.seconds:.0f} s, loss {log.loss_at(log.steps):.3f}")

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 
 from vlmatch.errors import VlmatchError
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 from vlmatch.lightning import quiet_lightning, trainer_faults
 from vlmatch.machine.disk import reading
 from vlmatch.machine.memory import is_out_of_memory, training_advice
@@ -165,8 +165,7 @@ class Training:
                 "the folder, or give another: task.runs=..."
             )
         if process_rank() == 0:
-            with renamed(self.folder / DATA) as temporary:
-                temporary.write_text(json.dumps(found))
+            write_text(self.folder / DATA, json.dumps(found))
 
     def _require_context(self, datasets: Sequence[TrainingData]) -> None:
         """Raise VlmatchError if samples may be longer than the LLM's context."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from vlmatch.configs import choices
 from vlmatch.errors import VlmatchError
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 from vlmatch.machine.disk import reading
 from vlmatch.moved import to_first_names
 from vlmatch.results import RESULT
@@ -118,8 +118,7 @@ class Run:
                     "own; remove the folder, or give another: task.runs=..."
                 )
         (folder / TRACKED).unlink(missing_ok=True)  # of other settings, under which nothing was trained
-        with renamed(path) as temporary:
-            temporary.write_text(json.dumps(self.about, indent=1))
+        write_text(path, json.dumps(self.about, indent=1))
         return folder
 
 

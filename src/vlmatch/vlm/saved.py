@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vlmatch.encoders.base import Encoder
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.files import renamed
+from vlmatch.files import renamed, write_text
 from vlmatch.llms.language_model import LanguageModel
 from vlmatch.machine.disk import reading
 from vlmatch.machine.processes import process_rank
@@ -66,8 +66,7 @@ def save_vlm(vlm: VLM, folder: Path, about: Description) -> None:
                 save_file(whole, temporary)
     if process_rank() > 0:
         return
-    with renamed(folder / DESCRIPTION) as temporary:
-        temporary.write_text(json.dumps(about.plain(), indent=1))
+    write_text(folder / DESCRIPTION, json.dumps(about.plain(), indent=1))
 
 
 def load_vlm(folder: Path, *, llm: LanguageModel | None = None) -> VLM:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 from vlmatch.machine.disk import reading
 
 
@@ -18,8 +18,7 @@ class TrainingLog:
 
     def write(self, path: Path) -> None:
         """Write the log; its file marks the training or stage as finished."""
-        with renamed(path) as temporary:
-            temporary.write_text(json.dumps(vars(self)))
+        write_text(path, json.dumps(vars(self)))
 
     @classmethod
     def read(cls, path: Path) -> "TrainingLog | None":

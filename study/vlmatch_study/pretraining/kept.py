@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vlmatch.errors import VlmatchError
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 from vlmatch_study.pretraining.data import LICENCES
 
 LARGEST = 5_000_000  # bytes that a folder of weights may have
@@ -86,8 +86,7 @@ def cards(weights: Path) -> list[Card]:
 
 def write_readme(weights: Path) -> None:
     """Write README.md in `weights`."""
-    with renamed(weights / "README.md") as temporary:
-        temporary.write_text(readme(weights))
+    write_text(weights / "README.md", readme(weights))
 
 
 def readme(weights: Path) -> str:
