@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from vlmatch import paths
 from vlmatch.configs import composed
+from vlmatch.errors import VlmatchError
 from vlmatch.messages import user_message
 
 
@@ -62,6 +63,14 @@ def test_a_bug_that_follows_a_handled_refusal_stays_a_bug() -> None:
     bug = ZeroDivisionError()
     bug.__context__ = FileExistsError(errno.EEXIST, "no", "x")
     assert user_message(bug) is None
+
+
+def test_a_bug_in_the_handler_of_an_error_is_not_told_as_that_error() -> None:
+    bug, told = KeyError("k"), VlmatchError("n=0, wanted more")
+    bug.__context__ = told
+    assert user_message(bug) is None
+    bug.__cause__ = told
+    assert user_message(bug) == "n=0, wanted more"
 
 
 def test_several_values_outside_of_a_sweep_name_the_word_that_is_missing() -> None:

@@ -80,7 +80,7 @@ def _line(error: BaseException, arguments: list[str]) -> str | None:
         return f"trainer: {one_line(error)} Choose another one: trainer=cpu"
     if type(error).__name__ in _OF_SUBMITIT:
         return _about_job(str(error))
-    refused = error if is_refused(error) else next((cause for cause in _causes(error) if is_full(cause)), None)
+    refused = error if is_refused(error) else next(filter(is_full, _causes(error, handled=True)), None)
     return None if refused is None else refusal(refused, arguments)
 
 
@@ -92,14 +92,18 @@ def _damaged_yaml(error: BaseException) -> str | None:
     return damaged_yaml() if isinstance(error, yaml.YAMLError | UnicodeDecodeError) else None  # they name no file
 
 
-def _causes(error: BaseException) -> Iterable[BaseException]:
-    """The error, and what it was raised from: Hydra wraps what a constructor raises."""
+def _causes(error: BaseException, *, handled: bool = False) -> Iterable[BaseException]:
+    """The error, and what it was raised from: Hydra wraps what a constructor raises.
+
+    handled: also what was being handled when it was raised. That may be a bug of the handler, which is not to be told
+    as the error that it handled.
+    """
     seen: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in seen:  # one may be its own cause
         yield cause
         seen.append(cause)
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (cause.__context__ if handled else None)
 
 
 def _about_job(message: str) -> str:
