@@ -54,6 +54,7 @@ docs: .venv-docs/.ready ## build the documentation as a site in outputs/site, wi
 	@grep -q shortlist outputs/site/search/search_index.js # what the search reads without a server; else it finds nothing
 
 test-live: .venv/.ready ## try SLURM on a cluster of one node that is started for it (root, docs/clusters.md; minutes)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[slurm]'
 	tests/live/slurm.sh start $(CLUSTER)
 	SLURM_CONF=$(CLUSTER)/slurm.conf $(BIN)/python tests/live/clusters.py; code=$$?; \
 	tests/live/slurm.sh stop $(CLUSTER); exit $$code
