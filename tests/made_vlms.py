@@ -34,20 +34,24 @@ LORA = {"r": 2, "alpha": 4, "dropout": 0.2, "targets": ["q_proj", "v_proj"]}
 PROMPTS = ("caption:<image>", "its kind:<image>")
 
 
-def tiny_llm(folder: Path, family: str = "llama") -> LanguageModel:
-    """A random LLM with a byte-level tokenizer."""
+def byte_tokenizer(**special: str) -> transformers.PreTrainedTokenizerFast:
+    """One token a byte, after BOS, EOS and further special tokens by their keyword of transformers."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    torch.manual_seed(1)
-    config_class, values = CONFIGS[family]
-    transformers.AutoModelForCausalLM.from_config(config_class(vocab_size=259, **values)).save_pretrained(folder)
-    symbols = ["<s>", "</s>", "<pad>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    special = {"bos_token": "<s>", "eos_token": "</s>", **special}
+    symbols = [*special.values(), *sorted(pre_tokenizers.ByteLevel.alphabet())]
     tokenizer = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(symbols)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-    ).save_pretrained(folder)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+def tiny_llm(folder: Path, family: str = "llama") -> LanguageModel:
+    """A random LLM with a byte-level tokenizer."""
+    torch.manual_seed(1)
+    config_class, values = CONFIGS[family]
+    transformers.AutoModelForCausalLM.from_config(config_class(vocab_size=259, **values)).save_pretrained(folder)
+    byte_tokenizer(pad_token="<pad>").save_pretrained(folder)
     return LanguageModel(family, repository=str(folder))
 
 

@@ -74,3 +74,8 @@ def counting() -> ModuleType:
 def encoder_configs() -> dict[str, dict]:
     """Every encoder's yaml as a plain dictionary, by name."""
     return {name: yaml.safe_load(yaml_path("encoder", name).read_text()) for name in choices("encoder")}
+
+
+def prefixed(prefix, state):
+    """The tensors under a prefix."""
+    return {f"{prefix}{key}": value for key, value in state.items()}

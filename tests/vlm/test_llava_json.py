@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from made_vlms import byte_tokenizer
 from vlmatch.encoders.controls import Pixels
 from vlmatch.errors import VlmatchError
 from vlmatch.vlm.batches import Batches, Collate
@@ -41,15 +42,7 @@ ENTRIES = [
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    """A tokenizer with one token a byte, BOS and EOS."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {token: n for n, token in enumerate(["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
-    made = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>")
+    return byte_tokenizer()
 
 
 @pytest.fixture

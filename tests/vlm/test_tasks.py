@@ -4,7 +4,7 @@ import base64
 import json
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,28 +13,19 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
-from omegaconf import DictConfig
 
 import made_vlms
-from vlm.made_split import made_split
+from vlm.made_tasks import config
 from vlmatch import results
 from vlmatch.benchmarks.measurement import Measurement
 from vlmatch.benchmarks.suite import BenchmarkSuite
 from vlmatch.cli import run_task
-from vlmatch.configs import composed
-from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.definitions import definition_of
 from vlmatch.evidence.likelihoods import Likelihoods
 from vlmatch.objects import admitted, build, plain
-from vlmatch.probes.items import Item, Split
-from vlmatch.settings.command import Settings
-from vlmatch.settings.tasks import TrainTask
-from vlmatch.vlm.captions import SplitData
-from vlmatch.vlm.features import cached_features
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.stage import Stage
-from vlmatch.vlm.training_data import DataContext
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,31 +41,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made_vlms.tiny_llm(folder / "llm")
     (folder / "drawn").mkdir()
     return folder
-
-
-def config(home: Path, task: str, *overrides: str) -> DictConfig:
-    """A config in which everything is small and lies below `home`."""
-    settings = [
-        f"task={task}",
-        "encoder=pixels16",
-        "llm.name=tiny",
-        f"llm.repository={home / 'llm'}",
-        f"store={home / 'store'}",
-        f"results={home / 'results'}",
-        f"tracking.folder={home / 'mlruns'}",
-        f"task.runs={home / 'runs'}",
-        "~split",
-        f"+split={{_target_: vlm.made_split.made_split, folder: {home / 'drawn'}}}",
-        "benchmark.group=3",
-        "benchmark.hard_group=2",
-        "benchmark.course=0.5",
-        "~benchmark.sources",
-        "+benchmark.sources={made: {items: 24, of_category: 12}}",
-        *overrides,
-    ]
-    if task in ("train", "evaluate"):
-        settings += ["recipe.stages.0.steps=16", "recipe.stages.0.batch_size=4", "recipe.llm_dtype=float32"]
-    return composed(*settings)
 
 
 @pytest.fixture(scope="module")
@@ -238,29 +204,6 @@ def test_a_training_whose_result_is_collected_can_be_left_out(
     assert (tmp_path / "runs" / GROUP / "pixels16-0" / "result.json").is_file()
 
 
-def test_features_of_several_shares_are_in_the_order_of_the_items(home: Path) -> None:
-    settings = Settings[TrainTask].read(config(home, "train", "encoder=mean_colour"))
-    split = made_split(str(home / "drawn"))
-    mixed = list(split.share("vlm_a+benchmarks"))[::-1]
-
-    def features(items: Sequence[Item]) -> torch.Tensor:
-        return cached_features(items, settings.encoder, Store(settings.store), settings.trainer)[0]
-
-    single = {item.id: row for share in ("vlm_a", "benchmarks") for item, row in _rows(split.share(share), features)}
-    assert len(single) == len(mixed) == 48
-    for item, row in _rows(mixed, features):
-        assert torch.equal(row, single[item.id])
-
-
-def _rows(items: Sequence[Item], features: Callable[[Sequence[Item]], torch.Tensor]) -> Iterator[tuple[Item, Any]]:
-    return zip(items, features(items), strict=True)
-
-
-def test_a_share_that_the_split_does_not_have_is_named(home: Path) -> None:
-    with pytest.raises(VlmatchError, match="share 'vlm_c' has no items"):
-        made_split(str(home / "drawn")).share("vlm_a+vlm_c")
-
-
 def test_a_run_without_training_is_not_measured(trained: Path) -> None:
     with pytest.raises(VlmatchError, match=r"mean_colour-0.* task=train"):
         run_task(config(trained, "evaluate", "encoder=mean_colour"))
@@ -319,33 +262,6 @@ def test_a_suite_whose_split_does_not_extend_the_trained_one_is_refused(trained:
 def test_results_kept_apart_may_not_lie_among_the_runs(trained: Path) -> None:
     with pytest.raises(VlmatchError, match=r"task\.apart='.*' lies in task\.runs='.*give a folder beside it"):
         run_task(config(trained, "evaluate", f"task.apart={trained}/runs/apart"))
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        (
-            "recipe.projector.standardised=false recipe.visual.cached=false",
-            r"recipe\.visual\.cached=false, .*recipe\.visual\.cached=true",
-        ),
-        ("recipe.visual.what=patches", r"recipe\.visual\.what=patches .*recipe\.visual\.cached=true"),
-        ("~recipe.prompts.category", r"recipe\.prompts\.category=''.*<image>"),
-        ("trainer.strategy=ddp_spawn", r"trainer\.strategy=ddp_spawn .*torchrun"),
-    ],
-)
-def test_a_recipe_that_cannot_be_trained_is_an_error_of_one_line(trained: Path, override: str, message: str) -> None:
-    with pytest.raises(VlmatchError, match=message):
-        run_task(config(trained, "train", "task.blind=null", f"task.runs={trained}/wrong", *override.split()))
-
-
-def test_a_question_without_answers_is_refused(trained: Path) -> None:
-    made = config(trained, "train")
-    split = build(plain(made.split))
-    bare = Split(tuple(replace(item, category=None) for item in split.items))
-    data = SplitData(bare, "vlm_a", weights={"category": 1.0}, prompts=plain(made.recipe.prompts))
-    tokenizer = build(plain(made.llm)).tokenizer
-    with pytest.raises(VlmatchError, match=r"no item of recipe\.data has one; leave it out"):
-        data.load(DataContext(tokenizer, None, lambda items: torch.zeros(len(items), 1, 6)))
 
 
 def test_a_run_does_not_continue_under_another_recipe(trained: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which process of a multi-process job this one is, and which sweep it belongs to."""
+"""Which process of a multi-process job this one is, which sweep it belongs to, and which processes still run."""
 
 import os
 
@@ -15,3 +15,14 @@ def process_rank() -> int:
 def launched() -> bool:
     """Whether a launcher started this process as one of several; such a process starts no sweep, run or ranking."""
     return "LOCAL_RANK" in os.environ
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number runs on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True

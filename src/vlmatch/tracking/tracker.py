@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.machine.processes import is_alive
 from vlmatch.machine.waiting import locked
 from vlmatch.results import Result, rendered
 from vlmatch.scores.rows import Row
@@ -97,7 +98,7 @@ class Tracker:
             max_results=1000,
         )
         for run in running:
-            if not _alive(int(run.data.tags["pid"])):
+            if not is_alive(int(run.data.tags["pid"])):
                 self.client.set_terminated(run.info.run_id, "KILLED")
 
     def close_if_running(self, run_id: str) -> None:
@@ -296,13 +297,3 @@ class Tracker:
             self.client.set_tag(run_id, key, value)  # first, or another process might close the run as an orphan
         self.client.update_run(run_id, status="RUNNING")
         return run_id
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        pass
-    return True
