@@ -87,7 +87,7 @@ def test_steps_weight_a_vertex_against_all_that_was_there(n: int, seed: int) -> 
     np.testing.assert_allclose(coupling.dense(), expected, atol=1e-15)
     assert coupling.sum_of(values) == pytest.approx((values * expected).sum(), abs=1e-13)
     assert coupling.start_weight + sum(coupling.weights) == pytest.approx(1, rel=1e-14)
-    assert coupling.product_weight == coupling.start_weight
+    assert coupling.start is None
     np.testing.assert_allclose(coupling.dense().sum(axis=0), 1 / n, rtol=1e-13)
     np.testing.assert_allclose(coupling.dense().sum(axis=1), 1 / n, rtol=1e-13)
 
@@ -101,7 +101,7 @@ def test_steps_keep_a_callers_start_and_the_first_coupling() -> None:
     np.testing.assert_allclose(stepped.dense(), np.outer(p, q), rtol=1e-14)
     values = random.normal(size=(4, 3))
     assert stepped.sum_of(values) == pytest.approx(p @ values @ q)
-    assert (stepped.start_weight, stepped.weights, stepped.product_weight) == (0.75, (0.25,), 0)
+    assert (stepped.start_weight, stepped.weights, stepped.start is given_start) == (0.75, (0.25,), True)
     assert (coupling.start_weight, coupling.weights, coupling.shape) == (1, (), (4, 3))
     assert (given_start == np.outer(p, q)).all()
 

@@ -78,10 +78,6 @@ class Budget:
         found = [_over(cost.encoder, *each) for each in figures if each[1] is not None]
         return tuple(miss for miss in (*found, _licence(cost) if self.commercial else None) if miss is not None)
 
-    def excludes(self, cost: CandidateCost) -> str | None:
-        """Why an encoder is kept out, in words; None if it meets the budget."""
-        return "; ".join(map(str, self.misses(cost))) or None
-
     def __str__(self) -> str:
         limits = {"params": self.parameters, "tokens": self.tokens, "flops": _flops(self.gflops)}
         words = [f"budget.{key}={short(limit)}" for key, limit in limits.items() if limit is not None]

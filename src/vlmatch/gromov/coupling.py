@@ -81,11 +81,6 @@ class Coupling:
         return len(self.p), len(self.q)
 
     @property
-    def product_weight(self) -> float:
-        """The remaining weight of the product coupling, in which every point is spread over all others."""
-        return self.start_weight if self.start is None else 0.0
-
-    @property
     def permutation(self) -> Permutation | None:
         """sigma, (n,), if the coupling is a permutation of n points of weight 1 / n; else None."""
         plan = self.plans[0] if len(self.plans) == 1 and self.start_weight == 0 else None
