@@ -189,10 +189,17 @@ def test_an_image_outside_of_the_folder_is_read_if_that_is_allowed(images: Path,
     assert probe.image(1).size == (1, 1)
 
 
-@pytest.mark.parametrize("image", ["https://host/1.png", "data:image/png;base64,AAAA", "s3://bucket/1.png"])
-def test_an_address_is_no_path(images: Path, image: str) -> None:
+@pytest.mark.parametrize(
+    ("image", "line"),
+    [
+        ("https://host/1.png", "is an address, not a path; download such images to"),
+        ("s3://bucket/1.png", "is an address, not a path; download such images to"),
+        ("data:image/png;base64,AAAA", "is no path but the image itself; write it to"),
+    ],
+)
+def test_an_address_is_no_path(images: Path, image: str, line: str) -> None:
     items = [{"image": image, "conversations": conversation("A shape.")}]
-    with pytest.raises(VlmatchError, match=r"entry 0: image '.*' is an address, not a path; download such images"):
+    with pytest.raises(VlmatchError, match=f"entry 0: image '.*' {line}"):
         llava(write(images, items), images, images_outside=True)
 
 

@@ -20,7 +20,7 @@ OUTSIDE = "images_outside"
 
 MAX_PACKING = 200  # a large member of a zip may unpack to so many times its stored size; images hardly shrink at all
 _LOCAL = "file://"
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SMALL = 20_000_000  # bytes; up to this size, a member may be packed to any degree
 
 
@@ -84,8 +84,10 @@ def image_in(place: Path, name: str) -> ImageSource:
     r"""The image of this name in a folder or zip file; whether it is there shows when it is read.
 
     Accents may be composed (NFC) or not (NFD), as macOS writes names, and folders split at '\', as on Windows.
-    Raises ImageError for an address, which is no path.
+    Raises ImageError for an address or a data URI, which are no paths.
     """
+    if name.lower().startswith("data:"):
+        raise ImageError(f"image '{name[:30]}' is no path but the image itself", "not files", f"write it to {place}")
     if _ADDRESS.match(name):
         raise ImageError(
             f"image '{name[:80]}' is an address, not a path", "at an address", f"download such images to {place}"
