@@ -11,7 +11,7 @@ from vlmatch.evidence.truths import comparisons
 from vlmatch.report.evidence import ranking_evidence
 from vlmatch.results import Visual
 from vlmatch.tracking.fields import PLACE, VALUE, ranked_metrics, score_metrics, truths_of
-from vlmatch.tracking.views import PREFIX, ranking_view, saved
+from vlmatch.tracking.views import PREFIX, ranking_views, saved
 
 ROWS = [row("a", gw=0.31, cka=0.61234), row("b", gw=0.30, cka=0.5), row("pixels16", control=True, gw=0.4, cka=0.1)]
 
@@ -49,9 +49,19 @@ def test_the_rules_scores_come_first_with_four_digits() -> None:
 def test_a_view_has_a_key_for_an_address_and_views_of_people_are_left_alone() -> None:
     (ranking,) = ranked(ROWS)
     (llm,) = ranking.llms
-    view = ranking_view(ranking, replace(llm, llm="me/my llm"), "s", {"truth/x": {"a": 0.1}})
+    ranking = replace(ranking, llms=(replace(llm, llm="me/my llm"),))
+    (view,) = ranking_views([ranking], "s", lambda llm: {"truth/x": {"a": 0.1}})
     assert view.key == "ranking-me-my-llm"
     assert ("score/gw", "truth/x") in view.charts
     assert "truth/x" in view.metrics
     tags = {view.tag: view.stored(), f"{PREFIX}0a1b": '{"name": "mine"}', "mlflow.note.content": "words"}
     assert saved(tags) == {"ranking-me-my-llm": "Ranking for me/my llm"}
+
+
+def test_two_rankings_of_one_llm_in_a_sweep_have_a_view_each() -> None:
+    (ranking,) = ranked(ROWS)
+    (llm,) = ranking.llms
+    others = [replace(ranking, text_recipe=recipe) for recipe in ("layer-2_mean", "layer-1_mean")]
+    views = ranking_views(others, "s", lambda llm: {})
+    assert len({view.key for view in views}) == len({view.title for view in views}) == 2
+    assert views[0].title == f"Ranking for {llm.llm}, {ranking.image_recipe} x layer-2_mean"

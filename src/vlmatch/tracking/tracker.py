@@ -38,7 +38,7 @@ from vlmatch.tracking.views import (
     MACHINE_LEARNING,
     View,
     address_part,
-    ranking_view,
+    ranking_views,
     saved,
     search_view,
     trainings_view,
@@ -192,13 +192,12 @@ class Tracker:
         """
         from vlmatch.report.words import headline
 
-        found = [(each, llm) for each in ranking.rankings for llm in each.llms]
         self.log_places(self._by_pair(parent), ranking)
         sweep = self.client.get_run(parent).data.tags["sweep"]
-        views = [ranking_view(each, llm, sweep, truths_of(llm, ranking.evidence)) for each, llm in found]
+        views = ranking_views(ranking.rankings, sweep, lambda llm: truths_of(llm, ranking.evidence))
         for view in views:
             self._save(view)
-        shortlists = "\n\n".join(headline(llm) for _, llm in found)
+        shortlists = "\n\n".join(headline(llm) for each in ranking.rankings for llm in each.llms)
         self.client.set_tag(parent, "mlflow.note.content", shortlists[:LONGEST_NOTE])
         return {view.title: self._runs() + address_part(view.key) for view in views}
 

@@ -8,7 +8,8 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -96,8 +97,17 @@ class View:
         }
 
 
-def ranking_view(ranking: "Ranking", llm: "LlmRanking", sweep: str, truths: Truths) -> View:
-    """The pairs of one LLM in one sweep: value, the rule's scores, GW, truth and costs."""
+def ranking_views(rankings: Iterable["Ranking"], sweep: str, truths_of: Callable[["LlmRanking"], Truths]) -> list[View]:
+    """A view for each LLM of a sweep: value, the rule's scores, GW, truth and costs of its pairs.
+
+    If the sweep ranks for an LLM more than once, by several protocols, each view also names features and captions.
+    """
+    found = [(each, llm) for each in rankings for llm in each.llms]
+    of_llm = Counter(llm.llm for _, llm in found)
+    return [_ranking_view(each, llm, sweep, truths_of(llm), alone=of_llm[llm.llm] == 1) for each, llm in found]
+
+
+def _ranking_view(ranking: "Ranking", llm: "LlmRanking", sweep: str, truths: Truths, *, alone: bool) -> View:
     from vlmatch.ranking import PAPER
 
     known = {name: scored for each in llm.encoders for name, scored in each.row.scores.items()}
@@ -109,8 +119,8 @@ def ranking_view(ranking: "Ranking", llm: "LlmRanking", sweep: str, truths: Trut
         chosen["recipe"] = recipes.pop()
     points = [(score, truth) for truth in truths for score in scores]
     return View(
-        key=_key(RANKING + llm.llm),
-        title=f"Ranking for {llm.llm}",
+        key=_key(f"{RANKING}{llm.llm}{'' if alone else f'-{ranking.image_recipe}-{ranking.text_recipe}'}"),
+        title=f"Ranking for {llm.llm}{'' if alone else f', {ranking.image_recipe} x {ranking.text_recipe}'}",
         runs=_tagged(chosen),
         metrics=tuple(dict.fromkeys((VALUE, PLACE, *scores, *truths, *costs))),
         params=(LICENCE,),
