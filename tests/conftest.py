@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from huggingface_hub import constants
+from hypothesis import settings
 from PIL import Image, ImageDraw
 
 from hub_server import Hub, serving
@@ -26,6 +27,9 @@ from vlmatch.probes.folder import folder
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.work import TrackingSettings
 from vlmatch.tracking.tracker import Tracker
+
+settings.register_profile("vlmatch", deadline=None)  # how long an example takes says more of the machine
+settings.load_profile("vlmatch")
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")
 SHAPES = ("ellipse", "rectangle")

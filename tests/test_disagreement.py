@@ -30,7 +30,7 @@ def turned(n: int, dimension: int = 5, seed: int = 0) -> tuple[np.ndarray, np.nd
     return points, points @ np.linalg.qr(random.normal(size=(dimension, dimension)))[0]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(n=st.integers(12, 40), seed=st.integers(0, 10**6))
 def test_the_shares_of_all_pairs_sum_to_1_and_none_is_negative(n: int, seed: int) -> None:
     found = disagreement(unrelated(n, seed))
@@ -138,7 +138,7 @@ def test_a_label_has_the_mean_of_its_pairs_and_their_standard_error() -> None:
     assert found.missing is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(labels=st.lists(st.sampled_from("abcdefg"), min_size=20, max_size=80))
 def test_the_labels_weighted_by_their_pairs_add_up_to_the_score(labels: list[str]) -> None:
     fit = np.random.default_rng(0).normal(size=len(labels))

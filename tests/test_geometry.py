@@ -36,7 +36,7 @@ def test_angles_agree_with_scikit_learns_cosines_where_arccos_is_accurate() -> N
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(n=st.integers(2, 20), d=st.integers(1, 30), seed=st.integers(0, 10**6), exponent=st.integers(-250, 250))
 def test_angles_form_a_metric_that_ignores_the_length_of_rows(n: int, d: int, seed: int, exponent: int) -> None:
     embeddings = random_embeddings(n, d, seed)

@@ -42,13 +42,13 @@ def first_line(name: str) -> tuple[int, str]:
 
 
 def by_family() -> list[Any]:
-    """The encoders; the first three of each family run in `make test`, their siblings in `make test-full`."""
+    """The encoders; the first of each family runs in `make test`, its siblings in `make test-full`."""
     seen: Counter[str] = Counter()
     found = []
     for name in hub_configs():
         family = catalogue()[name].family
         seen[family] += 1
-        found.append(pytest.param(name, marks=[pytest.mark.slow] if seen[family] > 3 else []))
+        found.append(pytest.param(name, marks=[pytest.mark.slow] if seen[family] > 1 else []))
     return found
 
 

@@ -64,7 +64,7 @@ def energies_of_couplings(
 
 
 @every_loss
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seeds, st.integers(1, 7), kinds, kinds)
 def test_no_permutation_is_better_than_a_bound(loss: str, seed: int, n: int, kind: str, other: str) -> None:
     x, y = distances(seed, n, kind), distances(seed + 1, n, other)
@@ -74,7 +74,7 @@ def test_no_permutation_is_better_than_a_bound(loss: str, seed: int, n: int, kin
 
 
 @every_loss
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seeds, st.integers(1, 9), st.integers(1, 9), kinds, kinds, st.booleans())
 def test_no_coupling_is_better_than_a_bound(
     loss: str, seed: int, n: int, m: int, kind: str, other: str, uniform: bool
@@ -86,7 +86,7 @@ def test_no_coupling_is_better_than_a_bound(
 
 
 @every_loss
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seeds, st.integers(1, 40), st.integers(1, 40), kinds, st.booleans())
 def test_the_third_is_the_highest(loss: str, seed: int, n: int, m: int, kind: str, uniform: bool) -> None:
     x, y = distances(seed, n, kind), distances(seed + 1, m)
@@ -150,7 +150,7 @@ def test_relabelled_spaces_have_bounds_of_0(bound, loss: str) -> None:
 
 @every_loss
 @pytest.mark.parametrize("bound", BOUNDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seeds, st.integers(1, 12), kinds)
 def test_bounds_are_tight_against_the_same_space_twice_as_large(bound, loss: str, seed: int, n: int, kind: str) -> None:
     x, p = distances(seed, n, kind), weights(seed, n)
@@ -168,7 +168,7 @@ def test_bounds_are_tight_against_a_single_point(bound, loss: str) -> None:
 
 @every_loss
 @pytest.mark.parametrize("bound", BOUNDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seeds, st.integers(1, 12), st.integers(1, 12), kinds, st.floats(1e-3, 1e3), st.booleans())
 def test_bounds_scale_with_the_loss_and_take_either_space_first(
     bound, loss: str, seed: int, n: int, m: int, kind: str, scale: float, uniform: bool

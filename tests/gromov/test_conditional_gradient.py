@@ -41,7 +41,7 @@ def assert_answers_for_itself(found: GromovWasserstein, x: Space, y: Space, loss
     assert (np.diff(found.energies) <= 1e-6 * unit).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     n=st.integers(1, 12),
     m=st.integers(1, 12),

@@ -10,7 +10,7 @@ from made_spaces import weights
 from vlmatch.errors import VlmatchError
 from vlmatch.gromov.coupling import Coupling, TransportPlan, checked_coupling
 
-many = settings(max_examples=60, deadline=None)
+many = settings(max_examples=60)
 sizes, seeds = st.integers(1, 9), st.integers(0, 10**6)
 
 

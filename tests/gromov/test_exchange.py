@@ -46,7 +46,7 @@ def best_swap(x: Space, y: Space, sigma: np.ndarray, loss: str) -> float:
     return min(energy(x, y, swapped(sigma, i, k), loss) for i, k in combinations(range(len(sigma)), 2))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(n=sizes, seed=seeds, loss=losses)
 def test_the_change_of_every_swap_is_the_difference_of_two_energies(n: int, seed: int, loss: str) -> None:
     x, y = space(seed, n), space(seed + 1, n, 2)
@@ -58,7 +58,7 @@ def test_the_change_of_every_swap_is_the_difference_of_two_energies(n: int, seed
         np.testing.assert_allclose(2 / n * changes, expected, rtol=0, atol=1e-12 * max(1, now))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(n=sizes, seed=seeds, loss=losses)
 def test_it_ends_at_a_permutation_that_no_swap_improves(n: int, seed: int, loss: str) -> None:
     x, y = space(seed, n), space(seed + 1, n, 2)
@@ -70,7 +70,7 @@ def test_it_ends_at_a_permutation_that_no_swap_improves(n: int, seed: int, loss:
     assert best_swap(x, y, found.permutation, loss) >= found.energy - 1e-11 * max(1, found.energy)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(n=sizes, seed=seeds, loss=losses)
 def test_a_single_swap_is_the_best_one_for_both_of_its_points(n: int, seed: int, loss: str) -> None:
     x, y = space(seed, n), space(seed + 1, n, 2)

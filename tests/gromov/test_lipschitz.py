@@ -49,7 +49,7 @@ def holds(found: LipschitzBound) -> bool:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(n=sizes, seed=seeds, quantile=quantiles)
 def test_no_permutation_stretches_more_than_its_bound(n: int, seed: int, quantile: float) -> None:
     x, y, sigma = cloud(n, seed), cloud(n, seed + 1, 3), permutation_of(n, seed)
@@ -65,7 +65,7 @@ def test_no_permutation_stretches_more_than_its_bound(n: int, seed: int, quantil
         assert met >= quantile - 1e-12
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(n=sizes, seed=seeds, quantile=quantiles, parts=st.integers(1, 4))
 def test_no_coupling_used_as_it_is_stretches_more_than_its_bound(
     n: int, seed: int, quantile: float, parts: int

@@ -13,7 +13,7 @@ from vlmatch.gromov.exchange import two_exchange
 every_loss = pytest.mark.parametrize("loss", LOSSES)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n=st.integers(1, 15),
     seed=st.integers(0, 10**6),

@@ -13,7 +13,7 @@ from vlmatch.gromov.losses import LOSSES, loss_named
 from vlmatch.gromov.space import Space
 
 every_loss = pytest.mark.parametrize("loss", LOSSES)
-spaces = settings(max_examples=25, deadline=None)
+spaces = settings(max_examples=25)
 sizes, seeds = st.integers(1, 13), st.integers(0, 10**6)
 
 

@@ -115,7 +115,7 @@ def test_nearly_equal_spaces_come_to_an_end(noise: float | str, start: str, loss
     assert found.converged
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(n=st.integers(1, 6), seed=st.integers(0, 10**6), tied=st.booleans(), loss=st.sampled_from(["l1", "l2"]))
 def test_the_best_permutation_lies_in_the_interval(n: int, seed: int, tied: bool, loss: str) -> None:
     x, y = (grid(n, 2, seed), cloud(n, 3, seed + 1)) if tied else (cloud(n, 2, seed), cloud(n, 3, seed + 1))

@@ -16,7 +16,7 @@ from vlmatch.gromov.transport import Transport, matched_in_order
 sizes, seeds = st.integers(1, 9), st.integers(0, 10**6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(n=sizes, m=sizes, seed=seeds, uniform=st.booleans(), unit=st.sampled_from([1e-9, 1.0, 1e9]))
 def test_the_vertex_costs_least_and_its_bound_proves_it(n: int, m: int, seed: int, uniform: bool, unit: float) -> None:
     x = Space.of(cloud(n, 2, seed), None if uniform else weights(n, seed))

@@ -26,7 +26,7 @@ def test_spread_points_have_no_finding() -> None:
     assert findings(normal(100, 8)) == {}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(n=st.integers(5, 40), d=st.integers(2, 30), shift=st.floats(0, 30), seed=st.integers(0, 10**6))
 def test_the_participation_ratio_is_that_of_the_covariance_of_unit_vectors(
     n: int, d: int, shift: float, seed: int

@@ -78,7 +78,7 @@ def test_the_coarser_of_precision_and_dtype_decides_what_is_resolved(
     assert resolution_of(about) == expected
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(n=st.integers(2, 30), d=st.integers(2, 60), shift=st.floats(0, 100), seed=st.integers(0, 10**6))
 def test_the_quick_angles_are_those_of_the_scores_within_the_resolution(
     n: int, d: int, shift: float, seed: int

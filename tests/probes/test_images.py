@@ -240,7 +240,7 @@ def test_a_truncated_image_is_refused_rather_than_filled_with_grey(tmp_path: Pat
             open_image(tmp_path / "x")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     kind=st.sampled_from(["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "PPM", "AVIF"]),
     mode=st.sampled_from(["RGB", "L"]),

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
@@ -61,7 +61,6 @@ near = st.lists(st.integers(0, 63), max_size=3).map(lambda bits: sum({1 << bit f
 hashes_of_two_crowds = st.lists(st.tuples(near, st.sampled_from([0, 2**64 - 1])).map(lambda pair: pair[0] ^ pair[1]))
 
 
-@settings(deadline=None)
 @given(hashes_of_two_crowds, st.integers(0, 8))
 def test_clusters_are_the_connected_components(hashes: list[int], distance: int) -> None:
     assert clusters(hashes, distance) == components(hashes, distance)

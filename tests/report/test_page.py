@@ -195,6 +195,7 @@ def test_scripts_are_small_and_the_page_is_whole_without_them(page: Element) -> 
     assert [page.by_id(target).tag for target in targets] == ["div", "div"]
 
 
+@pytest.mark.slow
 def test_ten_encoders_and_two_llms_are_less_than_a_megabyte_and_a_half(tmp_path: Path) -> None:
     names = [f"encoder_number_{place}" for place in range(10)]
     page = pool(tmp_path, names, ["llm_a", "llm_b"], n_pairs=300).page()

@@ -274,7 +274,7 @@ def test_logme_is_the_evidence_at_its_alpha_and_beta_and_close_to_the_largest(d:
 
 @pytest.mark.parametrize("score", [GWCentred(), CKADebiased(), ParticipationRatio(), RankMe(), MatrixEntropy()])
 @given(seed=st.integers(0, 2**32 - 1), factor=st.floats(1e-3, 1e3))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_rotation_and_a_scale_change_nothing_nor_does_an_offset_after_centring(score, seed, factor) -> None:
     images, captions = related(24, seed)
     random = np.random.default_rng(seed)

@@ -83,7 +83,7 @@ def test_a_training_paused_at_its_milestones_gives_the_same_numbers(tmp_path: Pa
             torch.testing.assert_close(saved[name], value, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_a_stopped_training_ends_at_once_as_killed_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple[VLM, TrainingLog], how: signal.Signals
 ) -> None:

@@ -57,7 +57,7 @@ def alike(one: Item, other: Item) -> bool:
     return bool(near) or concept(one.caption) == concept(other.caption)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rows=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 29)), max_size=12),
     seed=st.integers(0, 3),

@@ -90,7 +90,7 @@ rows_drawn = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=rows_drawn, seed=st.integers(0, 5))
 def test_no_concept_and_no_similar_picture_is_in_two_shares(pictures: list[Path], rows: list[Row], seed: int) -> None:
     items = split_of(pictures, rows, seed=seed).items
@@ -100,7 +100,7 @@ def test_no_concept_and_no_similar_picture_is_in_two_shares(pictures: list[Path]
     assert {item.concept for item in items if item.source == "emoji"} <= points
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=rows_drawn)
 def test_the_probe_holds_all_stamps_and_nothing_else(pictures: list[Path], rows: list[Row]) -> None:
     found = split_of(pictures, rows)
@@ -110,7 +110,7 @@ def test_the_probe_holds_all_stamps_and_nothing_else(pictures: list[Path], rows:
     assert all(item.source in kinds[item.share] for item in found.items if item.share in kinds)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=rows_drawn, more=rows_drawn.filter(bool))
 def test_an_added_item_moves_only_what_it_is_joined_to(pictures: list[Path], rows: list[Row], more: list[Row]) -> None:
     before = {item.id: item for item in split_of(pictures, rows).items}
