@@ -93,6 +93,9 @@ def test_a_layer_is_not_trained_under_the_name_of_its_encoder(tmp_path: Path) ->
         run(name="mobilenetv2", layer=-2).claim(tmp_path)
     run(name="mobilenetv2_layer-2", layer=-2).claim(tmp_path)
     run(name="mobilenetv2", layer=None).claim(tmp_path)
+    run(name="imgfocus_dinov2_s_layer9", layer=9).claim(tmp_path)  # its yaml's own layer
+    with pytest.raises(VlmatchError, match=r"encoder.layer=8: "):
+        run(name="imgfocus_dinov2_s_layer9", layer=8).claim(tmp_path)
 
 
 def test_a_vlm_stored_before_its_encoders_class_moved_loads(tmp_path: Path) -> None:

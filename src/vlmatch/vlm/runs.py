@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlmatch.configs import choices
+from vlmatch.configs import choices, chosen
 from vlmatch.errors import VlmatchError
 from vlmatch.files import write_text
 from vlmatch.machine.disk import reading
@@ -95,11 +95,11 @@ class Run:
     def claim(self, runs: Path) -> Path:
         """Make `runs`/NAME the folder of this run and return it.
 
-        Raises VlmatchError if the folder has a run with other settings, or if a layer of an encoder has its name:
-        results are kept by name.
+        Raises VlmatchError if the folder has a run with other settings, or if another layer than that of the encoder's
+        yaml has its name: results are kept by name.
         """
         layer, name = self.encoder.layer, self.encoder.name
-        if layer is not None and name in choices("encoder"):
+        if layer is not None and name in choices("encoder") and layer != chosen("encoder", name).get("layer"):
             raise VlmatchError(
                 f"encoder.layer={layer}: trainings are kept by the encoder's name, and '{name}' is that of its usual "
                 f"layer; give this one a name of its own: encoder.name={name}_layer{layer}"
