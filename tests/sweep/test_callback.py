@@ -1,4 +1,4 @@
-"""A sweep composes the config of each job once."""
+"""A sweep composes the config of each job once, and tells of each job that fails when it ends."""
 
 import pickle
 from pathlib import Path
@@ -25,6 +25,16 @@ def test_a_job_gets_the_config_that_was_composed_to_check_it() -> None:
         assert loader.load_sweep_config(sweep, ["encoder=pixels16"]) is checked
         assert loader.load_sweep_config(sweep, ["encoder=pixels16"]) is not checked
         assert sent.load_sweep_config(sweep, ["encoder=mean_colour"]).encoder == other.encoder
+
+
+def test_each_job_that_fails_is_told_when_it_ends_whatever_the_task(cli, tmp_path: Path) -> None:
+    runs = [f"{tmp_path}/{name}" for name in ("a", "b")]
+    code, _, err = cli("task=collect", "encoder=pixels16", "llm=smollm2", f"task.runs={','.join(runs)}", "multirun")
+    assert code == 2
+    told = [line for line in err.splitlines() if line.startswith("failed: ")]
+    for folder, line in zip(runs, told, strict=True):
+        assert f"task.runs={folder}: " in line
+        assert "no run below it" in line
 
 
 def test_outcomes_are_found_in_whatever_folders_the_user_gives_to_jobs(tmp_path: Path) -> None:

@@ -97,18 +97,24 @@ class SweepCallback(Callback):
             ]
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """In a sweep, note how the job ended; one that failed is a row, and the others go on."""
-        if OmegaConf.is_missing(config.hydra.job, "num") and job_return.status == JobStatus.FAILED:  # no sweep
-            leave_with_line(job_return._return_value, words(config.hydra.overrides.task))  # Hydra adds one of its own
-        # The override, not the environment: Hydra has taken that back by now.
-        if SWEEP not in config.hydra.job.env_set:
+        """In a sweep, say at once which job failed and why; the others go on. In a ranking it becomes a row.
+
+        By itself, Hydra would tell of the first failure alone, after the last job.
+        """
+        failed, task = job_return.status == JobStatus.FAILED, words(config.hydra.overrides.task)
+        if OmegaConf.is_missing(config.hydra.job, "num"):  # no sweep
+            if failed:
+                leave_with_line(job_return._return_value, task)  # Hydra adds a line of its own
             return
-        if job_return.status == JobStatus.FAILED:
+        ranks = SWEEP in config.hydra.job.env_set  # not in the environment: Hydra has taken it back by now
+        if failed:
             outcome = _failure(config, job_return._return_value)
-            print(
-                f"{outcome.status}: {outcome.encoder} x {outcome.llm}: {outcome.message}", file=sys.stderr, flush=True
-            )
-            job_return.status, job_return.return_value = JobStatus.COMPLETED, outcome
+            job = f"{outcome.encoder} x {outcome.llm}" if ranks else " ".join(task)
+            print(f"{outcome.status}: {job}: {outcome.message}", file=sys.stderr, flush=True)
+            if ranks:
+                job_return.status, job_return.return_value = JobStatus.COMPLETED, outcome
+        if not ranks:
+            return
         with leaving(words(config.hydra.overrides.task), "the sweep ends here"):
             job_return.return_value.write(Path(config.hydra.runtime.output_dir), config.hydra.job.num)
 
