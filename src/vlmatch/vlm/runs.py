@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlmatch.configs import choices
+from vlmatch.configs import choices, chosen
 from vlmatch.disk import reading
 from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
@@ -99,7 +99,7 @@ class Run:
         results are kept by name.
         """
         layer, name = self.encoder.layer, self.encoder.name
-        if layer is not None and name in choices("encoder"):
+        if layer is not None and name in choices("encoder") and layer != chosen("encoder", name).get("layer"):
             raise VlmatchError(
                 f"encoder.layer={layer}: trainings are kept by the encoder's name, and '{name}' is that of its usual "
                 f"layer; give this one a name of its own: encoder.name={name}_layer{layer}"
