@@ -8,34 +8,18 @@ from typing import Any
 import pytest
 import torch
 
-import made_vlms
 from vlm.made_split import made_split
 from vlm.made_tasks import config
 from vlmatch.cli import run_task
 from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import admitted, build, plain
+from vlmatch.objects import build, plain
 from vlmatch.probes.items import Item, Split
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import TrainTask
 from vlmatch.vlm.captions import SplitData
 from vlmatch.vlm.features import cached_features
 from vlmatch.vlm.training_data import DataContext
-
-
-@pytest.fixture(scope="module", autouse=True)
-def split_made_here() -> Iterator[None]:
-    """Admit the module of the split that these tests train on."""
-    with admitted("vlm.made_split"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    made_vlms.tiny_llm(folder / "llm")
-    (folder / "drawn").mkdir()
-    return folder
 
 
 def test_features_of_several_shares_are_in_the_order_of_the_items(home: Path) -> None:

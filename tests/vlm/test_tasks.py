@@ -4,7 +4,6 @@ import base64
 import json
 import shutil
 import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-import made_vlms
 from vlm.made_tasks import config
 from vlmatch import results
 from vlmatch.benchmarks.measurement import Measurement
@@ -23,24 +21,9 @@ from vlmatch.cli import run_task
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.definitions import definition_of
 from vlmatch.evidence.likelihoods import Likelihoods
-from vlmatch.objects import admitted, build, plain
+from vlmatch.objects import build, plain
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.stage import Stage
-
-
-@pytest.fixture(scope="module", autouse=True)
-def split_made_here() -> Iterator[None]:
-    """Admit the module of the split that these tests train on."""
-    with admitted("vlm.made_split"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    made_vlms.tiny_llm(folder / "llm")
-    (folder / "drawn").mkdir()
-    return folder
 
 
 @pytest.fixture(scope="module")
