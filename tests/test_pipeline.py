@@ -120,6 +120,7 @@ def test_make_train_runs_what_is_missing_and_a_failure_stops_none_of_the_others(
     assert last == "src/run.py task=collect"
 
 
+@pytest.mark.slow
 def test_a_result_of_another_version_is_missing(tmp_path: Path) -> None:
     recipe = chosen("recipe", "embedded")
     now = RecipeId(recipe["name"], recipe["version"], "f" * 64)

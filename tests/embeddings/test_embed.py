@@ -241,6 +241,7 @@ def test_a_killed_run_loses_at_most_one_shard(pictures: ProbeSet, tmp_path: Path
     assert batches(marks) <= 6 + 2, "12 pictures are 6 batches; a lost shard is 2 of them"
 
 
+@pytest.mark.slow
 def test_two_processes_compute_it_once(pictures: ProbeSet, tmp_path: Path, marks: Path) -> None:
     both = [start(marks, {**THUMBNAIL, "seconds": 0.1}, pictures, tmp_path / "store") for _ in range(2)]
     assert [ended(process, 90) for process in both] == [0, 0]

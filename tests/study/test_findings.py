@@ -258,6 +258,7 @@ def test_the_page_has_the_tables_and_no_marks_and_its_links_lead_to_the_document
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.slow
 def test_every_section_stands_with_some_of_the_trainings_and_with_all(
     seeds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_each_table_has_both_versions(table: Path) -> None:
     lines = list(tables(truths_of("smollm2"), goodness(table, "smollm2")))
     assert sum(line.startswith("| right | ") and " | 1.00 |" in line for line in lines) == 2
@@ -32,6 +33,7 @@ def test_each_table_has_both_versions(table: Path) -> None:
     assert any(line.startswith("| 3 | .049 | .011 | 4.44 |") for line in lines)
 
 
+@pytest.mark.slow
 def test_an_llm_without_rows_or_results_is_one_line(
     table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

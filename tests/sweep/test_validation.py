@@ -124,6 +124,7 @@ def test_a_job_whose_model_has_no_name_fails_by_its_yamls() -> None:
     assert (outcome.encoder, outcome.llm, outcome.message) == ("fused", "smollm2", "no members")
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_the_end_of_a_sweep_is_its_exit_code(cli, folder_probe: list[str], tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file, not a folder")
     code, _, err = cli(

@@ -165,6 +165,7 @@ def test_only_what_the_command_line_names_is_tried() -> None:
     assert asked_for(["llm.checkpoint=/x", "+encoder.feature=paper"]) == ["encoder", "llm"]
 
 
+@pytest.mark.slow
 def test_the_table_needs_no_network_and_no_library_of_models(empty_caches: Path) -> None:
     script = f"""
 import os, socket, sys

@@ -72,6 +72,7 @@ def test_a_written_result_reads_back_at_its_place(tmp_path: Path) -> None:
     assert back.visual.rule == "unknown"
 
 
+@pytest.mark.slow
 def test_the_command_imports_a_folder_into_results_and_mlflow(cli, changed: Changed, tmp_path: Path) -> None:
     def half(tasks: tuple[str, ...]) -> Callable[[dict[str, Any]], None]:
         def keep(plain: dict[str, Any]) -> None:

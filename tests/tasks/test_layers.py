@@ -103,6 +103,7 @@ def test_a_layer_out_of_range_ends_a_ranking_in_one_line(cli: Cli, tiny: list[st
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_over_layers_is_one_table(cli: Cli, tiny: list[str]) -> None:
     others = [each for each in tiny if not each.startswith("task")]
     code, output, error = cli(*others, "encoder.layer=-1,-2", "score=[rsa]", "multirun")
