@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.store import Store
 from vlmatch.encoders.spec_sheet import SpecSheet
-from vlmatch.files import renamed
+from vlmatch.files import write_text
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +66,10 @@ def read_measured(store: Store, spec: EmbeddingSpec) -> Measured | None:
 
 def spec_sheet_of(store: Store | None, header: Header) -> SpecSheet:
     """What is known of the encoder of stored embeddings; operations and tokens that nobody states are as counted."""
-    sheet, counted = header.spec_sheet, read_measured(store, header.spec) if store else None
+    sheet = header.spec_sheet
+    if store is None or None not in (sheet.gflops, sheet.tokens):  # a store has many rows, and each would read a file
+        return sheet
+    counted = read_measured(store, header.spec)
     if counted is None:
         return sheet
     return replace(
@@ -78,10 +81,9 @@ def spec_sheet_of(store: Store | None, header: Header) -> SpecSheet:
 
 def write_measured(store: Store, spec: EmbeddingSpec, measured: Measured) -> None:
     """Keep what was measured for these embeddings, in place of what an earlier run measured."""
-    with renamed(_path(store, spec)) as temporary:
-        figures = asdict(measured)
-        plain = {"fingerprint": spec.fingerprint, "measured": figures, "sha256": _checksum(figures)}
-        temporary.write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    figures = asdict(measured)
+    plain = {"fingerprint": spec.fingerprint, "measured": figures, "sha256": _checksum(figures)}
+    write_text(_path(store, spec), json.dumps(plain, indent=1, sort_keys=True) + "\n")
 
 
 def _checksum(figures: Mapping[str, Any]) -> str:
