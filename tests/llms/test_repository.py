@@ -187,12 +187,33 @@ def test_a_weight_that_the_file_lacks_is_an_error_and_never_random(save_tiny: Sa
         VlmatchError, match=r"lack 1 tensors of the architecture, first 'model\.layers\.1\.mlp\.up_proj"
     ):
         LanguageModel("tiny", repository=str(folder))
-    compiled = {f"_orig_mod.{key}": value for key, value in weights.items()}
-    save_file(compiled, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(
-        VlmatchError, match=r"and hold _orig_mod\.model .* beside; give all of them under transformers'"
-    ):
+    renamed = {f"decoder.{key}": value for key, value in weights.items()}
+    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(VlmatchError, match=r"and hold decoder\.model .* beside; give all of them under transformers'"):
         LanguageModel("tiny", repository=str(folder))
+
+
+@pytest.mark.parametrize(
+    ("own", "wrapped"),
+    [
+        ("model", "_orig_mod.model"),  # torch.compile
+        ("model", "module.model"),  # DataParallel
+        ("model", "module._orig_mod.model"),
+        ("layers.0", "layers.0._checkpoint_wrapped_module"),
+        ("model.layers.1", "_fsdp_wrapped_module.model.layers.1._fsdp_wrapped_module._checkpoint_wrapped_module"),
+    ],
+)
+def test_what_wrappers_put_into_the_names_of_tensors_changes_nothing(
+    save_tiny: SaveTiny, own: str, wrapped: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, causal_lm = save_tiny()
+    weights = {key.replace(own, wrapped): value for key, value in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    loaded = LanguageModel("tiny", repository=str(folder)).causal_lm
+    found = dict(loaded.state_dict())
+    for key, value in causal_lm.state_dict().items():
+        assert torch.equal(found[key], value), key
+    assert "left out" not in caplog.text
 
 
 def test_a_config_with_fewer_layers_than_the_weights_is_refused_and_other_tensors_are_said(

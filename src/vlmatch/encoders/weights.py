@@ -18,11 +18,11 @@ from vlmatch.errors import NotHereError, VlmatchError, one_line
 from vlmatch.files import sha256_of_file, without_pipes
 from vlmatch.machine.disk import faults_as
 from vlmatch.packages.hub import fetch_again
-from vlmatch.packages.model_folders import PICKLED_SINGLE, SINGLE, whole_weights
+from vlmatch.packages.model_folders import PICKLED_SINGLE, SINGLE, WRAPPERS, whole_weights
 from vlmatch.pickles import refuse_code, restricted_load
 
 _CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth")
-_WRAPPED = re.compile(r"(^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_WRAPPED = re.compile(rf"(^|\.){WRAPPERS}")
 
 
 def local_path(name: str, checkpoint: str) -> Path:

@@ -1,6 +1,8 @@
 """Load a causal LM and its tokenizer from a folder or a GGUF file, offline; nothing may be missing or run code."""
 
 import logging
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +16,13 @@ from vlmatch.machine.disk import is_refused
 from vlmatch.machine.memory import is_out_of_memory
 from vlmatch.packages.adapters import merged, without_adapter
 from vlmatch.packages.hub import fetch_again
-from vlmatch.packages.model_folders import groups, refuse_deeper, weight_files, why_unloadable
+from vlmatch.packages.model_folders import WRAPPERS, groups, refuse_deeper, weight_files, why_unloadable
 from vlmatch.pickles import refuse_code
 
 log = logging.getLogger(__name__)
+
+RENAMED = {rf"^(?:module\.|{WRAPPERS})+": "", rf"(?:{WRAPPERS})+": ""}
+"""Takes out of the names of tensors what DataParallel and the wrappers of torch put at their start and inside."""
 
 
 def load_causal_lm(
@@ -27,7 +32,8 @@ def load_causal_lm(
 
     Pickled weights are read by torch's restricted reader (`weights_only=True`), which runs no code.
     transformers replaces weights that a file lacks by random ones and only warns; here that is an error.
-    Weights that the architecture has no place for are said; those of a deeper model are refused.
+    Weights that the architecture has no place for are said; those of a deeper model are refused. Names of tensors may
+    have the prefixes of DataParallel, torch.compile or FSDP.
     Raises VlmatchError if the weights can't be read, would run code, or do not fit the architecture, and if an adapter
     does not fit the model.
     """
@@ -39,9 +45,11 @@ def load_causal_lm(
             refuse_code(f"llm '{name}'", file)
     try:
         with without_adapter(folder) as readable:
-            causal_lm, report, tokenizer = _from_pretrained(
-                replace(weights, folder=readable), dtype, device_map, trust_remote_code
-            )
+            found = replace(weights, folder=readable)
+            causal_lm, report = _from_pretrained(found, dtype, device_map, trust_remote_code)
+            if report["missing_keys"] and _wrapped(report["unexpected_keys"]):
+                causal_lm, report = _from_pretrained(found, dtype, device_map, trust_remote_code, key_mapping=RENAMED)
+            tokenizer = _tokenizer(found, trust_remote_code)
     except Exception as error:  # tokenizers has no class of errors of its own
         if is_out_of_memory(error) or is_refused(error):
             raise
@@ -72,14 +80,15 @@ def load_causal_lm(
 
 
 def _from_pretrained(
-    weights: Weights, dtype: torch.dtype, device_map: Any, trust_remote_code: bool
-) -> tuple[Any, dict[str, Any], Any]:
-    """The causal LM, transformers' report on the tensors of the files, and the tokenizer."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    weights: Weights,
+    dtype: torch.dtype,
+    device_map: Any,
+    trust_remote_code: bool,
+    **options: Any,
+) -> tuple[Any, dict[str, Any]]:
+    """The causal LM, and transformers' report on the tensors of the files."""
+    from transformers import AutoModelForCausalLM
 
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
-    if weights.gguf_file:
-        options["gguf_file"] = weights.gguf_file
     safetensors = {file.suffix for file in weight_files(weights.folder)} != {".bin"}
     with without_progress_bars():
         causal_lm, report = AutoModelForCausalLM.from_pretrained(
@@ -89,7 +98,25 @@ def _from_pretrained(
             use_safetensors=safetensors,
             weights_only=True,
             output_loading_info=True,
+            **_where(weights, trust_remote_code),
             **options,
         )
-        tokenizer = AutoTokenizer.from_pretrained(weights.folder, **options)
-    return causal_lm, report, tokenizer
+    return causal_lm, report
+
+
+def _wrapped(names: Iterable[str]) -> bool:
+    """Whether the names of tensors have a prefix that a wrapper gave them."""
+    return any(re.search(pattern, name) for name in names for pattern in RENAMED)
+
+
+def _tokenizer(weights: Weights, trust_remote_code: bool) -> Any:
+    from transformers import AutoTokenizer
+
+    with without_progress_bars():
+        return AutoTokenizer.from_pretrained(weights.folder, **_where(weights, trust_remote_code))
+
+
+def _where(weights: Weights, trust_remote_code: bool) -> dict[str, Any]:
+    """What model and tokenizer are both told of where they are read from."""
+    found: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    return found if weights.gguf_file is None else {**found, "gguf_file": weights.gguf_file}

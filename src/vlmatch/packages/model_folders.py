@@ -12,6 +12,8 @@ from vlmatch.packages.hub import fetch_again
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED_SINGLE, PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 SHOWN = 4  # groups of tensors that a line names
+WRAPPERS = r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+"""What torch.compile, FSDP and activation checkpointing put into the names of tensors, as a regular expression."""
 _UNKNOWN = re.compile(r"Unrecognized configuration class <class '(?:\w+\.)*(\w+)'> for this kind of AutoModel: (\w+)")
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
