@@ -3,8 +3,11 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from made_rows import row
+from vlmatch import paths
+from vlmatch.embeddings.header import Header
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.evidence.record import record
 from vlmatch.ranking.limits import LEAST_PAIRS, limits
@@ -19,6 +22,10 @@ def within(encoder: str = KNOWN, *, pairs: int = LEAST_PAIRS, llm_parameters: in
     made = row(encoder, gw=0.3, width=4.0)
     image = replace(made.image, spec=replace(made.image.spec, n_pairs=pairs))
     return replace(made, image=image, text=replace(made.text, n_parameters=llm_parameters))
+
+
+def of_captions(made: Row, settings: dict[str, object]) -> Header:
+    return replace(made.text, spec=replace(made.text.spec, settings=settings))
 
 
 def test_a_pool_like_the_evidence_has_no_limits() -> None:
@@ -37,6 +44,38 @@ def test_a_pool_like_the_evidence_has_no_limits() -> None:
 def test_each_way_to_lie_outside_is_named(rows: list[Row], part: str) -> None:
     (line,) = limits(rows, WORLD)
     assert part in line
+
+
+@pytest.mark.parametrize(
+    ("rule", "captions", "differs"),
+    [
+        ("mean patch", {"layer": -1, "pooling": "mean"}, False),
+        ("global average", {"layer": -1, "pooling": "mean"}, False),
+        ("mean patch", {}, False),  # captions that were embedded elsewhere: nothing is known
+        ("cls", {"layer": -1, "pooling": "mean"}, True),
+        ("mean patch", {"layer": -2, "pooling": "mean"}, True),
+        ("mean patch", {"layer": -1, "pooling": "last"}, True),
+    ],
+)
+def test_other_features_than_those_of_the_evidence_are_told(
+    rule: str, captions: dict[str, object], differs: bool
+) -> None:
+    patches = record().world("patches")
+    known = next(name for name, entry in catalogue().items() if entry.family in patches.catalogue_families)
+    made = within(known)
+    made = replace(made, image=replace(made.image, rule=rule), text=of_captions(made, captions))
+    found = limits([made], patches)
+    assert len(found) == differs
+    assert all("protocol=vtbenchlab makes them so" in line for line in found)
+    assert limits([within()], WORLD) == ()
+    mean = replace(within(), text=of_captions(within(), {"layer": -2, "pooling": "mean"}))
+    assert "protocol=ours makes them so" in limits([mean], WORLD)[0]
+
+
+def test_the_protocols_of_the_evidence_are_those_of_the_settings() -> None:
+    for world in record().worlds:
+        protocol = yaml.safe_load((paths.conf() / "protocol" / f"{world.embedded.protocol}.yaml").read_text())
+        assert protocol["llm"] == {"layer": world.embedded.layer, "pooling": world.embedded.pooling}
 
 
 def test_captions_of_documents_are_told_and_others_are_not() -> None:

@@ -144,8 +144,8 @@ def test_block_1_s_answer_names_the_score_that_the_truth_follows() -> None:
             for at, (name, each) in enumerate(truths.items())]  # fmt: skip
     (comparison,) = comparisons(runs(truths))
     said = confound.answer([], confound.followed(comparison, rows), finished=True)
-    assert said.startswith("The truth follows participation ratio best (over how many dimensions a feature spreads)")
-    assert "which is shown" in said
+    assert said.startswith("Over the variants, the truth correlates significantly with participation ratio (1.00), and")
+    assert said.index("and not with") < min(said.index(confound.SCORES[name]) for name in ("mutual_nn", "ridge_r2"))
 
 
 def test_block_1_counts_the_pairs_of_one_encoder_s_variants_that_a_score_orders_as_the_truth_does() -> None:
@@ -186,7 +186,8 @@ def test_block_3_s_answer_follows_from_the_truths(by: str, refuted: int, monkeyp
     assert found is not None
     assert (found.encoders, found.families, found.seeds) == (14, 11, (0, 1))
     said = new_members.answer(found, finished=True)
-    assert ("worth following is refuted" in said) == bool(refuted)
+    assert ("The pooled rule is worth following: refuted." in said) == bool(refuted)
+    assert ("chosen on: spoken against." in said) == bool(refuted)
     assert new_members.regrets({"all": found}).count("\n") == 2 + len(new_members.RULES)
     table = new_members.places(comparison, rows).splitlines()
     assert [line.split(" | ")[4] for line in table[2:]] == [str(place) for place in range(1, 15)]
@@ -201,6 +202,9 @@ def test_block_3_waits_for_as_many_encoders_as_a_pool_has_and_for_seeds_that_all
     assert world.truth.shape == (14, 1)
     left_out = [row["encoder"] for row in rows][:7]
     assert new_members.replayed(comparison, rows, left_out) is None
+    smaller = new_members.replayed(comparison, rows, size=new_members.SMALLER)
+    assert smaller is not None
+    assert None not in smaller.outcomes[1].fraction, "14 encoders of 11 families have an interval in pools of 5"
     assert "too few" in new_members.answer(None, finished=False)
 
 

@@ -41,7 +41,9 @@ def test_block_2_s_slopes_are_scipy_s_and_numpy_s() -> None:
     assert tokens.trend(found) == pytest.approx(page_trend_test(means).pvalue, abs=1e-9)
 
 
-@pytest.mark.parametrize(("rise", "said"), [(0.01, "rises"), (-0.01, "falls"), (0, "No rise or fall")])
+@pytest.mark.parametrize(
+    ("rise", "said"), [(0.01, "rises"), (-0.01, "falls"), (0, "neither rises nor falls significantly")]
+)
 def test_block_2_s_answer_says_which_way_the_truth_goes(rise: float, said: str) -> None:
     found = tokens.by_encoder(comparisons(runs(of_grids(rise)))[0])
     assert said in tokens.answer(tokens.slopes(found), tokens.trend(found), finished=True)

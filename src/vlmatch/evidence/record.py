@@ -32,10 +32,26 @@ class Once:
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """How the scores of a world embedded images and captions.
+
+    protocol: the name in conf/protocol that embeds so. title: in words. features: the rules (`Header.rule`) that give
+    its image features; empty for each encoder's own. layer, pooling: of the captions' LLM.
+    """
+
+    protocol: str
+    title: str
+    features: tuple[str, ...]
+    layer: int
+    pooling: str
+
+
+@dataclass(frozen=True)
 class WorldRecord:
     """What was replayed in one world.
 
     setting: what its LLM was fed. title: for people. protocol: features, pairs, LLM and truth, in one sentence.
+    embedded: what its scores were computed from.
     encoders: their names there. catalogue_families: those families of `encoders/catalogue.csv` that it has.
     llm_parameters: of its LLM. unit: of regrets. standard_error: of the difference of two truths, in that unit;
     0 where none is known.
@@ -49,6 +65,7 @@ class WorldRecord:
     setting: Setting
     title: str
     protocol: str
+    embedded: Embedded
     encoders: tuple[str, ...]
     n_families: int
     catalogue_families: tuple[str, ...]

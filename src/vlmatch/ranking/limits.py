@@ -25,6 +25,7 @@ def limits(rows: Sequence[Row], world: WorldRecord, captions: Sequence[str] = ()
     """
     found = [
         _llm(rows[0], world),
+        _embedded(rows, world),
         _pairs(rows[0]),
         _documents(captions),
         _families(rows, world),
@@ -38,6 +39,17 @@ def _llm(row: Row, world: WorldRecord) -> str | None:
     if size is None or size <= LARGER_LLM * largest:
         return None
     return f"its VLMs had an LLM of at most {largest / 1e9:.1f}B parameters, and {row.llm} has {size / 1e9:.1f}B"
+
+
+def _embedded(rows: Sequence[Row], world: WorldRecord) -> str | None:
+    by, asked = world.embedded, [row.text.spec.settings for row in rows]
+    images = not by.features or all(row.image.rule in by.features for row in rows)
+    captions = all(
+        (each.get("layer", by.layer), each.get("pooling", by.pooling)) == (by.layer, by.pooling) for each in asked
+    )
+    if images and captions:
+        return None
+    return f"its scores are from {by.title}, and yours are not (protocol={by.protocol} makes them so)"
 
 
 def _pairs(row: Row) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from vlmatch.evidence.choosing import choose
 from vlmatch.evidence.definitions import STORED
 from vlmatch.evidence.pools import KINDS, Kind
-from vlmatch.evidence.record import SIZE, SPEC_SHEET, Once, Record, Setting, WorldRecord
+from vlmatch.evidence.record import SIZE, SPEC_SHEET, Embedded, Once, Record, Setting, WorldRecord
 from vlmatch.evidence.replay import Figure, Outcome, difference, known, rank_correlation, replay, trained_once
 from vlmatch.evidence.rules import CANDIDATES, SPEC, Rule, single
 from vlmatch.evidence.shortlists import calibrate
@@ -59,6 +59,7 @@ class About:
     setting: Setting
     title: str
     protocol: str
+    embedded: Embedded
     catalogue_families: tuple[str, ...]
     llm: str
     llm_parameters: int
@@ -71,6 +72,7 @@ OURS = About(
     "72 trainings of this project (recipe embedded, version 2): one pooled feature of a frozen encoder into a frozen "
     "SmolLM2-135M, two seeds each; scores on 644 Tux Paint stamps with SmolLM2's embeddings of their captions; truth "
     "of 480 held-out pictures",
+    Embedded("ours", "each encoder's own feature and the last caption token of the last layer but one", (), -2, "last"),
     (
         "CRAFT", "CRNN", "EfficientNet-Lite", "FalseResMem", "Inception", "MobileNetV2", "MobileNetV3", "PP-LCNetV3",
         "ResNet", "SigLIP", "SimCLR", "VGG", "VICReg", "YOLOX", "YOLOv8", "autoencoder", "contrastive head",
@@ -86,6 +88,13 @@ THEIRS = About(
     "VTBenchLab (kiangyeeo/VTBenchLab at 4d1fff8): VLMs with Qwen2.5-1.5B that are fed all patches, one recipe, one "
     "training each; truth is the mean of 11 benchmarks in percent; scores on 4,618 COCO images with one caption each, "
     "the mean patch without CLS against the mean over tokens of Qwen2.5-1.5B's last layer",
+    Embedded(
+        "vtbenchlab",
+        "the mean patch and the mean caption token of the last layer",
+        ("mean patch", "global average"),
+        -1,
+        "mean",
+    ),
     (
         "CLIP",
         "DINO",
@@ -136,6 +145,7 @@ def world_record(world: World, about: About, left_out: Sequence[str]) -> WorldRe
         about.setting,
         about.title + (f" without {len(left_out)} odd rows" if left_out else ""),
         about.protocol,
+        about.embedded,
         world.names,
         world.n_families,
         about.catalogue_families,

@@ -93,16 +93,16 @@ def spearman_table(found: Sequence[Chosen]) -> str:
 
 
 def answer(found: Sequence[Chosen]) -> str:
-    """How far each score goes over the choices, and how many choices are shown to order encoders."""
+    """How far each score goes over the choices, and how many choices correlate significantly."""
     said = []
     for score in COMPARED:
         lines = [each for each in found if each.score == score]
-        shown = [each.found.spearman.value or 0.0 for each in lines if each.found.shown]
-        wrong = sum(value < 0 for value in shown)
+        significant = [each.found.spearman.value or 0.0 for each in lines if each.found.significant]
+        wrong = sum(value < 0 for value in significant)
         said.append(
             f"{TITLES[score]}'s Spearman goes from {_range(lines, 'spearman')}, and its regret from "
-            f"{_range(lines, 'regret')} of a random pick's. {len(shown)} of its {len(lines)} choices are shown to "
-            f"order encoders{f', {wrong} of them the wrong way round' if wrong else ''}."
+            f"{_range(lines, 'regret')} of a random pick's. {len(significant)} of its {len(lines)} choices "
+            f"correlate significantly{f', {wrong} of them the wrong way round' if wrong else ''}."
         )
     paper = next((each.found for each in found if (each.score, each.choice) == ("gw", PAPER)), None)
     if paper is not None:

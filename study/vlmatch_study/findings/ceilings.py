@@ -1,8 +1,9 @@
-"""Ceilings: no score can follow a truth better than another seed or another recipe does."""
+"""Ceilings: how well a perfect score could follow a truth, which is noisy; and how alike two recipes' truths are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import sqrt
 from statistics import fmean
 
 from vlmatch.evidence.correlation import LEAST, Correlation
@@ -11,16 +12,33 @@ from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
 from vlmatch_study.findings.confound import AS_IT_IS, split
 from vlmatch_study.findings.repeated import from_recipe_to_recipe
+from vlmatch_study.findings.scored import shared_seeds
 from vlmatch_study.findings.tables import figure, table
 from vlmatch_study.findings.trained import Trained, shared
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """The mean Spearman's correlation of each two seeds of one truth over some encoders; None without two seeds."""
+    """The mean Spearman's correlation of each two seeds of one truth over some encoders; None without two seeds.
 
+    seeds: that the truth is the mean of.
+    """
+
+    seeds: int
     pairs: int
     spearman: float | None
+
+    @property
+    def reliability(self) -> float | None:
+        """How much of the variance of the mean over seeds is not the seeds' noise: Spearman and Brown's formula."""
+        if self.spearman is None or self.spearman <= 0:
+            return None
+        return self.seeds * self.spearman / (1 + (self.seeds - 1) * self.spearman)
+
+    @property
+    def ceiling(self) -> float | None:
+        """What the exact order would correlate by with the mean over seeds: the square root of the reliability."""
+        return None if self.reliability is None else sqrt(self.reliability)
 
 
 @dataclass(frozen=True)
@@ -32,11 +50,17 @@ class Ceiling:
     correlation: Correlation
     seeds: tuple[Seeds, Seeds]
 
+    @property
+    def expected(self) -> float | None:
+        """How alike they would be if they differed in their seeds alone: the product of both ceilings."""
+        one, other = (each.ceiling for each in self.seeds)
+        return None if one is None or other is None else one * other
+
 
 def seeds_agree(comparison: Comparison, encoders: Sequence[str]) -> Seeds:
     """The agreement of each two seeds over those of `encoders` that have both, on average."""
     found = [each.spearman for each in agreements(comparison, encoders) if each.spearman is not None]
-    return Seeds(len(found), fmean(found) if found else None)
+    return Seeds(len(shared_seeds(comparison, encoders)), len(found), fmean(found) if found else None)
 
 
 def ceilings(truths: Sequence[Trained]) -> list[Ceiling]:
@@ -62,8 +86,10 @@ def seeds_table(truths: Sequence[Trained]) -> str:
         ]
         agreed = seeds_agree(each.comparison, names)
         if agreed.spearman is not None:
-            rows.append([each.label, str(len(names)), str(agreed.pairs), bare(agreed.spearman)])
-    return table(["truth", "encoders", "pairs of seeds", "Spearman of two seeds, mean"], rows)
+            figures = bare(agreed.spearman), bare(agreed.reliability), bare(agreed.ceiling)
+            rows.append([each.label, str(len(names)), str(agreed.seeds), *figures])
+    head = ["truth", "encoders", "seeds", "Spearman of two seeds", "reliability of the mean", "ceiling of a score"]
+    return table(head, rows)
 
 
 def ceilings_table(found: Sequence[Ceiling]) -> str:
@@ -74,8 +100,8 @@ def ceilings_table(found: Sequence[Ceiling]) -> str:
             each.other,
             str(each.correlation.n),
             figure(each.correlation.spearman, each.correlation.low, each.correlation.high),
-            *(bare(agreed.spearman) for agreed in each.seeds),
+            bare(each.expected),
         ]
         for each in found
     ]
-    return table(["truth", "other truth", "encoders", "Spearman", "seeds of the one", "seeds of the other"], rows)
+    return table(["truth", "other truth", "encoders", "Spearman", "if they differed in seeds alone"], rows)

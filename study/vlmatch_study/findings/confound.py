@@ -209,17 +209,19 @@ def answer(made: Sequence[Changed], found: Sequence[Followed], finished: bool) -
     """Which score the truth follows, and what each variant does, by what study/blocks.md says of the outcomes."""
     said = [] if finished else [PRELIMINARY if found else OPEN]
     if found:
-        best = max(found, key=lambda each: each.correlation.spearman or 0.0)
-        kind = "over how many dimensions a feature spreads" if best.score == DIMENSIONS else "what a feature says"
-        shown = best.corrected <= LEVEL and (best.correlation.spearman or 0.0) > 0
+        by_sign = {True: [], False: []}  # type: dict[bool, list[str]]
+        for each in sorted(found, key=lambda each: -(each.correlation.spearman or 0.0)):
+            follows = each.corrected <= LEVEL and (each.correlation.spearman or 0.0) > 0
+            by_sign[follows].append(f"{SCORES[each.score]} ({bare(each.correlation.spearman)})")
         said.append(
-            f"The truth follows {SCORES[best.score]} best ({kind}), which is {'shown' if shown else 'not shown'} after "
-            f"Holm's correction for {len(found)} scores. Variants of one encoder are not independent, so these p are "
-            "too small, and the intervals too narrow."
+            f"Over the variants, the truth correlates significantly with {', '.join(by_sign[True]) or 'no score'}, and "
+            f"not with {', '.join(by_sign[False]) or 'none of the others'}, after Holm's correction for {len(found)} "
+            "scores. This does not test the scores against each other. Variants of one encoder are not independent, so "
+            "these p are too small, and the intervals too narrow."
         )
     for each in made:
         if each.corrected is not None:
             way = "higher" if each.mean > 0 else "lower"
-            sure = "shown" if each.corrected <= LEVEL else "not shown"
+            sure = "significant" if each.corrected <= LEVEL else "not significant"
             said.append(f"{each.variant.capitalize()}: {way} by {bare(abs(each.mean), 3)} on average, {sure}.")
     return " ".join(said)

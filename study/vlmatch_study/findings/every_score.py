@@ -57,10 +57,11 @@ def _scores(truth: Trained, rows: Sequence[Row]) -> Part:
     found = followed(world, COMPARED, COMPARED) if world else []
     names = world.names if world else ()
     seeds = ", ".join(map(str, shared_seeds(truth.comparison, names)))
-    shown = [each for each in found if each.shown]
-    wrong = sum((each.spearman.value or 0.0) < 0 for each in shown)
+    significant = [each for each in found if each.significant]
+    wrong = sum((each.spearman.value or 0.0) < 0 for each in significant)
+    among = f", {wrong} of them the wrong way round" if wrong else ""
     return Part(
         scores_table(found),
-        f"By the truth of {truth.label} ({len(names)} encoders, seeds {seeds}), {len(shown)} of {len(found)} scores "
-        f"are shown to order encoders after the correction{f', {wrong} of them the wrong way round' if wrong else ''}:",
+        f"By the truth of {truth.label} ({len(names)} encoders, seeds {seeds}), {len(significant)} of {len(found)} "
+        f"scores correlate significantly after the correction{among}:",
     )

@@ -57,9 +57,11 @@ def answer(found: Sequence[Again]) -> str:
     many = f"{len(found)} training{'s were' if len(found) > 1 else ' was'} repeated from scratch."
     equal = sum(each.difference == 0 for each in found)
     if equal == len(found):
-        return f"{many} Each ended with the same truth, digit by digit."
+        return f"{many} Each ended with the same truth, digit by digit, on the same machine."
     widest = max(found, key=lambda each: abs(each.difference))
-    deviation = f"; seeds deviate by {bare(widest.between_seeds, 3)} there" if widest.between_seeds else ""
+    deviation = ""
+    if widest.between_seeds:
+        deviation = f"; the standard deviation between seeds is {bare(widest.between_seeds, 3)} there"
     return (
         f"{many} {equal} of {len(found)} ended with the same truth, digit by digit. The largest difference is "
         f"{bare(widest.difference, 3)}{deviation}."
@@ -73,5 +75,5 @@ def repetitions_table(found: Sequence[Again]) -> str:
          bare(each.between_seeds, 3)]
         for each in found
     ]  # fmt: skip
-    head = ["truth", "encoder", "seed", "first", "repeated", "difference", "deviation between seeds"]
+    head = ["truth", "encoder", "seed", "first", "repeated", "difference", "standard deviation between seeds"]
     return table(head, rows)

@@ -212,7 +212,7 @@ def answer(found: Agreement | None, finished: bool) -> str:
         outcome = (
             "the LLM plays a part, and there is something that a score for your LLM could find"
             if low > 0
-            else "that the LLM plays a part is not shown"
+            else "the difference is not significant"
         )
         said.append(
             f"Two seeds of {NAMES[USUAL]} have {bare(found.mean('spearman', False))} over the same encoders, "

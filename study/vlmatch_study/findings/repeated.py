@@ -96,8 +96,9 @@ def answer(comparison: Comparison, tier: Sequence[BySeeds], block: Block) -> str
     if tier:
         last = tier[-1]
         said.append(
-            f"Among the best, the means of {last.seeds} seeds have a deviation of {bare(last.between_encoders, 3)}, of "
-            f"which seeds explain {bare(last.of_mean, 3)} and the drawing of items its own part."
+            f"Among the best, the means of {last.seeds} seeds have a standard deviation of "
+            f"{bare(last.between_encoders, 3)}. Seeds alone would give {bare(last.of_mean, 3)}. The choice of items "
+            "adds to it; how much is not computed here."
         )
     present = [
         each
@@ -105,10 +106,10 @@ def answer(comparison: Comparison, tier: Sequence[BySeeds], block: Block) -> str
         if (each.setting.llm, each.setting.data, each.setting.recipe.name) == (LLM, DATA, "embedded")
     ]
     if present:
-        ceiling = from_recipe_to_recipe(present[0], comparison)
+        alike = from_recipe_to_recipe(present[0], comparison)
+        few = "" if alike.low is not None else ", too few for an interval"
         said.append(
-            f"The present recipe's truth and this one have a Spearman of "
-            f"{figure(ceiling.spearman, ceiling.low, ceiling.high)} over {ceiling.n} encoders: what a score can reach "
-            "that follows the other recipe perfectly."
+            "The truths by the recipes `embedded` and `embedded3` have a Spearman of "
+            f"{figure(alike.spearman, alike.low, alike.high)} over {alike.n} encoders{few}."
         )
     return " ".join(said)

@@ -34,8 +34,8 @@ class Followed:
     regret: Figure
 
     @property
-    def shown(self) -> bool:
-        """Whether it is shown that the score orders encoders at all, the right way or the wrong way round."""
+    def significant(self) -> bool:
+        """Whether the score correlates with the truth significantly, the right way or the wrong way round."""
         return self.corrected <= LEVEL
 
 

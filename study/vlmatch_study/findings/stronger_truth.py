@@ -108,8 +108,9 @@ def _answer(found: Sequence[Cell]) -> str:
     if cell is None:
         return "No cell has a larger ratio than data A and 200 steps by both deviations, so the recipe stays."
     return (
-        f"Chosen: data {cell.data}, {cell.steps} steps. Its encoders lie {bare(cell.ratio, 1)} of its own seeds' "
-        f"deviations apart, and {bare(cell.pooled_ratio, 1)} of the deviations of all cells."
+        f"Chosen: data {cell.data}, {cell.steps} steps. The standard deviation between its encoders is "
+        f"{bare(cell.pooled_ratio, 1)} times that between seeds, pooled over all cells, and {bare(cell.ratio, 1)} "
+        "times that between its own seeds."
     )
 
 

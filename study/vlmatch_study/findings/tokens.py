@@ -119,7 +119,11 @@ def answer(found: Sequence[Slope], page: float | None, finished: bool) -> str:
     if pooled is None:
         return OPEN
     way = "rises" if pooled.slope > 0 else "falls"
-    outcome = f"The truth {way} with tokens" if pooled.p <= LEVEL else "No rise or fall with tokens is shown"
+    outcome = (
+        f"The truth {way} with tokens"
+        if pooled.p <= LEVEL
+        else "The truth neither rises nor falls significantly with tokens"
+    )
     said = [
         "" if finished else PRELIMINARY,
         f"{outcome}: {within(pooled.slope, pooled.error)} for each doubling over all encoders, p {bare(pooled.p, 3)}.",
