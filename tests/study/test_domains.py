@@ -140,6 +140,18 @@ def test_block_6_s_answer_follows_from_the_truths(monkeypatch: pytest.MonkeyPatc
     assert "no probe sees it" in said(unrelated, unrelated[::-1])
 
 
+def test_two_domains_of_one_order_agree_as_two_seeds_do_and_two_of_their_own_do_not() -> None:
+    rng = np.random.default_rng(8)
+    quality, common = rng.normal(size=200), rng.normal(scale=0.3, size=(3, 200))  # each VLM's noise is in both truths
+    alike = np.concatenate([quality + common, quality + common])
+    found = other_domain.correlations(alike)
+    pairs = [spearmanr(alike[i], alike[j]).statistic for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert found == pytest.approx([np.mean(pairs)] * 3)
+    assert other_domain.lower(*found) == pytest.approx(0), "the same VLM's noise does not make domains look alike"
+    apart = np.concatenate([quality + common, quality + common + rng.normal(size=200)])
+    assert other_domain.lower(*other_domain.correlations(apart)) > 0.2
+
+
 def test_parts_of_a_truth_are_compared_with_errors_of_their_own() -> None:
     (whole,) = comparisons(made({"a": (0.1, 0.3), "b": (0.2, 0.2)}, "selection"))
     part = whole.made_of(["category"])

@@ -119,7 +119,11 @@ def test_the_agreement_of_two_llms_is_scipy_s_and_stands_beside_that_of_seeds() 
 
 
 @pytest.mark.parametrize(
-    ("llm_plays", "said"), [(True, "the LLM plays a part, and there is"), (False, "the difference is not significant")]
+    ("llm_plays", "said"),
+    [
+        (True, "the LLM plays a part, or trainings with Gemma 3 270M are noisier"),
+        (False, "the difference is not significant"),
+    ],
 )
 def test_block_5_s_answer_says_whether_the_llm_plays_a_part(llm_plays: bool, said: str) -> None:
     random = np.random.default_rng(5)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import linregress, page_trend_test
+from scipy.stats import linregress, sem, ttest_1samp, ttest_rel
 
 from made_truths import runs
 from vlmatch.evidence.truths import comparisons
 from vlmatch_study.evidence.worlds import read as rows_of
 from vlmatch_study.findings import tokens
+from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.runs import write as write_runs
 
 
@@ -34,11 +35,22 @@ def test_block_2_s_slopes_are_scipy_s_and_numpy_s() -> None:
     assert (slopes["a"].slope, slopes["a"].error, slopes["a"].p) == pytest.approx(
         (line.slope, line.stderr, line.pvalue)
     )
-    design = np.column_stack([np.tile(doublings, 4), np.repeat(np.eye(4), 4, axis=0)])  # a level for each encoder
-    fitted, residual = np.linalg.lstsq(design, means.ravel())[:2]
-    error = np.sqrt(residual[0] / (16 - 5) * np.linalg.inv(design.T @ design)[0, 0])
-    assert (slopes["all"].slope, slopes["all"].error) == pytest.approx((fitted[0], error), abs=1e-9)
-    assert tokens.trend(found) == pytest.approx(page_trend_test(means).pvalue, abs=1e-9)
+    own = np.polyfit(doublings, means.T, 1)[0]  # one line through the points of each encoder
+    expected = own.mean(), sem(own), ttest_1samp(own, 0).pvalue
+    assert (slopes["mean"].slope, slopes["mean"].error, slopes["mean"].p) == pytest.approx(expected, abs=1e-9)
+
+
+def test_block_2_holds_each_number_of_tokens_against_one_token() -> None:
+    truths = of_grids(0.0) | {"d_grid7": (0.4, 0.4)}
+    found = tokens.contrasts(tokens.by_encoder(comparisons(runs(truths))[0]))
+    means = np.array([[np.mean(truths[f"{name}_grid{side}"]) for side in (1, 2, 4, 7)] for name in "abcd"])
+    p_values = [ttest_rel(means[:, at], means[:, 0]).pvalue for at in (1, 2, 3)]
+    assert [each.tokens for each in found] == [4, 16, 49]
+    assert [each.p for each in found] == pytest.approx(p_values, abs=1e-9)
+    assert [each.corrected for each in found] == pytest.approx(holm(p_values), abs=1e-9)
+    assert (
+        tokens.contrasts_table(found, "abcd").splitlines()[-1].split(" | ")[4] == f"{means[3, 3] - means[3, 0]:.3f}"[1:]
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,15 +58,15 @@ def test_block_2_s_slopes_are_scipy_s_and_numpy_s() -> None:
 )
 def test_block_2_s_answer_says_which_way_the_truth_goes(rise: float, said: str) -> None:
     found = tokens.by_encoder(comparisons(runs(of_grids(rise)))[0])
-    assert said in tokens.answer(tokens.slopes(found), tokens.trend(found), finished=True)
+    assert said in tokens.answer(tokens.slopes(found), tokens.contrasts(found), finished=True)
 
 
 def test_block_2_waits_for_two_encoders_with_three_numbers_of_tokens() -> None:
     (comparison,) = comparisons(runs({"a_grid1": (0.1,), "a_grid2": (0.2,), "a_grid7": (0.2,), "b_grid1": (0.1,)}))
     found = tokens.by_encoder(comparison)
     assert [each.of for each in tokens.slopes(found)] == ["a"]
-    assert tokens.trend(found) is None
-    assert tokens.answer(tokens.slopes(found), None, finished=False) == "The question stays open."
+    assert tokens.contrasts(found) == []
+    assert tokens.answer(tokens.slopes(found), [], finished=False) == "The question stays open."
     assert "| b | .100 (" in tokens.truths(comparison)
 
 

@@ -50,17 +50,24 @@ def calibrate(world: World, rule: Rule, kind: Kind, size: int, *, seed: int = 0)
     margin = least_margin(gaps)
     length = float((values >= values.max(axis=1, keepdims=True) - margin - TIE).sum(axis=1).mean())
     again = resampled(world, kind, size, rng)
-    bounds = interval(by_resample(covered(gaps_to_good(again, rule), margin))) if again else (None, None)
     return Calibration(
         rule.name,
         kind,
         size,
         margin,
-        Figure(float(covered(gaps, margin).mean()), *bounds),
+        coverage(whole, again, rule, margin),
         _held_out(world, rule, kind, size, rng),
         length,
         _of_top(whole, rule, length),
         least_difference(whole, rule),
+    )
+
+
+def coverage(whole: Drawn, again: Drawn | None, rule: Rule, margin: float) -> Figure:
+    """How often lists of this margin hold a good candidate, with its interval over the bootstraps of `resampled`."""
+    value = float(covered(gaps_to_good(whole, rule), margin).mean())
+    return Figure(
+        value, *(interval(by_resample(covered(gaps_to_good(again, rule), margin))) if again else (None, None))
     )
 
 

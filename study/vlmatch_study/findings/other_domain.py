@@ -1,6 +1,7 @@
 """Block 6: must the probe be of the user's own domain? Each probe's scores beside the truth of each domain."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from statistics import fmean
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from vlmatch.evidence.correlation import LEAST, Correlation, spearman
+from vlmatch.evidence.correlation import LEAST, spearman
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
 from vlmatch_study.evidence.domains import PROBES, values
@@ -18,8 +19,7 @@ from vlmatch_study.evidence.recording import RULES
 from vlmatch_study.evidence.tables import DETECTED
 from vlmatch_study.evidence.worlds import read
 from vlmatch_study.findings.block import Block, together
-from vlmatch_study.findings.ceilings import Seeds, seeds_agree
-from vlmatch_study.findings.repeated import from_recipe_to_recipe
+from vlmatch_study.findings.scored import shared_seeds
 from vlmatch_study.findings.section import Part, Section
 from vlmatch_study.findings.tables import OPEN, PRELIMINARY, figure, table
 from vlmatch_study.findings.trained import shared
@@ -48,6 +48,21 @@ class Interaction:
     high: float
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """How alike two different seeds order encoders: both of drawings, both of objects, one of each.
+
+    The seeds differ also across domains, because one VLM answers about both and its noise is in both truths. lower: by
+    how much the correlation across domains lies below the geometric mean of those within, with its interval.
+    """
+
+    encoders: int
+    drawings: float
+    objects: float
+    across: float
+    lower: tuple[float, float, float]
+
+
 def section(block: Block) -> Section:
     """Its section: the agreement of both domains' truths, every score on each probe, and the answer."""
     objects, drawings = block.comparison, together([Block.of(number, block.root) for number in (4, "4_others")])
@@ -57,14 +72,13 @@ def section(block: Block) -> Section:
     if len(names) < LEAST:
         return Section(f"{OPEN} Four encoders are needed.")
     rows = read(block.folder / "scores.csv")
-    found = interactions(rows, drawings, objects)
-    alike = from_recipe_to_recipe(drawings, objects)
-    seeds = seeds_agree(drawings, names), seeds_agree(objects, names)
+    found, alike = interactions(rows, drawings, objects), agreement(rows, drawings, objects)
     parts = [
         Part(
-            agreement_table(alike, seeds),
-            "Spearman's correlation of both domains' truths over the pretrained encoders, with its 95% interval over "
-            "encoders, beside that of two seeds of each:",
+            agreement_table(alike) if alike else "",
+            "Mean Spearman's correlation of two different seeds over the pretrained encoders. If both domains had one "
+            "order, that across domains would be the geometric mean of the two within. The last column says by how "
+            "much it is lower, with its 95% interval over families:",
         ),
         *tables(rows, drawings, objects, found),
     ]
@@ -75,7 +89,7 @@ def section(block: Block) -> Section:
             "No VLM names the categories of objects above the network with random weights. Without the categories:"
         )
         parts += [note, *tables(rows, others, kept, interactions(rows, others, kept))]
-    return Section(answer(found[0], alike, seeds, askable(objects), block.finished), parts)
+    return Section(answer(found[0], alike, askable(objects), block.finished), parts)
 
 
 def askable(objects: Comparison) -> bool:
@@ -132,21 +146,61 @@ def interaction(own: Floats, stamps: Floats, objects: Floats, drawings: Floats) 
 
 def interval(families: Sequence[str], *columns: Floats, seed: int = 0) -> tuple[float, float]:
     """The 95% interval of `interaction(*columns)`: families are drawn with replacement, with all their encoders."""
+    return bounds([interaction(*(column[drawn] for column in columns)) for drawn in draws(families, seed)])
+
+
+def draws(families: Sequence[str], seed: int = 0) -> Iterator[NDArray[np.intp]]:
+    """The encoders of families that are drawn with replacement, as often as there are families, 2,000 times."""
     rng, names = np.random.default_rng(seed), np.array(families)
     members = [np.flatnonzero(names == name) for name in np.unique(names)]
-    found = []
     for _ in range(RESAMPLES):
-        drawn = np.concatenate([members[n] for n in rng.integers(len(members), size=len(members))])
-        found.append(interaction(*(column[drawn] for column in columns)))
+        yield np.concatenate([members[n] for n in rng.integers(len(members), size=len(members))])
+
+
+def bounds(found: Sequence[float]) -> tuple[float, float]:
+    """The 95% percentile interval of bootstrapped figures; those of a constant column don't count."""
     low, high = np.nanquantile(found, [0.025, 0.975])
     return float(low), float(high)
 
 
-def agreement_table(alike: Correlation, seeds: Sequence[Seeds]) -> str:
+def agreement(rows: Sequence[Row], drawings: Comparison, objects: Comparison) -> Agreement | None:
+    """How alike both domains order the encoders that have scores; None without two seeds that all of them have."""
+    kept, families, _ = aligned(rows, drawings, objects)
+    names = [row["encoder"] for row in kept if row["probe"] == PROBES[0]]
+    seeds = sorted(set(shared_seeds(drawings, names)) & set(shared_seeds(objects, names)))
+    if len(seeds) < 2:
+        return None
+    columns = np.array(
+        [[c.by_encoder[name].by_seed[seed] for name in names] for c in (drawings, objects) for seed in seeds]
+    )
+    whole = correlations(columns)
+    low, high = bounds([lower(*correlations(columns[:, drawn])) for drawn in draws(families)])
+    return Agreement(len(names), *whole, (lower(*whole), low, high))
+
+
+def correlations(columns: Floats) -> tuple[float, float, float]:
+    """Mean Spearman's correlation of two different seeds: of drawings, of objects, of one and the other.
+
+    columns: one row for each seed of the drawings' truth, then one for each of the objects': (2 * seeds, encoders).
+    """
+    with np.errstate(invalid="ignore"):  # of a constant column, as a draw of few families has: nan
+        rho = np.atleast_2d(np.corrcoef(rankdata(columns, axis=1)))
+    n = len(columns) // 2
+    differ = ~np.eye(n, dtype=bool)
+    one, other, across = (float(block[differ].mean()) for block in (rho[:n, :n], rho[n:, n:], rho[:n, n:]))
+    return one, other, across
+
+
+def lower(one: float, other: float, across: float) -> float:
+    """By how much the correlation across domains is below what one order with each domain's noise would give."""
+    return math.sqrt(max(one, 0.0) * max(other, 0.0)) - across
+
+
+def agreement_table(alike: Agreement) -> str:
     """The table of one line that says how alike both domains order encoders."""
-    cells = figure(alike.spearman, alike.low, alike.high), *(bare(each.spearman) for each in seeds)
-    head = ["encoders", "drawings and objects", "two seeds, drawings", "two seeds, objects"]
-    return table(head, [[str(alike.n), *cells]])
+    cells = bare(alike.drawings), bare(alike.objects), bare(alike.across), figure(*alike.lower)
+    head = ["encoders", "two seeds, drawings", "two seeds, objects", "one of each", "lower by"]
+    return table(head, [[str(alike.encoders), *cells]])
 
 
 def tables(
@@ -178,25 +232,24 @@ def tables(
     )
 
 
-def answer(primary: Interaction, alike: Correlation, seeds: Sequence[Seeds], can_be_asked: bool, finished: bool) -> str:
+def answer(primary: Interaction, alike: Agreement | None, can_be_asked: bool, finished: bool) -> str:
     """What study/blocks.md says of the outcome.
 
-    The truths of both domains agree as two seeds do if their Spearman is not below both domains' mean over two seeds.
+    The truths of both domains agree as two seeds do if the interval of `Agreement.lower` does not lie above 0.
     """
     if not can_be_asked:
         return (
             f"No encoder's truth of the objects lies {DETECTED:g} errors above the network with random weights: the "
             "VLMs can't be asked about objects, and the block says nothing."
         )
-    known = [each.spearman for each in seeds if each.spearman is not None]
-    if alike.spearman is None or not known:
+    if alike is None:
         return f"{OPEN} Two seeds are needed."
     said = figure(primary.value, primary.low, primary.high)
     if primary.low > 0:
         outcome = "the probe must be the user's own"
     elif primary.high < 0:
         outcome = "a probe's pictures matter for another reason than their domain"
-    elif alike.spearman >= min(known):
+    elif alike.lower[1] <= 0:
         outcome = "any captioned pictures do, at this distance between domains"
     else:
         outcome = "the best encoder depends on the domain, and no probe sees it: train and measure on the domain"

@@ -204,13 +204,13 @@ def answer(found: Agreement | None, finished: bool) -> str:
         f"influence of the LLM: {bare(PREDICTED)}) and {bare(alike)} (Spearman) over {found.encoders} encoders.",
     ]
     if pearson is not None and pearson < SHOWN:
-        said.append(f"Below {bare(SHOWN)}, seeds and items alone don't explain it.")
+        said.append(f"Below {bare(SHOWN)}, {NAMES[USUAL]}'s noise of seeds and items alone doesn't explain it.")
     if found.lower is None:
         said.append(f"{NAMES[USUAL]} has no two seeds of these encoders to compare that with.")
     else:
         value, low, high = found.lower
         outcome = (
-            "the LLM plays a part, and there is something that a score for your LLM could find"
+            f"the LLM plays a part, or trainings with {NAMES[OTHER]} are noisier, which its one seed can't tell"
             if low > 0
             else "the difference is not significant"
         )

@@ -2,27 +2,28 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from math import log2, nan, sqrt
-from statistics import fmean
+from math import log2, sqrt
+from statistics import fmean, stdev
 
-from scipy.stats import linregress, page_trend_test
-from scipy.stats import t as student
+from scipy.stats import linregress, ttest_1samp
 
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
 from vlmatch_study.findings.block import Block
+from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.section import Part, Section
-from vlmatch_study.findings.tables import OPEN, PRELIMINARY, table, within
+from vlmatch_study.findings.tables import OPEN, PRELIMINARY, probability, table, within
 
 LEVEL, LEAST = 0.05, 3  # numbers of tokens that a slope is taken over
+MEAN = "mean"
 _GRID = re.compile(r"(?P<encoder>.+)_grid(?P<side>[0-9]+)")
 
 
 @dataclass(frozen=True)
 class Slope:
-    """How much the truth rises with each doubling of tokens: by least squares on n trained features.
+    """How much the truth rises with each doubling of tokens: of n features of one encoder, or the mean of n encoders.
 
     error: standard error of the slope. p: two-sided, of a slope of 0.
     """
@@ -32,6 +33,19 @@ class Slope:
     slope: float
     error: float
     p: float
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How much higher the truth is with so many tokens than with one, by encoder; p of a paired t test over encoders.
+
+    corrected: by Holm's method for the number of contrasts.
+    """
+
+    tokens: int
+    differences: dict[str, float]
+    p: float
+    corrected: float
 
 
 def split(name: str) -> tuple[str, int]:
@@ -49,35 +63,31 @@ def by_encoder(comparison: Comparison) -> dict[str, dict[int, float]]:
 
 
 def slopes(truths: dict[str, dict[int, float]]) -> list[Slope]:
-    """The slope of each encoder with three numbers of tokens or more, then 'all': that of all of them together.
+    """The slope of each encoder with three numbers of tokens or more, then 'mean': the mean of these slopes.
 
-    'all' has one slope, and a level for each encoder: least squares after the encoder's mean is removed from both. Its
-    degrees of freedom are n - 1 - encoders.
+    The error and p of the mean are those of a t test over encoders, so the encoders are what is counted.
     """
     known = {name: each for name, each in truths.items() if len(each) >= LEAST}
     found = []
     for name, each in known.items():
         line = linregress([log2(tokens) for tokens in each], list(each.values()))
         found.append(Slope(name, len(each), float(line.slope), float(line.stderr), float(line.pvalue)))
-    if len(known) < 2:
+    if len(found) < 2:
         return found
-    doublings, values = [], []
-    for each in known.values():
-        middle, level = fmean(map(log2, each)), fmean(each.values())
-        doublings += [log2(tokens) - middle for tokens in each]
-        values += [value - level for value in each.values()]
-    line, n = linregress(doublings, values), len(values)
-    freedom = n - 1 - len(known)
-    error = float(line.stderr) * sqrt((n - 2) / freedom)  # linregress does not know of the encoders' levels
-    p = float(2 * student.sf(abs(line.slope) / error, freedom)) if error else nan
-    return [*found, Slope("all", n, float(line.slope), error, p)]
+    own = [each.slope for each in found]
+    error, p = stdev(own) / sqrt(len(own)), float(ttest_1samp(own, 0).pvalue)
+    return [*found, Slope(MEAN, len(own), fmean(own), error, p)]
 
 
-def trend(truths: dict[str, dict[int, float]]) -> float | None:
-    """p of Page's test that the order rises with tokens, over encoders with every number; None for fewer than two."""
-    numbers = sorted({tokens for each in truths.values() for tokens in each})
-    whole = [[each[tokens] for tokens in numbers] for each in truths.values() if len(each) == len(numbers)]
-    return float(page_trend_test(whole).pvalue) if len(whole) > 1 and len(numbers) >= LEAST else None
+def contrasts(truths: dict[str, dict[int, float]]) -> list[Contrast]:
+    """Each number of tokens against one token, over the encoders that have both; empty for fewer than two encoders."""
+    found = []
+    for tokens in sorted({number for each in truths.values() for number in each} - {1}):
+        own = {name: each[tokens] - each[1] for name, each in truths.items() if {1, tokens} <= each.keys()}
+        if len(own) > 1:
+            found.append(Contrast(tokens, own, float(ttest_1samp(list(own.values()), 0).pvalue), 1.0))
+    corrected = holm([each.p for each in found])
+    return [replace(each, corrected=p) for each, p in zip(found, corrected, strict=True)]
 
 
 def section(block: Block) -> Section:
@@ -87,13 +97,17 @@ def section(block: Block) -> Section:
         return Section(OPEN)
     found = by_encoder(comparison)
     return Section(
-        answer(slopes(found), trend(found), block.finished),
+        answer(slopes(found), contrasts(found), block.finished),
         (
             Part(truths(comparison), "Mean truth over seeds, with its standard error:"),
             Part(
                 slopes_table(slopes(found)),
-                "The rise of the truth with each doubling of tokens, by least squares; over all encoders, each with a "
-                "level of its own:",
+                "The rise of the truth with each doubling of tokens, by least squares, and its mean with a t test over "
+                "encoders:",
+            ),
+            Part(
+                contrasts_table(contrasts(found), list(found)),
+                "Difference to one token, and p of a paired t test over encoders, corrected by Holm's method:",
             ),
         ),
     )
@@ -108,26 +122,37 @@ def truths(comparison: Comparison) -> str:
 
 
 def slopes_table(found: Sequence[Slope]) -> str:
-    """The table of slopes: a line for each encoder, and one for all."""
+    """The table of slopes: a line for each encoder, and one for their mean."""
     rows = [[each.of, str(each.n), within(each.slope, each.error), bare(each.p, 3)] for each in found]
-    return table(["encoder", "features", "rise with each doubling (standard error)", "p"], rows)
+    return table(["encoder", "features, or encoders", "rise with each doubling (standard error)", "p"], rows)
 
 
-def answer(found: Sequence[Slope], page: float | None, finished: bool) -> str:
-    """Whether the truth rises, falls or stays level with tokens; the slope of all encoders is the one test."""
-    pooled = next((each for each in found if each.of == "all"), None)
-    if pooled is None:
+def contrasts_table(found: Sequence[Contrast], encoders: Sequence[str]) -> str:
+    """The table of differences: a line for each number of tokens."""
+    rows = [
+        [str(each.tokens),
+         *(bare(each.differences[name], 3) if name in each.differences else "-" for name in encoders),
+         bare(fmean(each.differences.values()), 3), probability(each.p), probability(each.corrected)]
+        for each in found
+    ]  # fmt: skip
+    return table(["tokens", *encoders, "mean", "p, paired t", "p by Holm"], rows)
+
+
+def answer(found: Sequence[Slope], against_one: Sequence[Contrast], finished: bool) -> str:
+    """Whether the truth rises, falls or stays level with tokens, and which numbers of tokens differ from one."""
+    mean = next((each for each in found if each.of == MEAN), None)
+    if mean is None:
         return OPEN
-    way = "rises" if pooled.slope > 0 else "falls"
+    way = "rises" if mean.slope > 0 else "falls"
     outcome = (
         f"The truth {way} with tokens"
-        if pooled.p <= LEVEL
+        if mean.p <= LEVEL
         else "The truth neither rises nor falls significantly with tokens"
     )
+    differ = [str(each.tokens) for each in against_one if each.corrected <= LEVEL]
     said = [
         "" if finished else PRELIMINARY,
-        f"{outcome}: {within(pooled.slope, pooled.error)} for each doubling over all encoders, p {bare(pooled.p, 3)}.",
-        "This is the one test, so it is not corrected; the slopes of single encoders are a description.",
-        "" if page is None else f"Page's test of a rising order has p {bare(page, 3)}.",
+        f"{outcome}: {within(mean.slope, mean.error)} for each doubling, over {mean.n} encoders, p {bare(mean.p, 3)}.",
+        f"Significantly different from one token: {', '.join(differ) or 'no number of tokens'}.",
     ]
     return " ".join(each for each in said if each)
