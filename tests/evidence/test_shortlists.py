@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.isotonic import IsotonicRegression
 
 from vlmatch.evidence.replay import drawn
 from vlmatch.evidence.rules import single
@@ -54,14 +55,18 @@ def test_noise_orders_no_pair_and_a_fair_rule_those_far_apart():
     assert least_difference(drawn(world(400, 100), "random", 8, rng), NOISE) is None
     pools = drawn(world(), "random", 8, rng, 1_000)
     found = least_difference(pools, FAIR)
-    right = total = 0
+    distances, right = [], []
     for pool in pools.pools:
         values = FAIR.values({"fair": world().values["fair"][pool]})
+        truth = pools.world.mean_truth[pool]
         for i, j in zip(*np.triu_indices(8, 1), strict=True):
-            if abs(values[i] - values[j]) >= found - 1e-9:
-                total += 1
-                right += (values[i] > values[j]) == (pools.world.mean_truth[pool][i] > pools.world.mean_truth[pool][j])
-    assert right / total >= 0.9
+            distances.append(abs(values[i] - values[j]))
+            right.append(float((values[i] > values[j]) == (truth[i] > truth[j])))
+    fitted = IsotonicRegression().fit(distances, right)
+    assert fitted.predict([found])[0] >= 0.9
+    assert fitted.predict([found - 1 / 7])[0] < 0.9, "one rank less is not enough"
+    at_least = np.mean([hit for distance, hit in zip(distances, right, strict=True) if distance >= found - 1e-9])
+    assert at_least > 0.9, "pairs that are further apart are right more often"
 
 
 def test_halves_that_are_too_small_give_no_held_out_coverage():

@@ -124,6 +124,21 @@ def test_candidates_are_compared_with_the_pixels_by_scores_that_all_have() -> No
     assert separation_refusal(rows, pixels, ["rsa"]) is None
 
 
+def test_the_more_candidates_there_are_the_further_one_must_be_ahead_of_the_pixels() -> None:
+    def resampled(name: str, value: float, subsamples: tuple[float, ...] = (0.0, 0.0), control: bool = False) -> Row:
+        made = row(name, control=control, cka=value)
+        cka = replace(made.scores["cka"], subsamples=subsamples, n_pairs=4, n_subsampled=2)
+        return replace(made, scores={"cka": cka})
+
+    pixels = [resampled("pixels16", 0.0, (0.01, -0.01), control=True)]
+    deviation = np.std([0.01, -0.01], ddof=1)  # of half of the pairs, which stands for that of all
+    ahead = resampled("a", 2.4 * deviation)
+    assert separation_refusal([ahead], pixels, ["cka"]) is None
+    assert separation_refusal([resampled("a", 1.9 * deviation)], pixels, ["cka"]) is not None
+    many = [ahead, *(resampled(f"b{n}", -1.0) for n in range(9))]
+    assert "by more than 2.8 deviations" in separation_refusal(many, pixels, ["cka"])
+
+
 @pytest.mark.parametrize(
     ("names", "kind"),
     [

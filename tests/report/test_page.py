@@ -56,7 +56,7 @@ def test_the_first_screen_says_what_to_train_and_how_far_to_trust_it(made: Pool,
     assert [each.text for each in screen.all("ul", class_="others")[0].all("span")] == list(llm.shortlist.encoders[1:])
     facts = dict(zip((each.text for each in screen.all("dt")), (each.text for each in screen.all("dd")), strict=True))
     held = facts["How often such lists held the best"]
-    assert held.startswith(f"{100 * found.coverage.value:.0f}%")
+    assert held.startswith(f"{100 * found.coverage_for_new.value:.0f}%")
     assert f"Such lists had {found.length:.1f} names on average" in held
     assert f"the upright line, held it in {100 * found.top_k:.0f}%" in held
     assert facts["The paper's GW would say"].startswith(

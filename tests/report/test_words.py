@@ -31,9 +31,8 @@ def test_the_first_screen_has_at_most_ten_lines_and_the_shortlist_first(fed: str
 def test_whether_the_spec_sheet_would_do_as_well_follows_the_interval_of_the_difference(fed: str) -> None:
     llm, _ = only(fed)
     world = record().world(fed)
-    above = world.chosen_by(5).above_first[world.rule.name]
     line = spec_sheet_line(llm)
-    assert ("would not have done as well" in line) == (above.high < 0)
+    assert ("would not have done as well" in line) == (world.spec_sheet_loses_more.low > 0)
     assert percent(world.chosen_by(5).by_rule[world.spec_sheet.name].value) in line
     assert f"the rule lost {percent(world.chosen_by(5).fraction.value)} of" in line  # of choosing, not of the chosen
 
@@ -42,7 +41,9 @@ def test_the_coverage_stands_with_its_interval_and_the_plain_list() -> None:
     llm, _ = only("patches")
     found = llm.shortlist.calibration
     line = held_line(llm)
-    assert f"in {percent(found.coverage.value)} [{percent(found.coverage.low)}, {percent(found.coverage.high)}]" in line
+    first, second = found.held_out, found.coverage
+    assert line.startswith(f"in {percent(first.value)} [{percent(first.low)}, {percent(first.high)}] of replayed pools")
+    assert f"({percent(second.value)} [{percent(second.low)}, {percent(second.high)}] on those that set it)" in line
     assert f"plain lists of that length held it in {percent(found.top_k)}" in line
     assert f"from {record().world('patches').n_encoders} encoders" in line
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from vlmatch.evidence.pools import Kind, halved_families
 from vlmatch.evidence.replay import TIE, Drawn, Figure, by_resample, drawn, interval, resampled
@@ -22,8 +23,8 @@ class Calibration:
     margin: the list is every candidate whose value is at least the first's minus this. coverage: how often such a list
     held the best, or one within a standard error of it. held_out: the same when margin and coverage come from different
     halves of the families; None where halves are too small. length: the list's mean length. top_k: the coverage of a
-    plain list of as many names in every pool. difference: the smallest difference of two values such that in 90% of the
-    replayed pairs with at least that difference, the one of the higher value was better; None if there is none.
+    plain list of as many names in every pool. difference: the smallest difference of two values at which, in 90% of the
+    replayed pairs, the one of the higher value was better; None if there is none.
     """
 
     rule: str
@@ -35,6 +36,11 @@ class Calibration:
     length: float
     top_k: float
     difference: float | None
+
+    @property
+    def coverage_for_new(self) -> Figure:
+        """The coverage that concerns new families: that on other halves; where there is none, that on the same."""
+        return self.coverage if self.held_out.value is None else self.held_out
 
 
 def calibrate(world: World, rule: Rule, kind: Kind, size: int, *, seed: int = 0) -> Calibration | None:
@@ -89,20 +95,21 @@ def covered(gaps: Floats, margin: float) -> Floats:
 
 
 def least_difference(pools: Drawn, rule: Rule) -> float | None:
-    """The smallest difference in value from which on 90% of the pairs are in the order of their truths.
+    """The smallest difference in value at which 90% of the pairs are in the order of their truths.
 
-    None if there is none that at least 100 of the replayed pairs reach.
+    The share that is right is fitted to rise with the difference (isotonic regression over all replayed pairs). None if
+    it reaches 90% at no difference that at least 100 of the replayed pairs have or exceed.
     """
     one, other = np.triu_indices(pools.pools.shape[1], 1)
     values, truths = pools.values(rule), pools.truths
     difference = (values[:, one] - values[:, other]).ravel()
-    right = (np.sign(difference) * (truths[:, one] - truths[:, other]).ravel()) > 0
-    steps = np.round(np.abs(difference), 9)
-    by_step = np.argsort(-steps, kind="stable")
-    steps, hits = steps[by_step], np.cumsum(right[by_step])
-    # Only the last pair of each step counts: the share is over all pairs that reach it.
-    last = np.append(steps[1:] < steps[:-1], True) & (steps > 0) & (np.arange(1, len(steps) + 1) >= LEAST_PAIRS)
-    enough = last & (hits / np.arange(1, len(steps) + 1) >= COVERAGE)
+    differ = np.abs(difference) > TIE  # equal values have no order
+    right = (np.sign(difference) * (truths[:, one] - truths[:, other]).ravel() > 0)[differ]
+    steps, at, counts = np.unique(np.round(np.abs(difference[differ]), 9), return_inverse=True, return_counts=True)
+    if len(steps) == 0:
+        return None
+    fitted = isotonic_regression(np.bincount(at, right) / counts, weights=counts).x
+    enough = (fitted >= COVERAGE) & (np.cumsum(counts[::-1])[::-1] >= LEAST_PAIRS)
     return float(steps[enough].min()) if enough.any() else None
 
 

@@ -11,6 +11,7 @@ from vlmatch.ranking import LlmRanking, Opinion, Question
 from vlmatch.ranking.against import Judgement
 from vlmatch.report.words import (
     cost_words,
+    held_on,
     limits_line,
     longer,
     percent,
@@ -46,15 +47,15 @@ class Other:
 class Held:
     """How often lists by the rule held the best encoder of replayed pools, or one within a standard error of it.
 
-    coverage, low, high: the share, and its 95% interval over families (None where it is not known). unseen: the share
-    in families that the margin had not seen. size: of the pools, drawn from n_encoders. length: the mean length of the
-    lists. plain: the coverage of a plain list of that length. longer: why this list is longer; '' if it is not.
+    coverage, low, high: the share, and the interval that 95% of divisions of the families are in (None where it is not
+    known). on: which families that is, in words. size: of the pools, drawn from n_encoders. length: the mean length of
+    the lists. plain: the coverage of a plain list of that length. longer: why this list is longer; '' if it is not.
     """
 
     coverage: float
     low: float | None
     high: float | None
-    unseen: float | None
+    on: str
     size: int
     n_encoders: int
     length: float
@@ -69,10 +70,9 @@ class Held:
     @property
     def more(self) -> str:
         """What the coverage is of, and what a plain list would have given."""
-        unseen = "" if self.unseen is None else f" ({percent(self.unseen)} in families that the margin had not seen)"
         return (
-            f"Pools of {self.size} from {self.n_encoders} encoders of trained VLMs: the list held the best, or one "
-            f"within a standard error of it{unseen}. Such lists had {self.length:.1f} names on average; plain lists of "
+            f"Pools of {self.size} from {self.n_encoders} encoders of trained VLMs, {self.on}: the list held the best, "
+            f"or one within a standard error of it. Such lists had {self.length:.1f} names on average; plain lists of "
             f"as many, the upright line, held it in {percent(self.plain)}.{self.longer}"
         )
 
@@ -142,13 +142,16 @@ def first_screen(llm: LlmRanking, question: Question) -> FirstScreen:
 
 
 def _held(llm: LlmRanking) -> Held | None:
-    if llm.shortlist is None or (found := llm.shortlist.calibration) is None or found.coverage.value is None:
+    if llm.shortlist is None or (found := llm.shortlist.calibration) is None:
+        return None
+    share = found.coverage_for_new
+    if share.value is None:
         return None
     return Held(
-        found.coverage.value,
-        found.coverage.low,
-        found.coverage.high,
-        found.held_out.value,
+        share.value,
+        share.low,
+        share.high,
+        held_on(found),
         found.size,
         llm.world.n_encoders,
         found.length,

@@ -6,6 +6,7 @@ from math import ceil
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.errors import enumerated
 from vlmatch.evidence.replay import Figure
+from vlmatch.evidence.shortlists import Calibration
 from vlmatch.ranking import LlmRanking, Opinion
 from vlmatch.ranking.against import Judgement
 from vlmatch.ranking.question import Fed, Question
@@ -31,14 +32,19 @@ def held_line(llm: LlmRanking) -> str | None:
     if llm.shortlist is None or llm.shortlist.calibration is None:
         return None
     found = llm.shortlist.calibration
-    unseen = percent(found.held_out.value) if found.held_out.value is not None else None
     return (
-        f"in {with_interval(found.coverage)} of replayed pools of {found.size} from {llm.world.n_encoders} encoders, "
-        "such a list held the best encoder or one within a standard error of it"
-        + (f" ({unseen} in families that the margin had not seen)" if unseen else "")
-        + f"; such lists had {found.length:.1f} names on average, and plain lists of that length held it in "
+        f"in {with_interval(found.coverage_for_new)} of replayed pools of {found.size} from {llm.world.n_encoders} "
+        f"encoders, {held_on(found)}, such a list held the best encoder or one within a standard error of it; such "
+        f"lists had {found.length:.1f} names on average, and plain lists of that length held it in "
         f"{percent(found.top_k)}" + longer(llm, ". Yours")
     )
+
+
+def held_on(found: Calibration) -> str:
+    """Which families a shortlist's coverage was measured on."""
+    if found.held_out.value is None:
+        return "of the families that set the margin"
+    return f"of families that the margin had not seen ({with_interval(found.coverage)} on those that set it)"
 
 
 def longer(llm: LlmRanking, opening: str) -> str:
@@ -69,23 +75,23 @@ def opinion_line(opinion: Opinion) -> str:
 
 
 def spec_sheet_line(llm: LlmRanking) -> str | None:
-    """Whether the spec sheet would have done as well as the rule, in families that choosing the rule had not seen.
+    """Whether the spec sheet would have done as well as the rule, by the interval of their difference over families.
 
-    The rule's figure is the regret of choosing it: of whatever each half of the families would have chosen. None for a
-    rule that was not replayed.
+    The figures beside it are from families that choosing the rule had not seen. The rule's is that of whatever each
+    half of the families would have chosen. None for a rule that was not replayed.
     """
     choosing = llm.world.chosen_by(sum(each.value is not None for each in llm.encoders))
     if choosing is None or llm.shortlist is None or llm.shortlist.calibration is None:
         return None
     rule, sheet = choosing.fraction.value, choosing.by_rule[llm.world.spec_sheet.name].value
-    above = choosing.above_first[llm.world.rule.name]
+    more = llm.world.spec_sheet_loses_more
     if rule is None or sheet is None:
         return None
     figures = (
         f"the rule lost {percent(rule)} of what random picks lose, and the spec sheet {percent(sheet)}, "
         "on families that had no part in choosing the rule"
     )
-    if above.high is not None and above.high < 0:
+    if more.low is not None and more.low > 0:
         return f"the spec sheet would not have done as well: {figures}"
     return f"the spec sheet would have done as well, as far as the evidence can tell: {figures}"
 

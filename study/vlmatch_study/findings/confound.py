@@ -125,15 +125,17 @@ def followed(comparison: Comparison, rows: Sequence[Row]) -> list[Followed]:
     if not kept or len(kept) < len(rows):
         return []
     truth = [truths[row["encoder"]] for row in kept]
-    found = []
-    for score in SCORES:
-        values = [float(row[score]) for row in kept]
-        parts = [within(kept, truth, values, noise) for noise in (True, False)]
-        found.append((score, float(spearmanr(truth, values).statistic), *parts))
-    corrected = [holm([each[at][1] for each in found]) for at in (2, 3)]
+    columns = {score: [float(row[score]) for row in kept] for score in SCORES}
+    every, without = ([within(kept, truth, values, noise) for values in columns.values()] for noise in (True, False))
+    corrected = [holm([p for _, p in each]) for each in (every, without)]
     return [
-        Followed(score, over_all, Within(*every, corrected[0][at]), Within(*without, corrected[1][at]))
-        for at, (score, over_all, every, without) in enumerate(found)
+        Followed(
+            score,
+            float(spearmanr(truth, values).statistic),
+            Within(*every[at], corrected[0][at]),
+            Within(*without[at], corrected[1][at]),
+        )
+        for at, (score, values) in enumerate(columns.items())
     ]
 
 
