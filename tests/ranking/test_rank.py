@@ -124,6 +124,21 @@ def test_candidates_are_compared_with_the_pixels_by_scores_that_all_have() -> No
     assert separation_refusal(rows, pixels, ["rsa"]) is None
 
 
+def test_a_score_by_which_no_candidate_beats_noise_is_told() -> None:
+    def beside(name: str, value: float, noise: float) -> Row:
+        made = row(name, cka=value)
+        subsamples = {"subsamples": (value, value + 0.02), "n_pairs": 4, "n_subsampled": 2}
+        return replace(made, scores={"cka": replace(made.scores["cka"], noise=noise, **subsamples)})
+
+    void = [beside("a", 0.11, 0.10), beside("b", 0.12, 0.10)]  # within 2 deviations of .014
+    told = only(void, Question(selection="cka")).warnings
+    assert any("by CKA no candidate fits the captions better than noise" in line for line in told)
+    clear = [*void, beside("c", 0.2, 0.1)]
+    assert not any("noise" in line for line in only(clear, Question(selection="cka")).warnings)
+    untwinned = [row("a", cka=0.1), row("b", cka=0.2)]
+    assert not any("noise" in line for line in only(untwinned, Question(selection="cka")).warnings)
+
+
 def test_the_more_candidates_there_are_the_further_one_must_be_ahead_of_the_pixels() -> None:
     def resampled(name: str, value: float, subsamples: tuple[float, ...] = (0.0, 0.0), control: bool = False) -> Row:
         made = row(name, control=control, cka=value)

@@ -311,3 +311,13 @@ def test_every_section_stands_with_some_of_the_trainings_and_with_all(
         assert "| enc" in said
     assert "Spearman of" in parts["block 4"]
     assert not [name for name, part in parts.items() if "\n\n\n" in part or ":\n\n\n" in part]
+
+
+def test_the_picture_shows_every_truth_of_blocks_1_and_3() -> None:
+    left, right = findings.drawn(paths.root()).axes
+    first, third = (Block.of(number, paths.root()).comparison for number in (1, 3))
+    assert first is not None
+    assert third is not None
+    means = sorted(value for container in left.containers for value in container[0].get_ydata())
+    assert means == pytest.approx(sorted(first.by_encoder[name].mean for name in Block.of(1, paths.root()).encoders))
+    assert sorted(text.get_text() for text in right.texts) == sorted(third.by_encoder)

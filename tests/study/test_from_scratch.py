@@ -18,8 +18,8 @@ def test_a_repeated_training_is_held_against_the_same_encoder_and_seed() -> None
     ]  # fmt: skip
     assert found[0].between_seeds == pytest.approx(((0.02**2 + 0.04**2) / 4) ** 0.5)
     said = from_scratch.answer(found)
-    assert said.startswith("2 trainings were repeated from scratch. 1 of 2 ended with the same truth")
-    assert "The largest difference is .010; the standard deviation between seeds is .022 there." in said
+    assert said.startswith("2 trainings were repeated. 1 of them ended with the same truth, digit by digit.")
+    assert "differ by .010 (root mean square), the most by .010; the standard deviation between seeds is .022" in said
     assert from_scratch.repetitions_table(found).count("\n") == 3
 
 

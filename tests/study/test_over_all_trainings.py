@@ -88,16 +88,16 @@ def drawn(seed: int, seeds: int, names: str = "abcdefgh") -> dict[str, list[floa
 
 
 def test_a_ceiling_is_scipy_s_over_the_encoders_that_both_truths_have() -> None:
-    one, other = drawn(0, 3), drawn(1, 2, "cdefghij")
+    one, other = drawn(0, 3), drawn(1, 2, "bcdefghi")
     (found,) = ceilings.ceilings([made(one, "one"), made(other, "other"), made(drawn(2, 2), "llm", llm="another")])
-    means = [[fmean(each[name]) for name in "cdefgh"] for each in (one, other)]
-    assert found.correlation.n == 6
+    means = [[fmean(each[name]) for name in "bcdefgh"] for each in (one, other)]
+    assert found.correlation.n == 7
     assert found.correlation.spearman == pytest.approx(spearmanr(*means).statistic, abs=1e-9)
     for truths, seeds, agreed in zip((one, other), (3, 2), found.seeds, strict=True):
-        by_seed = [[truths[name][seed] for name in "cdefgh"] for seed in range(seeds)]
+        by_seed = [[truths[name][seed] for name in "bcdefgh"] for seed in range(seeds)]
         own = [spearmanr(a, b).statistic for a, b in combinations(by_seed, 2)]
         assert (agreed.pairs, agreed.spearman) == (len(own), pytest.approx(np.mean(own), abs=1e-9))
-    assert ceilings.ceilings([made(one), made(drawn(1, 2, "fghij"))]) == []  # three in common
+    assert ceilings.ceilings([made(one), made(drawn(1, 2, "cdefghij"))]) == []  # six in common
     assert ceilings.ceilings_table([]) == ""
 
 
@@ -164,13 +164,15 @@ def test_scores_by_either_llm_s_captions_are_scipy_s() -> None:
 
 
 def test_a_variant_of_block_1_and_an_encoder_with_one_seed_are_no_part_of_what_seeds_agree_on() -> None:
-    drawn = np.random.default_rng(5).normal(0.2, 0.05, (6, 2)).tolist()
-    truths = dict(zip(["a", "b", "c", "d", "a_whitened", "e"], drawn, strict=True)) | {"e": drawn[5][:1]}
+    drawn = np.random.default_rng(5).normal(0.2, 0.05, (9, 2)).tolist()
+    truths = dict(zip([*"abcdefg", "a_whitened", "h"], drawn, strict=True)) | {"h": drawn[8][:1]}
     (comparison,) = comparisons(runs(truths, control=False))
-    expected = spearmanr(*np.array(drawn[:4]).T).statistic
+    expected = spearmanr(*np.array(drawn[:7]).T).statistic
     line = ceilings.seeds_table([Trained("made", comparison)]).splitlines()[-1]
-    assert line.startswith("| made | 4 | 2 | ")
+    assert line.startswith("| made | 7 | 2 | ")
     assert float(line.split(" | ")[3]) == pytest.approx(expected, abs=0.006)
+    few = comparisons(runs(dict(list(truths.items())[:6]), control=False))[0]
+    assert ceilings.seeds_table([Trained("few", few)]) == ""
 
 
 def test_a_truth_s_reliability_and_a_score_s_ceiling_are_those_of_simulated_seeds() -> None:
@@ -187,8 +189,8 @@ def test_a_truth_s_reliability_and_a_score_s_ceiling_are_those_of_simulated_seed
 
 
 def test_two_truths_that_differ_in_seeds_alone_are_expected_to_agree_as_their_ceilings_say() -> None:
-    drawn = np.random.default_rng(6).normal(0.2, 0.05, (5, 1)) + np.random.default_rng(7).normal(0, 0.01, (5, 2))
-    (comparison,) = comparisons(runs(dict(zip("abcde", drawn.tolist(), strict=True)), control=False))
+    drawn = np.random.default_rng(6).normal(0.2, 0.05, (7, 1)) + np.random.default_rng(7).normal(0, 0.01, (7, 2))
+    (comparison,) = comparisons(runs(dict(zip("abcdefg", drawn.tolist(), strict=True)), control=False))
     (found,) = ceilings.ceilings([Trained("one", comparison), Trained("other", comparison)])
     agreed = spearmanr(*drawn.T).statistic
     assert found.expected == pytest.approx(2 * agreed / (1 + agreed))

@@ -49,6 +49,14 @@ def test_a_run_that_another_suite_measured_is_no_truth(collect, tmp_path: Path) 
     assert [found.encoder for found in read(tmp_path / "results")] == ["a"]
 
 
+def test_a_run_of_another_recipe_and_suite_is_left_without_an_error(collect, tmp_path: Path) -> None:
+    other = result("b", 0.4, recipe=RecipeId("embedded_400", 1, "e" * 64), suite=SuiteId("selection", 1, 240))
+    finished(tmp_path, result("a", 0.3), other)
+    code, out, err = collect()
+    assert code == 0, err
+    assert "1 new, 0 replaced, 0 not taken, 1 of another suite, 0 as before" in out
+
+
 def test_a_result_of_a_newer_version_takes_the_place_of_the_older(collect, tmp_path: Path) -> None:
     newer = RecipeId("embedded", 2, "f" * 64)
     write(tmp_path / "results", result("a", 0.3))

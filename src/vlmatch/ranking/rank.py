@@ -19,6 +19,8 @@ from vlmatch.ranking.separation import separation_refusal
 from vlmatch.ranking.shortlist import Shortlist, Standing, places, shortlist
 from vlmatch.scores.rows import Row
 
+CLEAR = 2.0  # deviations over probe sets by which a score is clearly ahead of its noise twin
+
 
 def rank_rows(
     rows: Iterable[Row], question: Question, costs: Mapping[str, CandidateCost], captions: Sequence[str] = ()
@@ -127,12 +129,33 @@ def _versus(question: Question, ordered: Sequence[Standing], chosen: ChosenRule)
 
 
 def _warnings(candidates: Sequence[Row], controls: Sequence[Row], chosen: ChosenRule) -> list[str]:
-    """What the user should know of the pool: no control in it, or controls ahead by a score that orders it."""
+    """What the user should know of the pool.
+
+    That it has no control, that controls are ahead by a score that orders it, or that such a score is no better than
+    noise.
+    """
     if not candidates:
         return []
+    void = [line for name in chosen.ingredients if (line := _void(candidates, name))]
     if not controls:
-        return ["the pool has no control, so nothing shows what encoders without knowledge would score"]
-    return [line for name in chosen.ingredients if (line := _outranked(candidates, controls, name, chosen))]
+        return ["the pool has no control, so nothing shows what encoders without knowledge would score", *void]
+    return [line for name in chosen.ingredients if (line := _outranked(candidates, controls, name, chosen))] + void
+
+
+def _void(candidates: Sequence[Row], name: str) -> str | None:
+    """That no candidate is ahead of its noise twin by a score of the rule; None where one is, or there are no twins."""
+    scored = [row.scores[name] for row in candidates if name in row.scores]
+    leads = [
+        (each.value - each.noise) * (1 if each.higher_is_better else -1) - CLEAR * (each.deviation or 0.0)
+        for each in scored
+        if each.noise is not None and "pairing" in each.uses
+    ]
+    if not leads or max(leads) > 0:
+        return None
+    return (
+        f"by {scored[0].title} no candidate fits the captions better than noise of its own mean and covariance, so "
+        "this score's order says nothing; give more pairs, or captions that say more"
+    )
 
 
 def _outranked(candidates: Sequence[Row], controls: Sequence[Row], name: str, chosen: ChosenRule) -> str | None:

@@ -26,10 +26,10 @@ def collect(settings: Settings[CollectTask]) -> None:
     """Copy the result and the likelihoods of every run below `task.runs` to the folder `results`.
 
     Raises VlmatchError, before anything is written, if no run is finished, if a run has no likelihoods, and if two
-    folders hold different results of the same run. Raises it after the other results were written if a run was measured
-    by another suite than `benchmark`, and if its result differs from the one in `results`; the latter is replaced
-    without an error if it is of an older version of recipe or suite, or with `task.replace=true`. A replaced result is
-    kept aside, with its likelihoods, in the folder `replaced` of `results`.
+    folders hold different results of the same run. Raises it after the other results were written if a run of this
+    recipe was measured by another suite than `benchmark`, and if its result differs from the one in `results`; the
+    latter is replaced without an error if it is of an older version of recipe or suite, or with `task.replace=true`. A
+    replaced result is kept aside, with its likelihoods, in the folder `replaced` of `results`.
     """
     runs, folder = settings.task.runs, paths.results(settings.results)
     found = _finished(runs)
@@ -53,7 +53,8 @@ def collect(settings: Settings[CollectTask]) -> None:
             f"{len(refused)} of {len(found)} runs in '{runs}' were not copied, because '{folder}' holds other results "
             f"of them (first: {refused[0]}); replace those by task.replace=true, or remove the runs"
         )
-    if others := [run for run, status in statuses.items() if status == OTHER]:
+    of_recipe = {run for run, (_, result) in found.items() if result.recipe.name == settings.recipe.name}
+    if others := [run for run, status in statuses.items() if status == OTHER and run in of_recipe]:
         raise VlmatchError(
             f"{len(others)} of {len(found)} runs in '{runs}' were not copied, because they were measured by other "
             f"benchmarks than '{suite[0]}' version {suite[1]} (first: {others[0]}); measure them again by task=evaluate"

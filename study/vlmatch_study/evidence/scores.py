@@ -24,7 +24,7 @@ TOKENS = 1  # that the LLM is fed: one pooled feature, whatever the encoder has
 
 
 def main() -> None:
-    """Score every encoder of the table again and write the table; the families stay as they are."""
+    """Score every encoder of the table again and write the table; what is stated of an encoder stays as it is."""
     rows = list(scored(paths.cache() / "embeddings" / PROBE))
     write(EMBEDDED, rows)
 
@@ -34,7 +34,8 @@ def scored(store: Path) -> Iterator[dict[str, str | int]]:
     captions = stored(store / LLM / CAPTIONS)
     for row in read(EMBEDDED):
         images = stored(store / row["encoder"] / IMAGES)
-        yield row_of(row["encoder"], row["family"], row["parameters"], images, captions)
+        made = row_of(row["encoder"], row["family"], row["parameters"], images, captions)
+        yield made | {"photo_classifier": row["photo_classifier"]}
 
 
 def row_of(

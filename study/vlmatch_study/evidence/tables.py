@@ -7,6 +7,8 @@ from pathlib import Path
 from vlmatch.evidence.record import SIZE, SPEC_SHEET, Record, WorldRecord
 from vlmatch.evidence.replay import Figure
 from vlmatch.report.evidence import bare
+from vlmatch_study.evidence.cambrian1 import spec_sheet_table
+from vlmatch_study.evidence.parts import beyond_table, parts_table
 from vlmatch_study.marked import replaced
 
 SIZES = (5, 8, 12)
@@ -24,6 +26,9 @@ def tables(record: Record) -> dict[str, str]:
         "rules": _rules(record),
         "lists": _lists(record),
         "power": _power(record),
+        "cambrian1": spec_sheet_table(),
+        "parts": parts_table(),
+        "beyond": beyond_table(),
     }
 
 

@@ -7,7 +7,10 @@ outputs/evidence/findings/findings.html.
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from vlmatch import paths
+from vlmatch_study.evidence.worlds import read
 from vlmatch_study.findings import (
     confound,
     dtypes,
@@ -17,6 +20,7 @@ from vlmatch_study.findings import (
     other_domain,
     other_llm,
     page,
+    picture,
     repeated,
     runs,
     stronger_truth,
@@ -50,8 +54,16 @@ def main() -> None:
     for number, blocks in blocks_of(root).items():
         runs.write(folder / f"block{number}.csv", [c for block in blocks for c in block.comparisons])
     runs.write(folder / "trained.csv", [each.comparison for each in trained(root)])
+    picture.save(drawn(root), root / "docs" / "findings.png")
     text = documents(root)[0].read_text(encoding="utf-8")
     page.write(root / "outputs" / "evidence" / "findings" / "findings.html", text)
+
+
+def drawn(root: Path) -> Figure:
+    """The picture of blocks 1 and 3."""
+    first, third = (Block.of(number, root) for number in (1, 3))
+    encoders = [name for name in first.encoders if confound.split(name)[1] == confound.AS_IT_IS]
+    return picture.draw(first.comparison, encoders, third.comparison, read(third.folder / "scores.csv"))
 
 
 def documents(root: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from itertools import combinations
 from math import sqrt
 from statistics import fmean
 
-from vlmatch.evidence.correlation import LEAST, Correlation
+from vlmatch.evidence.correlation import LEAST_FOR_INTERVAL, Correlation
 from vlmatch.evidence.seeds import agreements
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
@@ -64,11 +64,11 @@ def seeds_agree(comparison: Comparison, encoders: Sequence[str]) -> Seeds:
 
 
 def ceilings(truths: Sequence[Trained]) -> list[Ceiling]:
-    """For each two truths with the same LLM and four encoders in common, how alike they order these."""
+    """For each two truths with the same LLM and seven encoders in common, how alike they order these."""
     found = []
     for one, other in combinations(truths, 2):
         names = shared(one.comparison, other.comparison)
-        if one.llm == other.llm and len(names) >= LEAST:
+        if one.llm == other.llm and len(names) >= LEAST_FOR_INTERVAL:
             alike = from_recipe_to_recipe(one.comparison, other.comparison)
             agreed = seeds_agree(one.comparison, names), seeds_agree(other.comparison, names)
             found.append(Ceiling(one.label, other.label, alike, agreed))
@@ -76,7 +76,7 @@ def ceilings(truths: Sequence[Trained]) -> list[Ceiling]:
 
 
 def seeds_table(truths: Sequence[Trained]) -> str:
-    """The table of single truths: a line for each that has two seeds of four encoders or more; without variants."""
+    """The table of single truths: a line for each that has two seeds of seven encoders or more; without variants."""
     rows = []
     for each in truths:
         names = [
@@ -85,7 +85,7 @@ def seeds_table(truths: Sequence[Trained]) -> str:
             if len(truth.runs) > 1 and split(truth.encoder)[1] == AS_IT_IS
         ]
         agreed = seeds_agree(each.comparison, names)
-        if agreed.spearman is not None:
+        if agreed.spearman is not None and len(names) >= LEAST_FOR_INTERVAL:
             figures = bare(agreed.spearman), bare(agreed.reliability), bare(agreed.ceiling)
             rows.append([each.label, str(len(names)), str(agreed.seeds), *figures])
     head = ["truth", "encoders", "seeds", "Spearman of two seeds", "reliability of the mean", "ceiling of a score"]

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
+from statistics import fmean
 
 from vlmatch.evidence.truths import Comparison, comparisons_in
 from vlmatch.report.evidence import bare
@@ -13,13 +15,14 @@ from vlmatch_study.findings.trained import named
 
 @dataclass(frozen=True)
 class Again:
-    """One training and its repetition: the truth of each, and the deviation between seeds of that setting."""
+    """One training and its repetition: truth and dtype of each, and the deviation between seeds of that setting."""
 
     label: str
     encoder: str
     seed: int
     first: float
     second: float
+    dtypes: tuple[str, str]
     between_seeds: float | None
 
     @property
@@ -29,9 +32,17 @@ class Again:
 
 
 def section(root: Path) -> Section:
-    """The section: what was repeated below study/blocks/repeated, beside the first results in study/blocks/results."""
-    blocks = root / "study" / "blocks"
-    found = repetitions(comparisons_in([blocks / "results"]), comparisons_in([blocks / "repeated"]))
+    """The section: what was repeated for this, and what a search trained again, beside the first results."""
+    study = root / "study"
+    folders = {
+        study / "blocks" / "results": study / "blocks" / "repeated",
+        study / "results": study / "search" / "results",
+    }
+    found = [
+        each
+        for first, second in folders.items()
+        for each in repetitions(comparisons_in([first]), comparisons_in([second]))
+    ]
     return Section(answer(found), (Part(repetitions_table(found)),))
 
 
@@ -42,7 +53,15 @@ def repetitions(firsts: Sequence[Comparison], seconds: Sequence[Comparison]) -> 
     for second in seconds:
         if first := by_setting.get(second.setting):
             found += [
-                Again(named(second), name, seed, first.by_seed[name][seed], value, first.between_seeds)
+                Again(
+                    named(second),
+                    name,
+                    seed,
+                    first.by_seed[name][seed],
+                    value,
+                    (dtype_of(first, name, seed), dtype_of(second, name, seed)),
+                    first.between_seeds,
+                )
                 for name, by_seed in second.by_seed.items()
                 for seed, value in by_seed.items()
                 if seed in first.by_seed.get(name, {})
@@ -50,20 +69,27 @@ def repetitions(firsts: Sequence[Comparison], seconds: Sequence[Comparison]) -> 
     return found
 
 
+def dtype_of(comparison: Comparison, encoder: str, seed: int) -> str:
+    """The dtype of the LLM in one training."""
+    return next(run.dtype or "unknown" for run in comparison.by_encoder[encoder].runs if run.seed == seed)
+
+
 def answer(found: Sequence[Again]) -> str:
-    """How many trainings were repeated, and the largest difference."""
+    """How many trainings were repeated, how many gave the same truth, and how far the others are from theirs."""
     if not found:
         return "No training was repeated yet."
-    many = f"{len(found)} training{'s were' if len(found) > 1 else ' was'} repeated from scratch."
-    equal = sum(each.difference == 0 for each in found)
-    if equal == len(found):
-        return f"{many} Each ended with the same truth, digit by digit, on the same machine."
-    widest = max(found, key=lambda each: abs(each.difference))
+    many = f"{len(found)} training{'s were' if len(found) > 1 else ' was'} repeated."
+    others = [each for each in found if each.difference != 0]
+    equal = f"{len(found) - len(others)} of them ended with the same truth, digit by digit."
+    if not others:
+        return f"{many} {equal}"
+    spread = sqrt(fmean(each.difference**2 for each in others))
+    widest = max(others, key=lambda each: abs(each.difference))
     deviation = ""
     if widest.between_seeds:
         deviation = f"; the standard deviation between seeds is {bare(widest.between_seeds, 3)} there"
     return (
-        f"{many} {equal} of {len(found)} ended with the same truth, digit by digit. The largest difference is "
+        f"{many} {equal} The others differ by {bare(spread, 3)} (root mean square), the most by "
         f"{bare(widest.difference, 3)}{deviation}."
     )
 
@@ -71,8 +97,8 @@ def answer(found: Sequence[Again]) -> str:
 def repetitions_table(found: Sequence[Again]) -> str:
     """The table: a line for each training."""
     rows = [
-        [each.label, each.encoder, str(each.seed), bare(each.first, 3), bare(each.second, 3), bare(each.difference, 3),
-         bare(each.between_seeds, 3)]
+        [each.label, each.encoder, str(each.seed), f"{bare(each.first, 3)}, {each.dtypes[0]}",
+         f"{bare(each.second, 3)}, {each.dtypes[1]}", bare(each.difference, 3), bare(each.between_seeds, 3)]
         for each in found
     ]  # fmt: skip
     head = ["truth", "encoder", "seed", "first", "repeated", "difference", "standard deviation between seeds"]
