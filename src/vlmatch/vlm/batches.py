@@ -58,8 +58,11 @@ class _Samples(Dataset[tuple[Sample, list[Tensor]]]):
 
     def __getitem__(self, numbered: Numbered) -> tuple[Sample, list[Tensor]]:
         part, number = numbered
-        sample = self.data.parts[part][1][number]
-        return sample, [self.data.pictures[i] for i in sample.images]
+        try:
+            sample = self.data.parts[part][1][number]
+            return sample, [self.data.pictures[i] for i in sample.images]
+        except VlmatchError as error:  # torch rebuilds a worker's error from its class and one text
+            raise VlmatchError(str(error)) from error
 
 
 class Batches:
