@@ -19,7 +19,7 @@ _DEVICES = "a number of devices, 'auto' or a list of numbers"
 
 def _auto_or_numbers(devices: int | str | list[int]) -> int | str | list[int]:
     """Refuse an empty list, and other texts than 'auto', such as Lightning's "0,1": a list says the same."""
-    if devices == [] or isinstance(devices, str) and devices != "auto":
+    if devices == [] or (isinstance(devices, str) and devices != "auto"):
         raise PydanticCustomError("wanted", "{wanted}", {"wanted": _DEVICES})
     return devices
 

@@ -63,7 +63,8 @@ def require_memory(
             parts = ", ".join(f"{name} {value / GIB:.3g}" for name, value in vars(budget).items())
             raise VlmatchError(
                 f"recipe.stages.{number} ({stage.name}) needs about {budget.total / GIB:.3g} GiB on each device, "
-                f"which has {available / GIB:.3g} for it ({parts}; {samples} samples at once); {training_advice(number)}"
+                f"which has {available / GIB:.3g} for it ({parts}; {samples} samples at once); "
+                f"{training_advice(number)}"
             )
         budgets.append(budget)
     return budgets
@@ -79,8 +80,8 @@ def require_projector(
     if 4 * weights > available:
         raise VlmatchError(
             f"recipe.projector needs {4 * weights / GIB:.3g} GiB for features of width {width:,}, with gradients and "
-            f"AdamW's moments, but a device has {available / GIB:.3g} for it; give a narrower encoder (encoder.feature=paper "
-            "pools), or fewer recipe.projector.tokens"
+            f"AdamW's moments, but a device has {available / GIB:.3g} for it; give a narrower encoder "
+            "(encoder.feature=paper pools), or fewer recipe.projector.tokens"
         )
 
 
