@@ -87,6 +87,6 @@ def training_advice(stage: int) -> str:
     """What makes stage number `stage` of a recipe (counted from 0) take less memory."""
     key = f"recipe.stages.{stage}"
     return (
-        f"give a larger {key}.accumulate, which trains on the same samples in smaller parts, "
+        f"give a larger {key}.accumulate, which takes the samples of a step in smaller parts, "
         f"{key}.gradient_checkpointing=true, trainer=fsdp on several GPUs, or a narrower encoder"
     )
