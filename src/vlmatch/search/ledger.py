@@ -72,8 +72,8 @@ def read(folder: Path) -> Ledger | None:
         problems = error.errors()
         if formats := [problem["input"] for problem in problems if problem["loc"] == ("format",)]:
             raise VlmatchError(
-                f"'{path}' has format={shown(formats[0])}, and this version of vlmatch reads format 1; take the version "
-                "that wrote it, or remove the file to begin the search anew"
+                f"'{path}' has format={shown(formats[0])}, and this version of vlmatch reads format 1; take the "
+                "version that wrote it, or remove the file to begin the search anew"
             ) from error
         why = one_line(problems[0]["msg"])
         raise VlmatchError(f"'{path}' is damaged: {why}; restore it, or remove it to begin the search anew") from error
