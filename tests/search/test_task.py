@@ -215,18 +215,6 @@ def test_a_damaged_ledger_is_one_line(search: Callable[..., Path]) -> None:
         search("search.encoders=[a]", "search.runs=1")
 
 
-def test_a_ledger_of_a_later_format_is_not_read_as_one_of_today(tmp_path: Path) -> None:
-    ledgers.Ledger({}, ("a", "b"), ("a",)).write(tmp_path)
-    path = tmp_path / "ledger.json"
-    known = ledgers.read(tmp_path)
-    assert known is not None
-    later = {**json.loads(path.read_text()), "format": 2}
-    for written in (later, {"format": 2, "arms": 5}):
-        path.write_text(json.dumps(written))
-        with pytest.raises(VlmatchError, match=r"ledger\.json' has format=2, .* reads format 1; take the version"):
-            ledgers.read(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

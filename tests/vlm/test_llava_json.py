@@ -113,16 +113,6 @@ def test_lengths_count_pictures_and_follow_the_text(load: Callable[..., Training
     assert samples.lengths[2] - 2 * TOKENS_PER_IMAGE == len("Is <image> like <image>?No.") // 4
 
 
-def test_the_longest_sample_is_tokenised_whatever_its_language(load: Callable[..., TrainingData]) -> None:
-    chinese = {"conversations": said("讲个故事。", "从前有个国王。" * 20)}
-    english = {"conversations": said("Tell me a story.", "Once there was a king. " * 12)}
-    ((_, samples),) = load([*ENTRIES, chinese, english], max_length=1000).parts.values()
-    exact = [len(samples[n].tokens) + 9 * samples[n].tokens.images for n in range(6)]
-    assert samples.longest(10) == max(exact) == exact[4] > 20 * 7 * 3
-    ((_, samples),) = load(ENTRIES).parts.values()
-    assert samples.longest(200) == len(samples[2].tokens) + 2 * 199  # it has two pictures
-
-
 def test_a_sample_is_the_same_every_time_and_part_of_a_larger_one(
     load: Callable[..., TrainingData], tokenizer: Any
 ) -> None:
