@@ -48,6 +48,19 @@ def test_a_file_modified_just_now_is_not_remembered(tmp_path: Path) -> None:
     assert text_of(path) == "two"
 
 
+def test_two_that_write_one_file_at_once_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with renamed(path) as one:
+        one.write_text("the first half")
+        with renamed(path) as two:
+            two.write_text("other")
+        assert path.read_text() == "other"
+        with one.open("a") as file:
+            file.write(", the second half")
+    assert path.read_text() == "the first half, the second half"
+    assert [each.name for each in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_missing_file_is_left_to_the_reader(tmp_path: Path) -> None:
     exists = remembering(Path.exists)
     assert not exists(tmp_path / "a")

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,7 @@ def renamed(path: Path) -> Iterator[Path]:
     The errors of a disk name `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = unused_name(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -49,6 +50,11 @@ def renamed(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unused_name(path: Path) -> Path:
+    """A hidden name beside `path` that no other process, thread or machine writes to: containers share process ids."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,5 +1,7 @@
 """A pool is ranked from Python as from the command line: models of every origin, one value, one line for bad input."""
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from vlmatch.api import ranking as api
 from vlmatch.api.ranking import score_choice
 from vlmatch.embeddings.own import OwnModel
 from vlmatch.embeddings.store import FILE, Store
+from vlmatch.geometry import Geometry
 from vlmatch.machine import memory
+from vlmatch.machine.processes import SWEEP
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking
 from vlmatch.scores import rows
@@ -220,6 +224,34 @@ def test_too_many_pairs_are_refused_before_they_are_embedded_unless_all_is_score
     with pytest.raises(vlmatch.VlmatchError, match=r"12 pairs take about .* this machine has 0\.0 GiB left"):
         rank("mean_colour", my_llm)
     assert not [path for path in here.rglob(FILE) if "mean_colour" in path.parts]
+
+
+def test_geometries_are_freed_after_a_ranking_but_not_between_the_jobs_of_a_sweep(
+    here: Path, my_llm: OwnModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[weakref.ref[Geometry]] = []
+    angular = Geometry.angular
+
+    def noted(embeddings: Any, *, kind: str = "these") -> Geometry:
+        found = angular(embeddings, kind=kind)
+        measured.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(Geometry, "angular", noted)
+
+    def held() -> int:
+        gc.collect()
+        return sum(reference() is not None for reference in measured)
+
+    rank("pixels16", my_llm)
+    assert measured
+    assert held() == 0
+    monkeypatch.setenv(SWEEP, "s")
+    rank("mean_colour", my_llm)
+    assert held() > 0
+    monkeypatch.delenv(SWEEP)
+    vlmatch.rank_stored("pictures", scores=SCORES)
+    assert held() == 0
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ from PIL import Image
 from torch import nn
 
 from misbehaving import THUMBNAIL, Thumbnail, compute, trainer_of
-from vlmatch.embeddings import predict, progress
+from vlmatch.embeddings import predict
 from vlmatch.embeddings.agreement import precision_agreement
 from vlmatch.embeddings.batches import AHEAD, PreparedBatches, batches_of
 from vlmatch.embeddings.decoded import DecodedImages
 from vlmatch.embeddings.store import Shards, Store
 from vlmatch.errors import VlmatchError
+from vlmatch.machine import waiting
 from vlmatch.probes.pairs import ProbeSet
 
 IMAGE_BYTES = 40 * 32 * 4
@@ -193,7 +194,7 @@ def test_away_from_a_terminal_progress_is_a_line_now_and_then(
 ) -> None:
     compute(THUMBNAIL, pictures, Store(tmp_path / "quick"))
     assert capsys.readouterr().out == "encoder 't': embedding 12 of 12 images\n"
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(waiting, "BETWEEN_LINES", 0.0)
     compute(THUMBNAIL, pictures, Store(tmp_path / "slow"))
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [line.partition(" images, ")[0] for line in lines] == [

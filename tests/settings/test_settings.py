@@ -23,6 +23,8 @@ ANY = Settings[TaskSettings]
     ("override", "parts"),
     [
         ("trainer.batch_size='8'", ["trainer.batch_size='8'", "a whole number"]),
+        ("trainer.devices=[]", ["trainer.devices=[]", "a list of numbers"]),
+        ("trainer.devices='0,1'", ["trainer.devices='0,1'", "a list of numbers"]),
         ("trainer.devices=[0,one]", ['trainer.devices=[0, "one"]', "a list of numbers"]),
         ("trainer.batch_size=0", ["trainer.batch_size=0", "1 or more"]),
         ("trainer.compile=1", ["trainer.compile=1", "true or false"]),

@@ -17,6 +17,7 @@ from vlmatch.vlm.budget import (
     budget_of,
     kept_by,
     kept_by_llm,
+    memory_of,
     processes_of,
     require_memory,
     require_projector,
@@ -142,5 +143,26 @@ def test_a_projector_too_wide_is_refused_before_it_is_allocated() -> None:
 def test_the_number_of_processes_follows_from_the_trainer() -> None:
     assert processes_of(CPU.changed(devices=2)) == 2
     assert processes_of(CPU.changed(devices=[0, 1, 2])) == 3
-    assert processes_of(CPU.changed(devices="auto")) == max(1, torch.cuda.device_count())
-    assert processes_of(CPU.changed(devices=-1)) == max(1, torch.cuda.device_count())
+    assert processes_of(CPU.changed(devices="auto")) == 1
+    assert processes_of(CPU.changed(devices=-1)) == 1
+
+
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda", "auto"])
+def test_all_gpus_are_counted_and_the_process_has_what_is_free_on_its_own(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str
+) -> None:
+    free = {0: 3 * GIB, 1: 5 * GIB, 2: 7 * GIB}
+    reserved = {0: 0, 1: GIB, 2: 0}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device], 24 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved[device])
+    trainer = CPU.changed(accelerator=accelerator, devices="auto")
+    assert processes_of(trainer) == processes_of(trainer.changed(devices=-1)) == 3
+    assert processes_of(CPU.changed(devices="auto")) == 1
+    assert memory_of(trainer) == 3 * GIB
+    assert memory_of(trainer.changed(devices=[2])) == 7 * GIB
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert memory_of(trainer) == memory_of(trainer.changed(devices=[0, 1])) == 6 * GIB
+    with pytest.raises(VlmatchError, match=r"^trainer: "):
+        memory_of(trainer.changed(devices=[9]))

@@ -15,6 +15,7 @@ import made_vlms
 from made_vlms import LORA, TRAINER, killed, run
 from vlmatch.errors import VlmatchError
 from vlmatch.messages import user_message
+from vlmatch.probes.images import ImageError
 from vlmatch.vlm import checkpoints, fit
 from vlmatch.vlm.batches import Batches, Collate, at_once
 from vlmatch.vlm.fit import Training
@@ -222,18 +223,26 @@ def test_a_sample_longer_than_the_context_is_refused(tmp_path: Path) -> None:
 class Broken:
     """Pictures of which one can't be read."""
 
+    def __init__(self, error: VlmatchError) -> None:
+        self.error = error
+
     def __len__(self) -> int:
         return 20
 
     def __getitem__(self, number: int) -> torch.Tensor:
         if number == 7:
-            raise VlmatchError("picture 7 is broken; mend it")
+            raise self.error
         return torch.zeros(1, 6)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_of_a_worker_process_has_one_line(tmp_path: Path, workers: int) -> None:
-    data = TrainingData(made_vlms.training_data(made_vlms.tiny_vlm(tmp_path / "llm")).parts, Broken())
+@pytest.mark.parametrize(
+    "error",
+    [VlmatchError("picture 7 is broken; mend it"), ImageError("picture 7 is broken", "can't be decoded", "mend it")],
+    ids=["plain", "image"],
+)
+def test_an_error_of_a_worker_process_has_one_line(tmp_path: Path, workers: int, error: VlmatchError) -> None:
+    data = TrainingData(made_vlms.training_data(made_vlms.tiny_vlm(tmp_path / "llm")).parts, Broken(error))
     batches = Batches(data, schedule(data, 20, 4, 0), Collate(2), workers)
     with pytest.raises(VlmatchError) as raised:
         list(batches)

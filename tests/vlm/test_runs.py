@@ -85,6 +85,20 @@ def test_settings_that_change_no_training_are_ignored(tmp_path: Path) -> None:
         run(dtype="bfloat16").claim(tmp_path)
 
 
+def test_facts_about_an_encoder_or_its_parts_may_be_stated_later(tmp_path: Path) -> None:
+    def run(part: Any = None, **facts: Any) -> Run:
+        parts = [{"_target_": "x", "name": "part", **(part or {})}]
+        return Run(made_vlms.encoder(parts=parts, **facts), made_vlms.llm(), made_vlms.recipe())
+
+    folder = run().claim(tmp_path)
+    (folder / "vlm").mkdir()
+    facts = {"licence": {"name": "MIT"}, "control": False, "language_supervised": True, "tokens": 576}
+    assert run(**facts).claim(tmp_path) == folder
+    assert run(part=facts).claim(tmp_path) == folder
+    with pytest.raises(VlmatchError, match=r"encoder\.parts\.0\.layer"):
+        run(part={"layer": 3}).claim(tmp_path)
+
+
 def test_a_layer_is_not_trained_under_the_name_of_its_encoder(tmp_path: Path) -> None:
     def run(**encoder: Any) -> Run:
         return Run(made_vlms.encoder(**encoder), made_vlms.llm(), made_vlms.recipe())

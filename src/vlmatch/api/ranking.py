@@ -29,6 +29,7 @@ from vlmatch.report.answer import PoolRanking
 from vlmatch.report.pairs import ReadEmbeddings
 from vlmatch.scores.progress import ScoringProgress
 from vlmatch.scores.rows import Row, require_memory, score_pair, stored_rows
+from vlmatch.scores.sides import freed
 from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import ObjectSettings
 from vlmatch.settings.work import TrainerSettings
@@ -46,6 +47,7 @@ Models: TypeAlias = Sequence[Model] | Model
 """Several models, or one."""
 
 
+@freed()
 def rank(
     probe_set: Probe,
     encoders: Models,
@@ -146,6 +148,7 @@ def rank(
     )
 
 
+@freed()
 def rank_stored(
     probe_set: Probe,
     *,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vlmatch.encoders.about import About
-from vlmatch.encoders.spec_sheet import STATED, SpecSheet
+from vlmatch.encoders.spec_sheet import FACTS, STATED, SpecSheet
 from vlmatch.files import require_folder_name, sha256_of_file
 from vlmatch.moved import to_first_names
 from vlmatch.probes.pairs import ProbeSet
@@ -20,7 +20,7 @@ ITEMS = {"encoder": "images", "llm": "captions"}
 """What a model of each kind embeds."""
 
 # Keys of a model's yaml that change no number.
-_ABOUT = ("name", "licence", "control", "device_map", *STATED)
+_ABOUT = ("name", "device_map", *FACTS)
 _LATER = ("adapter", "layer")  # keys that yamls gained later: null means what a spec without them meant
 # Keys whose value is a path wherever there is something of that name.
 _PLACES = ("checkpoint", "repository", "path", "adapter")

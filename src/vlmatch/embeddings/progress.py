@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-SECONDS_BETWEEN_LINES = 30.0
+from vlmatch.machine import waiting
 
 
 class EmbeddingProgress(Callback):
@@ -46,7 +46,7 @@ class EmbeddingProgress(Callback):
         self.done += len(batch[0])
         if self._bar is not None:
             self._bar.update(self._task, advance=len(batch[0]))
-        elif trainer.is_global_zero and time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
+        elif trainer.is_global_zero and time.monotonic() - self._said > waiting.BETWEEN_LINES:
             self._said = time.monotonic()
             print(self._line(self._said - self._started), flush=True)
 

@@ -8,6 +8,9 @@ from vlmatch.encoders.catalogue import catalogue
 STATED = ("language_supervised", "tokens")
 """What the yaml of an encoder that the catalogue lacks may state for its spec sheet."""
 
+FACTS = ("licence", "control", *STATED)
+"""The keys of an encoder's yaml that only say something about it: none changes a feature or a training."""
+
 
 @dataclass(frozen=True)
 class SpecSheet:

@@ -10,6 +10,8 @@ from vlmatch.errors import VlmatchError
 EMBEDDING_ADVICE = (
     "choose a smaller model, a shorter number format (trainer.precision=bf16-mixed) or a device with more memory"
 )
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux states the limits of a container: version 2 right here, version 1 in the folder `memory`."""
 _TEXTS = ("out of memory", "can't allocate memory", "not enough memory")  # PyTorch's, on GPUs and on CPUs
 MANY_PAIRS = 2000
 """From so many pairs on, scoring says before what it will take, and how far each slow score is."""
@@ -41,17 +43,34 @@ def require_scoring_memory(n_pairs: int, squares: Iterable[int]) -> str:
     return f"{line}, and GW's time grows with their cube; probe.sample=1000 takes 2 GiB"
 
 
-def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Bytes that programs may still take without any being killed. meminfo: the file in which Linux states it."""
-    stated = re.search(r"MemAvailable: *(\d+) kB", meminfo.read_text()) if meminfo.is_file() else None
-    return min(physical_memory(), int(stated[1]) * 1024) if stated else physical_memory()
+def available_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = CGROUP) -> int:
+    """Bytes that programs may still take without any being killed, by this machine or by the limit of its container.
+
+    meminfo: the file in which Linux states what the machine has left. cgroup: the folder of the container's memory.
+    """
+    of_container = physical_memory(cgroup) - _held(cgroup)
+    stated = re.search(r"MemAvailable: *(\d+) kB", _text(meminfo))
+    return max(0, min(of_container, int(stated[1]) * 1024) if stated else of_container)
 
 
-def physical_memory(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """Bytes of this machine's memory, or of a container's limit if that is smaller. limit: the file that states it."""
+def physical_memory(cgroup: Path = CGROUP) -> int:
+    """Bytes of this machine's memory, or of a container's limit if that is smaller. cgroup: as in available_memory."""
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    allowed = limit.read_text().strip() if limit.is_file() else "max"
-    return min(whole, int(allowed)) if allowed.isdigit() else whole
+    limits = (_text(cgroup / "memory.max").strip(), _text(cgroup / "memory" / "memory.limit_in_bytes").strip())
+    return min([whole, *(int(limit) for limit in limits if limit.isdigit())])  # in place of a number, "max" is none
+
+
+def _held(cgroup: Path) -> int:
+    """Bytes that a container holds, without the cached files, which Linux drops where programs need the memory."""
+    used = _text(cgroup / "memory.current") or _text(cgroup / "memory" / "memory.usage_in_bytes") or "0"
+    stat = _text(cgroup / "memory.stat") or _text(cgroup / "memory" / "memory.stat")
+    cached = re.findall(r"^total_(?:in)?active_file (\d+)$", stat, re.MULTILINE)  # cgroup v1, with all groups in it
+    cached = cached or re.findall(r"^(?:in)?active_file (\d+)$", stat, re.MULTILINE)
+    return int(used) - sum(map(int, cached))
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.is_file() else ""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -68,6 +87,6 @@ def training_advice(stage: int) -> str:
     """What makes stage number `stage` of a recipe (counted from 0) take less memory."""
     key = f"recipe.stages.{stage}"
     return (
-        f"give a larger {key}.accumulate, which trains on the same samples in smaller parts, "
+        f"give a larger {key}.accumulate, which takes the samples of a step in smaller parts, "
         f"{key}.gradient_checkpointing=true, trainer=fsdp on several GPUs, or a narrower encoder"
     )

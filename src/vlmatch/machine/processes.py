@@ -12,6 +12,11 @@ def process_rank() -> int:
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 
 
+def local_rank() -> int:
+    """The number that torchrun or Lightning gave this process among those of its machine; 0 where there is only one."""
+    return int(os.environ.get("LOCAL_RANK") or 0)
+
+
 def launched() -> bool:
     """Whether a launcher started this process as one of several; such a process starts no sweep, run or ranking."""
     return "LOCAL_RANK" in os.environ

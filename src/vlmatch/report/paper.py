@@ -8,12 +8,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from scipy.stats import pearsonr, spearmanr
 
+from vlmatch.evidence.correlation import LEAST
 from vlmatch.ranking import LlmRanking
 from vlmatch.ranking.rule import best_by
 from vlmatch.report.evidence import RankingEvidence, bare
 
 N_ENCODERS, NAMED = 19, ("siglip", "dfn5b_h14_378")
-LEAST = 4  # encoders with a truth, for a correlation
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from vlmatch.report.svg import drawn
 PRETRAINED, CONTROL, TRAINED_HERE = "#4c78a8", "#8a94a3", "#e08a2e"
 PANELS = 4  # in a row
 MAP_SIDE = 420  # pixels of a heat map
+MAPPED = 1000  # pairs in it at most, since the time of their optimal order grows faster than their square
 Distances = NDArray[np.float64]
 
 
@@ -30,14 +31,18 @@ def heat_maps(pair: PairedGeometry) -> tuple[str, str]:
     """Both distance matrices as addresses of WebP pictures: the image distances scaled as in GW, and the captions'.
 
     Both have one scale of colours. Rows of both are in the optimal leaf order of the captions' average-linkage tree:
-    where the two geometries agree, the image side shows the same blocks.
+    where the two geometries agree, the image side shows the same blocks. Of more than `MAPPED` pairs, a random
+    part is shown, the same every time.
     """
-    text = pair.text.distances
+    rows = np.random.default_rng(0).permutation(len(pair))[:MAPPED]
+    rows.sort()
+    text = pair.text.distances[np.ix_(rows, rows)]
     flat = squareform(text, checks=False)
-    order = leaves_list(optimal_leaf_ordering(linkage(flat, "average"), flat))
+    order = rows[leaves_list(optimal_leaf_ordering(linkage(flat, "average"), flat))]
     top = float(np.quantile(text, 0.999)) or 1.0
     images, captions = (
-        _picture(distances[np.ix_(order, order)] / top) for distances in (pair.scaled_image_distances, text)
+        _picture(distances[np.ix_(order, order)] / top)
+        for distances in (pair.scaled_image_distances, pair.text.distances)
     )
     return images, captions
 

@@ -14,7 +14,7 @@ from vlmatch.embeddings.embed import Cost
 from vlmatch.errors import enumerated
 from vlmatch.health.findings import FindingGroup
 from vlmatch.jobs import PairStatus
-from vlmatch.ranking import Agreement, Fed, LlmRanking, ProvenOrders, RankedEncoder, Ranking
+from vlmatch.ranking import PAPER, Agreement, Fed, LlmRanking, ProvenOrders, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, left_out, pretraining, published, trained_here
 from vlmatch.report.words import first_screen
 from vlmatch.scores.rows import Row
@@ -258,6 +258,6 @@ def _full_table(llm: LlmRanking, *, described: bool) -> Table:
         row = ranked.row
         scores = [f"{number(row.scores[name].value)} {ranked.ranks[name]:>2}" for name in names]
         about = [row.image.rule, classes.name(row.image), pretraining(row.image.spec.model)] if described else []
-        cells = [marked(ranked), *scores, relative(row.scores.get("gw")), *about]
+        cells = [marked(ranked), *scores, relative(row.scores.get(PAPER)), *about]
         table.add_row(*(Text(cell, style=_style(ranked, llm)) for cell in cells))
     return table

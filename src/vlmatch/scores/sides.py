@@ -1,9 +1,13 @@
 """The geometries of the images and captions in use, kept because each is one side of several rows."""
 
+import os
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from vlmatch.embeddings.store import Array, sha256_of
 from vlmatch.geometry import Geometry
+from vlmatch.machine.processes import SWEEP
 
 
 class RecentSides:
@@ -23,9 +27,24 @@ class RecentSides:
             self._kept.popitem(last=False)
         return self._kept[key]
 
+    def clear(self) -> None:
+        """Free all of them."""
+        self._kept.clear()
+
 
 IMAGES = RecentSides("image", 1)
 """One encoder's at a time: sweeps and rankings go through the LLMs of an encoder first."""
 
 CAPTIONS = RecentSides("text", 4)
 """Those of several LLMs, which serve every encoder."""
+
+
+@contextmanager
+def freed() -> Iterator[None]:
+    """Free the geometries after the block; in a sweep they stay, because its next job may need them."""
+    try:
+        yield
+    finally:
+        if SWEEP not in os.environ:
+            IMAGES.clear()
+            CAPTIONS.clear()

@@ -5,11 +5,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from vlmatch.errors import VlmatchError, one_line
+from vlmatch.errors import VlmatchError, one_line, shown
 from vlmatch.files import write_text
 from vlmatch.search.halving import Part
 
@@ -30,7 +30,7 @@ class Ledger:
     arms: tuple[str, ...]
     parts: tuple[Part, ...] = ()
     tracked: Mapping[str, str] = field(default_factory=dict)
-    format: int = 1
+    format: Literal[1] = 1
 
     def with_part(self, part: Part) -> "Ledger":
         """The ledger with one more part."""
@@ -59,14 +59,23 @@ class Ledger:
 
 
 def read(folder: Path) -> Ledger | None:
-    """The ledger in a search's folder; None if the search has not begun. Raises VlmatchError on a damaged one."""
+    """The ledger in a search's folder; None if the search has not begun.
+
+    Raises VlmatchError on a damaged one, and on one of a later format.
+    """
     path = folder / FILE
     if not path.is_file():
         return None
     try:
         return TypeAdapter(Ledger).validate_json(path.read_bytes())
     except ValidationError as error:
-        why = one_line(error.errors()[0]["msg"])
+        problems = error.errors()
+        if formats := [problem["input"] for problem in problems if problem["loc"] == ("format",)]:
+            raise VlmatchError(
+                f"'{path}' has format={shown(formats[0])}, and this version of vlmatch reads format 1; take the "
+                "version that wrote it, or remove the file to begin the search anew"
+            ) from error
+        why = one_line(problems[0]["msg"])
         raise VlmatchError(f"'{path}' is damaged: {why}; restore it, or remove it to begin the search anew") from error
 
 

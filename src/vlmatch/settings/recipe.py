@@ -44,9 +44,10 @@ class StageSettings(Node):
     """One stage of a training.
 
     trains: the highest learning rate of each part that learns. steps, epochs: how long; one of them is null.
-    batch_size: samples of a step, over all processes. accumulate: a step's samples are taken in so many parts.
-    warm_up: the part of the steps over which learning rates rise. clip: the largest norm of the gradient.
-    workers: processes that read pictures.
+    batch_size: samples of a step, over all processes. accumulate: in how many parts a process takes its samples of a
+    step; each answer token counts the same in however many, and only dropout draws other numbers. warm_up: the part of
+    the steps over which learning rates rise. clip: the largest norm of the gradient. workers: processes that read
+    pictures.
     """
 
     name: Name

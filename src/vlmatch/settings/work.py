@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from vlmatch.settings.node import Count, Node, Place, of_types
 
@@ -12,6 +13,15 @@ Precision = Literal[
     "transformer-engine-float16", "64", "32", "16", "bf16", 64, 32, 16,
 ]  # fmt: skip
 """Lightning's names of number formats."""
+
+_DEVICES = "a number of devices, 'auto' or a list of numbers"
+
+
+def _auto_or_numbers(devices: int | str | list[int]) -> int | str | list[int]:
+    """Refuse an empty list, and other texts than 'auto', such as Lightning's "0,1": a list says the same."""
+    if devices == [] or (isinstance(devices, str) and devices != "auto"):
+        raise PydanticCustomError("wanted", "{wanted}", {"wanted": _DEVICES})
+    return devices
 
 
 class TrainerSettings(Node):
@@ -23,7 +33,7 @@ class TrainerSettings(Node):
 
     accelerator: str
     devices: Annotated[
-        int | str | list[int], of_types("a number of devices, 'auto' or a list of numbers", int, str, list, items=int)
+        int | str | list[int], of_types(_DEVICES, int, str, list, items=int), AfterValidator(_auto_or_numbers)
     ]
     strategy: str
     precision: Precision

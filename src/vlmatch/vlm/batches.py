@@ -1,6 +1,8 @@
 """The loader of a training: its list of batches is fixed beforehand, so a resumed run reads those that are left."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -58,21 +60,31 @@ class _Samples(Dataset[tuple[Sample, list[Tensor]]]):
 
     def __getitem__(self, numbered: Numbered) -> tuple[Sample, list[Tensor]]:
         part, number = numbered
-        sample = self.data.parts[part][1][number]
-        return sample, [self.data.pictures[i] for i in sample.images]
+        try:
+            sample = self.data.parts[part][1][number]
+            return sample, [self.data.pictures[i] for i in sample.images]
+        except VlmatchError as error:  # torch rebuilds a worker's error from its class and one text
+            raise VlmatchError(str(error)) from error
 
 
 class Batches:
     """The batches of a stage in their order; after a checkpoint has been loaded, those that are left.
 
     batches: the samples of each batch. With several training processes, each is given its own part of every batch.
-    workers: how many processes read and prepare pictures.
+    workers: how many processes read and prepare pictures. accumulate: how many batches are one step; they are read
+    together.
     """
 
     def __init__(
-        self, data: TrainingData, batches: Sequence[Sequence[Numbered]], collate: Collate, workers: int = 0
+        self,
+        data: TrainingData,
+        batches: Sequence[Sequence[Numbered]],
+        collate: Collate,
+        workers: int = 0,
+        accumulate: int = 1,
     ) -> None:
-        self.data, self.batches, self.collate, self.workers = data, batches, collate, workers
+        self.data, self.batches, self.collate = data, batches, collate
+        self.workers, self.accumulate = workers, accumulate
         self.done = 0
 
     def __len__(self) -> int:
@@ -86,9 +98,12 @@ class Batches:
             num_workers=self.workers,
         )
         try:
-            for batch in loader:
-                self.done += 1
-                yield batch
+            batches = iter(loader)
+            while step := list(islice(batches, self.accumulate)):
+                mean = sum(int(batch.answers) for batch in step) / len(step)
+                for batch in step:
+                    self.done += 1
+                    yield replace(batch, mean_answers=mean)
         except VlmatchError as error:  # a worker process puts its traceback in front
             raise VlmatchError(str(error).rpartition("VlmatchError: ")[2].strip()) from error
 

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
+from vlmatch.lightning import trainer_faults
 from vlmatch.machine.memory import physical_memory, training_advice
+from vlmatch.machine.processes import local_rank
 from vlmatch.settings.recipe import ProjectorSettings, RecipeSettings, StageSettings
 from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.batches import at_once
@@ -49,7 +51,7 @@ def require_memory(
     """The budget of each stage. Raises VlmatchError, with advice, if a stage needs more memory than a device has.
 
     longest: the length of each stage's longest sample, in tokens. picture: any picture of the data, (c, h, w) or
-    (t, d). available: bytes of a device; by default those of the GPU, or this machine's divided by the processes.
+    (t, d). available: bytes of a device; by default those of `memory_of`.
     """
     processes = processes_of(trainer)
     available = available or memory_of(trainer)
@@ -61,7 +63,8 @@ def require_memory(
             parts = ", ".join(f"{name} {value / GIB:.3g}" for name, value in vars(budget).items())
             raise VlmatchError(
                 f"recipe.stages.{number} ({stage.name}) needs about {budget.total / GIB:.3g} GiB on each device, "
-                f"which has {available / GIB:.3g} ({parts}; {samples} samples at once); {training_advice(number)}"
+                f"which has {available / GIB:.3g} for it ({parts}; {samples} samples at once); "
+                f"{training_advice(number)}"
             )
         budgets.append(budget)
     return budgets
@@ -77,8 +80,8 @@ def require_projector(
     if 4 * weights > available:
         raise VlmatchError(
             f"recipe.projector needs {4 * weights / GIB:.3g} GiB for features of width {width:,}, with gradients and "
-            f"AdamW's moments, but a device has {available / GIB:.3g}; give a narrower encoder (encoder.feature=paper "
-            "pools), or fewer recipe.projector.tokens"
+            f"AdamW's moments, but a device has {available / GIB:.3g} for it; give a narrower encoder "
+            "(encoder.feature=paper pools), or fewer recipe.projector.tokens"
         )
 
 
@@ -154,16 +157,25 @@ def kept_by(module: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype, tra
 
 
 def processes_of(trainer: TrainerSettings) -> int:
-    """How many processes the trainer's settings start; devices 'auto' and -1 stand for all GPUs."""
+    """How many processes the trainer's settings start; devices 'auto' and -1 stand for all GPUs, or for one CPU."""
     devices = trainer.devices
     if isinstance(devices, list):
         return len(devices)
-    asked = -1 if devices == "auto" else int(devices)
-    return asked if asked > 0 else max(1, torch.cuda.device_count())
+    if isinstance(devices, int) and devices > 0:
+        return devices
+    return torch.cuda.device_count() if on_gpus(trainer) else 1
+
+
+def on_gpus(trainer: TrainerSettings) -> bool:
+    """Whether Lightning takes this machine's GPUs of CUDA by these settings."""
+    return trainer.accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available()
 
 
 def memory_of(trainer: TrainerSettings) -> int:
-    """Bytes of a device: those of the GPU, or this machine's divided by the trainer's processes."""
-    if trainer.accelerator == "gpu" and torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[1])
-    return physical_memory() // processes_of(trainer)
+    """Bytes of a device: those that this process may have of its GPU, or this machine's divided by the processes."""
+    if not on_gpus(trainer):
+        return physical_memory() // processes_of(trainer)
+    devices = trainer.devices if isinstance(trainer.devices, list) else range(torch.cuda.device_count())
+    with trainer_faults():  # there may be no such GPU
+        device = devices[local_rank() % len(devices)]
+        return int(torch.cuda.mem_get_info(device)[0]) + torch.cuda.memory_reserved(device)

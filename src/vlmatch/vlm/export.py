@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vlmatch.encoders.transformers_models import TransformersEncoder
 from vlmatch.errors import VlmatchError
+from vlmatch.files import unused_name
 from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.probes.llava_format import PLACE
 from vlmatch.vlm.conversations import Conversations
@@ -48,7 +49,7 @@ def export_llava(vlm: VLM, folder: Path, *, template: str | None = None, pad: Se
     ends = vlm.end_ids(() if template is None else Conversations(template, vlm.tokenizer).ends)
     llava = llava_model(config, vlm, tower, projector, ends)
     processor = processor_of(tower, tokenizer, prefix, template, pad)
-    working = folder.with_name(f".{folder.name}.{os.getpid()}")
+    working = unused_name(folder)
     working.mkdir(parents=True)
     try:
         with without_progress_bars():

@@ -203,6 +203,7 @@ class Training:
             ],
             Collate(self.vlm.tokens_per_image, prefixes, blank),
             settings.workers,
+            settings.accumulate,
         )
 
     def _trainer(self, settings: StageSettings, steps: int, callbacks: list[Callback]) -> Trainer:

@@ -1,5 +1,6 @@
 """Samples of LLaVA's json that are tokenised on demand, and pictures that are opened on demand."""
 
+import heapq
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from vlmatch.vlm.training_data import Sample
 DATA_IMAGES = "recipe.stages.N.data.images"
 """The setting that names the images' folder, for messages."""
 
-BYTES_PER_TOKEN = 4  # roughly, in English; estimated lengths only serve to group samples
+CHARACTERS_PER_TOKEN = 4  # roughly, in English; these estimates only serve to group samples
+BYTES_PER_TOKEN = 3  # fewer than in English, and about a Chinese character; by these, candidates for the longest
+TOKENISED = 100  # of which so many are tokenised
 
 
 class LazySamples:
@@ -46,14 +49,21 @@ class LazySamples:
             min(
                 self.max_length,
                 len(entry.images) * self.tokens_per_image
-                + sum(len(turn.text) for turn in entry.turns) // BYTES_PER_TOKEN,
+                + sum(len(turn.text) for turn in entry.turns) // CHARACTERS_PER_TOKEN,
             )
             for entry in self.entries
         ]
 
     def longest(self, tokens_per_image: int) -> int:
-        """The length of the longest sample, by the same estimate."""
-        return max(self.lengths)
+        """The length of the longest of those samples that have the most text and pictures."""
+
+        def estimated(number: int) -> int:
+            entry = self.entries[number]
+            text = sum(len(turn.text.encode(errors="replace")) for turn in entry.turns)
+            return len(entry.images) * tokens_per_image + text // BYTES_PER_TOKEN
+
+        samples = (self[number].tokens for number in heapq.nlargest(TOKENISED, range(len(self)), estimated))
+        return max(tokens.length(tokens_per_image) for tokens in samples)
 
     def most(self, tokens_per_image: int) -> int:
         """`max_length`, to which every sample is cut."""

@@ -21,6 +21,7 @@ class Batch:
     shifted. visual: the pictures in the order of their placeholders, as prepared images (n, c, h, w), or as features
     (n, t', d) if the model has no encoder; None if the batch has no picture. prefix (b,): the number of the model's
     cached prefix in front of each sample; None if prefixes are not cached. names: the samples' names, for messages.
+    mean_answers: the mean of `answers` over the micro-batches that this process takes of the same step.
     """
 
     ids: Tensor
@@ -29,6 +30,12 @@ class Batch:
     visual: Tensor | None
     prefix: Tensor | None = None
     names: tuple[str, ...] = ()
+    mean_answers: float = 0.0
+
+    @property
+    def answers(self) -> Tensor:
+        """How many tokens the loss is the mean over."""
+        return (self.labels[:, 1:] != IGNORED).sum()
 
     def to(self, device: torch.device) -> "Batch":
         """The batch with its tensors on `device`; Lightning calls it."""

@@ -17,7 +17,6 @@ class Projector(nn.Module):
     tokens: how many visual tokens come out of each feature. scale: standard deviation of the LLM's token embeddings.
     standardised: standardise the inputs by the mean and standard deviation that `standardise` took, and clamp them to
     6 standard deviations. The scales of encoders' features differ by orders of magnitude.
-    Raises VlmatchError on an unknown kind.
     """
 
     def __init__(

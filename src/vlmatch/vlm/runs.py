@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vlmatch.configs import choices, chosen
+from vlmatch.encoders.spec_sheet import FACTS
 from vlmatch.errors import VlmatchError
 from vlmatch.files import write_text
 from vlmatch.machine.disk import reading
@@ -24,7 +25,7 @@ VLM_FOLDER = "vlm"  # the files of the training itself
 TRACKED = "mlflow_run"  # the file with the id of its run in MLflow
 UNUSED = {
     "recipe": (),
-    "encoder": ("licence", "control"),
+    "encoder": FACTS,
     "llm": ("licence", "device_map", "template", "layer", "pooling", "max_tokens"),
 }
 """By part, the settings that change no training: facts about a model, and how the LLM embeds captions."""
@@ -140,11 +141,16 @@ def _sha256(values: Mapping[str, Any]) -> str:
 
 def _trained_by(about: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide a training by their full keys, with the first names of classes and folders."""
-    used = {
-        part: {key: value for key, value in to_first_names(about[part]).items() if key not in unused}
-        for part, unused in UNUSED.items()
-    }
+    used = {part: _without(to_first_names(about[part]), unused) for part, unused in UNUSED.items()}
     return dict(_leaves("", used))
+
+
+def _without(settings: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    """Settings without these keys; of the models that a model is made of, likewise."""
+    left = {key: value for key, value in settings.items() if key not in keys}
+    if "parts" in left:
+        left["parts"] = [_without(part, keys) for part in left["parts"]]
+    return left
 
 
 def _leaves(key: str, node: Any) -> Iterator[tuple[str, Any]]:

@@ -70,9 +70,13 @@ class Stage(LightningModule):
             shard(self.vlm, self.device_mesh["data_parallel"], half)  # type: ignore[index]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean cross entropy over the tokens of the batch's answers."""
+        """The micro-batch's part of the mean cross entropy over all answer tokens of the step, times their number.
+
+        Lightning takes the mean over the step's micro-batches and processes, which have unlike numbers of tokens.
+        """
         torch.manual_seed((self.optimisation.seed * 100_003 + batch_idx) * 1009 + self.global_rank)
-        loss = self.vlm.loss(batch)
+        mean = torch.tensor(batch.mean_answers, device=self.device)
+        loss = self.vlm.loss(batch) * (batch.answers / self.trainer.strategy.reduce(mean, reduce_op="mean"))
         self._names = batch.names
         self._require_finite("loss", float(loss.detach()))
         self._tokens += int(batch.mask.sum())

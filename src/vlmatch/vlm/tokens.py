@@ -31,6 +31,10 @@ class Tokenised:
         """How many pictures the sample has."""
         return self.ids.count(IMAGE)
 
+    def length(self, tokens_per_image: int) -> int:
+        """The number of tokens, when each picture takes `tokens_per_image`."""
+        return len(self) + self.images * (tokens_per_image - 1)
+
 
 def encode(tokenizer: Any, text: str, *, special: bool) -> list[int]:
     """Token ids of `text`; each '<image>' becomes `IMAGE`, and the text on either side is tokenised by itself.

@@ -64,7 +64,7 @@ class Listed(list[Sample]):
 
     def longest(self, tokens_per_image: int) -> int:
         """The length of the longest sample, the tokens of its pictures included."""
-        return max(len(s.tokens) + s.tokens.images * (tokens_per_image - 1) for s in self)
+        return max(sample.tokens.length(tokens_per_image) for sample in self)
 
     most = longest
 

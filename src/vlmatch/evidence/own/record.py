@@ -8,11 +8,11 @@ import numpy as np
 from scipy.stats import norm
 
 from vlmatch.errors import VlmatchError
-from vlmatch.evidence.correlation import Correlation, correlation
+from vlmatch.evidence.correlation import LEAST, Correlation, correlation
 from vlmatch.evidence.own.cells import KEY, OwnTruth
 from vlmatch.evidence.own.scores import ScoreTable
 from vlmatch.evidence.own.tables import some
-from vlmatch.evidence.own.worlds import LEAST, Measured, complete, measured
+from vlmatch.evidence.own.worlds import Measured, complete, measured
 from vlmatch.evidence.replay import Figure, Outcome, rank_correlation, replay
 from vlmatch.evidence.rules import CANDIDATES, Rule
 from vlmatch.evidence.worlds import Floats, World

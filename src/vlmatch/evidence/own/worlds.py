@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmatch.errors import VlmatchError
+from vlmatch.evidence.correlation import LEAST
 from vlmatch.evidence.own.cells import KEY, OwnTruth
 from vlmatch.evidence.own.measured import Cell
 from vlmatch.evidence.own.tables import some
 from vlmatch.evidence.worlds import Floats
 
 OWN_MEANS = ("average", "mean", "avg", "overall")  # benchmarks that are the mean of the others
-LEAST = 4  # encoders; a correlation of fewer means nothing
 
 
 @dataclass(frozen=True, eq=False)
