@@ -63,7 +63,7 @@ def test_a_comma_in_a_cell_does_not_split_a_table_of_tabs_and_lines_are_counted_
     assert {cell.encoder for cell in truth.cells} == set(ENCODERS)
     last = len(path.read_text().splitlines())
     (note,) = truth.notes
-    assert f"line {last - 2} (f\ng" in note
+    assert f"line {last - 2} (f," in note
     assert f"line {last} (h" in note
 
 
