@@ -118,7 +118,9 @@ def modules_of(function: Callable[..., Any]) -> list[nn.Module]:
 def restored(model: nn.Module) -> Iterator[None]:
     """After the block, the modules have the mode, and the tensors the device, type, layout and values, of before."""
     modes = {module: module.training for module in model.modules()}
-    entries = [(owner, dict(owner)) for module in modes for owner in (module._parameters, module._buffers)]
+    entries: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (owner, dict(owner)) for module in modes for owner in (module._parameters, module._buffers)
+    ]
     tensors = [
         (each, each.data, each.grad, None if each.grad is None else each.grad.data) for each in model.parameters()
     ]
