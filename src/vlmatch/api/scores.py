@@ -125,6 +125,8 @@ def _built(name: str, chosen: Score | Mapping[str, Any]) -> Score:
     try:
         options = dict(chosen)
         built: Score = target_named(options.pop("_target_"))(**options)
+    except VlmatchError:  # it names the option at fault; it is a ValueError too
+        raise
     except (TypeError, ValueError, KeyError) as error:
         raise VlmatchError(
             f"scores: '{name}'={chosen!r} is not a score ({error}); give a name, a Score, or settings with a _target_"
