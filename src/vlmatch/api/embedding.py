@@ -30,7 +30,8 @@ def embed(
         As for `probe`.
     model
         An encoder of images or an LLM: the name of its yaml, settings (`encoder`, `llm`), an own model (`own_encoder`,
-        `own_llm`), or `precomputed` embeddings. A name that both kinds have is the encoder's.
+        `own_llm`), or `precomputed` embeddings. If an encoder and an LLM have the same
+        name, the encoder is taken.
     store
         The folder that keeps embeddings. Default: the one of the command line.
     trainer

@@ -111,7 +111,7 @@ def score(
 def as_array(embeddings: Any) -> ArrayLike:
     """Embeddings as NumPy takes them: a torch tensor is detached, and brought to the CPU in single precision at least.
 
-    torch is not imported: who has a tensor has it.
+    This module does not import torch: a caller who passes a tensor has imported it already.
     """
     if not hasattr(embeddings, "detach"):
         return embeddings

@@ -240,7 +240,7 @@ def written(path: Path, array: Array, header: Header) -> Embeddings:
 
 
 def _forget_gpu_bytes() -> None:
-    """So that each model's most is its own: a sweep is one process."""
+    """Reset the GPU's peak memory, because one process embeds several models in turn."""
     import torch
 
     if torch.cuda.is_available():

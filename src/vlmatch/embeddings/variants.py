@@ -70,7 +70,7 @@ def embed_variants(
     What the store lacks is computed in one forward pass, in which a killed run goes on, and is stored under each spec.
     The layer of each must be given. Two processes never compute the same: the second waits, then reads.
     progress: whether lines or a bar show what is done. make: gives the built model; None: `variants[0].build`.
-    Raises VlmatchError on a layer that the model has not, and in one of several processes.
+    Raises VlmatchError on a layer that the model lacks, and in one of several processes.
     """
     if launched():
         raise VlmatchError("several layers at once are embedded by one process; start it without a launcher")
