@@ -1,6 +1,7 @@
 """The command line: the bare word, help, and one-line errors with exit code 2."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -188,6 +189,20 @@ def test_an_interrupt_that_lightning_made_an_exit_of_is_told(
         cli_module.main([])
     assert left.value.code == (130 if cause else 1)
     assert ("the same command goes on from there" in capsys.readouterr().err) is bool(cause)
+
+
+def test_called_as_a_function_it_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = list(sys.argv), dict(os.environ), signal.getsignal(signal.SIGTERM)
+    seen: list[list[str]] = []
+
+    def application() -> None:
+        seen.append(sys.argv[1:])
+        os.environ["VLMATCH_PARENT_RUN"] = "abc"
+
+    monkeypatch.setattr(cli_module, "_application", lambda: application)
+    cli_module.main(["task=check", "--debug"])
+    assert seen == [["task=check"]]
+    assert (sys.argv, dict(os.environ), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_a_job_of_submitits_ends_at_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:

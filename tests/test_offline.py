@@ -104,6 +104,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("subprocess.run", None)
     monkeypatch.setattr("urllib.request.urlopen", None)
+    monkeypatch.setattr("huggingface_hub.get_session", None)
     monkeypatch.setattr("shutil.which", lambda name: name)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
 

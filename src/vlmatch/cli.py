@@ -4,6 +4,8 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -19,21 +21,44 @@ CHECKOUT_ONLY = "  [checkout]"  # ends the lines of help.txt that an installed w
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line `arguments` (default: this process's); exits with 2 when the input was at fault."""
+    """Run the command line `arguments` (default: this process's); exits with 2 when the input was at fault.
+
+    Called with arguments, it leaves those of the process, its environment and its signals as they were.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     if {"--help", "-h"} & set(given):
         print(help_page())
         return
     if arguments is None:  # this process runs one command
         gc.disable()  # until the task starts
-    command = arguments_for_hydra(given)
+        signal.signal(signal.SIGTERM, leave)
+        _run(given)
+    else:
+        with _process_as_before():
+            _run(given)
+
+
+@contextmanager
+def _process_as_before() -> Iterator[None]:
+    """After the block, the process has the arguments and the environment that it had."""
+    arguments, environment = sys.argv, dict(os.environ)
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+        for added in os.environ.keys() - environment.keys():
+            del os.environ[added]
+        os.environ.update(environment)
+
+
+def _run(arguments: list[str]) -> None:
+    command = arguments_for_hydra(arguments)
     sys.argv = [sys.argv[0], *command]
     # Hydra then hands exceptions on instead of printing them, so that this is the one place that does.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("NUMBA_CACHE_DIR", str(paths.cache() / "numba"))
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    signal.signal(signal.SIGTERM, leave)
     print_whatever_the_terminal_can()
     try:
         _application()()

@@ -8,8 +8,11 @@ LISTED = 12
 """How many names a sentence lists, unless it says otherwise."""
 
 
-class VlmatchError(Exception):
-    """Bad input or a missing resource; the command line prints it as one line and exits with 2."""
+class VlmatchError(ValueError):
+    """Bad input or a missing resource; the command line prints it as one line and exits with 2.
+
+    Code that expects ValueError of wrong arguments, as from other libraries, catches it too.
+    """
 
 
 class NotHereError(VlmatchError):

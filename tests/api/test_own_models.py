@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,54 @@ class Global:
         return TOWER(batch)
 
 
-def test_an_object_with_both_methods_is_enough_and_its_modules_are_frozen(here: Path) -> None:
+def test_an_object_with_both_methods_is_enough_and_its_modules_run_without_dropout(here: Path) -> None:
     mine = Mine()
     found = embed(mine)
     assert found.header.spec.model == "mine_too"
     assert found.header.n_parameters == 48 * 3 + 3
-    assert not mine.model.training
+    pictures = vlmatch.probe("pictures")
+    with torch.no_grad():
+        expected = mine.model[0](torch.stack([pixels(pictures.image(row)) for row in range(len(pictures))]))
+    np.testing.assert_allclose(found.array, expected.numpy(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_model_in_training_is_as_before_afterwards(here: Path, precision: str, fails: bool) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()).train()
+    model[1].eval()  # as frozen statistics are kept
+    model(torch.rand(2, 3, 8, 8)).sum().backward()
+    tensors = [*model.parameters(), *model.buffers(), *(each.grad for each in model.parameters())]
+    before = [(id(each), each.dtype, each.stride(), each.clone()) for each in tensors]
+
+    def features(batch: torch.Tensor) -> torch.Tensor:
+        assert not model.training
+        return model(batch.to(model[0].weight.dtype))[..., None if fails else slice(None)]
+
+    own = vlmatch.own_encoder("mine", lambda image: pixels(image).reshape(4, 4, 3).permute(2, 0, 1), features)
+    with pytest.raises(vlmatch.VlmatchError) if fails else nullcontext():
+        vlmatch.embed("pictures", own, trainer={**BATCHES, "precision": precision}, progress=False)
+    assert [module.training for module in model] == [True, False, True]
+    tensors = [*model.parameters(), *model.buffers(), *(each.grad for each in model.parameters())]
+    for each, (same, dtype, stride, values) in zip(tensors, before, strict=True):
+        assert (id(each), each.dtype, each.stride()) == (same, dtype, stride)
+        torch.testing.assert_close(each, values, rtol=0, atol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_by_default_weights_go_to_the_gpu_and_come_back_and_functions_stay_on_the_cpu(here: Path) -> None:
+    model, seen = nn.Linear(48, 3), set()
+
+    def features(batch: torch.Tensor) -> torch.Tensor:
+        seen.add((batch.device.type, model.weight.device.type))
+        return model(batch)
+
+    vlmatch.embed("pictures", vlmatch.own_encoder("mine", pixels, features), progress=False)
+    assert seen == {("cuda", "cuda")}
+    assert model.weight.device.type == "cpu"
+    vlmatch.embed("pictures", vlmatch.own_encoder("plain", pixels, lambda batch: batch.numpy()), progress=False)
+    vlmatch.embed("pictures", vlmatch.own_encoder("mine", pixels, features), trainer="cpu", progress=False)
+    assert ("cpu", "cpu") in seen
 
 
 def test_modules_are_found_wherever_features_gets_them_from() -> None:

@@ -114,6 +114,7 @@ def test_arrays_that_are_no_pairs_are_one_line(arrays: Any, change: Any, parts: 
         ({"mine": {"k": 3}}, ["mine", "_target_"]),
         ({"mine": {"_target_": "vlmatch.scores.mutual_nn.MutualNN", "q": 3}}, ["mine", "'q'"]),
         ({"mine": {"_target_": "os.system", "command": "true"}}, ["os.system"]),
+        ({"mine": {"_target_": "vlmatch.scores.mutual_nn.MutualNN", "k": 0}}, ["k=0"]),
     ],
 )
 def test_a_score_that_is_none_is_one_line(arrays: Any, scores: Any, parts: list[str]) -> None:
@@ -121,6 +122,8 @@ def test_a_score_that_is_none_is_one_line(arrays: Any, scores: Any, parts: list[
         vlmatch.score(*arrays, scores)
     assert all(part in str(caught.value) for part in parts)
     assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+    assert "is not a score" not in str(caught.value) or "k=0" not in str(caught.value), "the option at fault is named"
 
 
 def in_a_new_process(code: str) -> str:

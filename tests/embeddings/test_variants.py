@@ -1,5 +1,7 @@
 """Several layers from one forward pass are stored as each is when it is asked for alone, and a killed run goes on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ from encoders.test_transformers_models import save
 from misbehaving import trainer_of
 from vlmatch.embeddings import variants as module
 from vlmatch.embeddings.embed import embed
+from vlmatch.embeddings.measured import read_measured
 from vlmatch.embeddings.store import FILE, Shards, Store
 from vlmatch.embeddings.variants import embed_variants
 from vlmatch.errors import VlmatchError
+from vlmatch.machine.waiting import locked
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings
 
@@ -44,6 +48,8 @@ def test_each_is_what_it_is_alone(several: list[Any], pictures: ProbeSet, tmp_pa
         assert all(getattr(found.header, key) == getattr(alone.header, key) for key in same)
         again, cost = embed(settings, pictures, Store(tmp_path / "together"), trainer_of(), progress=False)
         assert cost.items == 0
+        measured, own = cost.measured, read_measured(Store(tmp_path / "alone"), alone.header.spec)
+        assert (measured.items, measured.gflops, measured.tokens) == (own.items, own.gflops, own.tokens)
         np.testing.assert_array_equal(again.array, found.array)
 
 
@@ -92,6 +98,47 @@ def test_a_killed_run_goes_on_where_it_was(
     assert written == [0, 1, 2]
     for one, other in zip(whole, again, strict=True):
         np.testing.assert_array_equal(one.array, other.array)
+
+
+def test_a_killed_run_for_other_layers_leaves_nothing(several: list[Any], pictures: ProbeSet, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "header_of", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            embed_variants(several, pictures, store, trainer_of(), progress=False)
+    assert len(list(store.root.rglob("shards"))) == 1
+    embed_variants(several[:2], pictures, store, trainer_of(), progress=False)
+    assert not list(store.root.rglob("shards"))
+
+
+def test_what_another_process_computed_meanwhile_is_read(
+    several: list[Any], pictures: ProbeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, original, passes = Store(tmp_path / "store"), module.predict_missing, []
+
+    @contextmanager
+    def waited_for(path: Path, what: str) -> Iterator[None]:
+        """The lock, which another process held until it had embedded what the store lacked."""
+        monkeypatch.setattr(module, "locked", locked)
+        embed_variants(several[:3], pictures, store, trainer_of(), progress=False)
+        with locked(path, what):
+            yield
+
+    monkeypatch.setattr(
+        module, "predict_missing", lambda *given, **own: passes.append(given) or original(*given, **own)
+    )
+    monkeypatch.setattr(module, "locked", waited_for)
+    embed_variants(several, pictures, store, trainer_of(), progress=False)
+    assert [len(together.wanted) for together, *_ in passes] == [3, 1]
+
+
+@pytest.mark.parametrize("wrong", [{"layer": 9}, {"pooling": "median", "feature": "median"}])
+def test_what_the_model_lacks_is_refused_though_it_is_not_the_first(
+    several: list[Any], pictures: ProbeSet, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    keys = {key: value for key, value in wrong.items() if key in type(several[0]).model_fields}
+    with pytest.raises(VlmatchError, match=r"layer=9.* it has|(feature|pooling)='median' is unknown"):
+        embed_variants([several[0], several[1].changed(**keys)], pictures, Store(tmp_path), trainer_of())
 
 
 def test_a_layer_must_be_given(pictures: ProbeSet, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import errno
 import json
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, set_client_factory
+from huggingface_hub.utils._http import default_client_factory
 from hydra.utils import get_class
 
 from encoders.conftest import encoder_configs
@@ -109,7 +111,10 @@ def test_a_cached_folder_that_lacks_a_shard_does_not_serve(hub_cache):
 def test_an_unreachable_hub_is_asked_once(hub_cache, online):
     online("http://127.0.0.1:9")
     started = time.monotonic()
-    with pytest.raises(NotHereError, match="encoder 'x': weights 'tag' are not here: the hub can't be reached; give"):
+    told = (
+        r"weights 'tag' are not here: the hub can't be reached at HF_ENDPOINT=http://127\.0\.0\.1:9 \(.*refused\); give"
+    )
+    with pytest.raises(NotHereError, match=told):
         hub.hub_file(WANTED, ["a.bin"])
     assert time.monotonic() - started < hub.SECONDS_TO_ANSWER + 1
 
@@ -124,9 +129,27 @@ def test_a_silent_hub_is_given_up_after_seconds(hub_cache, online, monkeypatch):
             hub.hub_file(WANTED, ["a.bin"])
 
 
+def test_the_hub_is_asked_by_the_session_that_the_user_configured(hub_cache, online):
+    """As behind a company's proxy, whose certificate huggingface_hub was told of."""
+    answers = [OSError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate in certificate chain"), None]
+
+    def head(address, timeout):
+        if error := answers.pop(0):
+            raise error
+
+    online("https://hub.test")
+    set_client_factory(lambda: SimpleNamespace(head=head, close=lambda: None))
+    try:
+        with pytest.raises(NotHereError, match=r"can't be reached at HF_ENDPOINT=https://hub\.test .*self-signed"):
+            hub.hub_file(WANTED, ["a.bin"])
+        hub.require_hub(WANTED)
+    finally:
+        set_client_factory(default_client_factory)
+
+
 def test_an_address_of_the_hub_that_is_none_is_one_line_that_names_it(hub_cache, online):
     online("mirror.test")
-    with pytest.raises(NotHereError, match=r"the hub can't be reached at 'mirror\.test' \(HF_ENDPOINT\); give"):
+    with pytest.raises(NotHereError, match=r"can't be reached at HF_ENDPOINT=mirror\.test \(.*http.*\); give"):
         hub.hub_file(WANTED, ["a.bin"])
 
 

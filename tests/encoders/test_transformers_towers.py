@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import re
 
 import pytest
@@ -35,6 +36,19 @@ def llava(tmp_path):
     model.save_pretrained(tmp_path, max_shard_size="40KB")
     save_processor(tmp_path)
     return tmp_path, model.model.vision_tower
+
+
+def test_what_transformers_tells_is_afterwards_as_before(llava):
+    settings = transformers.utils.logging
+    before = settings.get_verbosity(), settings.is_progress_bar_enabled()
+    settings.set_verbosity_info()
+    settings.enable_progress_bar()
+    try:
+        TransformersEncoder("x", checkpoint=str(llava[0]))
+        assert (settings.get_verbosity(), settings.is_progress_bar_enabled()) == (logging.INFO, True)
+    finally:
+        settings.set_verbosity(before[0])
+        (settings.enable_progress_bar if before[1] else settings.disable_progress_bar)()
 
 
 @torch.inference_mode()

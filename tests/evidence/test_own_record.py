@@ -63,6 +63,15 @@ def test_pools_are_replayed_as_enumeration_says() -> None:
     assert found.picks["noise"] == f"e{noise.argmax()}"
 
 
+def test_a_column_may_be_called_random() -> None:
+    (plain,) = vlmatch.evidence_of(*made()).records
+    (found,) = vlmatch.evidence_of(*made(random=np.arange(N) / N)).records
+    assert found.at_random == plain.at_random
+    column = next(each for each in found.rules if each.rule.name == "random")
+    assert all(outcome.regret.value == 0 for outcome in column.outcomes.values())
+    assert all(outcome.regret.value > 0 for outcome in found.at_random.values())
+
+
 def test_a_pick_among_equals_is_their_mean() -> None:
     scores, truth = made(wide=[1.0] * (N - 2) + [9.0, 9.0])
     found = vlmatch.evidence_of(scores, truth).to_frame().set_index("rule")

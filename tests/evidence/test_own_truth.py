@@ -52,6 +52,33 @@ def test_tables_of_spreadsheets_are_read(tmp_path: Path, separator: str, encodin
     assert list(truths(path).values()) == [10, 20, 30, 40, 50]
 
 
+@pytest.mark.parametrize("above", ["", "sep=\t\n"])
+def test_a_comma_in_a_cell_does_not_split_a_table_of_tabs_and_lines_are_counted_in_the_file(
+    tmp_path: Path, above: str
+) -> None:
+    columns = "\t".join([*HEAD.split(","), "note (own, new)"])
+    bad = ['f\tllm\tgqa\tfifty\t"two\nlines"', "", "h\tllm\tgqa\tsixty"]
+    path = written(tmp_path, *(line.replace(",", "\t") for line in five()), *bad, head=above + columns)
+    truth = read_truth(path, NAMES)
+    assert {cell.encoder for cell in truth.cells} == set(ENCODERS)
+    last = len(path.read_text().splitlines())
+    (note,) = truth.notes
+    assert f"line {last - 2} (f," in note
+    assert f"line {last} (h" in note
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("a,llm,gqa,10,5", "line 2 has more cells than the header, split at a comma"),
+        ('a,"llm,gqa,10', "unexpected end"),
+    ],
+)
+def test_a_row_that_is_not_split_as_the_header_is_named(tmp_path: Path, line: str, wrong: str) -> None:
+    with pytest.raises(VlmatchError, match=f"can't be read as a table: {wrong}"):
+        read_truth(written(tmp_path, line), NAMES)
+
+
 def test_benchmarks_of_one_scale_are_averaged_and_of_several_standardised(tmp_path: Path) -> None:
     percent = written(tmp_path, *five(), *five("pope", 4))
     assert list(truths(percent).values()) == pytest.approx([7, 14, 21, 28, 35])

@@ -140,6 +140,16 @@ def pots(x: Space, y: Space, start: np.ndarray | None) -> float:
     return float(log["gw_dist"])
 
 
+@pytest.mark.parametrize(("n", "seed"), [(2, 5), (3, 2), (8, 3), (20, 4)])
+def test_under_weights_a_space_has_the_distance_zero_to_itself_as_in_pot(n: int, seed: int) -> None:
+    x, p = cloud(n, 2, seed), weights(n, seed)
+    found = gromov_wasserstein(x, x, p, p, loss="l2", start="identity")
+    assert 0 <= found.lower_bound <= found.distance < 1e-7
+    assert (
+        found.energy == found.energies[-1] == pytest.approx(pots(Space.of(x, p), Space.of(x, p), np.diag(p)), abs=1e-14)
+    )
+
+
 @pytest.mark.parametrize("start", ["product", "identity"])
 @pytest.mark.parametrize("seed", range(6))
 def test_l2_energies_are_not_above_those_of_pots_conditional_gradient(start: str, seed: int) -> None:

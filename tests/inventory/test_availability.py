@@ -1,6 +1,7 @@
 """Where a model's weights are: every status, as the loaders themselves would find it."""
 
 import csv
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,18 @@ from vlmatch.errors import VlmatchError
 from vlmatch.inventory.models import KINDS, model, models
 from vlmatch.inventory.sizes import SIZES, size_on_disk, size_to_come
 from vlmatch.objects import admitted
-from vlmatch.packages.availability import CACHED, GATED, HERE, HUB, LOGIN, MISSING, PACKAGED, UNNAMED, availability
+from vlmatch.packages.availability import (
+    CACHED,
+    GATED,
+    HERE,
+    HUB,
+    LOGIN,
+    MISSING,
+    PACKAGED,
+    UNNAMED,
+    availability,
+    found_offline,
+)
 from vlmatch.packages.package import Package
 
 ENTRY = {"name": "a-model", "version": "1.0", "sha256": "0" * 64}
@@ -33,6 +45,30 @@ FOLDER = {
 PACKAGED_CONVNET = {"_target_": "vlmatch.encoders.convnets.TorchvisionEncoder", "name": "a"}
 FUSED = {"_target_": "vlmatch.encoders.derived.FusedEncoder", "name": "d"}
 LLM = {"_target_": "vlmatch.llms.language_model.LanguageModel", "name": "l", "repository": "some/llm"}
+
+
+def test_two_threads_that_look_offline_leave_the_hub_as_reachable_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    entered, second_entered = threading.Event(), threading.Event()
+
+    def first() -> Path:
+        entered.set()
+        second_entered.wait(0.5)
+        return tmp_path
+
+    def second() -> Path:
+        second_entered.set()
+        thread.join(1)  # so that the first one, if it is still inside, leaves before
+        return tmp_path
+
+    thread = threading.Thread(target=found_offline, args=[first])
+    thread.start()
+    entered.wait(5)
+    found_offline(second)
+    thread.join()
+    assert constants.HF_HUB_OFFLINE is False
 
 
 def test_a_package_comes_at_first_use_and_is_here_afterwards(put_package: Put) -> None:

@@ -272,6 +272,14 @@ def test_logme_is_the_evidence_at_its_alpha_and_beta_and_close_to_the_largest(d:
     assert largest - 0.01 < found < largest + 0.002
 
 
+def test_logme_of_more_features_than_pairs_is_a_number_whatever_their_scale() -> None:
+    """At large scales their 1e-5 bounds alpha, and the evidence falls with the logarithm of the scale."""
+    images, captions = related(20, d=40)
+    at = {scale: LogME(components=1)(paired(scale * images, captions)).value for scale in (1e6, 1e8, 1e20)}
+    assert at[1e8] - at[1e6] == pytest.approx(-np.log(1e2), abs=1e-6)
+    assert at[1e20] - at[1e6] == pytest.approx(-np.log(1e14), abs=1e-6)
+
+
 @pytest.mark.parametrize("score", [GWCentred(), CKADebiased(), ParticipationRatio(), RankMe(), MatrixEntropy()])
 @given(seed=st.integers(0, 2**32 - 1), factor=st.floats(1e-3, 1e3))
 @settings(max_examples=8)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import made_vlms
 from encoders.test_transformers_models import save
 from vlmatch.errors import VlmatchError
+from vlmatch.settings.buildable import ModelSettings
 from vlmatch.tasks.layers import SPREAD, numbers
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -44,11 +45,14 @@ def tiny(tmp_path: Path, picture_folder: Path) -> list[str]:
     ]
 
 
-def test_every_cell_is_in_the_table_and_the_second_run_computes_nothing(
-    cli: Cli, tiny: list[str], tmp_path: Path
+def test_every_cell_is_in_the_table_and_the_second_run_loads_and_computes_nothing(
+    cli: Cli, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    loaded, build = [], ModelSettings.build
+    monkeypatch.setattr(ModelSettings, "build", lambda self: loaded.append(self.name) or build(self))
     code, output, error = cli(*tiny)
     assert code == 0, error
+    assert loaded == ["dinov2_b_hf", "smollm2"], "each once"
     with (tmp_path / "outputs" / "layers.csv").open() as file:
         rows = list(csv.DictReader(file))
     images = {(row["encoder_layer"], row["encoder_pooling"]) for row in rows}
@@ -67,6 +71,7 @@ def test_every_cell_is_in_the_table_and_the_second_run_computes_nothing(
     code, again, _ = cli(*tiny)
     assert code == 0
     assert "embedding" not in again
+    assert len(loaded) == 2
     assert (tmp_path / "outputs" / "layers.csv").read_bytes() == table
 
 

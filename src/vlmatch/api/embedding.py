@@ -6,12 +6,12 @@ from typing import Any, TypeAlias
 
 from vlmatch.api.models import Model, embedded, kind_of, model_of
 from vlmatch.api.probes import Probe, probe
-from vlmatch.api.settings import store_of, trainer_settings
+from vlmatch.api.settings import AUTO, store_of, trainer_settings
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.settings.work import TrainerSettings
 
 Trainer: TypeAlias = str | Mapping[str, Any] | TrainerSettings
-"""The name of a yaml in conf/trainer, or other values for keys of trainer=cpu, such as {'batch_size': 8}."""
+"""The name of a yaml in conf/trainer, or other values for keys of trainer=auto, such as {'batch_size': 8}."""
 
 
 def embed(
@@ -19,7 +19,7 @@ def embed(
     model: Model,
     *,
     store: Store | Path | str | None = None,
-    trainer: Trainer = "cpu",
+    trainer: Trainer = AUTO,
     progress: bool = True,
 ) -> Embeddings:
     """The embeddings of a probe set by one encoder or LLM.
@@ -30,11 +30,13 @@ def embed(
         As for `probe`.
     model
         An encoder of images or an LLM: the name of its yaml, settings (`encoder`, `llm`), an own model (`own_encoder`,
-        `own_llm`), or `precomputed` embeddings. A name that both kinds have is the encoder's.
+        `own_llm`), or `precomputed` embeddings. If an encoder and an LLM have the same
+        name, the encoder is taken.
     store
         The folder that keeps embeddings. Default: the one of the command line.
     trainer
-        The name of a yaml in conf/trainer ('cpu', 'gpu', ...), or values for keys of 'cpu'.
+        The name of a yaml in conf/trainer ('auto', 'cpu', 'gpu', ...), or values for keys of 'auto', which takes one
+        GPU if torch.cuda finds one, else the CPU, and single precision.
     progress
         Whether lines or a bar show what is done.
 

@@ -84,8 +84,10 @@ def own_encoder(
     tokens
         How many tokens it feeds the LLM, for the same rule.
 
-    Modules that `features` uses run on the trainer's device. An object that has `prepare`, `features` and, if wanted,
-    `name`, `version`, `language_supervised` and `tokens` can be given to `rank` and `embed` as it is.
+    Modules that `features` uses run in eval mode on the trainer's device; afterwards they are as before, also their
+    device and their mode. The batch is on that device too: with trainer='cpu' it stays on the CPU. An object that has
+    `prepare`, `features` and, if wanted, `name`, `version`, `language_supervised` and `tokens` can be given to `rank`
+    and `embed` as it is.
 
     When it is used, it raises VlmatchError on features that are not (n, d), hold NaN, or differ when the first image is
     embedded again.
@@ -200,13 +202,16 @@ def embedded(
         return embed(model, probe, store, trainer, progress=progress)
     if isinstance(model, Precomputed):
         return _from_elsewhere(model, probe, str(trainer.precision)), Cost()
+    from vlmatch.embeddings.own import restored
+
     version = getattr(model, "identity", None)
     stated = getattr(model, "stated", {})  # a model of ours that is built has none
     spec = replace(_spec(model.kind, model.name, {"own": version}, probe, str(trainer.precision)), stated=stated)
-    if version is not None:
-        return embed_by(lambda: model, spec, probe, store, trainer, progress=progress)
-    with tempfile.TemporaryDirectory(prefix="vlmatch-") as folder:
-        return embed_by(lambda: model, spec, probe, Store(folder), trainer, progress=progress)
+    with restored(model):
+        if version is not None:
+            return embed_by(lambda: model, spec, probe, store, trainer, progress=progress)
+        with tempfile.TemporaryDirectory(prefix="vlmatch-") as folder:
+            return embed_by(lambda: model, spec, probe, Store(folder), trainer, progress=progress)
 
 
 def is_stored(model: Any) -> bool:

@@ -12,7 +12,7 @@ from vlmatch.api.defaults import chosen_scores
 from vlmatch.api.embedding import Trainer
 from vlmatch.api.models import Model, embedded, is_stored, models_of
 from vlmatch.api.probes import Probe, probe
-from vlmatch.api.settings import store_of, trainer_settings
+from vlmatch.api.settings import AUTO, store_of, trainer_settings
 from vlmatch.costs.budget import Budget
 from vlmatch.costs.candidate import costs_of
 from vlmatch.embeddings.embed import Cost
@@ -54,7 +54,7 @@ def rank(
     llms: Models,
     *,
     store: Store | Path | str | None = None,
-    trainer: Trainer = "cpu",
+    trainer: Trainer = AUTO,
     scores: ScoreNames | None = None,
     selection: str = EVIDENCE,
     fed: Fed = "patches",

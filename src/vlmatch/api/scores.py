@@ -111,7 +111,7 @@ def score(
 def as_array(embeddings: Any) -> ArrayLike:
     """Embeddings as NumPy takes them: a torch tensor is detached, and brought to the CPU in single precision at least.
 
-    torch is not imported: who has a tensor has it.
+    This module does not import torch: a caller who passes a tensor has imported it already.
     """
     if not hasattr(embeddings, "detach"):
         return embeddings
@@ -125,6 +125,8 @@ def _built(name: str, chosen: Score | Mapping[str, Any]) -> Score:
     try:
         options = dict(chosen)
         built: Score = target_named(options.pop("_target_"))(**options)
+    except VlmatchError:  # it names the option at fault; it is a ValueError too
+        raise
     except (TypeError, ValueError, KeyError) as error:
         raise VlmatchError(
             f"scores: '{name}'={chosen!r} is not a score ({error}); give a name, a Score, or settings with a _target_"

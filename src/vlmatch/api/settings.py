@@ -15,6 +15,9 @@ from vlmatch.objects import plain
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings
 from vlmatch.settings.work import TrainerSettings
 
+AUTO = "auto"
+"""The default of `trainer` in Python."""
+
 
 def encoder(name: str, /, **options: Any) -> EncoderSettings:
     """The settings of an encoder that has a yaml, with other values for some of its keys.
@@ -41,10 +44,10 @@ def llm(name: str, /, **options: Any) -> LlmSettings:
 
 
 def trainer_settings(trainer: str | Mapping[str, Any] | TrainerSettings) -> TrainerSettings:
-    """The trainer of this yaml, or trainer=cpu with other values for some of its keys."""
+    """The trainer of this yaml, or trainer=auto with other values for some of its keys."""
     if isinstance(trainer, TrainerSettings):
         return trainer
-    name, options = (trainer, {}) if isinstance(trainer, str) else ("cpu", trainer)
+    name, options = (trainer, {}) if isinstance(trainer, str) else (AUTO, trainer)
     return TrainerSettings.of("trainer", settings_named("trainer", name, options))
 
 

@@ -42,10 +42,17 @@ class Cost:
 
 
 def embed(
-    model: ModelSettings, probe: ProbeSet, store: Store, trainer: TrainerSettings, *, progress: bool = True
+    model: ModelSettings,
+    probe: ProbeSet,
+    store: Store,
+    trainer: TrainerSettings,
+    *,
+    progress: bool = True,
+    make: Callable[[], Any] | None = None,
 ) -> tuple[Embeddings, Cost]:
     """Embeddings of `probe` by an encoder or LLM, and what they cost.
 
+    make: gives the built model, for a caller who needs it too; None: `model.build`.
     A model made of others (`parts`) is combined from their embeddings, which are stored under their own names; the cost
     is theirs. Everything else is as for `embed_by`.
     """
@@ -56,7 +63,7 @@ def embed(
     if model.parts:
         return _combine(spec, model, probe, store, trainer, progress)
     licence = partial(licence_of, model.plain())
-    return embed_by(model.build, spec, probe, store, trainer, licence=licence, progress=progress)
+    return embed_by(make or model.build, spec, probe, store, trainer, licence=licence, progress=progress)
 
 
 def embed_by(
@@ -233,7 +240,7 @@ def written(path: Path, array: Array, header: Header) -> Embeddings:
 
 
 def _forget_gpu_bytes() -> None:
-    """So that each model's most is its own: a sweep is one process."""
+    """Reset the GPU's peak memory, because one process embeds several models in turn."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,17 +1,15 @@
 """What a run measured while it embedded: kept beside the embeddings, whose numbers do not depend on it."""
 
-import hashlib
-import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from vlmatch.embeddings.beside import read_beside, write_beside
 from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.store import Store
 from vlmatch.encoders.spec_sheet import SpecSheet
-from vlmatch.files import write_text
 
 if TYPE_CHECKING:
     import torch
@@ -55,12 +53,8 @@ class Measured:
 def read_measured(store: Store, spec: EmbeddingSpec) -> Measured | None:
     """What was measured when the embeddings of this spec were computed; None where nothing was, or for other ones."""
     try:
-        plain = json.loads(_path(store, spec).read_text(encoding="utf-8"))
-        own = _checksum(plain["measured"])
-        if plain["fingerprint"] != spec.fingerprint or plain.get("sha256", own) != own:  # older files have none
-            return None
-        return Measured(**plain["measured"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return Measured(**read_beside(store, spec, "measured"))
+    except TypeError:
         return None
 
 
@@ -81,13 +75,7 @@ def spec_sheet_of(store: Store | None, header: Header) -> SpecSheet:
 
 def write_measured(store: Store, spec: EmbeddingSpec, measured: Measured) -> None:
     """Keep what was measured for these embeddings, in place of what an earlier run measured."""
-    figures = asdict(measured)
-    plain = {"fingerprint": spec.fingerprint, "measured": figures, "sha256": _checksum(figures)}
-    write_text(_path(store, spec), json.dumps(plain, indent=1, sort_keys=True) + "\n")
-
-
-def _checksum(figures: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(figures, sort_keys=True).encode()).hexdigest()
+    write_beside(store, spec, "measured", asdict(measured))
 
 
 def device_name(device: "torch.device", n_devices: int = 1) -> str:
@@ -112,9 +100,3 @@ def _processor() -> str:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, "") or platform.processor() or platform.machine()
-
-
-def _path(store: Store, spec: EmbeddingSpec) -> Path:
-    """Beside the folder of the embeddings, not in it: equal embeddings have equal folders, however fast they were."""
-    folder = store.folder(spec)
-    return folder.with_name(f"{folder.name}.measured.json")

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -27,7 +28,7 @@ class OwnModel(nn.Module):
     sheet of an encoder, by name (`spec_sheet.STATED`).
 
     torch modules that `features` is, belongs to or refers to are moved to the device, put into eval mode, and counted
-    as the model's parameters unless `n_parameters` is given.
+    as the model's parameters unless `n_parameters` is given. `restored` undoes the first two.
     """
 
     rule: ClassVar[str] = "own features"
@@ -111,6 +112,30 @@ def modules_of(function: Callable[..., Any]) -> list[nn.Module]:
         used = inspect.getclosurevars(code)
         values += [*used.nonlocals.values(), *used.globals.values()]
     return list(_outermost(dict.fromkeys(value for value in values if isinstance(value, nn.Module))))
+
+
+@contextmanager
+def restored(model: nn.Module) -> Iterator[None]:
+    """After the block, the modules have the mode, and the tensors the device, type, layout and values, of before."""
+    modes = {module: module.training for module in model.modules()}
+    entries: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (owner, dict(owner)) for module in modes for owner in (module._parameters, module._buffers)
+    ]
+    tensors = [
+        (each, each.data, each.grad, None if each.grad is None else each.grad.data) for each in model.parameters()
+    ]
+    try:
+        yield
+    finally:
+        for owner, before in entries:
+            owner.update(before)
+        for parameter, data, gradient, gradient_data in tensors:
+            parameter.data = data
+            if gradient is not None and gradient_data is not None:
+                gradient.data = gradient_data
+            parameter.grad = gradient
+        for module, training in modes.items():
+            module.training = training
 
 
 def _outermost(modules: dict[nn.Module, None]) -> Iterator[nn.Module]:

@@ -211,7 +211,7 @@ def predict_missing(
         warnings.filterwarnings("ignore", module="PIL")
         with trainer_faults():
             loop = Trainer(
-                **trainer.lightning(),
+                **{**trainer.lightning(), "accelerator": _accelerator(trainer.accelerator, model)},
                 default_root_dir=shards.folder,
                 logger=False,
                 enable_checkpointing=False,
@@ -226,6 +226,13 @@ def predict_missing(
         return None
     device = device_name(loop.strategy.root_device, loop.world_size)
     return Measured(todo, module.ended - module.started, device, module.counted.gflops, module.counted.tokens)
+
+
+def _accelerator(wanted: str, model: Any) -> str:
+    """Where to run: 'auto' is one of CUDA's GPUs if there is one and the model has weights, else the CPU."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if torch.cuda.is_available() and next(model.parameters(), None) is not None else "cpu"
 
 
 def _require_finite(loop: Any, rows: Sequence[int], array: NDArray[np.float32]) -> None:

@@ -79,7 +79,7 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self, spec: EmbeddingSpec) -> Iterator[Path]:
-        """Hold the folder of this spec against other processes, and give it.
+        """Lock this spec's folder against other processes and yield its path.
 
         A killed run may have left half a file there, under a hidden temporary name; it is removed, since nobody else
         writes here now.

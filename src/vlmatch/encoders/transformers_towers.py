@@ -15,6 +15,7 @@ from vlmatch.encoders.weights import names_in, tensors_of
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.machine.disk import is_refused
 from vlmatch.machine.memory import is_out_of_memory
+from vlmatch.machine.quiet import quiet_transformers
 from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.model_folders import refuse_deeper, weight_files, why_unloadable
 from vlmatch.pickles import refuse_code
@@ -40,6 +41,7 @@ class Loaded(NamedTuple):
     taken: Taken
 
 
+@quiet_transformers()
 def vision_model(
     name: str,
     folder: Path,
@@ -59,8 +61,6 @@ def vision_model(
         log.warning("encoder '%s': trust_remote_code=true, the code in '%s' will run", name, folder)
     for file in files:
         refuse_code(f"encoder '{name}'", file)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
     stated = _stated(name, folder)
     if not any((folder / file).is_file() for file in PROCESSORS):
         raise VlmatchError(

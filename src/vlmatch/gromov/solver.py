@@ -1,5 +1,6 @@
 """Gromov-Wasserstein between two distance matrices: the coupling reached from one start, or the best of several."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ class GromovWasserstein:
     @property
     def distance(self) -> float:
         """E^(1/2): for l1 the number that the paper calls GW."""
-        return self.energy**0.5
+        return math.sqrt(self.energy)
 
     @property
     def iterations(self) -> int:
@@ -117,7 +118,7 @@ def gromov_wasserstein(
     at = ended[best.start]
     bound = None
     if lower_bound is not None:  # rounding can lift a bound that is reached above what reached it
-        bound = min(best.energy, lower_bound_named(lower_bound, workers)(x, y, loss=loss)) ** 0.5
+        bound = math.sqrt(min(best.energy, lower_bound_named(lower_bound, workers)(x, y, loss=loss)))
     return GromovWasserstein(
         at.coupling,
         best.energy,
@@ -158,10 +159,13 @@ def _searched(
 
 
 def _energy(problem: Problem, at: Descent) -> float:
-    """The energy at the end; for a permutation from the differences themselves, without the rounding of sums."""
+    """The energy at the end; for a permutation from the differences themselves, without the rounding of sums.
+
+    Else for l2 it is a difference of sums, which rounding can bring below the 0 that no energy is below.
+    """
     permutation = at.coupling.permutation
     if permutation is None:
-        return at.energies[-1]
+        return max(0.0, at.energies[-1])
     return problem.loss.energy(problem.x, problem.y, permutation)
 
 

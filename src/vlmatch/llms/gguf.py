@@ -15,7 +15,7 @@ import torch
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.files import sha256_of_file
-from vlmatch.llms.quiet import without_progress_bars
+from vlmatch.machine.quiet import quiet_transformers
 from vlmatch.machine.waiting import locked
 from vlmatch.packages.model_folders import SINGLE
 from vlmatch.packages.package import Package, package_folder
@@ -155,7 +155,7 @@ def _dequantise(name: str, gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        with without_progress_bars():
+        with quiet_transformers():
             model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     except (ValueError, KeyError, IndexError, RuntimeError, NotImplementedError) as error:

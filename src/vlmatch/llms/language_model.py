@@ -81,8 +81,6 @@ class LanguageModel(Buildable, nn.Module):
             adapter=adapter,
         )
         self.name = name
-        self.layer = layer
-        self.pooling = pooling
         self.dtype_name = dtype
         self.licence = licence
         self.weights_sha256 = weights.sha256
@@ -95,9 +93,7 @@ class LanguageModel(Buildable, nn.Module):
         self.template = chat_template(name, self.tokenizer) if template == CHAT else template
         self._special_tokens = template != CHAT  # a chat template writes its own
         text_config = self.causal_lm.config.get_text_config()
-        n_states = self.n_layers + 1
-        if not -n_states <= layer < n_states:
-            raise VlmatchError(f"llm '{name}': layer={layer}; it has {n_states} hidden states, 0 to {n_states - 1}")
+        self.choose(layer, pooling)
         self.max_tokens = min(max_tokens, getattr(text_config, "max_position_embeddings", None) or max_tokens)
         if (of_template := self._n_tokens([""])[0]) >= self.max_tokens:
             raise VlmatchError(
@@ -172,7 +168,13 @@ class LanguageModel(Buildable, nn.Module):
         return [pooled(states[layer], batch["attention_mask"], pooling) for layer, pooling in wanted]
 
     def choose(self, layer: int, pooling: str) -> None:
-        """From now on, embed by this layer and pooling."""
+        """From now on, embed by this layer and pooling. Raises VlmatchError where it has no such layer or pooling."""
+        _check_pooling(self.name, pooling)
+        n_states = self.n_layers + 1
+        if not -n_states <= layer < n_states:
+            raise VlmatchError(
+                f"llm '{self.name}': layer={layer}; it has {n_states} hidden states, 0 to {n_states - 1}"
+            )
         self.layer, self.pooling = layer, pooling
 
     def hidden_states(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -236,11 +238,15 @@ def token_mean(states: Tensor, mask: Tensor) -> Tensor:
     return (states.float() * weights).sum(dim=1) / weights.sum(dim=1)
 
 
+def _check_pooling(name: str, pooling: str) -> None:
+    if pooling not in POOLINGS:
+        raise VlmatchError(f"llm '{name}': pooling='{pooling}' is unknown; choose one of {', '.join(POOLINGS)}")
+
+
 def _check_arguments(name: str, template: str, pooling: str, max_tokens: int, dtype: str) -> None:
     if template != CHAT and PLACE not in template:
         raise VlmatchError(f"llm '{name}': template='{template}' lacks '{PLACE}'; put it where the caption goes")
-    if pooling not in POOLINGS:
-        raise VlmatchError(f"llm '{name}': pooling='{pooling}' is unknown; choose one of {', '.join(POOLINGS)}")
+    _check_pooling(name, pooling)
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 1:
         raise VlmatchError(f"llm '{name}': max_tokens={max_tokens!r}; give a whole number of tokens, such as 512")
     if dtype not in DTYPES:

@@ -10,10 +10,10 @@ import torch
 
 from vlmatch.errors import VlmatchError
 from vlmatch.llms.gguf import unreadable
-from vlmatch.llms.quiet import without_progress_bars
 from vlmatch.llms.weights import Weights
 from vlmatch.machine.disk import is_refused
 from vlmatch.machine.memory import is_out_of_memory
+from vlmatch.machine.quiet import quiet_transformers
 from vlmatch.packages.adapters import merged, without_adapter
 from vlmatch.packages.hub import fetch_again
 from vlmatch.packages.model_folders import WRAPPERS, groups, refuse_deeper, weight_files, why_unloadable
@@ -90,7 +90,7 @@ def _from_pretrained(
     from transformers import AutoModelForCausalLM
 
     safetensors = {file.suffix for file in weight_files(weights.folder)} != {".bin"}
-    with without_progress_bars():
+    with quiet_transformers():
         causal_lm, report = AutoModelForCausalLM.from_pretrained(
             weights.folder,
             dtype=dtype,
@@ -112,7 +112,7 @@ def _wrapped(names: Iterable[str]) -> bool:
 def _tokenizer(weights: Weights, trust_remote_code: bool) -> Any:
     from transformers import AutoTokenizer
 
-    with without_progress_bars():
+    with quiet_transformers():
         return AutoTokenizer.from_pretrained(weights.folder, **_where(weights, trust_remote_code))
 
 

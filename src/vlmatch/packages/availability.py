@@ -3,6 +3,7 @@
 Each class of encoders and LLMs says it of its own settings, by its method `availability`.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ class Availability:
 
 
 NO_WEIGHTS = Availability(HERE, "")
+_OFFLINE = threading.RLock()  # the setting is the library's own, one for all threads
 
 
 def availability(settings: Mapping[str, Any]) -> Availability:
@@ -89,13 +91,14 @@ def found_offline(find: Callable[[], Path]) -> Path | None:
     """The file or folder that `find`, a loader's own search, gives while the hub is out of reach; None if nothing."""
     from huggingface_hub import constants
 
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-    try:
-        return find()
-    except VlmatchError:
-        return None
-    finally:
-        constants.HF_HUB_OFFLINE = before
+    with _OFFLINE:
+        before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+        try:
+            return find()
+        except VlmatchError:
+            return None
+        finally:
+            constants.HF_HUB_OFFLINE = before
 
 
 def together(parts: Sequence[Availability]) -> Availability:

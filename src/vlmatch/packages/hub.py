@@ -1,8 +1,5 @@
 """The Hugging Face hub, for encoders, LLMs and datasets alike: its cache first, then one quick attempt to reach it."""
 
-import http.client
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -17,6 +14,7 @@ from vlmatch.files import is_lfs_pointer, joint_sha256, sha256_of_file, without_
 from vlmatch.machine.disk import faults_as
 from vlmatch.machine.network import require_network
 from vlmatch.packages.downloading import announce, fetch
+from vlmatch.secrets import masked_addresses
 
 SECONDS_TO_ANSWER = 3
 _KEYS = {"encoder": "encoder.checkpoint", "llm": "llm.repository", "probe": "probe.path"}
@@ -192,20 +190,17 @@ def require_hub(wanted: Wanted, because: str = "") -> None:
 
     because: why it is asked, for the message.
     """
-    from huggingface_hub import constants, is_offline_mode
+    from huggingface_hub import constants, get_session, is_offline_mode
 
     require_network(wanted.what, f"give {_KEYS[wanted.kind]}={wanted.place}")
     if is_offline_mode():
         raise wanted.not_here(f"{because}HF_HUB_OFFLINE is set")
-    try:
-        request = urllib.request.Request(constants.ENDPOINT, method="HEAD")  # noqa: S310 - the hub, or HF_ENDPOINT
-        urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER).close()  # noqa: S310
-    except urllib.error.HTTPError:
-        return  # an error page is an answer too: the hub can be reached
-    except ValueError as error:
-        raise wanted.not_here(f"{because}the hub can't be reached at '{constants.ENDPOINT}' (HF_ENDPOINT)") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise wanted.not_here(f"{because}the hub can't be reached") from error
+    try:  # by the library's own session, which has its proxy and certificates; an error page is an answer too
+        get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
+    except Exception as error:  # of its network library, which differs between versions
+        address = masked_addresses(constants.ENDPOINT)
+        reason = one_line(error)[:160]
+        raise wanted.not_here(f"{because}the hub can't be reached at HF_ENDPOINT={address} ({reason})") from error
 
 
 def _refusals(wanted: Wanted) -> AbstractContextManager[None]:

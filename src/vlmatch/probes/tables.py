@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.json_items import json_items
@@ -87,15 +87,32 @@ def rows(table: TableFile) -> Iterator[tuple[str, Row]]:
         ) from error
 
 
-def _csv_rows(table: TableFile) -> Iterator[tuple[str, Row]]:
+class Split(NamedTuple):
+    """A CSV or TSV from its header on. rows: a reader of `csv`. above: how many lines are above the header."""
+
+    rows: Any
+    delimiter: str
+    above: int
+
+
+def split(file: TextIO, usual: str = ",") -> Split:
+    """Split an open CSV or TSV, whose newlines are as they were, into rows and cells.
+
+    The first line `sep=;` names the delimiter, as it does for Excel; else it is the character that splits the header
+    into most columns (of several, the `usual` one).
+    """
     csv.field_size_limit(_LONGEST_FIELD)
+    first = file.readline()
+    told = _SEPARATOR_LINE.fullmatch(first)
+    if told is None:
+        file.seek(0)
+    delimiter = told[1] if told else _delimiter(first, usual)
+    return Split(csv.reader(file, strict=True, delimiter=delimiter), delimiter, int(told is not None))
+
+
+def _csv_rows(table: TableFile) -> Iterator[tuple[str, Row]]:
     with table.open(newline="") as file:
-        first = file.readline()
-        told = _SEPARATOR_LINE.fullmatch(first)
-        if told is None:
-            file.seek(0)
-        delimiter = told[1] if told else _delimiter(first, "\t" if table.suffix == ".tsv" else ",")
-        reader = csv.reader(file, strict=True, delimiter=delimiter)
+        reader, delimiter, above = split(file, "\t" if table.suffix == ".tsv" else ",")
         lines = reader.line_num
         try:
             columns = [name.strip() for name in next(reader, [])]
@@ -105,10 +122,10 @@ def _csv_rows(table: TableFile) -> Iterator[tuple[str, Row]]:
             for fields in reader:
                 lines = reader.line_num
                 if any(field.strip() for field in fields):
-                    yield f"{name} line {lines + bool(told)}", _row(columns, fields, delimiter)
+                    yield f"{name} line {lines + above}", _row(columns, fields, delimiter)
         except csv.Error as error:
             raise VlmatchError(
-                f"probe '{table.probe}': {table.name} after line {lines + bool(told)} is not {table.kind} split at "
+                f"probe '{table.probe}': {table.name} after line {lines + above} is not {table.kind} split at "
                 f"{in_words(delimiter)} ({error}); look for a quote that is not closed, or not doubled inside quotes"
             ) from error
 

@@ -70,7 +70,8 @@ def _evidence(squares: Array, projected: Array, target: Array) -> float:
         effective = float((squares / shrunk).sum())
         weights = float((squares * projected / shrunk**2).sum())
         residual = float((projected * (ratio / shrunk) ** 2).sum()) + outside
-        alpha, beta = effective / (weights + EPSILON), (n - effective) / (residual + EPSILON)
+        remaining = n - len(squares) + float((ratio / shrunk).sum())  # n - effective, above 0 whatever the scale
+        alpha, beta = effective / (weights + EPSILON), remaining / (residual + EPSILON)
         if abs(alpha / beta - ratio) <= TOLERANCE * ratio:
             break
     log_determinant = float(np.log1p(beta / alpha * squares).sum())

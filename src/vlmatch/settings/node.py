@@ -46,6 +46,9 @@ class Node(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
+            for each in error.errors():  # pydantic takes what `model_post_init` raises for one of its own
+                if isinstance(own := each.get("ctx", {}).get("error"), VlmatchError):
+                    raise own from None
             raise VlmatchError(_line(cls, key, values, error)) from error
 
     def plain(self) -> dict[str, Any]:

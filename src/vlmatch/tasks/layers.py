@@ -1,12 +1,14 @@
 """Layers: every score of one encoder and one LLM over their layers, poolings and centring, as ranges and heat maps."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from functools import cache
+from typing import Literal, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vlmatch.api.models import embedded
 from vlmatch.api.ranking import score_choice
+from vlmatch.embeddings.embed import embed
+from vlmatch.embeddings.layered import layers_of
 from vlmatch.embeddings.store import Store
 from vlmatch.embeddings.variants import embed_variants
 from vlmatch.errors import VlmatchError
@@ -78,20 +80,20 @@ def _scores(settings: Settings[LayersTask]) -> dict[str, ObjectSettings]:
 def _choices_of_encoder(settings: Settings[LayersTask], probe: ProbeSet, store: Store) -> list[Choice]:
     """The encoder's feature as its settings ask for it, and each layer in each pooling."""
     encoder, wanted = settings.encoder, settings.task
-    own, _ = embedded(encoder, probe, store, settings.trainer)
+    make = cache(encoder.build)
+    own, _ = embed(encoder, probe, store, settings.trainer, make=make)
     asked = Choice(encoder.layer, f"usual: {own.header.rule}", own, chosen=True)
-    model: Any = encoder.build()
-    n = getattr(model, "n_layers", 0)
-    if n == 0:
+    layers = layers_of(store, own.header.spec, make)
+    if layers.n == 0:
         print(f"encoder '{encoder.name}' has no layers to choose from: it is shown as it is")
         return [asked]
     features = list(wanted.encoder_poolings)
-    if model.paper_rule != "cls":  # then both are the mean of the layer
+    if not layers.has_cls:  # then both are the mean of the layer
         features = list(dict.fromkeys("vlm_input" if each == "paper" else each for each in features))
     names = {"paper": "CLS", "vlm_input": "mean"}
-    found = numbers("task.encoder_layers", wanted.encoder_layers, n)
+    found = numbers("task.encoder_layers", wanted.encoder_layers, layers.n)
     variants = [encoder.changed(layer=number, feature=feature) for number in found for feature in features]
-    arrays = embed_variants(variants, probe, store, settings.trainer)
+    arrays = embed_variants(variants, probe, store, settings.trainer, make=make)
     return [asked] + [
         Choice(each.layer, names.get(each.feature, each.feature), array)
         for each, array in zip(variants, arrays, strict=True)
@@ -101,8 +103,9 @@ def _choices_of_encoder(settings: Settings[LayersTask], probe: ProbeSet, store: 
 def _choices_of_llm(settings: Settings[LayersTask], probe: ProbeSet, store: Store) -> list[Choice]:
     """The captions as the LLM's settings ask for them, and each layer in each pooling."""
     llm, wanted = settings.llm, settings.task
-    own, _ = embedded(llm, probe, store, settings.trainer)
-    n = getattr(llm.build(), "n_layers", 0)
+    make = cache(llm.build)
+    own, _ = embed(llm, probe, store, settings.trainer, make=make)
+    n = layers_of(store, own.header.spec, make).n
     if n == 0:
         return [Choice(None, "as they are", own, chosen=True)]
     usual = llm.layer if llm.layer >= 0 else n + 1 + llm.layer
@@ -113,7 +116,7 @@ def _choices_of_llm(settings: Settings[LayersTask], probe: ProbeSet, store: Stor
         for pooling in poolings
         for number in found
     ]
-    arrays = embed_variants(variants, probe, store, settings.trainer)
+    arrays = embed_variants(variants, probe, store, settings.trainer, make=make)
     return [
         Choice(number, each.pooling, array, chosen=(number, each.pooling) == (usual, llm.pooling))
         for number, each, array in zip(found * len(poolings), variants, arrays, strict=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vlmatch.encoders.transformers_models import TransformersEncoder
 from vlmatch.errors import VlmatchError
 from vlmatch.files import unused_name
-from vlmatch.llms.quiet import without_progress_bars
+from vlmatch.machine.quiet import quiet_transformers
 from vlmatch.probes.llava_format import PLACE
 from vlmatch.vlm.conversations import Conversations
 from vlmatch.vlm.llava_model import LAYER, llava_config, llava_model
@@ -52,7 +52,7 @@ def export_llava(vlm: VLM, folder: Path, *, template: str | None = None, pad: Se
     working = unused_name(folder)
     working.mkdir(parents=True)
     try:
-        with without_progress_bars():
+        with quiet_transformers():
             llava.save_pretrained(working)
         processor.save_pretrained(working)
         notes = compare(vlm, tower, working, pad)
@@ -146,7 +146,7 @@ def compare(vlm: VLM, tower: TransformersEncoder, folder: Path, pad: Sequence[in
     """
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-    with without_progress_bars():
+    with quiet_transformers():
         llava = LlavaForConditionalGeneration.from_pretrained(folder, local_files_only=True).eval()
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     inputs = processor(images=example_picture(), text=PROMPT, return_tensors="pt")

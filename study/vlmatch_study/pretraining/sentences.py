@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vlmatch.errors import VlmatchError
 from vlmatch.files import sha256_of_file
-from vlmatch.llms.quiet import without_progress_bars
+from vlmatch.machine.quiet import quiet_transformers
 from vlmatch.objects import Buildable
 from vlmatch.packages.package import Package, package_folder
 from vlmatch.packages.unpacked import refuse_changed
@@ -29,7 +29,7 @@ class SentenceEncoder(Buildable):
             raise VlmatchError(f"pretrain.objective.text.folder='{folder}' is not in package '{package['name']}'")
         refuse_changed(root, {file: sha256_of_file(file) for file in path.iterdir() if file.is_file()})
         self._tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        with without_progress_bars():
+        with quiet_transformers():
             self._model: Any = AutoModel.from_pretrained(path, local_files_only=True, use_safetensors=True).eval()
 
     def __call__(self, sentences: Sequence[str], batch_size: int = 64) -> Tensor:

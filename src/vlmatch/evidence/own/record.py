@@ -13,12 +13,11 @@ from vlmatch.evidence.own.cells import KEY, OwnTruth
 from vlmatch.evidence.own.scores import ScoreTable
 from vlmatch.evidence.own.tables import some
 from vlmatch.evidence.own.worlds import Measured, complete, measured
-from vlmatch.evidence.replay import Figure, Outcome, rank_correlation, replay
+from vlmatch.evidence.replay import Figure, Outcome, known, rank_correlation, replay
 from vlmatch.evidence.rules import CANDIDATES, Rule
 from vlmatch.evidence.worlds import Floats, World
 
 SIZES = (3, 5, 8)  # of replayed pools
-RANDOM = "random"
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _record(title: str, truth: Measured, table: ScoreTable) -> OwnRecord:
         record for rule in rules if (record := _rule_record(truth, table, rule, shared, values, by_size)) is not None
     ]
     replayed = whole.names if whole is not None and by_size else ()
-    at_random = {size: outcomes[RANDOM] for size, outcomes in by_size.items()}
+    at_random = {size: outcomes[None] for size, outcomes in by_size.items()}
     families = {name: table.family(name) for name in shared}
     return OwnRecord(title, truth, table.about, families, tuple(records), replayed, at_random, tuple(notes))
 
@@ -168,11 +167,14 @@ def _world(
     return World.of(truth.llm, encoders, families, truth.truth[at], columns, truth.standard_error)
 
 
-def _by_size(world: World, rules: Sequence[Rule]) -> dict[int, dict[str, Outcome]]:
-    """Replayed outcomes by size of pool and name of rule; sizes with too few different pools are left out."""
-    usable = [rule for rule in rules if set(rule.needs) <= world.values.keys()]
-    found = {size: {each.rule: each for each in replay(world, usable, "random", size)} for size in SIZES}
-    return {size: outcomes for size, outcomes in found.items() if outcomes}
+def _by_size(world: World, rules: Sequence[Rule]) -> dict[int, Mapping[Rule | None, Outcome]]:
+    """Replayed outcomes by size of pool and rule; None is a pick at random. Sizes with too few pools are left out.
+
+    Not by the names of rules, since a column of the user's may be called 'random' too.
+    """
+    usable = known(world, rules)
+    found = {size: replay(world, usable, "random", size) for size in SIZES}
+    return {size: dict(zip([None, *usable], outcomes, strict=True)) for size, outcomes in found.items() if outcomes}
 
 
 def _rule_record(
@@ -181,7 +183,7 @@ def _rule_record(
     rule: Rule,
     shared: Sequence[str],
     values: Mapping[str, Mapping[str, float]],
-    by_size: Mapping[int, Mapping[str, Outcome]],
+    by_size: Mapping[int, Mapping[Rule | None, Outcome]],
 ) -> RuleRecord | None:
     """One rule over the encoders that have all its ingredients; None if they are too few."""
     encoders = [name for name in shared if all(name in values[need] for need in rule.needs)]
@@ -189,7 +191,7 @@ def _rule_record(
         return None
     world = _world(truth, table, encoders, {need: values[need] for need in rule.needs})
     goodness = rule.values(world.values)
-    outcomes = {size: found[rule.name] for size, found in by_size.items() if rule.name in found}
+    outcomes = {size: found[rule] for size, found in by_size.items() if rule in found}
     first = np.flatnonzero(goodness >= goodness.max() - 1e-9)
     return RuleRecord(
         rule,

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 from vlmatch.errors import VlmatchError, enumerated, one_line
 from vlmatch.files import require_regular
 from vlmatch.machine.disk import faults_as
+from vlmatch.probes.tables import in_words, split
 from vlmatch.probes.text import encoding_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SEPARATORS = (",", "\t", ";", "|")
+Cells = tuple[list[str], list[tuple[str, list[str]]]]
+"""The header, and each row with its place."""
+
 EXCEL = (".xlsx", ".xls")
 SHOWN = 3  # of the places that one line names
 
@@ -53,9 +56,7 @@ def read_table(key: str, given: "Path | pd.DataFrame", named: Sequence[str] = ()
 
     Raises VlmatchError where the file is absent, no table, or not in Unicode.
     """
-    import pandas as pd
-
-    name = "the data frame" if isinstance(given, pd.DataFrame) else f"'{given}'"
+    name = f"'{given}'" if isinstance(given, Path) else "the data frame"
 
     def unreadable(error: Exception) -> VlmatchError:
         return VlmatchError(
@@ -63,18 +64,12 @@ def read_table(key: str, given: "Path | pd.DataFrame", named: Sequence[str] = ()
         )
 
     with faults_as(unreadable):  # a damaged Excel file raises whatever its reader meets
-        frame = given if isinstance(given, pd.DataFrame) else _read(given)
+        header, places = _read(given) if isinstance(given, Path) else _of_frame(given, "row", 1)
     wanted = {column.casefold(): column for column in named}
-    columns = [wanted.get(str(column).strip().casefold(), str(column).strip()) for column in frame.columns]
+    columns = [wanted.get(column.casefold(), column) for column in header]
     if twice := sorted({column for column in columns if columns.count(column) > 1}):
         raise VlmatchError(f"{key}={name} has two columns '{twice[0]}'; rename or remove one")
-    text = frame.astype(object).where(frame.notna(), "")
-    first = 1 if isinstance(given, pd.DataFrame) else 2  # of a file, line 1 is the header
-    place = "row" if isinstance(given, pd.DataFrame) else "line"
-    rows = [
-        TableRow(f"{place} {number}", dict(zip(columns, (str(cell).strip() for cell in cells), strict=True)))
-        for number, cells in enumerate(text.itertuples(index=False, name=None), start=first)
-    ]
+    rows = [TableRow(place, dict(zip(columns, cells, strict=True))) for place, cells in places]
     return UserTable(key, name, tuple(columns), tuple(rows))
 
 
@@ -92,15 +87,32 @@ def number(text: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _read(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
+def _read(path: Path) -> Cells:
+    """The cells of a file; ValueError where a row has more of them than the header."""
     require_regular(path)
     if path.suffix.lower() in EXCEL:
-        return pd.read_excel(path, dtype=str, keep_default_na=False)
+        import pandas as pd
+
+        return _of_frame(pd.read_excel(path, dtype=str, keep_default_na=False), "line", 2)  # line 1 is the header
     with path.open("rb") as file:
         encoding, _ = encoding_of(file.read(4))
-    with path.open(encoding=encoding) as file:
-        header = file.readline()
-    separator = next((each for each in SEPARATORS if each in header), ",")
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding)
+    with path.open(encoding=encoding, newline="") as file:
+        reader, delimiter, above = split(file, "\t" if path.suffix.lower() == ".tsv" else ",")
+        header = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(next(reader, []))]  # as pandas does
+        found = []
+        for fields in reader:
+            cells = [field.strip() for field in fields]
+            place = f"line {reader.line_num + above}"
+            if any(cells[len(header) :]):
+                raise ValueError(f"{place} has more cells than the header, split at {in_words(delimiter)}")
+            if any(cells):
+                found.append((place, [*cells[: len(header)], *[""] * (len(header) - len(cells))]))
+        return header, found
+
+
+def _of_frame(frame: "pd.DataFrame", place: str, first: int) -> Cells:
+    """The cells of a data frame. place, first: what a row is called, and the number of the first one."""
+    text = frame.astype(object).where(frame.notna(), "")
+    rows = enumerate(text.itertuples(index=False, name=None), start=first)
+    cells = [(f"{place} {number}", [str(cell).strip() for cell in row]) for number, row in rows]
+    return [str(column).strip() for column in frame.columns], cells
