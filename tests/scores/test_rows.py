@@ -227,6 +227,19 @@ def test_a_file_that_no_version_writes_is_damaged(pair, pictures, tmp_path, cont
     assert stored_rows(store, pictures.key, CONFIGS) == []
 
 
+def test_a_file_that_can_not_be_read_is_no_damage(pair, pictures, tmp_path) -> None:
+    store = Store(tmp_path)
+    score_pair(*pair, CONFIGS, store)
+    (path,) = (tmp_path / "scores").glob("*/*.json")
+    path.unlink()
+    path.mkdir()
+    for reading in (damaged_rows, lambda store, probe: stored_rows(store, probe, CONFIGS)):
+        with pytest.raises(IsADirectoryError):
+            reading(store, pictures.key)
+    with pytest.raises(IsADirectoryError):
+        score_pair(*pair, CONFIGS, store)
+
+
 def test_rows_whose_embeddings_are_gone_are_left_out(pair, pictures, tmp_path) -> None:
     store = Store(tmp_path)
     score_pair(*pair, CONFIGS, store)

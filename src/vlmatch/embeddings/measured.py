@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.store import Store
 from vlmatch.encoders.spec_sheet import SpecSheet
-from vlmatch.files import write_text
+from vlmatch.files import ABSENT, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +60,7 @@ def read_measured(store: Store, spec: EmbeddingSpec) -> Measured | None:
         if plain["fingerprint"] != spec.fingerprint or plain.get("sha256", own) != own:  # older files have none
             return None
         return Measured(**plain["measured"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (*ABSENT, ValueError, KeyError, TypeError):
         return None
 
 
