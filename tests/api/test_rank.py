@@ -222,6 +222,19 @@ def test_too_many_pairs_are_refused_before_they_are_embedded_unless_all_is_score
     assert not [path for path in here.rglob(FILE) if "mean_colour" in path.parts]
 
 
+@pytest.mark.parametrize(("selection", "added"), [("rsa", "rsa"), ("paper", "gw")])
+def test_the_score_that_orders_the_pool_is_computed_whatever_others_are(
+    here: Path, my_llm: OwnModel, selection: str, added: str
+) -> None:
+    pool = ["pixels16", "mean_colour"]
+    ranking = rank(pool, my_llm, scores=["cka"], selection=selection)
+    assert list(ranking.rows[0].scores) == ["cka", added]
+    (llm,) = ranking.rankings[0].llms
+    assert llm.ingredients == (added,)
+    stored = vlmatch.rank_stored("pictures", scores=["cka"], question=Question(selection))
+    assert [row.scores for row in stored.rows] == [row.scores for row in ranking.rows]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"selection": "typo"}, {"fed": "pool"}, {"budget": {"params": "few"}}, {"costs": {"pixels16": {"flops": "many"}}}],

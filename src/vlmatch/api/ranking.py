@@ -24,13 +24,14 @@ from vlmatch.jobs import NOT_HERE, PairStatus
 from vlmatch.machine.memory import MANY_PAIRS
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import Fed, Question
-from vlmatch.ranking.question import EVIDENCE, require_selection
+from vlmatch.ranking.question import require_selection
 from vlmatch.report.answer import PoolRanking
 from vlmatch.report.pairs import ReadEmbeddings
 from vlmatch.scores.progress import ScoringProgress
 from vlmatch.scores.rows import Row, require_memory, score_pair, stored_rows
 from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import ObjectSettings
+from vlmatch.settings.selection import EVIDENCE, with_selected
 from vlmatch.settings.work import TrainerSettings
 
 ScoreNames: TypeAlias = Iterable[str] | Mapping[str, ObjectSettings | Mapping[str, Any]]
@@ -81,7 +82,7 @@ def rank(
         Names of scores, or a mapping from names to settings. Default: those of the command line.
     selection
         What orders the encoders: 'evidence' (the rule that did best in replayed pools), 'paper' (the lowest GW), or the
-        name of a score.
+        name of a score, which is computed even if `scores` leaves it out.
     fed
         What your LLM will be fed of an image, on which the rule depends: 'patches' (all of them, as in LLaVA) or
         'pooled' (one feature).
@@ -117,7 +118,7 @@ def rank(
     'report.html'
     """
     pairs, kept, options = probe(probe_set), store_of(store), trainer_settings(trainer)
-    chosen = score_choice(scores)
+    chosen = score_choice(scores, selection)
     question = Question(selection, fed, against, Budget.of(budget))
     require_selection(selection, chosen)
     stated = _stated(costs)  # all of these before hours of embedding
@@ -167,8 +168,10 @@ def rank_stored(
     >>> sorted(vlmatch.rank_stored("pictures", scores=["cka"]).to_frame().encoder)
     ['mean_colour', 'pixels16']
     """
-    pairs, kept = probe(probe_set), store_of(store)
-    rows = _stored_pairs(pairs, kept, score_choice(scores), wanted)
+    pairs, kept, question = probe(probe_set), store_of(store), question or Question()
+    chosen = score_choice(scores, question.selection)
+    require_selection(question.selection, chosen)
+    rows = _stored_pairs(pairs, kept, chosen, wanted)
     if not rows:
         raise VlmatchError(
             f"store={kept.root} holds no embeddings by both an encoder and an LLM of the settings asked for, for probe "
@@ -176,7 +179,7 @@ def rank_stored(
         )
     return PoolRanking.of(
         rows,
-        question or Question(),
+        question,
         results=paths.result_folders(),
         embeddings=kept.read_ranked,
         prices=costs_of(rows, partial(read_measured, kept), _stated(costs)),
@@ -256,11 +259,14 @@ def _read(folder: Path) -> Embeddings:
     return found
 
 
-def score_choice(scores: ScoreNames | None) -> dict[str, ObjectSettings]:
-    """The settings of the chosen scores by name. Raises VlmatchError where one is unknown or none is chosen."""
+def score_choice(scores: ScoreNames | None, selection: str = EVIDENCE) -> dict[str, ObjectSettings]:
+    """The settings of the chosen scores by name, and of the one that `selection` names.
+
+    Raises VlmatchError where one is unknown or none is chosen.
+    """
     return {
         name: each if isinstance(each, ObjectSettings) else ObjectSettings.of(f"scores.{name}", each)
-        for name, each in chosen_scores(scores).items()
+        for name, each in with_selected(chosen_scores(scores), selection).items()
     }
 
 

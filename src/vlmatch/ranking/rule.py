@@ -15,10 +15,10 @@ from vlmatch.evidence.record import WorldRecord, record
 from vlmatch.evidence.replay import TIE
 from vlmatch.evidence.rules import fractional_ranks
 from vlmatch.evidence.shortlists import Calibration
-from vlmatch.ranking.pool import PAPER
-from vlmatch.ranking.question import EVIDENCE, PAPER_RULE, Question, require_selection
+from vlmatch.ranking.question import Question, require_selection
 from vlmatch.ranking.shortlist import Standing
 from vlmatch.scores.rows import Row
+from vlmatch.settings.selection import EVIDENCE, PAPER, PAPER_RULE
 
 MIDDLE = 0.5  # the fractional rank of a candidate by an ingredient that is not known of it
 
