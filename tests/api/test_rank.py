@@ -116,6 +116,36 @@ def test_what_is_not_here_is_a_failure_beside_the_others_and_an_error_alone(here
         rank(absent, my_llm)
 
 
+def test_a_model_that_fails_is_told_beside_the_others(here: Path, my_llm: OwnModel) -> None:
+    broken = vlmatch.own_encoder("broken", lambda image: np.zeros(3), lambda batch: batch[9])
+    constant = vlmatch.precomputed("constant", np.ones((12, 2)))
+    ranking = rank(["pixels16", broken, constant], my_llm)
+    assert [row.encoder for row in ranking.rows] == ["pixels16"]
+    assert [(each.encoder, each.status) for each in ranking.failures] == [("broken", "failed"), ("constant", "failed")]
+    assert "IndexError" in ranking.failures[0].message
+    with pytest.raises(vlmatch.VlmatchError, match="IndexError"):
+        rank(broken, my_llm)
+
+
+def test_stored_embeddings_that_no_score_is_defined_for_are_told_beside_the_others(
+    here: Path, my_llm: OwnModel
+) -> None:
+    constant = vlmatch.own_encoder("constant", lambda image: np.ones(2), lambda batch: batch, version="1")
+    rank(["pixels16", constant], my_llm)
+    ranking = vlmatch.rank_stored("pictures", scores=SCORES)
+    assert [row.encoder for row in ranking.rows] == ["pixels16"]
+    assert [(each.encoder, each.llm, each.status) for each in ranking.failures] == [("constant", "letters", "failed")]
+
+
+def test_what_is_wrong_with_both_models_of_a_pair_is_told(here: Path, my_llm: OwnModel) -> None:
+    absent = [vlmatch.precomputed(name, f"{name}.npy") for name in ("image", "text")]
+    ranking = rank(["pixels16", absent[0]], [my_llm, absent[1]])
+    both = next(each for each in ranking.failures if (each.encoder, each.llm) == ("image", "text"))
+    assert both.status == "not here"
+    assert "image.npy" in both.message
+    assert "text.npy" in both.message
+
+
 def test_two_feature_rules_of_one_encoder_are_two_rankings(here: Path, my_llm: OwnModel) -> None:
     ranking = rank(["pixels16", vlmatch.encoder("pixels16", feature="vlm_input")], my_llm)
     assert [each.image_recipe for each in ranking.rankings] == ["paper", "vlm_input"]

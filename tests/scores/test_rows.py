@@ -28,6 +28,10 @@ def score(target: str, **arguments: int) -> ObjectSettings:
 CONFIGS = {"gw_paired": score("gw_paired.GWPaired"), "mutual_nn": score("mutual_nn.MutualNN", k=3)}
 
 
+def raises(error: Exception) -> None:
+    raise error
+
+
 @pytest.fixture
 def pair(pictures: ProbeSet, tmp_path: Path) -> tuple[Embeddings, Embeddings]:
     """Two embeddings of the same pictures."""
@@ -169,6 +173,29 @@ def test_a_row_that_was_edited_by_hand_is_never_believed(pair, pictures, tmp_pat
     assert score_pair(*pair, CONFIGS, store) == row
     assert f"{path} is not as it was written, so these scores were computed again" in caplog.text
     assert stored_rows(store, pictures.key, CONFIGS) == [row]
+
+
+@pytest.mark.parametrize("error", [np.linalg.LinAlgError("SVD did not converge"), ValueError("no\nvalue")])
+def test_a_score_whose_code_fails_is_left_out_and_the_others_are_computed(pair, tmp_path, monkeypatch, error) -> None:
+    store, expected = Store(tmp_path), score_pair(*pair, CONFIGS, None).scores["gw_paired"]
+    monkeypatch.setattr(MutualNN, "__call__", lambda *arguments: raises(error))
+    for _ in range(2):
+        row = score_pair(*pair, CONFIGS, store)
+        assert row.scores == {"gw_paired": expected}
+        assert row.left_out["mutual_nn"].reason.startswith(f"score 'MutualNN': it failed ({type(error).__name__}: ")
+    monkeypatch.setattr(MutualNN, "__call__", lambda *arguments: raises(MemoryError()))
+    with pytest.raises(MemoryError):
+        score_pair(*pair, CONFIGS, None)
+
+
+def test_a_score_whose_code_fails_on_a_subsample_alone_has_no_deviation(pair, monkeypatch) -> None:
+    whole = MutualNN.value
+    monkeypatch.setattr(
+        MutualNN, "value", lambda score, pair: whole(score, pair) if len(pair) == 12 else raises(KeyError())
+    )
+    row = score_pair(*pair, CONFIGS, None)
+    assert row.scores["mutual_nn"].subsamples == ()
+    assert row.scores["gw_paired"].subsamples
 
 
 def test_many_pairs_are_told_before_and_slow_scores_meanwhile(pair, capsys, monkeypatch) -> None:

@@ -1,7 +1,6 @@
 """Rank a pool of encoders for LLMs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -10,17 +9,16 @@ from typing import Any, TypeAlias
 from vlmatch import paths
 from vlmatch.api.defaults import chosen_scores
 from vlmatch.api.embedding import Trainer
-from vlmatch.api.models import Model, embedded, is_stored, models_of
+from vlmatch.api.models import Model, models_of
+from vlmatch.api.pool import Member, Scoring, scored
 from vlmatch.api.probes import Probe, probe
 from vlmatch.api.settings import store_of, trainer_settings
 from vlmatch.costs.budget import Budget
 from vlmatch.costs.candidate import costs_of
-from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.measured import read_measured
 from vlmatch.embeddings.store import FILE, Embeddings, Store, damaged_error, read_file
-from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.jobs import NOT_HERE, PairStatus
+from vlmatch.errors import VlmatchError
 from vlmatch.machine.memory import MANY_PAIRS
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import Fed, Question
@@ -28,11 +26,10 @@ from vlmatch.ranking.question import require_selection
 from vlmatch.report.answer import PoolRanking
 from vlmatch.report.pairs import ReadEmbeddings
 from vlmatch.scores.progress import ScoringProgress
-from vlmatch.scores.rows import Row, require_memory, score_pair, stored_rows
+from vlmatch.scores.rows import Row, require_memory, stored_rows
 from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import ObjectSettings
 from vlmatch.settings.selection import EVIDENCE, with_selected
-from vlmatch.settings.work import TrainerSettings
 
 ScoreNames: TypeAlias = Iterable[str] | Mapping[str, ObjectSettings | Mapping[str, Any]]
 """Scores by their names, or a mapping from names of your own to settings (`_target_` and options)."""
@@ -97,14 +94,15 @@ def rank(
     -------
     PoolRanking
         A value that prints as the answer, shows as a table in a notebook, and has `shortlists`, `picks`, `to_frame()`
-        and `report(path)`. Models whose weights can't be had are among its `failures`.
+        and `report(path)`. Its `failures` are the pairs that can't be scored, because one of their models fails or has
+        weights that can't be had; the others are ranked without them.
 
     Raises
     ------
     NotHereError
         Where no pair can be scored, because weights can't be had.
     VlmatchError
-        On bad input.
+        On bad input, and where no pair can be scored for another reason.
 
     Examples
     --------
@@ -124,25 +122,18 @@ def rank(
     stated = _stated(costs)  # all of these before hours of embedding
     pools = [models_of(kind, given, options) for kind, given in (("encoder", encoders), ("llm", llms))]
     _require_memory(pairs, kept, chosen, pools)
-    images, captions = ([_member(each, pairs, kept, options, progress) for each in pool] for pool in pools)
-    rows, failures = [], []
-    for image, text in product(images, captions):
-        if image.embeddings is None or text.embeddings is None:
-            failures.append(PairStatus(image.name, text.name, NOT_HERE, one_line(image.missing or text.missing)))
-        else:
-            keeping = kept if image.is_stored and text.is_stored else None
-            rows.append(score_pair(image.embeddings, text.embeddings, chosen, keeping, pairs.labels))
-    if not rows:
-        raise next(member.missing for member in (*images, *captions) if member.missing is not None)
+    images, captions = ([Member.of(each, pairs, kept, options, progress=progress) for each in pool] for pool in pools)
+    found = scored(images, captions, chosen, kept, pairs.labels)
+    found.require_rows()
     embedded_now = [member for member in (*images, *captions) if member.embeddings is not None]
     return PoolRanking.of(
-        rows,
+        found.rows,
         question,
-        failures=failures,
+        failures=found.failures,
         results=paths.result_folders(),
         embeddings=_reader(embedded_now, kept),
         costs={member.fingerprint: member.cost for member in embedded_now},
-        prices=costs_of(rows, partial(read_measured, kept), stated),
+        prices=costs_of(found.rows, partial(read_measured, kept), stated),
         probe=pairs,
     )
 
@@ -171,18 +162,20 @@ def rank_stored(
     pairs, kept, question = probe(probe_set), store_of(store), question or Question()
     chosen = score_choice(scores, question.selection)
     require_selection(question.selection, chosen)
-    rows = _stored_pairs(pairs, kept, chosen, wanted)
-    if not rows:
+    found = _stored_pairs(pairs, kept, chosen, wanted)
+    found.require_rows()
+    if not found.rows:
         raise VlmatchError(
             f"store={kept.root} holds no embeddings by both an encoder and an LLM of the settings asked for, for probe "
             f"'{pairs.key}'; embed them first: on the command line without task= and pool=, in Python by vlmatch.rank"
         )
     return PoolRanking.of(
-        rows,
+        found.rows,
         question,
+        failures=found.failures,
         results=paths.result_folders(),
         embeddings=kept.read_ranked,
-        prices=costs_of(rows, partial(read_measured, kept), _stated(costs)),
+        prices=costs_of(found.rows, partial(read_measured, kept), _stated(costs)),
         probe=pairs,
     )
 
@@ -199,30 +192,7 @@ def _require_memory(
         require_memory(len(pairs), scores)
 
 
-@dataclass(frozen=True)
-class _Member:
-    """A model of the pool with its embeddings, or why it has none."""
-
-    name: str
-    is_stored: bool
-    embeddings: Embeddings | None = None
-    cost: Cost = field(default_factory=Cost)
-    missing: NotHereError | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        return "" if self.embeddings is None else self.embeddings.header.fingerprint
-
-
-def _member(model: Any, pairs: ProbeSet, store: Store, trainer: TrainerSettings, progress: bool) -> _Member:
-    name, stored = str(model.name), is_stored(model)
-    try:
-        return _Member(name, stored, *embedded(model, pairs, store, trainer, progress=progress))
-    except NotHereError as error:
-        return _Member(name, stored, missing=error)
-
-
-def _reader(members: Sequence[_Member], store: Store) -> ReadEmbeddings:
+def _reader(members: Sequence[Member], store: Store) -> ReadEmbeddings:
     """Reads embeddings from the store, or from memory where they are not stored."""
     unstored = {member.fingerprint: member.embeddings for member in members if not member.is_stored}
     return lambda spec: unstored.get(spec.fingerprint) or store.read(spec)
@@ -230,26 +200,28 @@ def _reader(members: Sequence[_Member], store: Store) -> ReadEmbeddings:
 
 def _stored_pairs(
     pairs: ProbeSet, store: Store, scores: Mapping[str, ObjectSettings], wanted: Callable[[Header], bool]
-) -> list[Row]:
+) -> Scoring:
     """The row of every pair that is wanted; embeddings are read only for pairs that have not been scored yet."""
     if damaged := store.damaged(pairs.key):
         raise damaged_error(damaged[0])
     members = [(folder, header) for folder, header in store.headers(pairs.key) if wanted(header)]
     images, captions = ([each for each in members if each[1].spec.kind == kind] for kind in ("encoder", "llm"))
     stored = stored_rows(store, pairs.key, scores, pairs.labels)
-    scored = {(row.image.fingerprint, row.text.fingerprint): row for row in stored}
+    known = {(row.image.fingerprint, row.text.fingerprint): row for row in stored}
     read = cache(_read)
     every: list[tuple[Path, Path, Row | None]] = []
     for (image_folder, image), (text_folder, text) in product(images, captions):
-        row = scored.get((image.fingerprint, text.fingerprint))
+        row = known.get((image.fingerprint, text.fingerprint))
         every.append((image_folder, text_folder, row if row and (row.image, row.text) == (image, text) else None))
-    rows = []
+    found = Scoring()
     with ScoringProgress(sum(row is None for _, _, row in every)) as progress:
-        for image_folder, text_folder, known in every:
-            rows.append(known or score_pair(read(image_folder), read(text_folder), scores, store, pairs.labels))
-            if known is None:
-                progress.advance()
-    return rows
+        for image_folder, text_folder, row in every:
+            if row is not None:
+                found.rows.append(row)
+                continue
+            found.score(read(image_folder), read(text_folder), scores, store, pairs.labels)
+            progress.advance()
+    return found
 
 
 def _read(folder: Path) -> Embeddings:

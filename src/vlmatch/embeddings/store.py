@@ -49,7 +49,8 @@ class Store:
     def read(self, spec: EmbeddingSpec) -> Embeddings | None:
         """The embeddings, or None when they are absent, stale or damaged; nothing unverified is ever returned.
 
-        Raises OSError where the file is there and can't be read: that is no reason to compute it again. What `spec` states for the spec sheet goes before what was stated when they were computed.
+        What `spec` states for the spec sheet goes before what was stated when they were computed. Raises OSError where
+        the file is there and can't be read: that is no reason to compute it again.
         """
         found = read_file(self.folder(spec) / FILE)
         if found is None or found.header.fingerprint != spec.fingerprint:

@@ -15,6 +15,7 @@ from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.files import ABSENT, MAX_NAME_BYTES, remembering, write_text
+from vlmatch.foreign import score_faults
 from vlmatch.geometry import Labels, PairedGeometry, known_labels
 from vlmatch.machine.memory import MANY_PAIRS, require_scoring_memory
 from vlmatch.machine.waiting import NowAndThen, locked, waiting
@@ -143,13 +144,13 @@ def _filled(
         score, used = scores[name], {key: inputs[key] for key in inputs if key in scores[name].uses}
         for kept in (scored, left_out):
             kept.pop(name, None)
-        reason = score.unknown(pair.spec, labelled=pair.labels is not None)
-        if reason is None:
-            try:
-                with _slowly(score, pair, f"{done} of {len(missing)} scores are done"):
+        try:
+            with score_faults(score.title), _slowly(score, pair, f"{done} of {len(missing)} scores are done"):
+                reason = score.unknown(pair.spec, labelled=pair.labels is not None)
+                if reason is None:
                     scored[name] = _scored(score, resampled, configs[name], used)
-            except VlmatchError as error:
-                reason = str(error)
+        except VlmatchError as error:
+            reason = str(error)
         if reason is not None:
             left_out[name] = LeftOut(reason, score.version, configs[name].plain(), used)
     return Row(row.image, row.text, scored, left_out)
