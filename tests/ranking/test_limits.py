@@ -46,6 +46,12 @@ def test_each_way_to_lie_outside_is_named(rows: list[Row], part: str) -> None:
     assert part in line
 
 
+def test_another_model_of_a_known_encoders_name_is_of_no_known_family() -> None:
+    other = replace(within(), image=replace(within().image, n_parameters=10**12))
+    (line,) = limits([within("mine"), other], WORLD)
+    assert "families of 2 of your 2 candidates" in line
+
+
 @pytest.mark.parametrize(
     ("rule", "captions", "differs"),
     [

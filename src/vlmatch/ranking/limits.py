@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 
-from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import enumerated
 from vlmatch.evidence.record import WorldRecord
 from vlmatch.scores.rows import Row
@@ -66,7 +65,7 @@ def _documents(captions: Sequence[str]) -> str | None:
 
 
 def _families(rows: Sequence[Row], world: WorldRecord) -> str | None:
-    entries = {row.encoder: catalogue().get(row.image.spec.model) for row in rows}
+    entries = {row.encoder: row.image.entry for row in rows}
     new = [name for name, entry in entries.items() if entry is None or entry.family not in world.catalogue_families]
     if not new:
         return None

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmatch.encoders.catalogue import catalogue
 from vlmatch.encoders.spec_sheet import STATED
 from vlmatch.errors import enumerated
 from vlmatch.evidence.pools import Kind
@@ -173,7 +172,7 @@ def _lowest_or_highest(name: str, rows: Sequence[Row]) -> str:
 
 def _kind(rows: Sequence[Row]) -> Kind:
     """The kind of replayed pool that these candidates are most like."""
-    entries = [catalogue().get(row.image.spec.model) for row in rows]
+    entries = [row.image.entry for row in rows]
     if all(entry is not None and entry.language_supervised for entry in entries):
         return "language"
     families = [entry.family if entry else row.encoder for entry, row in zip(entries, rows, strict=True)]
