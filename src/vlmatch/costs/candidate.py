@@ -1,12 +1,11 @@
 """What one candidate costs: from its embeddings, the catalogue, what a run measured, and what the user states."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.embeddings.measured import Measured, known_of
-from vlmatch.encoders.catalogue import CatalogueEntry
-from vlmatch.packages.licences import commercial_use_by
+from vlmatch.packages.licences import NONE_STATED, Licence, Terms, commercial_use_by, terms_of
 from vlmatch.scores.rows import Row
 from vlmatch.settings.budget import CostSettings, amount, short
 
@@ -66,7 +65,7 @@ def costs_of(
 
 def cost_of(image: Header, measured: Measured | None = None, stated: CostSettings | None = None) -> CandidateCost:
     """The cost of the encoder that made these embeddings: what `known_of` gives, its speed and its licence."""
-    known = known_of(image, measured)
+    known, terms = known_of(image, measured), _terms(image)
     cost = CandidateCost(
         encoder=image.spec.model,
         parameters=known.parameters,
@@ -74,23 +73,18 @@ def cost_of(image: Header, measured: Measured | None = None, stated: CostSetting
         tokens=known.tokens,
         images_per_second=measured.items_per_second if measured else None,
         device=measured.device if measured else None,
+        licence=terms.licence.name if terms else None,
+        commercial_use=terms.commercial_use if terms else "unclear",
+        licence_source=(terms.licence.source or None) if terms else None,
     )
-    licensed = _catalogued(cost, image.entry) if image.entry is not None else _named(cost, image.licence)
-    return licensed if stated is None else _stated(licensed, stated)
+    return cost if stated is None else _stated(cost, stated)
 
 
-def _catalogued(cost: CandidateCost, entry: CatalogueEntry) -> CandidateCost:
-    return replace(
-        cost, licence=entry.licence, commercial_use=entry.commercial_use, licence_source=entry.source_licence
-    )
-
-
-def _named(cost: CandidateCost, licence: Mapping[str, str]) -> CandidateCost:
-    """A licence as it was read when the encoder embedded."""
-    name = licence.get("name")
-    if name is None or licence.get("how") == "none stated":
-        return cost
-    return replace(cost, licence=name, commercial_use=commercial_use_by(name), licence_source=licence.get("source"))
+def _terms(image: Header) -> Terms | None:
+    """The terms of an encoder, whose licence was read when it embedded; None where none is known."""
+    read = Licence(**{**asdict(NONE_STATED), **image.licence})
+    terms = terms_of(read, image.entry.terms if image.entry else None)
+    return None if terms.licence.how == NONE_STATED.how else terms
 
 
 def _stated(cost: CandidateCost, stated: CostSettings) -> CandidateCost:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from vlmatch.errors import VlmatchError
+from vlmatch.packages.licences import Licence, Terms
 
 FILE = Path(__file__).with_name("catalogue.csv")
 COMMERCIAL_USE = ("yes", "no", "unclear")
@@ -53,6 +54,11 @@ class CatalogueEntry:
         """The layer that its yaml chooses, which ends its name; None: where each feature is taken by default."""
         found = _OF_LAYER.fullmatch(self.name)
         return None if found is None else int(found[1])
+
+    @property
+    def terms(self) -> Terms:
+        """The licence of the weights, and whether it allows commercial use."""
+        return Terms(Licence(self.licence, self.source_licence or "", "catalogue"), self.commercial_use)
 
 
 @cache
