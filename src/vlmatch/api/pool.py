@@ -6,7 +6,7 @@ from itertools import product
 from traceback import clear_frames
 from typing import Any
 
-from vlmatch.api.models import embedded, is_stored
+from vlmatch.api.embedding import embedded, is_stored
 from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.errors import NotHereError, VlmatchError, one_line

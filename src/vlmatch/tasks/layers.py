@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vlmatch.api.models import embedded
+from vlmatch.api.embedding import embedded
 from vlmatch.api.ranking import score_choice
 from vlmatch.embeddings.store import Store
 from vlmatch.embeddings.variants import embed_variants

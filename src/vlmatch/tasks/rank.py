@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from vlmatch import paths
 from vlmatch.api import ranking as api
+from vlmatch.api.embedding import embedded
 from vlmatch.api.evidence import answered, require_used
-from vlmatch.api.models import embedded
 from vlmatch.configs import words
 from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header, slug_of
