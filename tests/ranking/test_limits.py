@@ -90,6 +90,11 @@ def test_captions_of_documents_are_told_and_others_are_not() -> None:
     assert limits([within()], WORLD, ["A cat.", "A dog on a tablecloth."]) == ()
 
 
+def test_natural_pictures_of_everyday_things_are_no_documents() -> None:
+    captions = ["A table with flowers.", "Two tables and a table.", "A child on a slide.", "The form of a leaf."]
+    assert limits([within()], WORLD, captions) == ()
+
+
 def test_other_rules_are_asked_only_where_their_figures_are_known() -> None:
     rows = [row("a", gw=0.3), row("b", gw=0.2)]
     (gw,) = opinions(rows, WORLD, "random")
