@@ -1,7 +1,9 @@
 """A pool is ranked from Python as from the command line: models of every origin, one value, one line for bad input."""
 
+from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,10 +14,12 @@ from vlmatch.api import ranking as api
 from vlmatch.api.ranking import score_choice
 from vlmatch.embeddings.own import OwnModel
 from vlmatch.embeddings.store import FILE, Store
+from vlmatch.geometry import PairedGeometry, upper_triangle
 from vlmatch.machine import memory
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking
 from vlmatch.scores import rows
+from vlmatch.scores.base import Score, ScoreResult
 
 SCORES = ["gw_paired", "cka", "parameters"]
 
@@ -261,8 +265,47 @@ def test_the_score_that_orders_the_pool_is_computed_whatever_others_are(
     assert list(ranking.rows[0].scores) == ["cka", added]
     (llm,) = ranking.rankings[0].llms
     assert llm.ingredients == (added,)
-    stored = vlmatch.rank_stored("pictures", scores=["cka"], question=Question(selection))
+    stored = vlmatch.rank_stored("pictures", scores=["cka"], selection=selection)
     assert [row.scores for row in stored.rows] == [row.scores for row in ranking.rows]
+
+
+@dataclass(frozen=True)
+class Agreeing(Score):
+    """A score of the user's: the correlation of the angles."""
+
+    shift: float = 0.0
+
+    title: ClassVar[str] = "Agreeing"
+    version: ClassVar[int] = 1
+    higher_is_better: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
+
+    def __call__(self, pair: PairedGeometry) -> ScoreResult:
+        sides = (upper_triangle(side.distances) for side in (pair.image, pair.text))
+        return ScoreResult(self.shift + float(np.corrcoef(*sides)[0, 1]))
+
+
+def test_a_score_object_ranks_as_it_scores_and_is_kept(here: Path, my_llm: OwnModel) -> None:
+    mine = {"mine": Agreeing(shift=2.0)}
+    ranking = rank(["pixels16", "mean_colour"], my_llm, scores=mine, selection="mine")
+    (llm,) = ranking.rankings[0].llms
+    assert llm.ingredients == ("mine",)
+    sides = [vlmatch.embed("pictures", model, progress=False) for model in ("pixels16", my_llm)]
+    expected = vlmatch.score(*sides, mine)["mine"]
+    assert ranking.to_frame().set_index("encoder").mine["pixels16"] == pytest.approx(expected)
+    stored = vlmatch.rank_stored("pictures", scores=mine, selection="mine", against="pixels16")
+    assert [row.scores for row in stored.rows] == [row.scores for row in ranking.rows]
+    other = vlmatch.rank_stored("pictures", scores={"mine": Agreeing(shift=3.0)})
+    assert other.to_frame().mine.tolist() == pytest.approx([value + 1 for value in ranking.to_frame().mine])
+    with pytest.raises(vlmatch.VlmatchError, match=r"scores\['mine'\]=Agreeing: its options can't be stored"):
+        rank("pixels16", my_llm, scores={"mine": Agreeing(shift=np.zeros(3))})
+    assert vlmatch.score(*sides, score_choice(["cka"])) == vlmatch.score(*sides, ["cka"])
+
+
+def test_rank_and_rank_stored_take_the_same_keywords() -> None:
+    ours, stored = (set(signature(function).parameters) for function in (vlmatch.rank, vlmatch.rank_stored))
+    assert ours - stored == {"encoders", "llms", "trainer", "progress"}
+    assert stored <= ours
 
 
 @pytest.mark.parametrize(

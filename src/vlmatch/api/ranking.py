@@ -1,6 +1,6 @@
 """Rank a pool of encoders for LLMs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -12,6 +12,7 @@ from vlmatch.api.embedding import Trainer
 from vlmatch.api.models import Model, models_of
 from vlmatch.api.pool import Member, Scoring, scored
 from vlmatch.api.probes import Probe, probe
+from vlmatch.api.scores import GivenScore, ScoreChoice
 from vlmatch.api.settings import store_of, trainer_settings
 from vlmatch.costs.budget import Budget
 from vlmatch.costs.candidate import costs_of
@@ -25,14 +26,12 @@ from vlmatch.ranking import Fed, Question
 from vlmatch.ranking.question import require_selection
 from vlmatch.report.answer import PoolRanking
 from vlmatch.report.pairs import ReadEmbeddings
+from vlmatch.scores.base import Score
 from vlmatch.scores.progress import ScoringProgress
 from vlmatch.scores.rows import Row, require_memory, stored_rows
 from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import ObjectSettings
 from vlmatch.settings.selection import EVIDENCE, with_selected
-
-ScoreNames: TypeAlias = Iterable[str] | Mapping[str, ObjectSettings | Mapping[str, Any]]
-"""Scores by their names, or a mapping from names of your own to settings (`_target_` and options)."""
 
 BudgetLimits: TypeAlias = Budget | BudgetSettings | Mapping[str, Any] | None
 """A budget, or its limits by name; None: no limit."""
@@ -51,7 +50,7 @@ def rank(
     *,
     store: Store | Path | str | None = None,
     trainer: Trainer = "cpu",
-    scores: ScoreNames | None = None,
+    scores: ScoreChoice | None = None,
     selection: str = EVIDENCE,
     fed: Fed = "patches",
     against: str | None = None,
@@ -76,7 +75,7 @@ def rank(
     progress
         As for `embed`.
     scores
-        Names of scores, or a mapping from names to settings. Default: those of the command line.
+        As for `score`: names of scores, or a mapping from names to scores or their settings.
     selection
         What orders the encoders: 'evidence' (the rule that did best in replayed pools), 'paper' (the lowest GW), or the
         name of a score, which is computed even if `scores` leaves it out.
@@ -142,15 +141,16 @@ def rank_stored(
     probe_set: Probe,
     *,
     store: Store | Path | str | None = None,
-    scores: ScoreNames | None = None,
-    question: Question | None = None,
+    scores: ScoreChoice | None = None,
+    selection: str = EVIDENCE,
+    fed: Fed = "patches",
+    against: str | None = None,
+    budget: BudgetLimits = None,
     costs: StatedCosts = None,
-    wanted: Callable[[Header], bool] = lambda header: True,
 ) -> PoolRanking:
     """Rank every encoder for every LLM that the store holds for a probe set; nothing is embedded.
 
-    question: `selection`, `fed`, `against` and `budget` of `rank` as one value; None: their defaults. wanted: which
-    embeddings count, by their headers. Everything else is as for `rank`; pairs without scores are scored.
+    The arguments are those of `rank`; pairs without scores are scored.
     Raises VlmatchError where the store has no encoder or no LLM, and where one of its files is damaged.
 
     >>> import vlmatch
@@ -159,7 +159,19 @@ def rank_stored(
     >>> sorted(vlmatch.rank_stored("pictures", scores=["cka"]).to_frame().encoder)
     ['mean_colour', 'pixels16']
     """
-    pairs, kept, question = probe(probe_set), store_of(store), question or Question()
+    question = Question(selection, fed, against, Budget.of(budget))
+    return ranked_store(probe(probe_set), store_of(store), scores, question, costs)
+
+
+def ranked_store(
+    pairs: ProbeSet,
+    kept: Store,
+    scores: ScoreChoice | None,
+    question: Question,
+    costs: StatedCosts,
+    wanted: Callable[[Header], bool] = lambda header: True,
+) -> PoolRanking:
+    """As `rank_stored`, for a question and for those embeddings alone whose headers are wanted."""
     chosen = score_choice(scores, question.selection)
     require_selection(question.selection, chosen)
     found = _stored_pairs(pairs, kept, chosen, wanted)
@@ -231,15 +243,18 @@ def _read(folder: Path) -> Embeddings:
     return found
 
 
-def score_choice(scores: ScoreNames | None, selection: str = EVIDENCE) -> dict[str, ObjectSettings]:
+def score_choice(scores: ScoreChoice | None, selection: str = EVIDENCE) -> dict[str, ObjectSettings]:
     """The settings of the chosen scores by name, and of the one that `selection` names.
 
     Raises VlmatchError where one is unknown or none is chosen.
     """
-    return {
-        name: each if isinstance(each, ObjectSettings) else ObjectSettings.of(f"scores.{name}", each)
-        for name, each in with_selected(chosen_scores(scores), selection).items()
-    }
+    return {name: _settings(name, each) for name, each in with_selected(chosen_scores(scores), selection).items()}
+
+
+def _settings(name: str, score: Score | ObjectSettings | Mapping[str, Any]) -> ObjectSettings:
+    if isinstance(score, ObjectSettings):
+        return score
+    return GivenScore.of_score(name, score) if isinstance(score, Score) else ObjectSettings.of(f"scores.{name}", score)
 
 
 def _stated(costs: StatedCosts) -> dict[str, CostSettings]:

@@ -72,13 +72,13 @@ def rank_stored(settings: Settings[TaskSettings], pool: str) -> None:
 
     pool: 'experiment' ranks only the models of the experiment, 'store' all.
     """
-    ranking = api.rank_stored(
+    ranking = api.ranked_store(
         probe_of(settings.probe.plain()),
-        store=Store(settings.store),
-        scores=settings.score,
-        question=Question.of(settings),
-        costs=settings.costs,
-        wanted=lambda header: wanted(settings, pool, header),
+        Store(settings.store),
+        settings.score,
+        Question.of(settings),
+        settings.costs,
+        lambda header: wanted(settings, pool, header),
     )
     results = tuple(paths.result_folders(settings.results))
     answered(replace(ranking, results=results, command=_command()), settings.answer, settings.study)
