@@ -238,7 +238,13 @@ def test_a_packaged_encoder_is_described_from_the_catalogue(cli, picture_folder:
         pytest.skip("the package of mobilenetv2 is not in the cache")
     code, out, _ = cli("task=check", "encoder=mobilenetv2", "probe=folder", f"probe.path={picture_folder}")
     assert code == 0
-    for part in ["1280 numbers, 1280 of them finite", "49 of 1280", "global average", "pretraining: supervised", "BSD-3"]:
+    for part in [
+        "1280 numbers, 1280 of them finite",
+        "49 of 1280",
+        "global average",
+        "pretraining: supervised",
+        "BSD-3",
+    ]:
         assert part in out
     agreement = re.search(r"on 12 items: Kendall's tau (\S+)", " ".join(out.split()))
     assert 0.8 < float(agreement[1]) <= 1
