@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.embeddings.header import EmbeddingSpec, Header
+from vlmatch.encoders.catalogue import catalogue
 from vlmatch.ranking import Question, Ranking, rank_rows
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored
@@ -20,7 +21,8 @@ def header(
 ) -> Header:
     spec = EmbeddingSpec(kind, model, {}, 1, probe, "f" * 64, shape[0], "32-true")
     licence = {"name": "MIT", "source": "", "how": "catalogue"}
-    return Header(spec, spec.fingerprint, shape[1], rule, control, 1_000_000, None, {}, licence, "0" * 64)
+    size = catalogue()[model].image_parameters if model in catalogue() else 1_000_000
+    return Header(spec, spec.fingerprint, shape[1], rule, control, size, None, {}, licence, "0" * 64)
 
 
 def row(

@@ -20,6 +20,9 @@ MAX_NAME_BYTES = 200  # file systems allow 255, and fingerprints are appended to
 FULL = os.strerror(errno.ENOSPC)
 """What the system says of a full disk; libraries that hide the error's number quote it."""
 
+ABSENT = (FileNotFoundError, NotADirectoryError)
+"""The errors that say that a file is not there; any other OSError says that it can't be read."""
+
 T = TypeVar("T")
 FOLDER_NAME = (
     f"a name that starts with a letter or digit, goes on with letters, digits and . _ + -, and has at most "

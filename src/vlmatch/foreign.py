@@ -1,4 +1,4 @@
-"""Where the code of a model is entered: whatever it raises becomes one line that names the model and what to do."""
+"""Where the code of a model or score is entered: whatever it raises becomes one line that names it and what to do."""
 
 import contextlib
 from collections.abc import Iterator
@@ -21,6 +21,25 @@ def model_faults(kind: str, name: str, doing: str, remedy: str) -> Iterator[None
             return VlmatchError(f"{kind} '{name}': out of memory while {doing}; {EMBEDDING_ADVICE}")
         return VlmatchError(
             f"{kind} '{name}': {doing} failed ({type(error).__name__}: {one_line(error)[:200]}); {remedy}"
+        )
+
+    with faults_as(fault):
+        yield
+
+
+@contextlib.contextmanager
+def score_faults(title: str) -> Iterator[None]:
+    """Raise VlmatchError for whatever else a score's code raises inside the block, with that as its cause.
+
+    Errors of the disk and of memory pass, since they say nothing about the score.
+    """
+
+    def fault(error: Exception) -> VlmatchError:
+        if is_out_of_memory(error):
+            raise error
+        return VlmatchError(
+            f"score '{title}': it failed ({type(error).__name__}: {one_line(error)[:200]}); check the embeddings, or "
+            "correct the score and raise its version"
         )
 
     with faults_as(fault):

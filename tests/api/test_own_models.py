@@ -58,6 +58,25 @@ def test_with_a_version_it_is_computed_once(here: Path) -> None:
     assert len(batches) > computed
 
 
+def test_a_second_process_of_a_launcher_reads_what_is_stored_as_the_first_one_does(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = embed(vlmatch.own_encoder("mine", pixels, lambda batch: batch, version="1"))
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    found = embed(vlmatch.own_encoder("mine", pixels, lambda batch: pytest.fail("it is computed again"), version="1"))
+    np.testing.assert_array_equal(found.array, stored.array)
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_several_processes_can_not_share_embeddings_that_are_not_stored(
+    here: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    with pytest.raises(vlmatch.VlmatchError, match=r"encoder 'mine': version=None.*give it a version"):
+        embed(vlmatch.own_encoder("mine", pixels, lambda batch: batch))
+
+
 class Mine:
     """An object of the user's: two methods, and a torch module that one of them uses."""
 

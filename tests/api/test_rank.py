@@ -2,8 +2,10 @@
 
 import gc
 import weakref
+from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,12 +16,13 @@ from vlmatch.api import ranking as api
 from vlmatch.api.ranking import score_choice
 from vlmatch.embeddings.own import OwnModel
 from vlmatch.embeddings.store import FILE, Store
-from vlmatch.geometry import Geometry
+from vlmatch.geometry import Geometry, PairedGeometry, upper_triangle
 from vlmatch.machine import memory
 from vlmatch.machine.processes import SWEEP
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking
 from vlmatch.scores import rows
+from vlmatch.scores.base import Score, ScoreResult
 
 SCORES = ["gw_paired", "cka", "parameters"]
 
@@ -118,6 +121,36 @@ def test_what_is_not_here_is_a_failure_beside_the_others_and_an_error_alone(here
     assert "absent.npy" in ranking._repr_html_()
     with pytest.raises(vlmatch.NotHereError, match="absent"):
         rank(absent, my_llm)
+
+
+def test_a_model_that_fails_is_told_beside_the_others(here: Path, my_llm: OwnModel) -> None:
+    broken = vlmatch.own_encoder("broken", lambda image: np.zeros(3), lambda batch: batch[9])
+    constant = vlmatch.precomputed("constant", np.ones((12, 2)))
+    ranking = rank(["pixels16", broken, constant], my_llm)
+    assert [row.encoder for row in ranking.rows] == ["pixels16"]
+    assert [(each.encoder, each.status) for each in ranking.failures] == [("broken", "failed"), ("constant", "failed")]
+    assert "IndexError" in ranking.failures[0].message
+    with pytest.raises(vlmatch.VlmatchError, match="IndexError"):
+        rank(broken, my_llm)
+
+
+def test_stored_embeddings_that_no_score_is_defined_for_are_told_beside_the_others(
+    here: Path, my_llm: OwnModel
+) -> None:
+    constant = vlmatch.own_encoder("constant", lambda image: np.ones(2), lambda batch: batch, version="1")
+    rank(["pixels16", constant], my_llm)
+    ranking = vlmatch.rank_stored("pictures", scores=SCORES)
+    assert [row.encoder for row in ranking.rows] == ["pixels16"]
+    assert [(each.encoder, each.llm, each.status) for each in ranking.failures] == [("constant", "letters", "failed")]
+
+
+def test_what_is_wrong_with_both_models_of_a_pair_is_told(here: Path, my_llm: OwnModel) -> None:
+    absent = [vlmatch.precomputed(name, f"{name}.npy") for name in ("image", "text")]
+    ranking = rank(["pixels16", absent[0]], [my_llm, absent[1]])
+    both = next(each for each in ranking.failures if (each.encoder, each.llm) == ("image", "text"))
+    assert both.status == "not here"
+    assert "image.npy" in both.message
+    assert "text.npy" in both.message
 
 
 def test_two_feature_rules_of_one_encoder_are_two_rankings(here: Path, my_llm: OwnModel) -> None:
@@ -252,6 +285,58 @@ def test_geometries_are_freed_after_a_ranking_but_not_between_the_jobs_of_a_swee
     monkeypatch.delenv(SWEEP)
     vlmatch.rank_stored("pictures", scores=SCORES)
     assert held() == 0
+
+
+@pytest.mark.parametrize(("selection", "added"), [("rsa", "rsa"), ("paper", "gw")])
+def test_the_score_that_orders_the_pool_is_computed_whatever_others_are(
+    here: Path, my_llm: OwnModel, selection: str, added: str
+) -> None:
+    pool = ["pixels16", "mean_colour"]
+    ranking = rank(pool, my_llm, scores=["cka"], selection=selection)
+    assert list(ranking.rows[0].scores) == ["cka", added]
+    (llm,) = ranking.rankings[0].llms
+    assert llm.ingredients == (added,)
+    stored = vlmatch.rank_stored("pictures", scores=["cka"], selection=selection)
+    assert [row.scores for row in stored.rows] == [row.scores for row in ranking.rows]
+
+
+@dataclass(frozen=True)
+class Agreeing(Score):
+    """A score of the user's: the correlation of the angles."""
+
+    shift: float = 0.0
+
+    title: ClassVar[str] = "Agreeing"
+    version: ClassVar[int] = 1
+    higher_is_better: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ("images", "captions", "pairing")
+
+    def __call__(self, pair: PairedGeometry) -> ScoreResult:
+        sides = (upper_triangle(side.distances) for side in (pair.image, pair.text))
+        return ScoreResult(self.shift + float(np.corrcoef(*sides)[0, 1]))
+
+
+def test_a_score_object_ranks_as_it_scores_and_is_kept(here: Path, my_llm: OwnModel) -> None:
+    mine = {"mine": Agreeing(shift=2.0)}
+    ranking = rank(["pixels16", "mean_colour"], my_llm, scores=mine, selection="mine")
+    (llm,) = ranking.rankings[0].llms
+    assert llm.ingredients == ("mine",)
+    sides = [vlmatch.embed("pictures", model, progress=False) for model in ("pixels16", my_llm)]
+    expected = vlmatch.score(*sides, mine)["mine"]
+    assert ranking.to_frame().set_index("encoder").mine["pixels16"] == pytest.approx(expected)
+    stored = vlmatch.rank_stored("pictures", scores=mine, selection="mine", against="pixels16")
+    assert [row.scores for row in stored.rows] == [row.scores for row in ranking.rows]
+    other = vlmatch.rank_stored("pictures", scores={"mine": Agreeing(shift=3.0)})
+    assert other.to_frame().mine.tolist() == pytest.approx([value + 1 for value in ranking.to_frame().mine])
+    with pytest.raises(vlmatch.VlmatchError, match=r"scores\['mine'\]=Agreeing: its options can't be stored"):
+        rank("pixels16", my_llm, scores={"mine": Agreeing(shift=np.zeros(3))})
+    assert vlmatch.score(*sides, score_choice(["cka"])) == vlmatch.score(*sides, ["cka"])
+
+
+def test_rank_and_rank_stored_take_the_same_keywords() -> None:
+    ours, stored = (set(signature(function).parameters) for function in (vlmatch.rank, vlmatch.rank_stored))
+    assert ours - stored == {"encoders", "llms", "trainer", "progress"}
+    assert stored <= ours
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,12 @@ def test_what_is_not_known_keeps_a_candidate_out_and_the_line_says_how_to_state_
     assert "+costs.poor.commercial=true" in lines[-1]
 
 
+def test_a_licence_that_allows_commercial_use_under_conditions_is_not_called_unclear() -> None:
+    reason = reasons(Budget.of({"licence": "commercial"}), candidate("a", licence="GPL-3.0", commercial_use="terms"))
+    assert reason.startswith("commercial use is allowed under conditions that you have to read (licence GPL-3.0); if")
+    assert "+costs.a.commercial=true" in reason
+
+
 def test_a_budget_that_nobody_meets_says_which_limit_keeps_out_whom_and_who_is_nearest() -> None:
     outcome = within(params="900K", licence="commercial")
     assert (outcome.best, outcome.inside) == (None, {})

@@ -10,7 +10,7 @@ from vlmatch import paths
 from vlmatch.configs import POOL_GROUPS
 from vlmatch.costs.candidate import CandidateCost, cost_of, costs_of
 from vlmatch.embeddings.header import Header
-from vlmatch.embeddings.measured import Measured
+from vlmatch.embeddings.measured import Measured, known_of
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.packages.licences import commercial_use_by
 from vlmatch.settings.budget import CostSettings
@@ -51,6 +51,43 @@ def test_another_model_of_the_same_name_has_nothing_of_the_catalogue() -> None:
     cost = cost_of(other, MEASURED)
     assert (cost.parameters, cost.gflops, cost.tokens) == (3_000_000, 9.0, 25)
     assert (cost.licence, cost.commercial_use, cost.licence_source) == ("CC-BY-NC-4.0", "no", "LICENSE")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        clip(),
+        clip(None),
+        clip(3_000_000),
+        clip(image_size=336),
+        clip(layer=3),
+        replace(clip(), preprocessing={"size": 112}),
+        replace(clip(), spec=replace(clip().spec, stated={"tokens": 144})),
+        header("encoder", "mine"),
+    ],
+)
+@pytest.mark.parametrize("measured", [None, MEASURED])
+def test_costs_and_the_spec_sheet_agree(made: Header, measured: Measured | None) -> None:
+    cost, sheet = cost_of(made, measured), known_of(made, measured)
+    assert (cost.parameters, cost.gflops, cost.tokens) == (sheet.parameters, sheet.gflops, sheet.tokens)
+
+
+def test_tokens_that_an_encoder_states_go_before_those_that_were_counted() -> None:
+    stated = replace(clip(), spec=replace(clip().spec, stated={"tokens": 144}))
+    assert cost_of(stated, MEASURED).tokens == 144
+    assert cost_of(stated, MEASURED, CostSettings.of("costs.clip_b16", {"tokens": 100})).tokens == 100
+
+
+def test_what_is_stated_of_an_encoder_holds_for_each_of_its_layers() -> None:
+    plain = row("mine", gw=1.0)
+    layered = replace(plain, image=replace(plain.image, spec=replace(plain.image.spec, settings={"layer": 3})))
+    stated = {"mine": CostSettings.of("costs.mine", {"tokens": 4})}
+    assert {name: cost.tokens for name, cost in costs_of([plain, layered], stated=stated).items()} == {
+        "mine": 4,
+        "mine @ layer 3": 4,
+    }
+    own = {**stated, "mine @ layer 3": CostSettings.of("costs", {"tokens": 5})}
+    assert costs_of([layered], stated=own)["mine @ layer 3"].tokens == 5
 
 
 def test_what_nothing_is_known_of_stays_unknown(own_header: Header) -> None:

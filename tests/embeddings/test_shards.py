@@ -13,6 +13,7 @@ from misbehaving import THUMBNAIL, compute
 from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import FILE, Shards, Store, read_header, sha256_of, write_array
 from vlmatch.errors import VlmatchError
+from vlmatch.machine.disk import is_refused
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.buildable import EncoderSettings
 
@@ -113,6 +114,24 @@ def test_what_a_killed_run_of_other_settings_left_is_not_mixed_in(pictures: Prob
     found, cost = compute(THUMBNAIL, pictures, Store(tmp_path))
     assert cost.items == len(pictures)
     np.testing.assert_array_equal(found.array, expected.array)
+
+
+def test_a_file_that_can_not_be_read_is_no_damage_and_nothing_is_computed_again(
+    pictures: ProbeSet, tmp_path: Path
+) -> None:
+    store, found = Store(tmp_path), filled(tmp_path)
+    spec = compute(THUMBNAIL, pictures, store)[0].header.spec
+    shard, path = sorted((tmp_path / "shards").iterdir())[1], store.folder(spec) / FILE
+    for unreadable in (shard, path):
+        unreadable.unlink()
+        unreadable.symlink_to(unreadable.name)  # even root can't read it
+    for reading in (found.missing, lambda: store.read(spec), lambda: read_header(path)):
+        with pytest.raises(OSError, match="symbolic links") as caught:
+            reading()
+        assert is_refused(caught.value)
+        assert caught.value.filename in (str(shard), str(path))
+    with pytest.raises(OSError, match="symbolic links"):
+        compute(THUMBNAIL, pictures, store)
 
 
 @pytest.mark.parametrize("change", [{"dimension": 47}, {"fingerprint": "0" * 64}, {"spec": {"n_pairs": 11}}])

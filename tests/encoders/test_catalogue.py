@@ -26,6 +26,11 @@ def test_what_was_trained_here_is_marked_and_nothing_else():
     assert {name.partition("_layer")[0] for name, entry in catalogue().items() if entry.trained_on_domain} == kept
 
 
+def test_an_entry_of_one_layer_has_the_layer_of_its_yaml():
+    layers = {name: config.get("layer") for name, config in encoder_configs().items()}
+    assert [name for name, entry in catalogue().items() if entry.layer != layers[name]] == []
+
+
 @pytest.mark.parametrize("name", RECOUNTED)
 def test_the_figures_recount(name):
     entry, counted = catalogue()[name], counting().count(name)

@@ -7,8 +7,10 @@ import pytest
 
 from made_rows import header
 from misbehaving import compute
+from vlmatch.costs.candidate import cost_of
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
+from vlmatch.encoders.catalogue import catalogue
 from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.pairs import ProbeSet
@@ -16,11 +18,19 @@ from vlmatch.probes.pairs import ProbeSet
 
 def test_it_joins_the_catalogue_and_the_embeddings() -> None:
     found = header("encoder", "clip_l336").spec_sheet
-    assert found == SpecSheet(True, 1_000_000, 381.9, 4, 576, 336, 76.56)
+    assert found == SpecSheet(True, catalogue()["clip_l336"].image_parameters, 381.9, 4, 576, 336, 76.56)
 
 
 def test_of_a_stranger_only_what_its_embeddings_say_is_known() -> None:
     assert header("encoder", "mine").spec_sheet == SpecSheet(parameters=1_000_000, width=4)
+
+
+@pytest.mark.parametrize("n_parameters", [1_000_000, 4_000_000_000])
+def test_another_model_of_an_encoders_name_has_nothing_of_its_entry(n_parameters: int) -> None:
+    other = replace(header("encoder", "clip_l336"), n_parameters=n_parameters)
+    assert other.spec_sheet == SpecSheet(parameters=n_parameters, width=4)
+    unsized = replace(other, n_parameters=None)
+    assert unsized.spec_sheet == header("encoder", "clip_l336").spec_sheet, "the name alone tells"
 
 
 @pytest.mark.parametrize(
@@ -30,12 +40,22 @@ def test_of_a_stranger_only_what_its_embeddings_say_is_known() -> None:
         ({"image_size": 336}, (4, 576, 336, 381.9)),
         ({"image_size": 224}, (4, None, 224, None)),
         ({"feature": "grid2"}, (1, 576, 336, 381.9)),
+        ({"layer": 12}, (4, None, 336, None)),
     ],
 )
 def test_settings_that_change_it_count(settings: dict[str, object], expected: tuple[object, ...]) -> None:
     of_clip = header("encoder", "clip_l336")
     found = replace(of_clip, spec=replace(of_clip.spec, settings=settings)).spec_sheet
     assert (found.width, found.tokens, found.resolution, found.gflops) == expected
+
+
+def test_an_entry_of_one_layer_is_of_that_layer_alone() -> None:
+    entry, made = catalogue()["mobilenetv2_layer4"], header("encoder", "mobilenetv2_layer4")
+    for layer, gflops in ((4, entry.gflops), (3, None), (None, None)):
+        asked = replace(made, spec=replace(made.spec, settings={"layer": layer}))
+        assert asked.spec_sheet.gflops == gflops
+        assert cost_of(asked).gflops == gflops
+        assert asked.spec_sheet.language_supervised is False
 
 
 def test_a_yaml_states_what_the_catalogue_lacks_and_changes_no_fingerprint(pictures: ProbeSet, tmp_path: Path) -> None:

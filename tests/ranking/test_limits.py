@@ -46,6 +46,12 @@ def test_each_way_to_lie_outside_is_named(rows: list[Row], part: str) -> None:
     assert part in line
 
 
+def test_another_model_of_a_known_encoders_name_is_of_no_known_family() -> None:
+    other = replace(within(), image=replace(within().image, n_parameters=10**12))
+    (line,) = limits([within("mine"), other], WORLD)
+    assert "families of 2 of your 2 candidates" in line
+
+
 @pytest.mark.parametrize(
     ("rule", "captions", "differs"),
     [
@@ -82,6 +88,11 @@ def test_captions_of_documents_are_told_and_others_are_not() -> None:
     (line,) = limits([within()], WORLD, ["A page of a report.", "A cat.", "A bar chart."])
     assert line.startswith("67% of the captions speak of documents or charts")
     assert limits([within()], WORLD, ["A cat.", "A dog on a tablecloth."]) == ()
+
+
+def test_natural_pictures_of_everyday_things_are_no_documents() -> None:
+    captions = ["A table with flowers.", "Two tables and a table.", "A child on a slide.", "The form of a leaf."]
+    assert limits([within()], WORLD, captions) == ()
 
 
 def test_other_rules_are_asked_only_where_their_figures_are_known() -> None:

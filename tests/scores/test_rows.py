@@ -28,6 +28,10 @@ def score(target: str, **arguments: int) -> ObjectSettings:
 CONFIGS = {"gw_paired": score("gw_paired.GWPaired"), "mutual_nn": score("mutual_nn.MutualNN", k=3)}
 
 
+def raises(error: Exception) -> None:
+    raise error
+
+
 @pytest.fixture
 def pair(pictures: ProbeSet, tmp_path: Path) -> tuple[Embeddings, Embeddings]:
     """Two embeddings of the same pictures."""
@@ -171,6 +175,29 @@ def test_a_row_that_was_edited_by_hand_is_never_believed(pair, pictures, tmp_pat
     assert stored_rows(store, pictures.key, CONFIGS) == [row]
 
 
+@pytest.mark.parametrize("error", [np.linalg.LinAlgError("SVD did not converge"), ValueError("no\nvalue")])
+def test_a_score_whose_code_fails_is_left_out_and_the_others_are_computed(pair, tmp_path, monkeypatch, error) -> None:
+    store, expected = Store(tmp_path), score_pair(*pair, CONFIGS, None).scores["gw_paired"]
+    monkeypatch.setattr(MutualNN, "__call__", lambda *arguments: raises(error))
+    for _ in range(2):
+        row = score_pair(*pair, CONFIGS, store)
+        assert row.scores == {"gw_paired": expected}
+        assert row.left_out["mutual_nn"].reason.startswith(f"score 'MutualNN': it failed ({type(error).__name__}: ")
+    monkeypatch.setattr(MutualNN, "__call__", lambda *arguments: raises(MemoryError()))
+    with pytest.raises(MemoryError):
+        score_pair(*pair, CONFIGS, None)
+
+
+def test_a_score_whose_code_fails_on_a_subsample_alone_has_no_deviation(pair, monkeypatch) -> None:
+    whole = MutualNN.value
+    monkeypatch.setattr(
+        MutualNN, "value", lambda score, pair: whole(score, pair) if len(pair) == 12 else raises(KeyError())
+    )
+    row = score_pair(*pair, CONFIGS, None)
+    assert row.scores["mutual_nn"].subsamples == ()
+    assert row.scores["gw_paired"].subsamples
+
+
 def test_many_pairs_are_told_before_and_slow_scores_meanwhile(pair, capsys, monkeypatch) -> None:
     score_pair(*pair, CONFIGS, None)
     assert capsys.readouterr().out == ""
@@ -225,6 +252,19 @@ def test_a_file_that_no_version_writes_is_damaged(pair, pictures, tmp_path, cont
     path.write_text(content)
     assert damaged_rows(store, pictures.key) == [path]
     assert stored_rows(store, pictures.key, CONFIGS) == []
+
+
+def test_a_file_that_can_not_be_read_is_no_damage(pair, pictures, tmp_path) -> None:
+    store = Store(tmp_path)
+    score_pair(*pair, CONFIGS, store)
+    (path,) = (tmp_path / "scores").glob("*/*.json")
+    path.unlink()
+    path.mkdir()
+    for reading in (damaged_rows, lambda store, probe: stored_rows(store, probe, CONFIGS)):
+        with pytest.raises(IsADirectoryError):
+            reading(store, pictures.key)
+    with pytest.raises(IsADirectoryError):
+        score_pair(*pair, CONFIGS, store)
 
 
 def test_rows_whose_embeddings_are_gone_are_left_out(pair, pictures, tmp_path) -> None:

@@ -49,6 +49,12 @@ def test_a_wrong_key_is_one_line_with_its_path_its_value_and_what_is_wanted(over
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("selection", "added"), [("evidence", []), ("paper", ["gw"]), ("logme", ["logme"])])
+def test_the_score_that_orders_the_pool_is_among_those_computed(selection: str, added: list[str]) -> None:
+    settings = ANY.read(composed("score=[cka]", f"selection={selection}"))
+    assert list(settings.score) == ["cka", *added]
+
+
 @pytest.mark.parametrize(
     ("override", "parts"),
     [

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ from rich.console import Console
 
 from llms.conftest import byte_tokens, make_tokenizer, save_tiny  # noqa: F401 - fixtures
 from made_caches import Put
+from made_rows import header
 from vlmatch import paths
 from vlmatch.configs import choices, composed, yaml_path
+from vlmatch.costs.candidate import cost_of
+from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
-from vlmatch.inventory.models import Model, commercial_use, models, stated_licence
+from vlmatch.inventory.models import Model, models, terms
 from vlmatch.inventory.tryout import try_model
 from vlmatch.packages.availability import CACHED, HERE, HUB, LOGIN, MISSING, PACKAGED, STATUSES, Availability
 from vlmatch.packages.package import Package
@@ -139,10 +143,29 @@ def test_the_table_is_true_here() -> None:
 
 
 def test_the_catalogue_decides_on_commerce_then_the_strictest_licence() -> None:
-    assert commercial_use("encoder", "dfn5b_h14_378", "MIT") == "no"  # the catalogue: Apple's terms
-    assert commercial_use("llm", "a", "Apache-2.0 AND Gemma Terms of Use") == "terms"
-    assert commercial_use("llm", "a", "MIT AND something new") == "unclear"
-    assert commercial_use("llm", "a", "something new AND CC-BY-NC-4.0") == "no"
+    (apple,) = (each for each in models(composed()) if each.name == "dfn5b_h14_378")
+    assert apple.commercial_use == "no"
+    for licence, allowed in [
+        ("Apache-2.0 AND Gemma Terms of Use", "terms"),
+        ("MIT AND something new", "unclear"),
+        ("something new AND CC-BY-NC-4.0", "no"),
+    ]:
+        own = {"_target_": "x", "name": "a", "licence": {"name": licence, "source": "s"}}
+        assert terms(EncoderSettings.of("encoder", own), "a").commercial_use == allowed
+
+
+def test_the_table_of_models_and_the_ranking_name_the_same_licence() -> None:
+    """Also where a package hands on weights under another licence than their authors, or a yaml states its own."""
+    for each in models(composed()):
+        if each.kind == "encoder" and each.name in catalogue():
+            read = {"name": "WTFPL", "source": "LICENSE", "how": "package file"}
+            cost = cost_of(replace(header("encoder", each.name), licence=read))
+            assert (cost.licence, cost.commercial_use) == (each.licence, each.commercial_use), each.name
+    own = {"name": "CC-BY-NC-4.0", "source": "mine"}
+    settings = EncoderSettings.of("encoder", {"_target_": "x", "name": "clip_b16", "licence": own})
+    stated = terms(settings, "clip_b16")
+    cost = cost_of(replace(header("encoder", "clip_b16"), licence={**own, "how": "catalogue"}))
+    assert (stated.licence.name, stated.commercial_use) == (cost.licence, cost.commercial_use) == (own["name"], "no")
 
 
 def test_every_llm_has_a_known_licence() -> None:
@@ -156,7 +179,7 @@ def test_a_fusion_has_the_licences_of_its_parts() -> None:
         for name, licence in [("a", "MIT"), ("b", "X")]
     ]
     fused = EncoderSettings.of("encoder", {"_target_": "x", "name": "fused", "parts": [*parts, parts[0]]})
-    assert stated_licence(fused, "fused_a+b").name == "MIT AND X"
+    assert terms(fused, "fused_a+b").licence.name == "MIT AND X"
 
 
 def test_only_what_the_command_line_names_is_tried() -> None:
@@ -215,7 +238,13 @@ def test_a_packaged_encoder_is_described_from_the_catalogue(cli, picture_folder:
         pytest.skip("the package of mobilenetv2 is not in the cache")
     code, out, _ = cli("task=check", "encoder=mobilenetv2", "probe=folder", f"probe.path={picture_folder}")
     assert code == 0
-    for part in ["1280 numbers, 1280 of them finite", "49 of 1280", "global average", "pretraining: supervised", "MIT"]:
+    for part in [
+        "1280 numbers, 1280 of them finite",
+        "49 of 1280",
+        "global average",
+        "pretraining: supervised",
+        "BSD-3",
+    ]:
         assert part in out
     agreement = re.search(r"on 12 items: Kendall's tau (\S+)", " ".join(out.split()))
     assert 0.8 < float(agreement[1]) <= 1

@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from vlmatch import paths
-from vlmatch.configs import yaml_path
 from vlmatch.errors import VlmatchError
+from vlmatch.settings.selection import score_settings
 
 
 def default_scores() -> list[str]:
@@ -24,12 +24,7 @@ def chosen_scores(choice: Iterable[str] | Mapping[str, Any] | None) -> Mapping[s
     if isinstance(choice, str):
         choice = [choice]
     if not isinstance(choice, Mapping):
-        choice = {name: _score_settings(name) for name in (default_scores() if choice is None else choice)}
+        choice = {name: score_settings(name) for name in (default_scores() if choice is None else choice)}
     if not choice:
         raise VlmatchError("scores is empty; name at least one, such as scores=['gw']")
     return choice
-
-
-def _score_settings(name: str) -> Mapping[str, Any]:
-    settings: Mapping[str, Any] = yaml.safe_load(yaml_path("score", name).read_text(encoding="utf-8"))[name]
-    return settings

@@ -1,13 +1,24 @@
 """Embed a probe set by a model."""
 
+import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vlmatch.api.models import Model, embedded, kind_of, model_of
+from vlmatch.api.models import Model, Precomputed, kind_of, model_of
 from vlmatch.api.probes import Probe, probe
+from vlmatch.api.scores import as_array
 from vlmatch.api.settings import AUTO, store_of, trainer_settings
-from vlmatch.embeddings.store import Embeddings, Store
+from vlmatch.embeddings.embed import Cost, embed_by
+from vlmatch.embeddings.embed import embed as embed_by_settings
+from vlmatch.embeddings.header import EmbeddingSpec, Header
+from vlmatch.embeddings.store import Embeddings, Store, sha256_of
+from vlmatch.errors import VlmatchError
+from vlmatch.machine.processes import launched
+from vlmatch.probes.array_file import matched_rows, read_rows
+from vlmatch.probes.pairs import ProbeSet
+from vlmatch.settings.buildable import ModelSettings
 from vlmatch.settings.work import TrainerSettings
 
 Trainer: TypeAlias = str | Mapping[str, Any] | TrainerSettings
@@ -30,8 +41,7 @@ def embed(
         As for `probe`.
     model
         An encoder of images or an LLM: the name of its yaml, settings (`encoder`, `llm`), an own model (`own_encoder`,
-        `own_llm`), or `precomputed` embeddings. If an encoder and an LLM have the same
-        name, the encoder is taken.
+        `own_llm`), or `precomputed` embeddings. If an encoder and an LLM have the same name, the encoder is taken.
     store
         The folder that keeps embeddings. Default: the one of the command line.
     trainer
@@ -65,3 +75,66 @@ def embed(
         model_of(kind_of(model), model), pairs, store_of(store), trainer_settings(trainer), progress=progress
     )
     return found
+
+
+def embedded(
+    model: Any, probe: ProbeSet, store: Store, trainer: TrainerSettings, *, progress: bool = True
+) -> tuple[Embeddings, Cost]:
+    """Embeddings of `probe` by what `model_of` gave, and their cost; stored if the model has an identity.
+
+    Raises VlmatchError on a model without one where a launcher started several processes, which share the store alone.
+    """
+    if isinstance(model, ModelSettings):
+        return embed_by_settings(model, probe, store, trainer, progress=progress)
+    if isinstance(model, Precomputed):
+        return _from_elsewhere(model, probe, str(trainer.precision)), Cost()
+    version = getattr(model, "identity", None)
+    stated = getattr(model, "stated", {})  # a model of ours that is built has none
+    spec = replace(_spec(model.kind, model.name, {"own": version}, probe, str(trainer.precision)), stated=stated)
+    if version is None and launched():
+        raise VlmatchError(
+            f"{model.kind} '{model.name}': version=None, so its embeddings are not stored, and several processes can't "
+            "share them; give it a version, or start one process"
+        )
+    from vlmatch.embeddings.own import restored
+
+    with restored(model):
+        if version is not None:
+            return embed_by(lambda: model, spec, probe, store, trainer, progress=progress)
+        with tempfile.TemporaryDirectory(prefix="vlmatch-") as folder:
+            return embed_by(lambda: model, spec, probe, Store(folder), trainer, progress=progress)
+
+
+def is_stored(model: Any) -> bool:
+    """Whether embeddings by this model are kept in the store, so that scores of them may be kept too."""
+    return isinstance(model, ModelSettings) or getattr(model, "identity", None) is not None
+
+
+def _from_elsewhere(model: Precomputed, probe: ProbeSet, precision: str) -> Embeddings:
+    kind = model.kind
+    ids = [pair.id for pair in probe.pairs]
+    what = f"{kind} '{model.name}'"
+    if isinstance(model.embeddings, str | Path):
+        array = read_rows(what, Path(model.embeddings).expanduser(), ids)
+    else:
+        array = matched_rows(what, as_array(model.embeddings), model.ids, ids)
+    digest = sha256_of(array)
+    spec = replace(_spec(kind, model.name, {"array_sha256": digest}, probe, precision), stated=model.stated)
+    header = Header(
+        spec=spec,
+        fingerprint=spec.fingerprint,
+        dimension=array.shape[1],
+        rule="precomputed",
+        control=False,
+        n_parameters=model.n_parameters,
+        weights_sha256=None,
+        preprocessing={},
+        licence={"name": "none stated", "source": "", "how": "none stated"},
+        array_sha256=digest,
+    )
+    return Embeddings(array, header)
+
+
+def _spec(kind: str, name: str, settings: Mapping[str, Any], probe: ProbeSet, precision: str) -> EmbeddingSpec:
+    """What is stored of a model without a yaml; its group is that of the default feature rule or layer."""
+    return EmbeddingSpec(kind, name, settings, 0, probe.key, probe.fingerprint, len(probe), precision)

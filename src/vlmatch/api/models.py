@@ -1,6 +1,5 @@
 """Models of any origin behind one function that embeds: by name, by settings, of your own, or already embedded."""
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,18 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from numpy.typing import ArrayLike
 
-from vlmatch.api.scores import as_array
 from vlmatch.api.settings import encoder, llm
 from vlmatch.configs import choices, nearest, unknown_choice
-from vlmatch.embeddings.embed import Cost, embed, embed_by
-from vlmatch.embeddings.header import EmbeddingSpec, Header, slug_of
-from vlmatch.embeddings.store import Embeddings, Store, sha256_of
+from vlmatch.embeddings.header import slug_of
 from vlmatch.encoders.spec_sheet import STATED
 from vlmatch.errors import VlmatchError
 from vlmatch.files import require_folder_name
 from vlmatch.objects import target_named
-from vlmatch.probes.array_file import matched_rows, read_rows
-from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.buildable import MODELS, ModelSettings
 from vlmatch.settings.work import TrainerSettings
 
@@ -194,31 +188,6 @@ def models_of(kind: str, given: Any, trainer: TrainerSettings) -> list[Any]:
     return models
 
 
-def embedded(
-    model: Any, probe: ProbeSet, store: Store, trainer: TrainerSettings, *, progress: bool = True
-) -> tuple[Embeddings, Cost]:
-    """Embeddings of `probe` by what `model_of` gave, and their cost; stored if the model has an identity."""
-    if isinstance(model, ModelSettings):
-        return embed(model, probe, store, trainer, progress=progress)
-    if isinstance(model, Precomputed):
-        return _from_elsewhere(model, probe, str(trainer.precision)), Cost()
-    from vlmatch.embeddings.own import restored
-
-    version = getattr(model, "identity", None)
-    stated = getattr(model, "stated", {})  # a model of ours that is built has none
-    spec = replace(_spec(model.kind, model.name, {"own": version}, probe, str(trainer.precision)), stated=stated)
-    with restored(model):
-        if version is not None:
-            return embed_by(lambda: model, spec, probe, store, trainer, progress=progress)
-        with tempfile.TemporaryDirectory(prefix="vlmatch-") as folder:
-            return embed_by(lambda: model, spec, probe, Store(folder), trainer, progress=progress)
-
-
-def is_stored(model: Any) -> bool:
-    """Whether embeddings by this model are kept in the store, so that scores of them may be kept too."""
-    return isinstance(model, ModelSettings) or getattr(model, "identity", None) is not None
-
-
 def _stated(name: str, language_supervised: Any, tokens: Any) -> dict[str, Any]:
     """What is known of an encoder's spec sheet, by name. Raises VlmatchError where it is of a wrong type."""
     if not isinstance(language_supervised, bool | None):
@@ -269,33 +238,3 @@ def _label(model: Any, trainer: TrainerSettings) -> tuple[str, str]:
     if not isinstance(model, ModelSettings):
         return str(model.name), ""
     return model.name, slug_of(model.kind, model.plain(), trainer.precision)
-
-
-def _from_elsewhere(model: Precomputed, probe: ProbeSet, precision: str) -> Embeddings:
-    kind = model.kind
-    ids = [pair.id for pair in probe.pairs]
-    what = f"{kind} '{model.name}'"
-    if isinstance(model.embeddings, str | Path):
-        array = read_rows(what, Path(model.embeddings).expanduser(), ids)
-    else:
-        array = matched_rows(what, as_array(model.embeddings), model.ids, ids)
-    digest = sha256_of(array)
-    spec = replace(_spec(kind, model.name, {"array_sha256": digest}, probe, precision), stated=model.stated)
-    header = Header(
-        spec=spec,
-        fingerprint=spec.fingerprint,
-        dimension=array.shape[1],
-        rule="precomputed",
-        control=False,
-        n_parameters=model.n_parameters,
-        weights_sha256=None,
-        preprocessing={},
-        licence={"name": "none stated", "source": "", "how": "none stated"},
-        array_sha256=digest,
-    )
-    return Embeddings(array, header)
-
-
-def _spec(kind: str, name: str, settings: Mapping[str, Any], probe: ProbeSet, precision: str) -> EmbeddingSpec:
-    """What is stored of a model without a yaml; its group is that of the default feature rule or layer."""
-    return EmbeddingSpec(kind, name, settings, 0, probe.key, probe.fingerprint, len(probe), precision)

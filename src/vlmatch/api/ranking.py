@@ -1,7 +1,6 @@
 """Rank a pool of encoders for LLMs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -10,32 +9,30 @@ from typing import Any, TypeAlias
 from vlmatch import paths
 from vlmatch.api.defaults import chosen_scores
 from vlmatch.api.embedding import Trainer
-from vlmatch.api.models import Model, embedded, is_stored, models_of
+from vlmatch.api.models import Model, models_of
+from vlmatch.api.pool import Member, Scoring, scored
 from vlmatch.api.probes import Probe, probe
+from vlmatch.api.scores import GivenScore, ScoreChoice
 from vlmatch.api.settings import AUTO, store_of, trainer_settings
 from vlmatch.costs.budget import Budget
 from vlmatch.costs.candidate import costs_of
-from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.measured import read_measured
 from vlmatch.embeddings.store import FILE, Embeddings, Store, damaged_error, read_file
-from vlmatch.errors import NotHereError, VlmatchError, one_line
-from vlmatch.jobs import NOT_HERE, PairStatus
+from vlmatch.errors import VlmatchError
 from vlmatch.machine.memory import MANY_PAIRS
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import Fed, Question
-from vlmatch.ranking.question import EVIDENCE, require_selection
+from vlmatch.ranking.question import require_selection
 from vlmatch.report.answer import PoolRanking
 from vlmatch.report.pairs import ReadEmbeddings
+from vlmatch.scores.base import Score
 from vlmatch.scores.progress import ScoringProgress
-from vlmatch.scores.rows import Row, require_memory, score_pair, stored_rows
+from vlmatch.scores.rows import Row, require_memory, stored_rows
 from vlmatch.scores.sides import freed
 from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import ObjectSettings
-from vlmatch.settings.work import TrainerSettings
-
-ScoreNames: TypeAlias = Iterable[str] | Mapping[str, ObjectSettings | Mapping[str, Any]]
-"""Scores by their names, or a mapping from names of your own to settings (`_target_` and options)."""
+from vlmatch.settings.selection import EVIDENCE, with_selected
 
 BudgetLimits: TypeAlias = Budget | BudgetSettings | Mapping[str, Any] | None
 """A budget, or its limits by name; None: no limit."""
@@ -55,7 +52,7 @@ def rank(
     *,
     store: Store | Path | str | None = None,
     trainer: Trainer = AUTO,
-    scores: ScoreNames | None = None,
+    scores: ScoreChoice | None = None,
     selection: str = EVIDENCE,
     fed: Fed = "patches",
     against: str | None = None,
@@ -80,10 +77,10 @@ def rank(
     progress
         As for `embed`.
     scores
-        Names of scores, or a mapping from names to settings. Default: those of the command line.
+        As for `score`: names of scores, or a mapping from names to scores or their settings.
     selection
         What orders the encoders: 'evidence' (the rule that did best in replayed pools), 'paper' (the lowest GW), or the
-        name of a score.
+        name of a score, which is computed even if `scores` leaves it out.
     fed
         What your LLM will be fed of an image, on which the rule depends: 'patches' (all of them, as in LLaVA) or
         'pooled' (one feature).
@@ -98,14 +95,15 @@ def rank(
     -------
     PoolRanking
         A value that prints as the answer, shows as a table in a notebook, and has `shortlists`, `picks`, `to_frame()`
-        and `report(path)`. Models whose weights can't be had are among its `failures`.
+        and `report(path)`. Its `failures` are the pairs that can't be scored, because one of their models fails or has
+        weights that can't be had; the others are ranked without them.
 
     Raises
     ------
     NotHereError
         Where no pair can be scored, because weights can't be had.
     VlmatchError
-        On bad input.
+        On bad input, and where no pair can be scored for another reason.
 
     Examples
     --------
@@ -119,31 +117,24 @@ def rank(
     'report.html'
     """
     pairs, kept, options = probe(probe_set), store_of(store), trainer_settings(trainer)
-    chosen = score_choice(scores)
+    chosen = score_choice(scores, selection)
     question = Question(selection, fed, against, Budget.of(budget))
     require_selection(selection, chosen)
     stated = _stated(costs)  # all of these before hours of embedding
     pools = [models_of(kind, given, options) for kind, given in (("encoder", encoders), ("llm", llms))]
     _require_memory(pairs, kept, chosen, pools)
-    images, captions = ([_member(each, pairs, kept, options, progress) for each in pool] for pool in pools)
-    rows, failures = [], []
-    for image, text in product(images, captions):
-        if image.embeddings is None or text.embeddings is None:
-            failures.append(PairStatus(image.name, text.name, NOT_HERE, one_line(image.missing or text.missing)))
-        else:
-            keeping = kept if image.is_stored and text.is_stored else None
-            rows.append(score_pair(image.embeddings, text.embeddings, chosen, keeping, pairs.labels))
-    if not rows:
-        raise next(member.missing for member in (*images, *captions) if member.missing is not None)
+    images, captions = ([Member.of(each, pairs, kept, options, progress=progress) for each in pool] for pool in pools)
+    found = scored(images, captions, chosen, kept, pairs.labels)
+    found.require_rows()
     embedded_now = [member for member in (*images, *captions) if member.embeddings is not None]
     return PoolRanking.of(
-        rows,
+        found.rows,
         question,
-        failures=failures,
+        failures=found.failures,
         results=paths.result_folders(),
         embeddings=_reader(embedded_now, kept),
         costs={member.fingerprint: member.cost for member in embedded_now},
-        prices=costs_of(rows, partial(read_measured, kept), stated),
+        prices=costs_of(found.rows, partial(read_measured, kept), stated),
         probe=pairs,
     )
 
@@ -153,15 +144,16 @@ def rank_stored(
     probe_set: Probe,
     *,
     store: Store | Path | str | None = None,
-    scores: ScoreNames | None = None,
-    question: Question | None = None,
+    scores: ScoreChoice | None = None,
+    selection: str = EVIDENCE,
+    fed: Fed = "patches",
+    against: str | None = None,
+    budget: BudgetLimits = None,
     costs: StatedCosts = None,
-    wanted: Callable[[Header], bool] = lambda header: True,
 ) -> PoolRanking:
     """Rank every encoder for every LLM that the store holds for a probe set; nothing is embedded.
 
-    question: `selection`, `fed`, `against` and `budget` of `rank` as one value; None: their defaults. wanted: which
-    embeddings count, by their headers. Everything else is as for `rank`; pairs without scores are scored.
+    The arguments are those of `rank`; pairs without scores are scored.
     Raises VlmatchError where the store has no encoder or no LLM, and where one of its files is damaged.
 
     >>> import vlmatch
@@ -170,19 +162,35 @@ def rank_stored(
     >>> sorted(vlmatch.rank_stored("pictures", scores=["cka"]).to_frame().encoder)
     ['mean_colour', 'pixels16']
     """
-    pairs, kept = probe(probe_set), store_of(store)
-    rows = _stored_pairs(pairs, kept, score_choice(scores), wanted)
-    if not rows:
+    question = Question(selection, fed, against, Budget.of(budget))
+    return ranked_store(probe(probe_set), store_of(store), scores, question, costs)
+
+
+def ranked_store(
+    pairs: ProbeSet,
+    kept: Store,
+    scores: ScoreChoice | None,
+    question: Question,
+    costs: StatedCosts,
+    wanted: Callable[[Header], bool] = lambda header: True,
+) -> PoolRanking:
+    """As `rank_stored`, for a question and for those embeddings alone whose headers are wanted."""
+    chosen = score_choice(scores, question.selection)
+    require_selection(question.selection, chosen)
+    found = _stored_pairs(pairs, kept, chosen, wanted)
+    found.require_rows()
+    if not found.rows:
         raise VlmatchError(
             f"store={kept.root} holds no embeddings by both an encoder and an LLM of the settings asked for, for probe "
             f"'{pairs.key}'; embed them first: on the command line without task= and pool=, in Python by vlmatch.rank"
         )
     return PoolRanking.of(
-        rows,
-        question or Question(),
+        found.rows,
+        question,
+        failures=found.failures,
         results=paths.result_folders(),
         embeddings=kept.read_ranked,
-        prices=costs_of(rows, partial(read_measured, kept), _stated(costs)),
+        prices=costs_of(found.rows, partial(read_measured, kept), _stated(costs)),
         probe=pairs,
     )
 
@@ -199,30 +207,7 @@ def _require_memory(
         require_memory(len(pairs), scores)
 
 
-@dataclass(frozen=True)
-class _Member:
-    """A model of the pool with its embeddings, or why it has none."""
-
-    name: str
-    is_stored: bool
-    embeddings: Embeddings | None = None
-    cost: Cost = field(default_factory=Cost)
-    missing: NotHereError | None = None
-
-    @property
-    def fingerprint(self) -> str:
-        return "" if self.embeddings is None else self.embeddings.header.fingerprint
-
-
-def _member(model: Any, pairs: ProbeSet, store: Store, trainer: TrainerSettings, progress: bool) -> _Member:
-    name, stored = str(model.name), is_stored(model)
-    try:
-        return _Member(name, stored, *embedded(model, pairs, store, trainer, progress=progress))
-    except NotHereError as error:
-        return _Member(name, stored, missing=error)
-
-
-def _reader(members: Sequence[_Member], store: Store) -> ReadEmbeddings:
+def _reader(members: Sequence[Member], store: Store) -> ReadEmbeddings:
     """Reads embeddings from the store, or from memory where they are not stored."""
     unstored = {member.fingerprint: member.embeddings for member in members if not member.is_stored}
     return lambda spec: unstored.get(spec.fingerprint) or store.read(spec)
@@ -230,26 +215,28 @@ def _reader(members: Sequence[_Member], store: Store) -> ReadEmbeddings:
 
 def _stored_pairs(
     pairs: ProbeSet, store: Store, scores: Mapping[str, ObjectSettings], wanted: Callable[[Header], bool]
-) -> list[Row]:
+) -> Scoring:
     """The row of every pair that is wanted; embeddings are read only for pairs that have not been scored yet."""
     if damaged := store.damaged(pairs.key):
         raise damaged_error(damaged[0])
     members = [(folder, header) for folder, header in store.headers(pairs.key) if wanted(header)]
     images, captions = ([each for each in members if each[1].spec.kind == kind] for kind in ("encoder", "llm"))
     stored = stored_rows(store, pairs.key, scores, pairs.labels)
-    scored = {(row.image.fingerprint, row.text.fingerprint): row for row in stored}
+    known = {(row.image.fingerprint, row.text.fingerprint): row for row in stored}
     read = cache(_read)
     every: list[tuple[Path, Path, Row | None]] = []
     for (image_folder, image), (text_folder, text) in product(images, captions):
-        row = scored.get((image.fingerprint, text.fingerprint))
+        row = known.get((image.fingerprint, text.fingerprint))
         every.append((image_folder, text_folder, row if row and (row.image, row.text) == (image, text) else None))
-    rows = []
+    found = Scoring()
     with ScoringProgress(sum(row is None for _, _, row in every)) as progress:
-        for image_folder, text_folder, known in every:
-            rows.append(known or score_pair(read(image_folder), read(text_folder), scores, store, pairs.labels))
-            if known is None:
-                progress.advance()
-    return rows
+        for image_folder, text_folder, row in every:
+            if row is not None:
+                found.rows.append(row)
+                continue
+            found.score(read(image_folder), read(text_folder), scores, store, pairs.labels)
+            progress.advance()
+    return found
 
 
 def _read(folder: Path) -> Embeddings:
@@ -259,12 +246,18 @@ def _read(folder: Path) -> Embeddings:
     return found
 
 
-def score_choice(scores: ScoreNames | None) -> dict[str, ObjectSettings]:
-    """The settings of the chosen scores by name. Raises VlmatchError where one is unknown or none is chosen."""
-    return {
-        name: each if isinstance(each, ObjectSettings) else ObjectSettings.of(f"scores.{name}", each)
-        for name, each in chosen_scores(scores).items()
-    }
+def score_choice(scores: ScoreChoice | None, selection: str = EVIDENCE) -> dict[str, ObjectSettings]:
+    """The settings of the chosen scores by name, and of the one that `selection` names.
+
+    Raises VlmatchError where one is unknown or none is chosen.
+    """
+    return {name: _settings(name, each) for name, each in with_selected(chosen_scores(scores), selection).items()}
+
+
+def _settings(name: str, score: Score | ObjectSettings | Mapping[str, Any]) -> ObjectSettings:
+    if isinstance(score, ObjectSettings):
+        return score
+    return GivenScore.of_score(name, score) if isinstance(score, Score) else ObjectSettings.of(f"scores.{name}", score)
 
 
 def _stated(costs: StatedCosts) -> dict[str, CostSettings]:

@@ -1,10 +1,12 @@
 """Score two arrays of embeddings, an image's and its caption's in each row."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Self, TypeAlias
 
 from numpy.typing import ArrayLike
+from pydantic import PrivateAttr
 
 from vlmatch.api.defaults import chosen_scores
 from vlmatch.encoders.spec_sheet import SpecSheet
@@ -12,9 +14,37 @@ from vlmatch.errors import VlmatchError
 from vlmatch.geometry import PairedGeometry
 from vlmatch.objects import target_named
 from vlmatch.scores.base import Score, ScoreResult
+from vlmatch.settings.buildable import ObjectSettings
 
-ScoreChoice: TypeAlias = Iterable[str] | Mapping[str, Score | Mapping[str, Any]]
+ScoreChoice: TypeAlias = Iterable[str] | Mapping[str, Score | ObjectSettings | Mapping[str, Any]]
 """Scores by their names, or a mapping from names of your own to scores or their settings (`_target_` and options)."""
+
+
+class GivenScore(ObjectSettings):
+    """A score object of the caller's; its class and options are the settings that its values are kept under."""
+
+    _score: Score = PrivateAttr()
+
+    @classmethod
+    def of_score(cls, name: str, score: Score) -> Self:
+        """The settings of the score that the caller calls `name`. Raises VlmatchError on options that no JSON holds."""
+        options = (
+            {each.name: getattr(score, each.name) for each in fields(score)} if is_dataclass(score) else vars(score)
+        )
+        kind = type(score)
+        try:
+            plain = json.loads(json.dumps(options))
+        except (TypeError, ValueError) as error:
+            raise VlmatchError(
+                f"scores['{name}']={kind.__name__}: its options can't be stored ({error}); use plain values"
+            ) from error
+        found = cls.of(f"scores.{name}", {**plain, "_target_": f"{kind.__module__}.{kind.__qualname__}"})
+        found._score = score
+        return found
+
+    def build(self) -> Score:
+        """The object itself."""
+        return self._score
 
 
 @dataclass(frozen=True)
@@ -119,12 +149,15 @@ def as_array(embeddings: Any) -> ArrayLike:
     return (tensor.float() if tensor.element_size() < 4 else tensor).numpy()
 
 
-def _built(name: str, chosen: Score | Mapping[str, Any]) -> Score:
+def _built(name: str, chosen: Score | ObjectSettings | Mapping[str, Any]) -> Score:
     if isinstance(chosen, Score):
         return chosen
+    if isinstance(chosen, ObjectSettings):
+        built: Score = chosen.build()
+        return built
     try:
         options = dict(chosen)
-        built: Score = target_named(options.pop("_target_"))(**options)
+        built = target_named(options.pop("_target_"))(**options)
     except VlmatchError:  # it names the option at fault; it is a ValueError too
         raise
     except (TypeError, ValueError, KeyError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.settings.budget import BudgetSettings, amount, short
 
+WITHIN = "allowed under conditions that you have to read"
 EXAMPLES = {"params": "86M", "tokens": "196", "flops": "17.6G", "licence": "MIT", "commercial": "true"}
 
 
@@ -104,7 +105,7 @@ def _licence(cost: CandidateCost) -> Miss | None:
         return Miss("licence", f"{licence} forbids commercial use", None, math.inf, "budget.licence=null")
     if cost.licence is None:
         return _unknown(cost.encoder, "licence", "licence", "its licence is not known", EXAMPLES["licence"])
-    reason = f"commercial use is unclear ({licence})"
+    reason = f"commercial use is {WITHIN if cost.commercial_use == 'terms' else 'unclear'} ({licence})"
     return _unknown(cost.encoder, "licence", "commercial", reason, EXAMPLES["commercial"])
 
 

@@ -1,19 +1,15 @@
 """What one candidate costs: from its embeddings, the catalogue, what a run measured, and what the user states."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import asdict, dataclass, replace
 
 from vlmatch.embeddings.header import EmbeddingSpec, Header
-from vlmatch.embeddings.measured import Measured
-from vlmatch.encoders.catalogue import CatalogueEntry, catalogue
-from vlmatch.packages.licences import commercial_use_by
+from vlmatch.embeddings.measured import Measured, known_of
+from vlmatch.packages.licences import NONE_STATED, Licence, Terms, commercial_use_by, terms_of
 from vlmatch.scores.rows import Row
 from vlmatch.settings.budget import CostSettings, amount, short
 
 DECIMALS = 9  # of a value: means of ranks that are equal may differ in the last bits
-SAME_SIZE = 0.02  # a model of the catalogue's name is the catalogue's if its parameters differ by at most this part
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,59 +53,38 @@ def costs_of(
     """The cost of every encoder among `rows`, by its name.
 
     measured: gives what was measured for embeddings, such as `read_measured` of a store. stated: what the user says of
-    an encoder, by its name; it goes before all else.
+    an encoder, by its name or that with the layer; it goes before all else.
     """
+    told = stated or {}
     images = {row.encoder: row.image for row in rows}
-    return {name: cost_of(image, measured(image.spec), (stated or {}).get(name)) for name, image in images.items()}
+    return {
+        label: cost_of(image, measured(image.spec), told.get(label) or told.get(image.spec.model))
+        for label, image in images.items()
+    }
 
 
 def cost_of(image: Header, measured: Measured | None = None, stated: CostSettings | None = None) -> CandidateCost:
-    """The cost of the encoder that made these embeddings.
-
-    The catalogue speaks of an encoder with its name and size; its FLOPs and tokens hold at its resolution and for its
-    last layer only. Elsewhere those that torch counted while embedding hold.
-    """
-    entry = _entry(image)
-    whole = entry if entry is not None and _is_whole(image, entry) else None
-    known = CandidateCost(
+    """The cost of the encoder that made these embeddings: what `known_of` gives, its speed and its licence."""
+    known, terms = known_of(image, measured), _terms(image)
+    cost = CandidateCost(
         encoder=image.spec.model,
-        parameters=entry.image_parameters if image.n_parameters is None and entry else image.n_parameters,
-        gflops=_first(whole.gflops if whole else None, measured.gflops if measured else None),
-        tokens=_first(whole.visual_tokens if whole else None, measured.tokens if measured else None),
+        parameters=known.parameters,
+        gflops=known.gflops,
+        tokens=known.tokens,
         images_per_second=measured.items_per_second if measured else None,
         device=measured.device if measured else None,
+        licence=terms.licence.name if terms else None,
+        commercial_use=terms.commercial_use if terms else "unclear",
+        licence_source=(terms.licence.source or None) if terms else None,
     )
-    licensed = _catalogued(known, entry) if entry is not None else _named(known, image.licence)
-    return licensed if stated is None else _stated(licensed, stated)
+    return cost if stated is None else _stated(cost, stated)
 
 
-def _entry(image: Header) -> CatalogueEntry | None:
-    """The catalogue's entry of this encoder; None for another model that happens to have its name."""
-    entry = catalogue().get(image.spec.model)
-    if entry is None or image.n_parameters is None:
-        return entry
-    differs = abs(image.n_parameters - entry.image_parameters)
-    return entry if differs <= SAME_SIZE * entry.image_parameters else None
-
-
-def _is_whole(image: Header, entry: CatalogueEntry) -> bool:
-    """Whether the whole encoder ran at the catalogue's resolution, as far as one number tells that."""
-    side = image.spec.settings.get("image_size") or image.preprocessing.get("size")
-    return image.spec.settings.get("layer") is None and (not isinstance(side, int) or side == entry.resolution)
-
-
-def _catalogued(cost: CandidateCost, entry: CatalogueEntry) -> CandidateCost:
-    return replace(
-        cost, licence=entry.licence, commercial_use=entry.commercial_use, licence_source=entry.source_licence
-    )
-
-
-def _named(cost: CandidateCost, licence: Mapping[str, str]) -> CandidateCost:
-    """A licence as it was read when the encoder embedded."""
-    name = licence.get("name")
-    if name is None or licence.get("how") == "none stated":
-        return cost
-    return replace(cost, licence=name, commercial_use=commercial_use_by(name), licence_source=licence.get("source"))
+def _terms(image: Header) -> Terms | None:
+    """The terms of an encoder, whose licence was read when it embedded; None where none is known."""
+    read = Licence(**{**asdict(NONE_STATED), **image.licence})
+    terms = terms_of(read, image.entry.terms if image.entry else None)
+    return None if terms.licence.how == NONE_STATED.how else terms
 
 
 def _stated(cost: CandidateCost, stated: CostSettings) -> CandidateCost:
@@ -127,7 +102,3 @@ def _stated(cost: CandidateCost, stated: CostSettings) -> CandidateCost:
     if stated.commercial is not None:
         cost = replace(cost, commercial_use="yes" if stated.commercial else "no")
     return cost
-
-
-def _first(figure: T | None, other: T | None) -> T | None:
-    return other if figure is None else figure

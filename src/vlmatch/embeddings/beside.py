@@ -8,7 +8,7 @@ from typing import Any
 
 from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import Store
-from vlmatch.files import write_text
+from vlmatch.files import ABSENT, write_text
 
 
 def read_beside(store: Store, spec: EmbeddingSpec, name: str) -> Any:
@@ -18,7 +18,7 @@ def read_beside(store: Store, spec: EmbeddingSpec, name: str) -> Any:
         own = _checksum(plain[name])
         fresh = plain["fingerprint"] == spec.fingerprint and plain.get("sha256", own) == own  # older files have none
         return plain[name] if fresh else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (*ABSENT, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

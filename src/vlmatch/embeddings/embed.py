@@ -87,7 +87,8 @@ def embed_by(
     """
     shards = Shards(store.folder(spec), spec.fingerprint, row_order(spec.kind, probe), trainer.shard_size)
     if process_rank() > 0:  # rank 0 of a torchrun holds the lock for all, until the array is whole
-        return _computed_by_all(make(), spec, probe, store, shards, trainer), Cost()
+        found = store.read(spec)  # as rank 0 does: either both compute or none
+        return found or _computed_by_all(make(), spec, probe, store, shards, trainer), Cost()
     with store.locked(spec):
         found = store.read(spec)
         if found is not None:

@@ -4,11 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from vlmatch.encoders.about import About
+from vlmatch.encoders.catalogue import CatalogueEntry, entry_of
 from vlmatch.encoders.spec_sheet import FACTS, STATED, SpecSheet
 from vlmatch.files import require_folder_name, sha256_of_file
 from vlmatch.moved import to_first_names
@@ -119,17 +120,26 @@ class Header:
         )
 
     @property
+    def entry(self) -> CatalogueEntry | None:
+        """The catalogue's entry of this encoder; None for an LLM, and for another model that has its name."""
+        return entry_of(self.spec.model, self.n_parameters) if self.spec.kind == "encoder" else None
+
+    @property
     def spec_sheet(self) -> SpecSheet:
-        """What is known of an encoder besides its embeddings. A grid's cells count as tokens, not as width."""
+        """What is known of an encoder besides its embeddings: as stated, else as the catalogue says.
+
+        The catalogue speaks of an encoder with its name and size, at its resolution and layer as far as one number
+        tells that. A grid's cells count as tokens, not as width.
+        """
         settings = self.spec.settings
         cells = int(grid[1]) ** 2 if (grid := GRID.fullmatch(str(settings.get("feature")))) else 1
-        return SpecSheet.of(
-            self.spec.model,
-            parameters=self.n_parameters,
-            width=self.dimension // cells,
-            image_size=settings.get("image_size"),
-            **self.spec.stated,
-        )
+        asked = settings.get("image_size")
+        sheet = SpecSheet(parameters=self.n_parameters, width=self.dimension // cells, resolution=asked)
+        if self.entry is not None:
+            size = asked or self.preprocessing.get("size")
+            side = size if isinstance(size, int) else None
+            sheet = sheet.catalogued(self.entry, side=side, layer=self.spec.layer)
+        return replace(sheet, **self.spec.stated)
 
     def to_json(self) -> str:
         """One JSON object, keys sorted: the same header is the same bytes."""

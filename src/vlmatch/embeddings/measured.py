@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -58,19 +58,18 @@ def read_measured(store: Store, spec: EmbeddingSpec) -> Measured | None:
         return None
 
 
+def known_of(header: Header, measured: Measured | None) -> SpecSheet:
+    """What is known of an encoder: as stated, else as the catalogue says, else as counted while it embedded."""
+    sheet = header.spec_sheet
+    return sheet if measured is None else sheet.counted(measured.gflops, measured.tokens)
+
+
 def spec_sheet_of(store: Store | None, header: Header) -> SpecSheet:
-    """What is known of the encoder of stored embeddings; operations and tokens that nobody states are as counted."""
+    """What is known of the encoder of stored embeddings: `known_of` with what the store measured."""
     sheet = header.spec_sheet
     if store is None or None not in (sheet.gflops, sheet.tokens):  # a store has many rows, and each would read a file
         return sheet
-    counted = read_measured(store, header.spec)
-    if counted is None:
-        return sheet
-    return replace(
-        sheet,
-        gflops=counted.gflops if sheet.gflops is None else sheet.gflops,
-        tokens=counted.tokens if sheet.tokens is None else sheet.tokens,
-    )
+    return known_of(header, read_measured(store, header.spec))
 
 
 def write_measured(store: Store, spec: EmbeddingSpec, measured: Measured) -> None:

@@ -16,12 +16,12 @@ from safetensors.numpy import save
 
 from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.errors import VlmatchError
-from vlmatch.files import remembering, renamed
+from vlmatch.files import ABSENT, remembering, renamed
 from vlmatch.machine.waiting import locked
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FILE = "embeddings.safetensors"
-_DAMAGED = (SafetensorError, OSError, ValueError, KeyError, TypeError)
+_UNUSABLE = (*ABSENT, SafetensorError, ValueError, KeyError, TypeError)  # absent or damaged
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class Store:
     def read(self, spec: EmbeddingSpec) -> Embeddings | None:
         """The embeddings, or None when they are absent, stale or damaged; nothing unverified is ever returned.
 
-        What `spec` states for the spec sheet goes before what was stated when they were computed.
+        What `spec` states for the spec sheet goes before what was stated when they were computed. Raises OSError where
+        the file is there and can't be read: that is no reason to compute it again.
         """
         found = read_file(self.folder(spec) / FILE)
         if found is None or found.header.fingerprint != spec.fingerprint:
@@ -73,7 +74,7 @@ class Store:
                 yield path.parent, header
 
     def damaged(self, probe: str) -> list[Path]:
-        """The files of finished arrays of a probe set whose header can't be read, as after a full disk."""
+        """The files of finished arrays of a probe set whose header is damaged, as after a full disk."""
         files = sorted((self.root / "embeddings" / probe).glob(f"*/*/{FILE}"))
         return [path for path in files if read_header(path) is None]
 
@@ -106,12 +107,15 @@ def write_array(path: Path, array: Array, metadata: Mapping[str, str], *, wait: 
 
 
 def read_file(path: Path) -> Embeddings | None:
-    """The array and header of one file, or None when it is absent, cut short, or not what its header says."""
+    """The array and header of one file, or None when it is absent, cut short, or not what its header says.
+
+    Raises OSError where the file can't be read.
+    """
     try:
-        with safe_open(path, framework="np") as file:
+        with _opened(path) as file:
             header = _header_in(file)
             array = file.get_tensor("embeddings")
-    except _DAMAGED:
+    except _UNUSABLE:
         return None
     return Embeddings(array, header) if sha256_of(array) == header.array_sha256 else None
 
@@ -123,12 +127,21 @@ def damaged_error(path: Path) -> VlmatchError:
 
 @remembering
 def read_header(path: Path) -> Header | None:
-    """The header of one file, or None when it can't be read."""
+    """The header of one file, or None when it is absent or damaged. Raises OSError where the file can't be read."""
     try:
-        with safe_open(path, framework="np") as file:
+        with _opened(path) as file:
             return _header_in(file)
-    except _DAMAGED:
+    except _UNUSABLE:
         return None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A file of safetensors. Raises OSError where it can't be read."""
+    with path.open("rb"):  # safetensors reports any failure to open a file as FileNotFoundError
+        pass
+    with safe_open(path, framework="np") as file:
+        yield file
 
 
 def _header_in(file: Any) -> Header:
@@ -179,9 +192,9 @@ class Shards:
     def read(self, shard: int) -> Array | None:
         """The rows of one shard, or None."""
         try:
-            with safe_open(self._path(shard), framework="np") as file:
+            with _opened(self._path(shard)) as file:
                 about, array = file.metadata(), file.get_tensor("embeddings")
-        except _DAMAGED:
+        except _UNUSABLE:
             return None
         intact = about.get("fingerprint") == self.fingerprint and about.get("array_sha256") == sha256_of(array)
         return array if intact and len(array) == len(self.rows(shard)) else None

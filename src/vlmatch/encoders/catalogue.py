@@ -1,6 +1,7 @@
 """The catalogue of encoders: family, pretraining, size, cost, accuracy and licence of each yaml, with their sources."""
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -8,9 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from vlmatch.errors import VlmatchError
+from vlmatch.packages.licences import Licence, Terms
 
 FILE = Path(__file__).with_name("catalogue.csv")
 COMMERCIAL_USE = ("yes", "no", "unclear")
+SAME_SIZE = 0.02  # a model of the catalogue's name is the catalogue's if its parameters differ by at most this part
+_OF_LAYER = re.compile(r".+_layer(\d+)")
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,33 @@ class CatalogueEntry:
     source_zero_shot: str | None
     source_licence: str | None
 
+    @property
+    def layer(self) -> int | None:
+        """The layer that its yaml chooses, which ends its name; None: where each feature is taken by default."""
+        found = _OF_LAYER.fullmatch(self.name)
+        return None if found is None else int(found[1])
+
+    @property
+    def terms(self) -> Terms:
+        """The licence of the weights, and whether it allows commercial use."""
+        return Terms(Licence(self.licence, self.source_licence or "", "catalogue"), self.commercial_use)
+
 
 @cache
 def catalogue() -> Mapping[str, CatalogueEntry]:
     """Every encoder's entry by the name of its yaml."""
     return read(FILE)
+
+
+def entry_of(name: str, n_parameters: int | None) -> CatalogueEntry | None:
+    """The entry of the encoder with this name; None for another model that happens to have it, of another size.
+
+    n_parameters: of the vision side; None where they are not known, so that the name alone decides.
+    """
+    entry = catalogue().get(name)
+    if entry is None or n_parameters is None:
+        return entry
+    return entry if abs(n_parameters - entry.image_parameters) <= SAME_SIZE * entry.image_parameters else None
 
 
 def read(path: Path) -> Mapping[str, CatalogueEntry]:

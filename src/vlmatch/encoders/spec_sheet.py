@@ -1,9 +1,9 @@
 """The spec sheet: what is known of an encoder without looking at an image."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
-from vlmatch.encoders.catalogue import catalogue
+from vlmatch.encoders.catalogue import CatalogueEntry
 
 STATED = ("language_supervised", "tokens")
 """What the yaml of an encoder that the catalogue lacks may state for its spec sheet."""
@@ -29,31 +29,28 @@ class SpecSheet:
     resolution: int | None = None
     zero_shot: float | None = None
 
-    @classmethod
-    def of(
-        cls, encoder: str, *, parameters: int | None, width: int | None, image_size: int | None = None, **stated: Any
-    ) -> Self:
-        """The spec sheet of the encoder with this name; all but the arguments is in its catalogue entry, if it has one.
+    def catalogued(self, entry: CatalogueEntry, *, side: int | None, layer: int | None) -> Self:
+        """The same with what the catalogue says of this encoder.
 
-        image_size: pixels of a side, where the input was not of the entry's resolution. FLOPs and tokens of another
-        resolution, and the accuracy at it, are not known. stated: what its yaml says (`STATED`), which goes before the
-        entry.
+        side: pixels of a side of the input; None: not known, so the entry's. layer: the one chosen. FLOPs, tokens and
+        accuracy at another resolution or layer are not known.
         """
-        return replace(cls._catalogued(encoder, parameters, width, image_size), **stated)
+        usual = side in (None, entry.resolution)
+        whole = usual and layer == entry.layer
+        return replace(
+            self,
+            language_supervised=entry.language_supervised,
+            parameters=entry.image_parameters if self.parameters is None else self.parameters,
+            gflops=entry.gflops if whole else None,
+            tokens=entry.visual_tokens if whole else None,
+            resolution=entry.resolution if usual else side,
+            zero_shot=entry.zero_shot_imagenet if whole else None,
+        )
 
-    @classmethod
-    def _catalogued(cls, encoder: str, parameters: int | None, width: int | None, image_size: int | None) -> Self:
-        entry = catalogue().get(encoder)
-        if entry is None:
-            return cls(parameters=parameters, width=width, resolution=image_size)
-        if image_size not in (None, entry.resolution):
-            return cls(entry.language_supervised, parameters, width=width, resolution=image_size)
-        return cls(
-            entry.language_supervised,
-            parameters,
-            entry.gflops,
-            width,
-            entry.visual_tokens,
-            entry.resolution,
-            entry.zero_shot_imagenet,
+    def counted(self, gflops: float | None, tokens: int | None) -> Self:
+        """The same with the operations and tokens that were counted while embedding, where they are not known."""
+        return replace(
+            self,
+            gflops=gflops if self.gflops is None else self.gflops,
+            tokens=tokens if self.tokens is None else self.tokens,
         )

@@ -10,7 +10,7 @@ from vlmatch.configs import choices, chosen
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.objects import plain
 from vlmatch.packages.availability import UNNAMED, Availability, availability
-from vlmatch.packages.licences import Licence, commercial_use_by, licence_of
+from vlmatch.packages.licences import NONE_STATED, Licence, Terms, licence_of, terms_of
 from vlmatch.settings.buildable import MODELS, ModelSettings
 
 KINDS = ("encoder", "llm")
@@ -37,8 +37,8 @@ class Model:
             given = " ".join(f"{kind}.{key!s}=..." for key in wanted)
             return cls(kind, name, Availability(UNNAMED, given), "yours to know", "-")
         described = MODELS[kind].of(kind, plain(node))
-        licence = stated_licence(described, name).name
-        return cls(kind, name, availability(described.plain()), licence, commercial_use(kind, name, licence))
+        found = terms(described, name)
+        return cls(kind, name, availability(described.plain()), found.licence.name, found.commercial_use)
 
 
 def model(root: DictConfig, kind: str, name: str, overrides: Mapping[str, Any] | None = None) -> Model:
@@ -57,19 +57,14 @@ def models(root: DictConfig) -> Iterator[Model]:
             yield model(root, kind, name)
 
 
-def stated_licence(model: ModelSettings, name: str) -> Licence:
-    """The licence that its package or yaml states, else those of its parts, else that of `name` in the catalogue."""
+def terms(model: ModelSettings, name: str) -> Terms:
+    """The licence of a model, and whether it allows commercial use; of one without a licence of its own, its parts'.
+
+    name: that of its row in the catalogue.
+    """
     own = licence_of(model.plain())
-    if own.how != "none stated":
-        return own
-    if model.parts:
-        each = [stated_licence(part, part.name) for part in model.parts]
-        return Licence(" AND ".join(dict.fromkeys(licence.name for licence in each)), "its parts", each[0].how)
+    if own.how == NONE_STATED.how and model.parts:
+        each = [terms(part, part.name).licence for part in model.parts]
+        own = Licence(" AND ".join(dict.fromkeys(licence.name for licence in each)), "its parts", each[0].how)
     entry = catalogue().get(name) if model.kind == "encoder" else None
-    return own if entry is None else Licence(entry.licence, entry.source_licence or "", "catalogue")
-
-
-def commercial_use(kind: str, name: str, licence: str) -> str:
-    """'yes', 'no', 'terms' or 'unclear': as the catalogue says, else as the licence's name does."""
-    entry = catalogue().get(name) if kind == "encoder" else None
-    return commercial_use_by(licence) if entry is None else entry.commercial_use
+    return terms_of(own, None if entry is None else entry.terms)

@@ -14,7 +14,7 @@ from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.published import published_ranks
 from vlmatch.foreign import model_faults
-from vlmatch.inventory.models import commercial_use, stated_licence
+from vlmatch.inventory.models import terms
 from vlmatch.packages.availability import availability
 from vlmatch.settings.buildable import ModelSettings
 from vlmatch.settings.command import Settings
@@ -47,7 +47,8 @@ def try_model(described: ModelSettings, settings: Settings[CheckTask], console: 
     before = availability(described.plain())
     tryout = _tryout(described, settings)
     finite = int(isfinite(tryout.feature).sum())
-    licence = stated_licence(described, name)
+    found = terms(described, name)
+    licence = found.licence
     rows: list[tuple[str, str]] = [
         ("status", before.status + (f": {before.weights}" if before.weights else "")),
         ("tried on", tryout.subject),
@@ -61,7 +62,7 @@ def try_model(described: ModelSettings, settings: Settings[CheckTask], console: 
         *_in_half_precision(tryout.model, settings),
         *_preprocessing(tryout.model.preprocessing),
         ("licence", f"{licence.name} ({licence.how}{f': {licence.source}' if licence.source else ''})"),
-        ("commercial use", commercial_use(kind, name, licence.name)),
+        ("commercial use", found.commercial_use),
         *(_of_llm(tryout.model) if kind == "llm" else _known(name)),
     ]
     table = Table.grid(padding=(0, 2))

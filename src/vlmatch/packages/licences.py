@@ -48,14 +48,33 @@ _FORBIDDING = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Licence:
-    """A model's licence, where it was read, and by which of four ways."""
+    """A model's licence, where it was read, and by which of the ways in `How`; of a joint licence, by several."""
 
     name: str
     source: str
-    how: How
+    how: How | str
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A model's licence, and whether it allows commercial use: 'yes', 'no', 'terms' (under conditions) or 'unclear'."""
+
+    licence: Licence
+    commercial_use: str
 
 
 NONE_STATED = Licence("none stated", "", "none stated")
+
+
+def terms_of(read: Licence, curated: Terms | None) -> Terms:
+    """The terms that count for a model: a yaml's if it states another licence than the catalogue, else the catalogue's.
+
+    read: the licence as `licence_of` gives it; it counts where the catalogue has none. The catalogue goes before a
+    package, which may hand on the weights of others. curated: what the catalogue says, None for nothing.
+    """
+    if curated is None or (read.how == "catalogue" and read.name != curated.licence.name):
+        return Terms(read, commercial_use_by(read.name))
+    return curated
 
 
 def licence_of(model_config: Mapping[str, Any]) -> Licence:

@@ -1,7 +1,6 @@
 """The answer for a pool of encoders: an order, a shortlist, and what is known about how far to trust it."""
 
 from vlmatch.ranking.pool import (
-    PAPER,
     Agreement,
     LlmRanking,
     Opinion,
@@ -12,6 +11,7 @@ from vlmatch.ranking.pool import (
 from vlmatch.ranking.question import Fed, Question
 from vlmatch.ranking.rank import rank_rows
 from vlmatch.ranking.shortlist import Shortlist
+from vlmatch.settings.selection import PAPER
 
 __all__ = [
     "PAPER",

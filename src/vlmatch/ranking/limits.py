@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 
-from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import enumerated
 from vlmatch.evidence.record import WorldRecord
 from vlmatch.scores.rows import Row
@@ -12,10 +11,12 @@ LEAST_PAIRS = 200
 LARGER_LLM = 2.0  # times the largest LLM of the evidence
 DOCUMENTS = 0.2  # the share of captions that speak of documents, from which on the probe counts as one of documents
 DOCUMENT_WORDS = re.compile(
-    r"\b(documents?|pages?|charts?|graphs?|tables?|diagrams?|screenshots?|receipts?|invoices?|forms?|slides?|reports?|"
-    r"infographics?|spreadsheets?|handwritten|scanned)\b",
+    r"\b(documents?|charts?|graphs?|diagrams?|screenshots?|receipts?|invoices?|infographics?|spreadsheets?|handwritten|"
+    r"scanned)\b",
     re.IGNORECASE,
 )
+EVERYDAY_WORDS = re.compile(r"\b(page|table|form|slide|report)s?\b", re.IGNORECASE)
+"""Words for parts of documents that natural pictures have too: a caption has to have two of them."""
 
 
 def limits(rows: Sequence[Row], world: WorldRecord, captions: Sequence[str] = ()) -> tuple[str, ...]:
@@ -58,15 +59,20 @@ def _pairs(row: Row) -> str | None:
 
 
 def _documents(captions: Sequence[str]) -> str | None:
-    share = sum(bool(DOCUMENT_WORDS.search(caption)) for caption in captions) / max(len(captions), 1)
+    share = sum(map(_speaks_of_documents, captions)) / max(len(captions), 1)
     if share < DOCUMENTS:
         return None
     captions_of = f"{100 * share:.0f}% of the captions speak of documents or charts"
     return f"{captions_of}, and captions don't say what must be read there"
 
 
+def _speaks_of_documents(caption: str) -> bool:
+    everyday = {word.lower() for word in EVERYDAY_WORDS.findall(caption)}
+    return bool(DOCUMENT_WORDS.search(caption)) or len(everyday) > 1
+
+
 def _families(rows: Sequence[Row], world: WorldRecord) -> str | None:
-    entries = {row.encoder: catalogue().get(row.image.spec.model) for row in rows}
+    entries = {row.encoder: row.image.entry for row in rows}
     new = [name for name, entry in entries.items() if entry is None or entry.family not in world.catalogue_families]
     if not new:
         return None

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from vlmatch.evidence.pools import Kind
 from vlmatch.evidence.record import WorldRecord
 from vlmatch.evidence.worlds import TOKENS
-from vlmatch.ranking.pool import PAPER, Opinion
+from vlmatch.ranking.pool import Opinion
 from vlmatch.ranking.rule import best_by
 from vlmatch.scores.rows import Row
+from vlmatch.settings.selection import PAPER
 
 PARTICIPATION_RATIO = "participation_ratio"
 

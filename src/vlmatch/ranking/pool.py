@@ -12,8 +12,6 @@ from vlmatch.ranking.shortlist import Shortlist
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored
 
-PAPER = "gw"  # the paper's score
-
 
 @dataclass(frozen=True)
 class RankedEncoder:

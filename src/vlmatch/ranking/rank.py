@@ -12,12 +12,13 @@ from vlmatch.errors import enumerated
 from vlmatch.ranking.against import Versus, versus
 from vlmatch.ranking.limits import limits
 from vlmatch.ranking.opinions import opinions
-from vlmatch.ranking.pool import PAPER, Agreement, LlmRanking, ProvenOrders, RankedEncoder, Ranking
-from vlmatch.ranking.question import EVIDENCE, Question
+from vlmatch.ranking.pool import Agreement, LlmRanking, ProvenOrders, RankedEncoder, Ranking
+from vlmatch.ranking.question import Question
 from vlmatch.ranking.rule import ChosenRule, standings
 from vlmatch.ranking.separation import separation_refusal
 from vlmatch.ranking.shortlist import Shortlist, Standing, places, shortlist
 from vlmatch.scores.rows import Row
+from vlmatch.settings.selection import EVIDENCE, PAPER
 
 CLEAR = 2.0  # deviations over probe sets by which a score is clearly ahead of its noise twin
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmatch.encoders.catalogue import catalogue
 from vlmatch.encoders.spec_sheet import STATED
 from vlmatch.errors import enumerated
 from vlmatch.evidence.pools import Kind
@@ -15,10 +14,10 @@ from vlmatch.evidence.record import WorldRecord, record
 from vlmatch.evidence.replay import TIE
 from vlmatch.evidence.rules import fractional_ranks
 from vlmatch.evidence.shortlists import Calibration
-from vlmatch.ranking.pool import PAPER
-from vlmatch.ranking.question import EVIDENCE, PAPER_RULE, Question, require_selection
+from vlmatch.ranking.question import Question, require_selection
 from vlmatch.ranking.shortlist import Standing
 from vlmatch.scores.rows import Row
+from vlmatch.settings.selection import EVIDENCE, PAPER, PAPER_RULE
 
 MIDDLE = 0.5  # the fractional rank of a candidate by an ingredient that is not known of it
 
@@ -173,7 +172,7 @@ def _lowest_or_highest(name: str, rows: Sequence[Row]) -> str:
 
 def _kind(rows: Sequence[Row]) -> Kind:
     """The kind of replayed pool that these candidates are most like."""
-    entries = [catalogue().get(row.image.spec.model) for row in rows]
+    entries = [row.image.entry for row in rows]
     if all(entry is not None and entry.language_supervised for entry in entries):
         return "language"
     families = [entry.family if entry else row.encoder for entry, row in zip(entries, rows, strict=True)]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from statistics import median
 
 from vlmatch.embeddings.header import Header
-from vlmatch.encoders.catalogue import catalogue
 from vlmatch.evidence.published import published_ranks
 from vlmatch.scores.rows import Row
 
@@ -37,16 +36,15 @@ class SizeClasses:
         return f"large from {self.border / 1e6:,.1f}M parameters ({self.whose})"
 
 
-def pretraining(encoder: str) -> str:
+def pretraining(header: Header) -> str:
     """How an encoder was pretrained, according to the catalogue; '' if it is not listed."""
-    entry = catalogue().get(encoder)
+    entry = header.entry
     return "" if entry is None or entry.pretraining == "none" else entry.pretraining
 
 
-def trained_here(encoder: str) -> bool:
+def trained_here(header: Header) -> bool:
     """Whether this project trained the encoder on pictures like the probe's, which may favour it."""
-    entry = catalogue().get(encoder)
-    return entry is not None and entry.trained_on_domain
+    return header.entry is not None and header.entry.trained_on_domain
 
 
 def published(encoder: str) -> list[str]:

@@ -23,7 +23,6 @@ from vlmatch.jobs import DAMAGED, PairStatus
 from vlmatch.machine.waiting import waiting
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import LlmRanking, Question, Ranking, rank_rows
-from vlmatch.ranking.question import PAPER_RULE
 from vlmatch.report.commands import by_name
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
 from vlmatch.report.html import rendered_page
@@ -36,6 +35,7 @@ from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, labe
 from vlmatch.scores.rows import Row, damaged_rows, stored_rows
 from vlmatch.settings.budget import CostSettings
 from vlmatch.settings.buildable import ObjectSettings
+from vlmatch.settings.selection import PAPER_RULE
 
 if TYPE_CHECKING:
     import pandas as pd

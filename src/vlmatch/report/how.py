@@ -1,9 +1,10 @@
 """How each number of the page was made: what a score looks at, its source, its version and its settings."""
 
 import inspect
-import sys
 from dataclasses import dataclass
 
+from vlmatch.errors import VlmatchError
+from vlmatch.objects import target_named
 from vlmatch.ranking import LlmRanking
 
 WORDS = {"spec": "spec sheet"}  # of what a score uses
@@ -11,7 +12,7 @@ WORDS = {"spec": "spec sheet"}  # of what a score uses
 
 @dataclass(frozen=True)
 class Made:
-    """How one score was made. about: its class's description, with formula and source; '' where that is not loaded."""
+    """How one score was made. about: its class's description, with formula and source; '' without one."""
 
     name: str
     title: str
@@ -41,8 +42,10 @@ def made(llm: LlmRanking) -> list[Made]:
 
 
 def _about(target: str) -> str:
-    """The description of a class, if its module is loaded already: nothing is imported for a page."""
-    module, _, name = target.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None)
+    """The description of a class; '' for one that is gone, or that a yaml may not name here."""
+    try:
+        found = target_named(target)
+    except (VlmatchError, ImportError):
+        return ""
     words = inspect.getdoc(found) or "" if inspect.isclass(found) else ""
     return words.replace("::\n", ":\n")

@@ -10,7 +10,6 @@ from vlmatch.costs.pareto import priced
 from vlmatch.geometry import PairedGeometry
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import LlmRanking, Question, Ranking
-from vlmatch.ranking.question import PAPER_RULE
 from vlmatch.report.cells import Table
 from vlmatch.report.evidence import RankingEvidence
 from vlmatch.report.first_screen import FirstScreen, first_screen
@@ -20,6 +19,7 @@ from vlmatch.report.pareto import PRICES, pareto_plot
 from vlmatch.report.plots import heat_maps, truth_panels
 from vlmatch.report.ranking_table import ranking_table, score_table
 from vlmatch.report.svg import themed
+from vlmatch.settings.selection import PAPER_RULE
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def score_table(llm: LlmRanking, key: str) -> Table:
         cells += [_lipschitz(each)] if lipschitz else []
         image = each.row.image
         cells += [words_cell(image.rule), figure_cell(image.dimension, "d")]
-        cells += [words_cell(classes.name(image)), words_cell(pretraining(each.row.encoder))]
+        cells += [words_cell(classes.name(image)), words_cell(pretraining(image))]
         lines.append(Line(shown_name(each), tuple(cells), _style(llm, each, head=False)))
     return Table(key, "encoder", tuple(columns), tuple(lines))
 
@@ -94,7 +94,9 @@ def score_table(llm: LlmRanking, key: str) -> Table:
 def shown_name(ranked: RankedEncoder) -> str:
     """The encoder's name, with what a reader must know of it."""
     name = ranked.row.encoder
-    return name + (" (control)" if ranked.row.image.control else " (trained here)" if trained_here(name) else "")
+    return name + (
+        " (control)" if ranked.row.image.control else " (trained here)" if trained_here(ranked.row.image) else ""
+    )
 
 
 def _first_of_place(llm: LlmRanking) -> set[str]:

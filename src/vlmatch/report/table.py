@@ -218,7 +218,7 @@ def _cost(cost: CandidateCost, head: str) -> str:
 def marked(ranked: RankedEncoder) -> str:
     """The encoder's name, with c for a control and t for one that this project trained."""
     name = ranked.row.encoder
-    return name + (" c" if ranked.row.image.control else " t" if trained_here(name) else "")
+    return name + (" c" if ranked.row.image.control else " t" if trained_here(ranked.row.image) else "")
 
 
 def _style(ranked: RankedEncoder, llm: LlmRanking) -> str:
@@ -257,7 +257,7 @@ def _full_table(llm: LlmRanking, *, described: bool) -> Table:
     for ranked in llm.encoders:
         row = ranked.row
         scores = [f"{number(row.scores[name].value)} {ranked.ranks[name]:>2}" for name in names]
-        about = [row.image.rule, classes.name(row.image), pretraining(row.image.spec.model)] if described else []
+        about = [row.image.rule, classes.name(row.image), pretraining(row.image)] if described else []
         cells = [marked(ranked), *scores, relative(row.scores.get(PAPER)), *about]
         table.add_row(*(Text(cell, style=_style(ranked, llm)) for cell in cells))
     return table

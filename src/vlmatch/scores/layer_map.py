@@ -10,6 +10,7 @@ from typing import Any
 
 from vlmatch.embeddings.store import Embeddings
 from vlmatch.errors import VlmatchError
+from vlmatch.foreign import score_faults
 from vlmatch.geometry import Geometry, Labels, PairedGeometry, known_labels
 from vlmatch.scores.rows import inputs_of
 from vlmatch.settings.buildable import ObjectSettings
@@ -171,15 +172,18 @@ class _Side:
 
 def _computed(name: str, score: Any, image: _Side, text: _Side, word: str, labels: Labels | None) -> tuple[Values, str]:
     spec, known = image.embeddings.header.spec_sheet, known_labels(labels)
-    if (reason := score.unknown(spec, labelled=known is not None)) is not None:
-        return {}, reason
     try:
+        with score_faults(score.title):
+            reason = score.unknown(spec, labelled=known is not None)
+        if reason is not None:
+            return {}, reason
         x, y = (side.geometry(centred=centred) for side, centred in zip((image, text), CENTRING[word], strict=True))
-        value = score.value(PairedGeometry(x, y, spec, known))
+        with score_faults(score.title):
+            value = float(score.value(PairedGeometry(x, y, spec, known)))
     except VlmatchError as error:
         return {}, str(error)
     relative = {each: value / math.sqrt(y.median) for each in shown(name) if each == RELATIVE}
-    return {name: float(value), **relative}, ""
+    return {name: value, **relative}, ""
 
 
 def _key(image: _Side, text: _Side, word: str, score: Any, settings: ObjectSettings, labels: Labels | None) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from vlmatch.errors import VlmatchError
+from vlmatch.foreign import score_faults
 from vlmatch.geometry import Geometry, PairedGeometry, Rows
 from vlmatch.scores.base import Score
 
@@ -97,7 +98,8 @@ def _side_by_side(score: Score, pairs: Sequence[PairedGeometry]) -> list[float |
 
 def _value(score: Score, pair: PairedGeometry) -> float | None:
     try:
-        return float(score.value(pair))
+        with score_faults(score.title):
+            return float(score.value(pair))
     except VlmatchError:
         return None
 

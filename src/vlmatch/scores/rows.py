@@ -14,7 +14,8 @@ from vlmatch.embeddings.measured import spec_sheet_of
 from vlmatch.embeddings.store import Embeddings, Store
 from vlmatch.encoders.spec_sheet import SpecSheet
 from vlmatch.errors import VlmatchError
-from vlmatch.files import MAX_NAME_BYTES, remembering, write_text
+from vlmatch.files import ABSENT, MAX_NAME_BYTES, remembering, write_text
+from vlmatch.foreign import score_faults
 from vlmatch.geometry import Labels, PairedGeometry, known_labels
 from vlmatch.machine.memory import MANY_PAIRS, require_scoring_memory
 from vlmatch.machine.waiting import NowAndThen, locked, waiting
@@ -143,13 +144,13 @@ def _filled(
         score, used = scores[name], {key: inputs[key] for key in inputs if key in scores[name].uses}
         for kept in (scored, left_out):
             kept.pop(name, None)
-        reason = score.unknown(pair.spec, labelled=pair.labels is not None)
-        if reason is None:
-            try:
-                with _slowly(score, pair, f"{done} of {len(missing)} scores are done"):
+        try:
+            with score_faults(score.title), _slowly(score, pair, f"{done} of {len(missing)} scores are done"):
+                reason = score.unknown(pair.spec, labelled=pair.labels is not None)
+                if reason is None:
                     scored[name] = _scored(score, resampled, configs[name], used)
-            except VlmatchError as error:
-                reason = str(error)
+        except VlmatchError as error:
+            reason = str(error)
         if reason is not None:
             left_out[name] = LeftOut(reason, score.version, configs[name].plain(), used)
     return Row(row.image, row.text, scored, left_out)
@@ -239,7 +240,10 @@ def _path(store: Store, image: Header, text: Header) -> Path:
 
 @remembering
 def _read(path: Path) -> Row | None:
-    """One stored row, or None when it is absent or not what this version writes: it is then computed again."""
+    """One stored row, or None when it is absent or not what this version writes: it is then computed again.
+
+    Raises OSError where the file can't be read.
+    """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         if plain["format"] not in (FORMAT, UNCHECKED) or _is_edited(plain):
@@ -248,23 +252,25 @@ def _read(path: Path) -> Row | None:
         left_out = {name: LeftOut(**left) for name, left in plain["left_out"].items()}
         image, text = (Header.of_plain(plain[side]) for side in ("image", "text"))
         return Row(image, text, scores, left_out)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (*ABSENT, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def damaged_rows(store: Store, probe: str) -> list[Path]:
-    """The files of stored rows of a probe set that can't be read, or do not hold what was written."""
+    """The files of stored rows of a probe set that do not hold what was written."""
     return [path for path in sorted((store.root / "scores" / probe).glob("*.json")) if _is_damaged(path)]
 
 
 def _is_damaged(path: Path) -> bool:
     """Whether a file is there that no version writes like this."""
-    if _read(path) is not None or not path.exists():
+    if _read(path) is not None:
         return False
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         return plain["format"] in (FORMAT, UNCHECKED) or not isinstance(plain["format"], int)
-    except (OSError, ValueError, KeyError, TypeError):
+    except ABSENT:
+        return False
+    except (ValueError, KeyError, TypeError):
         return True
 
 

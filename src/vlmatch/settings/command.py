@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Literal, Self, TypeVar, cast, get_type_hints, overload
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
 
 from vlmatch.configs import NOT_GLOBAL, choices, groups, nearest
 from vlmatch.errors import VlmatchError, shown
@@ -20,6 +20,7 @@ from vlmatch.settings.buildable import (
 )
 from vlmatch.settings.node import Node, Place
 from vlmatch.settings.recipe import RecipeSettings
+from vlmatch.settings.selection import with_selected
 from vlmatch.settings.tasks import TaskSettings
 from vlmatch.settings.work import AnswerSettings, StudySettings, TrackingSettings, TrainerSettings
 
@@ -88,6 +89,12 @@ class Settings(Node, Generic[Keys]):
 
     _sections: dict[str, Node] = PrivateAttr(default_factory=dict)
     _config: DictConfig = PrivateAttr()
+
+    @field_validator("score", mode="before")
+    @classmethod
+    def _with_selected(cls, score: Any, others: ValidationInfo) -> Any:
+        """Add the score that orders the pool, unless nothing or something else than a mapping was given."""
+        return with_selected(score, others.data.get("selection")) if score and isinstance(score, Mapping) else score
 
     @classmethod
     def read(cls, config: DictConfig) -> Self:

@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from vlmatch import paths
 from vlmatch.api import ranking as api
+from vlmatch.api.embedding import embedded
 from vlmatch.api.evidence import answered, require_used
-from vlmatch.api.models import embedded
 from vlmatch.configs import words
 from vlmatch.embeddings.embed import Cost
 from vlmatch.embeddings.header import Header, slug_of
@@ -72,13 +72,13 @@ def rank_stored(settings: Settings[TaskSettings], pool: str) -> None:
 
     pool: 'experiment' ranks only the models of the experiment, 'store' all.
     """
-    ranking = api.rank_stored(
+    ranking = api.ranked_store(
         probe_of(settings.probe.plain()),
-        store=Store(settings.store),
-        scores=settings.score,
-        question=Question.of(settings),
-        costs=settings.costs,
-        wanted=lambda header: wanted(settings, pool, header),
+        Store(settings.store),
+        settings.score,
+        Question.of(settings),
+        settings.costs,
+        lambda header: wanted(settings, pool, header),
     )
     results = tuple(paths.result_folders(settings.results))
     answered(replace(ranking, results=results, command=_command()), settings.answer, settings.study)

@@ -198,13 +198,13 @@ def _screened(settings: SearchSettings, about: Mapping[str, Any], recipe: ByReci
 def _ranked(settings: SearchSettings, fed: Fed) -> LlmRanking:
     """The stored encoders in the order of the rule. Raises VlmatchError if the store has none for this LLM."""
     pool = "store" if settings.pool == "auto" else settings.pool
-    ranking = api.rank_stored(
+    ranking = api.ranked_store(
         probe_of(settings.probe.plain()),
-        store=Store(settings.store),
-        scores=settings.score,
-        question=replace(Question.of(settings), against=None, fed=fed),
-        costs=settings.costs,
-        wanted=lambda header: wanted(settings, pool, header),
+        Store(settings.store),
+        settings.score,
+        replace(Question.of(settings), against=None, fed=fed),
+        settings.costs,
+        lambda header: wanted(settings, pool, header),
     )
     found = [llm for each in ranking.rankings for llm in each.llms if llm.llm == settings.llm.name]
     if not found:
