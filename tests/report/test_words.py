@@ -44,7 +44,7 @@ def test_the_coverage_stands_with_its_interval_and_the_plain_list() -> None:
     first, second = found.held_out, found.coverage
     assert line.startswith(f"in {percent(first.value)} [{percent(first.low)}, {percent(first.high)}] of replayed pools")
     assert f"({percent(second.value)} [{percent(second.low)}, {percent(second.high)}] on those that set it)" in line
-    assert f"plain lists of that length held it in {percent(found.top_k)}" in line
+    assert f"set the margin, plain lists of that length held it in {percent(found.top_k)}" in line
     assert f"from {record().world('patches').n_encoders} encoders" in line
 
 

@@ -72,8 +72,9 @@ class Held:
         """What the coverage is of, and what a plain list would have given."""
         return (
             f"Pools of {self.size} from {self.n_encoders} encoders of trained VLMs, {self.on}: the list held the best, "
-            f"or one within a standard error of it. Such lists had {self.length:.1f} names on average; plain lists of "
-            f"as many, the upright line, held it in {percent(self.plain)}.{self.longer}"
+            f"or one within a standard error of it. Such lists had {self.length:.1f} names on average; on the families "
+            f"that set the margin, plain lists of as many, the upright line, held it in {percent(self.plain)}."
+            f"{self.longer}"
         )
 
     @property
