@@ -35,8 +35,8 @@ def held_line(llm: LlmRanking) -> str | None:
     return (
         f"in {with_interval(found.coverage_for_new)} of replayed pools of {found.size} from {llm.world.n_encoders} "
         f"encoders, {held_on(found)}, such a list held the best encoder or one within a standard error of it; such "
-        f"lists had {found.length:.1f} names on average; on the families that set the margin, plain lists of that length "
-        f"held it in {percent(found.top_k)}" + longer(llm, ". Yours")
+        f"lists had {found.length:.1f} names on average; on the families that set the margin, plain lists of that "
+        f"length held it in {percent(found.top_k)}" + longer(llm, ". Yours")
     )
 
 
