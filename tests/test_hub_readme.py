@@ -53,13 +53,15 @@ def laion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "images"
 
 
-def test_the_hub_command_of_the_readme_ranks_four_encoders(
+def test_the_hub_command_of_the_readme_ranks_four_encoders_and_a_control(
     hub: Hub, save_tiny: Callable[..., Any], laion: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Any
 ) -> None:
     """Word for word, but for the place of the pictures and the GPU; the models are small ones of the same classes."""
     command = readme_command("experiment=hub")
     names = next(word for word in command if word.startswith("encoder=")).removeprefix("encoder=").split(",")
-    for name in names:
+    *ours, control = names
+    assert control == "pixels16", "the control that tells whether the pairs separate the candidates from it"
+    for name in ours:
         config = encoder_configs()[name]
         (tmp_path / name).mkdir()
         _, weights = build(config, tmp_path / name, monkeypatch)
