@@ -106,14 +106,14 @@ def test_block_3_s_answer_follows_from_the_truths(by: str, refuted: int, monkeyp
     found = new_members.replayed(comparison, rows)
     assert found is not None
     assert (found.encoders, found.families, found.seeds) == (14, 11, (0, 1))
-    said = new_members.answer(found, finished=True)
+    said = new_members.answer(found, None, finished=True)
     assert ("The pooled rule is worth following: refuted." in said) == bool(refuted)
     assert ("chosen on: refuted." in said) == bool(refuted)
     assert found.by_chance is not None
     assert (found.by_chance < 0.01) == (by == "mutual_nn"), (
         "by these truths the rule is perfect, or the wrong way round"
     )
-    assert "refuted. " not in new_members.answer(found, finished=False), "no verdict while trainings are missing"
+    assert "refuted. " not in new_members.answer(found, None, finished=False), "no verdict while trainings are missing"
     assert new_members.regrets([found]).count("\n") == 2 + len(new_members.RULES)
     table = new_members.places(comparison, rows).splitlines()
     assert [line.split(" | ")[4] for line in table[2:]] == [str(place) for place in range(1, 15)]
@@ -131,4 +131,7 @@ def test_block_3_waits_for_as_many_encoders_as_a_pool_has_and_for_seeds_that_all
     smaller = new_members.replayed(comparison, rows, size=new_members.SMALLER)
     assert smaller is not None
     assert None not in smaller.outcomes[1].fraction, "14 encoders of 11 families have an interval in pools of 5"
-    assert "too few" in new_members.answer(None, finished=False)
+    whole = new_members.replayed(comparison, rows)
+    assert "in 90% of pools: can't be judged without an interval" in new_members.answer(whole, None, finished=True)
+    assert "in 90% of pools: not refuted" in new_members.answer(whole, smaller, finished=True)
+    assert "too few" in new_members.answer(None, None, finished=False)

@@ -117,7 +117,7 @@ def section(block: Block) -> Section:
     every, smaller = replayed(comparison, rows), replayed(comparison, rows, size=SMALLER)
     found = [each for each in (every, smaller) if each is not None]
     return Section(
-        answer(every, block.finished),
+        answer(every, smaller, block.finished),
         (
             Part(regrets(found)),
             Part(
@@ -177,13 +177,15 @@ def places(comparison: Comparison, rows: Sequence[Row]) -> str:
     return table(head, [lines[at] for at in np.argsort(found, kind="stable")])
 
 
-def answer(found: Replayed | None, finished: bool) -> str:
+def answer(found: Replayed | None, smaller: Replayed | None, finished: bool) -> str:
     """What came out for each claim that was written before: by study/preregistration.md, and by study/blocks.md.
 
-    As long as trainings are missing, the figures stand without a verdict.
+    As long as trainings are missing, the figures stand without a verdict. smaller: by smaller pools, whose figures
+    stand for claims about an interval if the others have none.
     """
     if found is None or not found.outcomes:
         return "There are too few for pools of 8."
+    by = found if smaller is None or found.coverage.high is not None else smaller
     rule, spec = found.outcome(NEIGHBOURS.name), found.outcome(SPEC_RIDGE.name)
     if rule is None or spec is None or rule.fraction.value is None or rule.first_three.value is None:
         return "The pooled rule has no figures."
@@ -195,15 +197,15 @@ def answer(found: Replayed | None, finished: bool) -> str:
          "orders of these encoders lose as little."),
         ("It is as good here as on the encoders that it was chosen on", rule.fraction.value > AGAINST,
          f"Its regret would then be {AS_BEFORE}, and above .20 speaks against it."),
-        ("Its shortlists of the frozen margin hold a good encoder in 90% of pools", _below(found.coverage, 0.9),
-         f"They do in {figure(*found.coverage)} (refuted if the interval lies below .90)."),
+        ("Its shortlists of the frozen margin hold a good encoder in 90% of pools", _below(by.coverage, 0.9),
+         f"They do in {figure(*by.coverage)} of pools of {by.size} (refuted if the interval lies below .90)."),
         ("It measures alignment, and not how many dimensions features have",
          None if found.against_ratio.value is None else found.against_ratio.value < -SMALLEST,
          f"Participation ratio has {figure(*found.against_ratio)} more regret (refuted below -.18, the smallest effect "
          "that this block can show; it replaces the preregistration's .78)."),
-        ("Ridge R2 adds to the spec sheet", _below(found.ridge_adds, 0.0),
-         f"Without it the spec sheet has {figure(*found.ridge_adds)} more regret (refuted if the interval lies below "
-         "0)."),
+        ("Ridge R2 adds to the spec sheet", _below(by.ridge_adds, 0.0),
+         f"Without it the spec sheet has {figure(*by.ridge_adds)} more regret in pools of {by.size} (refuted if the "
+         "interval lies below 0)."),
         ("The rule for patches travels to this setting", spec.fraction.value is not None and spec.fraction.value >= 1,
          f"It has {figure(*spec.fraction)} of random's regret (refuted from 1 on)."),
     ]  # fmt: skip
