@@ -12,21 +12,20 @@ from scipy.stats import rankdata
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.evidence.pools import family_weights
 from vlmatch.evidence.replay import RESAMPLES, Figure, interval, replay
-from vlmatch.evidence.rules import CANDIDATES, Rule, joined, single
+from vlmatch.evidence.rules import NEIGHBOURS, RIDGE, SPEC, Rule, joined, single
 from vlmatch.evidence.truths import comparisons_in
 from vlmatch.evidence.worlds import Floats, World
 from vlmatch_study.evidence.worlds import DATA, LLM, STUDY, embedded
 from vlmatch_study.findings.tables import figure, table
 
 SIZE, FULL = 8, "float32"
-NEIGHBOURS = single("mutual_nn", "MutualNN")
 CLASSIFIER = single("photo_classifier", "classifier of photographs")
 RULES = (
-    next(rule for rule in CANDIDATES if rule.name == "spec"),
+    SPEC,
     CLASSIFIER,
     joined("classifier_mutual", "classifier of photographs and MutualNN", (CLASSIFIER, NEIGHBOURS)),
     NEIGHBOURS,
-    single("ridge_r2", "ridge R2"),
+    RIDGE,
     single("participation_ratio", "participation ratio"),
     single("gw", "GW", higher_is_better=False),
 )
