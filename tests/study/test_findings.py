@@ -1,10 +1,13 @@
 """docs/findings.md follows from the committed results, and the decisions follow from their rules."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from made_truths import runs
 from vlmatch import paths
@@ -13,7 +16,7 @@ from vlmatch.evidence.truths import comparisons
 from vlmatch.results import Result, read
 from vlmatch_study.evidence.worlds import read as rows_of
 from vlmatch_study.findings import __main__ as findings
-from vlmatch_study.findings import dtypes, page, repeated
+from vlmatch_study.findings import dtypes, page, picture, repeated
 from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.runs import write as write_runs
@@ -188,11 +191,20 @@ def test_every_section_stands_with_some_of_the_trainings_and_with_all(
     assert not [name for name, part in parts.items() if "\n\n\n" in part or ":\n\n\n" in part]
 
 
-def test_the_picture_shows_every_truth_of_blocks_1_and_3() -> None:
-    left, right = findings.drawn(paths.root()).axes
-    first, third = (Block.of(number, paths.root()).comparison for number in (1, 3))
-    assert first is not None
+def test_the_picture_shows_every_truth_of_blocks_1_to_3() -> None:
+    *by_line, beside = findings.drawn(paths.root()).axes
+    for number, axes in zip((1, 2), by_line, strict=True):
+        comparison = Block.of(number, paths.root()).comparison
+        means = sorted(value for container in axes.containers for value in container[0].get_ydata())
+        assert means == pytest.approx(sorted(truth.mean for truth in comparison.truths) if comparison else [])
+    third = Block.of(3, paths.root()).comparison
     assert third is not None
-    means = sorted(value for container in left.containers for value in container[0].get_ydata())
-    assert means == pytest.approx(sorted(first.by_encoder[name].mean for name in Block.of(1, paths.root()).encoders))
-    assert sorted(text.get_text() for text in right.texts) == sorted(third.by_encoder)
+    assert sorted(text.get_text() for text in beside.texts) == sorted(third.by_encoder)
+
+
+@given(heights=st.lists(st.floats(-100, 100), min_size=1, max_size=20), gap=st.floats(0.1, 20))
+def test_spread_heights_lie_apart_in_the_same_order(heights: list[float], gap: float) -> None:
+    found = picture.spread(heights, gap)
+    ordered = [height for _, height in sorted(zip(heights, found, strict=True))]
+    assert all(upper - lower >= gap * (1 - 1e-6) - 1e-9 for lower, upper in pairwise(ordered))
+    assert picture.spread(found, gap * 0.99) == pytest.approx(found)  # what is apart already stays

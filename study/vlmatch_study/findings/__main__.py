@@ -60,10 +60,11 @@ def main() -> None:
 
 
 def drawn(root: Path) -> Figure:
-    """The picture of blocks 1 and 3."""
-    first, third = (Block.of(number, root) for number in (1, 3))
+    """The picture of blocks 1, 2 and 3."""
+    first, second, third = (Block.of(number, root) for number in (1, 2, 3))
     encoders = [name for name in first.encoders if confound.split(name)[1] == confound.AS_IT_IS]
-    return picture.draw(first.comparison, encoders, third.comparison, read(third.folder / "scores.csv"))
+    scores = read(third.folder / "scores.csv")
+    return picture.draw(first.comparison, encoders, second.comparison, third.comparison, scores)
 
 
 def documents(root: Path) -> list[Path]:
