@@ -10,7 +10,7 @@ from vlmatch.results import REPLACED, Result, read, read_file, rendered, write
 
 
 def keep_aside(folder: Path, run: Path) -> Path | None:
-    """Move a result and its likelihoods out of the way of another one; returns the result's new path.
+    """Move a result and its likelihoods aside, to make room for a new result; returns the old result's new path.
 
     The new path is REPLACED/RECIPE/LLM-DATA/ENCODER-SEED.N.json below `folder`, with the first free N from 1. None if
     `folder` holds no result of the run.
