@@ -42,7 +42,7 @@ def npm_tarball(name: str, version: str, sha256: str, folder: Path) -> Path:
 
 
 def unpack_tarball(archive: Path, folder: Path, wanted: re.Pattern[str] = _ALL) -> None:
-    """Write the regular files of an npm archive whose whole name matches `wanted` below `folder`.
+    """Write to `folder` the regular files of an npm archive whose whole name matches `wanted`.
 
     Names are relative to the archive's one top folder, e.g. 'dist/model.json'. Links and devices are passed over.
     Raises VlmatchError on a damaged archive, a name that leads out of the folder, or more bytes than `LIMITS`; OSError
