@@ -1,4 +1,4 @@
-"""An LLM of which only embeddings are available, in a file: encoders can be ranked for it, and nothing else."""
+"""An LLM whose embeddings are in a file, but not the model itself: encoders can be ranked for it, nothing else."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
