@@ -131,7 +131,7 @@ def _application() -> Any:
     import hydra
 
     register_search_path()
-    # Absolute: a relative path is searched for beside whichever module is __main__.
+    # Absolute: a relative path would start from the folder of the module that is __main__.
     return hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")(run_task)
 
 

@@ -17,7 +17,7 @@ OPTIONAL = ("split", "recipe", "benchmark")  # config groups whose default only 
 NOT_GLOBAL = (
     "conf/local/default.yaml has no effect, because its first line is not '# @package _global_'; put that line first"
 )
-MAPPING = "encoders.csv"  # a table beside published tables: their names for encoders, and the names of our yamls
+MAPPING = "encoders.csv"  # beside published tables: the name of our yaml for each encoder in them
 POOL_GROUPS = ("others", "heads", "from_scratch", "controls")  # the groups of encoders in conf/pool.yaml
 
 
@@ -44,7 +44,7 @@ def yaml_path(group: str, name: str) -> Path:
 def unknown_choice(group: str, name: str) -> str:
     """The line for a name that a config group does not offer: it suggests the nearest names."""
     if group.startswith("hydra/"):
-        return f"{group}='{name}' is unknown; install the Hydra plugin that has it, such as vlmatch[slurm] or [ray]"
+        return f"{group}='{name}' is unknown; install its Hydra plugin, for example by vlmatch[slurm] or vlmatch[ray]"
     return f"{group}='{name}' is unknown; {nearest(name, choices(group))}"
 
 

@@ -1,4 +1,4 @@
-"""Turn an exception that the user can mend into one line; anything else is a bug and keeps its traceback."""
+"""Turn an exception that the user can fix into one line; anything else is a bug and keeps its traceback."""
 
 import os
 import re
@@ -33,7 +33,7 @@ _OF_SUBMITIT = ("UncompletedJobError", "FailedJobError")  # a job that was cance
 
 
 def user_message(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
-    """The line to print for `error`; None if the user can't mend it. Passwords in addresses are masked.
+    """The line to print for `error`; None if the user can't fix it. Passwords in addresses are masked.
 
     arguments: the command line. For a group, choice or key that Hydra does not know, the line suggests the nearest.
     """
@@ -72,7 +72,7 @@ def _line(error: BaseException, arguments: list[str]) -> str | None:
         if isinstance(cause, VlmatchError):
             return one_line(cause)
     if damaged := _damaged_yaml(error):
-        return f"{damaged}; mend the file, or move it away"
+        return f"{damaged}; fix the file, or move it away"
     of_hydra = isinstance(error, ValueError) and str(error).startswith(_OF_HYDRA)
     if of_hydra or isinstance(error, HydraException | OmegaConfBaseException):
         return _about_config(error, arguments)

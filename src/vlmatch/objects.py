@@ -131,7 +131,7 @@ def plain(node: Any) -> dict[str, Any]:
 
     try:
         missing = sorted(OmegaConf.missing_keys(node))
-    except InterpolationToMissingValueError as error:  # another value refers to it
+    except InterpolationToMissingValueError as error:  # another value refers to the missing one
         missing = [str(error).partition("Missing mandatory value: ")[2].split()[0]]
     if missing:
         given = " ".join(f"{key}=..." for key in missing)

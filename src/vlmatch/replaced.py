@@ -53,7 +53,7 @@ def read_replaced(folder: Path) -> list[Result]:
 
 
 def replaced_in(folders: Iterable[Path]) -> list[Result]:
-    """The results that do not count among those of `folders`.
+    """The results in `folders` that do not count.
 
     These are the ones that were kept aside, and those that another result of the same run in a later folder hides
     (`results.read_folders`).

@@ -18,8 +18,8 @@ class Miss:
 
     key: the limit's setting, such as 'params'. reason: in words. figure: what it costs; None if that is not known or is
     not a number. excess: the cost as a multiple of the limit; infinite without a figure. admits: the setting that would
-    let the encoder in. checked: whether the limit could be checked; if not,
-    `admits` is the setting that states the unknown fact.
+    let the encoder in. checked: whether the limit could be checked; if not, `admits` is the setting that states the
+    unknown fact.
     """
 
     key: str

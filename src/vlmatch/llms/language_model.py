@@ -212,7 +212,7 @@ class LanguageModel(Buildable, nn.Module):
 
 
 def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """The states of a layer as one vector a caption, in float32: (n, t, d), (n, t) -> (n, d)."""
+    """The states of a layer as one vector per caption, in float32: (n, t, d), (n, t) -> (n, d)."""
     mask = mask.to(states.device)
     if pooling == "last":
         return last_token(states, mask).float()

@@ -1,4 +1,4 @@
-"""An LLM whose embeddings are in a file, but not the model itself: encoders can be ranked for it, nothing else."""
+"""An LLM that is available only as embeddings in a file: encoders can be ranked for it, and nothing else."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

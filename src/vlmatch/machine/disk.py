@@ -1,4 +1,4 @@
-"""What goes wrong with files, as one line: a disk refuses (and which setting names another place), or damage."""
+"""Errors of files as one line: a disk that refuses, with the setting that names another place, or a damaged file."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ _REFUSALS = {
     errno.ELOOP: "its links lead in a circle; remove one of them",
     errno.EIO: "the disk fails to read or write; see the system's log",
     errno.ESTALE: "its file server has lost it; mount it again",
-    errno.ENOENT: "this file system takes no files; mount another one there",  # only where `_takes_no_files` holds
+    errno.ENOENT: "this file system takes no files; mount another one there",  # only if `_takes_no_files`
 }
 _FULL = (FULL, "database or disk is full")  # safetensors and sqlite say it without the error's number
 # Starts of the keys that name files and folders to write.
@@ -92,7 +92,7 @@ def _number(error: BaseException) -> int | None:
 
 
 def _takes_no_files(file: object) -> bool:
-    """Whether a path lies in a file system for no files, such as /proc, where a new folder is "not there"."""
+    """Whether a path lies in a file system that can't hold files, such as /proc, where a new folder is "not there"."""
     if not isinstance(file, str | os.PathLike):
         return False
     existing = next((folder for folder in Path(file).absolute().parents if folder.exists()), Path("/"))

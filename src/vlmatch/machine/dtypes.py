@@ -8,7 +8,7 @@ BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def fast_dtype() -> str:
-    """'bfloat16' where the GPU, or without one the CPU, has instructions for it; else 'float32'.
+    """'bfloat16' if the GPU, or without one the CPU, has instructions for it; else 'float32'.
 
     The configuration gives it as `${vlmatch.fast_dtype:}`.
     """

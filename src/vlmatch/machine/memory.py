@@ -14,7 +14,7 @@ CGROUP = Path("/sys/fs/cgroup")
 """Where Linux states the limits of a container: version 2 right here, version 1 in the folder `memory`."""
 _TEXTS = ("out of memory", "can't allocate memory", "not enough memory")  # PyTorch's, on GPUs and on CPUs
 MANY_PAIRS = 2000
-"""From this number of pairs on, scoring first says what it will take, and then how far each slow score is."""
+"""From this number of pairs on, scoring says in advance what it will take, and shows the progress of slow scores."""
 _ANGLES = 34  # bytes for each two pairs: the angles of images, captions and noise, and what computing them takes
 _MOST = 190  # at most this many for all scores together: they share much of what they need
 _SUBSAMPLED = 9_000_000  # added to the square of the number of pairs: for the subsamples and what is kept of them

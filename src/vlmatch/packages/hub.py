@@ -197,7 +197,7 @@ def require_hub(wanted: Wanted, because: str = "") -> None:
         raise wanted.not_here(f"{because}HF_HUB_OFFLINE is set")
     try:  # the library's own session has its proxy and certificates; an error page is an answer too
         get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
-    except Exception as error:  # its network library, and so the errors, differ between versions
+    except Exception as error:  # the errors of its network library differ between versions
         address = masked_addresses(constants.ENDPOINT)
         reason = one_line(error)[:160]
         raise wanted.not_here(f"{because}the hub can't be reached at HF_ENDPOINT={address} ({reason})") from error

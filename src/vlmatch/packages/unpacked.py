@@ -78,7 +78,7 @@ def _load(folder: Path) -> dict[str, str]:
 
 
 def _record(folder: Path) -> dict[str, str]:
-    """The SHA-256 that a wheel's RECORD states for each of its files, in hexadecimal; empty where there is none."""
+    """The SHA-256 that a wheel's RECORD states for each of its files, in hexadecimal; empty if there is none."""
     recorded: dict[str, str] = {}
     for path in folder.glob("*.dist-info/RECORD"):
         with path.open(encoding="utf-8", newline="") as rows:

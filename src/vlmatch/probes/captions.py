@@ -1,4 +1,4 @@
-"""The caption in a cell of a table or a JSON object: a text, or a list of texts of which the first counts."""
+"""The caption in a cell of a table or a JSON object: a text, or a list of texts; the first one counts."""
 
 import ast
 import contextlib
@@ -13,7 +13,7 @@ from vlmatch.probes.problems import EntryError
 from vlmatch.probes.text import MAX_CHARACTERS, text_of
 
 ABSENT = frozenset({"nan", "none", "null", "n/a", "#n/a", "<na>"})
-"""What programs write into a table where a caption is absent, in lower case."""
+"""What programs write into a table if a caption is missing, in lower case."""
 
 _NOT_TEXT = "with a caption that is not text"
 _NO_CAPTION = "without a caption"

@@ -14,7 +14,7 @@ _AS_STORED = ("PNG", "TIFF")
 
 
 def is_deep_grey(image: Image.Image) -> bool:
-    """Whether the pixels are greys of more than 8 bits; the header alone tells."""
+    """Whether the pixels are greys of more than 8 bits; the header is enough to tell."""
     return image.mode.startswith("I")
 
 
@@ -55,7 +55,7 @@ def white_of(bits: int) -> int:
 
 
 def require_visible_colour(image: Image.Image) -> None:
-    """Raise ValueError if 16-bit colours seem to hold 12-bit values, of which Pillow keeps only the upper 4 bits."""
+    """Raise ValueError if 16-bit colours seem to hold 12-bit values; Pillow keeps only the upper 4 of their bits."""
     extremes: Sequence[tuple[int, int]] = image.convert("RGB").getextrema()  # type: ignore[assignment]
     if 0 < max(high for _, high in extremes) <= white_of(12) >> 8:
         raise ValueError(

@@ -17,7 +17,7 @@ from vlmatch.probes.problems import EntryError
 from vlmatch.probes.svg_process import RENDERERS
 
 MAX_PIXELS = 50_000_000
-MAX_RATIO = 100  # of the longer to the shorter side: encoders resize the shorter, which makes a line of pixels huge
+MAX_RATIO = 100  # of the longer to the shorter side: resized by its shorter side, a line of pixels would be huge
 MAX_BYTES = 500_000_000  # of an encoded image inside a container, which is read into memory
 SVG_SIDE = svg.SIDE
 

@@ -95,7 +95,7 @@ def conversation_of(number: int, item: Any) -> Conversation:
 
 
 def images_of(item: Any) -> tuple[str, ...]:
-    """The paths of an item's images: those of `image` or `images` or, without these, those in the parts of its turns.
+    """The paths of an item's images: from `image` or `images` or, without these, from the parts of its turns.
 
     `image` and `images` hold a path or a list of paths; a path may stand in an object, as {path: ...} or {url: ...}.
     Raises EntryError if they hold anything else.

@@ -45,7 +45,7 @@ class ZipMember:
         try:
             return _read(self.archive, self.member)
         except KeyError as error:
-            raise ImageError(f"image '{self}' is not there", "not there", "mend its name or remove its row") from error
+            raise ImageError(f"image '{self}' is not there", "not there", "fix its name or remove its row") from error
         except ValueError as error:
             raise ImageError(f"image '{self}' {error}", "too large", "shrink it, or leave it out") from error
         except Exception as error:  # what zipfile and the decompressors raise on damaged or encrypted members
@@ -54,7 +54,7 @@ class ZipMember:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a path is that of a zip file, by its ending."""
+    """Whether a path names a zip file, by its ending."""
     return path.suffix.lower() == ".zip" and os.path.isfile(path)
 
 

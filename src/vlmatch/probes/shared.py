@@ -59,7 +59,7 @@ def _stamps(probe: ProbeSet) -> Stamps:
 
 
 def _files(image: ImageSource) -> list[Path]:
-    """The image's file, or those of its container."""
+    """The image's file, or the files of its container."""
     if isinstance(image, Path):
         return [image]
     return [value for each in fields(image) if isinstance(value := getattr(image, each.name), Path)]  # type: ignore[arg-type]

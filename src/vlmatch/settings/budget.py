@@ -66,7 +66,7 @@ class BudgetSettings(Node):
     """Limits on the candidates; null: no limit.
 
     params: parameters of the vision side. tokens: that the LLM is fed for one image. flops: operations for one image, a
-    multiplication and an addition counted as two. licence: 'commercial' keeps only weights whose licence allows it.
+    multiplication and an addition counted as two. licence: 'commercial' keeps only weights for commercial use.
     """
 
     params: Annotated[Written, _amount(PARAMETERS, 1)] | None = None

@@ -91,9 +91,9 @@ class ExportTask(TaskSettings):
 
 
 class PublicTask(TaskSettings):
-    """run: the folder of a trained VLM. tasks: those of lmms-eval. limit: items a task. to: the folder of results.
+    """run: the folder of a trained VLM. tasks: those of lmms-eval. limit: items per task. to: the folder of results.
 
-    max_new_tokens: of an answer, where a task doesn't say. template: how questions are written, where the recipe
+    max_new_tokens: of an answer, if the task doesn't say. template: how questions are written, if the recipe
     doesn't say. own_tasks: a folder of yamls; if given, tasks are taken only from it.
     """
 
