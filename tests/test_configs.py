@@ -182,12 +182,12 @@ GLOBAL = "# @package _global_\n"
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (b"a: 1\nb: [1", ["line 2: expected ',' or ']'", "mend the file"]),
-        (b"a: 1\n\tb: 1", ["line 2: ", "mend the file"]),
-        (b"store: a\nstore: b\n", ["line 2: found duplicate key store", "mend the file"]),
-        (b"a: !!python/object/apply:os.system ['echo hi']", ["line 1: could not determine", "mend the file"]),
-        (b"a: 1\nb: caf\xe9", ["line 2: it is not UTF-8", "mend the file"]),
-        (b"\x00", ["special characters are not allowed", "mend the file"]),
+        (b"a: 1\nb: [1", ["line 2: expected ',' or ']'", "fix the file"]),
+        (b"a: 1\n\tb: 1", ["line 2: ", "fix the file"]),
+        (b"store: a\nstore: b\n", ["line 2: found duplicate key store", "fix the file"]),
+        (b"a: !!python/object/apply:os.system ['echo hi']", ["line 1: could not determine", "fix the file"]),
+        (b"a: 1\nb: caf\xe9", ["line 2: it is not UTF-8", "fix the file"]),
+        (b"\x00", ["special characters are not allowed", "fix the file"]),
         (b"store: ${nope", ["${nope"]),
         (b"defaults: 3", ["Invalid defaults list in 'local/default'"]),
         (b"store: /mine", ["first line is not '# @package _global_'"]),
@@ -205,7 +205,7 @@ def test_a_local_yaml_that_is_broken_is_one_line_with_its_place(
     monkeypatch.setenv("VLMATCH_CONF", str(tmp_path))
     line = line_of(lambda: Settings[AnyTask].read(composed()))
     assert all(part in line for part in parts), line
-    assert str(file) in line or "mend the file" not in parts
+    assert str(file) in line or "fix the file" not in parts
 
 
 def test_a_local_yaml_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Exceptions as one line: those that the user can mend have one, a bug has none."""
+"""Exceptions as one line: those that the user can fix have one, a bug has none."""
 
 import errno
 import sqlite3

@@ -1,4 +1,4 @@
-"""Check the arguments that a yaml gives a class or a function: their names, and the types of plain values."""
+"""Check the arguments that a yaml gives to a class or a function: their names, and the types of plain values."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_h
 from vlmatch.errors import VlmatchError, shown
 
 BUILT = ...
-"""Stands for an argument that is built from settings of its own, and has no type yet."""
+"""Stands for an argument that will be built from its own settings, so its type is not known yet."""
 
 _PLAIN: Mapping[Any, tuple[str, tuple[type, ...]]] = {
     int: ("a whole number", (int,)),
@@ -19,14 +19,14 @@ _PLAIN: Mapping[Any, tuple[str, tuple[type, ...]]] = {
     bool: ("true or false", (bool,)),
     NoneType: ("null", (NoneType,)),
 }
-"""By annotation of a plain value: what it is in words, and which types a value may have."""
+"""For each annotation of a plain value: its name in messages, and the types that a value may have."""
 
 
 def require_arguments(where: str, target: Callable[..., Any], given: Mapping[str, Any], *, partial: bool) -> None:
     """Raise VlmatchError on the first argument in `given` that is unknown, missing or of a wrong type.
 
-    where: the key of the config that the arguments stand under. partial: whether some may be given later. Only plain
-    values are checked; of anything else the target itself has to make sense.
+    where: the config key of these arguments. partial: whether required arguments may be missing, because they are given
+    later. Only the types of plain values are checked here; the target itself checks all other values.
     """
     hints, required, is_open = _accepted(target)
     for key, value in given.items():
@@ -45,11 +45,11 @@ def require_arguments(where: str, target: Callable[..., Any], given: Mapping[str
 
 
 def _accepted(target: Callable[..., Any]) -> tuple[dict[str, Any], list[str], bool]:
-    """The arguments of `target` with their annotations, those without a default, and whether it takes any others."""
+    """The arguments of `target` with their annotations, the required ones, and whether it takes any other argument."""
     called = target.__init__ if inspect.isclass(target) else target
     try:
         resolved = get_type_hints(called)
-    except (NameError, TypeError):  # names that are imported for type checkers alone; a functools.partial
+    except (NameError, TypeError):  # a name that is imported only for type checkers, or a functools.partial
         resolved = {}
     hints: dict[str, Any] = {}
     required: list[str] = []
@@ -69,21 +69,21 @@ def _accepted(target: Callable[..., Any]) -> tuple[dict[str, Any], list[str], bo
 
 
 def _wanted(annotation: Any, value: Any) -> str | None:
-    """What is wanted instead of `value`, in words; None where it is right, or no plain value is wanted."""
+    """What is wanted instead of `value`, in words; None if it is right, or if other than plain values are allowed."""
     words = _words(annotation)
-    if words is None or value is BUILT or any(_is_one(kind, value) for kind in _kinds(annotation)):
+    if words is None or value is BUILT or any(_is_of(kind, value) for kind in _kinds(annotation)):
         return None
     return words
 
 
-def _is_one(kind: Any, value: Any) -> bool:
+def _is_of(kind: Any, value: Any) -> bool:
     if get_origin(kind) is Literal:
         return value in get_args(kind)
     return isinstance(value, _PLAIN[kind][1]) and (kind is bool or not isinstance(value, bool))
 
 
 def _words(annotation: Any) -> str | None:
-    """The plain values that an annotation allows, in words; None where it allows others too."""
+    """The plain values that an annotation allows, in words; None if it allows other values too."""
     kinds = _kinds(annotation)
     if not all(kind in _PLAIN or get_origin(kind) is Literal for kind in kinds):
         return None

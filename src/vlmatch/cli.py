@@ -16,14 +16,14 @@ from vlmatch.messages import DEBUG, leave_with_line
 from vlmatch.objects import admitted, prefixes_in, task_named
 
 UNLISTED = ("hydra", "local")  # config groups that a user doesn't choose from
-TEXTS = ("search.command", "search.value_file")  # keys whose value Hydra's grammar must not read: it may have braces
+TEXTS = ("search.command", "search.value_file")  # keys whose values Hydra must not parse: they may have braces
 CHECKOUT_ONLY = "  [checkout]"  # ends the lines of help.txt that an installed wheel leaves out
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line `arguments` (default: this process's); exits with 2 when the input was at fault.
+    """Run the command line `arguments` (default: those of this process). Exits with code 2 if the input is wrong.
 
-    Called with arguments, it leaves those of the process, its environment and its signals as they were.
+    If `arguments` are given, the process keeps its own arguments, environment and signal handlers.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if {"--help", "-h"} & set(given):
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 @contextmanager
 def _process_as_before() -> Iterator[None]:
-    """After the block, the process has the arguments and the environment that it had."""
+    """Restore the arguments and the environment of the process after the block."""
     arguments, environment = sys.argv, dict(os.environ)
     try:
         yield
@@ -54,7 +54,7 @@ def _process_as_before() -> Iterator[None]:
 def _run(arguments: list[str]) -> None:
     command = arguments_for_hydra(arguments)
     sys.argv = [sys.argv[0], *command]
-    # Hydra then hands exceptions on instead of printing them, so that this is the one place that does.
+    # With this variable, Hydra raises exceptions instead of printing them. They are printed below, and nowhere else.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("NUMBA_CACHE_DIR", str(paths.cache() / "numba"))
@@ -66,7 +66,7 @@ def _run(arguments: list[str]) -> None:
         leave_with_line(error, command)
         raise
     except (KeyboardInterrupt, SystemExit) as left:
-        # Lightning makes a SystemExit of an interrupt.
+        # Lightning turns an interrupt into a SystemExit.
         if isinstance(left, SystemExit) and not isinstance(left.__context__, KeyboardInterrupt):
             raise
         print("vlmatch: stopped; what was computed is kept, and the same command goes on from there", file=sys.stderr)
@@ -86,7 +86,7 @@ def arguments_for_hydra(arguments: list[str]) -> list[str]:
 
 
 def _quoted(argument: str) -> str:
-    """The argument with its value in quotes, if its key is one of `TEXTS` and the value has none around it."""
+    """The argument with its value in quotes, if its key is one of `TEXTS` and the value has no quotes yet."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     key, _, value = argument.partition("=")
@@ -111,7 +111,7 @@ def help_page() -> str:
 
 
 def run_task(config: Any) -> Any:
-    """Run the task that the config names; a sweep calls this once a job, here or on another machine."""
+    """Run the task that the config names; a sweep calls this once for each job, here or on another machine."""
     from hydra.core.hydra_config import HydraConfig
 
     from vlmatch.settings.command import settings_for
@@ -131,21 +131,21 @@ def _application() -> Any:
     import hydra
 
     register_search_path()
-    # Absolute: a relative path is searched for beside whichever module is __main__.
+    # Absolute: a relative path would start from the folder of the module that is __main__.
     return hydra.main(version_base="1.3", config_path=str(paths.conf()), config_name="config")(run_task)
 
 
 def print_whatever_the_terminal_can() -> None:
-    """Print a question mark for what the terminal's encoding lacks, as ASCII lacks the sign in `.27 ± .03`."""
+    """Print a question mark for each character that the terminal's encoding lacks, such as `±` in ASCII."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def _start_collecting() -> None:
-    """Collect garbage from now on, but not among the objects that imports have made, which live to the end.
+    """Collect garbage from now on, but skip the objects that imports created: they live until the process ends.
 
-    Going through those takes a tenth of the time of a sweep that finds everything in the store.
+    Scanning them would take a tenth of the time of a sweep that finds everything in the store.
     """
     if not gc.isenabled():
         gc.freeze()

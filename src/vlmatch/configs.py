@@ -1,4 +1,4 @@
-"""The yamls of all config folders: which names a group offers, where one lies, and yamls inside another one."""
+"""The yamls of all config folders: list the names of a group, find a yaml by its name, and compose the config."""
 
 import csv
 import difflib
@@ -15,10 +15,9 @@ from vlmatch.machine.dtypes import fast_dtype
 
 OPTIONAL = ("split", "recipe", "benchmark")  # config groups whose default only a checkout has
 NOT_GLOBAL = (
-    "conf/local/default.yaml: its keys are not those of the config, because its first line is not "
-    "'# @package _global_'; put that line first"
+    "conf/local/default.yaml has no effect, because its first line is not '# @package _global_'; put that line first"
 )
-MAPPING = "encoders.csv"  # beside published tables: for each of their names, the name of our yaml
+MAPPING = "encoders.csv"  # beside published tables: the name of our yaml for each encoder in them
 POOL_GROUPS = ("others", "heads", "from_scratch", "controls")  # the groups of encoders in conf/pool.yaml
 
 
@@ -35,7 +34,7 @@ def groups() -> list[str]:
 
 
 def yaml_path(group: str, name: str) -> Path:
-    """The yaml of this name: the first that the config folders have. Raises VlmatchError where none has it."""
+    """The path of this yaml in the first config folder that has it. Raises VlmatchError if none has it."""
     for folder in paths.conf_folders():
         if (path := folder / group / f"{name}.yaml").is_file():
             return path
@@ -45,7 +44,7 @@ def yaml_path(group: str, name: str) -> Path:
 def unknown_choice(group: str, name: str) -> str:
     """The line for a name that a config group does not offer: it suggests the nearest names."""
     if group.startswith("hydra/"):
-        return f"{group}='{name}' is unknown; install the plugin of Hydra that has it, as vlmatch[slurm] and [ray] do"
+        return f"{group}='{name}' is unknown; install its Hydra plugin, for example by vlmatch[slurm] or vlmatch[ray]"
     return f"{group}='{name}' is unknown; {nearest(name, choices(group))}"
 
 
@@ -58,7 +57,7 @@ def require_choices(overrides: Sequence[str]) -> None:
 
 
 def words(overrides: ListConfig) -> list[str]:
-    """Overrides as they were typed; reading an item would put the value of `${oc.env:PASSWORD}` into it."""
+    """The overrides as they were typed. Reading a single item would resolve it, such as `${oc.env:PASSWORD}`."""
     return list(map(str, cast("list[Any]", OmegaConf.to_container(overrides, resolve=False))))
 
 
@@ -77,7 +76,7 @@ def damaged_yaml() -> str | None:
 
 
 def yaml_reason(error: yaml.YAMLError) -> str:
-    """Line and reason of an error of a yaml."""
+    """The line and the reason of a yaml error, for a message."""
     mark = getattr(error, "problem_mark", None)
     reason = getattr(error, "problem", None) or getattr(error, "reason", None) or error
     return f"{f', line {mark.line + 1}' if mark else ''}: {one_line(reason)}"
@@ -92,7 +91,7 @@ def nearest(name: str, valid: Sequence[str]) -> str:
 
 
 def composed(*overrides: str) -> DictConfig:
-    """The whole config as a command with these overrides has it, for the Python API, notebooks and tests."""
+    """The whole config that a command with these overrides would have, for the Python API, notebooks and tests."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
@@ -107,7 +106,7 @@ def composed(*overrides: str) -> DictConfig:
 def chosen(group: str, name: str) -> DictConfig:
     """The yaml of this name, merged with the yamls in its defaults list, as `group=name` would choose it.
 
-    Raises VlmatchError where no config folder has it.
+    Raises VlmatchError if no config folder has it.
     """
     loaded = OmegaConf.load(yaml_path(group, name))
     found = composed(f"{group}={name}")[group] if "defaults" in loaded else loaded
@@ -116,7 +115,7 @@ def chosen(group: str, name: str) -> DictConfig:
 
 
 def register_search_path() -> None:
-    """Let Hydra look for yamls in all of `paths.conf_folders()`, and not in the first alone."""
+    """Let Hydra look for yamls in all of `paths.conf_folders()`, not only in the first."""
     from hydra.core.config_search_path import ConfigSearchPath
     from hydra.core.plugins import Plugins
     from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -135,7 +134,7 @@ def pool(part: str) -> list[str]:
 
     part: 'encoders' (all), 'first_run' (the encoders of `make run`), 'llms', or a group of encoders: 'others',
     'heads', 'from_scratch' or 'controls'; or 'new_members', which are in none of the other parts.
-    Raises VlmatchError where `part` is none of these.
+    Raises VlmatchError if `part` is none of these.
     """
     members = OmegaConf.to_container(OmegaConf.load(paths.conf() / "pool.yaml"))
     assert isinstance(members, dict)  # noqa: S101 - for mypy
@@ -160,8 +159,8 @@ def pool_axis(part: str) -> str:
 def mapped_axis(table: str) -> str:
     """`${vlmatch.mapped:cambrian1}`: the encoders of a published table that have a yaml, as an axis of a sweep.
 
-    The tables are those of `vlmatch/evidence/tables`, and in a checkout of `study/published`.
-    Raises VlmatchError where no mapping knows the table.
+    The tables are in `vlmatch/evidence/tables` and, in a checkout, in `study/published`.
+    Raises VlmatchError if no mapping has the table.
     """
     mappings = [paths.tables() / MAPPING, *([paths.root() / "study" / "published" / MAPPING] * paths.in_checkout())]
     rows = [row for mapping in mappings if mapping.is_file() for row in _rows(mapping)]
@@ -178,10 +177,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def named_configs(group: str, names: Sequence[str], feature: str = "paper", *, _root_: Container) -> ListConfig:
-    """`${vlmatch.configs:encoder,[mobilenetv2]}`: the yamls of these names, resolved as Hydra would have done.
+    """`${vlmatch.configs:encoder,[mobilenetv2]}`: the yamls of these names, resolved as Hydra would resolve them.
 
-    feature: the feature rule that each is to follow.
-    Raises VlmatchError on an unknown name, or one that is itself made of members.
+    feature: the feature rule that each encoder uses.
+    Raises VlmatchError on an unknown name, and on a model that itself has members.
     """
     return ListConfig([_named(group, str(name), feature, _root_) for name in names])
 
@@ -189,7 +188,7 @@ def named_configs(group: str, names: Sequence[str], feature: str = "paper", *, _
 def fused_name(members: Sequence[str] | None) -> str:
     """`${vlmatch.fused:[dinov2_l,siglip]}`: the name of a fusion, fused_dinov2_l+siglip.
 
-    Raises VlmatchError where no members are given.
+    Raises VlmatchError if no members are given.
     """
     if not members:
         raise VlmatchError("encoder=fused needs members; give them: encoder.members=[dinov2_l,siglip]")
@@ -202,11 +201,11 @@ def _named(group: str, name: str, feature: str, root: Container) -> Any:
         raise VlmatchError(f"{group} '{name}' is itself made of members; name those instead")
     if "feature" in config:
         config.feature = feature
-    config._set_parent(root)  # for what its values take from the whole config, such as ${data}
+    config._set_parent(root)  # so that its values can refer to the whole config, as in ${data}
     return OmegaConf.to_container(config, resolve=True)
 
 
-# At import, and not in the command line's main(): a sweep's workers and the Python API compose too.
+# Registered at import and not in the command line's main(), because a sweep's workers and the Python API compose too.
 _RESOLVERS: dict[str, Callable[..., Any]] = {
     "vlmatch.root": lambda: str(paths.root()),
     "vlmatch.cache": lambda: str(paths.cache()),

@@ -1,4 +1,4 @@
-"""Disagreement: how much each pair of a probe adds to the misfit of an encoder with an LLM, and the value of labels."""
+"""Disagreement: how much each pair of a probe adds to the misfit of encoder and LLM, and the value of each label."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,25 +15,26 @@ from vlmatch.scores.mutual_nn import MutualNN
 from vlmatch.scores.ridge_r2 import RidgeR2
 
 MAIN = "mutual_nn"
-"""The definition that orders the pairs, where it could be computed.
+"""The score that orders the pairs, if it could be computed.
 
-It is an ingredient of the rule, and it compares neighbours. The other two compare lengths, and give the largest shares
-to captions that lie far from all others, whatever their image shows. By SmolLM2, half of the 20 stamps with the largest
-shares have a caption without a full stop, as 6% of all have; by MutualNN 16%.
+It is an ingredient of the rule, and it compares neighbours. The other two scores compare lengths, so they give the
+largest shares to captions that lie far from all others, whatever the image shows. An example with SmolLM2: 6% of all
+stamps have a caption without a full stop. Among the 20 stamps with the largest shares, nearly half have one by the
+other two scores, and 16% by MutualNN.
 """
 
 LEAST_PAIRS = 20
-"""A label of fewer pairs is pooled with others: the mean over 20 pairs has a standard error of .22 deviations."""
+"""Labels with fewer pairs are pooled: a mean over 20 pairs has a standard error of .22 standard deviations."""
 
 OTHER = "(other labels)"
 
 DEFINITIONS = ("gw_paired", "mutual_nn", "ridge_r2")
-"""The scores that a disagreement can be shared out by."""
+"""The scores by which a disagreement can be divided among the pairs."""
 
 
 @dataclass(frozen=True)
 class FittingPair:
-    """One pair and its share of the disagreement; `times_mean` is the share as a multiple of the mean pair's."""
+    """One pair and its share of the disagreement; `times_mean` is the share divided by the mean share."""
 
     index: int
     id: str
@@ -45,9 +46,9 @@ class FittingPair:
 class Disagreement:
     """Each pair's share of the disagreement between one encoder and one LLM, over n pairs.
 
-    shares: by score, (n,), at least 0, with sum 1. fits: by score, (n,), larger is better; their mean is the score's
-    value, so the fits of the parts of a probe add up to the score. order: the pairs from the worst to the best fitting.
-    missing: by score, why it could not be computed.
+    shares: for each score, (n,) numbers of at least 0 with sum 1. fits: for each score, (n,) numbers, larger is better;
+    their mean is the score's value. order: the pairs from the worst to the best fitting. missing: for each score that
+    could not be computed, the reason.
     """
 
     shares: Mapping[str, NDArray[np.float64]]
@@ -57,7 +58,7 @@ class Disagreement:
 
     @property
     def main(self) -> str:
-        """The score whose shares order the pairs: `MAIN`, or the paired distortion where there are too few pairs."""
+        """The score whose shares order the pairs: `MAIN`, or the paired distortion if there are too few pairs."""
         return MAIN if MAIN in self.shares else "gw_paired"
 
     def worst(self, count: int, ids: Sequence[str]) -> tuple[FittingPair, ...]:
@@ -80,21 +81,22 @@ def disagreement(
     mutual_nn: MutualNN | None = None,
     ridge: RidgeR2 | None = None,
 ) -> Disagreement:
-    """Who disagrees: the share of each of n pairs in the disagreement between two geometries.
+    """The share of each of n pairs in the disagreement between two geometries.
 
-    scores: which of these definitions to compute, besides the distortion, which costs nothing.
+    scores: which of these to compute. `gw_paired`, the distortion, is always computed, because it costs nothing.
 
-    - `gw_paired`: row i of |s D^X - D^Y|, summed, over the sum of all rows.
-    - `mutual_nn`: 1 - (neighbours in common) / k, over its sum. The pair's fit is (neighbours in common) / k.
-    - `ridge_r2`: the squared error of the pair's caption out of fold, over its sum (`RidgeR2.errors`). The pair's fit
-      is 1 - n times what the error takes off R2.
+    - `gw_paired`: the sum of row i of |s D^X - D^Y|, divided by the sum of all rows.
+    - `mutual_nn`: 1 - (neighbours in common) / k, divided by its sum over all pairs. The pair's fit is
+      (neighbours in common) / k.
+    - `ridge_r2`: the squared error of the pair's caption out of fold, divided by its sum over all pairs
+      (`RidgeR2.errors`). The pair's fit is 1 - n e, where e is the amount by which the pair's error lowers R2.
 
-    Where nothing disagrees, all shares are 1 / n. Pairs are ordered by `MAIN`. Among pairs with the same number of
-    neighbours in common, those come first whose neighbours on one side lie further away, by rank, on the other: the
-    ranks of trustworthiness and continuity (Venna and Kaski, 2001). Without `MAIN` they are ordered by the distortion.
+    If there is no disagreement, all shares are 1 / n. Pairs are ordered by `MAIN`, or without it by the distortion.
+    Pairs with the same number of neighbours in common are ordered by how far away, by rank, the neighbours on one side
+    lie on the other side, the farthest first: the ranks of trustworthiness and continuity (Venna and Kaski, 2001).
 
-    A score that needs more pairs is left out and named in `missing`. mutual_nn, ridge: with other options than the
-    default ones. Time for 644 pairs: the ridge as its score, all else 0.2 s.
+    A score that needs more pairs is left out, with the reason in `missing`. mutual_nn, ridge: these scores with other
+    options than the defaults. Time for 644 pairs: that of the ridge score, and 0.2 s for everything else.
     """
     neighbours, regression = mutual_nn or MutualNN(), ridge or RidgeR2()
     distortion = np.abs(pair.scaled_image_distances - pair.text.distances).sum(axis=1)
@@ -110,7 +112,7 @@ def disagreement(
 def _fits(
     pair: PairedGeometry, scores: Collection[str], neighbours: MutualNN, ridge: RidgeR2
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, str]]:
-    """The values of each pair by the scores asked for, and why one is missing."""
+    """The fit of each pair by the requested scores, and the reason for each score that is missing."""
     if unknown := set(scores) - set(DEFINITIONS):
         raise VlmatchError(f"disagreement by {', '.join(sorted(unknown))}; wanted some of {', '.join(DEFINITIONS)}")
     by_name: dict[str, Callable[[], NDArray[np.float64]]] = {
@@ -141,8 +143,9 @@ class LabelValue:
 class ByLabel:
     """The values of each label, from the most pairs to the fewest, `OTHER` last.
 
-    pooled: the labels of too few pairs, with their numbers, whose pairs `OTHER` holds. left_out: those among them that
-    stand nowhere, because all together are too few. unlabelled: how many pairs have no label; they are in no value.
+    pooled: the labels with too few pairs, and how many pairs each has; `OTHER` holds all their pairs. left_out: these
+    labels instead, if even together they have too few pairs; they are in no value. unlabelled: how many pairs have no
+    label; they are in no value.
     """
 
     labels: tuple[LabelValue, ...]
@@ -152,7 +155,7 @@ class ByLabel:
 
     @property
     def missing(self) -> str | None:
-        """One sentence that says which pairs stand in no value; None if all do."""
+        """One sentence that says which pairs are in no value; None if every pair is in one."""
         parts = [f"{self.unlabelled} pairs without a label"] if self.unlabelled else []
         if self.left_out:
             names = ", ".join(f"{label} ({n})" for label, n in self.left_out.items())
@@ -169,9 +172,9 @@ def by_label(
     least: labels of fewer pairs are pooled as `OTHER`.
 
     A score is not computed again within a label: in 20 pairs, 10 neighbours are half of all, and 50 components can't be
-    fitted. The mean of the per-pair values keeps neighbours and regression of the whole probe, and the values of the
-    labels, weighted by their pairs, add up to the score itself. So it says how well a label's pairs are told from all
-    others, and less of how well they are told from each other.
+    fitted. Instead, neighbours and regression are those of the whole probe. The values of the labels, weighted by their
+    numbers of pairs, add up to the score itself. So a value says how well a label's pairs can be distinguished from all
+    other pairs, and less about how well they can be distinguished from each other.
 
     Raises VlmatchError if no pair has a label, if no label has enough pairs, if lengths differ, or if least < 2.
     """
@@ -194,7 +197,7 @@ def by_label(
 
 @dataclass(frozen=True)
 class LabelRanking:
-    """A rule's order of the encoders on the pairs of one label: its value of each, in [0, 1], best first."""
+    """The encoders as a rule ranks them on the pairs of one label: the value of each in [0, 1], best first."""
 
     label: str
     n_pairs: int
@@ -206,8 +209,9 @@ def rank_by_label(
 ) -> tuple[LabelRanking, ...]:
     """Order the encoders within each label by a rule.
 
-    parts: by ingredient that is a score, its values by label, over the same encoders and labels. sheet: by ingredient
-    that labels don't change, such as a line of the spec sheet, its value by encoder; {} for a rule of scores alone.
+    parts: for each ingredient that is a score, its values by label, all over the same encoders and labels. sheet: for
+    each ingredient that labels don't change, such as a line of the spec sheet, its value by encoder; {} if the rule has
+    only scores.
     Encoders with equal values are in the order of their names. Raises VlmatchError as `Rule.values` does.
     """
     first = next(iter(parts.values()))
@@ -239,11 +243,11 @@ def _require_labels(fits: Mapping[str, NDArray[np.float64]], labels: Sequence[st
         )
     for encoder, fit in fits.items():
         if len(fit) != len(labels):
-            raise VlmatchError(f"fits of '{encoder}': {len(fit)} values for {len(labels)} labels; give one a pair")
+            raise VlmatchError(f"fits of '{encoder}': {len(fit)} values for {len(labels)} labels; give one per pair")
 
 
 def _normalised(parts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shares that sum to 1; equal ones where there is nothing to share."""
+    """The parts divided by their sum; equal shares if all parts are 0."""
     total = parts.sum()
     return parts / total if total > 0 else np.full(len(parts), 1 / len(parts))
 

@@ -18,10 +18,10 @@ SETTLED = 1.0  # seconds after which a change of a file is sure to show in its t
 MAX_NAME_BYTES = 200  # file systems allow 255, and fingerprints are appended to names
 
 FULL = os.strerror(errno.ENOSPC)
-"""What the system says of a full disk; libraries that hide the error's number quote it."""
+"""The system's message for a full disk; some libraries quote it but hide the error's number."""
 
 ABSENT = (FileNotFoundError, NotADirectoryError)
-"""The errors that say that a file is not there; any other OSError says that it can't be read."""
+"""The errors that mean that a file does not exist; any other OSError means that it can't be read."""
 
 T = TypeVar("T")
 FOLDER_NAME = (
@@ -38,7 +38,7 @@ _FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 def renamed(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to; it becomes `path` in one step unless the block raises.
 
-    The errors of a disk name `path`.
+    Disk errors name `path`, not the temporary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = unused_name(path)
@@ -56,7 +56,10 @@ def renamed(path: Path) -> Iterator[Path]:
 
 
 def unused_name(path: Path) -> Path:
-    """A hidden name beside `path` that no other process, thread or machine writes to: containers share process ids."""
+    """A hidden name beside `path` that no other process, thread or machine writes to.
+
+    It is random, because processes in different containers may have the same id.
+    """
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
@@ -73,7 +76,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def joint_sha256(digests: Sequence[str]) -> str:
-    """One SHA-256 for several files: that of their concatenated digests in the given order; for one file, its own."""
+    """One SHA-256 for several files: of their concatenated digests, in this order. A single digest stays as it is."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
@@ -101,7 +104,7 @@ def require_regular(path: Path) -> None:
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether a file is what Git leaves in the place of a large one until `git lfs pull` fetches that."""
+    """Whether a file is only Git LFS's pointer to a large file, which `git lfs pull` would fetch."""
     try:
         require_regular(path)
         with path.open("rb") as file:
@@ -111,7 +114,7 @@ def is_lfs_pointer(path: Path) -> bool:
 
 
 def without_pipes(owner: str, folder: Path) -> Path:
-    """A model's folder; VlmatchError if a pipe, socket or device lies in it, because reading it may never end.
+    """Return a model's folder; VlmatchError if it holds a pipe, socket or device, because reading one may never end.
 
     owner: the model, for the message, such as "llm 'mine'".
     """
@@ -129,12 +132,12 @@ class Stamp(NamedTuple):
     modified_ns: int
 
     def settled_at(self, seconds: float) -> bool:
-        """Whether a change after this time would show in the stamp: file systems tell time in steps."""
+        """Whether any change after this time would change the stamp: file systems record time in coarse steps."""
         return seconds - self.modified_ns / 1e9 > SETTLED
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """The stamp of a file now; None where there is no file."""
+    """The stamp of a file now; None if there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -146,8 +149,8 @@ def remembering(read: Callable[[Path], T]) -> Callable[[Path], T]:
     """A function that reads a file as `read` does, and reads it again only if it has changed since.
 
     What it returns is shared between calls and must not be changed. A file counts as changed if it was replaced or has
-    another size or time; one that was modified within the last second is always read, since file systems tell time in
-    steps.
+    another size or time; one that was modified within the last second is always read, because file systems record time
+    in coarse steps.
     """
     kept: dict[Path, tuple[Stamp, T]] = {}
 

@@ -1,4 +1,4 @@
-"""Where the code of a model or score is entered: whatever it raises becomes one line that names it and what to do."""
+"""Guard calls of a model's or a score's code: whatever it raises becomes one line that names it and what to do."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from vlmatch.machine.memory import EMBEDDING_ADVICE, is_out_of_memory
 
 @contextlib.contextmanager
 def model_faults(kind: str, name: str, doing: str, remedy: str) -> Iterator[None]:
-    """Raise VlmatchError for whatever else a model's code raises inside the block, with that as its cause.
+    """Turn any other error that a model's code raises inside the block into a VlmatchError, and keep it as the cause.
 
     kind, name: 'encoder' or 'llm', and the model's name. doing: what fails, such as 'preparing 'a.png''. remedy: what
-    the user can do. Errors of the disk pass, since the command line explains them.
+    the user can do. Disk errors pass through, because the command line explains them.
     """
 
     def fault(error: Exception) -> VlmatchError:
@@ -29,9 +29,9 @@ def model_faults(kind: str, name: str, doing: str, remedy: str) -> Iterator[None
 
 @contextlib.contextmanager
 def score_faults(title: str) -> Iterator[None]:
-    """Raise VlmatchError for whatever else a score's code raises inside the block, with that as its cause.
+    """Turn any other error that a score's code raises inside the block into a VlmatchError, and keep it as the cause.
 
-    Errors of the disk and of memory pass, since they say nothing about the score.
+    Disk and memory errors pass through, because they say nothing about the score.
     """
 
     def fault(error: Exception) -> VlmatchError:

@@ -34,7 +34,7 @@ def angular_distances(embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
 
         angle = 2 arcsin(|u - v| / 2)
 
-    |u - v| is computed from differences. So small angles keep all their digits, where arccos(cosine) and a Gram matrix
+    |u - v| is computed from differences. So small angles keep all their digits; arccos(cosine) and a Gram matrix would
     lose half of them. Within 1e-8 of pi the error is below 3e-8. No row may be 0. Time O(n^2 d), memory O(n^2 + n d).
     """
     rows = embeddings / np.abs(embeddings).max(axis=1, keepdims=True)  # so that squares neither overflow nor underflow
@@ -83,15 +83,15 @@ class Geometry:
 
     @cached_property
     def compact(self) -> NDArray[np.float64]:
-        """The embeddings rotated into at most n dimensions: (n, min(n, d)), for what no rotation changes."""
+        """The embeddings rotated into at most n dimensions: (n, min(n, d)). Use it for what no rotation changes."""
         return compacted(self.embeddings)
 
     def derived(self, compute: Callable[Concatenate["Geometry", P], T], *args: P.args, **options: P.kwargs) -> T:
-        """`compute(self, *args)`, computed once: what a score takes from one side serves all pairs with that side."""
+        """`compute(self, *args)`, computed once: its result for this side is reused in every pair with this side."""
         return _remembered(self._derived, self, compute, *args, **options)
 
     def subset(self, rows: Rows) -> "Geometry":
-        """The geometry of some of the items, whose angles are not measured again."""
+        """The geometry of some of the items; their angles are not measured again."""
         part = Geometry(self.embeddings[rows], self.distances[np.ix_(rows, rows)])
         part.__dict__["compact"] = compacted(self.compact[rows])
         return part
@@ -109,8 +109,8 @@ class Geometry:
 class PairedGeometry:
     """Two geometries over the same n pairs: item i of one belongs to item i of the other.
 
-    spec: the image encoder's spec sheet, empty where nothing is known. labels: the category of each pair, None for a
-    pair without one; None where no pair has one.
+    spec: the image encoder's spec sheet, empty if nothing is known. labels: the category of each pair, None for a
+    pair without one; None instead of the tuple if no pair has one.
     """
 
     image: Geometry
@@ -147,7 +147,7 @@ class PairedGeometry:
     ) -> Self:
         """Measure the angles of both sides: (n, d) image and (n, e) text embeddings; row i of both is pair i.
 
-        labels: of the n pairs; labels that are all None are the same as none.
+        labels: of the n pairs; if all are None, the geometry has no labels.
 
         Raises VlmatchError as `Geometry.angular` does, if sides or labels differ in n, and if one side is constant.
         """
@@ -163,7 +163,7 @@ class PairedGeometry:
         return PairedGeometry(self.image.subset(rows), self.text.subset(rows), self.spec, labels)
 
     def derived(self, compute: Callable[Concatenate["PairedGeometry", P], T], *args: P.args, **options: P.kwargs) -> T:
-        """`compute(self, *args)`, computed once, for what several scores take from both sides."""
+        """`compute(self, *args)`, computed only once: for results of both sides that several scores need."""
         return _remembered(self._derived, self, compute, *args, **options)
 
     @property

@@ -20,7 +20,7 @@ class PairStatus:
     group: tuple[str, str, str] | None = None
 
     def write(self, folder: Path, job: int) -> None:
-        """Store it in a job's folder, which `hydra.sweep.subdir` may let several jobs share. job: its number."""
+        """Store it in a job's folder, which several jobs may share (`hydra.sweep.subdir`). job: the job's number."""
         write_text(folder / f"outcome-{job}.json", json.dumps(asdict(self)))
 
 

@@ -1,4 +1,4 @@
-"""Lightning without its hints, which are meant as they are here, and with errors of one line."""
+"""Lightning without its hints, because our settings are deliberate, and with errors of one line."""
 
 import logging
 import warnings
@@ -10,9 +10,9 @@ from vlmatch.errors import VlmatchError, one_line
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Inside the block, Lightning logs errors alone and warns of nothing; afterwards all is as it was before.
+    """Inside the block, Lightning logs only errors and gives no warnings; afterwards all is as it was before.
 
-    The warnings filters are restored even where threads have changed them meanwhile, as Pillow's callers do.
+    The warning filters are restored even if threads change them in the meantime, as our threads that open images do.
     """
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level
@@ -21,7 +21,7 @@ def quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore", module="pytorch_lightning|lightning_fabric"
-            )  # fabric hints at SLURM's srun
+            )  # fabric recommends SLURM's srun
             yield
     finally:
         logger.setLevel(level)
@@ -29,7 +29,7 @@ def quiet_lightning() -> Iterator[None]:
 
 @contextmanager
 def trainer_faults() -> Iterator[None]:
-    """Turn whatever Lightning raises in the block, which makes a trainer, into VlmatchError: its settings are wrong."""
+    """Turn whatever Lightning raises in the block into VlmatchError: the block makes a trainer from wrong settings."""
     try:
         yield
     except VlmatchError:

@@ -1,4 +1,4 @@
-"""Turn an exception that the user can mend into one line; anything else is a bug and keeps its traceback."""
+"""Turn an exception that the user can fix into one line; anything else is a bug and keeps its traceback."""
 
 import os
 import re
@@ -28,14 +28,14 @@ DEBUG = "VLMATCH_DEBUG"  # set by --debug: tracebacks instead of lines
 
 _NULL_GROUP = "Config group override must be a string or a list"  # what Hydra says to GROUP=null
 _MERGING = "Error merging override "
-_OF_HYDRA = (_NULL_GROUP, "Only one of --run", "Invalid defaults list")  # what it raises as plain ValueErrors
+_OF_HYDRA = (_NULL_GROUP, "Only one of --run", "Invalid defaults list")  # starts of its plain ValueErrors
 _OF_SUBMITIT = ("UncompletedJobError", "FailedJobError")  # a job that was cancelled, killed or ran into its time limit
 
 
 def user_message(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
-    """The line to print for `error`, or None where it is not the user's to mend; passwords in addresses are masked.
+    """The line to print for `error`; None if the user can't fix it. Passwords in addresses are masked.
 
-    `arguments` is the command line: a group, choice or key that Hydra does not know is matched against the nearest.
+    arguments: the command line. For a group, choice or key that Hydra does not know, the line suggests the nearest.
     """
     line = _line(error, list(arguments))
     return None if line is None else masked_addresses(line)
@@ -51,9 +51,9 @@ def leave_with_line(error: BaseException, arguments: Iterable[str]) -> None:
 
 @contextmanager
 def leaving(arguments: Iterable[str], otherwise: str) -> Iterator[None]:
-    """Leave on an error in the block, with its line or with its traceback and `otherwise`.
+    """Exit on an error in the block: print its line or, if it has none, its traceback and the line `otherwise`.
 
-    For Hydra's callbacks: of an error in one of them, Hydra warns and goes on.
+    Hydra's callbacks need this: Hydra only warns of an error in a callback, and goes on.
     """
     try:
         yield
@@ -72,7 +72,7 @@ def _line(error: BaseException, arguments: list[str]) -> str | None:
         if isinstance(cause, VlmatchError):
             return one_line(cause)
     if damaged := _damaged_yaml(error):
-        return f"{damaged}; mend the file, or move it away"
+        return f"{damaged}; fix the file, or move it away"
     of_hydra = isinstance(error, ValueError) and str(error).startswith(_OF_HYDRA)
     if of_hydra or isinstance(error, HydraException | OmegaConfBaseException):
         return _about_config(error, arguments)
@@ -85,43 +85,43 @@ def _line(error: BaseException, arguments: list[str]) -> str | None:
 
 
 def _damaged_yaml(error: BaseException) -> str | None:
-    """File, line and reason if the error is that of a yaml that can't be parsed."""
+    """File, line and reason if the error comes from a yaml that can't be parsed."""
     mark = getattr(error, "problem_mark", None)
     if isinstance(error, yaml.YAMLError) and mark is not None:
         return f"'{mark.name}'{yaml_reason(error)}"
-    return damaged_yaml() if isinstance(error, yaml.YAMLError | UnicodeDecodeError) else None  # they name no file
+    return damaged_yaml() if isinstance(error, yaml.YAMLError | UnicodeDecodeError) else None  # no file is named
 
 
 def _causes(error: BaseException, *, handled: bool = False) -> Iterable[BaseException]:
-    """The error, and what it was raised from: Hydra wraps what a constructor raises.
+    """The error, and the errors that it was raised from: Hydra wraps what a constructor raises.
 
-    handled: also what was being handled when it was raised. That may be a bug of the handler, which is not to be told
-    as the error that it handled.
+    handled: also yield the error that was being handled when an error was raised. Without it, a bug in a handler is
+    reported as the bug, and not as the error that the handler handled.
     """
     seen: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None and cause not in seen:  # one may be its own cause
+    while cause is not None and cause not in seen:  # an error may be its own cause
         yield cause
         seen.append(cause)
         cause = cause.__cause__ or (cause.__context__ if handled else None)
 
 
 def _about_job(message: str) -> str:
-    """The line for a job that submitit says ended without a result; the message quotes whole logs below its head."""
+    """The line for a job that ended without a result. message: submitit's, which quotes whole logs below its head."""
     head = one_line(message.partition("Error stream")[0].partition("-----")[0])
     job, state = re.search(r"Job (\d\S*)", head), re.search(r"state: ([^)]*)", head)
     which = f"job {job[1]} of the sweep" if job else "a job of the sweep"
     how = f"in state {state[1]}" if state else f"before its end: {head}"
     return (
-        f"the cluster ended {which} {how}; jobs that wait or run go on, and the same command takes up what is missing "
-        "once they are done; what the job said is in .submitit below hydra.sweep.dir"
+        f"the cluster ended {which} {how}; waiting and running jobs go on; once they are done, the same command "
+        "computes what is missing; the job's log is in .submitit below hydra.sweep.dir"
     )
 
 
 def _about_config(error: BaseException, arguments: list[str]) -> str:
     from hydra.errors import OverrideParseException
 
-    message = one_line(next(filter(str, _causes(error)), error))  # some have none of their own
+    message = one_line(next(filter(str, _causes(error)), error))  # some errors have no message
     if message.startswith(_NULL_GROUP):
         null = [each for each in arguments if each.endswith("=null")]
         given = next((each for each in null if re.split("[/@=]", each.lstrip("+"))[0] in groups()), "GROUP=null")
@@ -142,7 +142,7 @@ def _about_config(error: BaseException, arguments: list[str]) -> str:
     )
     if key:
         return _about_key(next(group for group in key.groups() if group), arguments)
-    if message.startswith(_MERGING):  # a key of Hydra's own, which are typed
+    if message.startswith(_MERGING):  # a key of Hydra's own config, which is typed
         reason = str(error.__cause__).partition("\n")[0]
         message = f"{message.removeprefix(_MERGING)}: {reason}; give another value"
     return message.removesuffix(" Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.")
@@ -169,7 +169,7 @@ def _about_key(name: str, arguments: list[str]) -> str:
 
 
 def _keys(arguments: list[str]) -> list[str]:
-    """Every config group, and every dotted key of the task's default config, unless a user's own yaml breaks it."""
+    """Every config group, and every dotted key of the task's default config unless a user's own yaml breaks it."""
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 

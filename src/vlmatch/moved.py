@@ -1,7 +1,7 @@
-"""Classes and folders that moved: stored settings name them by the place that they had when they were written.
+"""Classes and folders that moved: stored settings still have their earlier names.
 
-Fingerprints hash the first name that a class was stored under, so that a move changes no fingerprint: embeddings,
-result files and trained VLMs from before count as they are. Whoever builds from stored settings maps the names on.
+Fingerprints hash the first name that a class was stored under. So a move changes no fingerprint, and earlier
+embeddings, result files and trained VLMs stay valid. Code that builds from stored settings calls `to_todays_names`.
 """
 
 import re
@@ -12,21 +12,21 @@ FIRST_NAMES = {
     "vlmatch_study.trained_head.HeadEncoder": "vlmatch.encoders.derived.HeadEncoder",
     "vlmatch_study.trained_convnet.TrainedConvnet": "vlmatch.encoders.trained_here.TrainedConvnet",
 }
-"""By today's name of a class, the name that it was first stored under. Add a line when a class moves."""
+"""For today's name of a class, the name that it was first stored under. Add a line when a class moves."""
 
 FIRST_FOLDERS = {"study/weights/": "weights/"}
-"""The same for folders of this repository, as they stand in paths."""
+"""The same for folders of this repository, as they appear in paths."""
 
 _TODAY = {first: today for today, first in FIRST_NAMES.items()}
 
 
 def to_first_names(settings: Any) -> Any:
-    """Plain settings with every `_target_` and folder as it was first stored: what a fingerprint hashes."""
+    """Plain settings with every `_target_` and folder as it was first stored; fingerprints hash these."""
     return _renamed(settings, FIRST_NAMES, FIRST_FOLDERS)
 
 
 def to_todays_names(settings: Any) -> Any:
-    """Plain settings that were stored, with every `_target_` where the class is today: what can be built."""
+    """Stored plain settings with today's name in every `_target_`, so that they can be built."""
     return _renamed(settings, _TODAY, {})
 
 

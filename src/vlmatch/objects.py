@@ -16,7 +16,7 @@ from vlmatch.machine.waiting import waiting
 
 OWN = ("vlmatch.", "vlmatch_study.")
 HYDRAS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
-"""Keys that are Hydra's own and no arguments."""
+"""Hydra's own keys, which are not arguments."""
 
 _BUILDABLE, _TASK = "_vlmatch_buildable", "_vlmatch_task"
 _admitted: tuple[str, ...] = ()
@@ -35,19 +35,19 @@ def buildable(function: F) -> F:
 
 
 def task(function: F) -> F:
-    """Mark the function of a task, which `task._target_` may name, and nothing else."""
+    """Mark the function of a task: `task._target_` may name it, and no other `_target_` may."""
     setattr(function, _TASK, True)
     return function
 
 
 def admit(prefixes: Sequence[str]) -> None:
-    """From now on, also build whatever lies in modules whose names start so: the config's `targets`."""
+    """From now on, also build anything in modules whose names start with one of `prefixes`, the config's `targets`."""
     global _admitted  # noqa: PLW0603 - one setting of the process, as a logging level is
     _admitted = tuple(prefixes)
 
 
 def prefixes_in(targets: Any) -> tuple[str, ...]:
-    """The config's `targets`. Raises VlmatchError where it is one text, of which each letter would be a prefix."""
+    """The config's `targets`. Raises VlmatchError if it is one text, because each letter would become a prefix."""
     if isinstance(targets, str):
         raise VlmatchError(f"targets='{targets}'; wanted a list: targets=[{targets}]")
     return tuple(map(str, targets or ()))
@@ -55,7 +55,7 @@ def prefixes_in(targets: Any) -> tuple[str, ...]:
 
 @contextmanager
 def admitted(*prefixes: str) -> Iterator[None]:
-    """Inside the block, also build whatever lies in modules whose names start so."""
+    """Inside the block, also build anything in modules whose names start with one of `prefixes`."""
     before = _admitted
     admit((*before, *prefixes))
     try:
@@ -67,8 +67,8 @@ def admitted(*prefixes: str) -> Iterator[None]:
 def build(config: Mapping[str, Any], key: str | None = None) -> Any:
     """Instantiate `config`, and every part of it that has a `_target_`.
 
-    key: where it stands in the whole config, for messages.
-    Raises VlmatchError where a target is not buildable, or does not take the arguments given.
+    key: the place of `config` in the whole config, for messages.
+    Raises VlmatchError if a target is not buildable, or does not take the arguments given.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
@@ -98,7 +98,8 @@ def require_buildable(config: Mapping[str, Any], where: str) -> None:
 def version_of(config: Mapping[str, Any]) -> int:
     """The sum of the `version`s of the classes that `config` and its parts name.
 
-    An author raises one when equal settings give other numbers. A target without a version counts as 0.
+    An author raises the version of a class when equal settings give other numbers. A target without a version counts
+    as 0.
     """
     return sum(int(getattr(target_named(str(node["_target_"])), "version", 0)) for _, node in _nodes(config))
 
@@ -124,13 +125,13 @@ def task_named(target: str) -> Callable[[Any], Any]:
 
 
 def plain(node: Any) -> dict[str, Any]:
-    """A node of the config as plain values, resolved; raises VlmatchError where a value has still to be given."""
+    """A node of the config as plain values, resolved; raises VlmatchError if a value is still missing."""
     from omegaconf import OmegaConf
     from omegaconf.errors import InterpolationToMissingValueError
 
     try:
         missing = sorted(OmegaConf.missing_keys(node))
-    except InterpolationToMissingValueError as error:  # what another value refers to
+    except InterpolationToMissingValueError as error:  # another value refers to the missing one
         missing = [str(error).partition("Missing mandatory value: ")[2].split()[0]]
     if missing:
         given = " ".join(f"{key}=..." for key in missing)
@@ -141,7 +142,7 @@ def plain(node: Any) -> dict[str, Any]:
 def _imported(target: str) -> Any:
     """What a target names; its module is imported only if it is ours or admitted, since importing runs its code.
 
-    The module where the object was defined counts too: `vlmatch.packages.package.subprocess.run` looks familiar.
+    The module where the object was defined counts too: `vlmatch.packages.package.subprocess.run` only looks like ours.
     """
     prefixes = (*OWN, *_admitted)
     if not target.startswith(prefixes):

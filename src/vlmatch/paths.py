@@ -20,7 +20,7 @@ def program() -> str:
 
 
 def root() -> Path:
-    """The folder that data, cache and outputs lie in: the checkout's root, else the working folder."""
+    """The folder with data, cache and outputs: the checkout's root, else the working folder."""
     return _CHECKOUT if in_checkout() else Path.cwd()
 
 
@@ -52,10 +52,10 @@ def tables() -> Path:
 
 
 def conf_folders() -> list[Path]:
-    """Every folder that yamls are looked for in, the first that has one wins.
+    """The folders in which yamls are searched, in order: the first folder that has a yaml wins.
 
-    The tool's own comes first, then the folders that the environment variable VLMATCH_CONF names (separated like
-    those of PATH), then `study/conf` of a checkout.
+    The tool's own folder comes first, then the folders that the environment variable VLMATCH_CONF names (separated as
+    in PATH), then `study/conf` of a checkout.
     """
     named = [Path(each).expanduser().absolute() for each in os.environ.get(CONF, "").split(os.pathsep) if each]
     study = [_CHECKOUT / "study" / "conf"] if in_checkout() else []
@@ -63,7 +63,7 @@ def conf_folders() -> list[Path]:
 
 
 def cache() -> Path:
-    """Downloads and computed caches; the environment variable VLMATCH_CACHE moves them to another disk."""
+    """The folder of downloads and computed caches; the environment variable VLMATCH_CACHE moves it to another disk."""
     return Path(os.environ.get("VLMATCH_CACHE") or root() / "cache").expanduser().absolute()
 
 
@@ -78,9 +78,10 @@ def results(given: str | Path | None = None) -> Path:
 
 
 def result_folders(given: str | Path | None = None) -> list[Path]:
-    """The folders of results that scores are compared with: `given` alone, unless it is the default folder.
+    """The folders with the results that scores are compared with.
 
-    An installed wheel holds results of its own; with the default folder they are read too, and first.
+    This is the folder `given`, or the default folder. An installed wheel has results of its own: with the default
+    folder they are read too, and first.
     """
     if in_checkout() or results(given).absolute() != results().absolute():
         return [results(given)]

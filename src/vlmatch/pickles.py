@@ -1,7 +1,7 @@
-"""PyTorch files are pickles, and a pickle can run code: those that want more than tensors are refused by name."""
+"""PyTorch files are pickles, and a pickle can run code: refuse those that want more than tensors."""
 
 import argparse
-import pickle  # for the name of its error alone
+import pickle  # only for its class of errors
 import pickletools
 import re
 import warnings
@@ -14,15 +14,15 @@ from vlmatch.errors import VlmatchError
 
 
 def restricted_load(path: Path, device: str = "cpu") -> Any:
-    """What a PyTorch file holds, by torch's reader that runs no code; `device='meta'` leaves the numbers out.
+    """Read a PyTorch file with torch's reader that runs no code; `device='meta'` leaves the numbers out.
 
-    Raises pickle.UnpicklingError where the file wants more than tensors and plain values, and whatever torch
-    raises on a damaged one.
+    Raises pickle.UnpicklingError if the file wants more than tensors and plain values; on a damaged file, whatever
+    torch raises.
     """
     import torch
 
     with warnings.catch_warnings(), torch.serialization.safe_globals(_plain_values()):
-        warnings.simplefilter("ignore")  # protocols and programs that it does not read: it raises as well
+        warnings.simplefilter("ignore")  # of protocols and programs that it can't read; it also raises
         return torch.load(path, map_location=device, weights_only=True)
 
 
@@ -39,7 +39,7 @@ def _plain_values() -> list[Any]:
 def refuse_code(model: str, path: Path) -> None:
     """Raise VlmatchError if the weights at `path` are a pickle that wants more than tensors; safetensors never are.
 
-    Call it before a library reads the file. A damaged file passes: what is wrong with it is the reader's to say.
+    Call it before a library reads the file. A damaged file passes: the library will report the damage.
     model: for the message, e.g. "encoder 'clip_l14'".
     """
     if path.suffix == ".safetensors":
@@ -50,18 +50,18 @@ def refuse_code(model: str, path: Path) -> None:
         if wanted := _wanted_by(error, path):
             raise VlmatchError(
                 f"{model}: '{path}' is a pickle that holds more than tensors ({wanted}), which may be code; it is "
-                "refused: get the weights as safetensors, or as a file of their tensors alone"
+                "refused: get the weights as safetensors, or as a file that holds only tensors"
             ) from error
 
 
 def _wanted_by(error: Exception, path: Path) -> str | None:
-    """What a file wants besides tensors, as torch's reader tells it; None where it is only damaged."""
+    """What a file wants besides tensors, according to torch's reader; None if it is only damaged."""
     if "TorchScript" in str(error):
         return "it is a TorchScript program"
     if not isinstance(error, pickle.UnpicklingError):
         return None
     told = re.search(r"GLOBAL (\S+)", str(error))
-    wanted = told[1] if told else _first_named(path)  # torch's reader does not know the newer protocols
+    wanted = told[1] if told else _first_named(path)  # torch can't read newer protocols
     return f"it wants '{wanted}'" if wanted else None
 
 
@@ -75,7 +75,7 @@ def _first_named(path: Path) -> str | None:
             member = next(name for name in archive.namelist() if name.endswith("data.pkl"))
             with archive.open(member) as file:
                 return next((name for name in _named(file) if not name.startswith("torch.")), None)
-    except Exception:  # as above
+    except Exception:  # a damaged pickle, as above
         return None
 
 

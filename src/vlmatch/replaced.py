@@ -10,7 +10,7 @@ from vlmatch.results import REPLACED, Result, read, read_file, rendered, write
 
 
 def keep_aside(folder: Path, run: Path) -> Path | None:
-    """Move a result and its likelihoods out of the way of another one; returns the result's new path.
+    """Move a result and its likelihoods aside, to make room for a new result; returns the old result's new path.
 
     The new path is REPLACED/RECIPE/LLM-DATA/ENCODER-SEED.N.json below `folder`, with the first free N from 1. None if
     `folder` holds no result of the run.
@@ -53,7 +53,7 @@ def read_replaced(folder: Path) -> list[Result]:
 
 
 def replaced_in(folders: Iterable[Path]) -> list[Result]:
-    """The results that do not count among those of `folders`.
+    """The results in `folders` that do not count.
 
     These are the ones that were kept aside, and those that another result of the same run in a later folder hides
     (`results.read_folders`).

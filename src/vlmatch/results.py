@@ -47,8 +47,8 @@ class SourceEstimate(Estimate):
 class Benchmark(Estimate):
     """A benchmark's score over `n` items.
 
-    chance: the expected score of guessing. shuffled: the score with other items' pictures. Both are None where an
-    imported result does not tell them. by_source: the score for each source of pictures.
+    chance: the expected score of guessing. shuffled: the score with other items' pictures. Both are None if an
+    imported result does not state them. by_source: the score for each source of pictures.
     """
 
     chance: Finite | None
@@ -107,7 +107,7 @@ class Milestone:
 
 @dataclass(frozen=True)
 class Seconds:
-    """How long training and measurement took; None where an imported result does not tell."""
+    """How long training and measurement took; None if an imported result does not state it."""
 
     train: Finite | None
     evaluate: Finite | None
@@ -121,7 +121,7 @@ class Result:
     from. mean: the mean over groups, which scores are compared with. milestones: in the order of steps; the last is
     the end of the training. config: the recipe's settings, plain. source: 'trained here' or 'imported: FILE'.
     dtype: of the LLM's weights during training; measurements are made in float32. commit: of the code that measured
-    it, with '+' if files had been changed. Fields are None where an imported result does not tell them.
+    it, with '+' if files had been changed. Fields are None if an imported result does not state them.
     """
 
     encoder: str
@@ -257,7 +257,7 @@ def _require_means(path: Path, result: Result) -> None:
 
 
 def _require_equal(path: Path, key: str, given: float, follows: float, source: str, rounding: float = 0.0) -> None:
-    """Raise VlmatchError if a figure is not the one that follows, beyond its own rounding and that of the sources."""
+    """Raise VlmatchError if `given` and `follows` differ by more than both may be rounded."""
     if abs(given - follows) > 1.001 * (_rounding(given) + rounding) + 1e-12:
         raise VlmatchError(
             f"result '{path}': {key}={given:.{DIGITS}g}, but {follows:.{DIGITS}g} follows from {source}; "

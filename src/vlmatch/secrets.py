@@ -10,7 +10,7 @@ _NAME = re.compile(
 )
 _USER = re.compile(r"(?<=://)[^/\s'\"]+@")  # the user in an address, with or without a password, which may have an @
 _PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
-_REFERENCE = re.compile(r"\$\{[^{},]*(,null)?\}")  # one with another default may have the secret in it
+_REFERENCE = re.compile(r"\$\{[^{},]*(,null)?\}")  # with another default than null, it may contain the secret
 
 
 def masked(node: Any) -> Any:
@@ -30,7 +30,7 @@ def masked_addresses(text: str) -> str:
 def secrets_in(node: Any, name: str = "") -> Iterator[str]:
     """The dotted names of what looks like a secret in a config that is not resolved.
 
-    An interpolation such as `${oc.env:MLFLOW_PASSWORD}` is none: it names the place of the secret.
+    An interpolation such as `${oc.env:MLFLOW_PASSWORD}` does not count: it only names the place of the secret.
     """
     if isinstance(node, dict):
         for key, value in node.items():

@@ -56,5 +56,5 @@ def test_a_candidate_without_the_price_is_left_out() -> None:
 def test_an_unknown_price_and_uneven_points_are_told() -> None:
     with pytest.raises(VlmatchError, match=r"price='money'.*params, flops, tokens"):
         priced({}, {}, ["money"])
-    with pytest.raises(VlmatchError, match="as many prices"):
+    with pytest.raises(VlmatchError, match="equally many prices"):
         pareto_front({"a": (1, 2), "b": (1,)})

@@ -189,7 +189,7 @@ def test_a_weight_that_the_file_lacks_is_an_error_and_never_random(save_tiny: Sa
         LanguageModel("tiny", repository=str(folder))
     renamed = {f"decoder.{key}": value for key, value in weights.items()}
     save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(VlmatchError, match=r"and hold decoder\.model .* beside; give all of them under transformers'"):
+    with pytest.raises(VlmatchError, match=r"and hold decoder\.model .* instead; give all of them under transformers'"):
         LanguageModel("tiny", repository=str(folder))
 
 

@@ -151,5 +151,5 @@ def test_a_real_package_states_its_licence():
 
 def test_a_licence_without_its_source_is_one_line() -> None:
     for licence in ("MIT", {"name": "MIT"}):
-        with pytest.raises(VlmatchError, match=r"licence=.*MIT.*; wanted its name and where it stands"):
+        with pytest.raises(VlmatchError, match=r"licence=.*MIT.*; wanted its name and its source"):
             licence_of({"name": "mine", "licence": licence})

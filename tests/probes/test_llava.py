@@ -194,7 +194,7 @@ def test_an_image_outside_of_the_folder_is_read_if_that_is_allowed(images: Path,
     [
         ("https://host/1.png", "is an address, not a path; download such images to"),
         ("s3://bucket/1.png", "is an address, not a path; download such images to"),
-        ("data:image/png;base64,AAAA", "is no path but the image itself; write it to"),
+        ("data:image/png;base64,AAAA", "is the image itself, not a path; write it to"),
     ],
 )
 def test_an_address_is_no_path(images: Path, image: str, line: str) -> None:

@@ -74,7 +74,7 @@ def test_a_list_that_nobody_can_read_back_is_refused(mine: Path) -> None:
         ([], "the caption of 'b.png' is empty"),
         (" \u3000\n", "the caption of 'b.png' is empty"),
         ("\u200b\ufeff\x00", "the caption of 'b.png' is empty"),
-        ("NaN", "the caption of 'b.png' is 'NaN', as programs write for none"),
+        ("NaN", "the caption of 'b.png' is 'NaN', which stands for no caption"),
         ("None", "the caption of 'b.png' is 'None'"),
         ("half \ud83d", "half a character"),
         ("x" * 1_000_001, "has 1,000,001 characters"),

@@ -142,7 +142,7 @@ def test_text_that_is_not_utf8_spoils_its_row_only(
     captions = pa.ListArray.from_arrays([0, 1, 2, 3], texts) if listed else texts
     table = pa.table({"image": [encoded(n) for n in range(3)], "caption": captions})
     pq.write_table(table, tmp_path / "x.parquet")
-    with pytest.raises(VlmatchError, match=r"row 1 .*a text of it is not UTF-8 .*bad_rows=skip"):
+    with pytest.raises(VlmatchError, match=r"row 1 .*one of its texts is not UTF-8 .*bad_rows=skip"):
         parquet(str(tmp_path / "x.parquet"))
     probe = parquet(str(tmp_path / "x.parquet"), bad_rows="skip")
     assert probe.captions == ["One.", "Three."]

@@ -177,7 +177,7 @@ def test_tables_further_down_are_named_and_their_folders_are_no_classes(tmp_path
 
 
 def test_splits_are_no_classes_unless_another_folder_is_one(tmp_path: Path) -> None:
-    with pytest.raises(VlmatchError, match=r"class folder 'train2017' in .* is a split of the data, and no word"):
+    with pytest.raises(VlmatchError, match=r"class folder 'train2017' in .* is a split of the data, not a word"):
         folder(classes(tmp_path / "coco", "train2017/1.png", "val2017/2.png"))
     assert folder(classes(tmp_path / "toys", "train/1.png", "bus/2.png")).captions == [
         "a photo of a bus", "a photo of a train",

@@ -1,4 +1,4 @@
-"""A budget: limits on what an encoder may cost, and why one that costs more, or an unknown amount, is kept out."""
+"""A budget: limits on what an encoder may cost, and the reasons why it keeps an encoder out."""
 
 import math
 from collections.abc import Mapping
@@ -16,9 +16,10 @@ EXAMPLES = {"params": "86M", "tokens": "196", "flops": "17.6G", "licence": "MIT"
 class Miss:
     """One limit that an encoder does not meet, or that can't be checked for it.
 
-    key: the limit's setting, such as 'params'. reason: in words. figure: what it costs; None where that is not known or
-    is no number. excess: the cost as a multiple of the limit; infinite without a figure. admits: the setting that would
-    let the encoder in. checked: whether the limit could be checked; if not, `admits` states what is not known.
+    key: the limit's setting, such as 'params'. reason: in words. figure: what it costs; None if that is not known or is
+    not a number. excess: the cost as a multiple of the limit; infinite without a figure. admits: the setting that would
+    let the encoder in. checked: whether the limit could be checked; if not, `admits` is the setting that states the
+    unknown fact.
     """
 
     key: str
@@ -49,7 +50,7 @@ class Budget:
     def of(cls, limits: "BudgetSettings | Mapping[str, Any] | Budget | None") -> "Budget":
         """A budget from settings or a mapping such as {'params': '300M', 'licence': 'commercial'}; None: no limit.
 
-        Raises VlmatchError on an unknown key and on a value that is no amount.
+        Raises VlmatchError on an unknown key and on a value that is not an amount.
 
         >>> Budget.of({"params": "300M", "flops": "50G"})
         Budget(parameters=300000000.0, tokens=None, gflops=50.0, commercial=False)

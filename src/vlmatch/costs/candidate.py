@@ -9,7 +9,7 @@ from vlmatch.packages.licences import NONE_STATED, Licence, Terms, commercial_us
 from vlmatch.scores.rows import Row
 from vlmatch.settings.budget import CostSettings, amount, short
 
-DECIMALS = 9  # of a value: means of ranks that are equal may differ in the last bits
+DECIMALS = 9  # that a value is rounded to: equal means of ranks may differ in the last bits
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class CandidateCost:
 
     parameters: of the vision side. gflops: operations for one image, in 1e9. tokens: that the LLM is fed for one image,
     if it is fed all patches. images_per_second, device: as an embedding run measured it, with reading and
-    preprocessing. licence: its name. commercial_use: whether it allows that, 'yes', 'no', 'terms' or 'unclear'.
-    licence_source: where the licence stands.
+    preprocessing. licence: its name. commercial_use: whether the licence allows it, 'yes', 'no', 'terms' or
+    'unclear'. licence_source: where the licence was found.
     """
 
     encoder: str
@@ -52,8 +52,8 @@ def costs_of(
 ) -> dict[str, CandidateCost]:
     """The cost of every encoder among `rows`, by its name.
 
-    measured: gives what was measured for embeddings, such as `read_measured` of a store. stated: what the user says of
-    an encoder, by its name or that with the layer; it goes before all else.
+    measured: gives what was measured for embeddings, such as `read_measured` of a store. stated: what the user says
+    about an encoder, by its name, with or without the layer; it overrides everything else.
     """
     told = stated or {}
     images = {row.encoder: row.image for row in rows}
@@ -81,7 +81,7 @@ def cost_of(image: Header, measured: Measured | None = None, stated: CostSetting
 
 
 def _terms(image: Header) -> Terms | None:
-    """The terms of an encoder, whose licence was read when it embedded; None where none is known."""
+    """The licence terms of an encoder, which were read when it embedded; None if none are known."""
     read = Licence(**{**asdict(NONE_STATED), **image.licence})
     terms = terms_of(read, image.entry.terms if image.entry else None)
     return None if terms.licence.how == NONE_STATED.how else terms

@@ -1,4 +1,4 @@
-"""The Pareto front: the candidates for which no other is both at least as good and at most as dear."""
+"""The Pareto front: the candidates for which no other is both at least as good and at most as expensive."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,15 +8,15 @@ from vlmatch.costs.candidate import DECIMALS, CandidateCost
 from vlmatch.errors import VlmatchError
 
 PRICES = {"params": "parameters", "flops": "gflops", "tokens": "tokens"}
-"""By the key of a budget, the figure of a candidate's cost."""
+"""For each key of a budget, the attribute of `CandidateCost`."""
 
 
 def pareto_front(points: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
     """The names of the points that no other dominates, in the order given.
 
-    points: by name, a value (more is better) and then one or more prices (less is better), as many for every point. One
-    point dominates another if it is nowhere worse and somewhere better; equal points do not dominate each other.
-    Raises VlmatchError on points without a price, or with unlike numbers of prices.
+    points: by name, a value (more is better) and then one or more prices (less is better), the same number for every
+    point. One point dominates another if it is nowhere worse and somewhere better; equal points do not dominate each
+    other. Raises VlmatchError on points without a price, or with different numbers of prices.
     """
     if not points:
         return ()
@@ -32,7 +32,7 @@ def pareto_front(points: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
 def priced(
     values: Mapping[str, float], costs: Mapping[str, CandidateCost], prices: Sequence[str]
 ) -> dict[str, tuple[float, ...]]:
-    """By name, the value and the prices of every candidate of which all these prices are known.
+    """By name, the value and the prices of every candidate whose prices are all known.
 
     prices: some of 'params', 'flops' and 'tokens'. Raises VlmatchError on another one.
     """
@@ -46,5 +46,5 @@ def priced(
 def _width(points: Mapping[str, Sequence[float]]) -> int:
     widths = {len(point) for point in points.values()}
     if len(widths) > 1 or min(widths) < 2:
-        raise VlmatchError(f"points of {sorted(widths)} figures; give a value and as many prices for every point")
+        raise VlmatchError(f"points of {sorted(widths)} figures; give every point a value and equally many prices")
     return widths.pop()

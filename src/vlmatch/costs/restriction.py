@@ -28,7 +28,7 @@ class Excluded:
 
     @property
     def distance(self) -> tuple[int, float]:
-        """How far it is outside: limits that no larger number would meet, then the greatest excess of the others."""
+        """How far it is outside: how many limits no larger number meets, then the greatest excess of the others."""
         numbers = [miss.excess for miss in self.misses if miss.figure is not None]
         return len(self.misses) - len(numbers), max(numbers, default=1.0)
 
@@ -57,7 +57,7 @@ class Restriction:
         return min(self.outside, key=lambda each: each.distance, default=None)
 
     def lines(self) -> list[str]:
-        """In words: how many candidates meet the budget, what that costs, and who is kept out by what.
+        """In words: how many candidates meet the budget, what that costs, and which are kept out, and why.
 
         Empty if the budget has no limit.
         """
@@ -86,7 +86,7 @@ class Restriction:
         )
 
     def _refused(self) -> list[str]:
-        """Which limit keeps out whom, the nearest first, and the nearest of all."""
+        """Which candidates each limit keeps out, the nearest first, and the nearest of all."""
         missed = [(miss, each) for each in self.outside for miss in each.misses]
         lines = []
         for key in dict.fromkeys(miss.key for miss, _ in missed):
@@ -108,7 +108,7 @@ def restricted(budget: Budget, values: Mapping[str, float], costs: Mapping[str, 
     """Divide the candidates of `values` (more is better) by what they cost.
 
     A candidate for which a limit can't be checked is kept out, with that reason. `costs` has every name of `values`.
-    Of equal values the first name comes first.
+    Candidates with equal values are in the order of their names.
     """
     values = {name: round(value, DECIMALS) for name, value in values.items()}
     order = sorted(values, key=lambda name: (-values[name], name))

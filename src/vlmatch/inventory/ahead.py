@@ -11,16 +11,16 @@ from vlmatch.inventory.models import Model
 from vlmatch.inventory.sizes import size_to_come
 from vlmatch.packages.availability import HUB, LOGIN
 
-BYTES_OF_ENCODERS, BYTES_OF_LLMS = 4, 2  # a parameter's, in the files that hubs usually hold
+BYTES_OF_ENCODERS, BYTES_OF_LLMS = 4, 2  # per parameter, in the files that hubs usually have
 TOKENS_OF_A_CAPTION = 20
-# Operations a second that forward passes reach. No GPU was at hand to measure: 30e12 is what one of 24 GB may reach.
+# Operations per second in forward passes. A GPU's rate is not measured: 30e12 is a guess for one with 24 GB.
 RATES = {"gpu": 30e12, "core": 20e9}
 _PARAMETERS = re.compile(r"(\d+(?:\.\d+)?)([bm])\b")
 
 
 @dataclass(frozen=True)
 class Ahead:
-    """Encoders and LLMs of a sweep, GB to download, and minutes of computing; names of what is in neither figure."""
+    """Encoders and LLMs of a sweep, GB to download, minutes of computing, and the models that neither counts."""
 
     encoders: int
     llms: int
@@ -43,7 +43,7 @@ class Ahead:
 
 
 def ahead(found: Sequence[Model], n_pairs: int, *, gpu: bool, protocols: int = 1) -> Ahead:
-    """Estimate what embedding `n_pairs` by these models takes; each is embedded once for each protocol."""
+    """Estimate what embedding `n_pairs` pairs with these models takes; each model embeds them once per protocol."""
     counts = {model: parameters(model) for model in found}
     operations = sum(_operations(model, counts[model]) or 0.0 for model in found) * n_pairs * protocols
     cores = os.cpu_count() or 1
@@ -62,7 +62,7 @@ def ahead(found: Sequence[Model], n_pairs: int, *, gpu: bool, protocols: int = 1
 
 
 def parameters(model: Model) -> int | None:
-    """How many parameters a model's weight file holds: as the catalogue says, of an LLM as its name says."""
+    """How many parameters a model's weight file holds: from the catalogue, or from an LLM's name; None: not known."""
     if model.kind == "encoder":
         entry = catalogue().get(model.name)
         return None if entry is None else entry.total_parameters or entry.image_parameters

@@ -58,9 +58,9 @@ def models(root: DictConfig) -> Iterator[Model]:
 
 
 def terms(model: ModelSettings, name: str) -> Terms:
-    """The licence of a model, and whether it allows commercial use; of one without a licence of its own, its parts'.
+    """The licence of a model (or the licences of its parts), and whether it allows commercial use.
 
-    name: that of its row in the catalogue.
+    name: of its row in the catalogue.
     """
     own = licence_of(model.plain())
     if own.how == NONE_STATED.how and model.parts:

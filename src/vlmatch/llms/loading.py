@@ -1,4 +1,4 @@
-"""Load a causal LM and its tokenizer from a folder or a GGUF file, offline; nothing may be missing or run code."""
+"""Load a causal LM and its tokenizer from a folder or a GGUF file, offline; refuse missing tensors and code."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ from vlmatch.pickles import refuse_code
 log = logging.getLogger(__name__)
 
 RENAMED = {rf"^(?:module\.|{WRAPPERS})+": "", rf"(?:{WRAPPERS})+": ""}
-"""Takes out of the names of tensors what DataParallel and the wrappers of torch put at their start and inside."""
+"""Removes what DataParallel and the wrappers of torch add to the names of tensors, at their start and inside."""
 
 
 def load_causal_lm(
@@ -32,7 +32,7 @@ def load_causal_lm(
 
     Pickled weights are read by torch's restricted reader (`weights_only=True`), which runs no code.
     transformers replaces weights that a file lacks by random ones and only warns; here that is an error.
-    Weights that the architecture has no place for are said; those of a deeper model are refused. Names of tensors may
+    Weights that the architecture has no place for are logged; those of a deeper model are refused. Names of tensors may
     have the prefixes of DataParallel, torch.compile or FSDP.
     Raises VlmatchError if the weights can't be read, would run code, or do not fit the architecture, and if an adapter
     does not fit the model.
@@ -61,7 +61,7 @@ def load_causal_lm(
         ) from error
     left_out = sorted(report["unexpected_keys"])
     if absent := sorted(report["missing_keys"]):
-        instead = f", and hold {groups(left_out)} beside" if left_out else ""
+        instead = f", and hold {groups(left_out)} instead" if left_out else ""
         raise VlmatchError(
             f"llm '{name}': weights in '{folder}' lack {len(absent)} tensors of the architecture, first '{absent[0]}'"
             f"{instead}; give all of them under transformers' names, or {fetch_again(folder)}"
@@ -117,6 +117,6 @@ def _tokenizer(weights: Weights, trust_remote_code: bool) -> Any:
 
 
 def _where(weights: Weights, trust_remote_code: bool) -> dict[str, Any]:
-    """What model and tokenizer are both told of where they are read from."""
+    """The options for model and tokenizer that say where they are read from."""
     found: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     return found if weights.gguf_file is None else {**found, "gguf_file": weights.gguf_file}

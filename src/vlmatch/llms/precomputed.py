@@ -1,4 +1,4 @@
-"""An LLM of which only embeddings are available, in a file: encoders can be ranked for it, and nothing else."""
+"""An LLM that is available only as embeddings in a file: encoders can be ranked for it, and nothing else."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -6,7 +6,7 @@ from vlmatch.errors import VlmatchError, one_line
 
 PLACE = "{caption}"
 CHAT = "chat"
-DAY = "26 Jul 2024"  # the date that Llama's templates are given, their own default; today's would change embeddings
+DAY = "26 Jul 2024"  # the date in Llama's templates, which is their default; today's date would change embeddings
 
 
 def chat_template(name: str, tokenizer: Any) -> str:

@@ -33,7 +33,7 @@ class Truncation:
 def longest_start(text: str, fits: Callable[[str], bool]) -> str:
     """The longest start of `text` that fits; `fits` must hold for the empty text.
 
-    Found by doubling and then by bisection, so that of a very long text little more is looked at than what fits.
+    It is found by doubling and then by bisection, so that `fits` reads little more of a very long text than what fits.
     """
     if fits(text):
         return text

@@ -15,14 +15,14 @@ from vlmatch.packages.adapters import Adapter, named_adapter
 from vlmatch.packages.availability import NO_WEIGHTS, Availability, at_path, in_packages, on_hub, together
 from vlmatch.packages.hub import is_path
 
-_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")  # how llama.cpp, which reads no others, calls the parts of a file
+_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")  # how llama.cpp names the parts of a file; it reads no others
 
 
 @dataclass(frozen=True)
 class Weights:
     """A folder that transformers loads, or one GGUF file in it; the GGUF's quantisation; an adapter to merge.
 
-    sha256: of the weights, the adapter's included. quantisation: None if the numbers were not quantised.
+    sha256: of the weights, including the adapter's. quantisation: None if the numbers were not quantised.
     """
 
     folder: Path

@@ -1,4 +1,4 @@
-"""What goes wrong with files, as one line: a disk that refuses, and which setting names another place; damage."""
+"""Errors of files as one line: a disk that refuses, with the setting that names another place, or a damaged file."""
 
 import errno
 import os
@@ -23,10 +23,10 @@ _REFUSALS = {
     errno.ELOOP: "its links lead in a circle; remove one of them",
     errno.EIO: "the disk fails to read or write; see the system's log",
     errno.ESTALE: "its file server has lost it; mount it again",
-    errno.ENOENT: "this file system takes no files; mount another one there",  # only where `_takes_no_files` holds
+    errno.ENOENT: "this file system takes no files; mount another one there",  # only if `_takes_no_files`
 }
-_FULL = (FULL, "database or disk is full")  # safetensors and sqlite say it without the number
-# Keys of files that are written.
+_FULL = (FULL, "database or disk is full")  # safetensors and sqlite say it without the error's number
+# Starts of the keys that name files and folders to write.
 _OF_PLACES = (
     "store", "outputs", "tracking.folder", "task.", "data", "results", "answer.", "hydra.run.dir", "hydra.sweep.dir",
 )  # fmt: skip
@@ -35,7 +35,7 @@ _NO_OTHER_PLACE_HELPS = (errno.ENAMETOOLONG,)
 
 
 def is_refused(error: BaseException) -> bool:
-    """Whether an error is that of a disk: full, read-only, forbidden, or with something else in the way."""
+    """Whether a disk raised the error: it is full or read-only, it denies access, or something is in the way."""
     return _number(error) is not None
 
 
@@ -45,7 +45,7 @@ def is_full(error: BaseException) -> bool:
 
 
 def refusal(error: BaseException, arguments: Iterable[str] = ()) -> str:
-    """The line for an error of which `is_refused` holds. arguments: the command line, which may name folders."""
+    """The line for an error that `is_refused` accepts. arguments: the command line, which may name folders."""
     number = _number(error) or errno.ENOSPC
     file = error.filename if isinstance(error, OSError) else None
     setting = None if file is None or number in _NO_OTHER_PLACE_HELPS else _setting_of(Path(str(file)), arguments)
@@ -55,9 +55,9 @@ def refusal(error: BaseException, arguments: Iterable[str] = ()) -> str:
 
 @contextmanager
 def faults_as(error_of: Callable[[Exception], VlmatchError]) -> Iterator[None]:
-    """Raise what `error_of` makes of whatever is raised in the block, which enters what may fail in any way.
+    """Turn any error in the block into what `error_of` makes of it; for calls of code that may raise anything.
 
-    VlmatchError passes, and so does a disk that refuses: the command line explains it.
+    VlmatchError passes through, and so do errors of a disk that refuses, because the command line explains them.
     """
     try:
         yield
@@ -71,7 +71,7 @@ def faults_as(error_of: Callable[[Exception], VlmatchError]) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path, remedy: str) -> Iterator[None]:
-    """Turn whatever is raised in the block, which reads one of our own files, into VlmatchError: it is damaged.
+    """Turn any error in the block, which reads one of our own files, into VlmatchError: the file is damaged.
 
     remedy: what to do about it. A disk that refuses keeps its own error.
     """
@@ -92,7 +92,7 @@ def _number(error: BaseException) -> int | None:
 
 
 def _takes_no_files(file: object) -> bool:
-    """Whether a path lies in a file system without room, such as /proc, where a new folder is "not there"."""
+    """Whether a path lies in a file system that can't hold files, such as /proc, where a new folder is "not there"."""
     if not isinstance(file, str | os.PathLike):
         return False
     existing = next((folder for folder in Path(file).absolute().parents if folder.exists()), Path("/"))
@@ -100,7 +100,7 @@ def _takes_no_files(file: object) -> bool:
 
 
 def _setting_of(file: Path, arguments: Iterable[str]) -> str | None:
-    """What moves a file elsewhere, as a command or the environment has it; None for a file in none of our folders."""
+    """The setting that moves a file elsewhere, as one would type it; None for a file in none of our folders."""
     given = (argument.lstrip("+").partition("=") for argument in arguments)
     folders: Mapping[str, Path] = {
         "VLMATCH_CACHE=FOLDER, an environment variable": paths.cache(),
@@ -113,13 +113,13 @@ def _setting_of(file: Path, arguments: Iterable[str]) -> str | None:
     }
     depths = [(len(folder.absolute().parts), setting, folder) for setting, folder in folders.items()]
     holding = [(depth, setting) for depth, setting, folder in depths if _holds(folder, file)]
-    # A folder that can't be made may be one above the folder that was asked for.
+    # The folder that can't be made may lie above the one that a setting names.
     above = [(depth, setting) for depth, setting, folder in depths if _holds(file, folder)]
     return max(holding or above, default=(0, None))[1]
 
 
 def _kind(key: str) -> str:
-    """What the key of a place takes."""
+    """What a key takes, a file or a folder."""
     return "FILE" if key.startswith(_OF_FILES) else "FOLDER"
 
 

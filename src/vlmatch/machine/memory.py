@@ -14,14 +14,14 @@ CGROUP = Path("/sys/fs/cgroup")
 """Where Linux states the limits of a container: version 2 right here, version 1 in the folder `memory`."""
 _TEXTS = ("out of memory", "can't allocate memory", "not enough memory")  # PyTorch's, on GPUs and on CPUs
 MANY_PAIRS = 2000
-"""From so many pairs on, scoring says before what it will take, and how far each slow score is."""
-_ANGLES = 34  # bytes for each two pairs: the angles of images, captions and noise, and what measuring them takes
-_MOST = 190  # likewise, of all default scores: much of what they need serves several of them
-_SUBSAMPLED = 9_000_000  # the squares of the numbers of pairs in all subsamples and what is kept of them
+"""From this number of pairs on, scoring says in advance what it will take, and shows the progress of slow scores."""
+_ANGLES = 34  # bytes for each two pairs: the angles of images, captions and noise, and what computing them takes
+_MOST = 190  # at most this many for all scores together: they share much of what they need
+_SUBSAMPLED = 9_000_000  # added to the square of the number of pairs: for the subsamples and what is kept of them
 
 
 def scoring_bytes(n_pairs: int, squares: Iterable[int]) -> float:
-    """About what scoring so many pairs takes at its peak; measured at 1,000 and 1,500 pairs.
+    """About how many bytes scoring this many pairs takes at its peak; measured at 1,000 and 1,500 pairs.
 
     squares: `Score.squares` of each score.
     """
@@ -29,9 +29,9 @@ def scoring_bytes(n_pairs: int, squares: Iterable[int]) -> float:
 
 
 def require_scoring_memory(n_pairs: int, squares: Iterable[int]) -> str:
-    """The line that says before what scoring so many pairs will take.
+    """The line that says how much memory scoring this many pairs will take, to print before it begins.
 
-    Raises VlmatchError where this machine has less memory left.
+    Raises VlmatchError if this machine has less memory left.
     """
     needed, left = scoring_bytes(n_pairs, squares), available_memory()
     line = f"{n_pairs:,} pairs take about {needed / 2**30:.1f} GiB of memory for these scores"
@@ -44,7 +44,7 @@ def require_scoring_memory(n_pairs: int, squares: Iterable[int]) -> str:
 
 
 def available_memory(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = CGROUP) -> int:
-    """Bytes that programs may still take without any being killed, by this machine or by the limit of its container.
+    """Bytes that programs may still take before this machine, or the limit of its container, kills one.
 
     meminfo: the file in which Linux states what the machine has left. cgroup: the folder of the container's memory.
     """
@@ -57,11 +57,11 @@ def physical_memory(cgroup: Path = CGROUP) -> int:
     """Bytes of this machine's memory, or of a container's limit if that is smaller. cgroup: as in available_memory."""
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limits = (_text(cgroup / "memory.max").strip(), _text(cgroup / "memory" / "memory.limit_in_bytes").strip())
-    return min([whole, *(int(limit) for limit in limits if limit.isdigit())])  # in place of a number, "max" is none
+    return min([whole, *(int(limit) for limit in limits if limit.isdigit())])  # "max" stands for no limit
 
 
 def _held(cgroup: Path) -> int:
-    """Bytes that a container holds, without the cached files, which Linux drops where programs need the memory."""
+    """Bytes that a container holds, without the cached files, which Linux drops when programs need the memory."""
     used = _text(cgroup / "memory.current") or _text(cgroup / "memory" / "memory.usage_in_bytes") or "0"
     stat = _text(cgroup / "memory.stat") or _text(cgroup / "memory" / "memory.stat")
     cached = re.findall(r"^total_(?:in)?active_file (\d+)$", stat, re.MULTILINE)  # cgroup v1, with all groups in it
@@ -76,7 +76,7 @@ def _text(file: Path) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on a GPU or on this machine.
 
-    PyTorch has a class for a GPU's error alone: a CPU's is a plain RuntimeError that only its text tells apart.
+    PyTorch has a class only for a GPU's error. A CPU's is a plain RuntimeError, which only its text identifies.
     """
     if isinstance(error, MemoryError):
         return True

@@ -16,10 +16,10 @@ _NO_TELEMETRY = {
 
 
 def forbid_network() -> None:
-    """Let this process, and those that it starts, make no network call: vlmatch's own code and its libraries.
+    """Forbid vlmatch and its libraries all network calls, in this process and in those that it starts.
 
-    Hugging Face's libraries read their variables once, when they are imported: where that is past, the constants
-    that they keep are set too.
+    Hugging Face's libraries read their variables once, when they are imported. If they are imported already, set the
+    constants that they keep, too.
     """
     os.environ.update({OFFLINE: "1", **dict.fromkeys(_LIBRARIES, "1"), **_NO_TELEMETRY})
     for name in ("huggingface_hub.constants", "datasets.config"):
@@ -34,7 +34,7 @@ def is_forbidden() -> bool:
 
 
 def require_network(what: str, instead: str) -> None:
-    """Raise NotHereError where the network is forbidden.
+    """Raise NotHereError if the network is forbidden.
 
     what: the start of the message, with its verb: "weights 'x' are". instead: what to do, for its end.
     """

@@ -8,12 +8,12 @@ SWEEP = "VLMATCH_SWEEP"
 
 
 def process_rank() -> int:
-    """The rank that torchrun or Lightning gave this process; 0 where there is only one."""
+    """The rank that torchrun or Lightning gave this process; 0 if there is only one."""
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 
 
 def local_rank() -> int:
-    """The number that torchrun or Lightning gave this process among those of its machine; 0 where there is only one."""
+    """The number that torchrun or Lightning gave this process among those on its machine; 0 if there is only one."""
     return int(os.environ.get("LOCAL_RANK") or 0)
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Inside the block, transformers logs errors alone and shows no bars; afterwards its settings are as before."""
+    """Inside the block, transformers logs only errors and shows no bars; afterwards its settings are as before."""
     from transformers.utils import logging
 
     bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""Say what is waited for: whatever takes longer than a few seconds prints one line with its reason and its end."""
+"""Say why the user waits: whatever takes longer than a few seconds prints one line, with its reason and its end."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 SECONDS = 5.0
-"""What is over sooner says nothing."""
+"""Whatever ends sooner prints nothing."""
 BETWEEN_LINES = 30.0
 """Seconds between two lines about the progress of one thing."""
 
@@ -31,10 +31,10 @@ def waiting(what: str, until: str) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path` against other processes; a wait for it says who has it.
+    """Hold the lock file `path` against other processes; a wait for it prints what the other process does.
 
     what: the work that only one process may do at a time, as in "fetching the probe's data".
-    Raises OSError where the lock file can't be written.
+    Raises OSError if the lock file can't be written.
     """
     lock = FileLock(path)
     with waiting(f"another process, which is {what}", f"it holds '{path}', and this one goes on as soon as it is done"):
@@ -46,7 +46,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 class NowAndThen:
-    """Prints the lines that it is given, but only one in `BETWEEN_LINES` seconds."""
+    """Prints the lines that it is given, but at most one every `BETWEEN_LINES` seconds."""
 
     def __init__(self) -> None:
         self._said = time.monotonic()

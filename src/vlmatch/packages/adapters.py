@@ -1,7 +1,7 @@
-"""LoRA adapters in PEFT's format: refused where they are not named, hashed, and merged into a model's weights."""
+"""LoRA adapters in PEFT's format: hash them, merge them into a model's weights, and refuse those that nobody named."""
 
 import contextlib
-import pickle  # for the name of its error alone
+import pickle  # only for its class of errors
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -31,12 +31,12 @@ class Adapter:
     sha256: str
 
     def weights_sha256(self, base: str) -> str:
-        """The SHA-256 of a model's weights with this adapter, given that of its own weights."""
+        """The SHA-256 of a model's weights with this adapter. base: the SHA-256 of its own weights."""
         return joint_sha256([base, self.sha256])
 
 
 def named_adapter(kind: str, name: str, adapter: str | None, folder: Path) -> Adapter | None:
-    """The adapter that the user names for the model in `folder`; None if there is none.
+    """The adapter that the user names for the model in `folder`; None if the user names none.
 
     transformers applies an adapter that lies beside a model's weights without being asked; here that is an error.
     kind, name: 'encoder' or 'llm', and the model's name. adapter: the value of the key KIND.adapter.
@@ -67,7 +67,7 @@ def holds_adapter(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def without_adapter(folder: Path) -> Iterator[Path]:
-    """The folder as transformers may read it: itself, or links to all its files but the adapter's."""
+    """The folder without an adapter, for transformers: `folder` itself, or links to all its other files."""
     if not holds_adapter(folder):
         yield folder
         return

@@ -108,7 +108,7 @@ def refusing_damage(archive: str) -> Iterator[None]:
     """Turn what the libraries raise on a damaged archive into one VlmatchError that names it."""
     try:
         yield
-    except VlmatchError:  # of a check; it is a ValueError too
+    except VlmatchError:  # raised by a check; it is a ValueError too
         raise
     except _DAMAGED as error:
         raise VlmatchError(f"archive '{archive}' is damaged ({one_line(error)[:160]}); fetch it again") from error

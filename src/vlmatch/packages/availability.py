@@ -1,6 +1,6 @@
 """Where a model's weights are: on this machine, in a library's cache, in a package, or on the hub.
 
-Each class of encoders and LLMs says it of its own settings, by its method `availability`.
+Each class of encoders and LLMs says this for its settings, by its method `availability`.
 """
 
 import threading
@@ -35,7 +35,7 @@ class Availability:
 
 
 NO_WEIGHTS = Availability(HERE, "")
-_OFFLINE = threading.RLock()  # the setting is the library's own, one for all threads
+_OFFLINE = threading.RLock()  # huggingface_hub has one such setting for all threads
 
 
 def availability(settings: Mapping[str, Any]) -> Availability:
@@ -88,7 +88,7 @@ def on_hub(weights: str, find: Callable[[], Path], repository: str = "") -> Avai
 
 
 def found_offline(find: Callable[[], Path]) -> Path | None:
-    """The file or folder that `find`, a loader's own search, gives while the hub is out of reach; None if nothing."""
+    """The file or folder that `find`, a loader's own search, finds without the hub; None if it finds nothing."""
     from huggingface_hub import constants
 
     with _OFFLINE:

@@ -46,7 +46,7 @@ class Archive(Buildable):
 def unpack_stamps(deb: Path, destination: Path) -> None:
     """Write the captioned stamps and the copyright file of the package `deb` below the empty folder `destination`.
 
-    A stamp is NAME.txt with NAME.png, or with NAME.svg where there is no PNG. Sounds and mirror images are left out.
+    A stamp is NAME.txt with NAME.png, or with NAME.svg if there is no PNG. Sounds and mirror images are left out.
     The same package gives the same bytes, modes and names each time.
 
     Raises VlmatchError as `read_members` does.

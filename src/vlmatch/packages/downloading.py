@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face hub: what they take is said before, and a stop does not wait for them."""
+"""Downloads from the Hugging Face hub: announce their size first, and let an interrupt end them at once."""
 
 import logging
 import shutil
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from vlmatch.packages.hub import Wanted
 
 AT_ONCE = 8
-"""Files at a time, as many as the library's own `snapshot_download` fetches."""
+"""Files at a time: the library's own `snapshot_download` fetches as many."""
 
 log = logging.getLogger(__name__)
 
 
 def announce(wanted: "Wanted", files: Sequence[Any]) -> None:
-    """Say what a download takes, before it begins; the library's own bars then show rate and time left.
+    """Log the size of a download before it begins; the library's own bars then show rate and time left.
 
-    files: what the library's dry run gives. Raises VlmatchError where the disk has no room for them.
+    files: what the library's dry run gives. Raises VlmatchError if the disk has no room for them.
     """
     from huggingface_hub import constants
 
@@ -47,7 +47,7 @@ def announce(wanted: "Wanted", files: Sequence[Any]) -> None:
 
 
 def unfinished(folder: Path) -> list[Path]:
-    """Parts of downloads in the cache, or in one repository of it. The library never takes one up after a kill."""
+    """Unfinished downloads in the cache, or in one repository of it. The library never resumes one after a kill."""
     return sorted(folder.rglob("*.incomplete"))
 
 
@@ -58,7 +58,7 @@ def fetch(repository: str, files: Sequence[Any], **options: Any) -> None:
     These are daemons: they end with the process.
 
     files: what the library's dry run gives. options: of `hf_hub_download`.
-    Raises what the first download that fails raises, and begins none of the others.
+    Raises the error of the first download that fails, and then begins no other download.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]  # exported, but not declared so
@@ -66,7 +66,7 @@ def fetch(repository: str, files: Sequence[Any], **options: Any) -> None:
     def one(file: Any) -> None:
         hf_hub_download(repository, file.filename, revision=file.commit_hash, **options)
 
-    tqdm.get_lock()  # it is made at the first call, and all threads have to use the same
+    tqdm.get_lock()  # made at the first call; all threads must use the same one
     _side_by_side(one, [each for each in files if each.will_download])
 
 

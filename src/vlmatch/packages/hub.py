@@ -18,7 +18,7 @@ from vlmatch.secrets import masked_addresses
 
 SECONDS_TO_ANSWER = 3
 _KEYS = {"encoder": "encoder.checkpoint", "llm": "llm.repository", "probe": "probe.path"}
-# What an answer of the hub means, by its HTTP status or the hundred of it.
+# What an answer of the hub means, by its HTTP status, or by the status rounded down to hundreds.
 _MEANINGS = {
     401: "wants a login: 'hf auth login'",
     403: "refuses access: log in with 'hf auth login', or check the rights of your token",
@@ -27,15 +27,15 @@ _MEANINGS = {
     500: "is out of order: try again later",
 }
 _SEARCHED = 1000  # files among which a pointer of Git LFS is looked for
-_SHA256 = 64  # digits: so long are the names of large files in the cache, which are their SHA-256
+_SHA256 = 64  # digits: the cache names large files by their SHA-256
 
 
 @dataclass(frozen=True)
 class Wanted:
     """Weights that a model needs from the hub, or a probe's dataset.
 
-    kind, model: 'encoder', 'llm' or 'probe', and its name. weights: what its user calls what is wanted. repository:
-    where it is on the hub. place: an example of what to give instead.
+    kind, model: 'encoder', 'llm' or 'probe', and its name. weights: the name of what is wanted, for messages.
+    repository: its repository on the hub. place: an example of a local place to give instead.
     """
 
     kind: str
@@ -45,7 +45,7 @@ class Wanted:
     place: str = "/path/model.safetensors"
 
     def not_here(self, why: str) -> NotHereError:
-        """The error line that says why the weights can't be had, and the ways to get them."""
+        """The error that says why the weights are not available, and how to get them."""
         kind = {"encoder": "encoder", "llm": "LLM"}.get(self.kind)
         packaged = f", or choose a packaged {kind} ({paths.program()} task=check)" if kind else ""
         return NotHereError(f"{self.what} not here: {why}; give {_KEYS[self.kind]}={self.place}{packaged}")
@@ -136,9 +136,9 @@ def hub_dataset(wanted: Wanted, revision: str | None = None) -> Path:
 
 
 def named_folder(wanted: Wanted, key: str) -> Path | None:
-    """The folder that `repository` names where it is a path; None where it is a hub id.
+    """The folder that `repository` names if it is a path; None if it is a hub id.
 
-    key: of the setting, for the message. Raises NotHereError where it is no folder, VlmatchError where it has a pipe.
+    key: of the setting, for the message. Raises NotHereError if it is not a folder, VlmatchError if it holds a pipe.
     """
     path = Path(wanted.repository).expanduser()
     if path.is_dir():
@@ -167,7 +167,7 @@ def cached_file(repository: str, filename: str) -> Path | None:
 def cached_snapshot(wanted: Wanted) -> Path | None:
     """The folder of a repository in the cache, which may lack files; None if there is none.
 
-    Raises NotHereError where the repository's name can't be one of the hub.
+    Raises NotHereError if the repository's name is not a valid hub id.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, IncompleteSnapshotError
@@ -188,16 +188,16 @@ def cached_snapshot(wanted: Wanted) -> Path | None:
 def require_hub(wanted: Wanted, because: str = "") -> None:
     """Raise NotHereError unless the hub answers within `SECONDS_TO_ANSWER`; one attempt, no retries.
 
-    because: why it is asked, for the message.
+    because: why the hub is needed, for the message.
     """
     from huggingface_hub import constants, get_session, is_offline_mode
 
     require_network(wanted.what, f"give {_KEYS[wanted.kind]}={wanted.place}")
     if is_offline_mode():
         raise wanted.not_here(f"{because}HF_HUB_OFFLINE is set")
-    try:  # by the library's own session, which has its proxy and certificates; an error page is an answer too
+    try:  # the library's own session has its proxy and certificates; an error page is an answer too
         get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
-    except Exception as error:  # of its network library, which differs between versions
+    except Exception as error:  # the errors of its network library differ between versions
         address = masked_addresses(constants.ENDPOINT)
         reason = one_line(error)[:160]
         raise wanted.not_here(f"{because}the hub can't be reached at HF_ENDPOINT={address} ({reason})") from error
@@ -232,10 +232,10 @@ def _status(error: BaseException | None) -> int | None:
 
 
 def weights_sha256(kind: str, model: str, files: Sequence[Path]) -> str:
-    """SHA-256 of a model's weight files: of one, its own; of several, that of their digests in this order.
+    """SHA-256 of a model's weight files; several are joined in this order by `joint_sha256`.
 
-    The cache names large files by their SHA-256: one that has changed is refused. Raises VlmatchError, which says how
-    to fetch it again, and OSError where a file can't be read.
+    The cache names large files by their SHA-256, so a changed file is found. Raises VlmatchError if a file has changed,
+    with how to fetch it again; OSError if a file can't be read.
     """
     with ThreadPoolExecutor(max_workers=4) as readers:
         digests = list(readers.map(sha256_of_file, files))

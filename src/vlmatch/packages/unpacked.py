@@ -10,7 +10,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.files import sha256_of_file, write_text
 
 STAMP = ".wheel.sha256"  # the SHA-256 of the archive that the folder was unpacked from
-LIST = ".files.sha256.json"  # that of each file, by its path in the folder
+LIST = ".files.sha256.json"  # the SHA-256 of each file, by its path in the folder
 
 
 def write_list(folder: Path, archive_sha256: str) -> None:
@@ -31,10 +31,10 @@ def sealed_by(folder: Path) -> str:
 
 
 def list_from_record(folder: Path) -> bool:
-    """Record the SHA-256 of the files of an unpacked wheel if its own RECORD describes every one as it is now.
+    """Record the SHA-256 of the files of an unpacked wheel if its own RECORD describes every file as it is now.
 
-    Every wheel carries a RECORD of its files' SHA-256. Returns whether it did; False for an npm package, wherever a
-    file was changed or added since, and where the SHA-256 of the archive is not recorded.
+    Every wheel carries a RECORD of its files' SHA-256. Returns whether they were recorded: not for an npm
+    package, if a file was changed or added since, or if the SHA-256 of the archive is not recorded.
     """
     recorded = _record(folder) if (folder / STAMP).is_file() else {}
     digests = {name: sha256_of_file(folder / name) for name in _files(folder)}
@@ -78,7 +78,7 @@ def _load(folder: Path) -> dict[str, str]:
 
 
 def _record(folder: Path) -> dict[str, str]:
-    """The SHA-256 that a wheel's RECORD states for each of its files, in hexadecimal; empty where there is none."""
+    """The SHA-256 that a wheel's RECORD states for each of its files, in hexadecimal; empty if there is none."""
     recorded: dict[str, str] = {}
     for path in folder.glob("*.dist-info/RECORD"):
         with path.open(encoding="utf-8", newline="") as rows:

@@ -24,7 +24,7 @@ def read_rows(what: str, path: Path, ids: Sequence[str]) -> NDArray[np.float32]:
 
     Rows of ids that the pairs do not have are left out. `what` names the model in errors, as in "encoder 'mine'".
 
-    Raises NotHereError where the file does not exist, VlmatchError where it is none of these or does not fit the pairs.
+    Raises NotHereError if the file does not exist, VlmatchError if it is none of these or does not fit the pairs.
     """
     if not path.is_file():
         raise NotHereError(f"{what}: path={path} is not a file; give a {', '.join(SUFFIXES)} file")
@@ -46,8 +46,8 @@ def matched_rows(
 ) -> NDArray[np.float32]:
     """The rows of `array` for the pairs `ids`, in their order, as float32.
 
-    own_ids: the ids of the array's rows, by which they are found; None: it has one row a pair, in their order.
-    Raises VlmatchError where the array is not (n, d) finite real numbers, or does not fit the pairs.
+    own_ids: the ids of the array's rows, by which rows are found; None: one row per pair, in the pairs' order.
+    Raises VlmatchError if the array is not (n, d) finite real numbers, or does not fit the pairs.
     """
     rows = np.asarray(array)
     if rows.ndim != 2 or rows.shape[1] < 1:

@@ -1,4 +1,4 @@
-"""The caption in a cell of a table or a JSON object: a text, or a list of texts of which the first counts."""
+"""The caption in a cell of a table or a JSON object: a text, or a list of texts; the first one counts."""
 
 import ast
 import contextlib
@@ -13,7 +13,7 @@ from vlmatch.probes.problems import EntryError
 from vlmatch.probes.text import MAX_CHARACTERS, text_of
 
 ABSENT = frozenset({"nan", "none", "null", "n/a", "#n/a", "<na>"})
-"""What programs write into a table where a caption is absent, in lower case."""
+"""What programs write into a table if a caption is missing, in lower case."""
 
 _NOT_TEXT = "with a caption that is not text"
 _NO_CAPTION = "without a caption"
@@ -21,11 +21,11 @@ _LIST = re.compile(r"""\[\s*["'].*["']\s*\]""", re.DOTALL)  # a list of texts th
 
 
 def caption_of(value: Any, where: str) -> tuple[str, int]:
-    """The caption, stripped, and how many captions the cell lists; '' where there is none.
+    """The stripped caption ('' if there is none), and how many captions the cell lists.
 
     Bytes are read as text. A text that is a list of texts, as JSON or Python write it, is read as that list, because a
-    CSV holds lists in no other way. Raises EntryError, naming `where`, if the cell holds anything else than a text, a
-    list of texts, or null: of numbers, truth values and objects nobody can say that they describe an image.
+    CSV can't hold lists in another way. Raises EntryError, naming `where`, if the cell holds anything but a text, a
+    list of texts, or null, because numbers, truth values and objects don't describe an image.
     """
     values = list(value) if isinstance(value, list | tuple) else _listed(value, where)
     first = values[0] if values else None
@@ -41,7 +41,7 @@ def caption_of(value: Any, where: str) -> tuple[str, int]:
 
 
 def _listed(value: Any, where: str) -> list[Any]:
-    """The texts of a list that stands in a text; anything else alone. Raises EntryError for a list in another form."""
+    """The texts of a list that was written as text, or the value alone. Raises EntryError for other forms of lists."""
     text = value.strip() if isinstance(value, str) else ""
     if not _LIST.fullmatch(text):
         return [value]
@@ -53,17 +53,17 @@ def _listed(value: Any, where: str) -> list[Any]:
     raise EntryError(
         f"{where} is a list that was written as a text ({shown(text)})",
         _NOT_TEXT,
-        "write the table as JSON lines, where a list stays one, or keep one caption of each",
+        "write the table as JSON lines, where a list stays a list, or keep one caption per image",
     )
 
 
 def require_caption(name: str, caption: str) -> None:
-    """Raise EntryError if the caption of the pair `name` is empty, stands for an absent one, or is endless."""
+    """Raise EntryError if the caption of the pair `name` is empty, stands for a missing one, or is too long."""
     advice = "give it a caption or remove the row"
     if not any(unicodedata.category(each)[0] not in "CZ" for each in caption):  # controls, formats, separators
         raise EntryError(f"the caption of '{name}' is empty", _NO_CAPTION, advice)
     if caption.strip().casefold() in ABSENT:
-        raise EntryError(f"the caption of '{name}' is '{caption}', as programs write for none", _NO_CAPTION, advice)
+        raise EntryError(f"the caption of '{name}' is '{caption}', which stands for no caption", _NO_CAPTION, advice)
     if len(caption) > MAX_CHARACTERS:
         raise EntryError(
             f"the caption of '{name}' has {len(caption):,} characters; the limit is {MAX_CHARACTERS:,}",

@@ -18,7 +18,7 @@ from vlmatch.probes.text import MAX_CHARACTERS, text_of
 LABEL = "{label}"
 CLASS_CAPTION = f"a photo of a {LABEL}"
 TEXTS = (".txt", ".caption")
-"""How the names of texts end that lie beside images; the second is that of kohya's trainers of diffusion models."""
+"""The endings of text files beside images; kohya's trainers of diffusion models write the second."""
 
 _WORDNET = re.compile(r"n\d{8}")  # ImageNet's names of classes
 _SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing|images?)[\W_]*\d*", re.IGNORECASE)
@@ -27,12 +27,12 @@ _SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing|imag
 class Classes:
     """The images of a folder or zip file, in the order of their names.
 
-    If an image has a text beside it (0.png and 0.txt, see `TEXTS`), the texts are the captions. Otherwise the captions
-    are made by `class_caption` of the names of the folders that the images lie in. The label of an image is the name of
-    its folder. `source` describes what was found; `skipped` counts by reason what is no pair.
+    If an image has a text beside it (0.png and 0.txt, see `TEXTS`), the texts are the captions. Otherwise
+    `class_caption` makes each caption from the name of the image's folder. The label of an image is the name of its
+    folder. `source` describes what was found; `skipped` counts the images that are not pairs, by reason.
 
-    Raises VlmatchError if there are no texts, and a table in a folder further down, fewer than two classes, a class
-    whose name is no word, or folders that are splits (train, val) and no classes.
+    Without texts, raises VlmatchError if a table lies in a folder further down, if there are fewer than two classes, if
+    the name of a class is not a word, or if the folders are splits (train, val) and not classes.
     """
 
     def __init__(self, probe: str, place: Path, class_caption: str) -> None:
@@ -61,7 +61,7 @@ class Classes:
         else:
             raise VlmatchError(
                 f"probe '{probe}': no captions.csv, captions.tsv or captions.jsonl in probe.path={place}; wanted a "
-                "table that lists the pairs, or a .txt beside each image, or several folders with a class's name each"
+                "table that lists the pairs, or a .txt beside each image, or several folders named after classes"
             )
 
     def __iter__(self) -> Iterator[ProbeEntry]:
@@ -78,7 +78,7 @@ class Classes:
                 yield ProbeEntry(image, image_in(self.place, image), caption, label)
 
     def _label(self, image: str) -> str | None:
-        """The name of an image's folder; None outside of one."""
+        """The name of an image's folder; None if the image lies at the top."""
         folder = PurePosixPath(image).parent
         return None if folder.as_posix() == self.top else folder.name or None
 
@@ -100,13 +100,13 @@ class Classes:
         if codes or splits:
             raise VlmatchError(
                 f"probe '{self.probe}': class folder '{(codes or splits)[0]}' in {self.place} is a "
-                f"{'code' if codes else 'split of the data'}, and no word for a caption; rename such folders, or list "
+                f"{'code' if codes else 'split of the data'}, not a word for a caption; rename such folders, or list "
                 "the pairs in captions.csv (columns image, caption)"
             )
 
 
 def _stem(name: str) -> str:
-    """A name without its ending, accents composed: by it an image and its text are found together."""
+    """A name without its ending, with accents composed: an image and its text have the same one."""
     return unicodedata.normalize("NFC", PurePosixPath(name).with_suffix("").as_posix())
 
 

@@ -1,4 +1,4 @@
-"""The columns of a table with encoded images in it (Parquet, Hugging Face datasets), named by the user."""
+"""The columns of a table that holds encoded images (Parquet, Hugging Face datasets); the user names them."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,7 +36,7 @@ class Columns:
         return [name for name in (self.caption, self.id, self.label) if name is not None]
 
     def check(self, present: Iterable[str], where: str) -> None:
-        """Raise VlmatchError if columns are missing or there twice, naming these and all that the table has."""
+        """Raise VlmatchError if a column is missing or appears twice; the message lists all columns of the table."""
         present = list(present)
         for name in (self.image, *self.texts):
             if present.count(name) > 1:
@@ -64,7 +64,7 @@ class Columns:
 
 
 def arrow_rows(table: Any) -> Iterator[Mapping[str, Any] | EntryError]:
-    """The rows of an Arrow table; one whose text is not UTF-8 is an EntryError and spoils no other."""
+    """The rows of an Arrow table; a row whose text is not UTF-8 becomes an EntryError, and the others stay usable."""
     try:
         yield from table.to_pylist()
     except UnicodeDecodeError:
@@ -72,7 +72,7 @@ def arrow_rows(table: Any) -> Iterator[Mapping[str, Any] | EntryError]:
             try:
                 (row,) = table.slice(place, 1).to_pylist()
             except UnicodeDecodeError as error:
-                yield EntryError(f"a text of it is not UTF-8 ({error})", BROKEN)
+                yield EntryError(f"one of its texts is not UTF-8 ({error})", BROKEN)
             else:
                 yield row
 
@@ -97,9 +97,9 @@ def _plain(value: Any) -> str | None:
 def image_bytes(value: Any, source: object, folder: Path, *, outside: bool = False) -> bytes:
     """The encoded image in a cell: bytes, or a struct of 'bytes' or, if these are null, the 'path' of a file.
 
-    A relative path starts from `folder`. outside: whether it may lead out of it; a table may come from a stranger.
-    Raises ImageError naming `source` if the cell holds neither, or a path that may not be; OSError if the file can't be
-    read.
+    A relative path starts from `folder`. outside: whether a path may lead out of `folder`; a table may come from a
+    stranger. Raises ImageError naming `source` if the cell holds neither bytes nor a path, or a path that is not
+    allowed; OSError if the file can't be read.
     """
     if isinstance(value, Mapping):
         path = value.get("path")

@@ -1,4 +1,4 @@
-"""Bring 16-bit pixels to 8 bits, also those that hold 10, 12 or 14-bit values, as scanners and cameras write them."""
+"""Convert 16-bit pixels to 8 bits, also those with 10, 12 or 14-bit values, as scanners and cameras write them."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 DEPTHS = (8, 10, 12, 14, 16)
-"""The numbers of bits that scanners and cameras put into pixels of 16."""
+"""The numbers of bits that scanners and cameras store in 16-bit pixels."""
 
 # Formats whose greys Pillow returns as they are stored. In the others (PPM, JPEG 2000) the file says what is white,
 # and Pillow scales by it.
@@ -14,12 +14,12 @@ _AS_STORED = ("PNG", "TIFF")
 
 
 def is_deep_grey(image: Image.Image) -> bool:
-    """Whether the pixels are greys of more than 8 bits; the header alone tells."""
+    """Whether the pixels are greys of more than 8 bits; the header is enough to tell."""
     return image.mode.startswith("I")
 
 
 def has_deep_colour(image: Image.Image) -> bool:
-    """Whether the file has more than 8 bits a channel, of which Pillow keeps the upper 8; ask before it is loaded."""
+    """Whether the file has more than 8 bits per channel; Pillow keeps the upper 8. Call this before it is loaded."""
     if not image.mode.startswith(("RGB", "LA")):
         return False
     arguments = [tile.args for tile in getattr(image, "tile", [])]
@@ -30,10 +30,10 @@ def has_deep_colour(image: Image.Image) -> bool:
 def eight_bit_greys(image: Image.Image, file_format: str | None) -> Image.Image:
     """Scale greys of up to 16 bits to 8; Pillow's own conversion would cut them off at 255.
 
-    The largest number that the format allows becomes white. A PNG or TIFF of 16 bits often holds values of fewer: there
-    white is the largest number of the first of `DEPTHS` bits that hold all values. It is not the largest value of each
-    image, so that images of one scanner keep most of their brightness relative to each other. The grey that a PNG calls
-    transparent becomes white, too.
+    The largest number that the format allows becomes white. But a 16-bit PNG or TIFF often holds values of fewer bits:
+    white is then the largest number of the smallest of `DEPTHS` that can hold all values. It is not the largest value
+    of the image, so that images of one scanner keep most of their brightness relative to each other. The grey that a
+    PNG declares transparent becomes white, too.
 
     Raises ValueError for pixels of 32 bits, and for negative ones.
     """
@@ -50,12 +50,12 @@ def eight_bit_greys(image: Image.Image, file_format: str | None) -> Image.Image:
 
 
 def white_of(bits: int) -> int:
-    """The largest value of so many bits."""
+    """The largest value that this number of bits can hold."""
     return int(2**bits - 1)
 
 
 def require_visible_colour(image: Image.Image) -> None:
-    """Raise ValueError where 16-bit colours seem to hold 12-bit values, of which Pillow keeps only the upper 4 bits."""
+    """Raise ValueError if 16-bit colours seem to hold 12-bit values; Pillow keeps only the upper 4 of their bits."""
     extremes: Sequence[tuple[int, int]] = image.convert("RGB").getextrema()  # type: ignore[assignment]
     if 0 < max(high for _, high in extremes) <= white_of(12) >> 8:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A user's own images: a folder or zip file with a table of captions, with a text beside each image, or of classes."""
+"""A user's own images: a folder or zip file with a table of captions, a text beside each image, or class folders."""
 
 import math
 import os
@@ -41,11 +41,11 @@ def folder(
     """Read the pairs that a table lists, in its order; `options` are those of `selection.ProbeOptions`.
 
     `path` is the table (.csv, .tsv, .jsonl or .json), or the folder or zip file that holds it as captions.csv, .tsv ...
-    or metadata.csv, .tsv ... `image`, `caption`, `id` and `label` name columns; by default the image is in `image` or
-    `file_name`, a path that starts from the folder or zip file `images`, by default from the table's folder, and the
-    caption in `caption` or `text`. A path that leads out of that folder is bad unless `images_outside` is true. In JSON
-    the caption may be a list of captions, of which the first is used. Without an id, the image's path is the id, with
-    #2, #3, ... for its further captions. `encoding` names the table's encoding, if that is no Unicode.
+    or metadata.csv, .tsv ... `image`, `caption`, `id` and `label` name columns; by default, `image` or
+    `file_name` holds the image's path, and `caption` or `text` the caption. Paths start from the folder or zip file
+    `images`, by default from the table's folder. A path that leads out of it is bad unless `images_outside` is true. In
+    JSON the caption may be a list of captions; the first is used. Without an id, the image's path is the id, with #2,
+    #3, ... for its further captions. `encoding` names the table's encoding, if it is not Unicode.
 
     A folder or zip file without a table is read as `classes.Classes` says: a text beside each image, or class folders.
 
@@ -72,10 +72,10 @@ def folder(
 
 @dataclass(frozen=True)
 class _Columns:
-    """The names that the columns of images and of captions may have, and those of ids and labels.
+    """The possible names of the image and caption columns, and the names of the id and label columns.
 
-    place, prefix: the folder or zip file that images are in, and what their paths there start with. outside: whether
-    paths may lead out of it.
+    place: the folder or zip file with the images. prefix: what their paths in it start with. outside: whether paths may
+    lead out of it.
     """
 
     image: Sequence[str]
@@ -88,7 +88,7 @@ class _Columns:
 
 
 def _table(name: str, path: Path, encoding: str | None) -> TableFile | None:
-    """The table; None for a folder or zip file that has none, but images."""
+    """The table; None for a folder or zip file without one, which has only images."""
     if os.path.isfile(path) and not is_zip(path):
         if path.suffix.lower() not in SUFFIXES:
             raise VlmatchError(
@@ -110,7 +110,7 @@ def _table(name: str, path: Path, encoding: str | None) -> TableFile | None:
 
 
 def _present(path: Path, stem: str) -> list[str]:
-    """The tables of this name: in the folder itself, in a zip file also in the one folder that it holds."""
+    """The tables of this name: at the top of a folder, or at the highest level of a zip file that has any."""
     if not is_zip(path):
         return [f"{stem}{suffix}" for suffix in SUFFIXES if os.path.isfile(path / f"{stem}{suffix}")]
     found = [each for each in names_in(path) if is_named_as_table(each, [stem])]
@@ -157,7 +157,7 @@ def _entry(table: TableFile, where: str, row: Mapping[str, Any], columns: _Colum
 
 
 def _require_unicode(table: TableFile, what: str, text: str) -> None:
-    """Raise EntryError, naming `what`, if a text of the table is broken; for bytes, with how to name its encoding."""
+    """Raise EntryError, naming `what`, if a text of the table is broken; wrong bytes may need another encoding."""
     try:
         require_unicode(what, text)
     except NotUtf8Error as problem:
@@ -166,9 +166,9 @@ def _require_unicode(table: TableFile, what: str, text: str) -> None:
 
 
 def _value(table: TableFile, where: str, row: Mapping[str, Any], names: Sequence[str], key: str) -> Any:
-    """The value of the column that is filled in, texts stripped; None if none is.
+    """The value of the column that is filled in, with text stripped; None if none is.
 
-    Raises VlmatchError if several columns are filled in with different values: which one is meant is the user's to say.
+    Raises VlmatchError if several columns are filled in with different values, because the user has to choose one.
     """
     stripped = {name: value.strip() if isinstance(value, str) else value for name in names if (value := row.get(name))}
     filled = {name: value for name, value in stripped.items() if value and not _is_nan(value)}

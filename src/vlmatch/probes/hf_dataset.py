@@ -17,7 +17,7 @@ from vlmatch.probes.columns import Columns, arrow_rows, image_bytes
 from vlmatch.probes.pairs import ProbeEntry, ProbeSet
 from vlmatch.probes.selection import ProbeOptions, build_probe_set
 
-_SAVED = ("state.json", "dataset_dict.json")  # one of them is in a folder that save_to_disk wrote
+_SAVED = ("state.json", "dataset_dict.json")  # a folder that save_to_disk wrote has one of them
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 _ROWS = 1000  # texts read at a time
 
@@ -78,8 +78,8 @@ def hf_dataset(
     first caption of each is used. Without an id column, the row's number is the id. Class labels get the names that the
     dataset gives them. `options` are those of `selection.ProbeOptions`.
 
-    Raises NotHereError for a dataset that can't be had, VlmatchError for a folder without a dataset, a missing column,
-    a caption that is not text, or as `selection.build_probe_set` does.
+    Raises NotHereError for a dataset that is not available, VlmatchError for a folder without a dataset, a missing
+    column, a caption that is not text, or as `selection.build_probe_set` does.
     """
     chosen = ProbeOptions(**options)
     folder = Path(path).expanduser()
@@ -122,7 +122,7 @@ def _entries(folder: Path, config: str | None, split: str | None, columns: Colum
 def _opened(name: str, folder: Path, config: str | None, split: str | None) -> Any:
     """The dataset, or its split."""
     opened = _found(name, folder, config, split)
-    if not isinstance(opened, dict):  # as a DatasetDict is
+    if not isinstance(opened, dict):  # a DatasetDict is one
         if _is_saved(folder) and split not in (None, opened.split):
             raise VlmatchError(
                 f"probe '{name}': probe.split={split}, but {folder} has no splits; give probe.split=null"
@@ -142,7 +142,7 @@ def _is_saved(folder: Path) -> bool:
 
 
 def _found(name: str, folder: Path, config: str | None, split: str | None) -> Any:
-    """All that is there, read by `datasets`."""
+    """The dataset, or all its splits, as the library `datasets` reads them."""
     from datasets import load_dataset, load_from_disk
 
     try:
@@ -156,7 +156,7 @@ def _found(name: str, folder: Path, config: str | None, split: str | None) -> An
 
 @lru_cache(maxsize=4)
 def _images(folder: Path, stamp: Stamp | None, config: str | None, split: str | None, column: str) -> Any:
-    """The dataset with its images encoded, as they are stored; opened again where the folder has changed."""
+    """The dataset with its images encoded, as they are stored; opened again if the folder has changed."""
     from datasets import Image
 
     opened = _opened(folder.name, folder, config, split).select_columns([column])

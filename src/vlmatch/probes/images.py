@@ -17,7 +17,7 @@ from vlmatch.probes.problems import EntryError
 from vlmatch.probes.svg_process import RENDERERS
 
 MAX_PIXELS = 50_000_000
-MAX_RATIO = 100  # of the longer to the shorter side: resizing the shorter side of a line of pixels makes a huge image
+MAX_RATIO = 100  # of the longer to the shorter side: resized by its shorter side, a line of pixels would be huge
 MAX_BYTES = 500_000_000  # of an encoded image inside a container, which is read into memory
 SVG_SIDE = svg.SIDE
 
@@ -27,7 +27,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "JPEG2000", "TIFF", "BMP", "PPM
 SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".svg",
 )  # fmt: skip
-"""How the names of images end, where they are not listed."""
+"""The endings of image files, for sources that do not list their images."""
 
 # Pillow refuses a PNG whose text or colour profile unpacks to more than 1 MB; some programs put a whole project there.
 PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, 16_000_000)
@@ -41,7 +41,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes an image upright, by its EXIF orientation."""
+"""The operation that turns an image upright, by its EXIF orientation."""
 
 
 class ContainedImage(Protocol):
@@ -98,7 +98,7 @@ class ImageHeader:
 def image_header(source: ImageSource) -> ImageHeader | None:
     """Read an image's header without decoding it; None for a drawing (SVG), which has no pixels.
 
-    Raises ImageError if the image is missing, has no readable header, or is too long for its height.
+    Raises ImageError if the image is missing, has no readable header, or has one side that is too long.
     """
     if _is_svg(source):
         return None
@@ -123,7 +123,7 @@ def sha256_of_image(source: ImageSource) -> str:
 
 
 def _is_svg(source: ImageSource) -> bool:
-    """Whether the image is a drawing, by its name. Raises ImageError for a path that is no file."""
+    """Whether the image is a drawing, by its name. Raises ImageError for a path that is not a file."""
     if isinstance(source, Path):
         try:
             require_regular(source)
@@ -167,7 +167,7 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # of a decoder that trips over tags
+    except Exception:  # decoders may fail on broken tags
         return image
     return image if turn is None else image.transpose(turn)
 

@@ -28,9 +28,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Split:
-    """All items, and the number of dropped candidates by source and reason.
+    """All items, and the number of dropped images by source and reason.
 
-    `largest` lists the largest groups that had to stay in one share: the number of candidates and one concept of each.
+    `largest` lists the largest groups that had to stay in one share: the number of images and one concept of each.
     `extends` is the fingerprint of a smaller split, all of whose items are in this one and in the same shares.
     """
 
@@ -40,7 +40,7 @@ class Split:
     extends: str | None = None
 
     def share(self, name: str, sources: Sequence[str] | None = None) -> tuple[Item, ...]:
-        """The items of one share, or of several as in 'vlm_a+vlm_b', of all sources or of some; in the split's order.
+        """The items of one share, or of several ('vlm_a+vlm_b'), in the split's order. sources: None takes all of them.
 
         Raises VlmatchError if a share has none.
         """
@@ -60,7 +60,7 @@ class Split:
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
     def counts(self) -> dict[tuple[str, str], tuple[int, int]]:
-        """By share and source, sorted: the number of items and of concepts."""
+        """The numbers of items and of concepts by share and source, sorted."""
         found: dict[tuple[str, str], list[str]] = {}
         for item in self.items:
             found.setdefault((item.share, item.source), []).append(item.concept)

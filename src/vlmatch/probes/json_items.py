@@ -1,4 +1,4 @@
-"""Items of a JSON list, or of lines of JSON: a broken line spoils no more than itself."""
+"""Items of a JSON list, or of lines of JSON: a broken line does not affect the others."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ Numbered = tuple[int, Any]
 def json_items(text: str, *, lines: bool) -> list[Numbered]:
     """The items of a JSON list or, whatever the file is called, of lines of JSON; a broken line is an EntryError.
 
-    lines: whether the file's name promises lines; then a broken first line is one of them.
+    lines: whether the file's name promises lines; if so, a broken first line is an EntryError like any other.
 
     Raises EntryError if the text is neither.
     """

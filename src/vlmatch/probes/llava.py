@@ -28,7 +28,7 @@ def llava(
 ) -> ProbeSet:
     """Read the pairs of a json in LLaVA's format (Liu et al., 2023), in its order.
 
-    The file is a json list, or has one object a line: {id, image, conversations: [{from, value}, ...]}, as in LLaVA's
+    The file is a json list, or has one object per line: {id, image, conversations: [{from, value}, ...]}, as in LLaVA's
     LCS-558K, CC3M-595K and the mixture of 665K, or ShareGPT's {images, messages: [{role, content}, ...]}. The caption
     is answer number `turn` (from 1), or the 'longest' answer in words: the first answers of the 665K are often one
     word. Image paths start from `images`, a folder or a .zip, by default the json's folder. A path that
@@ -86,7 +86,7 @@ class _Conversations:
         return len(images) == 1
 
     def _caption(self, conversation: Conversation) -> str | None:
-        """The answer asked for; None, and counted, if there are fewer answers."""
+        """The answer that `turn` chooses; None if there are fewer answers, which is counted."""
         answers = conversation.answers
         if not answers:
             raise EntryError("its conversation has no answer by 'gpt' or 'assistant'", "without an answer")

@@ -1,4 +1,4 @@
-"""LLaVA's data format, read alike for probes and for training: conversations about images, as a list or as lines."""
+"""LLaVA's data format, for probes and for training: conversations about images, as a JSON list or JSON lines."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ PLACE = "<image>"
 """Where an image goes in the text of a turn."""
 
 LINES = (".jsonl", ".ndjson")
-"""How files are called that promise one object a line."""
+"""The endings of files with one object per line."""
 
 _SAID = ("conversations", "messages")  # keys of the turns
 _PATHS = ("path", "url", "image", "image_url")  # keys of an object that names an image
@@ -81,7 +81,7 @@ def conversation_of(number: int, item: Any) -> Conversation:
     Takes LLaVA's {image, conversations: [{from, value}]} and ShareGPT's {images, messages: [{role, content}]}; for the
     images see `images_of`.
 
-    Raises EntryError if something is missing in the item, has the wrong type, or is there twice and differs.
+    Raises EntryError if something is missing in the item, has the wrong type, or appears twice with other values.
     """
     images = images_of(item)
     said = _only(item, *_SAID)
@@ -95,7 +95,7 @@ def conversation_of(number: int, item: Any) -> Conversation:
 
 
 def images_of(item: Any) -> tuple[str, ...]:
-    """The paths of an item's images: those of `image` or `images` or, without these, those in the parts of its turns.
+    """The paths of an item's images: from `image` or `images` or, without these, from the parts of its turns.
 
     `image` and `images` hold a path or a list of paths; a path may stand in an object, as {path: ...} or {url: ...}.
     Raises EntryError if they hold anything else.
@@ -124,9 +124,9 @@ def fingerprint_of(conversations: Iterable[Conversation]) -> str:
 
 
 def _only(item: Mapping[str, Any], *keys: str) -> Any:
-    """What stands under one of several keys that mean the same; None if nothing does.
+    """The value under one of several keys that mean the same; None if there is none.
 
-    Raises EntryError if it stands under two of them and differs.
+    Raises EntryError if two of the keys have different values.
     """
     filled = {key: value for key in keys if (value := item.get(key))}
     values = [value if isinstance(value, list) else [value] for value in filled.values()]

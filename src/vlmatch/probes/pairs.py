@@ -20,8 +20,8 @@ from vlmatch.probes.problems import SKIPPING, EntryError
 class ProbeEntry:
     """One entry of a source: a pair whose image has not been read yet.
 
-    `where` names its place for people, such as 'line 3'. `n_captions` is how many captions the source lists; the first
-    is used. `problem` says why the entry can't be used; its other fields are then of no use.
+    `where` names its place in the source, such as 'line 3', for messages. `n_captions` is how many captions the source
+    lists; the first is used. `problem` says why the entry can't be used; its other fields then mean nothing.
     """
 
     id: str
@@ -40,7 +40,7 @@ class ProbeEntry:
 
 @dataclass(frozen=True)
 class Pair:
-    """One image with its caption; `image_sha256` is that of the encoded image's bytes."""
+    """One image with its caption; `image_sha256` is the SHA-256 of the encoded image's bytes."""
 
     id: str
     image: ImageSource
@@ -53,10 +53,10 @@ class Pair:
 class ProbeCounts:
     """How many pairs were read, how many captions and images among them are distinct, how many were kept.
 
-    `dropped` counts pairs that repeat one kept before, by kind; read = kept + the sum of dropped. `skipped` counts by
-    reason the entries that are not pairs, such as a conversation without an image, and the bad ones that the user chose
-    to skip; `first_skipped` quotes a few of the bad ones. `entries` is the number that a sample was drawn from.
-    `several_captions` counts the pairs read whose source lists several captions, of which the first is used, and
+    `dropped` counts pairs that repeat one kept before, by kind; read = kept + the sum of dropped. `skipped` counts, by
+    reason, the entries that are not pairs, such as a conversation without an image, and the bad entries that the user
+    chose to skip. `first_skipped` quotes a few of the bad ones. `entries` is the number that a sample was drawn from.
+    Among the pairs read, `several_captions` counts those whose source lists several captions (the first is used), and
     `number_captions` those whose caption is nothing but a number.
     """
 
@@ -100,11 +100,11 @@ class ProbeSet:
 
     @property
     def labels(self) -> list[str | None]:
-        """The n labels, in the order of the pairs; None where the source has none."""
+        """The n labels, in the order of the pairs; None if the source has none."""
         return [pair.label for pair in self.pairs]
 
     def image(self, index: int) -> Image.Image:
-        """Decode the image of pair `index` to RGB on white; ImageError if it can't be (see `open_image`)."""
+        """Decode the image of pair `index` to RGB on white; ImageError if that fails (see `open_image`)."""
         try:
             return open_image(self.pairs[index].image, self.max_pixels)
         except ImageError as error:

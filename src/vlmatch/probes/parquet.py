@@ -68,11 +68,11 @@ def parquet(
 ) -> ProbeSet:
     """Read the pairs of the Parquet files that `path` names, file by file and row by row.
 
-    `path` is a file, a folder with *.parquet in it, or a glob. `image`, `caption`, `id` and `label` name columns; an
-    image is encoded bytes (JPEG, PNG ...) or a struct with a field 'bytes', or 'path', the name of a file that may lie
-    outside of the Parquet file's folder only if `images_outside` is true. If the caption column holds lists, the
-    first caption of each is used. Without an id column, the id is FILE/ROW; FILE is named with its folders only if two
-    files would have one name. `options` are those of `selection.ProbeOptions`.
+    `path` is a file, a folder with *.parquet in it, or a glob. `image`, `caption`, `id` and `label` name columns. An
+    image is encoded bytes (JPEG, PNG ...), or a struct with a field 'bytes' or 'path'. The file that 'path' names may
+    lie outside of the Parquet file's folder only if `images_outside` is true. If the caption column holds lists, the
+    first caption of each is used. Without an id column, the id is FILE/ROW; FILE includes folders only if two files
+    would have the same name. `options` are those of `selection.ProbeOptions`.
 
     Raises VlmatchError for a missing column, a caption that is not text, a broken file, or as
     `selection.build_probe_set` does.
@@ -115,7 +115,7 @@ def _entries(files: list[Path], columns: Columns) -> Iterator[ProbeEntry]:
 
 @lru_cache(maxsize=16)
 def _opened(file: Path, stamp: Stamp | None) -> Any:
-    """The file, opened again where it has changed."""
+    """The file, opened again if it has changed."""
     from pyarrow.parquet import ParquetFile
 
     return ParquetFile(file, memory_map=True)

@@ -16,9 +16,9 @@ from vlmatch.files import Stamp, require_regular, stamp_of
 from vlmatch.probes.images import MAX_BYTES, ImageError, ImageSource
 
 OUTSIDE = "images_outside"
-"""The option by which images may lie outside of their folder."""
+"""The option that allows images outside of their folder."""
 
-MAX_PACKING = 200  # a large member of a zip may unpack to so many times its stored size; images hardly shrink at all
+MAX_PACKING = 200  # times its stored size: a large member of a zip may unpack to no more; images hardly compress
 _LOCAL = "file://"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SMALL = 20_000_000  # bytes; up to this size, a member may be packed to any degree
@@ -45,7 +45,7 @@ class ZipMember:
         try:
             return _read(self.archive, self.member)
         except KeyError as error:
-            raise ImageError(f"image '{self}' is not there", "not there", "mend its name or remove its row") from error
+            raise ImageError(f"image '{self}' is not there", "not there", "fix its name or remove its row") from error
         except ValueError as error:
             raise ImageError(f"image '{self}' {error}", "too large", "shrink it, or leave it out") from error
         except Exception as error:  # what zipfile and the decompressors raise on damaged or encrypted members
@@ -54,7 +54,7 @@ class ZipMember:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a path is that of a zip file, by its ending."""
+    """Whether a path names a zip file, by its ending."""
     return path.suffix.lower() == ".zip" and os.path.isfile(path)
 
 
@@ -62,8 +62,8 @@ def image_of(place: Path, name: str, key: str, *, outside: bool = False) -> Imag
     """An image by its path within `place`, a folder or zip file; links inside the folder are followed.
 
     key: the setting that names the place. outside: whether the path may lead out of it, by '..' or because it is
-    absolute. Raises ImageError if it does and may not, because the data may come from a stranger, who would put
-    pictures of this machine into the report; and for an address.
+    absolute. Raises ImageError if it leads out and may not, because data from a stranger could put pictures of this
+    machine into the report. Also raises it for an address.
     """
     name = name.removeprefix(_LOCAL)
     path = PurePosixPath(name.replace("\\", "/"))
@@ -81,13 +81,13 @@ def image_of(place: Path, name: str, key: str, *, outside: bool = False) -> Imag
 
 
 def image_in(place: Path, name: str) -> ImageSource:
-    r"""The image of this name in a folder or zip file; whether it is there shows when it is read.
+    r"""The image of this name in a folder or zip file; whether it exists is not checked before it is read.
 
-    Accents may be composed (NFC) or not (NFD), as macOS writes names, and folders split at '\', as on Windows.
-    Raises ImageError for an address or a data URI, which are no paths.
+    Accents may be composed (NFC) or not (NFD), as macOS writes names, and folders may be split by '\', as on Windows.
+    Raises ImageError for an address or a data URI, which are not paths.
     """
     if name.lower().startswith("data:"):
-        raise ImageError(f"image '{name[:30]}' is no path but the image itself", "not files", f"write it to {place}")
+        raise ImageError(f"image '{name[:30]}' is the image itself, not a path", "not files", f"write it to {place}")
     if _ADDRESS.match(name):
         raise ImageError(
             f"image '{name[:80]}' is an address, not a path", "at an address", f"download such images to {place}"
@@ -101,7 +101,7 @@ def image_in(place: Path, name: str) -> ImageSource:
 
 
 def distinct_names(files: Sequence[Path]) -> dict[Path, str]:
-    """A name for each file, by which its pairs are called: without folders and ending, unless two would be the same."""
+    """A name for each file, for its pairs' ids: without folders and ending, unless two names would be the same."""
     names = {file: file.stem for file in files}
     if len(set(names.values())) == len(names):
         return names
@@ -119,7 +119,7 @@ def names_in(place: Path) -> list[str]:
 
 
 def opened(place: Path, name: str) -> IO[bytes]:
-    """A file of a folder or zip file, to be read as bytes; one in a zip file is read into memory.
+    """Open a file in a folder or zip file to read its bytes; a member of a zip file is read into memory.
 
     Raises OSError, or VlmatchError if a member of a zip file can't be read.
     """
@@ -135,7 +135,7 @@ def opened(place: Path, name: str) -> IO[bytes]:
 
 
 def _read(archive: Path, member: str) -> bytes:
-    """KeyError if there is no such member, ValueError if it would take too much memory; zipfile's own errors."""
+    """Raises KeyError if there is no such member, ValueError if it takes too much memory, and zipfile's own errors."""
     found = _archive(*_now(archive))
     info = found.getinfo(member)
     if info.file_size > MAX_BYTES:
@@ -146,14 +146,14 @@ def _read(archive: Path, member: str) -> bytes:
 
 
 def _member(archive: Path, name: str) -> str | None:
-    """The member that is meant by a name, perhaps below the one folder that the zip file holds."""
+    """The member that `name` means; it may lie below the only top folder of the zip file."""
     members, top = _members(*_now(archive))
     plain = _plain(name)
     return members.get(plain) or members.get(f"{top}/{plain}")
 
 
 def _now(archive: Path) -> tuple[Path, int, Stamp | None]:
-    """What an opened zip file is kept by: it may change, and each process has its own, as a file has one position."""
+    """The cache key of an open zip file, which may change. Each process has its own: an open file has one position."""
     return archive, os.getpid(), stamp_of(archive)
 
 
@@ -174,7 +174,7 @@ def _archive(archive: Path, process: int, stamp: Stamp | None) -> zipfile.ZipFil
 
 
 def _plain(name: str) -> str:
-    """One spelling for all that mean the same member."""
+    """The one spelling of all names that mean the same member."""
     return unicodedata.normalize("NFC", PurePosixPath(name.replace("\\", "/")).as_posix())
 
 
@@ -191,7 +191,7 @@ def _spelt(folder: Path, name: str) -> Path | None:
 
 
 def _inside(place: Path, path: PurePosixPath) -> str | None:
-    """The path as it starts from `place`, without '..'; None if it leads out of it."""
+    """The path relative to `place`, without '..'; None if it leads out of `place`."""
     top = os.path.abspath(place)
     found = Path(os.path.normpath(os.path.join(top, path)))
     return found.relative_to(top).as_posix() if found.is_relative_to(top) else None
@@ -211,5 +211,5 @@ def _walked(folder: Path) -> Iterator[str]:
 
 
 def _hidden(name: str) -> bool:
-    """Whether a file is none of the user's: it, or a folder above it, starts with a dot, or macOS added it to a zip."""
+    """Whether the user did not mean a file: its name, or a folder's, starts with a dot, or macOS added it to a zip."""
     return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))

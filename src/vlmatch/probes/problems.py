@@ -12,7 +12,7 @@ class EntryError(VlmatchError):
     such as 'not there': skipped entries are counted by it.
     """
 
-    def __init__(self, problem: str, reason: str, advice: str = "mend or remove it") -> None:
+    def __init__(self, problem: str, reason: str, advice: str = "fix or remove it") -> None:
         super().__init__(f"{problem}; {advice}")
         self.problem, self.reason, self.advice = problem, reason, advice
 

@@ -24,7 +24,7 @@ _CHUNK = 8  # images a thread reads at a time: most take less time than handing 
 
 @dataclass(frozen=True)
 class ReadEntry:
-    """An entry with its image's SHA-256 and, on request, perceptual hash; or the problem why it can't be used."""
+    """An entry with its image's SHA-256 and, on request, perceptual hash; or why it can't be used."""
 
     entry: ProbeEntry
     sha256: str = ""
@@ -43,7 +43,7 @@ class Reader:
         self._n_kept = len(self._known)
 
     def read(self, entries: Iterable[ProbeEntry]) -> Iterator[ReadEntry]:
-        """Read the images in order, and only a batch further than the caller asks for."""
+        """Read the images in order, at most one batch ahead of the caller."""
         remaining = iter(entries)
         with ThreadPoolExecutor(max_workers=_READERS) as readers:
             while batch := list(islice(remaining, _BATCH)):

@@ -31,8 +31,8 @@ class ProbeOptions:
     drop_duplicates : drop a pair whose caption (up to case and white space) or image (byte for byte) an earlier kept
         pair has.
     drop_near_duplicates : drop a pair whose image is within this many bits of an earlier kept one, by perceptual hash.
-    limit : keep only the first so many pairs; the rest is not read.
-    sample : keep so many pairs, drawn by `seed` from all entries, uniformly without replacement. The draw depends on
+    limit : keep only this many pairs, the first ones; the rest is not read.
+    sample : keep this many pairs, drawn by `seed` from all entries, uniformly without replacement. The draw depends on
         the entries' ids only, not on their order, and a larger sample contains the smaller one. Repeated pairs are
         replaced by further draws. The sample keeps the source's order.
     bad_rows : 'error' stops at the first entry that can't be used: a malformed row, broken text, no caption, a repeated
@@ -67,7 +67,7 @@ class ProbeOptions:
             )
         _require("seed", self.seed, _is_whole(self.seed), "a whole number")
         _require("bad_rows", self.bad_rows, self.bad_rows in _BAD_ROWS, "error or skip")
-        old = "error or skip, or rather probe.bad_rows, as it is called now"
+        old = "error or skip; its new name is probe.bad_rows"
         _require("bad_images", self.bad_images, self.bad_images in (None, *_BAD_ROWS), old)
         _require(
             "max_pixels", self.max_pixels, _is_whole(self.max_pixels) and self.max_pixels > 0, "a number of pixels"
@@ -96,7 +96,7 @@ def build_probe_set(
     """Read the entries' images, check and select the pairs, and count what was left out.
 
     `skipped` is called at the end and returns, by reason, the number of entries that the source itself left out. All
-    counts are of what was read by then, which with a limit or a sample is not the whole source.
+    counts cover only what was read: with a limit or a sample, that is not the whole source.
 
     Raises VlmatchError if `name` can't name a folder, on a repeated id, on a bad entry unless these are skipped, or if
     fewer than two pairs are left.
@@ -207,7 +207,7 @@ class Tally:
         self.kept.append(Pair(entry.id, entry.image, entry.caption, read.sha256, entry.label))
 
     def _skip(self, entry: ProbeEntry, problem: EntryError) -> None:
-        """Count a bad entry if the user chose to skip such; otherwise raise VlmatchError."""
+        """Count a bad entry if the user chose to skip bad entries; otherwise raise VlmatchError."""
         if not self.options.skip:
             raise VlmatchError(f"{self._at(entry)}{problem}; {SKIPPING}")
         self.skipped[problem.reason] += 1
@@ -233,7 +233,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _guarded(name: str, entries: Iterable[ProbeEntry]) -> Iterator[ProbeEntry]:
-    """The entries, texts checked. Whatever a library raises that reads the source becomes VlmatchError."""
+    """The entries, with their texts checked. Whatever is raised while the source is read becomes VlmatchError."""
     try:
         for entry in entries:
             yield _valid_unicode(entry)

@@ -1,4 +1,4 @@
-"""The jobs of a sweep that run in one process share a probe set, which is then read once."""
+"""The jobs of a sweep that run in one process share a probe set, so that it is read only once."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from vlmatch.probes.pairs import ProbeSet
 
 Stamps = dict[Path, Stamp | None]
 
-_kept: dict[tuple[str, str], tuple[ProbeSet, Stamps]] = {}  # by sweep and settings; of the current sweep alone
+_kept: dict[tuple[str, str], tuple[ProbeSet, Stamps]] = {}  # by sweep and settings; only of the current sweep
 
 
 def probe_of(settings: Mapping[str, Any]) -> ProbeSet:
     """The probe set of `settings`, the plain yaml of a probe.
 
-    In a sweep it is built once in each process, and again if a file with its images has changed: a new array must not
-    be stored under the fingerprint of the old images. Elsewhere it is always built. Raises what building raises.
+    In a sweep it is built once in each process, and again if a file with its images has changed: new embeddings must
+    not be stored under the fingerprint of the old images. Elsewhere it is always built. Raises what building raises.
     """
     sweep = os.environ.get(SWEEP)
     if not sweep:
@@ -38,7 +38,7 @@ def probe_of(settings: Mapping[str, Any]) -> ProbeSet:
     stamps = _stamps(probe)
     for other in [other for other in _kept if other[0] != sweep]:
         del _kept[other]
-    if all(stamp is None or stamp.settled_at(started) for stamp in stamps.values()):  # so not while it was read
+    if all(stamp is None or stamp.settled_at(started) for stamp in stamps.values()):  # none changed while it was read
         _kept[key] = probe, stamps
     return probe
 
@@ -59,7 +59,7 @@ def _stamps(probe: ProbeSet) -> Stamps:
 
 
 def _files(image: ImageSource) -> list[Path]:
-    """The image's file, or those of its container."""
+    """The image's file, or the files of its container."""
     if isinstance(image, Path):
         return [image]
     return [value for each in fields(image) if isinstance(value := getattr(image, each.name), Path)]  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ def share_of(
     licence: str = "none stated",
     **options: Any,
 ) -> ProbeSet:
-    """The items of one share of the split, of all `sources` or of some.
+    """The items of one share of the split as a probe set. sources: None takes all of them.
 
     `options` are those of `selection.ProbeOptions`.
 

@@ -9,13 +9,13 @@ from vlmatch.errors import enumerated
 from vlmatch.probes.depth import DEPTHS
 from vlmatch.probes.images import ImageError, ImageHeader, ImageSource, image_header
 
-MAX_HEADERS = 10_000  # images whose headers are read; of more images, every second, third ... one
+MAX_HEADERS = 10_000  # images whose headers are read; of more images, every second, third ... is read
 _READERS = 8
 _LABELS_SHOWN = 8
 
 
 def size_summary(sources: Sequence[ImageSource]) -> dict[str, Any]:
-    """The smallest, median and largest [width, height] by number of pixels, read from headers, and of how many images.
+    """The smallest, median and largest [width, height] by number of pixels, from headers, and the number of images.
 
     Drawings have no size. `unreadable` counts images without a readable header, `deep_greys` those whose pixels are
     greys of more than 8 bits.
@@ -86,7 +86,7 @@ def _depth_in_words(deep_greys: int) -> list[str]:
         return []
     return [
         f"16-bit greys: {deep_greys:,} images, scaled to 8 bits; in a PNG or TIFF white is the largest number of the "
-        f"fewest bits ({', '.join(map(str, DEPTHS))}) that hold the image's values"
+        f"lowest bit depth ({', '.join(map(str, DEPTHS))}) that can hold the image's values"
     ]
 
 

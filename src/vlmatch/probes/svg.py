@@ -1,4 +1,4 @@
-"""Render SVG drawings, but none that would stop the renderer, or that shows other files of this machine."""
+"""Render SVG drawings; refuse those that would crash the renderer or show other files of this machine."""
 
 import importlib.util
 import io
@@ -21,7 +21,7 @@ _DECLARATION = re.compile(r"""\A\s*<\?xml[^>]*?(?:encoding\s*=\s*["']([\w.-]+)["
 def rendered(text: str) -> bytes:
     """A drawing as a PNG on white, with `SIDE` pixels on its longer side.
 
-    Whatever the renderer makes of it may take any time and memory: `svg_process` gives it a process of its own.
+    Rendering may take any amount of time and memory, so `svg_process` runs it in a process of its own.
     Raises ValueError or SyntaxError as `require_harmless` does, and the renderer's own errors.
     """
     import resvg_py
@@ -46,7 +46,7 @@ def rendered(text: str) -> bytes:
 def text_of_drawing(drawing: bytes) -> str:
     """The XML of a drawing, without its declaration, which may name another encoding than UTF-8.
 
-    Raises ValueError where it is not in that encoding, LookupError where there is none of that name.
+    Raises ValueError if the drawing is not in that encoding, LookupError if no encoding has that name.
     """
     unicode, _ = encoding_of(drawing)
     declared = _DECLARATION.match(drawing[:200].decode("latin-1"))

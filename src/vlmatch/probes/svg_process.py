@@ -15,13 +15,13 @@ _PROCESSES = 4  # at most, and no more than cores
 
 
 class Renderers:
-    """Processes that render drawings. Each is started when all others are busy, and anew where it was ended."""
+    """Processes that render drawings. One is started when all others are busy; one that ended is replaced."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Start anew, as in a forked process: its parent goes on using the old ones."""
+        """Forget all processes. A forked process has to, because its parent goes on using them."""
         self._free: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()
         for _ in range(min(_PROCESSES, os.cpu_count() or 1)):
             self._free.put(None)
@@ -35,7 +35,7 @@ class Renderers:
         answer = None
         try:
             answer = _asked(process, drawing, seconds)
-        finally:  # interrupted, what a process would still answer belongs to no question
+        finally:  # after an interrupt, the process is ended: its late answer would be taken for the next drawing's
             status = None if answer else _ended(process)
             self._free.put(process if answer else None)
         if answer is None:
@@ -91,6 +91,6 @@ def _ended(process: "subprocess.Popen[bytes]") -> int:
 
 
 RENDERERS = Renderers()
-"""Those of this process."""
+"""The renderers of this process."""
 
 os.register_at_fork(after_in_child=RENDERERS.forget)

@@ -1,4 +1,4 @@
-"""The process in which drawings are rendered: it reads SVG from its input, and ends itself where one takes too long."""
+"""The process in which drawings are rendered: it reads SVG from its input, and ends itself if one takes too long."""
 
 import resource
 import signal
@@ -8,15 +8,15 @@ import sys
 from vlmatch.errors import one_line
 from vlmatch.probes.svg import rendered, text_of_drawing
 
-REQUEST = struct.Struct(">dQ")  # seconds that it may take, and bytes of the drawing, which follow
-ANSWER = struct.Struct(">?Q")  # whether it is rendered, and bytes of the PNG or of the message, which follow
+REQUEST = struct.Struct(">dQ")  # time limit in seconds, and size in bytes of the drawing, which follows
+ANSWER = struct.Struct(">?Q")  # whether it was rendered, and size of the PNG or message, which follows
 MAX_MEMORY = 4 << 30  # bytes
 
 
 def main() -> None:
     """Render drawings until the input ends, as it does when the process that asks has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the process, also in the renderer's own code
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, even while the renderer's own code runs
     _limit(resource.RLIMIT_AS, MAX_MEMORY)
     _limit(resource.RLIMIT_CORE, 0)
     source, sink = sys.stdin.buffer, sys.stdout.buffer

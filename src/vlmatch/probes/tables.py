@@ -16,10 +16,10 @@ from vlmatch.probes.problems import EntryError
 from vlmatch.probes.text import encoding_of, parsed_json, require_unicode
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
-STEMS = ("captions", "metadata")  # of a table in a folder; the second is that of Hugging Face's image folders
+STEMS = ("captions", "metadata")  # of a table in a folder; Hugging Face's image folders use the second
 
 _DELIMITERS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
-_SEPARATOR_LINE = re.compile(r"sep=(.)\s*")  # by which a CSV tells Excel its separator
+_SEPARATOR_LINE = re.compile(r"sep=(.)\s*")  # the line in a CSV that tells Excel the separator
 _LONGEST_FIELD = 2**31 - 1  # for the csv module, whose own limit of 131,072 characters is shorter than some captions
 
 Row = Mapping[str, Any] | EntryError
@@ -28,7 +28,7 @@ Row = Mapping[str, Any] | EntryError
 
 @dataclass(frozen=True)
 class TableFile:
-    """A table in a folder or zip file. encoding: its encoding, where that is no Unicode; None: told by its first bytes.
+    """A table in a folder or zip file. encoding: None for Unicode, which its first bytes show.
 
     probe: the probe's name, for errors.
     """
@@ -50,7 +50,7 @@ class TableFile:
 
     @property
     def kind(self) -> str:
-        """Its form, as people call it."""
+        """The name of its format, for messages."""
         return self.suffix[1:].upper()
 
     def open(self, newline: str | None = None) -> TextIO:
@@ -70,11 +70,11 @@ def is_named_as_table(name: str, stems: Sequence[str] = STEMS) -> bool:
 def rows(table: TableFile) -> Iterator[tuple[str, Row]]:
     """Each row with its place, such as 'captions.csv line 3'.
 
-    The suffix decides the form (`SUFFIXES`). A CSV or TSV has a header line; the character that splits it into most
-    columns (a comma, tab, semicolon or bar) splits the table, since spreadsheets write semicolons in many countries. A
-    JSONL has one object a line, a JSON a list of them.
+    The suffix decides the format (`SUFFIXES`). A CSV or TSV has a header line; its delimiter is the character (a comma,
+    tab, semicolon or bar) that splits this line into the most columns, because spreadsheets write semicolons in many
+    countries. A JSONL has one object per line, a JSON a list of objects.
 
-    Raises VlmatchError naming the file that is in another encoding or form.
+    Raises VlmatchError naming the file if it has another encoding or format.
     """
     readers = {".jsonl": _jsonl_rows, ".json": _json_rows}
     try:
@@ -96,10 +96,10 @@ class Split(NamedTuple):
 
 
 def split(file: TextIO, usual: str = ",") -> Split:
-    """Split an open CSV or TSV, whose newlines are as they were, into rows and cells.
+    """Split a CSV or TSV, opened with newline='', into rows and cells.
 
-    The first line `sep=;` names the delimiter, as it does for Excel; else it is the character that splits the header
-    into most columns (of several, the `usual` one).
+    A first line such as `sep=;` names the delimiter, as for Excel. Otherwise the delimiter is the character that splits
+    the header into the most columns; `usual` wins a tie.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     first = file.readline()
@@ -141,7 +141,7 @@ def _row(columns: Sequence[str], fields: Sequence[str], delimiter: str) -> Row:
 
 
 def _delimiter(header: str, default: str) -> str:
-    """The character that splits a header line into most columns; of several, the usual one."""
+    """The character that splits a header line into the most columns; `default` wins a tie."""
     return max((default, *_DELIMITERS), key=lambda each: len(next(csv.reader([header], delimiter=each), [])))
 
 

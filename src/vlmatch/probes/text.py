@@ -1,4 +1,4 @@
-"""Text from elsewhere: which Unicode it is in, JSON that says one thing only, and characters that are whole."""
+"""Read text from elsewhere: find its Unicode encoding, and refuse repeated keys in JSON and broken characters."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from vlmatch.probes.problems import EntryError
 MAX_CHARACTERS = 1_000_000  # of one caption, or one field of a table
 
 BROKEN = "not valid Unicode"
-"""The reason by which broken texts are counted."""
+"""The reason under which broken texts are counted."""
 
 _START = 4  # bytes that tell the encoding
 
@@ -21,9 +21,9 @@ class NotUtf8Error(EntryError):
 def encoding_of(start: bytes) -> tuple[str, str]:
     """The encoding of a text by its first bytes, and the error handler to read it with.
 
-    The byte order mark tells it or, without one, where the zeros are: tables, JSON and English captions start with
-    ASCII characters. Bytes that are not UTF-8 and halves of characters are read as lone surrogates, so that they spoil
-    no more than the row they are in; `require_unicode` finds them.
+    The byte order mark tells the encoding. Without one, the places of zero bytes tell it, because tables, JSON and
+    English captions start with ASCII characters. Bytes that are not UTF-8 and halves of characters are read as lone
+    surrogates, so that they affect only their own row; `require_unicode` finds them.
     """
     found = json.detect_encoding(start[:_START])
     return found, "surrogateescape" if found.startswith("utf-8") else "surrogatepass"

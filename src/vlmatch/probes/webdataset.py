@@ -65,7 +65,7 @@ class TarMember:
 
 @dataclass
 class _Sample:
-    """The members of one key in a shard, as it is first written: an image, and texts by extension."""
+    """The members of one key in a shard: an image, and texts by extension. key: as its first member writes it."""
 
     key: str
     members: int = 0
@@ -79,9 +79,9 @@ def webdataset(path: str, name: str = "webdataset", **options: Any) -> ProbeSet:
     """Read the pairs of the tar shards that `path` names, shard by shard, in the order of their keys' first members.
 
     `path` is a file, a glob (shards/*.tar) or has braces (shard-{0000..0009}.tar). A pair is KEY.jpg (or another of
-    `IMAGES`) with the text of KEY.txt or, if that is absent or empty, the 'caption' (or 'text') of KEY.json; where they
-    differ, the pair counts as one with several captions. Its id is SHARD/KEY; KEY may have dots in it, and SHARD is
-    named with its folders only if two shards would have one name. Other members, such as links, are counted and never
+    `IMAGES`) with the text of KEY.txt or, if that is absent or empty, the 'caption' (or 'text') of KEY.json; if they
+    differ, the pair counts as one with several captions. Its id is SHARD/KEY; KEY may have dots in it, and SHARD
+    includes folders only if two shards would have the same name. Other members, such as links, are counted and never
     opened; keys without an image are skipped and counted. A member's name serves as an id only, so a name that leads
     out of a folder does no harm. `options` are those of `selection.ProbeOptions`.
 
@@ -198,7 +198,7 @@ def _entry(shard: Path, name: str, sample: _Sample) -> ProbeEntry:
 
 
 def _caption(key: str, texts: Mapping[str, bytes]) -> tuple[str, int]:
-    """The caption, '' if there is none, and how many the json lists, or how many different ones the files have."""
+    """The caption ('' if there is none), and how many captions the json lists, or how many differ between the files."""
     text = _text(key, "txt", texts).strip()
     found = [(text, 1)] if text else []
     try:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from vlmatch.settings.node import Node
 
 EXPONENTS = {"": 0, "K": 3, "M": 6, "G": 9, "B": 9, "T": 12}
-LEAST_FLOPS = 1e6  # no encoder takes fewer: a limit below was meant in another unit
+LEAST_FLOPS = 1e6  # no encoder takes fewer, so a lower limit was meant in another unit
 _WRITTEN = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([KMGBT]?)\s*", re.IGNORECASE)
 
 PARAMETERS = "a number of parameters, such as 300M"
@@ -66,7 +66,7 @@ class BudgetSettings(Node):
     """Limits on the candidates; null: no limit.
 
     params: parameters of the vision side. tokens: that the LLM is fed for one image. flops: operations for one image, a
-    multiplication and an addition counted as two. licence: commercial keeps only weights whose licence allows that use.
+    multiplication and an addition counted as two. licence: 'commercial' keeps only weights for commercial use.
     """
 
     params: Annotated[Written, _amount(PARAMETERS, 1)] | None = None
@@ -78,7 +78,7 @@ class BudgetSettings(Node):
 class CostSettings(Node):
     """What one candidate costs, as far as the catalogue and its embedding do not say; null: not known.
 
-    The first three are those of a budget. licence: its name. commercial: whether it allows commercial use; by default
+    params, tokens, flops: as in a budget. licence: its name. commercial: whether it allows commercial use; by default
     the name decides, if it is a well-known one.
     """
 

@@ -1,4 +1,4 @@
-"""Settings of objects that a yaml names by `_target_`: keys that a whole kind shares have types, the rest is open."""
+"""Settings of objects that a yaml names by `_target_`: keys that a whole kind shares have types, others are open."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self
@@ -16,17 +16,17 @@ class ObjectSettings(Node):
     model_config = ConfigDict(extra="allow")
 
     key: ClassVar[str | None] = None
-    """Where such settings stand in the whole config, for messages."""
+    """Where these settings are in the whole config, for messages."""
 
     target: str = Field(alias="_target_")
 
     def build(self) -> Any:
-        """The object. Raises VlmatchError where its target may not be built or does not take these arguments."""
+        """The object. Raises VlmatchError if its target may not be built or does not take these arguments."""
         return build(self.plain(), self.key)
 
 
 class ModelSettings(ObjectSettings):
-    """An encoder or an LLM. Its open arguments are a mapping in `plain()` and nowhere else.
+    """An encoder or an LLM. Its open arguments are only in `plain()`; they are not attributes.
 
     parts: the models whose features it combines; none for most.
     """
@@ -34,19 +34,19 @@ class ModelSettings(ObjectSettings):
     kind: ClassVar[str]
 
     choices: ClassVar[tuple[str, ...]]
-    """Keys that a sweep may go through: embeddings by different choices are never compared."""
+    """Keys that a sweep may vary; embeddings with different choices are never compared."""
 
     name: Name
     parts: Sequence[Self] = ()
 
     def has_choices(self, stored: Mapping[str, Any]) -> bool:
-        """Whether settings that embeddings were stored with have the same choices as these."""
+        """Whether `stored`, the settings of stored embeddings, has the same choices as these settings."""
         return all(
             stored.get(key, chosen) == chosen for key, chosen in self.model_dump(include=set(self.choices)).items()
         )
 
     def build(self) -> Any:
-        """The model. Raises VlmatchError where it can't be loaded, whatever its library raises."""
+        """The model. Raises VlmatchError if it can't be loaded, whatever its library raises."""
         remedy = (
             "check the file or folder that its yaml names and its other keys, or remove and fetch it again; --debug "
             "shows the cause"
@@ -56,14 +56,14 @@ class ModelSettings(ObjectSettings):
 
     @property
     def version(self) -> int:
-        """The sum of the `version`s of its class and those of its parts: one is raised when numbers change."""
+        """The sum of the `version`s of its class and of its parts' classes; each is raised when its numbers change."""
         return version_of(self.plain())
 
 
 class EncoderSettings(ModelSettings):
     """An encoder. feature: the rule by which tokens become one feature; `gridK` gives K x K of them.
 
-    layer: the block or stage that both are taken from; null: where each is taken by default.
+    layer: the block or stage that tokens and feature are taken from; null: the default of each.
     """
 
     key: ClassVar[str | None] = "encoder"

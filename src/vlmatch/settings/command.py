@@ -51,7 +51,7 @@ class Section(Generic[N]):
         return cast("N", instance._sections[self.name])
 
     def _read(self, config: DictConfig) -> N:
-        """Raises VlmatchError where the group is not chosen, and on a key that is missing, unknown or mistyped."""
+        """Raises VlmatchError if the group is not chosen, and on a key that is missing, unknown or mistyped."""
         if config.get(self.name) is None:
             offered = nearest("", choices(self.name))
             raise VlmatchError(f"{self.name}=null, but this task needs it; give {self.name}=NAME: {offered}")
@@ -93,14 +93,14 @@ class Settings(Node, Generic[Keys]):
     @field_validator("score", mode="before")
     @classmethod
     def _with_selected(cls, score: Any, others: ValidationInfo) -> Any:
-        """Add the score that orders the pool, unless nothing or something else than a mapping was given."""
+        """Add the score that orders the pool, unless no scores were given, or something other than a mapping."""
         return with_selected(score, others.data.get("selection")) if score and isinstance(score, Mapping) else score
 
     @classmethod
     def read(cls, config: DictConfig) -> Self:
         """The settings in Hydra's config.
 
-        Raises VlmatchError on the first key that is missing, unknown or of a wrong type, and where the user's local
+        Raises VlmatchError on the first key that is missing, unknown or of a wrong type, and if the user's local
         yaml has no effect. The groups that only some tasks need are read when a task asks for them.
         """
         if config.get("local"):
@@ -127,7 +127,7 @@ class Settings(Node, Generic[Keys]):
 
 
 def settings_for(function: Callable[[Any], Any], config: DictConfig) -> Any:
-    """What the function of a task is called with: the settings that it is annotated with, else Hydra's config."""
+    """The argument for a task's function: the settings that its annotation names, else Hydra's config."""
     for hint in get_type_hints(function).values():
         if isinstance(hint, type) and issubclass(hint, Settings):
             return hint.read(config)
@@ -135,7 +135,7 @@ def settings_for(function: Callable[[Any], Any], config: DictConfig) -> Any:
 
 
 def _refers(config: DictConfig, key: str) -> bool:
-    """Whether some value is made of this one, as paths are made of ${data}: yamls may add keys for that."""
+    """Whether some value refers to this key, as paths refer to ${data}: yamls may add keys for that."""
     return f"${{{key}" in str(OmegaConf.to_container(config, resolve=False))
 
 

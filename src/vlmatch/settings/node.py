@@ -46,7 +46,7 @@ class Node(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            for each in error.errors():  # pydantic takes what `model_post_init` raises for one of its own
+            for each in error.errors():  # pydantic wraps what `model_post_init` raises
                 if isinstance(own := each.get("ctx", {}).get("error"), VlmatchError):
                     raise own from None
             raise VlmatchError(_line(cls, key, values, error)) from error
@@ -66,13 +66,13 @@ class Node(BaseModel):
 
     @classmethod
     def may_have(cls, key: str) -> bool:
-        """Whether a key that is none of `keys` is allowed."""
+        """Whether a key that is not in `keys` is allowed."""
         return cls.model_config.get("extra") == "allow"
 
     @model_validator(mode="before")
     @classmethod
     def _known(cls, values: Any) -> Any:
-        """Refuse unknown keys before missing ones are looked for, since a typo is both."""
+        """Refuse unknown keys before looking for missing ones, because a typo causes both."""
         if isinstance(values, Mapping):
             keys = cls.keys()
             for key in values:
@@ -84,7 +84,7 @@ class Node(BaseModel):
 
 
 def of_types(wanted: str, *types: type, items: type = object) -> PlainValidator:
-    """Accept values of these types as they are; `wanted` says in words which. True and false are no numbers.
+    """Accept values of these types as they are; `wanted` names them in words. True and false are not numbers here.
 
     items: the type of what lists hold.
     """
@@ -109,10 +109,10 @@ def _name(value: Any) -> Any:
 
 
 def _place(value: Any) -> Any:
-    """Refuse an empty path, which would be the working folder, and one made of it the root folder; expand `~`."""
+    """Expand `~`, and refuse an empty path: it means the working folder, and with "/name" added, the root folder."""
     if value == "":
         raise PydanticCustomError("path_type", "a path")
-    return os.path.expanduser(value) if isinstance(value, str) else value  # Path's raises on an unknown user
+    return os.path.expanduser(value) if isinstance(value, str) else value  # Path.expanduser raises on an unknown user
 
 
 Name = Annotated[str, PlainValidator(_name)]
@@ -145,7 +145,7 @@ def _wanted(error: Mapping[str, Any]) -> str:
 
 
 def _wanted_at(cls: type[Node], place: Sequence[str | int], values: Any) -> str:
-    """What a missing value must be: what the check says of an object that no key takes."""
+    """What a missing value must be: the check says it about a value that no key accepts."""
     tried = copy.deepcopy(values)
     node = tried
     for part in place[:-1]:

@@ -44,10 +44,10 @@ class StageSettings(Node):
     """One stage of a training.
 
     trains: the highest learning rate of each part that learns. steps, epochs: how long; one of them is null.
-    batch_size: samples of a step, over all processes. accumulate: in how many parts a process takes its samples of a
-    step; each answer token counts the same in however many, and only dropout draws other numbers. warm_up: the part of
-    the steps over which learning rates rise. clip: the largest norm of the gradient. workers: processes that read
-    pictures.
+    batch_size: samples of a step, over all processes. accumulate: into how many parts a process divides its samples
+    of a step; every answer token counts the same whatever the number, and only dropout draws other numbers. warm_up:
+    the part of the steps over which learning rates rise. clip: the largest norm of the gradient. workers: processes
+    that read pictures.
     """
 
     name: Name
@@ -68,8 +68,8 @@ class RecipeSettings(Node):
     """How a VLM is trained. Results of different versions never mix.
 
     data: the name of what it trains on. llm_dtype: of the LLM's weights. outcome: what a run took. prompts: the text of
-    each question, for recipes that benchmarks can be asked with. Keys that end in _json or _images are paths on this
-    machine, which stages refer to.
+    each question, for recipes whose VLMs our benchmarks can measure. Keys that end in _json or _images are paths on
+    this machine, which stages refer to.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -88,11 +88,11 @@ class RecipeSettings(Node):
 
     @classmethod
     def may_have(cls, key: str) -> bool:
-        """Places of data have any name that says so."""
+        """A key that names a place of data is allowed: its ending says so."""
         return key.endswith(_PLACES)
 
     def model_post_init(self, context: Any) -> None:
-        """Raises VlmatchError where settings contradict each other."""
+        """Raises VlmatchError if settings contradict each other."""
         visual, adapted = self.visual, [n for n, stage in enumerate(self.stages) if "lora" in stage.trains]
         if visual.cached and visual.what != "feature":
             raise VlmatchError(
@@ -116,14 +116,14 @@ class RecipeSettings(Node):
                 )
 
     def trains(self, part: Part) -> bool:
-        """Whether a stage trains this part."""
+        """Whether any stage trains this part."""
         return any(part in stage.trains for stage in self.stages)
 
     def fixed(self) -> dict[str, Any]:
-        """What makes the recipe, as plain values: a result keeps and hashes it.
+        """The settings that define the recipe, as plain values: a result keeps and hashes them.
 
-        It leaves out data and seed, which a result has of its own, the outcome, paths on this machine, and the LLM's
-        dtype, since machines differ in the one that is fast.
+        They leave out data and seed, which a result has as fields of its own, the outcome, paths on this machine, and
+        the LLM's dtype, because which dtype is fast depends on the machine.
         """
         return self._without({"data", "seed", "outcome", "llm_dtype"})
 

@@ -19,13 +19,13 @@ class SearchKeys(Node):
     """The keys of `search`.
 
     encoders: the candidates, best first; null: those that the store holds, in the order of the rule. arms: how many of
-    them race; null: all that are named, or the rule's shortlist. runs, hours, gpu_hours: the budget; each one given
-    holds. gpus: how many GPUs a training uses. rungs: the parts of a whole training after which encoders are compared.
-    keep: the part of them that goes on; null: as many as can be paid, half of them at least. command: trains one
-    encoder; null: our recipe does. steps: of a whole training by the command. value_file: the file that the command
-    writes its number to; null: it prints it. continues: whether the command goes on from where its earlier training of
-    the encoder stopped. better: which values are. retry: whether trainings that failed are tried again. folder: each
-    search gets its own folder in it.
+    them race; null: all that are named, or the rule's shortlist. runs, hours, gpu_hours: the budget; every limit that
+    is given applies. gpus: how many GPUs a training uses. rungs: the parts of a whole training after which encoders are
+    compared. keep: the part of the encoders that goes on; null: as many as the budget allows, at least half. command:
+    trains one encoder; null: our recipe does. steps: of a whole training by the command. value_file: the file that the
+    command writes its number to; null: it prints it. continues: whether the command goes on from where its earlier
+    training of the encoder stopped. better: which values are better, higher or lower ones. retry: whether trainings
+    that failed are tried again. folder: each search gets its own folder in it.
     """
 
     encoders: Sequence[str] | None
@@ -45,18 +45,18 @@ class SearchKeys(Node):
     folder: Place
 
     def model_post_init(self, context: object) -> None:
-        """Raises VlmatchError where values can't be meant: an empty budget, rungs that don't rise, an unknown name."""
+        """Raises VlmatchError if values make no sense: an empty budget, rungs that don't rise, an unknown name."""
         self._require_budget()
         if self.encoders is not None and (not self.encoders or len(set(self.encoders)) < len(self.encoders)):
             raise VlmatchError(f"search.encoders={list(self.encoders)}; wanted one or more names, each of them once")
         rungs = list(self.rungs)
         if not rungs or rungs != sorted(set(rungs)) or rungs[0] <= 0 or rungs[-1] != 1:
             raise VlmatchError(
-                f"search.rungs={rungs}; wanted parts of a whole training that rise and end with 1, as in [0.25,0.5,1]"
+                f"search.rungs={rungs}; wanted rising parts of a whole training that end with 1, as in [0.25,0.5,1]"
             )
         if self.keep is not None and not 0 < self.keep <= 1:
             raise VlmatchError(
-                f"search.keep={self.keep}; wanted a number above 0 and up to 1, or null for as many as can be paid"
+                f"search.keep={self.keep}; wanted a number above 0 and up to 1, or null for what the budget allows"
             )
         if self.command is None:
             for key in ("steps", "value_file"):
@@ -100,17 +100,17 @@ class SearchSettings(Settings[RunsTask]):
 
 
 def placeholders(text: str) -> list[str]:
-    """The names in braces of a text. Raises ValueError where a brace is left open."""
+    """The names in braces of a text. Raises ValueError if a brace is left open."""
     return [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
 
 
 def _require_known(key: str, text: str) -> None:
-    """Raise VlmatchError where the text, a command line or a path, can't be filled in."""
+    """Raise VlmatchError if the text, a command line or a path, can't be filled in."""
     try:
         if key == "search.command":
             shlex.split(text)
         unknown = [name for name in placeholders(text) if name not in PLACEHOLDERS]
     except ValueError as error:
-        raise VlmatchError(f"{key}='{text}': {error}; close it, and write a brace that is no name twice") from error
+        raise VlmatchError(f"{key}='{text}': {error}; close it, and write a literal brace twice") from error
     for name in unknown:
         raise VlmatchError(f"{key} has {{{name}}}, which is not known; {nearest(name, PLACEHOLDERS)}")

@@ -17,13 +17,13 @@ class TaskSettings(Node):
 
 
 class AnyTask(TaskSettings):
-    """A task whose own keys are not looked into, as those of a sweep's jobs before they begin."""
+    """A task whose own keys are not checked, such as the task of a sweep's jobs before they begin."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class EmbedTask(TaskSettings):
-    """side: which of the two is embedded. record: the file that says what was embedded, with its SHA-256."""
+    """side: which side is embedded. record: the file that says what was embedded, with its SHA-256."""
 
     side: Literal["encoder", "llm", "both"]
     record: Place | None
@@ -66,9 +66,10 @@ class EvaluateTask(RunsTask):
 
 
 class TrainTask(RunsTask):
-    """measure: whether a finished training is measured. blind: the encoder of the model that sees nothing, if any.
+    """measure: whether a finished training is measured.
 
-    skip_collected: whether a training whose result is in the folder `results` is left out.
+    skip_collected: whether a training is left out if its result is in the folder `results`. blind: the encoder of the
+    blind VLM, which is trained first; null: none is trained.
     """
 
     measure: bool
@@ -90,10 +91,10 @@ class ExportTask(TaskSettings):
 
 
 class PublicTask(TaskSettings):
-    """run: the folder of a trained VLM. tasks: those of lmms-eval. limit: items a task. to: the folder of results.
+    """run: the folder of a trained VLM. tasks: those of lmms-eval. limit: items per task. to: the folder of results.
 
-    max_new_tokens: of an answer, where a task doesn't say. template: how questions are written, where the recipe
-    doesn't say. own_tasks: a folder of yamls, from which alone tasks are taken.
+    max_new_tokens: of an answer, if the task doesn't say. template: how questions are written, if the recipe
+    doesn't say. own_tasks: a folder of yamls; if given, tasks are taken only from it.
     """
 
     run: Place | None
@@ -112,7 +113,7 @@ class PublicTask(TaskSettings):
 
 
 class ImportTask(TaskSettings):
-    """file: result files of lmms-eval, or a folder of them. The others say which VLM they are of."""
+    """file: result files of lmms-eval, or a folder of them. The others say which VLM the results belong to."""
 
     file: Annotated[
         str | list[str] | None, of_types("a file, a folder or a list of files", str, list, type(None), items=str)
@@ -138,7 +139,7 @@ Layers = Annotated[Literal["spread", "all"] | list[int], PlainValidator(_layers)
 class LayersTask(TaskSettings):
     """encoder_layers, llm_layers: 'spread', 'all' or a list. encoder_poolings, llm_poolings: how each layer is pooled.
 
-    centring: of which sides the mean is subtracted. scores: their names. table, page: the files that are written.
+    centring: from which sides the mean is subtracted. scores: their names. table, page: the files that are written.
     """
 
     encoder_layers: Layers

@@ -27,8 +27,8 @@ def _auto_or_numbers(devices: int | str | list[int]) -> int | str | list[int]:
 class TrainerSettings(Node):
     """Lightning's trainer, and the batches of embedding.
 
-    batch_size: images or captions at once. shard_size: those that a killed run may lose. num_workers: threads that
-    decode and preprocess. compile: whether torch.compile is used.
+    batch_size: images or captions at once. shard_size: how many a killed run may lose. num_workers: threads that decode
+    and preprocess. compile: whether torch.compile is used.
     """
 
     accelerator: str
@@ -74,7 +74,7 @@ class AnswerSettings(Node):
 
 
 class StudySettings(Node):
-    """A truth of the user's to compare scores with; null: none.
+    """The user's own truth, which scores are compared with; null: none.
 
     truth: a table (encoder, llm, benchmark, score[, seed, recipe]), or result files of lmms-eval or VLMEvalKit. scores:
     a table (encoder[, llm, family], one column for each score); null: the scores in the store. names: a table
