@@ -163,8 +163,8 @@ def mapped_axis(table: str) -> str:
     The tables are those of `vlmatch/evidence/tables`, and in a checkout of `study/published`.
     Raises VlmatchError where no mapping knows the table.
     """
-    mappings = [paths.tables() / MAPPING, *([paths.root() / "study" / "published" / MAPPING] * paths.in_checkout())]
-    rows = [row for mapping in mappings if mapping.is_file() for row in _rows(mapping)]
+    folders = [paths.tables(), *([paths.root() / "study" / "published"] * paths.in_checkout())]
+    rows = [row for folder in folders if (folder / MAPPING).is_file() for row in mapped(folder)]
     names = dict.fromkeys(row["encoder"] for row in rows if row["table"] == f"{table}.csv" and row["encoder"])
     if not names:
         known = sorted({row["table"].removesuffix(".csv") for row in rows if row["encoder"]})
@@ -172,8 +172,9 @@ def mapped_axis(table: str) -> str:
     return ",".join(names)
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+def mapped(folder: Path) -> list[dict[str, str]]:
+    """The rows of a folder's encoders.csv: `table`, `their_name`, and `encoder`, our yaml's name or ''."""
+    with (folder / MAPPING).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
