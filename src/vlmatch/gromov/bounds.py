@@ -5,8 +5,8 @@ for both losses L: l1, |a - b|, and l2, (a - b)^2. Each returns an energy, in th
 
     E(pi) = sum_ijkl L(x_ik, y_jl) pi_ij pi_kl >= third >= first, second
 
-so its root bounds the distance. D_x (n, n) and D_y (m, m) hold the distances x_ik and y_jl, or are a `Space`; p (n,) and
-q (m,) are the weights of their points, None for uniform. W(a, b) below is the least cost, by L, of moving weighted
+so its root bounds the distance. D_x (n, n) and D_y (m, m) hold the distances x_ik and y_jl, or are a `Space`; p (n,)
+and q (m,) are the weights of their points, None for uniform. W(a, b) below is the least cost, by L, of moving weighted
 values a to weighted values b on the line; the optimum couples them in sorted order. The bounds are exact: no
 regularisation, float64 throughout. They raise VlmatchError for an unknown loss, and for distances or weights that
 `Space.of` refuses.

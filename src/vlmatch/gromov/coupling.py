@@ -85,7 +85,12 @@ class Coupling:
     def permutation(self) -> Permutation | None:
         """sigma, (n,), if the coupling is a permutation of n points of weight 1 / n; else None."""
         plan = self.plans[0] if len(self.plans) == 1 and self.start_weight == 0 else None
-        if plan is None or not equal_weights(self.p, self.q) or len(plan) != len(self.p) or (plan.rows != np.arange(len(plan))).any():
+        if (
+            plan is None
+            or not equal_weights(self.p, self.q)
+            or len(plan) != len(self.p)
+            or (plan.rows != np.arange(len(plan))).any()
+        ):
             return None
         return plan.columns if len(np.unique(plan.columns)) == len(self.p) else None
 
