@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmatch.disagreement import OTHER, by_label, disagreement, rank_by_label
+from vlmatch.disagreement import OTHER, by_label, disagreement
 from vlmatch.errors import VlmatchError
-from vlmatch.evidence.rules import BOTH, Ingredient, Rule
 from vlmatch.geometry import PairedGeometry
 from vlmatch.scores.gw_paired import GWPaired
 from vlmatch.scores.mutual_nn import MutualNN
@@ -181,23 +180,3 @@ def test_labels_that_give_no_value_are_one_line(
     with pytest.raises(VlmatchError, match=message) as error:
         by_label(fits, labels, least)
     assert "\n" not in str(error.value)
-
-
-def test_a_rule_orders_the_encoders_of_each_label() -> None:
-    labels = ["a"] * 20 + ["b"] * 20
-    part = np.repeat([1.0, 0.0], 20)
-    mutual = by_label({"x": part, "y": 1 - part, "z": 0 * part - 1}, labels)
-    ridge = by_label({"x": part, "y": 0 * part, "z": 0 * part - 1}, labels)
-    of_a, of_b = rank_by_label(BOTH, {"mutual_nn": mutual, "ridge_r2": ridge}, {})
-    assert (of_a.label, of_a.n_pairs, list(of_a.values.items())) == ("a", 20, [("x", 1.0), ("y", 0.5), ("z", 0.0)])
-    assert list(of_b.values.items()) == [("y", 0.875), ("x", 0.625), ("z", 0.0)]  # x and y tie by the ridge
-
-
-def test_a_line_of_the_spec_sheet_counts_the_same_in_each_label() -> None:
-    rule = Rule("made", "made", (Ingredient("mutual_nn"), Ingredient("width")))
-    values = by_label({"x": np.repeat([1.0, 0.0], 20), "y": np.repeat([0.0, 1.0], 20)}, ["a"] * 20 + ["b"] * 20)
-    of_a, of_b = rank_by_label(rule, {"mutual_nn": values}, {"width": {"x": 8, "y": 9}})
-    assert of_a.values == {"x": 0.5, "y": 0.5}
-    assert list(of_b.values.items()) == [("y", 1.0), ("x", 0.0)]
-    with pytest.raises(VlmatchError, match="rule 'made' needs width"):
-        rank_by_label(rule, {"mutual_nn": values}, {})

@@ -162,8 +162,8 @@ def mapped_axis(table: str) -> str:
     The tables are in `vlmatch/evidence/tables` and, in a checkout, in `study/published`.
     Raises VlmatchError if no mapping has the table.
     """
-    mappings = [paths.tables() / MAPPING, *([paths.root() / "study" / "published" / MAPPING] * paths.in_checkout())]
-    rows = [row for mapping in mappings if mapping.is_file() for row in _rows(mapping)]
+    folders = [paths.tables(), *([paths.root() / "study" / "published"] * paths.in_checkout())]
+    rows = [row for folder in folders if (folder / MAPPING).is_file() for row in mapped(folder)]
     names = dict.fromkeys(row["encoder"] for row in rows if row["table"] == f"{table}.csv" and row["encoder"])
     if not names:
         known = sorted({row["table"].removesuffix(".csv") for row in rows if row["encoder"]})
@@ -171,8 +171,9 @@ def mapped_axis(table: str) -> str:
     return ",".join(names)
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+def mapped(folder: Path) -> list[dict[str, str]]:
+    """The rows of a folder's encoders.csv: `table`, `their_name`, and `encoder`, our yaml's name or ''."""
+    with (folder / MAPPING).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from vlmatch.errors import VlmatchError
-from vlmatch.evidence.rules import Rule
 from vlmatch.geometry import PairedGeometry
 from vlmatch.scores.mutual_nn import MutualNN
 from vlmatch.scores.ridge_r2 import RidgeR2
@@ -193,37 +192,6 @@ def by_label(
         places[OTHER] = np.array([each in pooled for each in labels])
     values = tuple(_label_value(label, fits, members) for label, members in places.items())
     return ByLabel(values, pooled, {} if pooled else small, sum(label is None for label in labels))
-
-
-@dataclass(frozen=True)
-class LabelRanking:
-    """The encoders as a rule ranks them on the pairs of one label: the value of each in [0, 1], best first."""
-
-    label: str
-    n_pairs: int
-    values: Mapping[str, float]
-
-
-def rank_by_label(
-    rule: Rule, parts: Mapping[str, ByLabel], sheet: Mapping[str, Mapping[str, float]]
-) -> tuple[LabelRanking, ...]:
-    """Order the encoders within each label by a rule.
-
-    parts: for each ingredient that is a score, its values by label, all over the same encoders and labels. sheet: for
-    each ingredient that labels don't change, such as a line of the spec sheet, its value by encoder; {} if the rule has
-    only scores.
-    Encoders with equal values are in the order of their names. Raises VlmatchError as `Rule.values` does.
-    """
-    first = next(iter(parts.values()))
-    encoders = sorted(first.labels[0].values)
-    lines = {name: [values[encoder] for encoder in encoders] for name, values in sheet.items()}
-    rankings = []
-    for place, label in enumerate(first.labels):
-        scores = {name: [part.labels[place].values[encoder] for encoder in encoders] for name, part in parts.items()}
-        values = dict(zip(encoders, rule.values({**lines, **scores}).tolist(), strict=True))
-        best_first = dict(sorted(values.items(), key=lambda item: -item[1]))
-        rankings.append(LabelRanking(label.label, label.n_pairs, best_first))
-    return tuple(rankings)
 
 
 def _label_value(label: str, fits: Mapping[str, NDArray[np.float64]], members: NDArray[np.bool_]) -> LabelValue:

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from misbehaving import THUMBNAIL, Thumbnail, compute, trainer_of
 from vlmatch.embeddings import predict
-from vlmatch.embeddings.agreement import precision_agreement
 from vlmatch.embeddings.batches import AHEAD, PreparedBatches, batches_of
 from vlmatch.embeddings.decoded import DecodedImages
 from vlmatch.embeddings.store import Shards, Store
@@ -221,19 +219,3 @@ def test_on_a_terminal_progress_is_a_bar_with_rate_and_time_left(
     shown = capsys.readouterr().out
     assert "images/s" in shown
     assert "12/12" in shown
-
-
-class Reversing(nn.Module):
-    """Three directions in the plane; the nearest two in single precision are the farthest in bfloat16."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        angles = torch.tensor([0.0, 1.0, 0.05] if torch.is_autocast_enabled("cpu") else [0.0, 0.1, 1.0])
-        return torch.stack([angles.cos(), angles.sin()], dim=1)
-
-
-def test_agreement_of_two_precisions() -> None:
-    torch.manual_seed(0)
-    assert precision_agreement(nn.Identity(), torch.randn(9, 4)) == pytest.approx(1)
-    assert precision_agreement(Reversing(), torch.randn(3, 4)) == pytest.approx(-1)
-    layers = nn.Sequential(nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 16))
-    assert 0.8 < precision_agreement(layers, torch.randn(20, 8)) < 1

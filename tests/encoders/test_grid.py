@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from vlmatch.encoders.controls import Blind, Pixels
+from vlmatch.encoders.grids import grid_side, vectors_of
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import build
 
@@ -26,7 +27,7 @@ def test_other_features_are_one_an_image() -> None:
     assert Pixels("pixels4", 4, feature="mean_patch").rule == "mean patch"
 
 
-@pytest.mark.parametrize("feature", ["grid", "grid0", "grid22", "cls"])
+@pytest.mark.parametrize("feature", ["grid", "grid0", "grid22", "grid2x", "cls"])
 def test_an_unknown_feature_is_refused(feature: str) -> None:
     with pytest.raises(VlmatchError, match="is unknown; choose one of paper, vlm_input, mean_patch, gridK"):
         Pixels("pixels4", 4, feature=feature)
@@ -49,3 +50,13 @@ def test_the_blind_control_says_the_same_of_every_image() -> None:
     images = torch.stack([encoder.prepare(Image.new("RGB", (9, 9), colour)) for colour in ("red", "blue")])
     assert torch.equal(encoder(images), torch.zeros(2, 1))
     assert encoder.n_parameters() == 0
+
+
+@pytest.mark.parametrize(("feature", "side", "vectors"), [("grid1", 1, 1), ("grid2", 2, 4), ("grid7", 7, 49)])
+def test_the_name_of_a_grid_says_how_many_vectors_it_has(feature: str, side: int, vectors: int) -> None:
+    assert (grid_side(feature), vectors_of(feature)) == (side, vectors)
+
+
+@pytest.mark.parametrize("feature", ["grid", "grid0", "grid2x", "grid22", "grid-1", "GRID2", "paper", ""])
+def test_any_other_name_is_no_grid_and_one_vector(feature: str) -> None:
+    assert (grid_side(feature), vectors_of(feature)) == (None, 1)

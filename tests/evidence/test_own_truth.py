@@ -283,5 +283,6 @@ def test_any_task_of_lmms_eval_counts_by_its_only_figure(tmp_path: Path) -> None
     }
     broken, left_out = sorted(truth.notes)
     assert "broken_results.json' can't be read" in broken
+    assert "wanted a result file of lmms-eval" in broken
     assert "(ai2d)" in left_out
     assert "(loss)" in left_out

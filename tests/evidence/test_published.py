@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from vlmatch import paths
-from vlmatch.evidence.published import FOLDER, MAPPING, RANKS, TABLES, ordinal, published_ranks
+from vlmatch.configs import MAPPING
+from vlmatch.evidence.published import FOLDER, RANKS, TABLES, ordinal, published_ranks
 
 FILES = sorted(path.name for path in FOLDER.glob("*.csv") if path.name not in (MAPPING, RANKS))
 COLUMNS = ["encoder", "llm", "benchmark", "score", "source", "recipe"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.choosing import choose
-from vlmatch.evidence.pools import KINDS, draw_pools, family_weights, halved_families
+from vlmatch.evidence.pools import KINDS, draw_pools, family_draws, family_weights, halved_families
 from vlmatch.evidence.replay import difference, rank_correlation, replay, trained_once
 from vlmatch.evidence.rules import CANDIDATES, Ingredient, Rule, joined, single
 from vlmatch.evidence.worlds import World
@@ -78,7 +78,17 @@ def test_halves_of_the_families_are_apart_and_large_enough():
     assert (one + other == 1).all()
     assert min(one[made.family_numbers].sum(), other[made.family_numbers].sum()) >= 8
     assert halved_families(made, 13, rng) is None
-    assert family_weights(made, rng).sum() == 5
+    assert family_weights(5, rng).sum() == 5
+
+
+@pytest.mark.parametrize("n_families", [1, 2, 5, 30])
+def test_families_are_drawn_with_all_their_candidates_by_the_generators_next_numbers(n_families: int) -> None:
+    families = np.random.default_rng(1).permutation(np.arange(40) % n_families).astype(str)
+    members = [np.flatnonzero(families == name) for name in sorted(set(families))]
+    rng = np.random.default_rng(7)
+    for found in family_draws(families, 20, np.random.default_rng(7)):
+        chosen = rng.integers(n_families, size=n_families)
+        assert found.tolist() == sorted(candidate for number in chosen for candidate in members[number])
 
 
 def test_regret_and_hits_are_those_of_all_pools_enumerated():

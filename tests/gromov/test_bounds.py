@@ -238,9 +238,9 @@ def test_bad_input_is_named(bound) -> None:
     x = distances(1, 3)
     with pytest.raises(VlmatchError, match="loss='l3'"):
         bound(x, x, loss="l3")
-    with pytest.raises(VlmatchError, match="y has shape"):
+    with pytest.raises(VlmatchError, match="D_y has shape"):
         bound(x, x[:2])
-    with pytest.raises(VlmatchError, match="x sum to 2"):
+    with pytest.raises(VlmatchError, match="D_x sum to 2"):
         bound(x, x, [0.5, 0.5, 1])
     with pytest.raises(VlmatchError, match="lower_bound='fourth'"):
         lower_bound_named("fourth")

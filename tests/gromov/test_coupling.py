@@ -148,20 +148,22 @@ def test_couplings_of_unequal_sizes_have_no_permutation_to_round_to() -> None:
 def test_a_callers_permutation_or_coupling_is_taken_as_it_is() -> None:
     p, q, sigma = uniform(4), weights(3, 0), [3, 1, 0, 2]
     for values in (sigma, np.array(sigma, dtype=np.uint8), np.eye(4)[sigma] / 4):
-        assert (checked_coupling(values, p, p).permutation == sigma).all()
+        assert (checked_coupling(values, p, p, name="start").permutation == sigma).all()
     given_coupling = np.outer(p, q)
     for values in (given_coupling, given_coupling.tolist()):
-        assert (checked_coupling(values, p, q).dense() == given_coupling).all()
+        assert (checked_coupling(values, p, q, name="start").dense() == given_coupling).all()
+    product = Coupling(p, q)
+    assert checked_coupling(product, p, q, name="start") is product
     weighted = weights(3, 5)
-    swapped = checked_coupling([1, 0, 2], weighted, weighted[[1, 0, 2]])
+    swapped = checked_coupling([1, 0, 2], weighted, weighted[[1, 0, 2]], name="start")
     assert (swapped.dense() == np.eye(3)[[1, 0, 2]] * weighted[:, None]).all()
 
 
 @pytest.mark.parametrize(
     ("values", "p", "q", "user_message"),
     [
-        ([0, 1, 1], uniform(3), uniform(3), r"start of shape \(3,\) is not a permutation of 3 points"),
-        ([0, 1], uniform(3), uniform(3), r"start of shape \(2,\) is not a permutation of 3 points"),
+        ([0, 1, 1], uniform(3), uniform(3), r"start of shape \(3,\) is not a permutation between 3 points"),
+        ([0, 1], uniform(3), uniform(3), r"start of shape \(2,\) is not a permutation between 3 points"),
         ([0, 1, 3], uniform(3), uniform(3), "is not a permutation"),
         ([-1, 0, 1], uniform(3), uniform(3), "is not a permutation"),
         ([0, 1, 2], uniform(3), uniform(4), "is not a permutation"),
@@ -172,11 +174,13 @@ def test_a_callers_permutation_or_coupling_is_taken_as_it_is() -> None:
         (np.full((3, 3), np.nan), uniform(3), uniform(3), "least entry of nan"),
         (np.eye(3) / 2 - 1 / 18, uniform(3), uniform(3), "least entry of -0.0556"),
         (np.outer(uniform(3), weights(3, 0)), uniform(3), uniform(3), "marginals off by"),
+        ([[0, 0], [0.5, 0.5]], np.array([1e-10, 1 - 1e-10]), uniform(2), "marginals off by 1e-10"),
+        (Coupling(uniform(3), weights(3, 0)), uniform(3), uniform(3), "marginals off by"),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused_by_name(
     values: object, p: np.ndarray, q: np.ndarray, user_message: str
 ) -> None:
     with pytest.raises(VlmatchError, match=user_message) as error:
-        checked_coupling(values, p, q)
+        checked_coupling(values, p, q, name="start")
     assert "\n" not in str(error.value)

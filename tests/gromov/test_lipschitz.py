@@ -71,7 +71,7 @@ def test_no_coupling_used_as_it_is_stretches_more_than_its_bound(
     n: int, seed: int, quantile: float, parts: int
 ) -> None:
     x, y, coupling = cloud(n, seed), cloud(n, seed + 1, 3), sparse_coupling(n, seed, parts)
-    assert holds(lipschitz_bound(x, y, coupling, round=False, quantile=quantile))
+    assert holds(lipschitz_bound(x, y, coupling, rounded=False, quantile=quantile))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 4, 5, 7])
@@ -79,7 +79,7 @@ def test_distortion_and_error_of_a_coupling_are_the_largest_over_its_support(see
     x, y, coupling = cloud(6, seed), cloud(6, seed + 1, 3), sparse_coupling(6, seed)
     support = list(zip(*coupling.nonzero(), strict=True))
     images = [int(np.argmin([coupling[i] @ y[j] for j in range(6)])) for i in range(6)]
-    found = lipschitz_bound(x, y, coupling, round=False, quantile=1)
+    found = lipschitz_bound(x, y, coupling, rounded=False, quantile=1)
     distortions = {((i, k), (j, m)): abs(x[i, k] - y[j, m]) for (i, j), (k, m) in product(support, support)}
     assert found.distortion == pytest.approx(max(distortions.values()))
     assert found.epsilon == pytest.approx(max(y[images[i], j] for i, j in support))
@@ -94,8 +94,8 @@ def test_a_permutation_as_an_array_is_that_permutation_rounded_or_not() -> None:
     expected = lipschitz_bound(x, y, sigma)
     dense = np.eye(15)[sigma] / 15
     assert lipschitz_bound(x, y, dense) == expected
-    assert lipschitz_bound(x, y, dense, round=False) == expected
-    assert lipschitz_bound(Space.of(x), Space.of(y), sigma, round=False) == expected
+    assert lipschitz_bound(x, y, dense, rounded=False) == expected
+    assert lipschitz_bound(Space.of(x), Space.of(y), sigma, rounded=False) == expected
 
 
 @pytest.mark.parametrize("loss", ["l1", "l2"])
@@ -163,7 +163,7 @@ def test_one_point_repeated_has_no_pair_to_measure() -> None:
 
 def test_the_product_has_every_distance_as_its_distortion() -> None:
     x, y = cloud(7, 1), cloud(7, 2, 3)
-    found = lipschitz_bound(x, y, np.full((7, 7), 1 / 49), round=False)
+    found = lipschitz_bound(x, y, np.full((7, 7), 1 / 49), rounded=False)
     assert found.distortion == pytest.approx(max(x.max(), y.max()))
     assert found.epsilon == pytest.approx(y[y.mean(axis=1).argmin()].max())
     assert found.measured == 0  # all points go to the same one
@@ -172,7 +172,7 @@ def test_the_product_has_every_distance_as_its_distortion() -> None:
 def test_unequal_sizes_and_weights_are_used_as_they_are() -> None:
     x = Space.of(cloud(3, 1), [0.5, 0.25, 0.25])
     y, coupling = cloud(2, 2), np.array([[0.5, 0], [0, 0.25], [0, 0.25]])
-    found = lipschitz_bound(x, y, coupling, round=False)
+    found = lipschitz_bound(x, y, coupling, rounded=False)
     pairs = pairs_and_ratios(x.distances, y, np.array([0, 1, 1]))
     assert found.epsilon == 0
     assert found.distortion == pytest.approx(max(abs(a - b) for a, b in pairs))
@@ -184,10 +184,10 @@ def test_unequal_sizes_and_weights_are_used_as_they_are() -> None:
     ("n", "coupling", "options", "user_message"),
     [
         (5, np.arange(4), {}, "D_x has 4 points and D_y 5; rounding to a permutation needs equal numbers"),
-        (5, np.arange(4), {"round": False}, "is not a permutation between the 4 points of D_x and the 5 of D_y"),
+        (5, np.arange(4), {"rounded": False}, "is not a permutation between 4 points of D_x and 5 of D_y"),
         (4, np.array([0, 1, 1, 2]), {}, r"coupling of shape \(4,\) is not a permutation"),
-        (4, np.arange(4.0), {}, r"coupling has shape \(4,\), wanted \(4, 4\)"),
-        (4, np.full((4, 5), 1 / 20), {}, r"coupling has shape \(4, 5\), wanted \(4, 4\)"),
+        (4, np.arange(4.0), {}, r"coupling has shape \(4,\), wanted a coupling of \(4, 4\)"),
+        (4, np.full((4, 5), 1 / 20), {}, r"coupling has shape \(4, 5\), wanted a coupling of \(4, 4\)"),
         (4, np.eye(4), {}, "coupling has a least entry of 0 and marginals off by 0.75"),
         (4, np.full((4, 4), np.nan), {}, "coupling has a least entry of nan"),
         (4, np.eye(4) / 2 - 1 / 16, {}, "coupling has a least entry of -0.0625 and marginals off by 0,"),

@@ -130,7 +130,7 @@ def test_a_callers_permutation_is_where_it_begins(loss: str) -> None:
         ("products", "^start='products' is unknown, wanted one of product, identity, .*best, or a coupling"),
         (np.ones((3, 3)), r"^start has shape \(3, 3\), wanted a coupling of \(4, 4\)"),
         (np.ones((4, 4)), "^start has a least entry of 1 and marginals off by 3.75"),
-        ([0, 1, 2, 2], r"^start of shape \(4,\) is not a permutation of 4 points"),
+        ([0, 1, 2, 2], r"^start of shape \(4,\) is not a permutation between 4 points"),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused_in_one_line(start: object, user_message: str) -> None:

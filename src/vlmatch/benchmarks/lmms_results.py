@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.files import require_regular
 from vlmatch.results import Benchmark
 
 TABLE = Path(__file__).with_name("lmms_tasks.csv")
@@ -75,7 +76,7 @@ def read_result_file(path: Path) -> ResultFile:
     Raises VlmatchError if the file is no result file, has no public benchmark or lacks a benchmark's metric, or if it
     has a limit and a benchmark that is only defined over all items.
     """
-    plain = _plain(path)
+    plain = read_plain(path, "results", "config", "n-samples")
     config = plain["config"]
     limit = _limit(path, config.get("limit"))
     known = {task: public_tasks()[task] for task in plain["results"] if task in public_tasks()}
@@ -116,12 +117,16 @@ def standard_error(score: float, items: int) -> float:
     return math.sqrt(score * (1 - score) / items)
 
 
-def _plain(path: Path) -> dict[str, Any]:
+def read_plain(path: Path, *wanted: str) -> dict[str, Any]:
+    """What a result file holds, unscored; `wanted` are the objects that it must have.
+
+    Raises VlmatchError if the file can't be read or lacks one of them.
+    """
     try:
+        require_regular(path)
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise VlmatchError(f"'{path}' can't be read: {one_line(error)}; wanted a result file of lmms-eval") from error
-    wanted = ("results", "config", "n-samples")
     if not isinstance(plain, dict) or any(not isinstance(plain.get(key), dict) for key in wanted):
         raise VlmatchError(
             f"'{path}' is not a result file of lmms-eval: it lacks some of {', '.join(wanted)}; give a *_results.json, "

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Self
 
 from vlmatch.encoders.about import About
 from vlmatch.encoders.catalogue import CatalogueEntry, entry_of
+from vlmatch.encoders.grids import vectors_of
 from vlmatch.encoders.spec_sheet import FACTS, STATED, SpecSheet
 from vlmatch.files import require_folder_name, sha256_of_file
 from vlmatch.moved import to_first_names
@@ -25,7 +25,6 @@ _ABOUT = ("name", "device_map", *FACTS)
 _LATER = ("adapter", "layer")  # keys that yamls gained later: null means what a spec without them meant
 # Keys whose value is a path wherever there is something of that name.
 _PLACES = ("checkpoint", "repository", "path", "adapter")
-GRID = re.compile("grid([1-9])")  # the feature rules that concatenate K x K vectors
 HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever an EmbeddingSpec is made
 
 
@@ -132,7 +131,7 @@ class Header:
         tells that. A grid's cells count as tokens, not as width.
         """
         settings = self.spec.settings
-        cells = int(grid[1]) ** 2 if (grid := GRID.fullmatch(str(settings.get("feature")))) else 1
+        cells = vectors_of(str(settings.get("feature")))
         asked = settings.get("image_size")
         sheet = SpecSheet(parameters=self.n_parameters, width=self.dimension // cells, resolution=asked)
         if self.entry is not None:

@@ -7,10 +7,11 @@ from typing import Any
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, ProgressColumn, Task
 from rich.text import Text
 
-from vlmatch.machine import waiting
+from vlmatch.machine.bars import bar
+from vlmatch.machine.waiting import NowAndThen
 
 
 class EmbeddingProgress(Callback):
@@ -24,20 +25,20 @@ class EmbeddingProgress(Callback):
         self.done = 0
         self._bar: Progress | None = None
         self._task: Any = None
-        self._started = self._said = 0.0
+        self._lines: NowAndThen | None = None
+        self._started = 0.0
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and the bar on a terminal."""
         self.total = -(-self.total // trainer.world_size)  # each process shows its share, as good as all
-        self._started = self._said = time.monotonic()
+        self._started = time.monotonic()
         console = Console()
         if console.is_terminal and trainer.is_global_zero:
-            text = TextColumn("{task.description}")
-            self._bar = Progress(
-                text, BarColumn(), MofNCompleteColumn(), Rate(self.things), TimeRemainingColumn(), console=console
-            )
+            self._bar = bar(console, Rate(self.things))
             self._task = self._bar.add_task(self.what, total=self.total)
             self._bar.start()
+        elif trainer.is_global_zero:
+            self._lines = NowAndThen()
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
@@ -46,9 +47,8 @@ class EmbeddingProgress(Callback):
         self.done += len(batch[0])
         if self._bar is not None:
             self._bar.update(self._task, advance=len(batch[0]))
-        elif trainer.is_global_zero and time.monotonic() - self._said > waiting.BETWEEN_LINES:
-            self._said = time.monotonic()
-            print(self._line(self._said - self._started), flush=True)
+        elif self._lines is not None:
+            self._lines.say(self._line(time.monotonic() - self._started))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the bar as it stands."""

@@ -1,7 +1,6 @@
 """What every vision encoder offers: its own preprocessing, its tokens, and one feature per image by a stated rule."""
 
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypedDict
@@ -10,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vlmatch.encoders.grids import grid_side, vectors_of
 from vlmatch.encoders.layers import LayerOutput
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import Buildable
@@ -118,7 +118,7 @@ class Encoder(Buildable, nn.Module, ABC):
 
     def choose(self, layer: int | None, feature: str) -> None:
         """From now on, give this feature of this layer. Raises VlmatchError where the feature is unknown."""
-        self.grid = int(feature[4:]) if re.fullmatch("grid[1-9]", feature) else None
+        self.grid = grid_side(feature)
         if feature not in FEATURES[:-1] and self.grid is None:
             raise VlmatchError(
                 f"encoder '{self.name}': feature='{feature}' is unknown; choose one of {', '.join(FEATURES)}"
@@ -139,7 +139,7 @@ class Encoder(Buildable, nn.Module, ABC):
     @property
     def features_per_image(self) -> int:
         """How many vectors the feature concatenates: 1, or the number of cells of the grid."""
-        return 1 if self.grid is None else self.grid**2
+        return vectors_of(self.feature_choice)
 
     def feature(self, images: Tensor) -> Tensor:
         """One feature per image by the chosen rule: (n, d) float."""
@@ -196,8 +196,8 @@ class Encoder(Buildable, nn.Module, ABC):
 
     def _pooled(self, output: LayerOutput, feature: str) -> Tensor:
         """One feature per image of a layer: (n, d)."""
-        if feature.startswith("grid"):
-            return self._gridded(output.patches, int(feature[4:])).flatten(1)
+        if (side := grid_side(feature)) is not None:
+            return self._gridded(output.patches, side).flatten(1)
         if feature == "paper" and self.paper_rule == "cls" and output.cls is not None:
             return output.cls
         return output.patches.mean(dim=1)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vlmatch.evidence.worlds import LANGUAGE, TOKENS, Floats, World
 
@@ -39,10 +39,20 @@ def draw_pools(
     return np.concatenate(drawn)
 
 
-def family_weights(world: World, rng: np.random.Generator) -> Floats:
-    """How often each family was drawn when as many as there are were drawn with replacement: (n_families,)."""
-    n = world.n_families
+def family_weights(n: int, rng: np.random.Generator) -> Floats:
+    """How often each of n families was drawn when n of them were drawn with replacement: (n,)."""
     return np.bincount(rng.integers(n, size=n), minlength=n).astype(float)
+
+
+def family_draws(families: ArrayLike, count: int, rng: np.random.Generator) -> Iterator[Pools]:
+    """`count` bootstraps over families: each time as many as there are, drawn with replacement, with all candidates.
+
+    families: (n,), the name or number of each candidate's family. Yields candidates in rising order, each as often as
+    its family was drawn.
+    """
+    names, numbers = np.unique(families, return_inverse=True)
+    for _ in range(count):
+        yield np.repeat(np.arange(len(numbers)), family_weights(len(names), rng)[numbers].astype(int))
 
 
 def halved_families(world: World, least: int, rng: np.random.Generator) -> tuple[Floats, Floats] | None:

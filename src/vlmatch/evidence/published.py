@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from vlmatch import paths
-from vlmatch.configs import MAPPING
+from vlmatch.configs import mapped
 
 FOLDER = paths.tables()
 RANKS = "ranks.csv"  # of tables that state no licence: only the ranks are here, and not the scores
@@ -83,7 +83,7 @@ def ordinal(number: int) -> str:
 
 @cache
 def _by_encoder(folder: Path) -> dict[str, list[PublishedRank]]:
-    named = {(row["table"], row["their_name"]): row["encoder"] for row in _rows(folder / MAPPING)}
+    named = {(row["table"], row["their_name"]): row["encoder"] for row in mapped(folder)}
     found: dict[str, list[PublishedRank]] = defaultdict(list)
     for table in TABLES:
         for published in _ranks_in(table, _rows(folder / table.file)):

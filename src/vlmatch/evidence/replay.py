@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import comb
 
 from vlmatch.evidence.correlation import spearman
-from vlmatch.evidence.pools import Kind, Pools, draw_pools, family_weights
+from vlmatch.evidence.pools import Kind, Pools, draw_pools, family_draws, family_weights
 from vlmatch.evidence.rules import Ingredient, Rule, fractional_ranks
 from vlmatch.evidence.worlds import Floats, World
 
@@ -178,7 +178,7 @@ def drawn(
 def resampled(world: World, kind: Kind, size: int, rng: np.random.Generator) -> Drawn | None:
     """Pools of 200 bootstraps over families, 200 of each in a row; None if a twentieth have too few candidates."""
     count = POOLS_OF_A_RESAMPLE
-    draws = (draw_pools(world, kind, size, count, rng, family_weights(world, rng)) for _ in range(RESAMPLES))
+    draws = (draw_pools(world, kind, size, count, rng, family_weights(world.n_families, rng)) for _ in range(RESAMPLES))
     found = [pools for pools in draws if pools is not None]
     return Drawn.of(world, np.concatenate(found), rng) if len(found) > CONFIDENCE * RESAMPLES else None
 
@@ -197,11 +197,9 @@ def interval(values: ArrayLike) -> tuple[float, float]:
 
 def rank_correlation(world: World, rule: Rule, *, seed: int = 0) -> Figure:
     """Spearman's correlation of a rule's value with the truth over all candidates; None if the rule says nothing."""
-    rng = np.random.default_rng(seed)
     goodness = rule.values({name: world.values[name] for name in rule.needs})
     found = []
-    for _ in range(RESAMPLES):
-        rows = np.repeat(np.arange(len(world)), family_weights(world, rng)[world.family_numbers].astype(int))
+    for rows in family_draws(world.families, RESAMPLES, np.random.default_rng(seed)):
         value = spearman(goodness[rows], world.mean_truth[rows])
         found += [] if value is None else [value]
     enough = len(found) > CONFIDENCE * RESAMPLES

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlmatch.errors import VlmatchError, one_line
+from vlmatch.evidence.correlation import LEAST
 
 Floats = NDArray[np.float64]
 LANGUAGE, TOKENS = "language_supervised", "tokens"  # values that kinds of pools are made by
@@ -118,9 +119,8 @@ def _require(
     name: str, names: Sequence[str], families: Sequence[str], truth: Floats, values: Mapping[str, Floats]
 ) -> None:
     """Raise VlmatchError, of one line, on the first thing that is wrong with the figures of a world."""
-    least = 4
-    if len(names) < least:
-        raise VlmatchError(f"world '{name}' has {len(names)} candidates; wanted at least {least}")
+    if len(names) < LEAST:
+        raise VlmatchError(f"world '{name}' has {len(names)} candidates; wanted at least {LEAST}")
     if twice := sorted({each for each in names if list(names).count(each) > 1}):
         raise VlmatchError(f"world '{name}' has two rows of candidate '{twice[0]}'; remove one")
     for key, column in {"families": np.array(families), "truth": truth, **values}.items():

@@ -5,10 +5,11 @@ for both losses L: l1, |a - b|, and l2, (a - b)^2. Each returns an energy, in th
 
     E(pi) = sum_ijkl L(x_ik, y_jl) pi_ij pi_kl >= third >= first, second
 
-so its root bounds the distance. x (n, n) and y (m, m) are distances, or a `Space`; p (n,) and q (m,) are the weights of
-their points, None for uniform. W(a, b) below is the least cost, by L, of moving weighted values a to weighted values b
-on the line; the optimum couples them in sorted order. The bounds are exact: no regularisation, float64 throughout. They
-raise VlmatchError for an unknown loss, and for distances or weights that `Space.of` refuses.
+so its root bounds the distance. D_x (n, n) and D_y (m, m) hold the distances x_ik and y_jl, or are a `Space`; p (n,)
+and q (m,) are the weights of their points, None for uniform. W(a, b) below is the least cost, by L, of moving weighted
+values a to weighted values b on the line; the optimum couples them in sorted order. The bounds are exact: no
+regularisation, float64 throughout. They raise VlmatchError for an unknown loss, and for distances or weights that
+`Space.of` refuses.
 """
 
 from collections.abc import Callable
@@ -31,8 +32,8 @@ BoundName = Literal["first", "second", "third"]
 
 
 def first_lower_bound(
-    x: ArrayLike | Space,
-    y: ArrayLike | Space,
+    D_x: ArrayLike | Space,
+    D_y: ArrayLike | Space,
     p: ArrayLike | None = None,
     q: ArrayLike | None = None,
     *,
@@ -44,34 +45,34 @@ def first_lower_bound(
     l2 holds by Minkowski's inequality: sum_kl (x_ik - y_jl)^2 pi_kl >= (e_i - e_j)^2.
     Time O(n^2 + m^2).
     """
-    X, Y = _spaces(x, y, p, q, loss)
-    a, b = (space.eccentricities if loss == "l1" else np.sqrt(space.mean_squares) for space in (X, Y))
-    return _on_the_line(a, b, _weights(X), _weights(Y), loss)
+    x, y = _spaces(D_x, D_y, p, q, loss)
+    a, b = (space.eccentricities if loss == "l1" else np.sqrt(space.mean_squares) for space in (x, y))
+    return _on_the_line(a, b, _weights(x), _weights(y), loss)
 
 
 def second_lower_bound(
-    x: ArrayLike | Space,
-    y: ArrayLike | Space,
+    D_x: ArrayLike | Space,
+    D_y: ArrayLike | Space,
     p: ArrayLike | None = None,
     q: ArrayLike | None = None,
     *,
     loss: LossName = "l1",
 ) -> float:
-    """W between all n^2 entries of x, x_ik with weight p_i p_k, and all m^2 entries of y.
+    """W between all n^2 entries of D_x, x_ik with weight p_i p_k, and all m^2 entries of D_y.
 
     It is a bound because pi x pi couples them. It depends on the distribution of distances only.
     Time O(n^2 log n + m^2 log m), memory O(n^2 + m^2).
     """
-    X, Y = _spaces(x, y, p, q, loss)
+    x, y = _spaces(D_x, D_y, p, q, loss)
     p_of_pairs, q_of_pairs = (
-        None if space.uniform else np.outer(space.weights, space.weights).ravel() for space in (X, Y)
+        None if space.uniform else np.outer(space.weights, space.weights).ravel() for space in (x, y)
     )
-    return _on_the_line(X.distances.ravel(), Y.distances.ravel(), p_of_pairs, q_of_pairs, loss)
+    return _on_the_line(x.distances.ravel(), y.distances.ravel(), p_of_pairs, q_of_pairs, loss)
 
 
 def third_lower_bound(
-    x: ArrayLike | Space,
-    y: ArrayLike | Space,
+    D_x: ArrayLike | Space,
+    D_y: ArrayLike | Space,
     p: ArrayLike | None = None,
     q: ArrayLike | None = None,
     *,
@@ -88,8 +89,8 @@ def third_lower_bound(
     uniform weights are several times faster. workers: threads (None: all cores); BLAS, used for l2, has its own
     setting. Raises VlmatchError also if the transport stops before its optimum.
     """
-    X, Y = _spaces(x, y, p, q, loss)
-    return rows_matched(X, Y, loss, workers)[0]
+    x, y = _spaces(D_x, D_y, p, q, loss)
+    return rows_matched(x, y, loss, workers)[0]
 
 
 def lower_bound_named(name: str, workers: int | None = None) -> Callable[..., float]:
@@ -200,10 +201,10 @@ def _merge(
 
 
 def _spaces(
-    x: ArrayLike | Space, y: ArrayLike | Space, p: ArrayLike | None, q: ArrayLike | None, loss: str
+    D_x: ArrayLike | Space, D_y: ArrayLike | Space, p: ArrayLike | None, q: ArrayLike | None, loss: str
 ) -> tuple[Space, Space]:
     loss_named(loss)
-    return Space.of(x, p, name="x"), Space.of(y, q, name="y")
+    return Space.of(D_x, p, name="D_x"), Space.of(D_y, q, name="D_y")
 
 
 def _weights(space: Space) -> Vector | None:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 from vlmatch.errors import VlmatchError
+from vlmatch.gromov.space import equal_weights
 
 Permutation = NDArray[np.intp]
 """sigma, (n,): point i of the first set goes to point sigma[i] of the second."""
@@ -84,8 +85,12 @@ class Coupling:
     def permutation(self) -> Permutation | None:
         """sigma, (n,), if the coupling is a permutation of n points of weight 1 / n; else None."""
         plan = self.plans[0] if len(self.plans) == 1 and self.start_weight == 0 else None
-        equal = len(self.p) == len(self.q) and (self.p == self.p[0]).all() and (self.q == self.q[0]).all()
-        if plan is None or not equal or len(plan) != len(self.p) or (plan.rows != np.arange(len(plan))).any():
+        if (
+            plan is None
+            or not equal_weights(self.p, self.q)
+            or len(plan) != len(self.p)
+            or (plan.rows != np.arange(len(plan))).any()
+        ):
             return None
         return plan.columns if len(np.unique(plan.columns)) == len(self.p) else None
 
@@ -126,28 +131,38 @@ class Coupling:
         return permutation
 
 
-def checked_coupling(values: ArrayLike, p: NDArray[np.float64], q: NDArray[np.float64]) -> Coupling:
-    """A caller's coupling: an (n, m) array with marginals p and q, or a permutation (n,) of whole numbers.
+def checked_coupling(
+    values: ArrayLike | Coupling, p: NDArray[np.float64], q: NDArray[np.float64], *, name: str
+) -> Coupling:
+    """A caller's coupling: an (n, m) array with marginals p and q, a permutation (n,) of whole numbers, or a Coupling.
 
-    Raises VlmatchError if it is neither.
+    Raises VlmatchError, naming the argument, if it is none of them.
     """
-    array = np.asarray(values)
+    array = np.asarray(values.dense() if isinstance(values, Coupling) else values)
     if array.ndim == 1 and np.issubdtype(array.dtype, np.integer):
-        if len(p) != len(q) or sorted(array) != list(range(len(p))):
+        if len(array) != len(p) or not np.array_equal(np.sort(array), np.arange(len(q))):
             raise VlmatchError(
-                f"start of shape {array.shape} is not a permutation of {len(p)} points; give 0 ... n - 1"
+                f"{name} of shape {array.shape} is not a permutation between {len(p)} points of D_x and {len(q)} of "
+                f"D_y; give each of 0 ... {len(q) - 1} once, or an array of both sizes"
             )
         if not np.allclose(q[array], p, rtol=0, atol=1e-12):
-            raise VlmatchError("start is a permutation, but pairs points of different weights; give a coupling instead")
+            raise VlmatchError(
+                f"{name} is a permutation, but pairs points of different weights; give a coupling instead"
+            )
         return Coupling.of_plan(p, q, TransportPlan(np.arange(len(p)), array.astype(np.intp), p))
     if array.shape != (len(p), len(q)):
-        raise VlmatchError(f"start has shape {array.shape}, wanted a coupling of ({len(p)}, {len(q)}) or a permutation")
-    dense = array.astype(np.float64)
-    errors = np.abs(dense.sum(axis=1) - p).max(), np.abs(dense.sum(axis=0) - q).max()
-    if not np.isfinite(dense).all() or dense.min() < 0 or max(errors) > 1e-9:
         raise VlmatchError(
-            f"start has a least entry of {dense.min():.3g} and marginals off by {max(errors):.3g}, wanted a coupling: "
-            "entries >= 0 with row sums p and column sums q"
+            f"{name} has shape {array.shape}, wanted a coupling of ({len(p)}, {len(q)}), points of D_x by D_y, "
+            "or a permutation of whole numbers"
         )
+    dense = array.astype(np.float64)
+    error = max(np.abs(dense.sum(axis=1) - p).max(), np.abs(dense.sum(axis=0) - q).max())
+    if not (dense.min() >= 0 and error <= 1e-9 and dense.any(axis=1).all()):
+        raise VlmatchError(
+            f"{name} has a least entry of {dense.min():.3g} and marginals off by {error:.3g}, wanted a coupling: "
+            "entries >= 0 with the weights of D_x as row sums and those of D_y as column sums"
+        )
+    if isinstance(values, Coupling):
+        return values
     vertex_like = np.count_nonzero(dense) <= len(p) + len(q) - 1
     return Coupling.of_plan(p, q, TransportPlan.of_dense(dense)) if vertex_like else Coupling(p, q, 1.0, dense)

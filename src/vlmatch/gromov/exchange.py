@@ -8,7 +8,7 @@ from numba import njit
 from vlmatch.errors import VlmatchError
 from vlmatch.gromov.coupling import Permutation
 from vlmatch.gromov.losses import LossName, loss_named
-from vlmatch.gromov.space import Matrix, Space, Vector
+from vlmatch.gromov.space import Matrix, Space, Vector, require_equal_weights
 
 _RESOLUTION = 1e-12
 """A swap must lower E by more than this share of the size of both spaces; rounding, far below, would go in rounds."""
@@ -66,11 +66,7 @@ def two_exchange(
 
 def _check(x: Space, y: Space, permutation: Permutation, gradient: Matrix) -> None:
     n = len(x)
-    if len(y) != n or not (x.uniform and y.uniform):
-        raise VlmatchError(
-            f"D_x has {n} points and D_y {len(y)}{'' if x.uniform and y.uniform else ', of unequal weights'}; "
-            "local search needs equal numbers of points of equal weight; give local_search=False"
-        )
+    require_equal_weights(x, y, "local search", "give local_search=False")
     if np.shape(permutation) != (n,) or (np.sort(permutation) != np.arange(n)).any():
         raise VlmatchError(f"permutation of shape {np.shape(permutation)} does not hold each of 0 ... {n - 1} once")
     if np.shape(gradient) != (n, n):

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
 
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import upper_triangle
-from vlmatch.gromov.coupling import Coupling, Permutation
+from vlmatch.gromov.coupling import Coupling, Permutation, checked_coupling
 from vlmatch.gromov.losses import Loss, LossName, loss_named
-from vlmatch.gromov.space import Matrix, Space, Vector
+from vlmatch.gromov.space import Matrix, Space, Vector, require_equal_weights
 
 _ROUNDING = 1e-12
 """A ratio may exceed its bound by this share of it, as both are rounded."""
@@ -55,7 +54,7 @@ def lipschitz_bound(
     coupling: ArrayLike | Coupling,
     *,
     loss: LossName = "l1",
-    round: bool = True,
+    rounded: bool = True,
     quantile: float = 0.99,
 ) -> LipschitzBound:
     """Bound the Lipschitz constant of the Bayes-optimal map f from X to Y under a coupling (theorem 1)::
@@ -70,24 +69,25 @@ def lipschitz_bound(
 
     D_x (n, n), D_y (m, m): distances in one unit (scaled, as for the solver), or a `Space` with weights.
     coupling: a permutation (n,) of whole numbers, an (n, m) array, or the solver's `Coupling`.
-    round: replace the coupling by the permutation with the largest overlap. Without that, the support of a coupling
+    rounded: replace the coupling by the permutation with the largest overlap. Without that, the support of a coupling
     that still contains some of the product is every pair, and the bound says nothing; `energy_change` is the price of
-    rounding under `loss`. With round=False the coupling is used as it is, and f(i) is the point of Y with the least
+    rounding under `loss`. With rounded=False the coupling is used as it is, and f(i) is the point of Y with the least
     mean distance to the targets of i by their mass: Bayes-optimal for the distance as loss among the given points. (A
     barycentre would be optimal for the squared distance, but angles have none that their matrix determines.)
 
     Time O(n^2) for a permutation, else O(n^3); memory O(nm).
-    Raises VlmatchError for unequal sizes or weights if `round`, for fewer than 2 points in X, a quantile outside
+    Raises VlmatchError for unequal sizes or weights if `rounded`, for fewer than 2 points in X, a quantile outside
     (0, 1], matrices that are no distances, and a coupling that does not fit them.
     Source: the paper (arXiv 2605.01325), theorem 1; the quantiles are ours.
     """
     x, y = Space.of(D_x, name="D_x"), Space.of(D_y, name="D_y")
-    _check(x, y, round, quantile)
-    dense = _dense(coupling, x, y)
-    if round:
-        images, energy_change = _rounded(dense, x, y, loss_named(loss))
+    _check(x, y, rounded, quantile)
+    matched = checked_coupling(coupling, x.weights, y.weights, name="coupling")
+    if rounded:
+        images, energy_change = _rounded(matched, x, y, loss_named(loss))
         distortions, epsilon = np.abs(x.distances - y.distances[np.ix_(images, images)]), 0.0
     else:
+        dense = matched.dense()
         images, epsilon = _medoids(dense, y)
         distortions, energy_change = _largest_distortions(dense, x, y), 0.0
     spacings, stretched = upper_triangle(x.distances), upper_triangle(y.distances[np.ix_(images, images)])
@@ -129,11 +129,12 @@ def _ratios(stretched: Vector, spacings: Vector) -> Vector:
     return ratios
 
 
-def _rounded(dense: Matrix, x: Space, y: Space, rule: Loss) -> tuple[Permutation, float]:
+def _rounded(coupling: Coupling, x: Space, y: Space, rule: Loss) -> tuple[Permutation, float]:
     """The permutation (n,) that shares most mass with the coupling, and the change of E from rounding to it."""
-    if np.count_nonzero(dense) == len(dense):  # a permutation already
-        return dense.argmax(axis=1), 0.0
-    permutation: Permutation = linear_sum_assignment(dense, maximize=True)[1]
+    permutation = coupling.rounded()
+    if coupling.permutation is not None:
+        return permutation, 0.0
+    dense = coupling.dense()
     return permutation, rule.energy(x, y, permutation) - float(np.vdot(rule.at_dense(x, y, dense, None), dense))
 
 
@@ -160,35 +161,10 @@ def _largest_distortions(dense: Matrix, x: Space, y: Space) -> Matrix:
     return distortions
 
 
-def _dense(coupling: ArrayLike | Coupling, x: Space, y: Space) -> Matrix:
-    """The coupling as an (n, m) array, checked."""
-    given = np.asarray(coupling.dense() if isinstance(coupling, Coupling) else coupling)
-    if given.ndim == 1 and np.issubdtype(given.dtype, np.integer):
-        if len(given) != len(x) or not np.array_equal(np.sort(given), np.arange(len(y))):
-            raise VlmatchError(
-                f"coupling of shape {given.shape} is not a permutation between the {len(x)} points of D_x and "
-                f"the {len(y)} of D_y; give each of 0 ... {len(y) - 1} once, or an array of both sizes"
-            )
-        given = x.weights[:, None] * (given[:, None] == np.arange(len(y)))
-    if given.shape != (len(x), len(y)):
-        raise VlmatchError(f"coupling has shape {given.shape}, wanted ({len(x)}, {len(y)}): points of D_x by D_y")
-    dense = given.astype(np.float64)
-    error = max(np.abs(dense.sum(axis=1) - x.weights).max(), np.abs(dense.sum(axis=0) - y.weights).max())
-    if not (dense.min() >= 0 and error <= 1e-9 and dense.any(axis=1).all()):
-        raise VlmatchError(
-            f"coupling has a least entry of {dense.min():.3g} and marginals off by {error:.3g}, wanted entries >= 0 "
-            "with the weights of D_x as row sums and those of D_y as column sums"
-        )
-    return dense
-
-
-def _check(x: Space, y: Space, round: bool, quantile: float) -> None:
+def _check(x: Space, y: Space, rounded: bool, quantile: float) -> None:
     if len(x) < 2:
         raise VlmatchError("D_x has 1 point, wanted at least 2: a Lipschitz constant is about pairs of points")
     if not 0 < quantile <= 1:
         raise VlmatchError(f"quantile={quantile:g}, wanted a share of pairs above 0 and up to 1, such as 0.99")
-    if round and (len(x) != len(y) or not (x.uniform and y.uniform)):
-        raise VlmatchError(
-            f"D_x has {len(x)} points and D_y {len(y)}{'' if x.uniform and y.uniform else ', of unequal weights'}; "
-            "rounding to a permutation needs equal numbers of points of equal weight; give round=False"
-        )
+    if rounded:
+        require_equal_weights(x, y, "rounding to a permutation", "give rounded=False")

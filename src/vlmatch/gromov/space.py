@@ -68,6 +68,20 @@ class Space:
         return float(self.distances.max())
 
 
+def equal_weights(p: Vector, q: Vector) -> bool:
+    """Whether p (n,) and q (m,) weigh equal numbers of points, each point equally: only then a permutation fits."""
+    return len(p) == len(q) and bool((p == p[0]).all() and (q == q[0]).all())
+
+
+def require_equal_weights(x: Space, y: Space, what: str, otherwise: str) -> None:
+    """Raise VlmatchError unless both have equally many points of equal weight, which `what` needs; else `otherwise`."""
+    if not equal_weights(x.weights, y.weights):
+        raise VlmatchError(
+            f"D_x has {len(x)} points and D_y {len(y)}{'' if x.uniform and y.uniform else ', of unequal weights'}; "
+            f"{what} needs equal numbers of points of equal weight; {otherwise}"
+        )
+
+
 def _as_array(values: Any, name: str) -> NDArray[np.float64]:
     if hasattr(values, "detach"):  # a torch tensor, without importing torch for those who have none
         values = values.detach().cpu().double().numpy()  # NumPy has no bfloat16

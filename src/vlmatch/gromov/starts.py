@@ -9,7 +9,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.gromov.bounds import rows_matched
 from vlmatch.gromov.coupling import Coupling, TransportPlan, checked_coupling
 from vlmatch.gromov.losses import LossName
-from vlmatch.gromov.space import Space
+from vlmatch.gromov.space import Space, equal_weights
 from vlmatch.gromov.transport import Transport, matched_in_order
 
 STARTS = ("product", "identity", "first_lower_bound", "third_lower_bound", "random")
@@ -23,7 +23,7 @@ def starting_couplings(
     Couplings are computed one by one. Raises VlmatchError for an unknown name, and for a coupling that does not fit.
     """
     if not isinstance(start, str):
-        yield "given", checked_coupling(start, x.weights, y.weights)
+        yield "given", checked_coupling(start, x.weights, y.weights, name="start")
     elif start == "best":
         for name in STARTS:
             if name != "identity" or _same_weights(x, y):
@@ -60,7 +60,7 @@ def _identity(x: Space, y: Space) -> TransportPlan:
 
 def _in_order(x: Space, y: Space) -> TransportPlan:
     """The optimal plan of the first lower bound with l1: points matched in the order of their eccentricities."""
-    if x.uniform and y.uniform and len(x) == len(y):
+    if equal_weights(x.weights, y.weights):
         return TransportPlan.of_permutation(matched_in_order(x, y))
     import ot  # here, since it imports torch
 

@@ -7,7 +7,7 @@ import numpy as np
 from vlmatch.errors import VlmatchError
 from vlmatch.gromov.assignment import assign, dual_bound, duals_along
 from vlmatch.gromov.coupling import Permutation, TransportPlan, Values
-from vlmatch.gromov.space import Space, Vector
+from vlmatch.gromov.space import Space, Vector, equal_weights
 
 _MAX_PIVOTS = 10**8
 
@@ -29,7 +29,7 @@ class Transport:
 
     def __init__(self, x: Space, y: Space, guess: Permutation | None = None) -> None:
         self.x, self.y = x, y
-        self.by_assignment = len(x) == len(y) and x.uniform and y.uniform
+        self.by_assignment = equal_weights(x.weights, y.weights)
         self._guess = guess
         self._duals: Vector | None = None
         self._solved = 0

@@ -125,7 +125,7 @@ def drawn() -> Image.Image:
 
 def _in_half_precision(model: Any, settings: Settings[CheckTask]) -> Iterator[tuple[str, str]]:
     """How well bf16 keeps the order of distances on the probe's first `task.compare` items, if they are here."""
-    from vlmatch.embeddings.agreement import precision_agreement
+    from vlmatch.inventory.agreement import precision_agreement
 
     if settings.task.compare < COMPARABLE:
         return

@@ -3,8 +3,8 @@
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vlmatch.machine.bars import bar
 from vlmatch.machine.waiting import NowAndThen
 
 
@@ -13,9 +13,8 @@ class ScoringProgress:
 
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console()
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal or not total)
+        self._bar = bar(console, shown=bool(total))
         self._task = self._bar.add_task("scores of an encoder and an LLM", total=total)
         self._lines = None if console.is_terminal else NowAndThen()
 

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Literal, TypeVar
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from vlmatch.api.ranking import score_choice
 from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.layered import layers_of
@@ -13,6 +11,7 @@ from vlmatch.embeddings.store import Store
 from vlmatch.embeddings.variants import embed_variants
 from vlmatch.errors import VlmatchError
 from vlmatch.geometry import Labels
+from vlmatch.machine.bars import bar
 from vlmatch.objects import task
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.report.layer_map import range_table, write_page, write_table
@@ -131,11 +130,9 @@ def _scored(
     kept: KeptCells,
     labels: Labels,
 ) -> list[Cell]:
-    console = terminal()
     total = len(images) * len(captions) * len(centring)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     print(f"scoring {total} cells: {len(images)} of images x {len(captions)} of captions x {len(centring)} centrings")
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with bar(terminal()) as progress:
         cells = scored_cells(images, captions, centring, scores, kept, labels)
         steps = progress.track(cells, total=total, description="cells")
         return [cell for found in steps for cell in found]

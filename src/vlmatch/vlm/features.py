@@ -8,6 +8,7 @@ from torch import Tensor
 from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.header import Header
 from vlmatch.embeddings.store import Store
+from vlmatch.encoders.grids import vectors_of
 from vlmatch.probes.items import Item
 from vlmatch.probes.shares import probe_set_of
 from vlmatch.settings.buildable import EncoderSettings
@@ -34,5 +35,4 @@ def cached_features(
         found.append(embed(encoder, probe, store, trainer)[0])
     rows = torch.cat([torch.from_numpy(embeddings.array).float() for embeddings in found])
     order = torch.tensor([n for of_share in numbers.values() for n in of_share]).argsort()
-    cells = int(encoder.feature[4:]) ** 2 if encoder.feature.startswith("grid") else 1
-    return rows[order].reshape(len(rows), cells, -1), found[0].header
+    return rows[order].reshape(len(rows), vectors_of(encoder.feature), -1), found[0].header

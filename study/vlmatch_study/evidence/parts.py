@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from vlmatch.encoders.catalogue import catalogue
-from vlmatch.evidence.pools import family_weights
+from vlmatch.evidence.pools import family_draws
 from vlmatch.evidence.replay import RESAMPLES, Figure, interval, replay
 from vlmatch.evidence.rules import NEIGHBOURS, RIDGE, SPEC, Rule, joined, single
 from vlmatch.evidence.truths import comparisons_in
@@ -86,11 +86,8 @@ def beyond_table() -> str:
 def partial(world: World, score: str, given: str, *, seed: int = 0) -> Figure:
     """Spearman's partial correlation of a score with the truth given another score, with its interval over families."""
     columns = np.stack([world.values[score], world.mean_truth, world.values[given]])
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(RESAMPLES):
-        rows = np.repeat(np.arange(len(world)), family_weights(world, rng)[world.family_numbers].astype(int))
-        drawn.append(_partial(columns[:, rows]))
+    draws = family_draws(world.families, RESAMPLES, np.random.default_rng(seed))
+    drawn = [_partial(columns[:, rows]) for rows in draws]
     return Figure(_partial(columns), *interval(drawn))
 
 

@@ -1,7 +1,7 @@
 """Block 6: must the probe be of the user's own domain? Each probe's scores beside the truth of each domain."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from statistics import fmean
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from vlmatch.evidence.correlation import LEAST, spearman
+from vlmatch.evidence.pools import family_draws
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
 from vlmatch_study.evidence.domains import PROBES, values
@@ -146,15 +147,8 @@ def interaction(own: Floats, stamps: Floats, objects: Floats, drawings: Floats) 
 
 def interval(families: Sequence[str], *columns: Floats, seed: int = 0) -> tuple[float, float]:
     """The 95% interval of `interaction(*columns)`: families are drawn with replacement, with all their encoders."""
-    return bounds([interaction(*(column[drawn] for column in columns)) for drawn in draws(families, seed)])
-
-
-def draws(families: Sequence[str], seed: int = 0) -> Iterator[NDArray[np.intp]]:
-    """The encoders of families that are drawn with replacement, as often as there are families, 2,000 times."""
-    rng, names = np.random.default_rng(seed), np.array(families)
-    members = [np.flatnonzero(names == name) for name in np.unique(names)]
-    for _ in range(RESAMPLES):
-        yield np.concatenate([members[n] for n in rng.integers(len(members), size=len(members))])
+    draws = family_draws(families, RESAMPLES, np.random.default_rng(seed))
+    return bounds([interaction(*(column[drawn] for column in columns)) for drawn in draws])
 
 
 def bounds(found: Sequence[float]) -> tuple[float, float]:
@@ -174,7 +168,8 @@ def agreement(rows: Sequence[Row], drawings: Comparison, objects: Comparison) ->
         [[c.by_encoder[name].by_seed[seed] for name in names] for c in (drawings, objects) for seed in seeds]
     )
     whole = correlations(columns)
-    low, high = bounds([lower(*correlations(columns[:, drawn])) for drawn in draws(families)])
+    draws = family_draws(families, RESAMPLES, np.random.default_rng(0))
+    low, high = bounds([lower(*correlations(columns[:, drawn])) for drawn in draws])
     return Agreement(len(names), *whole, (lower(*whole), low, high))
 
 

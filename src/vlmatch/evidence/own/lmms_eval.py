@@ -1,17 +1,15 @@
 """Result files of lmms-eval as a truth: the file, its arguments or its folder name the VLM."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vlmatch.benchmarks.lmms_results import public_tasks, read_result_file
-from vlmatch.errors import VlmatchError, one_line
+from vlmatch.benchmarks.lmms_results import public_tasks, read_plain, read_result_file
+from vlmatch.errors import VlmatchError
 from vlmatch.evidence.own.measured import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.names import Named, Names
 from vlmatch.evidence.own.tables import number, some
-from vlmatch.files import require_regular
 
 _PRETRAINED = re.compile(r"(?:^|,)\s*(?:pretrained|model_version|model)=([^,]+)")
 WHOLE = re.compile("overall|average", re.IGNORECASE)  # in the name of the figure over all items, of several
@@ -28,7 +26,7 @@ def lmms_cells(files: Sequence[Path], names: Names, source: str) -> Reading:
     unclear: list[str] = []
     for path in files:
         try:
-            plain = _plain(path)
+            plain = read_plain(path, "results", "config")
             scores = _scores(path, plain)
         except VlmatchError as error:
             notes.append(f"left out: {error}")
@@ -44,17 +42,6 @@ def lmms_cells(files: Sequence[Path], names: Names, source: str) -> Reading:
     if unclear:
         notes.append(f"tasks without a single figure that counts, more being better, are left out: {some(unclear)}")
     return Reading(source, tuple(cells), tuple(notes))
-
-
-def _plain(path: Path) -> Mapping[str, Any]:
-    try:
-        require_regular(path)
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise VlmatchError(f"'{path}' can't be read ({one_line(error)})") from error
-    if not isinstance(plain, dict) or any(not isinstance(plain.get(key), dict) for key in ("results", "config")):
-        raise VlmatchError(f"'{path}' is no result file of lmms-eval: it lacks results or config")
-    return plain
 
 
 def _scores(path: Path, plain: Mapping[str, Any]) -> dict[str, float | None]:

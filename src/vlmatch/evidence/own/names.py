@@ -1,13 +1,12 @@
 """What the names in a truth stand for: our encoders, or the encoder, LLM and seed of a VLM that a harness measured."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from vlmatch.configs import MAPPING
+from vlmatch.configs import mapped
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.own.tables import read_table
 from vlmatch.evidence.published import FOLDER
@@ -67,5 +66,4 @@ class Names:
 @cache
 def _published() -> dict[str, str]:
     """Our encoder by its name in a published table."""
-    with (FOLDER / MAPPING).open(encoding="utf-8", newline="") as file:
-        return {row[THEIRS]: row["encoder"] for row in csv.DictReader(file) if row["encoder"]}
+    return {row[THEIRS]: row["encoder"] for row in mapped(FOLDER) if row["encoder"]}
