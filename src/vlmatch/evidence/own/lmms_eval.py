@@ -8,8 +8,8 @@ from typing import Any
 
 from vlmatch.benchmarks.lmms_results import public_tasks, read_result_file
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.evidence.own.measured import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.names import Named, Names
+from vlmatch.evidence.own.reading import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.tables import number, some
 from vlmatch.files import require_regular
 
