@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import MAX_PIXELS, ImageError, image_header, open_image
-from vlmatch.probes.json_items import Numbered
+from vlmatch.probes.json_items import NumberedItem
 from vlmatch.probes.llava_format import Conversation, conversation_of, fingerprint_of, read_items
 from vlmatch.probes.places import image_of
 from vlmatch.probes.problems import EntryError
@@ -121,7 +121,7 @@ class LlavaJson(DataSource):
             else:
                 yield conversation
 
-    def _chosen(self, items: list[Numbered]) -> list[Numbered]:
+    def _chosen(self, items: list[NumberedItem]) -> list[NumberedItem]:
         """The first `limit` items, or a sample, in the file's order; the draw depends on their numbers in the file."""
         if self.sample is None:
             return items[: self.limit]
