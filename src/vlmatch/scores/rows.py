@@ -181,7 +181,7 @@ def _of_chosen(row: Row, scores: Collection[str]) -> Row:
 
 def _missing(row: Row, chosen: Mapping[str, ChosenScore], inputs: Mapping[str, str]) -> dict[str, ChosenScore]:
     """The scores that a row neither holds nor says why not, of their version, settings and inputs."""
-    kept = {**row.left_out, **row.scores}
+    kept: dict[str, Scored | LeftOut] = {**row.left_out, **row.scores}
     return {name: each for name, each in chosen.items() if not each.is_settled_by(kept.get(name), inputs)}
 
 
