@@ -87,7 +87,7 @@ def test_mlflow_has_one_parent_and_a_child_a_pair_with_its_own_tags(
         "efficientnet_lite0": "FINISHED", "mobilenetv2": "FINISHED", "pixels16": "FINISHED", "siglip": "FAILED",
     }  # fmt: skip
     for child in children:
-        assert {"sweep", "encoder", "llm", "probe", "recipe", "git_commit"} <= set(child.data.tags)
+        assert {"sweep", "encoder", "llm", "probe", "embedding_settings", "git_commit"} <= set(child.data.tags)
     done = next(run for run in children if run.data.tags["encoder"] == "mobilenetv2")
     scores = {f"score/{name}" for name in ("gw", "gw_paired", "rsa", "cca", "mutual_nn", "cka", "ridge_r2")}
     assert {*scores, "rule/value", "rule/place", "cost/million parameters"} <= set(done.data.metrics)

@@ -116,6 +116,16 @@ def test_what_is_not_here_is_a_failure_beside_the_others_and_an_error_alone(here
         rank(absent, my_llm)
 
 
+def test_a_pair_whose_models_both_fail_has_both_reasons(here: Path, my_llm: OwnModel) -> None:
+    absent = vlmatch.precomputed("absent", "absent.npy")
+    broken = vlmatch.own_llm("broken", str, lambda texts: texts[99])
+    ranking = rank(["pixels16", absent], [my_llm, broken])
+    (both,) = [each for each in ranking.failures if (each.encoder, each.llm) == ("absent", "broken")]
+    assert both.status == "failed"  # not all of its models are merely absent
+    assert "absent.npy" in both.message
+    assert "IndexError" in both.message
+
+
 def test_a_model_that_fails_is_told_beside_the_others(here: Path, my_llm: OwnModel) -> None:
     broken = vlmatch.own_encoder("broken", lambda image: np.zeros(3), lambda batch: batch[9])
     constant = vlmatch.precomputed("constant", np.ones((12, 2)))

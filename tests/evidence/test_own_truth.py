@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.own.cells import read_truth
+from vlmatch.evidence.own.comparable import comparable_truths, complete
 from vlmatch.evidence.own.names import Names
-from vlmatch.evidence.own.worlds import complete, measured
 
 FILES = Path(__file__).parents[1] / "benchmarks" / "lmms_files"
 TABLES = Path(__file__).parents[2] / "src" / "vlmatch" / "evidence" / "tables"
@@ -34,7 +34,7 @@ def five(benchmark: str = "gqa", factor: float = 10.0) -> list[str]:
 
 def truths(path: Path, names: Names = NAMES) -> dict[str, float]:
     """By encoder, the mean truth of the only LLM."""
-    (found,), _ = measured(read_truth(path, names))
+    (found,), _ = comparable_truths(read_truth(path, names))
     return dict(zip(found.encoders, found.mean, strict=True))
 
 
@@ -82,14 +82,14 @@ def test_a_row_that_is_not_split_as_the_header_is_named(tmp_path: Path, line: st
 def test_benchmarks_of_one_scale_are_averaged_and_of_several_standardised(tmp_path: Path) -> None:
     percent = written(tmp_path, *five(), *five("pope", 4))
     assert list(truths(percent).values()) == pytest.approx([7, 14, 21, 28, 35])
-    (found,), _ = measured(read_truth(written(tmp_path, *five(), *five("mme", 300)), NAMES))
+    (found,), _ = comparable_truths(read_truth(written(tmp_path, *five(), *five("mme", 300)), NAMES))
     ranks = np.arange(5.0)
     assert found.mean == pytest.approx((ranks - 2) / ranks.std())
     assert "different scales" in found.measure
 
 
 def test_a_tables_own_average_is_used_alone() -> None:
-    found, problems = measured(read_truth(TABLES / "cambrian1.csv", NAMES))
+    found, problems = comparable_truths(read_truth(TABLES / "cambrian1.csv", NAMES))
     assert not problems
     assert {each.measure for each in found} == {"Average"}
     assert {each.recipe: len(each.encoders) for each in found} == {
@@ -101,7 +101,7 @@ def test_a_tables_own_average_is_used_alone() -> None:
 
 def test_an_encoder_without_the_tables_own_average_is_left_out_and_named(tmp_path: Path) -> None:
     lines = [*five("gqa"), *five("Average")][:-1]
-    (found,), _ = measured(read_truth(written(tmp_path, *lines), NAMES))
+    (found,), _ = comparable_truths(read_truth(written(tmp_path, *lines), NAMES))
     absent = lines[4].split(",")[0]
     assert found.measure == "Average"
     assert absent not in found.encoders
@@ -110,10 +110,10 @@ def test_an_encoder_without_the_tables_own_average_is_left_out_and_named(tmp_pat
 
 def test_seeds_stand_beside_each_other_and_give_the_error(tmp_path: Path) -> None:
     rows = [f"{name},llm,gqa,{place + seed},{seed}" for place, name in enumerate(ENCODERS) for seed in (0, 2)]
-    (found,), _ = measured(read_truth(written(tmp_path, *rows, head=f"{HEAD},seed"), NAMES))
+    (found,), _ = comparable_truths(read_truth(written(tmp_path, *rows, head=f"{HEAD},seed"), NAMES))
     assert found.truth.shape == (5, 2)
     assert found.standard_error == pytest.approx(np.sqrt(2 * 2 / 2))  # the variance of (0, 2) is 2
-    (found,), _ = measured(read_truth(written(tmp_path, *rows[:-1], head=f"{HEAD},seed"), NAMES))
+    (found,), _ = comparable_truths(read_truth(written(tmp_path, *rows[:-1], head=f"{HEAD},seed"), NAMES))
     assert found.truth[:, 0].tolist() == [1, 2, 3, 4, 4]
     assert "same seeds" in " ".join(found.notes)
 
@@ -140,7 +140,7 @@ def test_bad_rows_are_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
 
 def test_what_most_lack_leaves_and_not_what_most_have(tmp_path: Path) -> None:
     path = written(tmp_path, *five(), *five("pope")[:4], "a,llm,rare,3", "z,llm,rare,4")
-    (found,), _ = measured(read_truth(path, NAMES))
+    (found,), _ = comparable_truths(read_truth(path, NAMES))
     assert found.encoders == tuple(ENCODERS)[: len(found.encoders)]
     assert len(found.encoders) >= 4
     assert "rare" in " ".join(found.notes)
@@ -167,7 +167,7 @@ def test_a_complete_table_has_no_gap_and_loses_nothing_without_need(n: int, m: i
 )
 def test_a_truth_that_says_nothing_is_one_line(tmp_path: Path, lines: list[str], says: str) -> None:
     with pytest.raises(VlmatchError) as error:
-        measured(read_truth(written(tmp_path, *lines), NAMES))
+        comparable_truths(read_truth(written(tmp_path, *lines), NAMES))
     assert says in str(error.value)
     assert "study.truth=" in str(error.value)
     assert "\n" not in str(error.value)
@@ -189,7 +189,7 @@ def test_a_wrong_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_good_llm_is_kept_beside_one_with_a_single_encoder(tmp_path: Path) -> None:
-    found, problems = measured(read_truth(written(tmp_path, *five(), "a,other,gqa,3"), NAMES))
+    found, problems = comparable_truths(read_truth(written(tmp_path, *five(), "a,other,gqa,3"), NAMES))
     assert [each.llm for each in found] == ["llm"]
     assert "other: 1 encoder (a) answered" in problems[0]
 

@@ -120,5 +120,13 @@ def test_poolings_that_remedies_name_exist() -> None:
 
 
 def test_a_finding_is_one_line() -> None:
-    finding = Finding("copies", "images", "model", 0.1, "3 of 30 have a copy", True, "Look at them")
+    finding = Finding(
+        "copies",
+        "images",
+        model="model",
+        figure=0.1,
+        measured="3 of 30 have a copy",
+        warning=True,
+        remedy="Look at them",
+    )
     assert str(finding) == "images by model: 3 of 30 have a copy. Look at them."

@@ -27,6 +27,6 @@ def test_curves_end_in_the_truth_and_similarities_are_those_of_cka():
 @pytest.mark.slow
 def test_the_whole_table_follows_from_committed_files(tmp_path):
     worlds = ((courses.ours(), OURS), (courses.theirs(), THEIRS))
-    rows = [(world, about.scale, each) for world, about in worlds for each in spending.spent(world, about.setting)]
+    rows = [(world, about.scale, each) for world, about in worlds for each in spending.spent(world, about.fed)]
     spending.write(tmp_path / "curve.csv", rows)
     assert (tmp_path / "curve.csv").read_text() == spending.CURVE.read_text()

@@ -10,7 +10,16 @@ from vlmatch.costs.candidate import CandidateCost
 from vlmatch.evidence.truths import comparisons
 from vlmatch.report.evidence import ranking_evidence
 from vlmatch.results import Visual
-from vlmatch.tracking.fields import PLACE, VALUE, ranked_metrics, score_metrics, truths_of
+from vlmatch.tracking.fields import (
+    PLACE,
+    VALUE,
+    pair_of,
+    pair_of_tags,
+    ranked_metrics,
+    score_metrics,
+    tags_of,
+    truths_of,
+)
 from vlmatch.tracking.views import PREFIX, ranking_views, saved
 
 ROWS = [row("a", gw=0.31, cka=0.61234), row("b", gw=0.30, cka=0.5), row("pixels16", control=True, gw=0.4, cka=0.1)]
@@ -44,6 +53,12 @@ def test_a_control_has_no_place_and_what_is_not_known_of_a_cost_is_no_metric() -
 
 def test_the_rules_scores_come_first_with_four_digits() -> None:
     assert list(score_metrics(ROWS[0].scores, ["cka"]).items()) == [("score/cka", 0.6123), ("score/gw", 0.31)]
+
+
+def test_the_tags_of_a_pair_name_it_and_none_of_them_is_the_recipe_of_a_training() -> None:
+    pair = pair_of(ROWS[0])
+    assert pair_of_tags(tags_of(pair)) == pair
+    assert "recipe" not in tags_of(pair)
 
 
 def test_a_view_has_a_key_for_an_address_and_views_of_people_are_left_alone() -> None:

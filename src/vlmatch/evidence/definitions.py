@@ -15,7 +15,7 @@ BLIND_NATS = 4.97
 """Nats a token that an answer costs the blind model: the mean of `loss` in its two results, 4.875 and 5.060."""
 
 
-class Scores(Protocol):
+class BenchmarkScores(Protocol):
     """What a truth is made of: the scores of a result, or of one measurement during a training."""
 
     @property
@@ -46,7 +46,7 @@ class Part:
     of: tuple[str, ...]
     scale: float | None = None
 
-    def value(self, run: Scores) -> float:
+    def value(self, run: BenchmarkScores) -> float:
         """The part's value in one run."""
         return fmean(self.above(run.benchmarks[name], run.benchmarks[name].score) for name in self.of)
 
@@ -96,7 +96,7 @@ class Definition:
         """The parts by name."""
         return {part.name: part for part in self.parts}
 
-    def value(self, run: Scores) -> float:
+    def value(self, run: BenchmarkScores) -> float:
         """The truth of one run."""
         return run.mean.score if self.stored else fmean(part.value(run) for part in self.parts)
 
@@ -138,7 +138,7 @@ DEFINITIONS: Mapping[tuple[str, int, int], Definition] = {
 """By name and version of the suite, and version of the truth. All other truths are the stored mean."""
 
 
-def definition_of(run: Scores, version: int = LATEST) -> Definition:
+def definition_of(run: BenchmarkScores, version: int = LATEST) -> Definition:
     """What the truth of a run is made of: by `DEFINITIONS`, else the mean over groups that the result stores.
 
     Raises VlmatchError if `version` is neither 2 nor 3.

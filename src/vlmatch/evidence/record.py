@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,9 +14,9 @@ from vlmatch.evidence.pools import Kind
 from vlmatch.evidence.replay import Figure, Outcome
 from vlmatch.evidence.rules import Rule
 from vlmatch.evidence.shortlists import Calibration
+from vlmatch.settings.work import Fed
 
 FILE = Path(__file__).with_name("record.json")
-Setting = Literal["pooled", "patches"]
 Row = TypeVar("Row", Outcome, Calibration)
 SPEC_SHEET = "spec"  # the rule that every other one should beat
 SIZE = 8  # of the pools that one figure speaks of
@@ -62,7 +62,7 @@ class WorldRecord:
     """
 
     name: str
-    setting: Setting
+    setting: Fed
     title: str
     protocol: str
     embedded: Embedded
@@ -125,9 +125,9 @@ class Record:
     candidates: tuple[str, ...]
     worlds: tuple[WorldRecord, ...]
 
-    def world(self, setting: Setting) -> WorldRecord:
+    def world(self, fed: Fed) -> WorldRecord:
         """The evidence about LLMs that are fed a pooled feature, or all patches."""
-        return next(each for each in self.worlds if each.setting == setting)
+        return next(each for each in self.worlds if each.setting == fed)
 
     def named(self, world: str) -> WorldRecord:
         """The world of this name; VlmatchError if there is none."""

@@ -1,7 +1,7 @@
 """A finding: what was measured on one side of a probe, whether it is a warning, and the remedy in words."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from vlmatch.errors import enumerated
@@ -35,6 +35,7 @@ class Finding:
 
     check: str
     side: Side
+    _: KW_ONLY
     model: str | None
     figure: float
     measured: str

@@ -102,11 +102,12 @@ def _collapsed(geometry: Geometry, side: Side, name: str, resolution: float) -> 
         return Finding(
             "collapsed",
             side,
-            name,
-            geometry.median,
-            f"the median angle is {geometry.median:.2g} rad, and the forward pass resolves {resolution:.2g} rad",
-            True,
-            remedy if low else "Check the model's weights, its layer and its pooling",
+            model=name,
+            figure=geometry.median,
+            measured=f"the median angle is {geometry.median:.2g} rad, and the forward pass resolves "
+            f"{resolution:.2g} rad",
+            warning=True,
+            remedy=remedy if low else "Check the model's weights, its layer and its pooling",
         )
     ratio = participation_ratio(geometry)
     if ratio >= FEW_DIRECTIONS or len(geometry) <= FEW_DIRECTIONS + 1:  # n items fill at most n - 1
@@ -119,11 +120,11 @@ def _collapsed(geometry: Geometry, side: Side, name: str, resolution: float) -> 
     return Finding(
         "collapsed",
         side,
-        name,
-        ratio,
-        f"they fill {ratio:.1f} directions (participation ratio), wanted at least {FEW_DIRECTIONS:g}",
-        True,
-        f"Compare {choices}; where that changes nothing, the model tells few of these {side} apart",
+        model=name,
+        figure=ratio,
+        measured=f"they fill {ratio:.1f} directions (participation ratio), wanted at least {FEW_DIRECTIONS:g}",
+        warning=True,
+        remedy=f"Compare {choices}; where that changes nothing, the model tells few of these {side} apart",
     )
 
 
@@ -134,11 +135,12 @@ def _shared_direction(geometry: Geometry, side: Side, name: str) -> Finding | No
     return Finding(
         "shared_direction",
         side,
-        name,
-        cosine,
-        f"the mean cosine is {cosine:.2f}: a direction that all {side} share holds most of each vector",
-        True,
-        "Compare cka_debiased and gw_centred, which take it out, with cka and gw; ridge R2 takes it out by itself",
+        model=name,
+        figure=cosine,
+        measured=f"the mean cosine is {cosine:.2f}: a direction that all {side} share holds most of each vector",
+        warning=True,
+        remedy="Compare cka_debiased and gw_centred, which take it out, with cka and gw; ridge R2 takes it out by "
+        "itself",
     )
 
 
@@ -157,7 +159,16 @@ def _copies(geometry: Geometry, side: Side, name: str) -> Finding | None:
         else "Look at them: the captions may be the same, or differ only behind llm.max_tokens"
     )
     measured = f"{len(places)} of {n} have a copy, which no score can tell from them"
-    return Finding("copies", side, name, len(places) / n, measured, len(places) >= COPIES * n, remedy, _few(places))
+    return Finding(
+        "copies",
+        side,
+        model=name,
+        figure=len(places) / n,
+        measured=measured,
+        warning=len(places) >= COPIES * n,
+        remedy=remedy,
+        items=_few(places),
+    )
 
 
 def _hubs(geometry: Geometry, side: Side, name: str) -> Finding | None:
@@ -173,13 +184,14 @@ def _hubs(geometry: Geometry, side: Side, name: str) -> Finding | None:
     return Finding(
         "hubs",
         side,
-        name,
-        skewness,
-        f"one item is among the {NEIGHBOURS} nearest of {counts.max()} others, {counts.max() / NEIGHBOURS:.1f} times "
-        f"the mean (skewness of these counts {skewness:.1f})",
-        True,
-        "MutualNN hangs on such items: compare it with scores that centre; if that changes much, look at the item",
-        _few(places[counts[places] >= HUB * NEIGHBOURS]),
+        model=name,
+        figure=skewness,
+        measured=f"one item is among the {NEIGHBOURS} nearest of {counts.max()} others, "
+        f"{counts.max() / NEIGHBOURS:.1f} times the mean (skewness of these counts {skewness:.1f})",
+        warning=True,
+        remedy="MutualNN hangs on such items: compare it with scores that centre; if that changes much, look at the "
+        "item",
+        items=_few(places[counts[places] >= HUB * NEIGHBOURS]),
     )
 
 
@@ -190,14 +202,15 @@ def _constant_features(geometry: Geometry, side: Side, name: str) -> Finding | N
         return None
     d = values.shape[1]
     warning = constant >= CONSTANT * d
+    remedy = "Check the model's weights and its feature" if warning else "Nothing to do: they add nothing to any score"
     return Finding(
         "constant_features",
         side,
-        name,
-        constant / d,
-        f"{constant} of {d} features are the same for all {side}",
-        warning,
-        "Check the model's weights and its feature" if warning else "Nothing to do: they add nothing to any score",
+        model=name,
+        figure=constant / d,
+        measured=f"{constant} of {d} features are the same for all {side}",
+        warning=warning,
+        remedy=remedy,
     )
 
 
@@ -208,11 +221,11 @@ def _wide(geometry: Geometry, side: Side, name: str) -> Finding | None:
     return Finding(
         "more_features_than_pairs",
         side,
-        name,
-        d / n,
-        f"{d} features for {n} pairs, so that a linear map fits anything",
-        False,
-        "Read scores that are valued on pairs held out (ridge R2) or debiased (cka_debiased), or add pairs",
+        model=name,
+        figure=d / n,
+        measured=f"{d} features for {n} pairs, so that a linear map fits anything",
+        warning=False,
+        remedy="Read scores that are valued on pairs held out (ridge R2) or debiased (cka_debiased), or add pairs",
     )
 
 

@@ -50,11 +50,11 @@ def _same_ending(captions: Sequence[str], pooling: str, template: str, name: str
     return Finding(
         "same_ending",
         "captions",
-        name,
-        share,
-        f"{count} of {len(captions)} end in '{ending}', and the last token is what is compared",
-        True,
-        "Rank again with llm.pooling=mean_after_first and with words behind the caption, such as "
+        model=name,
+        figure=share,
+        measured=f"{count} of {len(captions)} end in '{ending}', and the last token is what is compared",
+        warning=True,
+        remedy="Rank again with llm.pooling=mean_after_first and with words behind the caption, such as "
         "llm.template='{caption} In one word:', and believe an order by gw only if it stays the same",
     )
 
@@ -66,13 +66,13 @@ def _repeated_captions(captions: Sequence[str]) -> Finding | None:
     return Finding(
         "repeated_captions",
         "captions",
-        None,
-        len(places) / len(captions),
-        f"{len(places)} of {len(captions)} repeat another one, apart from spaces and capitals",
-        len(places) >= COPIES * len(captions),
-        "An image can't be told by a caption that another one has: probe.drop_duplicates=true drops equal captions; "
-        "remove the rest from the table",
-        tuple(places[:SHOWN]),
+        model=None,
+        figure=len(places) / len(captions),
+        measured=f"{len(places)} of {len(captions)} repeat another one, apart from spaces and capitals",
+        warning=len(places) >= COPIES * len(captions),
+        remedy="An image can't be told by a caption that another one has: probe.drop_duplicates=true drops equal "
+        "captions; remove the rest from the table",
+        items=tuple(places[:SHOWN]),
     )
 
 
@@ -83,12 +83,12 @@ def _repeated_images(probe: ProbeSet) -> Finding | None:
     return Finding(
         "repeated_images",
         "images",
-        None,
-        len(places) / len(probe),
-        f"{len(places)} of {len(probe)} are files with the bytes of another one",
-        len(places) >= COPIES * len(probe),
-        "probe.drop_duplicates=true keeps the first of each",
-        tuple(places[:SHOWN]),
+        model=None,
+        figure=len(places) / len(probe),
+        measured=f"{len(places)} of {len(probe)} are files with the bytes of another one",
+        warning=len(places) >= COPIES * len(probe),
+        remedy="probe.drop_duplicates=true keeps the first of each",
+        items=tuple(places[:SHOWN]),
     )
 
 
@@ -98,11 +98,11 @@ def _few_pairs(n: int, k: int) -> Finding | None:
     return Finding(
         "few_pairs",
         "pairs",
-        None,
-        n,
-        f"{n}, wanted at least {k + 2}: with fewer, all are among the {k} nearest neighbours of all",
-        True,
-        "Scores by neighbours are left out; add pairs, hundreds if you can",
+        model=None,
+        figure=n,
+        measured=f"{n}, wanted at least {k + 2}: with fewer, all are among the {k} nearest neighbours of all",
+        warning=True,
+        remedy="Scores by neighbours are left out; add pairs, hundreds if you can",
     )
 
 
@@ -113,12 +113,12 @@ def _partial_labels(labels: Sequence[str | None]) -> Finding | None:
     return Finding(
         "partial_labels",
         "pairs",
-        None,
-        known / len(labels),
-        f"{known} of {len(labels)} have a label",
-        False,
-        "What is computed by label leaves the others out; add their labels to the table",
-        tuple(place for place, label in enumerate(labels) if label is None)[:SHOWN],
+        model=None,
+        figure=known / len(labels),
+        measured=f"{known} of {len(labels)} have a label",
+        warning=False,
+        remedy="What is computed by label leaves the others out; add their labels to the table",
+        items=tuple(place for place, label in enumerate(labels) if label is None)[:SHOWN],
     )
 
 

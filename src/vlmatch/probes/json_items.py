@@ -8,11 +8,11 @@ from vlmatch.probes.text import parsed_json
 
 _LINES = re.compile("\r\n|\r|\n")  # str.splitlines also splits at characters that JSON allows inside a string
 
-Numbered = tuple[int, Any]
+NumberedItem = tuple[int, Any]
 """An item of the file and its number there, from 0: its place in the list, or its line."""
 
 
-def json_items(text: str, *, lines: bool) -> list[Numbered]:
+def json_items(text: str, *, lines: bool) -> list[NumberedItem]:
     """The items of a JSON list or, whatever the file is called, of lines of JSON; a broken line is an EntryError.
 
     lines: whether the file's name promises lines; if so, a broken first line is an EntryError like any other.
@@ -32,7 +32,7 @@ def json_items(text: str, *, lines: bool) -> list[Numbered]:
     return list(enumerate(found))
 
 
-def _lines(text: str) -> list[Numbered]:
+def _lines(text: str) -> list[NumberedItem]:
     return [(number, _parsed(line, number)) for number, line in enumerate(_LINES.split(text)) if line.strip()]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from vlmatch.errors import VlmatchError, enumerated
 from vlmatch.files import require_regular
-from vlmatch.probes.json_items import Numbered, json_items
+from vlmatch.probes.json_items import NumberedItem, json_items
 from vlmatch.probes.problems import EntryError
 from vlmatch.probes.text import decoded, require_unicode
 
@@ -54,7 +54,7 @@ class Conversation:
             raise _malformed(f"it names {len(self.images)} images, and its turns hold '{PLACE}' {places} times")
 
 
-def read_items(file: Path, key: str) -> list[Numbered]:
+def read_items(file: Path, key: str) -> list[NumberedItem]:
     """The items of a json list, or of lines of json (whatever the file's name ends in), as they are in the file.
 
     A broken line becomes an EntryError among the items. `key` is the setting that names the file, for errors.

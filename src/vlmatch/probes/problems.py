@@ -1,6 +1,13 @@
 """Why one entry of a source can't be used: an error with a short reason, so that skipped entries can be counted."""
 
+from typing import Literal, get_args
+
 from vlmatch.errors import VlmatchError
+
+OnBadEntry = Literal["error", "skip"]
+"""Whether the first entry that can't be used is an error, or such entries are left out and counted."""
+
+ON_BAD_ENTRY: tuple[OnBadEntry, ...] = get_args(OnBadEntry)
 
 SKIPPING = "or skip and count such rows: probe.bad_rows=skip"
 

@@ -13,13 +13,12 @@ from vlmatch.probes.captions import is_number, require_caption
 from vlmatch.probes.images import MAX_PIXELS
 from vlmatch.probes.pairs import Pair, ProbeCounts, ProbeEntry, ProbeSet
 from vlmatch.probes.perceptual import BITS
-from vlmatch.probes.problems import SKIPPING, EntryError
+from vlmatch.probes.problems import ON_BAD_ENTRY, SKIPPING, EntryError, OnBadEntry
 from vlmatch.probes.reading import ReadEntry, Reader
 from vlmatch.probes.sampling import draw_order
 from vlmatch.probes.text import require_unicode
 
 _QUOTED = 3  # skipped entries that are quoted
-_BAD_ROWS = ("error", "skip")
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +47,8 @@ class ProbeOptions:
     limit: int | None = None
     sample: int | None = None
     seed: int = 0
-    bad_rows: str = "error"
-    bad_images: str | None = None
+    bad_rows: OnBadEntry = "error"
+    bad_images: OnBadEntry | None = None
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
@@ -66,9 +65,9 @@ class ProbeOptions:
                 f"probe.limit={self.limit} and probe.sample={self.sample} exclude each other; give one of them"
             )
         _require("seed", self.seed, _is_whole(self.seed), "a whole number")
-        _require("bad_rows", self.bad_rows, self.bad_rows in _BAD_ROWS, "error or skip")
+        _require("bad_rows", self.bad_rows, self.bad_rows in ON_BAD_ENTRY, "error or skip")
         old = "error or skip; its new name is probe.bad_rows"
-        _require("bad_images", self.bad_images, self.bad_images in (None, *_BAD_ROWS), old)
+        _require("bad_images", self.bad_images, self.bad_images in (None, *ON_BAD_ENTRY), old)
         _require(
             "max_pixels", self.max_pixels, _is_whole(self.max_pixels) and self.max_pixels > 0, "a number of pixels"
         )

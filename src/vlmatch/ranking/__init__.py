@@ -8,10 +8,11 @@ from vlmatch.ranking.pool import (
     RankedEncoder,
     Ranking,
 )
-from vlmatch.ranking.question import Fed, Question
+from vlmatch.ranking.question import Question
 from vlmatch.ranking.rank import rank_rows
 from vlmatch.ranking.shortlist import Shortlist
 from vlmatch.settings.selection import PAPER
+from vlmatch.settings.work import Fed
 
 __all__ = [
     "PAPER",

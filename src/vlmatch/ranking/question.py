@@ -7,12 +7,9 @@ from typing import Any, Self, get_args
 from vlmatch.configs import choices, nearest
 from vlmatch.costs.budget import Budget
 from vlmatch.errors import VlmatchError
-from vlmatch.evidence.record import Setting
 from vlmatch.settings.command import Settings
 from vlmatch.settings.selection import EVIDENCE, PAPER_RULE
-
-Fed = Setting
-"""What a VLM's projector is fed: one pooled feature of an image, or all its patches."""
+from vlmatch.settings.work import Fed
 
 
 def require_selection(selection: str, scores: Iterable[str]) -> None:

@@ -36,7 +36,7 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelValues:
     """Each label's value by encoder, and which pairs stand in none of them, in words; None if all do."""
 
     table: Table
@@ -65,10 +65,12 @@ def worst_and_best(pair: PairedGeometry, probe: ProbeSet) -> Pairs:
     return Pairs(gallery(probe, found.worst(count, ids)), gallery(probe, found.best(count, ids)), found.main)
 
 
-def label_values(llm: LlmRanking, embeddings: ReadEmbeddings, labels: Sequence[str | None], key: str) -> Labels | None:
+def label_values(
+    llm: LlmRanking, embeddings: ReadEmbeddings, labels: Sequence[str | None], key: str
+) -> LabelValues | None:
     """The table of `values_by_label`; None where that is None."""
     values = values_by_label(llm, embeddings, labels)
-    return None if values is None else Labels(_label_table(values, key), values.missing)
+    return None if values is None else LabelValues(_label_table(values, key), values.missing)
 
 
 def values_by_label(llm: LlmRanking, embeddings: ReadEmbeddings, labels: Sequence[str | None]) -> ByLabel | None:

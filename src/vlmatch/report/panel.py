@@ -13,7 +13,7 @@ from vlmatch.ranking import LlmRanking, Question, Ranking
 from vlmatch.report.cells import Table
 from vlmatch.report.evidence import RankingEvidence
 from vlmatch.report.first_screen import FirstScreen, first_screen
-from vlmatch.report.pairs import Labels, Pairs, ReadEmbeddings, label_values, worst_and_best
+from vlmatch.report.pairs import LabelValues, Pairs, ReadEmbeddings, label_values, worst_and_best
 from vlmatch.report.paper_section import PaperSection, paper_section
 from vlmatch.report.pareto import PRICES, pareto_plot
 from vlmatch.report.plots import heat_maps, truth_panels
@@ -38,7 +38,7 @@ class Panel:
     scores: Table
     maps: tuple[str, str] | None
     pairs: Pairs | None
-    labels: Labels | None
+    labels: LabelValues | None
     truths: tuple[dict[str, Any], ...]
     paper: PaperSection | None
     costs: tuple[Markup, ...]

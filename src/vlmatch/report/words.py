@@ -7,9 +7,9 @@ from vlmatch.costs.candidate import CandidateCost
 from vlmatch.errors import enumerated
 from vlmatch.evidence.replay import Figure
 from vlmatch.evidence.shortlists import Calibration
-from vlmatch.ranking import LlmRanking, Opinion
+from vlmatch.ranking import Fed, LlmRanking, Opinion
 from vlmatch.ranking.against import Judgement
-from vlmatch.ranking.question import Fed, Question
+from vlmatch.ranking.question import Question
 
 FED = {
     "pooled": "one pooled feature; say answer.fed=patches if yours is fed all patches, as in LLaVA",

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +19,8 @@ from vlmatch.foreign import score_faults
 from vlmatch.geometry import Labels, PairedGeometry, known_labels
 from vlmatch.machine.memory import MANY_PAIRS, require_scoring_memory
 from vlmatch.machine.waiting import NowAndThen, locked, waiting
-from vlmatch.scores.resampling import Resampled, subsample_size
+from vlmatch.scores.chosen import ChosenScore
+from vlmatch.scores.resampling import Resampled
 from vlmatch.scores.scored import LeftOut, Scored
 from vlmatch.scores.sides import CAPTIONS, IMAGES
 from vlmatch.settings.buildable import ObjectSettings
@@ -71,24 +72,22 @@ def score_pair(
     Raises VlmatchError where no score is defined.
     """
     headers = images.header, captions.header
-    scores = {name: config.build() for name, config in configs.items()}
-    spec = spec_sheet_of(store, headers[0])
+    chosen = ChosenScore.built(configs)
+    spec = spec_sheet_of(store, images.header)
     inputs = inputs_of(spec, labels)
     if store is None:
-        return _chosen(
-            _filled(Row(*headers, {}), list(scores), scores, configs, images, captions, spec, labels), scores
-        )
+        return _of_chosen(_filled(Row(*headers, {}), chosen, images, captions, spec=spec, labels=labels), chosen)
     path = _path(store, *headers)
-    row, missing = _kept(path, headers, scores, configs, inputs)
+    row, missing = _kept(path, headers, chosen, inputs)
     if missing is not None:  # else without a lock, which a read-only store can't have
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_suffix(".lock"), "scoring the same pair"):
-            row, missing = _kept(path, headers, scores, configs, inputs)
+            row, missing = _kept(path, headers, chosen, inputs)
             if missing:
-                row = _filled(row, missing, scores, configs, images, captions, spec, labels)
+                row = _filled(row, missing, images, captions, spec=spec, labels=labels)
             if missing is not None:
                 _write(path, row)
-    return _chosen(row, scores)
+    return _of_chosen(row, chosen)
 
 
 def require_memory(n_pairs: int, configs: Mapping[str, ObjectSettings]) -> str | None:
@@ -107,30 +106,29 @@ def stored_rows(
     different versions never mix. labels: those that the scores must have used; None: any.
     """
     embedded = {header.fingerprint for _, header in store.headers(probe)}
-    scores = {name: config.build() for name, config in configs.items()}
+    chosen = ChosenScore.built(configs)
     found = []
     for row in filter(None, map(_read, sorted((store.root / "scores" / probe).glob("*.json")))):
         inputs = inputs_of(spec_sheet_of(store, row.image), labels)
         if labels is None:
             del inputs["labels"]
-        settled = all(_settled(row, name, score, configs[name], inputs) for name, score in scores.items())
-        if settled and {row.image.fingerprint, row.text.fingerprint} <= embedded:
-            found.append(_chosen(row, scores))
+        if not _missing(row, chosen, inputs) and {row.image.fingerprint, row.text.fingerprint} <= embedded:
+            found.append(_of_chosen(row, chosen))
     return found
 
 
 def _filled(
     row: Row,
-    missing: Sequence[str],
-    scores: Mapping[str, Any],
-    configs: Mapping[str, ObjectSettings],
+    missing: Mapping[str, ChosenScore],
     images: Embeddings,
     captions: Embeddings,
+    *,
     spec: SpecSheet,
     labels: Labels | None,
 ) -> Row:
     """The row with the missing scores, or the reasons why it has none of them."""
-    if (line := require_memory(len(images.array), {name: configs[name] for name in missing})) is not None:
+    line = require_memory(len(images.array), {name: each.settings for name, each in missing.items()})
+    if line is not None:
         print(f"{row.encoder} x {row.llm}: {line}", flush=True)
     try:
         sides = IMAGES.of(images.array), CAPTIONS.of(captions.array)
@@ -140,19 +138,19 @@ def _filled(
     resampled = Resampled(pair)
     inputs = inputs_of(pair.spec, labels)
     scored, left_out = dict(row.scores), dict(row.left_out)
-    for done, name in enumerate(missing):
-        score, used = scores[name], {key: inputs[key] for key in inputs if key in scores[name].uses}
+    for done, (name, chosen) in enumerate(missing.items()):
+        score = chosen.score
         for kept in (scored, left_out):
             kept.pop(name, None)
         try:
             with score_faults(score.title), _slowly(score, pair, f"{done} of {len(missing)} scores are done"):
                 reason = score.unknown(pair.spec, labelled=pair.labels is not None)
                 if reason is None:
-                    scored[name] = _scored(score, resampled, configs[name], used)
+                    scored[name] = chosen.scored(resampled, inputs)
         except VlmatchError as error:
             reason = str(error)
         if reason is not None:
-            left_out[name] = LeftOut(reason, score.version, configs[name].plain(), used)
+            left_out[name] = chosen.left_out(reason, inputs)
     return Row(row.image, row.text, scored, left_out)
 
 
@@ -173,26 +171,7 @@ def _slowly(score: Any, pair: PairedGeometry, progress: str) -> Iterator[None]:
         yield
 
 
-def _scored(score: Any, resampled: Resampled, settings: ObjectSettings, inputs: Mapping[str, str]) -> Scored:
-    result, n_pairs = score(resampled.pair), len(resampled.pair)
-    noise, subsamples = resampled.values(score)
-    return Scored(
-        result.value,
-        dict(result.details),
-        score.title,
-        score.higher_is_better,
-        tuple(score.uses),
-        score.version,
-        settings.plain(),
-        noise,
-        subsamples,
-        n_pairs,
-        subsample_size(n_pairs, score) if subsamples else 0,
-        inputs,
-    )
-
-
-def _chosen(row: Row, scores: Mapping[str, Any]) -> Row:
+def _of_chosen(row: Row, scores: Collection[str]) -> Row:
     """The row with these scores alone, in their order. Raises VlmatchError where it has none of them."""
     left_out = {name: row.left_out[name] for name in scores if name in row.left_out}
     if left_out and len(left_out) == len(scores):
@@ -200,12 +179,10 @@ def _chosen(row: Row, scores: Mapping[str, Any]) -> Row:
     return Row(row.image, row.text, {name: row.scores[name] for name in scores if name in row.scores}, left_out)
 
 
-def _settled(row: Row, name: str, score: Any, settings: ObjectSettings, inputs: Mapping[str, str]) -> bool:
-    """Whether a row holds this score, or the reason why not, of this version, settings and inputs."""
-    found = row.scores.get(name) or row.left_out.get(name)
-    if found is None or found.version != score.version or dict(found.settings) != settings.plain():
-        return False
-    return all(found.inputs.get(key) == value for key, value in inputs.items() if key in score.uses)
+def _missing(row: Row, chosen: Mapping[str, ChosenScore], inputs: Mapping[str, str]) -> dict[str, ChosenScore]:
+    """The scores that a row neither holds nor says why not, of their version, settings and inputs."""
+    kept: dict[str, Scored | LeftOut] = {**row.left_out, **row.scores}
+    return {name: each for name, each in chosen.items() if not each.is_settled_by(kept.get(name), inputs)}
 
 
 def inputs_of(spec: SpecSheet, labels: Labels | None) -> dict[str, str]:
@@ -215,18 +192,14 @@ def inputs_of(spec: SpecSheet, labels: Labels | None) -> dict[str, str]:
 
 
 def _kept(
-    path: Path,
-    headers: tuple[Header, Header],
-    scores: Mapping[str, Any],
-    configs: Mapping[str, ObjectSettings],
-    inputs: Mapping[str, str],
-) -> tuple[Row, list[str] | None]:
+    path: Path, headers: tuple[Header, Header], chosen: Mapping[str, ChosenScore], inputs: Mapping[str, str]
+) -> tuple[Row, dict[str, ChosenScore] | None]:
     """The stored row of two embeddings, and the scores that it lacks; None if all that is asked for is stored."""
     kept = _read(path)
     arrays = [header.array_sha256 for header in headers]
     same = kept is not None and [kept.image.array_sha256, kept.text.array_sha256] == arrays
     row = Row(*headers, dict(kept.scores), dict(kept.left_out)) if kept and same else Row(*headers, {})
-    missing = [name for name, score in scores.items() if not _settled(row, name, score, configs[name], inputs)]
+    missing = _missing(row, chosen, inputs)
     whole = not missing and kept is not None and (kept.image, kept.text) == headers  # not equal arrays of other recipes
     return row, None if whole else missing
 

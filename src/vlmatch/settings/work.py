@@ -14,6 +14,9 @@ Precision = Literal[
 ]  # fmt: skip
 """Lightning's names of number formats."""
 
+Fed = Literal["pooled", "patches"]
+"""What a VLM's projector is fed: one pooled feature of an image, or all its patches."""
+
 _DEVICES = "a number of devices, 'auto' or a list of numbers"
 
 
@@ -66,7 +69,7 @@ class AnswerSettings(Node):
 
     table: Place | None
     report: Place | None
-    fed: Literal["pooled", "patches"]
+    fed: Fed
     against: str | None
     by: Literal["label"] | None
     full: bool

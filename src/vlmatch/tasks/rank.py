@@ -51,10 +51,10 @@ def rank(settings: Settings[TaskSettings]) -> PairStatus | None:
         return _other_rank(settings, probe_of(settings.probe.plain()), store)
     tracker = Tracker.of(settings.tracking)  # first, because nothing may be computed for a server that can't be used
     probe = probe_of(settings.probe.plain())
-    recipes = [slug_of(model.kind, model.plain(), settings.trainer.precision) for model in models]
+    slugs = [slug_of(model.kind, model.plain(), settings.trainer.precision) for model in models]
     if not os.environ.get(SWEEP):
         terminal().print("\n".join(probe.data_sheet()), highlight=False, markup=False, soft_wrap=True)
-    tags = tags_of(encoder.name, llm.name, probe=probe.key, recipe=" x ".join(recipes))
+    tags = tags_of((encoder.name, llm.name, probe.key, " x ".join(slugs)))
     with tracker.run(f"{encoder.name} x {llm.name}", tags, os.environ.get(PARENT)) as run_id:
         tracker.log_config(run_id, settings.config)
         tracker.log_sheet(run_id, probe.sheet())

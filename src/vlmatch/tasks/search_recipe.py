@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from vlmatch.configs import named_configs, yaml_path
 from vlmatch.errors import VlmatchError
-from vlmatch.evidence.definitions import Scores, definition_of
+from vlmatch.evidence.definitions import BenchmarkScores, definition_of
 from vlmatch.ranking import Fed
 from vlmatch.results import RESULT, read_file
 from vlmatch.settings.buildable import EncoderSettings
@@ -97,7 +97,7 @@ class ByRecipe:
             measure(settings, run, folder, log, tracker, run_id)
         return log.steps, self._value(read_file(folder / RESULT))
 
-    def _value(self, scores: Scores) -> float:
+    def _value(self, scores: BenchmarkScores) -> float:
         return definition_of(scores, self.settings.answer.truth).value(scores)
 
     def _encoder(self, name: str) -> EncoderSettings:

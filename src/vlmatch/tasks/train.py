@@ -19,13 +19,13 @@ from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import TrainTask
 from vlmatch.tasks.evaluate import collected, has_result, measurable, measure
 from vlmatch.tracking.tracker import Tracker
-from vlmatch.vlm.budget import require_projector
 from vlmatch.vlm.building import build_vlm, feature_shape
 from vlmatch.vlm.features import cached_features
 from vlmatch.vlm.fit import Training
 from vlmatch.vlm.runs import TRACKED, VLM_FOLDER, Run, finished, tracked
 from vlmatch.vlm.training_data import DataContext, TrainingData, a_picture
 from vlmatch.vlm.training_log import TrainingLog
+from vlmatch.vlm.training_memory import require_projector
 
 
 @task

@@ -27,9 +27,13 @@ COSTS = {
 }
 """The scores that are costs, and the names of their metrics."""
 SPEED = "cost/images per second"
+EMBEDDING_SETTINGS = "embedding_settings"
+"""The tag of a pair's run that says how images and captions were embedded; `recipe` is that of a training."""
+PAIR_TAGS = ("encoder", "llm", "probe", EMBEDDING_SETTINGS)
+"""The tags that tell pairs apart."""
 
 Pair = tuple[str, ...]
-"""Encoder, LLM, probe and recipes."""
+"""Encoder, LLM, probe, and the settings of both embeddings."""
 Truths = Mapping[str, Mapping[str, float]]
 """By the name of a metric, the truth of each encoder."""
 
@@ -44,15 +48,15 @@ def figures(result: Result) -> dict[str, float]:
     return {**mean, **groups, **benchmarks, **costs}
 
 
-def tags_of(encoder: str, llm: str, **more: str) -> dict[str, str]:
+def tags_of(pair: Pair) -> dict[str, str]:
     """The tags of a pair's run: all that tells it apart, because a sorted page in MLflow drops the nesting."""
-    own = {"task": "rank", "encoder": encoder, "llm": llm, "sweep": os.environ.get(SWEEP)}
-    return {key: value for key, value in {**own, **more}.items() if value}
+    found = {"task": "rank", **dict(zip(PAIR_TAGS, pair, strict=True)), "sweep": os.environ.get(SWEEP)}
+    return {key: value for key, value in found.items() if value}
 
 
 def pair_of_tags(tags: Mapping[str, str]) -> Pair:
     """The pair of a run with these tags."""
-    return tuple(tags.get(key, "") for key in ("encoder", "llm", "probe", "recipe"))
+    return tuple(tags.get(key, "") for key in PAIR_TAGS)
 
 
 def pair_of(row: Row) -> Pair:

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from vlmatch.results import Result
-from vlmatch.tracking.fields import COSTS, PLACE, SPEED, VALUE, Truths, figures, pair_of, score_metric
+from vlmatch.tracking.fields import (
+    COSTS,
+    EMBEDDING_SETTINGS,
+    PLACE,
+    SPEED,
+    VALUE,
+    Truths,
+    figures,
+    pair_of,
+    score_metric,
+)
 
 if TYPE_CHECKING:
     from vlmatch.ranking import LlmRanking, Ranking
@@ -114,9 +124,9 @@ def _ranking_view(ranking: "Ranking", llm: "LlmRanking", sweep: str, truths: Tru
     scores = [score_metric(name, known[name]) for name in dict.fromkeys((*llm.ingredients, PAPER)) if name in known]
     costs = (*COSTS.values(), SPEED)
     chosen = {"sweep": sweep, "llm": llm.llm, "probe": ranking.probe}
-    recipes = {pair_of(each.row)[-1] for each in llm.encoders}
-    if len(recipes) == 1:
-        chosen["recipe"] = recipes.pop()
+    embedded = {pair_of(each.row)[-1] for each in llm.encoders}
+    if len(embedded) == 1:
+        chosen[EMBEDDING_SETTINGS] = embedded.pop()
     points = [(score, truth) for truth in truths for score in scores]
     return View(
         key=_key(f"{RANKING}{llm.llm}{'' if alone else f'-{ranking.image_recipe}-{ranking.text_recipe}'}"),

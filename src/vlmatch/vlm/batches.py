@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from vlmatch.errors import VlmatchError
 from vlmatch.vlm.model import Batch
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised, expanded
-from vlmatch.vlm.training_data import Numbered, Sample, TrainingData
+from vlmatch.vlm.training_data import Sample, SampleIndex, TrainingData
 
 
 class Collate:
@@ -58,8 +58,8 @@ class _Samples(Dataset[tuple[Sample, list[Tensor]]]):
     def __init__(self, data: TrainingData) -> None:
         self.data = data
 
-    def __getitem__(self, numbered: Numbered) -> tuple[Sample, list[Tensor]]:
-        part, number = numbered
+    def __getitem__(self, index: SampleIndex) -> tuple[Sample, list[Tensor]]:
+        part, number = index
         try:
             sample = self.data.parts[part][1][number]
             return sample, [self.data.pictures[i] for i in sample.images]
@@ -78,7 +78,7 @@ class Batches:
     def __init__(
         self,
         data: TrainingData,
-        batches: Sequence[Sequence[Numbered]],
+        batches: Sequence[Sequence[SampleIndex]],
         collate: Collate,
         workers: int = 0,
         accumulate: int = 1,
@@ -130,6 +130,6 @@ def at_once(batch_size: int, accumulate: int, processes: int) -> int:
     return batch_size // parts
 
 
-def micro_batches(batch: Sequence[Numbered], parts: int, rank: int, world: int) -> list[list[Numbered]]:
+def micro_batches(batch: Sequence[SampleIndex], parts: int, rank: int, world: int) -> list[list[SampleIndex]]:
     """The `parts` micro-batches of process number `rank`, when `world` processes share a batch."""
     return [list(batch[part * world + rank :: parts * world]) for part in range(parts)]

@@ -20,7 +20,6 @@ from vlmatch.machine.processes import process_rank
 from vlmatch.settings.recipe import StageSettings
 from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.batches import Batches, Collate, micro_batches
-from vlmatch.vlm.budget import processes_of, require_memory
 from vlmatch.vlm.checkpoints import AtomicCheckpointIO, Checkpoints, require_whole
 from vlmatch.vlm.lora import add_lora, lora_state
 from vlmatch.vlm.milestones import MilestoneSaver, Pause, step_at
@@ -31,6 +30,7 @@ from vlmatch.vlm.sharding import FSDP, require_joined, require_no_adapters, stra
 from vlmatch.vlm.stage import Optimisation, Stage, used_memory
 from vlmatch.vlm.training_data import TrainingData, a_picture, schedule, steps_of
 from vlmatch.vlm.training_log import TrainingLog
+from vlmatch.vlm.training_memory import processes_of, require_memory
 
 FINAL, MILESTONES, DONE, DATA = "final", "course", "training.json", "data.json"
 CHECKPOINTS = 8  # how many of a stage are written, and at least one every `MOST_STEPS` steps

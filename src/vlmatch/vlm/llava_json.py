@@ -5,15 +5,17 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass
 from operator import itemgetter
 from pathlib import Path
+from typing import Literal
 
 from vlmatch.errors import VlmatchError
 from vlmatch.probes.images import MAX_PIXELS, ImageError, image_header, open_image
-from vlmatch.probes.json_items import Numbered
+from vlmatch.probes.json_items import NumberedItem
 from vlmatch.probes.llava_format import Conversation, conversation_of, fingerprint_of, read_items
 from vlmatch.probes.places import image_of
-from vlmatch.probes.problems import EntryError
+from vlmatch.probes.problems import ON_BAD_ENTRY, EntryError, OnBadEntry
 from vlmatch.probes.sampling import draw_order
 from vlmatch.settings.recipe import What
 from vlmatch.vlm.building import feature_shape
@@ -22,10 +24,10 @@ from vlmatch.vlm.lazy_samples import DATA_IMAGES, ImageFiles, LazySamples, cut
 from vlmatch.vlm.tokens import IGNORED
 from vlmatch.vlm.training_data import DataContext, DataSource, TrainingData
 
-CHOICES = {
-    "bad_images": ("error", "skip"),
-    "bad_conversations": ("error", "skip"),
-    "too_long": ("error", "skip", "cut"),
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "bad_images": ON_BAD_ENTRY,
+    "bad_conversations": ON_BAD_ENTRY,
+    "too_long": (*ON_BAD_ENTRY, "cut"),
 }
 
 _READERS = 8  # threads that read images
@@ -33,6 +35,7 @@ _READERS = 8  # threads that read images
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class LlavaJson(DataSource):
     """A stage's training data in LLaVA's format (Liu et al., 2023): LCS-558K, CC3M-595K, the 665K mixture, or your own.
 
@@ -54,41 +57,50 @@ class LlavaJson(DataSource):
     nothing, as in LLaVA-1.5's second stage; None: no square.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        images: str | Path,
-        *,
-        template: str,
-        max_length: int,
-        what: What,
-        tokens: int,
-        limit: int | None = None,
-        sample: int | None = None,
-        seed: int = 0,
-        bad_images: str = "error",
-        bad_conversations: str = "error",
-        too_long: str = "error",
-        max_pixels: int = MAX_PIXELS,
-        pad: Sequence[int] | None = None,
-        images_outside: bool = False,
-    ) -> None:
-        self.choices = {"bad_images": bad_images, "bad_conversations": bad_conversations, "too_long": too_long}
+    path: str | Path
+    images: str | Path
+    _: KW_ONLY
+    template: str
+    max_length: int
+    what: What
+    tokens: int
+    limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
+    bad_images: OnBadEntry = "error"
+    bad_conversations: OnBadEntry = "error"
+    too_long: OnBadEntry | Literal["cut"] = "error"
+    max_pixels: int = MAX_PIXELS
+    pad: Sequence[int] | None = None
+    images_outside: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises VlmatchError naming an option that is unknown, and on both a limit and a sample."""
         for key, value in self.choices.items():
             if value not in CHOICES[key]:
                 raise VlmatchError(
                     f"recipe.stages.N.data.{key}='{value}' is unknown; choose one of {', '.join(CHOICES[key])}"
                 )
-        if limit is not None and sample is not None:
+        if self.limit is not None and self.sample is not None:
             raise VlmatchError(
-                f"recipe.stages.N.data.limit={limit} and recipe.stages.N.data.sample={sample} exclude each other; "
-                "give one of them"
+                f"recipe.stages.N.data.limit={self.limit} and recipe.stages.N.data.sample={self.sample} exclude each "
+                "other; give one of them"
             )
-        self.file, self.folder = Path(path).expanduser(), Path(images).expanduser()
-        self.template, self.max_length, self.what, self.tokens = template, max_length, what, tokens
-        self.limit, self.sample, self.seed = limit, sample, seed
-        self.max_pixels, self.pad = max_pixels, tuple(pad) if pad else None
-        self.images_outside = images_outside
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What is done with entries that can't be used, by the key that says so."""
+        return {key: getattr(self, key) for key in CHOICES}
+
+    @property
+    def file(self) -> Path:
+        """The json."""
+        return Path(self.path).expanduser()
+
+    @property
+    def folder(self) -> Path:
+        """The folder or .zip of the images."""
+        return Path(self.images).expanduser()
 
     def load(self, context: DataContext) -> TrainingData:
         """The usable samples and their images; every entry and every image is checked first.
@@ -107,7 +119,8 @@ class LlavaJson(DataSource):
         skipped.tell(len(kept))
         paths = sorted({image for entry in kept for image in entry.images})
         samples = LazySamples(kept, paths, conversations, self.file.name, self.max_length, tokens_per_image)
-        pictures = ImageFiles(self.folder, paths, context.encoder, self.max_pixels, self.pad, self.images_outside)
+        pad = tuple(self.pad) if self.pad else None
+        pictures = ImageFiles(self.folder, paths, context.encoder, self.max_pixels, pad, self.images_outside)
         return TrainingData({self.file.stem: (1.0, samples)}, pictures, fingerprint_of(kept))
 
     def _read(self, skipped: "Skipped") -> Iterator[Conversation]:
@@ -121,7 +134,7 @@ class LlavaJson(DataSource):
             else:
                 yield conversation
 
-    def _chosen(self, items: list[Numbered]) -> list[Numbered]:
+    def _chosen(self, items: list[NumberedItem]) -> list[NumberedItem]:
         """The first `limit` items, or a sample, in the file's order; the draw depends on their numbers in the file."""
         if self.sample is None:
             return items[: self.limit]
@@ -144,7 +157,7 @@ class LlavaJson(DataSource):
         """Why an image can't be used; None if it can."""
         try:
             source = image_of(self.folder, image, DATA_IMAGES, outside=self.images_outside)
-            if self.choices["bad_images"] == "skip":
+            if self.bad_images == "skip":
                 open_image(source, self.max_pixels)
                 return None
             header = image_header(source)
@@ -168,7 +181,7 @@ class LlavaJson(DataSource):
             skipped.add("bad_conversations", entry.number, str(error))
             return False
         visual = len(entry.images) * tokens_per_image
-        wanted = written.text[: written.learnt[0][0] + 1] if self.choices["too_long"] == "cut" else written.text
+        wanted = written.text[: written.learnt[0][0] + 1] if self.too_long == "cut" else written.text
         if len(wanted.encode()) + visual < self.max_length:
             return True
         tokens = conversations.tokens_of(written)
@@ -176,7 +189,7 @@ class LlavaJson(DataSource):
         if length <= self.max_length:
             return True
         said = f"{length} tokens, {visual} of them for images; max_length is {self.max_length}"
-        if self.choices["too_long"] == "cut":
+        if self.too_long == "cut":
             if any(label != IGNORED for label in cut(tokens, self.max_length, tokens_per_image).labels):
                 return True
             said += ", and cutting would leave no answer"

@@ -135,11 +135,11 @@ class DataSource(Buildable, ABC):
         """The samples and pictures of a stage; bad input is found here, before anything expensive starts."""
 
 
-Numbered = tuple[str, int]
+SampleIndex = tuple[str, int]
 """A sample, by the name of its part and its number in that part."""
 
 
-def schedule(data: TrainingData, steps: int, batch_size: int, seed: int) -> list[list[Numbered]]:
+def schedule(data: TrainingData, steps: int, batch_size: int, seed: int) -> list[list[SampleIndex]]:
     """The samples of each of `steps` batches, drawn by the seed alone.
 
     The parts take turns in proportion to their weights. Each is gone through in a random order, then in another, and
@@ -151,9 +151,9 @@ def schedule(data: TrainingData, steps: int, batch_size: int, seed: int) -> list
     lengths = {name: samples.lengths for name, (_, samples) in data.parts.items()}
     total = sum(weight for weight, _ in data.parts.values())
     owed = dict.fromkeys(streams, 0.0)
-    batches: list[list[Numbered]] = []
+    batches: list[list[SampleIndex]] = []
     while len(batches) < steps:
-        drawn: list[Numbered] = []
+        drawn: list[SampleIndex] = []
         n = min(BUCKET, steps - len(batches))
         for _ in range(n * batch_size):
             for name, (weight, _) in data.parts.items():
@@ -161,7 +161,7 @@ def schedule(data: TrainingData, steps: int, batch_size: int, seed: int) -> list
             part = max(owed, key=lambda name: owed[name])
             owed[part] -= 1
             drawn.append((part, next(streams[part])))
-        drawn.sort(key=lambda numbered: lengths[numbered[0]][numbered[1]])
+        drawn.sort(key=lambda index: lengths[index[0]][index[1]])
         cut = [drawn[i * batch_size : (i + 1) * batch_size] for i in range(n)]
         batches += [cut[i] for i in torch.randperm(n, generator=generator).tolist()]
     return batches

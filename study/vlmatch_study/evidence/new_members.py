@@ -16,14 +16,15 @@ from vlmatch.configs import chosen
 from vlmatch.embeddings.header import slug_of
 from vlmatch.embeddings.store import Embeddings
 from vlmatch.encoders.catalogue import catalogue
-from vlmatch.evidence.record import Setting, record
+from vlmatch.evidence.record import record
 from vlmatch.health.geometries import health_of
 from vlmatch.health.pool import angles_for_health, resolution_of
+from vlmatch.settings.work import Fed
 from vlmatch_study.evidence.scores import CAPTIONS, PROBE, row_of, stored
 from vlmatch_study.evidence.worlds import EMBEDDED, LLM, STUDY, column, read, write
 
 TABLE = STUDY / "blocks" / "3" / "scores.csv"
-SETTINGS: tuple[Setting, ...] = ("pooled", "patches")
+SETTINGS: tuple[Fed, ...] = ("pooled", "patches")
 Row = Mapping[str, str | int]
 
 
@@ -73,9 +74,9 @@ def with_places(rows: Sequence[Row], known: Sequence[Mapping[str, str]]) -> list
     return table
 
 
-def places(setting: Setting, rows: Sequence[Row]) -> list[int]:
-    """The place of each row by the rule of a setting that study/preregistration.md froze."""
-    rule = record().world(setting).rule
+def places(fed: Fed, rows: Sequence[Row]) -> list[int]:
+    """The place of each row for an LLM that is fed so, by the rule that study/preregistration.md froze."""
+    rule = record().world(fed).rule
     text = [{key: str(value) for key, value in row.items()} for row in rows]
     values = rule.values({name: column(text, name) for name in rule.needs})
     return [int(place) for place in rankdata(-np.asarray(values), method="min")]

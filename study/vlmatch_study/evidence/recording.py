@@ -10,11 +10,12 @@ from typing import Any
 from vlmatch.evidence.choosing import choose
 from vlmatch.evidence.definitions import STORED
 from vlmatch.evidence.pools import KINDS, Kind
-from vlmatch.evidence.record import SIZE, SPEC_SHEET, Embedded, Once, Record, Setting, WorldRecord
+from vlmatch.evidence.record import SIZE, SPEC_SHEET, Embedded, Once, Record, WorldRecord
 from vlmatch.evidence.replay import Figure, Outcome, difference, known, rank_correlation, replay, trained_once
 from vlmatch.evidence.rules import CANDIDATES, SPEC, Rule, single
 from vlmatch.evidence.shortlists import calibrate
 from vlmatch.evidence.worlds import TOKENS, World
+from vlmatch.settings.work import Fed
 from vlmatch_study.evidence.worlds import embedded, odd_in, vtbenchlab
 
 VERSION = 1
@@ -23,8 +24,8 @@ LIST_SIZES = (*range(3, 17), 20, 32)  # in the worlds that rules are chosen by
 MAIN = ("embedded", "vtbenchlab")
 UNIT = "points of 100"  # of regrets
 DIGITS = 4  # significant digits of figures in the file
-CHOSEN: Mapping[Setting, str] = {"pooled": "mutual_nn", "patches": "spec_ridge"}
-"""The rule of each setting, frozen with its reasons in study/preregistration.md."""
+CHOSEN: Mapping[Fed, str] = {"pooled": "mutual_nn", "patches": "spec_ridge"}
+"""The rule by what the LLM is fed, frozen with its reasons in study/preregistration.md."""
 
 SINGLE = (
     single("gw", "GW", False),
@@ -56,7 +57,7 @@ RULES: tuple[Rule, ...] = (*CANDIDATES, *SINGLE)
 class About:
     """What the record says of a world in words and facts; `scale` brings its truths to points of 100."""
 
-    setting: Setting
+    fed: Fed
     title: str
     protocol: str
     embedded: Embedded
@@ -135,14 +136,14 @@ def whole_record(tell: Callable[[str], None] = lambda line: None) -> Record:
 def world_record(world: World, about: About, left_out: Sequence[str]) -> WorldRecord:
     """Everything that is replayed in one world; `left_out` are rows that it is without."""
     rules = known(world, RULES)
-    rule = next(each for each in RULES if each.name == CHOSEN[about.setting])
+    rule = next(each for each in RULES if each.name == CHOSEN[about.fed])
     kinds = kinds_of(world)
     choices = (choose(world, CANDIDATES, size) for size in SIZES)
     sizes = LIST_SIZES if world.name in MAIN else SIZES
     lists = (calibrate(world, each, kind, n) for each in (rule, SPEC) for kind in kinds for n in sizes)
     return WorldRecord(
         world.name,
-        about.setting,
+        about.fed,
         about.title + (f" without {len(left_out)} odd rows" if left_out else ""),
         about.protocol,
         about.embedded,

@@ -25,7 +25,7 @@ def main() -> None:
     rows = [
         (world, about.scale, each)
         for world, about in ((courses.ours(), OURS), (courses.theirs(), THEIRS))
-        for each in spending.spent(world, about.setting, lambda line: print(line, flush=True))
+        for each in spending.spent(world, about.fed, lambda line: print(line, flush=True))
     ]
     spending.write(spending.CURVE, rows)
     show()

@@ -17,7 +17,7 @@ from vlmatch.evidence.worlds import Floats, World
 from vlmatch.search.halving import ROUNDING, Ladder, Level, Race
 
 Flags = NDArray[np.bool_]
-Labels = NDArray[np.intp]
+Integers = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +80,14 @@ class Spent:
     fraction: Figure
 
 
-Spend = Callable[[Drawn, Floats], tuple[Labels, Floats]]
+Spend = Callable[[Drawn, Floats], tuple[Integers, Floats]]
 """Picks from each pool by the curves (n, rungs) of all candidates: the places (m,) in the pools, and the costs (m,)."""
 
 
 def whole(order: Callable[[Drawn], Pools], count: int) -> Spend:
     """Train the first `count` of each pool to the end, and take the best. order: places from first to last."""
 
-    def spend(pools: Drawn, curves: Floats) -> tuple[Labels, Floats]:
+    def spend(pools: Drawn, curves: Floats) -> tuple[Integers, Floats]:
         listed = order(pools)[:, :count]
         values = curves[np.take_along_axis(pools.pools, listed, axis=1), -1]
         return _chosen(listed, values.argmax(axis=1)), np.full(len(listed), float(count))
@@ -98,7 +98,7 @@ def whole(order: Callable[[Drawn], Pools], count: int) -> Spend:
 def halving(order: Callable[[Drawn], Pools], count: int, ladder: Ladder, keep: float) -> Spend:
     """Halve the first `count` of each pool, of which the part `keep` goes on from each rung."""
 
-    def spend(pools: Drawn, curves: Floats) -> tuple[Labels, Floats]:
+    def spend(pools: Drawn, curves: Floats) -> tuple[Integers, Floats]:
         listed = order(pools)[:, :count]
         values = curves[np.take_along_axis(pools.pools, listed, axis=1)]
         levels = list(ladder.levels(count, keep))
@@ -113,7 +113,7 @@ def searching(rule: Rule, margin: float, ladder: Ladder, budget: float) -> Spend
     margin: the shortlist's (`evidence.shortlists.Calibration`).
     """
 
-    def spend(pools: Drawn, curves: Floats) -> tuple[Labels, Floats]:
+    def spend(pools: Drawn, curves: Floats) -> tuple[Integers, Floats]:
         order, known = pools.order(rule), pools.values(rule)
         lengths = (known >= known.max(axis=1, keepdims=True) - margin - TIE).sum(axis=1)
         picks, costs = np.empty(len(order), dtype=np.intp), np.empty(len(order))
@@ -130,13 +130,13 @@ def searching(rule: Rule, margin: float, ladder: Ladder, budget: float) -> Spend
     return spend
 
 
-def by_levels(values: Floats, levels: Sequence[Level]) -> Labels:
+def by_levels(values: Floats, levels: Sequence[Level]) -> Integers:
     """The winners (m,) of races by values (m, k, rungs), in which so many are trained up to each rung as `levels` say.
 
     Of equals, the first goes on.
     """
     alive = np.ones(values.shape[:2], dtype=bool)
-    order: Labels = np.zeros(values.shape[:2], dtype=np.intp)
+    order: Integers = np.zeros(values.shape[:2], dtype=np.intp)
     for number, level in enumerate(levels):
         if number > 0:
             alive &= np.argsort(order, axis=1) < level.arms
@@ -154,9 +154,9 @@ def clusters(courses: Courses, count: int, ladder: Ladder, keep: float) -> Spend
     similarity = courses.similarity
     if similarity is None:
         raise VlmatchError(f"world '{courses.world.name}' has no similarities of its candidates; give Courses them")
-    known: dict[Drawn, Labels] = {}  # both halves of the seeds are replayed in the same pools
+    known: dict[Drawn, Integers] = {}  # both halves of the seeds are replayed in the same pools
 
-    def spend(pools: Drawn, curves: Floats) -> tuple[Labels, Floats]:
+    def spend(pools: Drawn, curves: Floats) -> tuple[Integers, Floats]:
         if pools not in known:
             known[pools] = np.array([divided(similarity[np.ix_(pool, pool)], count) for pool in pools.pools])
         labels, values = known[pools], curves[pools.pools]
@@ -171,7 +171,7 @@ def clusters(courses: Courses, count: int, ladder: Ladder, keep: float) -> Spend
     return spend
 
 
-def halved(values: Floats, started: Flags, ladder: Ladder, keep: float) -> tuple[Labels, Floats]:
+def halved(values: Floats, started: Flags, ladder: Ladder, keep: float) -> tuple[Integers, Floats]:
     """Race the candidates that are `started` (m, k) by their values (m, k, rungs): the winners' places and the costs.
 
     As `halving`, of a continuing ladder. A pool in which none is started costs nothing.
@@ -191,7 +191,7 @@ def halved(values: Floats, started: Flags, ladder: Ladder, keep: float) -> tuple
     return order[:, 0], costs
 
 
-def divided(similarity: Floats, count: int) -> Labels:
+def divided(similarity: Floats, count: int) -> Integers:
     """The cluster of each of k candidates, when average linkage of 1 - similarity (k, k) is cut to `count` clusters."""
     k = len(similarity)
     labels = np.arange(k)
@@ -205,7 +205,7 @@ def divided(similarity: Floats, count: int) -> Labels:
     return labels
 
 
-def medoids_of(similarity: Floats, pools: Pools, labels: Labels) -> Flags:
+def medoids_of(similarity: Floats, pools: Pools, labels: Integers) -> Flags:
     """The candidate of each cluster that is most similar to the others of it, the first of equals: (m, k)."""
     same = labels[:, :, None] == labels[:, None, :]
     closeness = np.where(same, similarity[pools[:, :, None], pools[:, None, :]], 0.0).sum(axis=2)
@@ -268,6 +268,6 @@ def _lost(courses: Courses, spend: Spend, pools: Drawn) -> tuple[Floats, Floats]
     return np.mean(lost, axis=0), np.mean(costs, axis=0)
 
 
-def _chosen(table: NDArray[Any], places: Labels) -> NDArray[Any]:
+def _chosen(table: NDArray[Any], places: Integers) -> NDArray[Any]:
     """From each row of a table (m, k) the entry at a place: (m,)."""
     return np.take_along_axis(table, places[:, None], axis=1)[:, 0]

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from vlmatch.evidence.pools import Kind
-from vlmatch.evidence.record import Setting, record
+from vlmatch.evidence.record import record
 from vlmatch.evidence.replay import Figure, trained_once
 from vlmatch.evidence.rules import SPEC
 from vlmatch.search.halving import Ladder
+from vlmatch.settings.work import Fed
 from vlmatch_study.evidence.recording import CHOSEN, RULES, kinds_of
 from vlmatch_study.evidence.worlds import STUDY
 from vlmatch_study.search.replay import (
@@ -35,19 +36,19 @@ SEARCH = "task=search"
 DIGITS = 4
 
 
-def spent(courses: Courses, setting: Setting, tell: Callable[[str], None] = lambda line: None) -> Iterator[Spent]:
-    """What each way gave in every kind and size of pools of a world, whose rule is that of the setting."""
+def spent(courses: Courses, fed: Fed, tell: Callable[[str], None] = lambda line: None) -> Iterator[Spent]:
+    """What each way gave in every kind and size of pools of a world, whose LLM is fed so."""
     for kind in kinds_of(courses.world):
         for size in SIZES:
             tell(f"{courses.world.name}: {kind}, pools of {size}")
-            yield from replayed(courses, _ways(courses, setting, kind, size), kind, size)
+            yield from replayed(courses, _ways(courses, fed, kind, size), kind, size)
             once = trained_once(courses.world, kind, size)
             if once.value is not None:
                 yield Spent(ONCE, kind, size, size, float(size), Figure(None), once)
 
 
-def _ways(courses: Courses, setting: Setting, kind: Kind, size: int) -> list[tuple[str, int, Spend]]:
-    rule = next(each for each in RULES if each.name == CHOSEN[setting])
+def _ways(courses: Courses, fed: Fed, kind: Kind, size: int) -> list[tuple[str, int, Spend]]:
+    rule = next(each for each in RULES if each.name == CHOSEN[fed])
     screen, counts = by_rule(rule), [count for count in STARTS if count <= size]
     ways: list[tuple[str, int, Spend]] = [(GRID, size, whole(at_random, size))]
     for name, order in ((RANDOM, at_random), (SHEET, by_rule(SPEC)), (SCREENED, screen)):
@@ -57,7 +58,7 @@ def _ways(courses: Courses, setting: Setting, kind: Kind, size: int) -> list[tup
     ways += [(HALVED, count, halving(at_random, count, LADDER, KEEP)) for count in counts]
     ways += [(SCREENED_HALVED, count, halving(screen, count, LADDER, KEEP)) for count in counts]
     ways += [(CLUSTERS, count, clusters(courses, count, LADDER, KEEP)) for count in counts[:-1]]
-    calibration = record().world(setting).calibration(kind, size)
+    calibration = record().world(fed).calibration(kind, size)
     if calibration is not None:
         ways += [(SEARCH, runs, searching(rule, calibration.margin, LADDER, runs)) for runs in counts]
     return ways

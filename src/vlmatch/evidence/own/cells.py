@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.own.lmms_eval import lmms_cells
-from vlmatch.evidence.own.measured import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.names import Names
+from vlmatch.evidence.own.reading import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.tables import TableRow, UserTable, number, read_table, some
 from vlmatch.evidence.own.vlmevalkit import SUMMARY_HEAD, kit_cells, summary_cells
 

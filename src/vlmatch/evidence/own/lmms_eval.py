@@ -7,8 +7,8 @@ from typing import Any
 
 from vlmatch.benchmarks.lmms_results import public_tasks, read_plain, read_result_file
 from vlmatch.errors import VlmatchError
-from vlmatch.evidence.own.measured import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.names import Named, Names
+from vlmatch.evidence.own.reading import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.tables import number, some
 
 _PRETRAINED = re.compile(r"(?:^|,)\s*(?:pretrained|model_version|model)=([^,]+)")

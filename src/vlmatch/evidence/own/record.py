@@ -10,9 +10,9 @@ from scipy.stats import norm
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.correlation import LEAST, Correlation, correlation
 from vlmatch.evidence.own.cells import KEY, OwnTruth
+from vlmatch.evidence.own.comparable import ComparableTruth, comparable_truths, complete
 from vlmatch.evidence.own.scores import ScoreTable
 from vlmatch.evidence.own.tables import some
-from vlmatch.evidence.own.worlds import Measured, complete, measured
 from vlmatch.evidence.replay import Figure, Outcome, known, rank_correlation, replay
 from vlmatch.evidence.rules import CANDIDATES, Rule
 from vlmatch.evidence.worlds import Floats, World
@@ -47,7 +47,7 @@ class OwnRecord:
     """
 
     title: str
-    truth: Measured
+    truth: ComparableTruth
     about: str
     families: Mapping[str, str]
     rules: tuple[RuleRecord, ...]
@@ -75,7 +75,7 @@ def own_records(truth: OwnTruth, tables: Sequence[ScoreTable]) -> tuple[list[Own
     LLMs are matched by name, whatever its case. Where truth and scores have one each, they are taken as the same.
     Raises VlmatchError where no record can be made.
     """
-    found, notes = measured(truth)
+    found, notes = comparable_truths(truth)
     notes = [*truth.notes, *notes]
     names = {each.llm for each in found}, {table.llm for table in tables if table.llm}
     one_each = all(len(each) == 1 for each in names)
@@ -99,7 +99,7 @@ def own_records(truth: OwnTruth, tables: Sequence[ScoreTable]) -> tuple[list[Own
     return records, [*notes, *problems]
 
 
-def _record(title: str, truth: Measured, table: ScoreTable) -> OwnRecord:
+def _record(title: str, truth: ComparableTruth, table: ScoreTable) -> OwnRecord:
     scored = set(table.encoders)
     shared = [name for name in truth.encoders if name in scored]
     if len(shared) < LEAST:
@@ -147,7 +147,7 @@ def _rules(table: ScoreTable, shared: Sequence[str]) -> tuple[list[Rule], list[s
 
 
 def _replayed(
-    truth: Measured, table: ScoreTable, shared: Sequence[str], values: Mapping[str, Mapping[str, float]]
+    truth: ComparableTruth, table: ScoreTable, shared: Sequence[str], values: Mapping[str, Mapping[str, float]]
 ) -> World | None:
     """The world of the encoders that have every score but those that too many lack; None if they are too few."""
     names = list(values)
@@ -159,7 +159,7 @@ def _replayed(
 
 
 def _world(
-    truth: Measured, table: ScoreTable, encoders: Sequence[str], values: Mapping[str, Mapping[str, float]]
+    truth: ComparableTruth, table: ScoreTable, encoders: Sequence[str], values: Mapping[str, Mapping[str, float]]
 ) -> World:
     at = [truth.encoders.index(name) for name in encoders]
     columns = {name: [by_encoder[each] for each in encoders] for name, by_encoder in values.items()}
@@ -178,7 +178,7 @@ def _by_size(world: World, rules: Sequence[Rule]) -> dict[int, Mapping[Rule | No
 
 
 def _rule_record(
-    truth: Measured,
+    truth: ComparableTruth,
     table: ScoreTable,
     rule: Rule,
     shared: Sequence[str],

@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.evidence.own.measured import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.names import Named, Names
+from vlmatch.evidence.own.reading import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.tables import TableRow, UserTable, number, read_table, some
 from vlmatch.files import require_regular
 

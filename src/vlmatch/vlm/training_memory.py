@@ -23,7 +23,7 @@ TRIED = 8  # tokens in the estimate of an LLM's activations, which are proportio
 
 
 @dataclass(frozen=True)
-class Budget:
+class TrainingMemory:
     """Bytes that a stage needs on each device.
 
     optimiser: AdamW's two moments of each trained weight. activations: the tensors kept for the backward pass.
@@ -47,34 +47,34 @@ def require_memory(
     longest: Sequence[int],
     picture: Tensor,
     available: int | None = None,
-) -> list[Budget]:
-    """The budget of each stage. Raises VlmatchError, with advice, if a stage needs more memory than a device has.
+) -> list[TrainingMemory]:
+    """The memory of each stage. Raises VlmatchError, with advice, if a stage needs more memory than a device has.
 
     longest: the length of each stage's longest sample, in tokens. picture: any picture of the data, (c, h, w) or
-    (t, d). available: bytes of a device; by default those of `memory_of`.
+    (t, d). available: bytes of a device; by default those of `memory_of_device`.
     """
     processes = processes_of(trainer)
-    available = available or memory_of(trainer)
-    budgets = []
+    available = available or memory_of_device(trainer)
+    found = []
     for number, (stage, length) in enumerate(zip(recipe.stages, longest, strict=True)):
-        budget = budget_of(vlm, stage, trainer, length, picture, processes)
-        if budget.total > available:
+        memory = memory_of_stage(vlm, stage, trainer, length, picture, processes)
+        if memory.total > available:
             samples = at_once(stage.batch_size, stage.accumulate, processes)
-            parts = ", ".join(f"{name} {value / GIB:.3g}" for name, value in vars(budget).items())
+            parts = ", ".join(f"{name} {value / GIB:.3g}" for name, value in vars(memory).items())
             raise VlmatchError(
-                f"recipe.stages.{number} ({stage.name}) needs about {budget.total / GIB:.3g} GiB on each device, "
+                f"recipe.stages.{number} ({stage.name}) needs about {memory.total / GIB:.3g} GiB on each device, "
                 f"which has {available / GIB:.3g} for it ({parts}; {samples} samples at once); "
                 f"{training_advice(number)}"
             )
-        budgets.append(budget)
-    return budgets
+        found.append(memory)
+    return found
 
 
 def require_projector(
     width: int, llm_width: int, projector: ProjectorSettings, trainer: TrainerSettings, available: int | None = None
 ) -> None:
     """Raise VlmatchError if the projector alone needs more memory than a device has; nothing is allocated."""
-    available = available or memory_of(trainer)
+    available = available or memory_of_device(trainer)
     with torch.device("meta"):
         weights = sum(p.nbytes for p in Projector(width, llm_width, scale=1.0, **projector.model_dump()).parameters())
     if 4 * weights > available:
@@ -85,10 +85,10 @@ def require_projector(
         )
 
 
-def budget_of(
+def memory_of_stage(
     vlm: VLM, stage: StageSettings, trainer: TrainerSettings, length: int, picture: Tensor, processes: int
-) -> Budget:
-    """The budget of one stage, for samples of `length` tokens with one picture each.
+) -> TrainingMemory:
+    """The memory of one stage, for samples of `length` tokens with one picture each.
 
     FSDP divides weights, gradients and optimiser states among the processes, DeepSpeed's ZeRO-2 the last two. With
     gradient checkpointing, an LLM keeps the inputs of its layers, and the activations of one layer at a time. Logits
@@ -107,7 +107,7 @@ def budget_of(
     vocabulary = vlm.causal_lm.get_output_embeddings().weight.shape[0]
     of_logit = dtype.itemsize + 4 + 4  # in the LLM's dtype, in float32, and its gradient
     kept += (length - vlm.tokens_per_image) / 2 * vocabulary * of_logit
-    return Budget(
+    return TrainingMemory(
         weights=sum(p.nbytes for p in vlm.parameters()) / of_weights,
         gradients=learnt / of_states,
         optimiser=2 * learnt / of_states,
@@ -171,7 +171,7 @@ def on_gpus(trainer: TrainerSettings) -> bool:
     return trainer.accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available()
 
 
-def memory_of(trainer: TrainerSettings) -> int:
+def memory_of_device(trainer: TrainerSettings) -> int:
     """Bytes of a device: those that this process may have of its GPU, or this machine's divided by the processes."""
     if not on_gpus(trainer):
         return physical_memory() // processes_of(trainer)

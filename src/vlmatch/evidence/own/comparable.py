@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.correlation import LEAST
 from vlmatch.evidence.own.cells import KEY, OwnTruth
-from vlmatch.evidence.own.measured import Cell
+from vlmatch.evidence.own.reading import Cell
 from vlmatch.evidence.own.tables import some
 from vlmatch.evidence.worlds import Floats
 
@@ -19,7 +19,7 @@ OWN_MEANS = ("average", "mean", "avg", "overall")  # benchmarks that are the mea
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class ComparableTruth:
     """The truths of one LLM and recipe.
 
     truth: (n, seeds), more is better. standard_error: of the difference of two, from the seeds; 0 with one seed.
@@ -40,7 +40,7 @@ class Measured:
         return self.truth.mean(axis=1)
 
 
-def measured(truth: OwnTruth) -> tuple[list[Measured], list[str]]:
+def comparable_truths(truth: OwnTruth) -> tuple[list[ComparableTruth], list[str]]:
     """The truths by LLM and recipe, and one line for each LLM whose VLMs can't be compared.
 
     Raises VlmatchError, which is the first of these lines, where no LLM is left.
@@ -51,7 +51,7 @@ def measured(truth: OwnTruth) -> tuple[list[Measured], list[str]]:
     found, problems = [], []
     for (llm, recipe), cells in groups.items():
         try:
-            found.append(_measured(llm, recipe, cells))
+            found.append(_comparable_truth(llm, recipe, cells))
         except VlmatchError as error:
             problems.append(f"{KEY}={truth.source}: {llm}{', ' if recipe else ''}{recipe}: {error}")
     if not found:
@@ -75,11 +75,11 @@ def complete(known: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
     return rows, columns
 
 
-def _measured(llm: str, recipe: str, cells: Sequence[Cell]) -> Measured:
+def _comparable_truth(llm: str, recipe: str, cells: Sequence[Cell]) -> ComparableTruth:
     by_pair: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for cell in cells:
         by_pair[cell.encoder, cell.benchmark][cell.seed] = cell.score
-    encoders, benchmarks, notes = _comparable(by_pair)
+    encoders, benchmarks, notes = _complete_cells(by_pair)
     if len(encoders) < LEAST:
         names = f" ({', '.join(encoders)})" if encoders else ""
         raise VlmatchError(
@@ -111,10 +111,10 @@ def _measured(llm: str, recipe: str, cells: Sequence[Cell]) -> Measured:
     else:
         table = ((means - shift) / scale).mean(axis=1)[:, None]
         notes.append("not every encoder and benchmark has the same seeds, so the truth is the mean over what there is")
-    return Measured(llm, recipe, tuple(encoders), table, _error(values.values()), measure, tuple(notes))
+    return ComparableTruth(llm, recipe, tuple(encoders), table, _error(values.values()), measure, tuple(notes))
 
 
-def _comparable(by_pair: Mapping[tuple[str, str], object]) -> tuple[list[str], list[str], list[str]]:
+def _complete_cells(by_pair: Mapping[tuple[str, str], object]) -> tuple[list[str], list[str], list[str]]:
     """Encoders and benchmarks of which every pair is known, and notes on those that are left out."""
     encoders, benchmarks = (list(dict.fromkeys(pair[place] for pair in by_pair)) for place in (0, 1))
     own = [name for name in benchmarks if name.casefold() in OWN_MEANS]

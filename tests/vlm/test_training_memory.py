@@ -12,18 +12,18 @@ import made_vlms
 from vlmatch.encoders.controls import Pixels
 from vlmatch.errors import VlmatchError
 from vlmatch.settings.recipe import ProjectorSettings
-from vlmatch.vlm.budget import (
+from vlmatch.vlm.building import build_vlm
+from vlmatch.vlm.model import VLM
+from vlmatch.vlm.training_memory import (
     GIB,
-    budget_of,
     kept_by,
     kept_by_llm,
-    memory_of,
+    memory_of_device,
+    memory_of_stage,
     processes_of,
     require_memory,
     require_projector,
 )
-from vlmatch.vlm.building import build_vlm
-from vlmatch.vlm.model import VLM
 
 CPU = made_vlms.TRAINER
 PICTURE = torch.zeros(1, 6)
@@ -65,27 +65,27 @@ def test_weights_gradients_and_both_moments_of_adam_are_counted(vlm: VLM) -> Non
     llm = sum(parameter.numel() for parameter in vlm.causal_lm.parameters())
     projector = sum(parameter.numel() for parameter in vlm.projector.parameters())
     stage = made_vlms.stage(trains={"projector": 1e-3, "llm": 1e-3})
-    one = budget_of(vlm, stage, CPU, 20, PICTURE, 1)
+    one = memory_of_stage(vlm, stage, CPU, 20, PICTURE, 1)
     assert (one.weights, one.gradients, one.optimiser) == tuple(n * 4 * (llm + projector) for n in (1, 1, 2))
     assert one.total == one.weights + one.gradients + one.optimiser + one.activations
-    frozen = budget_of(vlm, made_vlms.stage(), CPU, 20, PICTURE, 1)
+    frozen = memory_of_stage(vlm, made_vlms.stage(), CPU, 20, PICTURE, 1)
     assert (frozen.gradients, frozen.optimiser) == (4 * projector, 8 * projector)
     assert frozen.activations < one.activations
-    fsdp = budget_of(vlm, stage, CPU.changed(strategy="fsdp"), 20, PICTURE, 4)
+    fsdp = memory_of_stage(vlm, stage, CPU.changed(strategy="fsdp"), 20, PICTURE, 4)
     assert (fsdp.weights, fsdp.gradients, fsdp.optimiser) == (one.weights / 4, one.gradients / 4, one.optimiser / 4)
     assert fsdp.activations == one.activations / 4  # 4 samples a batch, and as many processes
-    zero = budget_of(vlm, stage, CPU.changed(strategy="deepspeed_stage_2"), 20, PICTURE, 4)
+    zero = memory_of_stage(vlm, stage, CPU.changed(strategy="deepspeed_stage_2"), 20, PICTURE, 4)
     assert (zero.weights, zero.gradients, zero.optimiser) == (one.weights, one.gradients / 4, one.optimiser / 4)
 
 
 def test_smaller_batches_and_checkpointing_take_less(vlm: VLM) -> None:
     def activations(**changes: Any) -> float:
-        return budget_of(vlm, made_vlms.stage(**changes), CPU, 20, PICTURE, 1).activations
+        return memory_of_stage(vlm, made_vlms.stage(**changes), CPU, 20, PICTURE, 1).activations
 
     assert activations(accumulate=4) == activations() / 4
     assert activations(gradient_checkpointing=True) < activations()
     assert (
-        budget_of(vlm, made_vlms.stage(), CPU.changed(precision="bf16-mixed"), 20, PICTURE, 1).activations
+        memory_of_stage(vlm, made_vlms.stage(), CPU.changed(precision="bf16-mixed"), 20, PICTURE, 1).activations
         < activations()
     )
 
@@ -103,21 +103,21 @@ def test_an_encoder_that_is_trained_keeps_its_activations(tmp_path: Path) -> Non
     vlm = build_vlm(recipe, made_vlms.tiny_llm(tmp_path), Wide(), (16, 1000))
     picture = torch.zeros(3, 4, 4)
     trained = made_vlms.stage(trains={"projector": 1e-3, "encoder": 1e-3})
-    frozen = budget_of(vlm, made_vlms.stage(), CPU, 30, picture, 1)
-    found = budget_of(vlm, trained, CPU, 30, picture, 1)
+    frozen = memory_of_stage(vlm, made_vlms.stage(), CPU, 30, picture, 1)
+    found = memory_of_stage(vlm, trained, CPU, 30, picture, 1)
     assert found.activations - frozen.activations == 4 * 16 * 3 * 4  # the input of its one layer, for 4 samples
     assert found.gradients - frozen.gradients == 4 * (3 * 1000 + 1000)
 
 
 def test_a_stage_that_does_not_fit_is_refused_in_one_line(vlm: VLM) -> None:
     recipe = made_vlms.recipe()
-    (budget,) = require_memory(vlm, recipe, CPU, [20], PICTURE)
-    require_memory(vlm, recipe, CPU, [20], PICTURE, available=int(budget.total) + 1)
+    (memory,) = require_memory(vlm, recipe, CPU, [20], PICTURE)
+    require_memory(vlm, recipe, CPU, [20], PICTURE, available=int(memory.total) + 1)
     with pytest.raises(VlmatchError) as caught:
-        require_memory(vlm, recipe, CPU, [20], PICTURE, available=int(budget.total) - 1)
+        require_memory(vlm, recipe, CPU, [20], PICTURE, available=int(memory.total) - 1)
     said = str(caught.value)
     assert said.startswith(
-        f"recipe.stages.0 (align) needs about {budget.total / GIB:.3g} GiB on each device, which has"
+        f"recipe.stages.0 (align) needs about {memory.total / GIB:.3g} GiB on each device, which has"
     )
     for way in (
         "4 samples at once",
@@ -160,9 +160,9 @@ def test_all_gpus_are_counted_and_the_process_has_what_is_free_on_its_own(
     trainer = CPU.changed(accelerator=accelerator, devices="auto")
     assert processes_of(trainer) == processes_of(trainer.changed(devices=-1)) == 3
     assert processes_of(CPU.changed(devices="auto")) == 1
-    assert memory_of(trainer) == 3 * GIB
-    assert memory_of(trainer.changed(devices=[2])) == 7 * GIB
+    assert memory_of_device(trainer) == 3 * GIB
+    assert memory_of_device(trainer.changed(devices=[2])) == 7 * GIB
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert memory_of(trainer) == memory_of(trainer.changed(devices=[0, 1])) == 6 * GIB
+    assert memory_of_device(trainer) == memory_of_device(trainer.changed(devices=[0, 1])) == 6 * GIB
     with pytest.raises(VlmatchError, match=r"^trainer: "):
-        memory_of(trainer.changed(devices=[9]))
+        memory_of_device(trainer.changed(devices=[9]))
