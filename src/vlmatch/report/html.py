@@ -29,8 +29,9 @@ from vlmatch.report.own import OwnEvidence, own_view
 from vlmatch.report.pairs import Health, ReadEmbeddings
 from vlmatch.report.panel import panel
 from vlmatch.report.record_table import record_view
+from vlmatch.report.strip import coverage_strip
 from vlmatch.report.table import agreement_line, number, proven_line
-from vlmatch.report.words import sentence
+from vlmatch.report.words import opening, sentence
 
 TEMPLATES = "page"
 
@@ -95,7 +96,7 @@ def _environment() -> Environment:
     environment.filters.update(
         number=number, agreement=agreement_line, proven=proven_line, sentence=sentence, breakable=breakable
     )
-    environment.filters.update(published=published)
+    environment.filters.update(published=published, opening=opening, strip=coverage_strip)
     environment.filters.update(bare=bare, interval=interval, n_seeds=n_seeds, curve_words=curve_words)
     environment.filters.update(paper_line=paper_line, setting=setting_line, curve_points=curve_points)
     environment.tests["undecided"] = undecided
