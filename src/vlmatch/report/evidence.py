@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vlmatch.evidence.correlation import Correlation, by_subset
+from vlmatch.evidence.replay import Figure
 from vlmatch.evidence.seeds import SeedAgreement, Spread, agreements, spread
 from vlmatch.evidence.truth import Truth
 from vlmatch.evidence.truths import Comparison
@@ -97,7 +98,7 @@ def bare(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else re.sub(r"^(-?)0\.", r"\1.", f"{value:z.{digits}f}")
 
 
-def interval(correlation: Correlation) -> str:
+def interval(correlation: Correlation | Figure) -> str:
     """A correlation's interval in brackets; '' if it has none."""
     return "" if correlation.low is None else f"[{bare(correlation.low)}, {bare(correlation.high)}]"
 

@@ -19,8 +19,8 @@ def percent(share: float) -> str:
 
 
 def with_interval(figure: Figure) -> str:
-    """A share as a percentage, with its interval in brackets; '?' where it is not known."""
+    """A share as a percentage, with its interval in brackets; '-' where it is not known."""
     if figure.value is None:
-        return "?"
+        return "-"
     between = "" if figure.low is None or figure.high is None else f" [{percent(figure.low)}, {percent(figure.high)}]"
     return percent(figure.value) + between
