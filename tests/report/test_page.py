@@ -154,7 +154,7 @@ def test_the_gallery_shows_each_pair_once_with_its_words(page: Element) -> None:
 
 
 def test_without_pairs_and_embeddings_there_are_no_pictures_labels_and_findings(made: Pool) -> None:
-    bare = parsed(rendered_page([made.ranking(Question(fed="pooled"))], lambda spec: None))
+    bare = parsed(rendered_page([made.ranking(Question(fed="pooled"))]))
     assert headings(bare) == [
         "Ranking for llm_a",
         "Ranking for llm_b",
@@ -168,7 +168,7 @@ def test_without_pairs_and_embeddings_there_are_no_pictures_labels_and_findings(
 
 def test_pictures_of_another_probe_are_not_shown(made: Pool) -> None:
     other = replace(made.ranking(Question(fed="pooled")), probe="other-12345678")
-    page = parsed(rendered_page([other], made.read, probe=made.probe))
+    page = parsed(rendered_page([other], embeddings=made.read, probe=made.probe))
     assert not [heading for heading in headings(page) if heading.startswith("Pairs that fit")]
 
 

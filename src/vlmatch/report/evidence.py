@@ -72,14 +72,14 @@ def _evidence_for(probe: str, llm: LlmRanking, comparison: Comparison) -> Rankin
     # An imported truth may not tell its weights.
     same = [t for t in shared if t.weights_sha256 in (None, rows[t.encoder].image.weights_sha256)]
     return RankingEvidence(
-        probe,
-        llm,
-        comparison,
-        tuple(_score_evidence(name, rows, same, comparison) for name in llm.encoders[0].ranks),
-        tuple(agreements(comparison)),
-        spread(comparison),
-        tuple(encoder for encoder in rows if encoder not in comparison.by_encoder),
-        tuple(truth.encoder for truth in shared if truth not in same),
+        probe=probe,
+        llm=llm,
+        comparison=comparison,
+        scores=tuple(_score_evidence(name, rows, same, comparison) for name in llm.encoders[0].ranks),
+        agreements=tuple(agreements(comparison)),
+        spread=spread(comparison),
+        absent=tuple(encoder for encoder in rows if encoder not in comparison.by_encoder),
+        other_weights=tuple(truth.encoder for truth in shared if truth not in same),
     )
 
 

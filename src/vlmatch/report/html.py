@@ -26,7 +26,7 @@ from vlmatch.report.evidence import (
 )
 from vlmatch.report.how import made
 from vlmatch.report.own import OwnEvidence, own_view
-from vlmatch.report.pairs import Health, ReadEmbeddings
+from vlmatch.report.pairs import Health, ReadEmbeddings, none_kept
 from vlmatch.report.panel import panel
 from vlmatch.report.record_table import record_view
 from vlmatch.report.strip import coverage_strip
@@ -38,10 +38,10 @@ TEMPLATES = "page"
 
 def rendered_page(
     rankings: Sequence[Ranking],
-    embeddings: ReadEmbeddings,
+    *,
+    embeddings: ReadEmbeddings = none_kept,
     failures: Sequence[PairStatus] = (),
     evidence: Sequence[RankingEvidence] = (),
-    *,
     probe: ProbeSet | None = None,
     commands: Sequence[str] = (),
     own: OwnEvidence | None = None,
@@ -58,7 +58,7 @@ def rendered_page(
     for place, ranking in enumerate(rankings):
         shown = probe if probe is not None and probe.key == ranking.probe else None
         panels = [
-            panel(f"r{place}-{number_of}", ranking, llm, embeddings, evidence, shown)
+            panel(f"r{place}-{number_of}", ranking, llm, embeddings=embeddings, evidence=evidence, probe=shown)
             for number_of, llm in enumerate(ranking.llms)
         ]
         sections.append(

@@ -67,7 +67,7 @@ class OwnEvidence:
         from vlmatch.report.html import rendered_page
 
         path = Path(path)
-        write_text(path, rendered_page((), lambda spec: None, own=self))
+        write_text(path, rendered_page((), own=self))
         return path
 
     def show(self, console: Console) -> None:
@@ -142,16 +142,16 @@ def own_view(evidence: OwnEvidence) -> OwnView:
     """The records as the page shows them."""
     records = tuple(
         OwnRecordView(
-            each.title,
-            each.truth.measure,
-            each.truth.truth.shape[1],
-            len(each.families),
-            each.n_families,
-            len(each.replayed),
-            len(each.rules),
-            bare(each.luck),
-            own_table(each, f"own-{place}"),
-            each.notes,
+            title=each.title,
+            measure=each.truth.measure,
+            seeds=each.truth.truth.shape[1],
+            n=len(each.families),
+            n_families=each.n_families,
+            replayed=len(each.replayed),
+            n_rules=len(each.rules),
+            luck=bare(each.luck),
+            table=own_table(each, f"own-{place}"),
+            notes=each.notes,
         )
         for place, each in enumerate(evidence.records)
     )
