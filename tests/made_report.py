@@ -45,7 +45,7 @@ class Pool:
         """The page of everything that the pool has."""
         ranking = self.ranking(question or Question(fed="pooled"))
         health = [pool_health(ranking, self.read, self.probe)]
-        return rendered_page([ranking], self.read, **{"probe": self.probe, "health": health, **options})
+        return rendered_page([ranking], embeddings=self.read, **{"probe": self.probe, "health": health, **options})
 
 
 def noisy_probe(folder: Path, n_pairs: int, captions: str = "A picture, number {}.") -> ProbeSet:

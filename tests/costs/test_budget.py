@@ -53,25 +53,24 @@ def test_limits_are_met_up_to_the_limit_itself() -> None:
 def test_without_limits_everybody_is_inside_and_nothing_is_said() -> None:
     assert Budget.of(None) == Budget.of({}) == Budget()
     assert list(within().inside) == list(VALUES)
-    assert within().lines() == []
+    assert within().kept_out == []
 
 
 def test_a_budget_says_what_it_costs_and_who_fell_out() -> None:
     outcome = within(params="50M")
     assert (outcome.best, [each.encoder for each in outcome.ahead]) == ("fair", ["best", "good"])
-    text = "\n".join(outcome.lines())
-    assert "budget.params=50M: 3 of 5 candidates meet it" in text
-    assert "costs 0.30 of the rule's value: fair, the best inside, has 0.60, and best, the best outside, 0.90" in text
-    assert "kept out, and ahead of fair: best (90M parameters), good (80M parameters)" in text
-    assert "not ahead" not in text
+    assert outcome.meets == "3 of 5 candidates"
+    assert outcome.price == (
+        "the budget costs 0.30 of the rule's value: fair, the best inside, has 0.60, and best, the best outside, 0.90"
+    )
+    assert outcome.kept_out == ["kept out, and ahead of fair: best (90M parameters), good (80M parameters)"]
 
 
 def test_a_budget_that_keeps_the_best_costs_nothing() -> None:
     outcome = within(licence="commercial")
     assert (outcome.best, outcome.ahead) == ("best", ())
-    text = "\n".join(outcome.lines())
-    assert "costs nothing: no candidate outside of it is better than best" in text
-    assert "good (licence CC-BY-NC-4.0 forbids commercial use)" in text
+    assert outcome.price == "the budget costs nothing: no candidate outside of it is better than best"
+    assert "good (licence CC-BY-NC-4.0 forbids commercial use)" in outcome.kept_out[0]
 
 
 def test_values_that_differ_in_their_last_bits_are_equal() -> None:
@@ -91,7 +90,7 @@ def test_what_is_not_known_keeps_a_candidate_out_and_the_line_says_how_to_state_
     assert stated.keys() == {"flops", "licence"}
     assert "+costs.poor.commercial=true" in reasons(budget, POOL["poor"])
     assert "AGPL-3.0" in reasons(budget, POOL["poor"])
-    lines = restricted(budget, VALUES, POOL).lines()
+    lines = restricted(budget, VALUES, POOL).kept_out
     assert "+costs.own.flops=" in lines[-1]
     assert "+costs.poor.commercial=true" in lines[-1]
 
@@ -107,17 +106,17 @@ def test_a_budget_that_nobody_meets_says_which_limit_keeps_out_whom_and_who_is_n
     assert (outcome.best, outcome.inside) == (None, {})
     assert len(outcome.ahead) == 5
     assert outcome.nearest.encoder == "fair", "the others miss two limits, or miss by more"
-    text = "\n".join(outcome.lines())
-    assert "none of the 5 candidates meets it, so nothing is recommended" in text
-    assert "budget.params keeps out poor (1M parameters), own (5M parameters)" in text
-    assert "budget.licence keeps out good (licence CC-BY-NC-4.0 forbids commercial use)" in text
-    assert "the nearest is fair: budget.params=20M would let it in" in text
+    assert outcome.meets == "none of the 5 candidates, so nothing is recommended"
+    assert outcome.price == "the nearest is fair: budget.params=20M would let it in"
+    text = "\n".join(outcome.kept_out)
+    assert "kept out by budget.params: poor (1M parameters), own (5M parameters)" in text
+    assert "kept out by budget.licence: good (licence CC-BY-NC-4.0 forbids commercial use)" in text
 
 
 def test_a_long_line_names_the_first_and_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "own (5M parameters)" in within(params="1M").lines()[2]
+    assert "own (5M parameters)" in within(params="1M").kept_out[0]
     monkeypatch.setattr(restriction, "NAMED", 2)
-    assert "ahead of poor: best (90M parameters), good (80M parameters), and 2 more" in within(params="1M").lines()[2]
+    assert "ahead of poor: best (90M parameters), good (80M parameters), and 2 more" in within(params="1M").kept_out[0]
 
 
 @given(

@@ -85,7 +85,7 @@ def test_theorem_1_stands_in_table_and_page_where_a_row_has_it(tmp_path: Path) -
     assert table.lipschitz_99["a"] == 1.25
     assert table.lipschitz_bound_99["b"] == math.inf
     assert np.isnan(table.lipschitz_99["c"])
-    heads, *lines = parsed(rendered_page(rankings, lambda spec: None)).by_id("r0-0-score-table").cells()
+    heads, *lines = parsed(rendered_page(rankings)).by_id("r0-0-score-table").cells()
     shown = [line[heads.index("Lipschitz ≤")] for line in lines]
     assert shown == ["2.500 1.250", "∞ ∞", "-"]
 

@@ -50,7 +50,7 @@ def held(rows: Sequence[Row], results: Sequence[Result]) -> tuple[list[Ranking],
 
 def page(tmp_path: Path, rows: Sequence[Row], results: Sequence[Result]) -> str:
     rankings, evidence = held(rows, results)
-    return rendered_page(rankings, Store(tmp_path / "store").read, evidence=evidence)
+    return rendered_page(rankings, embeddings=Store(tmp_path / "store").read, evidence=evidence)
 
 
 def test_a_score_enters_with_the_sign_that_makes_more_better() -> None:
@@ -151,7 +151,7 @@ def test_the_page_shows_replaced_results_beside_the_truths(tmp_path: Path) -> No
     rankings = ranked(rows())
     first = replace(runs(0)[0], dtype="bfloat16")
     evidence = ranking_evidence(rankings, comparisons(runs(0), replaced=[first]))
-    text = rendered_page(rankings, Store(tmp_path / "store").read, evidence=evidence)
+    text = rendered_page(rankings, embeddings=Store(tmp_path / "store").read, evidence=evidence)
     assert f"replaced it: {ENCODERS[0]}, seed 0, bfloat16: .470." in text
 
 

@@ -9,8 +9,8 @@ from made_report import Pool, pool
 from vlmatch.jobs import NOT_HERE, PairStatus
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking
+from vlmatch.report.first_screen import first_screen
 from vlmatch.report.markdown import plain, rendered_markdown
-from vlmatch.report.words import first_screen
 
 ENCODERS = ["first_one", "second_one", "third_one", "pixels16"]
 QUESTION = Question(fed="pooled")
@@ -28,7 +28,7 @@ def table(text: str) -> list[list[str]]:
 def test_the_lines_are_those_of_the_terminal(made: Pool) -> None:
     ranking = made.ranking(QUESTION)
     text = rendered_markdown([ranking])
-    head, *others = first_screen(ranking.llms[0], QUESTION)
+    head, *others = first_screen(ranking.llms[0], QUESTION).lines()
     assert f"**{plain(head[:1].upper() + head[1:])}.**" in text
     assert all(plain(line[1:]) in text for line in others)
 

@@ -55,15 +55,15 @@ def test_the_first_screen_says_what_to_train_and_how_far_to_trust_it(made: Pool,
     assert screen.all("p", class_="pick")[0].text == llm.pick == "first_one"
     assert [each.text for each in screen.all("ul", class_="others")[0].all("span")] == list(llm.shortlist.encoders[1:])
     facts = dict(zip((each.text for each in screen.all("dt")), (each.text for each in screen.all("dd")), strict=True))
-    held = facts["How often such lists held the best"]
+    held = facts["Such lists held the best encoder in"]
     assert held.startswith(f"{100 * found.coverage_for_new.value:.0f}%")
     assert f"Such lists had {found.length:.1f} names on average" in held
-    assert f"the upright line, held it in {100 * found.top_k:.0f}%" in held
+    assert f"plain lists of that length held the best in {100 * found.top_k:.0f}%. The upright line marks" in held
     assert facts["The paper's GW would say"].startswith(
         "first_one On the list. In replayed pools of all families its picks lost"
     )
     assert facts["The spec sheet alone would say"].startswith("first_one")
-    assert facts["Were the scores worth computing?"].startswith("The spec sheet would")
+    assert facts["Without the scores, the spec sheet"].startswith("would")
     assert "1.0M parameters, 1.0 GFLOPs" in screen.text
     assert "The evidence does not cover this pool" in screen.all("p", class_="limits")[0].text
 
@@ -154,7 +154,7 @@ def test_the_gallery_shows_each_pair_once_with_its_words(page: Element) -> None:
 
 
 def test_without_pairs_and_embeddings_there_are_no_pictures_labels_and_findings(made: Pool) -> None:
-    bare = parsed(rendered_page([made.ranking(Question(fed="pooled"))], lambda spec: None))
+    bare = parsed(rendered_page([made.ranking(Question(fed="pooled"))]))
     assert headings(bare) == [
         "Ranking for llm_a",
         "Ranking for llm_b",
@@ -168,7 +168,7 @@ def test_without_pairs_and_embeddings_there_are_no_pictures_labels_and_findings(
 
 def test_pictures_of_another_probe_are_not_shown(made: Pool) -> None:
     other = replace(made.ranking(Question(fed="pooled")), probe="other-12345678")
-    page = parsed(rendered_page([other], made.read, probe=made.probe))
+    page = parsed(rendered_page([other], embeddings=made.read, probe=made.probe))
     assert not [heading for heading in headings(page) if heading.startswith("Pairs that fit")]
 
 

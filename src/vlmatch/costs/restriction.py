@@ -56,28 +56,20 @@ class Restriction:
         """The candidate outside that misses the budget by least, the better one of equals; None if all are inside."""
         return min(self.outside, key=lambda each: each.distance, default=None)
 
-    def lines(self) -> list[str]:
-        """In words: how many candidates meet the budget, what that costs, and which are kept out, and why.
-
-        Empty if the budget has no limit.
-        """
-        if not self.budget.is_set:
-            return []
+    @property
+    def meets(self) -> str:
+        """How many candidates meet the budget, in words."""
         n = len(self.inside) + len(self.outside)
-        if self.best is None:
-            lines = [f"{self.budget}: none of the {n} candidates meets it, so nothing is recommended"]
-            return [*lines, *self._refused(), *self._unchecked()]
-        lines = [f"{self.budget}: {len(self.inside)} of {n} candidates meet{'s'[: len(self.inside) == 1]} it"]
-        lines.append(self._price())
-        if self.ahead:
-            lines.append(f"kept out, and ahead of {self.best}: {enumerated(self.ahead, NAMED)}")
-        if behind := self.outside[len(self.ahead) :]:
-            lines.append(f"kept out, and not ahead of {self.best}: {enumerated(behind, NAMED)}")
-        return [*lines, *self._unchecked()]
+        none = f"none of the {n} candidates, so nothing is recommended"
+        return none if self.best is None else f"{len(self.inside)} of {n} candidates"
 
-    def _price(self) -> str:
-        """What the budget costs, as the best value inside against the best outside."""
-        if not self.ahead or self.best is None:
+    @property
+    def price(self) -> str:
+        """What the budget costs, in words; if nobody meets it, what would let in the nearest; '' without candidates."""
+        if self.best is None:
+            near = self.nearest
+            return f"the nearest is {near.encoder}: {near.admits} would let it in" if near else ""
+        if not self.ahead:
             return f"the budget costs nothing: no candidate outside of it is better than {self.best}"
         first, value = self.ahead[0], self.inside[self.best]
         return (
@@ -85,23 +77,30 @@ class Restriction:
             f"{value:.2f}, and {first.encoder}, the best outside, {first.value:.2f}"
         )
 
-    def _refused(self) -> list[str]:
+    @property
+    def kept_out(self) -> list[str]:
+        """Lines: which candidates each limit keeps out, and how to state unknown figures; none without a budget."""
+        missing = [miss.admits for each in self.outside for miss in each.misses if not miss.checked]
+        said = f"what is not known can be stated, with your own figures: {enumerated(missing, NAMED)}"
+        return [*(self._by_limit() if self.best is None else self._by_value()), *([said] if missing else [])]
+
+    def _by_value(self) -> list[str]:
+        parts = {"ahead": self.ahead, "not ahead": self.outside[len(self.ahead) :]}
+        return [
+            f"kept out, and {where} of {self.best}: {enumerated(those, NAMED)}"
+            for where, those in parts.items()
+            if those
+        ]
+
+    def _by_limit(self) -> list[str]:
         """Which candidates each limit keeps out, the nearest first, and the nearest of all."""
         missed = [(miss, each) for each in self.outside for miss in each.misses]
         lines = []
         for key in dict.fromkeys(miss.key for miss, _ in missed):
             those = sorted((pair for pair in missed if pair[0].key == key), key=lambda pair: pair[0].excess)
             named = [f"{each.encoder} ({miss.reason})" for miss, each in those]
-            lines.append(f"budget.{key} keeps out {enumerated(named, NAMED)}")
-        if self.nearest is not None:
-            lines.append(f"the nearest is {self.nearest.encoder}: {self.nearest.admits} would let it in")
+            lines.append(f"kept out by budget.{key}: {enumerated(named, NAMED)}")
         return lines
-
-    def _unchecked(self) -> list[str]:
-        """How to state what is not known of candidates."""
-        missing = [miss.admits for each in self.outside for miss in each.misses if not miss.checked]
-        said = f"what is not known can be stated, with your own figures: {enumerated(missing, NAMED)}"
-        return [said] if missing else []
 
 
 def restricted(budget: Budget, values: Mapping[str, float], costs: Mapping[str, CandidateCost]) -> Restriction:

@@ -13,9 +13,8 @@ from rich.table import Table
 
 from vlmatch.costs.candidate import CandidateCost, costs_of
 from vlmatch.embeddings.embed import Cost
-from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.measured import read_measured
-from vlmatch.embeddings.store import Embeddings, Store
+from vlmatch.embeddings.store import Store
 from vlmatch.evidence.definitions import LATEST
 from vlmatch.evidence.truths import comparisons_in
 from vlmatch.files import write_text
@@ -28,7 +27,7 @@ from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_
 from vlmatch.report.html import rendered_page
 from vlmatch.report.markdown import write_markdown
 from vlmatch.report.own import OwnEvidence
-from vlmatch.report.pairs import Health, ReadEmbeddings, pool_health, values_by_label
+from vlmatch.report.pairs import Health, ReadEmbeddings, none_kept, pool_health, values_by_label
 from vlmatch.report.paper import paper_table
 from vlmatch.report.spreadsheet import frame, write_table
 from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, label_table, number, show, terminal
@@ -53,10 +52,6 @@ def _damaged(store: Store, probe: str) -> Iterator[PairStatus]:
         yield PairStatus(encoder, llm or "all", DAMAGED, message)
 
 
-def _none_kept(spec: EmbeddingSpec) -> Embeddings | None:
-    return None
-
-
 @dataclass(frozen=True)
 class PoolRanking:
     """The encoders of a pool ranked for each LLM, with the pick and the warnings about it.
@@ -71,7 +66,7 @@ class PoolRanking:
     rankings: tuple[Ranking, ...]
     failures: tuple[PairStatus, ...] = ()
     results: tuple[Path, ...] = ()
-    embeddings: ReadEmbeddings = field(default=_none_kept, repr=False)
+    embeddings: ReadEmbeddings = field(default=none_kept, repr=False)
     costs: Mapping[str, Cost] = field(default_factory=dict, repr=False)
     truth: int = LATEST
     probe: ProbeSet | None = field(default=None, repr=False)
@@ -86,7 +81,7 @@ class PoolRanking:
         *,
         failures: Sequence[PairStatus] = (),
         results: Sequence[Path] = (),
-        embeddings: ReadEmbeddings = _none_kept,
+        embeddings: ReadEmbeddings = none_kept,
         costs: Mapping[str, Cost] | None = None,
         prices: Mapping[str, CandidateCost] | None = None,
         probe: ProbeSet | None = None,
@@ -98,7 +93,15 @@ class PoolRanking:
         """
         captions = () if probe is None else probe.captions
         ranked = tuple(rank_rows(rows, question, costs_of(rows) if prices is None else prices, captions))
-        return cls(ranked, tuple(failures), tuple(results), embeddings, costs or {}, probe=probe, command=command)
+        return cls(
+            rankings=ranked,
+            failures=tuple(failures),
+            results=tuple(results),
+            embeddings=embeddings,
+            costs=costs or {},
+            probe=probe,
+            command=command,
+        )
 
     @classmethod
     def in_store(
@@ -168,9 +171,9 @@ class PoolRanking:
         """
         page = rendered_page(
             self.rankings,
-            self.embeddings,
-            self.failures,
-            self.evidence,
+            embeddings=self.embeddings,
+            failures=self.failures,
+            evidence=self.evidence,
             probe=self.probe,
             commands=self._commands,
             own=self.own,

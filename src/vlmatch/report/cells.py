@@ -1,11 +1,14 @@
 """Tables of the page: columns and rows of cells, each with what is shown and what it is sorted by."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from vlmatch.evidence.replay import Figure
+from vlmatch.report.evidence import bare
 from vlmatch.report.table import number
+from vlmatch.report.words import percent
 from vlmatch.scores.scored import Scored
 
 UNKNOWN = "-"
@@ -82,6 +85,23 @@ def score_cell(scored: Scored | None, small: Sequence[str] = ()) -> Cell:
 def figure_cell(value: float | None, form: str = ",.0f") -> Cell:
     """A number in this format; a dash where it is not known."""
     return Cell(UNKNOWN) if value is None else Cell(format(value, form), sorted_by=value)
+
+
+def share_cell(share: Figure | None) -> Cell:
+    """A share as a percentage, with its interval; a dash where it is not known."""
+    if share is None or share.value is None:
+        return Cell(UNKNOWN)
+    return Cell(percent(share.value), between(share, lambda end: f"{100 * end:z.0f}"), share.value)
+
+
+def correlation_cell(found: Figure) -> Cell:
+    """A correlation with its interval; a dash where it is not known."""
+    return Cell(bare(found.value), between(found), found.value)
+
+
+def between(found: Figure, shown: Callable[[float], str] = bare) -> str:
+    """The interval of a figure, as '.14 to .42'; '' where it is not known."""
+    return "" if found.low is None or found.high is None else f"{shown(found.low)} to {shown(found.high)}"
 
 
 def words_cell(text: str | None, style: str = "") -> Cell:

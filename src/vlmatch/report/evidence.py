@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vlmatch.evidence.correlation import Correlation, by_subset
+from vlmatch.evidence.replay import Figure
 from vlmatch.evidence.seeds import SeedAgreement, Spread, agreements, spread
 from vlmatch.evidence.truth import Truth
 from vlmatch.evidence.truths import Comparison
@@ -71,14 +72,14 @@ def _evidence_for(probe: str, llm: LlmRanking, comparison: Comparison) -> Rankin
     # An imported truth may not tell its weights.
     same = [t for t in shared if t.weights_sha256 in (None, rows[t.encoder].image.weights_sha256)]
     return RankingEvidence(
-        probe,
-        llm,
-        comparison,
-        tuple(_score_evidence(name, rows, same, comparison) for name in llm.encoders[0].ranks),
-        tuple(agreements(comparison)),
-        spread(comparison),
-        tuple(encoder for encoder in rows if encoder not in comparison.by_encoder),
-        tuple(truth.encoder for truth in shared if truth not in same),
+        probe=probe,
+        llm=llm,
+        comparison=comparison,
+        scores=tuple(_score_evidence(name, rows, same, comparison) for name in llm.encoders[0].ranks),
+        agreements=tuple(agreements(comparison)),
+        spread=spread(comparison),
+        absent=tuple(encoder for encoder in rows if encoder not in comparison.by_encoder),
+        other_weights=tuple(truth.encoder for truth in shared if truth not in same),
     )
 
 
@@ -97,7 +98,7 @@ def bare(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else re.sub(r"^(-?)0\.", r"\1.", f"{value:z.{digits}f}")
 
 
-def interval(correlation: Correlation) -> str:
+def interval(correlation: Correlation | Figure) -> str:
     """A correlation's interval in brackets; '' if it has none."""
     return "" if correlation.low is None else f"[{bare(correlation.low)}, {bare(correlation.high)}]"
 

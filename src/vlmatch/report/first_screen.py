@@ -1,213 +1,194 @@
-"""The page's first screen for one LLM: the shortlist, how often such lists held, and what other rules would say."""
+"""The answer for one LLM: the shortlist and the facts beside it, as the terminal, the Markdown and the page show it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
-from markupsafe import Markup
-
+from vlmatch.costs.candidate import CandidateCost
 from vlmatch.errors import enumerated
-from vlmatch.evidence.replay import Figure
-from vlmatch.ranking import LlmRanking, Opinion, Question
+from vlmatch.evidence.shortlists import Calibration
+from vlmatch.ranking import Fed, LlmRanking, Opinion, Question, RankedEncoder
 from vlmatch.ranking.against import Judgement
-from vlmatch.report.words import (
-    cost_words,
-    held_on,
-    limits_line,
-    longer,
-    percent,
-    rule_line,
-    sentence,
-    spec_sheet_line,
-    with_interval,
-)
+from vlmatch.report.words import percent, with_interval
 
-MANY = 8  # other encoders of a list, from which on they stand in two columns
-NAMED = 6  # encoders in a fact
-LEAST, AIMED, WIDTH = 0.5, 0.9, 300  # the usual left end of the drawing, the coverage that is aimed at, pixels
+FED = {
+    "pooled": "one pooled feature; say answer.fed=patches if yours is fed all patches, as in LLaVA",
+    "patches": "all patches",
+}
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact beside the shortlist: what it is about, what is said in short, and the rest of the sentence."""
+    """One fact beside the shortlist: `about` and `says` read as one clause, and `more` are further ones."""
 
     about: str
     says: str
-    more: str = ""
+    more: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class Other:
-    """A further encoder of the shortlist, with the size of it."""
-
-    encoder: str
-    size: str
-
-
-@dataclass(frozen=True)
-class Held:
-    """How often lists by the rule held the best encoder of replayed pools, or one within a standard error of it.
-
-    coverage, low, high: the share, and the interval that 95% of divisions of the families are in (None where it is not
-    known). on: which families that is, in words. size: of the pools, drawn from n_encoders. length: the mean length of
-    the lists. plain: the coverage of a plain list of that length. longer: why this list is longer; '' if it is not.
-    """
-
-    coverage: float
-    low: float | None
-    high: float | None
-    on: str
-    size: int
-    n_encoders: int
-    length: float
-    plain: float
-    longer: str
-
-    @property
-    def says(self) -> str:
-        """The coverage in short, with its interval."""
-        return f"{with_interval(Figure(self.coverage, self.low, self.high))} of replayed pools"
-
-    @property
-    def more(self) -> str:
-        """What the coverage is of, and what a plain list would have given."""
-        return (
-            f"Pools of {self.size} from {self.n_encoders} encoders of trained VLMs, {self.on}: the list held the best, "
-            f"or one within a standard error of it. Such lists had {self.length:.1f} names on average; on the families "
-            f"that set the margin, plain lists of as many, the upright line, held it in {percent(self.plain)}."
-            f"{self.longer}"
-        )
-
-    @property
-    def strip(self) -> Markup:
-        """The coverage with its interval, the plain list's, and the 90% aimed at, on an axis from 50% or 0 to 100%."""
-        low, high = (self.coverage if share is None else share for share in (self.low, self.high))
-        least = LEAST if min(low, self.plain) >= LEAST else 0.0
-
-        def across(share: float) -> float:
-            return WIDTH * (min(1.0, share) - least) / (1 - least)
-
-        ticks = "".join(
-            f'<text x="{across(share):.0f}" y="29" text-anchor="{anchor}">{percent(share)}</text>'
-            for share, anchor in ((least, "start"), (AIMED, "middle"), (1.0, "end"))
-        )
-        return Markup(
-            f'<svg class="held" viewBox="0 0 {WIDTH} 32" aria-hidden="true">'
-            f'<line class="track" x1="0" y1="9" x2="{WIDTH}" y2="9"/>'
-            f'<line class="aim" x1="{across(AIMED):.1f}" y1="2" x2="{across(AIMED):.1f}" y2="16"/>'
-            f'<line class="reach" x1="{across(low):.1f}" y1="9" x2="{across(high):.1f}" y2="9"/>'
-            f'<line class="plain" x1="{across(self.plain):.1f}" y1="3" x2="{across(self.plain):.1f}" y2="15"/>'
-            f'<circle class="dot" cx="{across(self.coverage):.1f}" cy="9" r="5"/>{ticks}</svg>'
-        )
+    def __str__(self) -> str:
+        return "; ".join((f"{self.about} {self.says}", *self.more))
 
 
 @dataclass(frozen=True)
 class FirstScreen:
-    """What one LLM's first screen shows.
+    """What is said of one LLM before its table.
 
-    pick: None without a recommendation; then `refusal` says why. costs: what is known of the pick's cost. held: None
-    for a rule that was not replayed. limits: None where the evidence covers the pool.
+    listed: the shortlist, the pick first; without a recommendation it is empty and `refusal` says why. cost: what is
+    known of the pick's cost; '' if nothing is. held: how often such lists held the best encoder, by `calibration`,
+    which is None for a rule that was not replayed. spec_sheet: whether it would have done as well as the rule.
+    kept_out: who does not meet the budget. limits: where the evidence does not speak about this pool.
     """
 
     llm: str
-    pick: str | None
+    listed: tuple[RankedEncoder, ...]
     refusal: str | None
-    costs: tuple[str, ...]
-    others: tuple[Other, ...]
-    held: Held | None
-    facts: tuple[Fact, ...]
+    cost: str
+    held: Fact | None
+    calibration: Calibration | None
+    opinions: tuple[Fact, ...]
+    spec_sheet: Fact | None
+    budget: Fact | None
+    kept_out: tuple[str, ...]
+    against: Fact | None
     limits: str | None
     rule: str
     warnings: tuple[str, ...]
 
     @property
-    def many(self) -> bool:
-        """Whether the list is too long for one column."""
-        return len(self.others) >= MANY
+    def headline(self) -> str:
+        """The shortlist, or that there is none and why."""
+        if not self.listed:
+            return f"no recommendation for {self.llm}: {self.refusal}"
+        first, *others = (each.row.encoder for each in self.listed)
+        return f"shortlist for {self.llm}: {first}" + (f" (the pick), {enumerated(others)}" if others else "")
+
+    @property
+    def facts(self) -> list[Fact]:
+        """All facts that are known, in their order."""
+        found = (self.held, *self.opinions, self.spec_sheet, self.budget, self.against)
+        return [fact for fact in found if fact is not None]
+
+    def lines(self) -> list[str]:
+        """The answer in at most ten lines, and up to five for a budget; the shortlist comes first."""
+        cost = f"cost of {self.listed[0].row.encoder}: {self.cost or 'not known'}" if self.listed else None
+        found = (self.headline, *self.facts, *self.kept_out, cost, self.limits, self.rule)
+        return [str(line) for line in found if line]
 
 
 def first_screen(llm: LlmRanking, question: Question) -> FirstScreen:
-    """What the page's first screen shows of this ranking."""
-    listed = llm.shortlist.encoders if llm.shortlist else ()
+    """What is said of this ranking, which answers `question`."""
+    listed = tuple(map(llm.ranked, llm.shortlist.encoders)) if llm.shortlist else ()
     return FirstScreen(
         llm=llm.llm,
-        pick=llm.pick,
+        listed=listed,
         refusal=llm.refusal,
-        costs=tuple(cost_words(llm.ranked(llm.pick).cost, question.fed)) if llm.pick else (),
-        others=tuple(Other(name, _size(llm, name)) for name in listed[1:]),
+        cost=_cost(listed[0].cost, question.fed) if listed else "",
         held=_held(llm),
-        facts=(*_opinions(llm), *_spec_sheet(llm), *_budget(llm), *_against(llm, question)),
-        limits=limits_line(llm.limits),
-        rule=rule_line(llm, question),
+        calibration=llm.shortlist.calibration if llm.shortlist else None,
+        opinions=tuple(_opinion(llm, each) for each in llm.opinions),
+        spec_sheet=_spec_sheet(llm),
+        budget=_budget(llm),
+        kept_out=tuple(llm.budget.kept_out),
+        against=_against(llm, question.against) if question.against else None,
+        limits=f"the evidence does not cover this pool: {'; '.join(llm.limits)}" if llm.limits else None,
+        rule=f"rule: {llm.rule} (selection={question.selection}), for an LLM that is fed {FED[question.fed]}",
         warnings=llm.warnings,
     )
 
 
-def _held(llm: LlmRanking) -> Held | None:
-    if llm.shortlist is None or (found := llm.shortlist.calibration) is None:
-        return None
-    share = found.coverage_for_new
-    if share.value is None:
-        return None
-    return Held(
-        share.value,
-        share.low,
-        share.high,
-        held_on(found),
-        found.size,
-        llm.world.n_encoders,
-        found.length,
-        found.top_k,
-        f"{why}." if (why := longer(llm, " Yours")) else "",
+def _cost(cost: CandidateCost, fed: Fed) -> str:
+    """What is known of an encoder's cost. Its tokens count only where the LLM is fed all patches."""
+    parts = (
+        f"{cost.parameters / 1e6:,.1f}M parameters" if cost.parameters is not None else "",
+        f"{cost.gflops:,.1f} GFLOPs an image" if cost.gflops is not None else "",
+        f"{cost.tokens:,} tokens" if cost.tokens is not None and fed == "patches" else "",
+        f"{cost.images_per_second:,.0f} images a second ({cost.device})" if cost.images_per_second else "",
+        f"licence {cost.licence}" if cost.licence else "",
     )
+    return ", ".join(filter(None, parts))
 
 
-def _size(llm: LlmRanking, encoder: str) -> str:
-    parameters = llm.ranked(encoder).cost.parameters
-    return "" if parameters is None else f"{parameters / 1e6:,.1f}M"
+def _held(llm: LlmRanking) -> Fact | None:
+    """How often such lists held the best encoder in replayed pools; None without a list."""
+    if llm.shortlist is None:
+        return None
+    found = llm.shortlist.calibration
+    if found is None:
+        why = "replayed pools measured no list by this rule, so it is its first encoder alone"
+        return Fact("how often such lists held the best encoder is", "not known", (why,))
+    on = "of the families that set the margin"
+    if found.held_out.value is not None:
+        on = f"of families that the margin had not seen ({with_interval(found.coverage)} on those that set it)"
+    more = (
+        f"these were pools of {found.size} from {llm.world.n_encoders} encoders of trained VLMs, {on}",
+        "an encoder within a standard error of the best counts as the best",
+        f"such lists had {found.length:.1f} names on average",
+        f"on the families that set the margin, plain lists of that length held the best in {percent(found.top_k)}",
+    )
+    says = f"{with_interval(found.coverage_for_new)} of replayed pools"
+    return Fact("such lists held the best encoder in", says, (*more, *_longer(llm, found)))
 
 
-def _opinions(llm: LlmRanking) -> list[Fact]:
-    listed = llm.shortlist.encoders if llm.shortlist else ()
-    return [
-        Fact(
-            f"{each.of[:1].upper()}{each.of[1:]} would say",
-            " or ".join(each.encoders),
-            " ".join([*_on_list(each.encoders, listed), _lost(each)]),
-        )
-        for each in llm.opinions
-    ]
-
-
-def _spec_sheet(llm: LlmRanking) -> list[Fact]:
-    says, _, more = (spec_sheet_line(llm) or "").partition(": ")
-    return [Fact("Were the scores worth computing?", sentence(says), sentence(more))] if says else []
-
-
-def _on_list(encoders: Sequence[str], listed: Sequence[str]) -> list[str]:
-    """Whether these encoders are on the shortlist; nothing where there is none."""
-    held = [encoder for encoder in encoders if encoder in listed]
-    if not listed:
+def _longer(llm: LlmRanking, found: Calibration) -> list[str]:
+    """Where a list narrows the choice less than replayed ones did: by how much, and why; else nothing."""
+    listed, candidates = len(llm.shortlist.encoders if llm.shortlist else ()), _candidates(llm)
+    longer, whole = listed > ceil(found.length), listed == candidates > 1
+    if not longer and not whole:
         return []
-    return ["On the list." if len(held) == len(encoders) else f"{', '.join(held) or 'Not'} on the list."]
+    has = f"all {candidates} candidates, so it narrows nothing" if whole else f"{listed} of the {candidates} candidates"
+    why = ": their order changes with the choice of pairs; more pairs may shorten it" if longer else ""
+    return [f"yours has {has}{why}"]
 
 
-def _lost(opinion: Opinion) -> str:
-    if opinion.regret is None:
-        return "What its picks lose was not measured for this setting."
-    return f"In replayed pools of all families its picks lost {percent(opinion.regret)} of what random picks lose."
+def _candidates(llm: LlmRanking) -> int:
+    return sum(each.value is not None for each in llm.encoders)
 
 
-def _budget(llm: LlmRanking) -> list[Fact]:
-    """How many meet the budget, and its price; where nobody meets it, all that is said of it."""
-    head, *others = llm.budget.lines() or [""]
-    shown = others[:1] if llm.budget.best else others
-    return [Fact("Within the budget", head, " ".join(map(sentence, shown)))] if head else []
+def _opinion(llm: LlmRanking, opinion: Opinion) -> Fact:
+    """What another rule would have said of this pool, and what its picks lost in replayed pools."""
+    lost = "what its picks lose was not measured for this setting"
+    if opinion.regret is not None:
+        share = percent(opinion.regret)
+        lost = f"in replayed pools of all families its picks lost {share} of what random picks lose"
+    where = []
+    if llm.shortlist is not None:
+        held = [encoder for encoder in opinion.encoders if encoder in llm.shortlist.encoders]
+        named = "" if len(held) == len(opinion.encoders) else f"{', '.join(held) or 'not'} "
+        where = [f"{named}on the list"]
+    return Fact(f"{opinion.of} would say", " or ".join(opinion.encoders), (*where, lost))
 
 
-def _against(llm: LlmRanking, question: Question) -> list[Fact]:
-    if question.against is None:
-        return []
+def _spec_sheet(llm: LlmRanking) -> Fact | None:
+    """Whether the spec sheet would have done as well as the rule, by the interval of their difference over families.
+
+    The figures beside it are from families that choosing the rule had not seen. The rule's is that of whatever each
+    half of the families would have chosen. None for a rule that was not replayed.
+    """
+    choosing = llm.world.chosen_by(_candidates(llm))
+    if choosing is None or llm.shortlist is None or llm.shortlist.calibration is None:
+        return None
+    rule, sheet = choosing.fraction.value, choosing.by_rule[llm.world.spec_sheet.name].value
+    if rule is None or sheet is None:
+        return None
+    low = llm.world.spec_sheet_loses_more.low
+    worse = low is not None and low > 0
+    figures = (
+        f"the rule lost {percent(rule)} of what random picks lose, and the spec sheet {percent(sheet)}, "
+        "on families that had no part in choosing the rule"
+    )
+    says = "would not have done as well" if worse else "would have done as well, as far as the evidence can tell"
+    return Fact("without the scores, the spec sheet", says, (figures,))
+
+
+def _budget(llm: LlmRanking) -> Fact | None:
+    """How many candidates meet the budget, and its price; None without a budget."""
+    found = llm.budget
+    if not found.budget.is_set:
+        return None
+    return Fact(f"within {found.budget}:", found.meets, (found.price,) if found.price else ())
+
+
+def _against(llm: LlmRanking, current: str) -> Fact:
+    """Which candidates are better or worse than the encoder that the user has."""
     words: tuple[Judgement, ...] = ("unclear", "worse")
-    rest = [f"{word.capitalize()}: {enumerated(names, NAMED)}." for word in words if (names := llm.judged(word))]
-    better = enumerated(llm.judged("better"), NAMED) or "none for certain"
-    return [Fact(f"Better than {question.against}", better, " ".join(rest))]
+    others = tuple(f"{word}: {enumerated(names)}" for word in words if (names := llm.judged(word)))
+    return Fact(f"better than {current}:", enumerated(llm.judged("better")) or "none for certain", others)

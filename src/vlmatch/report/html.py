@@ -26,21 +26,22 @@ from vlmatch.report.evidence import (
 )
 from vlmatch.report.how import made
 from vlmatch.report.own import OwnEvidence, own_view
-from vlmatch.report.pairs import Health, ReadEmbeddings
+from vlmatch.report.pairs import Health, ReadEmbeddings, none_kept
 from vlmatch.report.panel import panel
 from vlmatch.report.record_table import record_view
+from vlmatch.report.strip import coverage_strip
 from vlmatch.report.table import agreement_line, number, proven_line
-from vlmatch.report.words import sentence
+from vlmatch.report.words import opening, sentence
 
 TEMPLATES = "page"
 
 
 def rendered_page(
     rankings: Sequence[Ranking],
-    embeddings: ReadEmbeddings,
+    *,
+    embeddings: ReadEmbeddings = none_kept,
     failures: Sequence[PairStatus] = (),
     evidence: Sequence[RankingEvidence] = (),
-    *,
     probe: ProbeSet | None = None,
     commands: Sequence[str] = (),
     own: OwnEvidence | None = None,
@@ -57,7 +58,7 @@ def rendered_page(
     for place, ranking in enumerate(rankings):
         shown = probe if probe is not None and probe.key == ranking.probe else None
         panels = [
-            panel(f"r{place}-{number_of}", ranking, llm, embeddings, evidence, shown)
+            panel(f"r{place}-{number_of}", ranking, llm, embeddings=embeddings, evidence=evidence, probe=shown)
             for number_of, llm in enumerate(ranking.llms)
         ]
         sections.append(
@@ -95,7 +96,7 @@ def _environment() -> Environment:
     environment.filters.update(
         number=number, agreement=agreement_line, proven=proven_line, sentence=sentence, breakable=breakable
     )
-    environment.filters.update(published=published)
+    environment.filters.update(published=published, opening=opening, strip=coverage_strip)
     environment.filters.update(bare=bare, interval=interval, n_seeds=n_seeds, curve_words=curve_words)
     environment.filters.update(paper_line=paper_line, setting=setting_line, curve_points=curve_points)
     environment.tests["undecided"] = undecided

@@ -7,9 +7,10 @@ from pathlib import Path
 from vlmatch.files import write_text
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import PAPER, LlmRanking, RankedEncoder, Ranking
+from vlmatch.report.first_screen import first_screen
 from vlmatch.report.ranking_table import shown_name
 from vlmatch.report.table import leading, number
-from vlmatch.report.words import first_screen, sentence
+from vlmatch.report.words import sentence
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>#|~&]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word is no mark-up
 
@@ -31,7 +32,7 @@ def rendered_markdown(
         recipes = f"image feature {_code(ranking.image_recipe)}, captions {_code(ranking.text_recipe)}"
         blocks.append(f"{ranking.n_pairs:,} captioned images of {_code(ranking.probe)}; {recipes}.")
         for llm in ranking.llms:
-            head, *others = first_screen(llm, ranking.question)
+            head, *others = first_screen(llm, ranking.question).lines()
             blocks += [f"## {plain(llm.llm)}", f"**{_sentence(head)}**"]
             blocks.append("\n".join(f"- {_sentence(line)}" for line in (*others, *llm.warnings)))
             shown = leading(llm, ranking.question.against)

@@ -19,10 +19,11 @@ from vlmatch.evidence.replay import Figure, Outcome
 from vlmatch.evidence.rules import single
 from vlmatch.files import renamed, write_text
 from vlmatch.ranking import Ranking
-from vlmatch.report.cells import UNKNOWN, Cell, Column, Line, Table
-from vlmatch.report.evidence import bare, n_seeds
+from vlmatch.report.cells import UNKNOWN, Cell, Column, Line, Table, between, correlation_cell, share_cell
+from vlmatch.report.evidence import bare, interval, n_seeds
 from vlmatch.report.spreadsheet import harmless
 from vlmatch.report.table import MINIMUM_WIDTH
+from vlmatch.report.words import with_interval
 from vlmatch.scores.scored import Scored
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class OwnEvidence:
         from vlmatch.report.html import rendered_page
 
         path = Path(path)
-        write_text(path, rendered_page((), lambda spec: None, own=self))
+        write_text(path, rendered_page((), own=self))
         return path
 
     def show(self, console: Console) -> None:
@@ -141,16 +142,16 @@ def own_view(evidence: OwnEvidence) -> OwnView:
     """The records as the page shows them."""
     records = tuple(
         OwnRecordView(
-            each.title,
-            each.truth.measure,
-            each.truth.truth.shape[1],
-            len(each.families),
-            each.n_families,
-            len(each.replayed),
-            len(each.rules),
-            bare(each.luck),
-            own_table(each, f"own-{place}"),
-            each.notes,
+            title=each.title,
+            measure=each.truth.measure,
+            seeds=each.truth.truth.shape[1],
+            n=len(each.families),
+            n_families=each.n_families,
+            replayed=len(each.replayed),
+            n_rules=len(each.rules),
+            luck=bare(each.luck),
+            table=own_table(each, f"own-{place}"),
+            notes=each.notes,
         )
         for place, each in enumerate(evidence.records)
     )
@@ -192,19 +193,19 @@ def own_table(record: OwnRecord, key: str) -> Table:
 
 def _cells(each: RuleRecord, sizes: Sequence[int]) -> Iterable[Cell]:
     found = each.correlation
-    yield Cell(bare(found.spearman), _between(found.low, found.high), found.spearman)
-    yield Cell(_between(each.by_family.low, each.by_family.high) or UNKNOWN, style="l")
+    yield correlation_cell(Figure(found.spearman, found.low, found.high))
+    yield Cell(between(each.by_family) or UNKNOWN, style="l")
     yield Cell(str(found.n), sorted_by=found.n)
-    yield from (_share(each.outcomes[size].fraction if size in each.outcomes else None) for size in sizes)
-    yield from (_share(each.outcomes[n].first_three if n in each.outcomes else None) for n in sizes[-1:])
+    yield from (share_cell(each.outcomes[size].fraction if size in each.outcomes else None) for size in sizes)
+    yield from (share_cell(each.outcomes[n].first_three if n in each.outcomes else None) for n in sizes[-1:])
     yield Cell(bare(each.regret), sorted_by=each.regret)
     yield Cell(enumerated(each.picks, SHOWN_PICKS), style="l")
 
 
 def _at_random(record: OwnRecord, sizes: Sequence[int]) -> Iterable[Cell]:
     yield from (Cell(UNKNOWN), Cell(UNKNOWN, style="l"), Cell(UNKNOWN))
-    yield from (_share(record.at_random[size].fraction) for size in sizes)
-    yield from (_share(record.at_random[n].first_three) for n in sizes[-1:])
+    yield from (share_cell(record.at_random[size].fraction) for size in sizes)
+    yield from (share_cell(record.at_random[n].first_three) for n in sizes[-1:])
     mean = float(record.truth.mean.max() - record.truth.mean.mean())
     yield from (Cell(bare(mean), sorted_by=mean), Cell(UNKNOWN, style="l"))
 
@@ -218,13 +219,10 @@ def _printed(record: OwnRecord) -> Printed:
     table.add_column("its pick")
     for each in ordered(record):
         found = each.correlation
-        within = _between(found.low, found.high)
-        if record.n_families < len(record.families):
-            within = _between(each.by_family.low, each.by_family.high)
-        shares = [_share(each.outcomes[n].fraction if n in each.outcomes else None) for n in sizes]
-        cells = [f"{cell.text} {f'[{cell.small}]' if cell.small else ''}".strip() for cell in shares]
-        spearman = f"{bare(found.spearman)} {f'[{within}]' if within else ''}".strip()
-        row = [each.rule.title, spearman, str(found.n), *cells, bare(each.regret), enumerated(each.picks, SHOWN_PICKS)]
+        within = interval(each.by_family if record.n_families < len(record.families) else found)
+        spearman = f"{bare(found.spearman)} {within}".rstrip()
+        shares = [with_interval(each.outcomes[n].fraction) if n in each.outcomes else UNKNOWN for n in sizes]
+        row = [each.rule.title, spearman, str(found.n), *shares, bare(each.regret), enumerated(each.picks, SHOWN_PICKS)]
         table.add_row(*map(Text, row))
     return table
 
@@ -257,15 +255,3 @@ def _replayed(outcome: Outcome) -> dict[str, object]:
         f"share_high_{size}": outcome.fraction.high,
         f"first_three_{size}": outcome.first_three.value,
     }
-
-
-def _share(figure: Figure | None) -> Cell:
-    if figure is None or figure.value is None:
-        return Cell(UNKNOWN)
-    known = figure.low is not None and figure.high is not None
-    small = f"{100 * (figure.low or 0.0):z.0f} to {100 * (figure.high or 0.0):z.0f}" if known else ""
-    return Cell(f"{100 * figure.value:z.0f}%", small, figure.value)
-
-
-def _between(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{bare(low)} to {bare(high)}"

@@ -26,6 +26,11 @@ Health = tuple[FindingGroup, ...] | None
 """The findings on one ranking, each remedy once; None if none of its embeddings are here."""
 
 
+def none_kept(spec: EmbeddingSpec) -> Embeddings | None:
+    """No embeddings are here to be read."""
+    return None
+
+
 @dataclass(frozen=True)
 class Pairs:
     """The pairs that fit worst and best, the worst and the best first. score: the one that orders them, by its name."""

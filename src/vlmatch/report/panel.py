@@ -48,6 +48,7 @@ def panel(
     key: str,
     ranking: Ranking,
     llm: LlmRanking,
+    *,
     embeddings: ReadEmbeddings,
     evidence: Sequence[RankingEvidence],
     probe: ProbeSet | None,

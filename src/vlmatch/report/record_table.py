@@ -6,12 +6,11 @@ from markupsafe import Markup
 
 from vlmatch.evidence.pools import KINDS
 from vlmatch.evidence.record import SIZE, Record, WorldRecord, record
-from vlmatch.evidence.replay import Figure, Outcome
+from vlmatch.evidence.replay import Figure
 from vlmatch.ranking import Fed, Question
-from vlmatch.report.cells import UNKNOWN, Cell, Column, Line, Table, figure_cell
-from vlmatch.report.evidence import bare
+from vlmatch.report.cells import Cell, Column, Line, Table, correlation_cell, figure_cell, share_cell
 from vlmatch.report.record_picture import record_panel
-from vlmatch.report.words import percent
+from vlmatch.report.words import opening, percent, with_interval
 
 RANDOM = "random"  # the rule that picks at random
 SETTINGS: tuple[Fed, ...] = ("patches", "pooled")  # of the two panels
@@ -55,11 +54,11 @@ def _rules(whole: Record, world: WorldRecord, key: str) -> Table:
         found = {each.kind: each for each in world.outcomes if each.rule == name and each.size == SIZE}
         first = found.get(kinds[0])
         cells = [
-            _share(first.fraction if first else None),
-            _points(first),
-            _share(first.first_three if first else None),
-            *(_share(found[kind].fraction if kind in found else None) for kind in kinds[1:]),
-            _correlation(world.correlations.get(name)),
+            share_cell(first.fraction if first else None),
+            figure_cell(first.regret.value if first else None, ".1f"),
+            share_cell(first.first_three if first else None),
+            *(share_cell(found[kind].fraction if kind in found else None) for kind in kinds[1:]),
+            correlation_cell(world.correlations.get(name, Figure(None))),
         ]
         title = "a pick at random" if name == RANDOM else titles.get(name, name)
         lines.append(Line(title, tuple(cells), "listed" if name == world.rule.name else ""))
@@ -81,8 +80,8 @@ def _lists(world: WorldRecord, key: str) -> Table:
             KINDS[each.kind],
             (
                 figure_cell(each.size, "d"),
-                _share(each.coverage),
-                _share(each.held_out),
+                share_cell(each.coverage),
+                share_cell(each.held_out),
                 figure_cell(each.length, ".1f"),
                 Cell(percent(each.top_k), sorted_by=each.top_k),
             ),
@@ -101,35 +100,7 @@ def _choosing(whole: Record, world: WorldRecord) -> str | None:
     most = max(found.chosen, key=lambda name: found.chosen[name])
     return (
         f"Choosing among {len(whole.candidates)} rules on one random half of the families, and measuring on pools of "
-        f"{found.size} from the other half: the pick lost {_with_interval(found.fraction)} of what a random pick loses "
-        f"({found.splits} divisions). {whole.rule(most).title[:1].upper()}{whole.rule(most).title[1:]} was chosen in "
+        f"{found.size} from the other half: the pick lost {with_interval(found.fraction)} of what a random pick loses "
+        f"({found.splits} divisions). {opening(whole.rule(most).title)} was chosen in "
         f"{percent(found.chosen[most] / found.splits)} of them."
     )
-
-
-def _share(figure: Figure | None) -> Cell:
-    if figure is None or figure.value is None:
-        return Cell(UNKNOWN)
-    return Cell(percent(figure.value), _interval(figure), figure.value)
-
-
-def _points(outcome: Outcome | None) -> Cell:
-    return Cell(UNKNOWN) if outcome is None else figure_cell(outcome.regret.value, ".1f")
-
-
-def _correlation(figure: Figure | None) -> Cell:
-    if figure is None or figure.value is None:
-        return Cell(UNKNOWN)
-    within = "" if figure.low is None or figure.high is None else f"{bare(figure.low)} to {bare(figure.high)}"
-    return Cell(bare(figure.value), within, figure.value)
-
-
-def _interval(figure: Figure) -> str:
-    if figure.low is None or figure.high is None:
-        return ""
-    return f"{percent(figure.low)[:-1]} to {percent(figure.high)[:-1]}"
-
-
-def _with_interval(figure: Figure) -> str:
-    within = _interval(figure)
-    return percent(figure.value or 0.0) + (f" ({within})" if within else "")

@@ -16,7 +16,7 @@ from vlmatch.health.findings import FindingGroup
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import PAPER, Agreement, Fed, LlmRanking, ProvenOrders, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, left_out, pretraining, published, trained_here
-from vlmatch.report.words import first_screen
+from vlmatch.report.first_screen import first_screen
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored
 
@@ -55,7 +55,7 @@ def terminal() -> Console:
 
 def answer_lines(ranking: Ranking, llm: LlmRanking) -> list[Text]:
     """The first screen and the warnings of one LLM."""
-    head, *others = first_screen(llm, ranking.question)
+    head, *others = first_screen(llm, ranking.question).lines()
     warnings = [Text.assemble(("note: ", "yellow"), warning) for warning in llm.warnings]
     return [Text(head, style="bold green" if llm.shortlist else "bold yellow"), *map(Text, others), *warnings]
 

@@ -190,14 +190,16 @@ class Tracker:
 
         Saves a view of these runs for each LLM, in place of that of an earlier sweep. Returns their addresses by title.
         """
-        from vlmatch.report.words import headline
+        from vlmatch.report.first_screen import first_screen
 
         self.log_places(self._by_pair(parent), ranking)
         sweep = self.client.get_run(parent).data.tags["sweep"]
         views = ranking_views(ranking.rankings, sweep, lambda llm: truths_of(llm, ranking.evidence))
         for view in views:
             self._save(view)
-        shortlists = "\n\n".join(headline(llm) for each in ranking.rankings for llm in each.llms)
+        shortlists = "\n\n".join(
+            first_screen(llm, each.question).headline for each in ranking.rankings for llm in each.llms
+        )
         self.client.set_tag(parent, "mlflow.note.content", shortlists[:LONGEST_NOTE])
         return {view.title: self._runs() + address_part(view.key) for view in views}
 

@@ -1,0 +1,109 @@
+"""The first screen: each fact says what it must, in one line."""
+
+from dataclasses import replace
+
+import pytest
+
+from made_rows import ranked, row
+from vlmatch.costs.budget import Budget
+from vlmatch.evidence.record import record
+from vlmatch.ranking import LlmRanking, Question
+from vlmatch.report.first_screen import FirstScreen, first_screen
+from vlmatch.report.words import percent
+
+
+def only(fed: str, **asked: object) -> tuple[LlmRanking, Question]:
+    values = {"a": 0.1, "b": 0.9, "c": 0.5, "d": 0.2, "e": 0.3}
+    needs = sorted({name for each in ("pooled", "patches") for name in record().world(each).rule.needs})
+    rows = [row(name, gw=1 - value, **dict.fromkeys(needs, value)) for name, value in values.items()]
+    (ranking,) = ranked(rows, Question(fed=fed, **asked))
+    return ranking.llms[0], ranking.question
+
+
+def screen(fed: str, **asked: object) -> FirstScreen:
+    return first_screen(*only(fed, **asked))
+
+
+@pytest.mark.parametrize("fed", ["pooled", "patches"])
+def test_the_first_screen_has_at_most_ten_lines_and_the_shortlist_first(fed: str) -> None:
+    lines = screen(fed, against="c").lines()
+    assert len(lines) <= 10
+    assert lines[0].startswith("shortlist for llm: b")
+    assert all("\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize("fed", ["pooled", "patches"])
+def test_whether_the_spec_sheet_would_do_as_well_follows_the_interval_of_the_difference(fed: str) -> None:
+    world = record().world(fed)
+    line = str(screen(fed).spec_sheet)
+    assert ("the spec sheet would not have done as well" in line) == (world.spec_sheet_loses_more.low > 0)
+    assert percent(world.chosen_by(5).by_rule[world.spec_sheet.name].value) in line
+    assert f"the rule lost {percent(world.chosen_by(5).fraction.value)} of" in line  # of choosing, not of the chosen
+
+
+def test_the_coverage_stands_with_its_interval_and_the_plain_list() -> None:
+    said = screen("patches")
+    found, line = said.calibration, str(said.held)
+    first, second = found.held_out, found.coverage
+    coverage = f"{percent(first.value)} [{percent(first.low)}, {percent(first.high)}]"
+    assert line.startswith(f"such lists held the best encoder in {coverage} of replayed pools")
+    assert f"({percent(second.value)} [{percent(second.low)}, {percent(second.high)}] on those that set it)" in line
+    assert f"set the margin, plain lists of that length held the best in {percent(found.top_k)}" in line
+    assert f"from {record().world('patches').n_encoders} encoders" in line
+
+
+def test_a_list_longer_than_replayed_ones_says_how_much_of_the_pool_it_has() -> None:
+    llm, question = only("patches")
+
+    def last(listed: str, n_candidates: int = 5) -> str:
+        shortened = replace(llm, encoders=llm.encoders[:n_candidates])
+        longer = replace(shortened, shortlist=replace(llm.shortlist, encoders=tuple(listed)))
+        return first_screen(longer, question).held.more[-1]
+
+    assert "yours has" not in last("b")
+    assert last("bceda").startswith("yours has all 5 candidates, so it narrows nothing: their order changes")
+    assert last("bced").startswith("yours has 4 of the 5 candidates: their order changes")
+    assert last("bc", 2) == "yours has all 2 candidates, so it narrows nothing"
+
+
+def test_an_opinion_says_whether_its_encoders_are_on_the_list() -> None:
+    llm, question = only("pooled")
+    listed, opinion = llm.shortlist.encoders, llm.opinions[0]
+    left = next(each.row.encoder for each in llm.encoders if each.row.encoder not in listed)
+
+    def where(*encoders: str) -> str:
+        said = first_screen(replace(llm, opinions=(replace(opinion, encoders=encoders),)), question)
+        return said.opinions[0].more[0]
+
+    assert where(*listed) == "on the list"
+    assert where(left) == "not on the list"
+    assert where(left, listed[0]) == f"{listed[0]} on the list"
+
+
+def test_the_rule_for_one_pooled_feature_says_how_to_ask_for_all_patches() -> None:
+    pooled, patches = (screen(fed).lines()[-1] for fed in ("pooled", "patches"))
+    assert "answer.fed=patches" in pooled
+    assert "answer.fed" not in patches
+
+
+def test_a_rule_that_was_not_replayed_claims_no_coverage() -> None:
+    said = screen("patches", selection="gw")
+    assert str(said.held).startswith("how often such lists held the best encoder is not known")
+    assert said.calibration is None
+    assert said.spec_sheet is None
+
+
+def test_every_candidate_is_judged_against_the_current_one() -> None:
+    said = screen("pooled", against="c").against
+    assert said.about == "better than c:"
+    named = " ".join([said.says, *said.more]).replace("; ", " ").replace(",", "").split()
+    assert set("abde") <= set(named)
+
+
+def test_a_budget_that_nobody_meets_says_so_and_lets_the_nearest_in() -> None:
+    said = screen("pooled", budget=Budget(parameters=1))
+    assert said.headline == "no recommendation for llm: no candidate meets the budget"
+    assert str(said.budget).startswith(
+        "within budget.params=1: none of the 5 candidates, so nothing is recommended; the nearest"
+    )
+    assert any(line.startswith("kept out by budget.params: ") for line in said.lines())
