@@ -51,6 +51,16 @@ def test_the_nearest_size_answers_and_random_pools_answer_for_an_unknown_kind(fo
     assert world.chosen_by(7).size == 8
 
 
+def test_what_came_out_later_is_beside_the_record_of_one_pooled_feature_alone(found):
+    world = found.world("pooled")
+    smaller, larger = (world.later_regret("participation_ratio", size) for size in (5, 8))
+    assert smaller != larger
+    assert world.later_regret("participation_ratio", 12) == larger
+    assert world.later_regret("participation_ratio", 3) == smaller
+    assert world.later_regret("no such rule") is None
+    assert found.world("patches").later_regret("spec") is None
+
+
 def test_unknown_names_are_named(found):
     with pytest.raises(VlmatchError, match="no world 'moon'; wanted one of embedded"):
         found.named("moon")

@@ -80,6 +80,16 @@ def test_an_opinion_says_whether_its_encoders_are_on_the_list() -> None:
     assert where(left, listed[0]) == f"{listed[0]} on the list"
 
 
+def test_what_picks_lost_among_encoders_trained_later_stands_beside_the_record() -> None:
+    llm, question = only("pooled")
+    said, opinion = first_screen(llm, question), llm.opinions[0]
+    shares = [llm.world.later_regret(rule, 5) for rule in ("mutual_nn", "spec")]
+    later = "among 14 encoders whose VLMs were trained after the rule was frozen,"
+    assert said.spec_sheet.more[-1] == f"{later} {percent(shares[0])} and {percent(shares[1])}"
+    assert said.opinions[0].more[-1] == f"{later} they lost {percent(opinion.later)}"
+    assert not [fact for fact in first_screen(*only("patches")).facts if "after the rule" in str(fact)]
+
+
 def test_the_rule_for_one_pooled_feature_says_how_to_ask_for_all_patches() -> None:
     pooled, patches = (screen(fed).lines()[-1] for fed in ("pooled", "patches"))
     assert "answer.fed=patches" in pooled

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from vlmatch.evidence.record import FILE, record
 from vlmatch.evidence.replay import replay
 from vlmatch.evidence.rules import CANDIDATES
 from vlmatch.evidence.shortlists import calibrate
+from vlmatch.report.evidence import bare
 from vlmatch.report.record_picture import record_picture
 from vlmatch_study.evidence import tables
 from vlmatch_study.evidence.odd_rows import odd_rows, robust, studentised
-from vlmatch_study.evidence.recording import CHOSEN, RULES, in_points, rendered, whole_record
+from vlmatch_study.evidence.recording import CHOSEN, RULES, in_points, later, rendered, whole_record
 from vlmatch_study.evidence.worlds import PUBLISHED, embedded, odd_in, vtbenchlab
 from vlmatch_study.marked import MARK, replaced
 
@@ -45,6 +47,20 @@ def test_the_record_of_pools_of_8_follows_from_committed_files(make, scale):
         assert all(map(nearly, in_points(outcome, scale).__dict__.values(), kept.__dict__.values())), outcome.rule
     listed, kept = calibrate(world, frozen.rule, "random", 8), frozen.calibration("random", 8)
     assert all(map(nearly, listed.__dict__.values(), kept.__dict__.values()))
+
+
+def test_what_came_out_later_is_what_the_findings_say():
+    frozen = record().named("embedded").later
+    said = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    assert f"| of 8 from {frozen.n_encoders} encoders, {frozen.n_families} families" in said
+    for rule, title in (
+        ("mutual_nn", "MutualNN"),
+        ("participation_ratio", "participation ratio"),
+        ("spec", "spec sheet"),
+    ):
+        (kept,) = [each for each in frozen.outcomes if (each.rule, each.size) == (rule, 8)]
+        assert f"seeds 0, 1 | {title} | {bare(kept.fraction.value)} | {bare(kept.first_three.value)} |" in said
+    assert nearly([astuple(each) for each in later().outcomes], [astuple(each) for each in frozen.outcomes])
 
 
 @pytest.mark.parametrize("make", [embedded, vtbenchlab])

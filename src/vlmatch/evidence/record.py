@@ -47,6 +47,18 @@ class Embedded:
 
 
 @dataclass(frozen=True)
+class Later:
+    """What choosing gave among encoders that were trained after the rule was frozen.
+
+    outcomes: in random pools, for the chosen rule and those that it is compared with.
+    """
+
+    n_encoders: int
+    n_families: int
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True)
 class WorldRecord:
     """What was replayed in one world.
 
@@ -58,7 +70,8 @@ class WorldRecord:
     left_out: encoders of the same source that this record is without. correlations: Spearman's correlation over all
     encoders by rule, None where the rule says nothing. once: what training every candidate once loses; empty for one
     seed. spec_sheet_loses_more: by how much the spec sheet's picks lose more than the rule's in random pools of 8, as a
-    fraction of random's regret. rule, spec_sheet: the chosen rule of the setting and the spec sheet's.
+    fraction of random's regret. rule, spec_sheet: the chosen rule of the setting and the spec sheet's. later: what came
+    out among encoders trained later; None if there are none.
     """
 
     name: str
@@ -83,6 +96,7 @@ class WorldRecord:
     spec_sheet_loses_more: Figure
     rule: Rule
     spec_sheet: Rule
+    later: Later | None = None
 
     @property
     def n_encoders(self) -> int:
@@ -99,6 +113,12 @@ class WorldRecord:
     def regret(self, rule: str, kind: Kind = "random", size: int = SIZE) -> float | None:
         """A rule's mean regret as a fraction of that of a random pick; None if it was not replayed."""
         found = self.outcome(rule, kind, size)
+        return None if found is None else found.fraction.value
+
+    def later_regret(self, rule: str, size: int = SIZE) -> float | None:
+        """The same among the encoders that were trained later, in random pools; None if it was not replayed there."""
+        outcomes = self.later.outcomes if self.later else ()
+        found = _nearest([each for each in outcomes if each.rule == rule], "random", size)
         return None if found is None else found.fraction.value
 
     def calibration(self, kind: Kind, size: int, rule: str | None = None) -> Calibration | None:

@@ -26,7 +26,12 @@ def opinions(rows: Sequence[Row], world: WorldRecord, kind: Kind) -> tuple[Opini
         ("the paper's GW", PAPER, (PAPER,)),
     )
     return tuple(
-        Opinion(words, best_by(ingredients, rows), world.regret(name, kind, len(rows)))
+        Opinion(
+            words,
+            best_by(ingredients, rows),
+            world.regret(name, kind, len(rows)),
+            world.later_regret(name, len(rows)),
+        )
         for words, name, ingredients in asked
         if all(any(each in row.scores for row in rows) for each in ingredients)
     )

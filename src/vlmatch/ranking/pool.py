@@ -35,12 +35,14 @@ class RankedEncoder:
 class Opinion:
     """The encoders that another rule puts first, and how often the record saw that rule fail.
 
-    regret: the mean regret of its pick, as a fraction of a random pick's; None where it was not measured.
+    regret: the mean regret of its pick, as a fraction of a random pick's. later: the same among encoders that were
+    trained after the rule was frozen. None where it was not measured.
     """
 
     of: str
     encoders: tuple[str, ...]
     regret: float | None
+    later: float | None = None
 
 
 @dataclass(frozen=True)

@@ -149,12 +149,17 @@ def _opinion(llm: LlmRanking, opinion: Opinion) -> Fact:
     if opinion.regret is not None:
         share = percent(opinion.regret)
         lost = f"in replayed pools of all families its picks lost {share} of what random picks lose"
+    later = [] if opinion.later is None else [f"{_later(llm)} they lost {percent(opinion.later)}"]
     where = []
     if llm.shortlist is not None:
         held = [encoder for encoder in opinion.encoders if encoder in llm.shortlist.encoders]
         named = "" if len(held) == len(opinion.encoders) else f"{', '.join(held) or 'not'} "
         where = [f"{named}on the list"]
-    return Fact(f"{opinion.of} would say", " or ".join(opinion.encoders), (*where, lost))
+    return Fact(f"{opinion.of} would say", " or ".join(opinion.encoders), (*where, lost, *later))
+
+
+def _later(llm: LlmRanking) -> str:
+    return f"among {llm.world.later.n_encoders if llm.world.later else 0} encoders whose VLMs were trained after the rule was frozen,"
 
 
 def _spec_sheet(llm: LlmRanking) -> Fact | None:
@@ -176,7 +181,10 @@ def _spec_sheet(llm: LlmRanking) -> Fact | None:
         "on families that had no part in choosing the rule"
     )
     says = "would not have done as well" if worse else "would have done as well, as far as the evidence can tell"
-    return Fact("without the scores, the spec sheet", says, (figures,))
+    later = [llm.world.later_regret(each.name, _candidates(llm)) for each in (llm.world.rule, llm.world.spec_sheet)]
+    known = [percent(share) for share in later if share is not None]
+    more = [f"{_later(llm)} {' and '.join(known)}"] if len(known) == len(later) else []
+    return Fact("without the scores, the spec sheet", says, (figures, *more))
 
 
 def _budget(llm: LlmRanking) -> Fact | None:

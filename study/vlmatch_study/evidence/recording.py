@@ -7,16 +7,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vlmatch import paths
 from vlmatch.evidence.choosing import choose
 from vlmatch.evidence.definitions import STORED
 from vlmatch.evidence.pools import KINDS, Kind
-from vlmatch.evidence.record import SIZE, SPEC_SHEET, Embedded, Once, Record, WorldRecord
+from vlmatch.evidence.record import SIZE, SPEC_SHEET, Embedded, Later, Once, Record, WorldRecord
 from vlmatch.evidence.replay import Figure, Outcome, difference, known, rank_correlation, replay, trained_once
 from vlmatch.evidence.rules import CANDIDATES, SPEC, Rule, single
 from vlmatch.evidence.shortlists import calibrate
 from vlmatch.evidence.worlds import TOKENS, World
 from vlmatch.settings.work import Fed
-from vlmatch_study.evidence.worlds import embedded, odd_in, vtbenchlab
+from vlmatch_study.evidence.worlds import embedded, odd_in, read, vtbenchlab
+from vlmatch_study.findings import new_members
+from vlmatch_study.findings.block import Block
 
 VERSION = 1
 SIZES = (5, 8, 12)
@@ -127,10 +130,23 @@ def whole_record(tell: Callable[[str], None] = lambda line: None) -> Record:
     ):
         tell(world.name)
         worlds.append(world_record(world, about, left_out))
+    worlds[0] = replace(worlds[0], later=later())
     names = {name for world in worlds for name in world.correlations}
     return Record(
         VERSION, tuple(r for r in RULES if r.name in names), tuple(rule.name for rule in CANDIDATES), tuple(worlds)
     )
+
+
+def later(root: Path | None = None) -> Later | None:
+    """What block 3 of study/blocks.md gave, whose encoders were trained after the rules were frozen."""
+    block = Block.of(3, root or paths.root())
+    if block.comparison is None:
+        return None
+    rows = read(block.folder / "scores.csv")
+    replayed = [new_members.replayed(block.comparison, rows, size) for size in (new_members.SMALLER, SIZE)]
+    found = [each for each in replayed if each is not None]
+    outcomes = tuple(in_points(outcome, OURS.scale) for each in found for outcome in each.outcomes)
+    return Later(found[0].encoders, found[0].families, outcomes) if outcomes else None
 
 
 def world_record(world: World, about: About, left_out: Sequence[str]) -> WorldRecord:
