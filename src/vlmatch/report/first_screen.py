@@ -159,7 +159,8 @@ def _opinion(llm: LlmRanking, opinion: Opinion) -> Fact:
 
 
 def _later(llm: LlmRanking) -> str:
-    return f"among {llm.world.later.n_encoders if llm.world.later else 0} encoders whose VLMs were trained after the rule was frozen,"
+    n = llm.world.later.n_encoders if llm.world.later else 0
+    return f"among {n} encoders whose VLMs were trained after the rule was frozen,"
 
 
 def _spec_sheet(llm: LlmRanking) -> Fact | None:
