@@ -107,7 +107,7 @@ class VlmatchModel(lmms):
         return losses.reshape(targets.shape).sum(dim=1), greedy
 
     def _batches(self, requests: Sequence[Any]) -> Iterator[list[int]]:
-        """The requests' numbers, in batches of equal options, the longest first, so that memory runs out early if at all."""
+        """The requests' numbers, in batches of equal options; the longest first, because they need most memory."""
         from rich.progress import Progress
 
         def options(number: int) -> str:

@@ -55,7 +55,7 @@ class Spending:
         per = 1 if key == "hours" else self.gpus
         raise VlmatchError(
             f"search.{key}={getattr(self, key)} is less than one whole training, which takes about "
-            f"{rate / HOUR * per:.3g}, as the trainings so far show; give more, and the same command continues"
+            f"{rate / HOUR * per:.3g}, as the trainings so far show; give more, and the same command goes on"
         )
 
     def words(self) -> str:
