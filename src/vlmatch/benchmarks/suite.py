@@ -20,7 +20,7 @@ from vlmatch.vlm.captions import answer_ids, answer_of
 from vlmatch.vlm.model import VLM
 
 CHOICES = ("caption_choice", "caption_choice_hard", "category", "retrieval")
-"""The benchmarks that a group may have: those whose score is a part of right answers. caption_gain is in nats."""
+"""The benchmarks that a group may have: those whose score is a fraction of right answers; caption_gain is in nats."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def _safeguard(config: DictConfig) -> None:
 
 
 def _obey_offline(config: DictConfig) -> None:
-    if config.offline or is_forbidden():  # VLMATCH_OFFLINE is set, which the libraries do not know
+    if config.offline or is_forbidden():  # forbidden by VLMATCH_OFFLINE, which the libraries do not know
         forbid_network()
 
 

@@ -26,8 +26,8 @@ def collect(settings: Settings[CollectTask]) -> None:
     """Copy the result and the likelihoods of every run below `task.runs` to the folder `results`.
 
     A run is not copied if it was measured by another suite than `benchmark`, or if `results` already has another result
-    of it. But that one is replaced if it is of an older version of recipe or suite, or with `task.replace=true`. A
-    replaced result is kept, with its likelihoods, in the folder `replaced` of `results`.
+    of it. That other result is replaced if it is of an older version of recipe or suite, or with `task.replace=true`;
+    it is then kept, with its likelihoods, in the folder `replaced` of `results`.
 
     Raises VlmatchError before anything is written if no run is finished, if a run has no likelihoods, or if two folders
     hold different results of the same run. Raises it after all copies if `results` has another result of a run, or if a
@@ -64,7 +64,7 @@ def collect(settings: Settings[CollectTask]) -> None:
 
 
 def _finished(runs: Path) -> dict[Path, tuple[Path, Result]]:
-    """The file and result of every finished run, sorted by the run's path below `results`, which is the key."""
+    """The file and result of every finished run, by the run's path below `results`, sorted by this path."""
     found: dict[Path, tuple[Path, Result]] = {}
     for path in sorted(runs.rglob(RESULT)):
         result = read_file(path)

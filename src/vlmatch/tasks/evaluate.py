@@ -112,7 +112,7 @@ def measurable(run: Run) -> bool:
 def measure_milestone(settings: Settings[Any], run: Run, folder: Path, step: int) -> Measurement:
     """Measure the VLM that the training in `folder` saved at a milestone, on the suite's part for milestones.
 
-    Raises VlmatchError if that VLM is missing, if the suite has no such part, or if it was trained on another split.
+    Raises VlmatchError if that VLM is missing or was trained on another split, or if the suite has no such part.
     """
     questions = _Questions.of(settings, run)
     _require_split(folder / VLM_FOLDER, questions)

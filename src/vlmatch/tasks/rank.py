@@ -49,7 +49,7 @@ def rank(settings: Settings[TaskSettings]) -> PairStatus | None:
     store = Store(settings.store)
     if process_rank() > 0:
         return _other_rank(settings, probe_of(settings.probe.plain()), store)
-    tracker = Tracker.of(settings.tracking)  # first, so that nothing is computed if its server can't be used
+    tracker = Tracker.of(settings.tracking)  # first, so that nothing is computed if the server can't be used
     probe = probe_of(settings.probe.plain())
     recipes = [slug_of(model.kind, model.plain(), settings.trainer.precision) for model in models]
     if not os.environ.get(SWEEP):

@@ -170,7 +170,7 @@ class Address:
 
         doing: what MLflow is asked to do, as in "create run". The block gets the patience that applies: after a long
         wait in vain, all later ones are brief, so that all jobs of a sweep together wait once for a dead server.
-        Errors of the disk are not turned.
+        Errors of the disk stay as they are.
         """
         applied = BRIEF if self.uri in _lost else patience
         own = [name for name in applied.environment if name not in os.environ]

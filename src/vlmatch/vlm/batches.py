@@ -20,8 +20,8 @@ class Collate:
 
     visual_tokens: how many tokens one picture becomes. prefixes: texts in front of pictures that the model has cached;
     they are cut off the samples. blank: the picture for a batch that has none. The model computes its features but does
-    not use them. This way every loss depends on the projector, and all processes that exchange gradients run the same
-    parts of the model.
+    not use them. This way the projector is in the graph of every loss, and all processes that exchange gradients run
+    the same parts of the model.
     """
 
     def __init__(

@@ -120,7 +120,7 @@ def kept_by_llm(vlm: VLM, dtype: torch.dtype, trained: bool, checkpointed: bool)
     config = vlm.causal_lm.config.get_text_config()
     tokens = {
         "inputs_embeds": torch.zeros(1, TRIED, config.hidden_size, requires_grad=True),
-        "attention_mask": torch.zeros(1, 1, TRIED, TRIED),  # 4-D: of a 2-D mask the values are read, and there are none
+        "attention_mask": torch.zeros(1, 1, TRIED, TRIED),  # 4-D: a 2-D mask's values would be read; it has none
     }
     kept = kept_by(vlm.causal_lm.base_model, (), dtype, trained, **tokens, use_cache=False) / TRIED
     if not checkpointed:

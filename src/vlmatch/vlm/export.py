@@ -31,8 +31,8 @@ TOLERANCE_OF_HALF = 0.05  # the same for an LLM in 16 bits; LLaVA's logits are t
 def export_llava(vlm: VLM, folder: Path, *, template: str | None = None, pad: Sequence[int] | None = None) -> list[str]:
     """Write `vlm` to `folder` for `LlavaForConditionalGeneration.from_pretrained` and `AutoProcessor`.
 
-    The checkpoint is written beside `folder`. Then transformers loads it, and only if its logits equal the VLM's is it
-    moved to `folder`. LoRA is merged into the weights; `vlm` itself does not change. Weights keep their dtypes. If
+    The checkpoint is written beside `folder` and loaded by transformers. It is moved to `folder` if its logits equal
+    the VLM's. LoRA is merged into the weights, but `vlm` itself does not change. Weights keep their dtypes. If
     encoder and LLM have different ones, transformers loads all weights in the encoder's dtype, unless you name another.
 
     template, pad: the template of the conversations and the colour of the squares in training (`LlavaJson`); the

@@ -18,9 +18,9 @@ from vlmatch.vlm.training_data import Sample
 DATA_IMAGES = "recipe.stages.N.data.images"
 """The setting that names the images' folder, for messages."""
 
-CHARACTERS_PER_TOKEN = 4  # about, in English; estimates of lengths by it only serve to group samples
-BYTES_PER_TOKEN = 3  # about a Chinese character, and fewer than in English; it tells which samples may be the longest
-TOKENISED = 100  # of those samples, how many are tokenised
+CHARACTERS_PER_TOKEN = 4  # roughly, in English; only for the lengths by which samples are grouped
+BYTES_PER_TOKEN = 3  # a Chinese character, and less than in English; for an estimate of which samples are longest
+TOKENISED = 100  # how many samples, the longest by that estimate, are tokenised
 
 
 class LazySamples:

@@ -186,7 +186,7 @@ class LlavaJson(DataSource):
 
 
 class Skipped:
-    """Counts skipped entries by the recipe's key that allows it; if a key does not, the first entry is an error."""
+    """Counts skipped entries by the recipe's key that allows skipping; if it does not, the first one is an error."""
 
     def __init__(self, file: Path, choices: Mapping[str, str]) -> None:
         self.file, self.choices = file, choices

@@ -25,7 +25,7 @@ def strategy_of(name: str, processes: int) -> Any:
 
 
 def require_joined(trainer: TrainerSettings) -> None:
-    """Raise VlmatchError on strategies that spawn or fork processes: each would get the batches of the first."""
+    """Raise VlmatchError on strategies that spawn or fork processes: all would get the batches of the first one."""
     strategy = trainer.strategy
     if "spawn" in strategy or "fork" in strategy or "notebook" in strategy:
         raise VlmatchError(
