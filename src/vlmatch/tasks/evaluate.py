@@ -84,7 +84,7 @@ def _apart(task: EvaluateTask) -> Path | None:
 
 
 def _of_suite(settings: Settings[Any], apart: Path | None) -> dict[str, str]:
-    """The MLflow tags that tell results that are kept apart from those of the trainings."""
+    """The additional MLflow tags of results that are kept apart; results of trainings have none."""
     return {} if apart is None else {"task": f"evaluate {settings.benchmark.name}"}
 
 

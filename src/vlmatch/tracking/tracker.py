@@ -180,7 +180,7 @@ class Tracker:
         self.client.set_tag(run_id, "seeds", ",".join(str(result.seed) for result in results))
 
     def log_row(self, run_id: str, row: Row, costs: Mapping[str, float], first: Collection[str] = ()) -> None:
-        """Log a metric for each score, those of `first` first, both models' parameters, and a table of details."""
+        """Log a metric for each score (first those of `first`), both models' parameters, and a table of details."""
         self._log(run_id, {**score_metrics(row.scores, first), **costs}, params=row_params(row))
         self.client.log_table(run_id, details(row), "scores.json")
         self.client.log_inputs(run_id, [dataset_of(row)])
@@ -284,7 +284,7 @@ class Tracker:
         )
 
     def _again(self, run_id: str | None) -> str | None:
-        """Set an ended run of this experiment to running again; None if there is no such run."""
+        """Set an ended run of this experiment to running again; returns its id, or None if there is no such run."""
         if run_id is None:
             return None
         try:

@@ -51,7 +51,7 @@ def require_memory(
     """The budget of each stage. Raises VlmatchError, with advice, if a stage needs more memory than a device has.
 
     longest: the length of each stage's longest sample, in tokens. picture: any picture of the data, (c, h, w) or
-    (t, d). available: bytes of a device; by default those of `memory_of`.
+    (t, d). available: bytes of a device; by default, `memory_of` gives them.
     """
     processes = processes_of(trainer)
     available = available or memory_of(trainer)
