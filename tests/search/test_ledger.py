@@ -17,5 +17,5 @@ def test_a_ledger_of_a_later_format_is_not_read_as_one_of_today(tmp_path: Path) 
     later = {**json.loads(path.read_text()), "format": 2}
     for written in (later, {"format": 2, "arms": 5}):
         path.write_text(json.dumps(written))
-        with pytest.raises(VlmatchError, match=r"ledger\.json' has format=2, .* reads format 1; take the version"):
+        with pytest.raises(VlmatchError, match=r"ledger\.json' has format=2, .* reads format 1; use the version"):
             ledgers.read(tmp_path)

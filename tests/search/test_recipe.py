@@ -69,7 +69,7 @@ def test_a_race_of_trainings_that_was_killed_ends_as_one_that_was_not(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("search.rungs=[0.1,1]", r"search\.rungs=\[0\.1, 1\]; a recipe is measured at"),
+        ("search.rungs=[0.1,1]", r"search\.rungs=\[0\.1, 1\]; a recipe is only measured at"),
         (
             "~recipe.prompts.caption ~recipe.prompts.category",
             r"recipe=embedded has no recipe\.prompts.*search\.command",

@@ -196,7 +196,7 @@ def test_a_command_may_write_its_number_and_knows_where_it_stood(search: Callabl
 
 def test_one_search_runs_once_at_a_time(search: Callable[..., Path]) -> None:
     folder = search("search.encoders=[a]", "search.runs=1")
-    with claimed(folder), pytest.raises(VlmatchError, match="runs already"):
+    with claimed(folder), pytest.raises(VlmatchError, match="is already running"):
         search("search.encoders=[a]", "search.runs=1")
 
 

@@ -93,7 +93,7 @@ def test_models_that_cannot_be_had_are_said_first_and_the_others_go_on(
     _, out, _ = cli(*folder_probe, "encoder=pixels16,resnet50_v2,fused,mobilenetv2", "offline=true", *EMBED)
     notes = [line for line in out.splitlines() if line.startswith("note: ")]
     assert notes == [
-        "note: mobilenetv2: not here: the package, and offline=true",
+        "note: mobilenetv2: not here: the package is missing, and offline=true",
         "note: resnet50_v2: not here: offline=true",
         "note: fused: not here: yours to name, encoder.members=...",
     ]

@@ -133,10 +133,10 @@ def test_who_it_is_of_must_be_said() -> None:
 
 def test_limits_models_and_benchmarks_do_not_mix(changed: Changed) -> None:
     whole = read_result_file(WHOLE)
-    with pytest.raises(VlmatchError, match=r"has limit None and '.*' 8; one result needs the same"):
+    with pytest.raises(VlmatchError, match=r"has limit None, but '.*' has 8; one result needs the same"):
         result_of([whole, read_result_file(LIMITED)], {**NOTHING, **TOLD})
     other = read_result_file(changed(lambda plain: plain["config"].update(model_args="pretrained=b")))
-    with pytest.raises(VlmatchError, match=r"has model pretrained=someone/.* and '.*' pretrained=b; one result"):
+    with pytest.raises(VlmatchError, match=r"has model pretrained=someone/.*, but '.*' has pretrained=b; one result"):
         result_of([whole, other], {**NOTHING, **TOLD})
     with pytest.raises(VlmatchError, match=r"both hold gqa; give one of them"):
         result_of([whole, read_result_file(changed())], {**NOTHING, **TOLD})

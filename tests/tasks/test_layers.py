@@ -86,7 +86,7 @@ def test_an_encoder_without_layers_is_one_row(cli: Cli, tiny: list[str], tmp_pat
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("task.encoder_layers=[4]", "task.encoder_layers: there is no layer 4; it has 3"),
+        ("task.encoder_layers=[4]", "task.encoder_layers: there is no layer 4; choose 1 to 3"),
         ("task.llm_layers=most", "task.llm_layers='most'; wanted spread, all or a list of layers"),
         ("task.encoder_layers=[x]", 'task.encoder_layers=["x"]; wanted spread, all or a list of layers'),
         ("task.llm_poolings=[median]", "pooling='median' is unknown"),

@@ -214,7 +214,7 @@ def test_new_rows_are_the_mean_so_a_new_token_is_never_the_likeliest():
     ("settings", "message"),
     [
         ({"vision": "registers"}, "encoder 'registers' has 5 tokens"),
-        ({"vision": "convnext"}, "encoder 'convnext' ends in a map"),
+        ({"vision": "convnext"}, "encoder 'convnext' .convnext. gives a feature map"),
         ({"language": "phi"}, "PhiForCausalLM.*output layer without bias"),
         ({"language": "gemma2"}, "logits differ .*Gemma2ForCausalLM or encoder 'clip'"),
         ({"what": "feature"}, "what='feature'.*what=patches"),

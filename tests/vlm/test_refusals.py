@@ -114,7 +114,7 @@ def test_other_data_under_the_same_settings_are_refused(tmp_path: Path) -> None:
     first = made_vlms.training_data(vlm)
     training.fit([replace(first, fingerprint="one")])
     training.fit([replace(first, fingerprint="one")])
-    with pytest.raises(VlmatchError, match=r"begun with .* other training data.*task\.runs"):
+    with pytest.raises(VlmatchError, match=r"began with .* other training data.*task\.runs"):
         training.fit([replace(first, fingerprint="other")])
 
 

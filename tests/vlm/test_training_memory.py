@@ -116,9 +116,7 @@ def test_a_stage_that_does_not_fit_is_refused_in_one_line(vlm: VLM) -> None:
     with pytest.raises(VlmatchError) as caught:
         require_memory(vlm, recipe, CPU, [20], PICTURE, available=int(memory.total) - 1)
     said = str(caught.value)
-    assert said.startswith(
-        f"recipe.stages.0 (align) needs about {memory.total / GIB:.3g} GiB on each device, which has"
-    )
+    assert said.startswith(f"recipe.stages.0 (align) needs about {memory.total / GIB:.3g} GiB on each device, but")
     for way in (
         "4 samples at once",
         "recipe.stages.0.accumulate",

@@ -53,7 +53,7 @@ def likelihood_matrix(
     for number, values in track(scored, f"benchmarks: {question}", total=len(rows), transient=True, disable=hidden):
         if not bool(torch.isfinite(values).all()):
             raise VlmatchError(
-                "benchmarks: a likelihood is not finite, because the VLM's weights or the features aren't; train again"
+                "benchmarks: a likelihood is not finite, because the VLM's weights or features are not; train again"
             )
         for picture in rows[number].pictures:
             wanted = np.isin(rows[number].texts, asked[picture])
@@ -69,7 +69,7 @@ class _Row(NamedTuple):
 
 
 def _rows(features: Tensor, asked: Mapping[int, Sequence[int]]) -> list[_Row]:
-    """The rows to compute, in the order of `asked`; no row has more texts than the most that one picture is asked."""
+    """The rows to compute, in the order of `asked`; no row has more texts than the longest entry of `asked`."""
     alike: dict[bytes, list[int]] = {}
     for picture in asked:
         alike.setdefault(features[picture].cpu().numpy().tobytes(), []).append(picture)

@@ -9,7 +9,7 @@ import numpy as np
 from vlmatch.benchmarks.measurement import Array
 
 TIE = 1e-4
-"""Likelihoods that differ by fewer nats are equal, so that a blind model ties in spite of rounding."""
+"""Likelihoods that differ by fewer nats count as equal, so that a blind model ties in spite of rounding."""
 
 
 def above_prior(likelihoods: Array) -> Array:
@@ -31,7 +31,7 @@ def choice(likelihoods: Array) -> Array:
 
 
 def retrieval(likelihoods: Array) -> Array:
-    """Credits of choosing a picture for each text: the picture under which it is likeliest gets 1; ties share it.
+    """Credits of choosing a picture for each text: the picture under which the text is likeliest gets 1; ties share it.
 
     Each column sums to 1, so the exact chance is 1 / pictures. No prior is subtracted: a text's prior is the same for
     all pictures.

@@ -52,7 +52,7 @@ class QuestionPlan:
 
 @dataclass(frozen=True)
 class AskedItem:
-    """An item whose picture is no longer at hand: its source, and its category if it has one that was asked for."""
+    """An item without its picture: its source, and its category if it has one that was asked for."""
 
     source: str
     category: str | None
@@ -81,7 +81,7 @@ class AskedItems:
 
     @classmethod
     def read(cls, columns: Mapping[str, Any]) -> "AskedItems":
-        """The items from columns of these names; KeyError or ValueError where one is missing or not of its type."""
+        """The items from columns of these names; KeyError or ValueError if one is missing or not of its type."""
         return cls(
             np.asarray(columns["source"], dtype=np.str_),
             np.asarray(columns["category"], dtype=np.str_),

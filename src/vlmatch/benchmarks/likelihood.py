@@ -28,13 +28,14 @@ class _Prompt:
 
 @dataclass(frozen=True)
 class _Packed:
-    """The candidates of b pictures, side by side in one row a picture, without their last tokens.
+    """The candidates of b pictures, one row for each picture, in which its candidates follow each other.
+
+    The last token of a candidate is left out, because it predicts nothing.
 
     tokens, owners, depths (b, m): each token, the number of its candidate in the row (-1: padding), and its place in
     the candidate. The other four have one entry for each of the r tokens that are scored, (r,): the logits in row
     `rows` at place `places` (0: the shared part's last token, k: the k-th token after it) predict the token `answers`,
     which belongs to the candidate number `candidates`, counted over all rows.
-
     """
 
     tokens: Tensor
@@ -52,11 +53,11 @@ def log_likelihoods(
     """Yield (number of the picture, log-likelihoods of its c candidates in nats, (c,) float64 on the CPU).
 
     visual: n pictures, as `VLM.visual_tokens` takes them. prompt: token ids with `IMAGE` once. candidates: for each
-    picture, c token sequences that may follow the prompt; no end-of-text token is added. Pictures are yielded in the
-    order of the lengths of their rows. The model must be in evaluation mode.
+    picture, c token sequences that may follow the prompt; no end-of-text token is added. Pictures with short rows are
+    yielded first. The model must be in evaluation mode.
 
     A row is: prompt | candidate | candidate ... A 4-D attention mask lets each candidate see only the prompt and
-    itself, and its positions continue those of the prompt. So its likelihood is the one after the prompt alone.
+    itself, and its positions continue those of the prompt. So its likelihood is as if it were the only candidate.
 
     Raises VlmatchError if the LLM has a sliding window that is shorter than prompt and candidate.
     """
@@ -133,7 +134,7 @@ def _scored(vlm: VLM, prompt: _Prompt, packed: _Packed, visual: Tensor, n_candid
 def _mask(owners: Tensor, prompt: _Prompt, dtype: torch.dtype) -> Tensor:
     """The mask that is added to attention, (b, 1, s + m, cached + s + m): 0 where a token sees, else the least number.
 
-    s: the number of tokens of the shared part. m: that of the candidates.
+    s: the number of tokens of the shared part. m: the number of tokens of the longest row of candidates.
     """
     b, m = owners.shape
     s, cached = len(prompt.shared), prompt.cached

@@ -30,10 +30,10 @@ def evaluate_public(
 
     about: describes this VLM; the results hold it as the model's arguments. template, pad: the template of the
     conversations and the colour of the squares that the VLM was trained with. folder: where tasks write files of their
-    own. limit: how many items of each task; None: all. own_tasks: a folder with yamls of your own tasks; tasks are then
-    only looked for there, and the network is not used.
+    own. limit: how many items of each task; None: all. own_tasks: a folder with yamls of your own tasks; if it is
+    given, tasks are only taken from there, and the network is not used.
 
-    Raises VlmatchError on a wrong argument, NotHereError if lmms-eval is not installed or a task's data can't be had.
+    Raises VlmatchError on a wrong argument, NotHereError if lmms-eval or a task's data are not available.
     """
     _check(limit, batch_size, max_new_tokens)
     require_lmms_eval()
@@ -93,7 +93,7 @@ def require_lmms_eval() -> None:
 
 
 def _not_here(tasks: Sequence[str], error: Any) -> BaseException:
-    """The error for a user if data could not be had, after several attempts; any other error as it was."""
+    """NotHereError if the data could not be loaded after several attempts; any other error as it was."""
     cause: BaseException = error if isinstance(error, OSError) else error.last_attempt.exception()
     if not isinstance(cause, OSError):  # the hub's errors and those of `datasets` are OSErrors
         return cause

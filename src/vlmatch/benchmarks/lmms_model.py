@@ -20,7 +20,7 @@ from vlmatch.vlm.tokens import IGNORED, Tokenised, expanded
 from vlmatch.vlm.training_data import Sample
 
 TEMPLATES = ("vicuna_v1", "chat")  # 'plain' has no place for a question
-NOT_OF_GENERATE = ("until", "image_aspect_ratio")  # options that transformers' generate doesn't have; encoders resize
+NOT_OF_GENERATE = ("until", "image_aspect_ratio")  # transformers' generate doesn't have these options; encoders resize
 
 
 class VlmatchModel(lmms):
@@ -28,7 +28,7 @@ class VlmatchModel(lmms):
 
     template, pad: the template of the conversations and the colour of the squares that the VLM was trained with
     (`LlavaJson`). max_new_tokens: for tasks that don't set it.
-    Raises VlmatchError if the VLM has no encoder, or if the template has no questions.
+    Raises VlmatchError if the VLM has no encoder, or if the template can't write questions.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class VlmatchModel(lmms):
         return losses.reshape(targets.shape).sum(dim=1), greedy
 
     def _batches(self, requests: Sequence[Any]) -> Iterator[list[int]]:
-        """The requests' numbers, in batches of equal options, the longest first: a batch too large fails at once."""
+        """The requests' numbers, in batches of equal options; the longest first, because they need most memory."""
         from rich.progress import Progress
 
         def options(number: int) -> str:
@@ -130,13 +130,13 @@ class VlmatchModel(lmms):
         for picture in pictures:
             if not isinstance(picture, Image.Image):
                 raise VlmatchError(
-                    f"task.tasks={task}, item {document}: it has a {type(picture).__name__}, but vlmatch supports only "
+                    f"task.tasks={task}, item {document} has a {type(picture).__name__}, but vlmatch supports only "
                     "pictures; leave the task out"
                 )
         places = question.count(PLACE)
         if places not in (0, len(pictures)):
             raise VlmatchError(
-                f"task.tasks={task}, item {document}: its question has {places} times '{PLACE}', but the item has "
+                f"task.tasks={task}, item {document}: the question has {places} times '{PLACE}', but the item has "
                 f"{len(pictures)} pictures; wanted one for each picture, or none; leave the task out"
             )
         in_front = "" if places else " ".join([PLACE] * len(pictures)) + "\n"

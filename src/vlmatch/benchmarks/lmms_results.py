@@ -73,7 +73,7 @@ def public_tasks() -> dict[str, PublicTask]:
 def read_result_file(path: Path) -> ResultFile:
     """Read a result file of lmms-eval 0.5 to 0.7.
 
-    Raises VlmatchError if the file is no result file, has no public benchmark or lacks a benchmark's metric, or if it
+    Raises VlmatchError if it is not a result file, has no public benchmark or lacks a benchmark's metric, or if it
     has a limit and a benchmark that is only defined over all items.
     """
     plain = read_plain(path, "results", "config", "n-samples")

@@ -24,8 +24,8 @@ class ItemCredits:
     items: the items' numbers among all measured items. credit: what each earned. shuffled: what it earned with the
     next picture of its group in place of its own. clusters: items whose credits depend on each other share a number.
     sources: the source of each item. strata: the stratum of each item; items were drawn within strata. balanced: the
-    score is the mean over the strata's means; else it is the mean over all items. chance: the expected score of
-    guessing, exactly.
+    score is the mean over the strata's means; else it is the mean over all items. chance: the exact expected score
+    of guessing.
     """
 
     items: Numbers
@@ -50,9 +50,9 @@ class ItemCredits:
     def by_source(self) -> dict[str, "ItemCredits"]:
         """The credits of each source that has at least two clusters.
 
-        If `balanced`, strata with one item of the source are left out. Each source gets the chance of the whole. For
-        `balanced` credits that chance is exact for the whole alone, because the model chose from the categories of all
-        sources.
+        If `balanced`, strata with one item of the source are left out. Each source gets the chance of all sources
+        together. For `balanced` credits, that chance is not exact for one source, because the model chose from the
+        categories of all sources.
         """
         found = {}
         for source in np.unique(self.sources):

@@ -11,7 +11,7 @@ from vlmatch.settings.buildable import DrawSettings
 
 
 def selected(items: Iterable[Item], sources: Mapping[str, DrawSettings], group: int, seed: int) -> tuple[Item, ...]:
-    """Items drawn from each source, in groups: each `group` items in a row are of one source.
+    """Items drawn from each source, in groups: every `group` items in a row are of the same source.
 
     The number of items of each source is a multiple of `group`. No two drawn items share a concept or a caption.
 
@@ -38,7 +38,7 @@ def selected(items: Iterable[Item], sources: Mapping[str, DrawSettings], group: 
 
 
 def groups_of(n: int, group: int) -> list[list[int]]:
-    """The groups of n selected items, by number: each `group` in a row are one group."""
+    """The groups of n selected items, by number: every `group` items in a row are one group."""
     return [list(range(start, start + group)) for start in range(0, n, group)]
 
 
@@ -60,7 +60,7 @@ def same_category(items: Sequence[Item], group: int) -> list[list[int]]:
 
 
 def _of_source(ordered: Sequence[Item], taken: set[str], wanted: DrawSettings) -> list[Item]:
-    """The first so many whose concept and caption are new; both are added to `taken`."""
+    """The first `wanted.items` items whose concept and caption are new; both are added to `taken`."""
     found: list[Item] = []
     categories: Counter[str | None] = Counter()
     for item in ordered:

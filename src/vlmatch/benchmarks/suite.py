@@ -20,7 +20,7 @@ from vlmatch.vlm.captions import answer_ids, answer_of
 from vlmatch.vlm.model import VLM
 
 CHOICES = ("caption_choice", "caption_choice_hard", "category", "retrieval")
-"""The benchmarks that groups may have: those with a chance. caption_gain is in nats, and in no group."""
+"""The benchmarks that a group may have: those whose score is a fraction of right answers; caption_gain is in nats."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +30,27 @@ class BenchmarkSuite(Buildable):
     - caption_choice: which of the group's captions fits the picture; each caption's prior is subtracted.
     - caption_choice_hard: the same, in groups of pictures of one category.
     - retrieval: which of the group's pictures fits the caption.
-    - caption_gain: by how many nats a token a caption is likelier than its mean under the group's other pictures.
-      Chance is 0.
-    - category: which of the training data's categories the picture has, or of the suite's own `categories`; each
+    - caption_gain: how much likelier a caption is under its own picture than on average under the group's other
+      pictures, in nats per token. Chance is 0.
+    - category: which category the picture has, of the suite's own `categories` or else of the training data's; each
       category's mean under all other pictures is subtracted. The score is balanced accuracy: the mean, over
-      categories, of the part that was recognised. The chance of plain accuracy depends on how often a model gives which
-      answer. The chance of balanced accuracy is exactly 1 / categories, over all assignments of pictures to categories.
-      A category that fewer than two of the pictures have is not asked.
+      categories, of the part of pictures that was recognised. Its chance is exactly 1 / categories, over all
+      assignments of pictures to categories. The chance of plain accuracy would depend on how often a model gives each
+      answer. A category with fewer than two pictures is not asked.
 
     Standard errors are over the drawing of pictures (`measurement.standard_error`). The items of a group are one
     cluster, and sources are strata; for category, each picture is a cluster, and categories are strata.
 
-    `shuffled` scores show each question with the next picture of its group. If the alternatives are the group's
-    pictures or their captions, a model that sees falls below chance: to (1 - score) / (group - 1) on average.
+    `shuffled` scores ask each question with the next picture of its group. If the alternatives are the group's
+    pictures or their captions, a model that uses the picture falls below chance: to (1 - score) / (group - 1) on
+    average.
 
-    share: of the split. sources: for each, `items` and `of_category`
-    (`selection.selected`). group, hard_group: pictures in a group. groups: the
-    benchmarks of each group of the mean. batch_size: pictures at a time. course: the part of the groups of pictures
-    that is measured at the milestones of a training; None: milestones are not measured. split: the split that the
-    pictures are taken from if it is another one than VLMs are trained on; it must extend that one. categories: those to
-    choose from; None: those of the training data.
+    share: the share of the split whose pictures are used. sources: for each source, `items` and `of_category`
+    (`DrawSettings`). group, hard_group: how many pictures a group of pictures has. groups: the benchmarks of each group
+    of the mean. batch_size: how many pictures are computed at a time. course: the part of the groups of pictures that
+    is measured at the milestones of a training; None: milestones are not measured. split: the split of the pictures, if
+    VLMs are trained on another one; it must extend that one. categories: those to choose from; None: those of the
+    training data.
     """
 
     name: str
@@ -78,8 +79,8 @@ class BenchmarkSuite(Buildable):
     def split_of_pictures(self, split: Split) -> Split:
         """The split that the pictures are taken from, where VLMs are trained on `split`.
 
-        Raises VlmatchError unless all items of `split` are in it, in the same shares: only then no VLM has seen its
-        benchmarks' pictures.
+        Raises VlmatchError unless all items of `split` are in it, in the same shares: only then can we know that no VLM
+        has seen its benchmarks' pictures.
         """
         if self.split is None:
             return split
@@ -125,9 +126,9 @@ class BenchmarkSuite(Buildable):
     ) -> Measurement:
         """Measure a VLM on n items; the VLM itself does not change.
 
-        features: of the items, (n, t, d), or prepared images (n, c, h, w) if the VLM has an encoder. categories: those
-        of the training data. prompts: the recipe's, for 'caption' and 'category'. fraction: the part of the groups
-        that is measured, from the first on.
+        features: those of the items, (n, t, d), or prepared images (n, c, h, w) if the VLM has an encoder. categories:
+        those to choose from. prompts: the recipe's, for 'caption' and 'category'. fraction: the part of the groups that
+        is measured, from the first on.
 
         Raises VlmatchError on a wrong argument, or if a likelihood is not finite.
         """
@@ -147,9 +148,10 @@ class BenchmarkSuite(Buildable):
     def scored(
         self, items: Sequence[Item], plan: QuestionPlan, captions: Array, tokens: Array, category: Array
     ) -> Measurement:
-        """Score log-likelihoods under each of n pictures: of all captions, (n, n), and of the categories, (n, k).
+        """The measurement that follows from log-likelihoods under each of n pictures.
 
-        tokens (n,): how many tokens each caption has. Only the entries that the plan asks for are read.
+        captions (n, n): of all captions. tokens (n,): how many tokens each caption has. category (n, k): of the plan's
+        categories. Only the entries that the plan asks for are read.
         """
         return Measurement(
             results.SuiteId(self.name, self.version, len(plan.captions)),

@@ -1,1 +1,1 @@
-"""Search under a budget: successive halving of a list of encoders, whoever trains them."""
+"""Search under a budget: successive halving of a list of encoders, however they are trained."""

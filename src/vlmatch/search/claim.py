@@ -1,4 +1,4 @@
-"""One process at a time in a search's folder, and no command that outlives a killed search."""
+"""Keeps a search's folder for one process, and ends the command that a killed search has left running."""
 
 import contextlib
 import fcntl
@@ -12,14 +12,14 @@ from pathlib import Path
 from vlmatch.errors import VlmatchError
 
 LOCK, COMMAND = "lock", "command.lock"
-SECONDS = 10.0  # that a command is given to end
+SECONDS = 10.0  # how long a command has to end after a signal
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A search's folder, as claimed by this process.
+    """A search's folder that this process has claimed.
 
-    descriptor: of a lock that commands inherit, so that it is held until the last of them ends.
+    descriptor: of the file of a lock. Commands inherit it, so the lock is held until the last of them ends.
     """
 
     descriptor: int
@@ -34,16 +34,16 @@ class Claim:
 def claimed(folder: Path) -> Iterator[Claim]:
     """Keep other processes out of a search's folder.
 
-    A command whose search was killed is ended first, because nobody would read its number. Raises VlmatchError if
-    another process runs the search, or if such a command can't be ended.
+    If the search was killed but its command still runs, the command is ended, because nobody would read its number.
+    Raises VlmatchError if another process runs the search, or if that command can't be ended.
     """
     folder.mkdir(parents=True, exist_ok=True)
     own, inherited = (os.open(folder / name, os.O_RDWR | os.O_CREAT) for name in (LOCK, COMMAND))
     try:
         if not _locked(own):
-            raise VlmatchError(f"'{folder}': this search runs already; wait for it or stop it")
+            raise VlmatchError(f"'{folder}': this search is already running; wait for it or stop it")
         if not _locked(inherited) and not _ended(folder / COMMAND, inherited):
-            raise VlmatchError(f"'{folder}': a command of this search, which was killed, still runs; stop it")
+            raise VlmatchError(f"'{folder}': this search was killed, but its command still runs; stop that command")
         yield Claim(inherited)
     finally:
         os.close(own)
@@ -60,7 +60,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _ended(path: Path, descriptor: int) -> bool:
-    """End the process group that is written down; whether the lock could be taken then."""
+    """End the process group that was written down; returns whether the lock could then be taken."""
     group = path.read_text()
     if not group.isdigit():
         return False

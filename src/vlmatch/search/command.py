@@ -1,4 +1,4 @@
-"""A user's own command that trains one encoder for so many steps and gives a number."""
+"""A user's own command that trains one encoder for a given number of steps and returns a number."""
 
 import math
 import os
@@ -12,15 +12,16 @@ from pathlib import Path
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.search.claim import Claim
 
-LONGEST = 200  # characters of what a failed command said
+LONGEST = 200  # characters that an error quotes of a failed command's output
 
 
 @dataclass(frozen=True)
 class Command:
     """A command line with names in braces: encoder, llm, steps, earlier and folder.
 
-    steps: of a whole training. value_file: the file that it writes its number to; None: it prints the number. llm: the
-    name of the LLM. folder: each encoder gets its own folder in it. claim: of the search's folder.
+    steps: the number of steps of a whole training. value_file: the file to which the command writes its number; None:
+    it prints the number. llm: the name of the LLM. folder: the search's folder, in which each encoder gets its own.
+    claim: the claim on that folder.
     """
 
     line: str
@@ -33,7 +34,7 @@ class Command:
     def train(self, encoder: str, part: float, earlier: float) -> tuple[int, float]:
         """Train an encoder up to `part` of the steps; returns the steps and the value.
 
-        earlier: the part that it has been trained up to before. Raises VlmatchError if the command fails or gives no
+        earlier: the part up to which it has been trained before. Raises VlmatchError if the command fails or gives no
         finite number.
         """
         own = (self.folder / encoder).absolute()
@@ -43,7 +44,7 @@ class Command:
         words = [word.format(**known) for word in shlex.split(self.line)]
         written = None if self.value_file is None else Path(self.value_file.format(**known))
         if written is not None:
-            written.unlink(missing_ok=True)  # of an earlier part, or of a part that was killed
+            written.unlink(missing_ok=True)  # left by an earlier part, or by a part that was killed
         printed = own / f"{steps}.out"
         self._run(words, printed, own / f"{steps}.err")
         if written is not None and not written.is_file():
@@ -80,7 +81,7 @@ class Command:
 
 
 def number_in(path: Path) -> float:
-    """The number on the last line of a file that is a number. Raises VlmatchError if there is none, or none finite."""
+    """The last line of a file that is a number. Raises VlmatchError if there is none, or if it is not finite."""
     for line in reversed(path.read_text(encoding="utf-8", errors="replace").splitlines()):
         try:
             value = float(line)

@@ -18,11 +18,11 @@ FILE = "ledger.json"
 
 @dataclass(frozen=True)
 class Ledger:
-    """What is known of a search.
+    """The state of a search.
 
-    about: what makes it this search and no other. candidates: all that could have raced, best first by what is known
-    before. arms: those that race. parts: what is finished, oldest first. tracked: ids of runs in MLflow, by encoder;
-    '' is the run of the whole search.
+    about: the settings that identify the search. candidates: all encoders that could race, the most promising first.
+    arms: those that race. parts: the finished parts, oldest first. tracked: the id of each encoder's run in MLflow; ''
+    stands for the run of the whole search.
     """
 
     about: Mapping[str, Any]
@@ -54,14 +54,14 @@ class Ledger:
         return [part for part in self.parts if part.value is None]
 
     def write(self, folder: Path) -> None:
-        """Write the ledger into the search's folder, in one step."""
+        """Write the ledger into the search's folder, atomically."""
         write_text(folder / FILE, json.dumps(asdict(self), indent=1))
 
 
 def read(folder: Path) -> Ledger | None:
     """The ledger in a search's folder; None if the search has not begun.
 
-    Raises VlmatchError on a damaged one, and on one of a later format.
+    Raises VlmatchError if the ledger is damaged or has a later format.
     """
     path = folder / FILE
     if not path.is_file():
@@ -72,14 +72,14 @@ def read(folder: Path) -> Ledger | None:
         problems = error.errors()
         if formats := [problem["input"] for problem in problems if problem["loc"] == ("format",)]:
             raise VlmatchError(
-                f"'{path}' has format={shown(formats[0])}, and this version of vlmatch reads format 1; take the "
-                "version that wrote it, or remove the file to begin the search anew"
+                f"'{path}' has format={shown(formats[0])}, but this version of vlmatch reads format 1; use the version "
+                "that wrote it, or remove the file to begin the search anew"
             ) from error
         why = one_line(problems[0]["msg"])
         raise VlmatchError(f"'{path}' is damaged: {why}; restore it, or remove it to begin the search anew") from error
 
 
 def folder_of(root: Path, about: Mapping[str, Any], title: str) -> Path:
-    """The folder of the search that `about` makes: its title and the start of a SHA-256 of `about`."""
+    """The folder of the search that `about` identifies: its title and the start of the SHA-256 of `about`."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     return root / f"{title}-{digest[:8]}"

@@ -1,4 +1,4 @@
-"""The budget of a search in whole trainings, hours or GPU-hours, and what of it is spent."""
+"""The budget of a search in whole trainings, hours or GPU-hours, and how much of it is spent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Spending:
-    """What a search may cost: each limit that is not None holds. gpus: how many a training uses."""
+    """What a search may cost: each limit that is not None holds. gpus: how many GPUs a training uses."""
 
     runs: float | None = None
     hours: float | None = None
@@ -19,9 +19,9 @@ class Spending:
     gpus: int = 1
 
     def affords(self, parts: Sequence[Part], further: float) -> bool:
-        """Whether further trainings of this cost, in whole trainings, stay inside, by what trainings took so far.
+        """Whether the budget pays for `further`, in whole trainings, if these take as long as those so far.
 
-        Nothing is afforded under a limit of hours until a first training has told what it takes.
+        With a limit of hours, the answer is no until a first training has shown how long it takes.
         """
         if not self.affords_runs(runs_of(parts) + further):
             return False
@@ -31,7 +31,7 @@ class Spending:
         return rate is not None and seconds_of(parts) + further * rate <= self.seconds
 
     def affords_runs(self, cost: float) -> bool:
-        """Whether a search of this cost, in whole trainings, stays inside the limit of runs."""
+        """Whether the limit of runs pays for a search of this cost, in whole trainings."""
         return self.runs is None or cost <= self.runs + ROUNDING
 
     @property
@@ -41,13 +41,13 @@ class Spending:
         return min((each * HOUR for each in found if each is not None), default=None)
 
     def needs_trial(self, parts: Sequence[Part]) -> bool:
-        """Whether hours are limited, some are left, and no training has told yet what it takes."""
+        """Whether hours are limited, some are left, and no training has shown yet how long it takes."""
         if self.seconds is None or seconds_of_a_run(parts) is not None or seconds_of(parts) >= self.seconds:
             return False
         return self.affords_runs(runs_of(parts) + 1)
 
     def require_one_run(self, parts: Sequence[Part]) -> None:
-        """Raise VlmatchError if hours are limited and the first training shows that not even one fits."""
+        """Raise VlmatchError if hours are limited and the trainings so far show that not even a whole one fits."""
         rate = seconds_of_a_run(parts)
         if self.seconds is None or rate is None or rate <= self.seconds:
             return
@@ -55,7 +55,7 @@ class Spending:
         per = 1 if key == "hours" else self.gpus
         raise VlmatchError(
             f"search.{key}={getattr(self, key)} is less than one whole training, which takes about "
-            f"{rate / HOUR * per:.3g} by what was trained so far; give more, and the same command goes on"
+            f"{rate / HOUR * per:.3g}, as the trainings so far show; give more, and the same command goes on"
         )
 
     def words(self) -> str:
@@ -65,16 +65,16 @@ class Spending:
 
 
 def runs_of(parts: Sequence[Part]) -> float:
-    """What parts cost in whole trainings."""
+    """The cost of parts, in whole trainings."""
     return sum(part.cost for part in parts)
 
 
 def seconds_of(parts: Sequence[Part]) -> float:
-    """What parts took in seconds."""
+    """The time that parts took, in seconds."""
     return sum(part.seconds for part in parts)
 
 
 def seconds_of_a_run(parts: Sequence[Part]) -> float | None:
-    """What a whole training takes by those parts that did not fail; None if there is none."""
+    """The seconds of a whole training, estimated from the parts that did not fail; None if all failed."""
     well = [part for part in parts if part.value is not None]
     return seconds_of(well) / runs_of(well) if well else None

@@ -12,9 +12,9 @@ from vlmatch.search.spending import HOUR, Spending, runs_of, seconds_of, seconds
 
 
 def plan_lines(ledger: Ledger, race: Race, spending: Spending, chosen_by: str) -> list[str]:
-    """What will be trained and what it costs, beside grid search; before anything is trained.
+    """The plan, before anything is trained: what will be trained, what it costs, and what grid search would cost.
 
-    chosen_by: what put the candidates in order, in words.
+    chosen_by: what ordered the candidates, in words.
     """
     listed, all_of = len(ledger.arms), len(ledger.candidates)
     levels = race.plan(spending.affords_runs)
@@ -22,11 +22,11 @@ def plan_lines(ledger: Ledger, race: Race, spending: Spending, chosen_by: str) -
     cut = f"; the budget pays for the first {first}" if first < listed else ""
     spare = listed < all_of and spending.runs is not None and spending.affords_runs(whole + 1)
     return [
-        f"{all_of} candidates by {chosen_by}; {listed} on the list: {', '.join(ledger.arms)}{cut}",
+        f"{all_of} candidates, ordered by {chosen_by}; {listed} of them race: {', '.join(ledger.arms)}{cut}",
         "plan: " + ", then ".join(f"{each.arms} to {goal(race.ladder, each.rung)}" for each in levels)
         + f" of the training: {runs(whole)} of a budget of {spending.words()}",
-        f"grid search would train all {all_of} candidates: {runs(all_of)}; the list alone: {runs(listed)}",
-        *(["a run or more of the budget is left: search.arms=N takes in the first N candidates"] if spare else []),
+        f"grid search would train all {all_of} candidates: {runs(all_of)}; only those that race: {runs(listed)}",
+        *(["a run or more of the budget is left: with search.arms=N, the first N candidates race"] if spare else []),
     ]  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def part_line(part: Part, ladder: Ladder) -> str:
 
 
 def race_table(race: Race, parts: Sequence[Part]) -> Table:
-    """Every encoder that raced, with its value at each rung; the one that got furthest and was best stands first."""
+    """Every encoder that raced, with its value at each rung: the furthest first, then the best; failed ones last."""
     table = Table(
         "", "encoder", *(part_name(race.ladder, rung) for rung in range(len(race.ladder.rungs))), "", box=SIMPLE_HEAD
     )
@@ -67,7 +67,8 @@ def answer_lines(ledger: Ledger, race: Race) -> list[str]:
     rung, order = race.standing(parts)
     grid = len(ledger.candidates)
     early = "" if rung == race.ladder.last else (
-        f"; the budget ended before a whole training, so this is the best at {part_name(race.ladder, rung)} of one"
+        "; the budget ended before any training was complete, so this is the best at "
+        f"{part_name(race.ladder, rung)} of a training"
     )  # fmt: skip
     value = next(part.value for part in parts if (part.encoder, part.rung) == (order[0], rung))
     return [

@@ -1,1 +1,1 @@
-"""What happens around a sweep: what is refused before it, a look through its jobs, and one answer at its end."""
+"""What happens around a sweep: refusals and a check of its jobs before it, and one answer at its end."""

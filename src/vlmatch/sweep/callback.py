@@ -1,4 +1,4 @@
-"""What happens around a sweep: a parent run before it, a row a job whatever becomes of it, one answer at its end."""
+"""Hydra's callback for sweeps: a parent run at the start, a row for every job, failed or not, one answer at the end."""
 
 import atexit
 import logging
@@ -38,7 +38,7 @@ class ComposingOnce(ConfigLoaderImpl):
     """Hydra's loader of configs, which composes the config of each job once.
 
     Hydra composes all of them before the first job, because a wrong override must end the sweep early, and composes
-    each again to run it. This loader remembers the first and hands it out at the second request.
+    each again to run it. This loader remembers the first config of a job and returns it at the second request.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
@@ -61,15 +61,15 @@ class ComposingOnce(ConfigLoaderImpl):
 
 
 class SweepCallback(Callback):
-    """Hydra calls this before, during and after the jobs; heavy imports wait until then, for `--help`'s sake."""
+    """Hydra calls this before, during and after the jobs; heavy imports are inside, so that `--help` is quick."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Look through the sweep; create the parent run, and give its id to every job as an override.
+        """Check the sweep, create the parent run, and give its id to every job as an override.
 
-        Any launcher carries overrides along.
+        An override reaches the jobs of every launcher.
         """
         if launched():
-            print("vlmatch: LOCAL_RANK is set: this process is one of several, and none of those starts a sweep; "
+            print("vlmatch: LOCAL_RANK is set, so this process is one of several, and these can't start a sweep; "
                   "launch each job by torchrun, or use trainer=ddp without a launcher", file=sys.stderr)  # fmt: skip
             sys.exit(2)
         with leaving(words(config.hydra.overrides.task), "the sweep is not started"):
@@ -88,7 +88,7 @@ class SweepCallback(Callback):
         with leaving(words(config.hydra.overrides.task), "the sweep is not started"):
             tracker = Tracker.of(settings.tracking)
             parent = tracker.start(_titled(name), {"sweep": name, "task": "sweep"})
-        atexit.register(tracker.close_if_running, parent)  # a sweep that never reaches its end, for whatever reason
+        atexit.register(tracker.close_if_running, parent)  # for a sweep that never reaches its end
         os.environ[PARENT], os.environ[SWEEP] = parent, name
         with open_dict(config):
             config.hydra.overrides.hydra += [
@@ -97,16 +97,16 @@ class SweepCallback(Callback):
             ]
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """In a sweep, say at once which job failed and why; the others go on. In a ranking it becomes a row.
+        """In a sweep, print at once which job failed and why; the others go on. In a ranking, every job becomes a row.
 
-        By itself, Hydra would tell of the first failure alone, after the last job.
+        Hydra itself would report only the first failure, after the last job.
         """
         failed, task = job_return.status == JobStatus.FAILED, words(config.hydra.overrides.task)
         if OmegaConf.is_missing(config.hydra.job, "num"):  # no sweep
             if failed:
-                leave_with_line(job_return._return_value, task)  # Hydra adds a line of its own
+                leave_with_line(job_return._return_value, task)  # Hydra would add a line of its own
             return
-        ranks = SWEEP in config.hydra.job.env_set  # not in the environment: Hydra has taken it back by now
+        ranks = SWEEP in config.hydra.job.env_set  # not in the environment: Hydra has removed it there by now
         if failed:
             outcome = _failure(config, job_return._return_value)
             job = f"{outcome.encoder} x {outcome.llm}" if ranks else " ".join(task)
@@ -162,12 +162,12 @@ def _answer(config: DictConfig) -> None:
 
 
 def _titled(sweep: str) -> str:
-    """A sweep's name for people: its day and minute, where its folder has the usual name."""
+    """A readable name of a sweep: its date and time if its folder has the usual name."""
     return "sweep " + re.sub(r"^(\d{4}-\d\d-\d\d)_(\d\d)-(\d\d)-\d\d_\d+$", r"\1 \2:\3", sweep)
 
 
 def _probe(settings: Settings[AnyTask], groups: Collection[tuple[str, str, str]]) -> "ProbeSet | None":
-    """The probe of all jobs, whose pictures the report shows; None where they had several, or it can't be read now."""
+    """The probe of all jobs, whose pictures the report shows; None if they had several, or if it can't be read now."""
     from vlmatch.probes.shared import probe_of
 
     try:
@@ -178,7 +178,7 @@ def _probe(settings: Settings[AnyTask], groups: Collection[tuple[str, str, str]]
 
 
 def _look_ahead(config: DictConfig) -> None:
-    """Leave before anything expensive starts if the sweep can't be run; show its pairs and what it will take."""
+    """Print the sweep's pairs and its expected cost; exit, before anything expensive starts, if it can't be run."""
     from vlmatch.sweep.validation import validate
 
     with leaving(words(config.hydra.overrides.task), "the sweep is not started"):
@@ -194,7 +194,7 @@ def _embeds(config: DictConfig) -> bool:
 
 
 def _ranks(config: DictConfig) -> bool:
-    """Whether the sweep is one of scores; others (task=embed, say) have no parent run and no answer."""
+    """Whether the sweep computes scores; others, such as task=embed, have no parent run and no answer."""
     return bool(OmegaConf.select(config, "task._target_") == "vlmatch.tasks.rank.rank" and config.pool == "auto")
 
 
@@ -208,7 +208,7 @@ def _failure(config: DictConfig, error: Any) -> PairStatus:
 
 
 def _name(config: DictConfig, kind: str) -> str:
-    """A model's name, or that of its yaml where it follows from what is missing."""
+    """A model's name, or the name of its yaml if the model's name depends on a missing value."""
     try:
         return str(config[kind].name)
     except OmegaConfBaseException:

@@ -1,4 +1,4 @@
-"""What Hydra does before anything else runs: refuse secrets that it would write to disk, and forbid the network."""
+"""Hydra's first callback: refuses secrets that Hydra would write to disk, and forbids the network."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class SafeguardsCallback(Callback):
 
 
 def _safeguard(config: DictConfig) -> None:
-    """After an error nothing starts, because Hydra would go on without."""
+    """Check the config. An error ends the process here, because Hydra would only warn of it and go on."""
     with leaving(words(config.hydra.overrides.task), "nothing is started"):
         if not config.outputs:  # Hydra would write to /runs
             raise VlmatchError(f"outputs={shown(config.outputs)}; wanted a path")
@@ -38,7 +38,7 @@ def _safeguard(config: DictConfig) -> None:
 
 
 def _obey_offline(config: DictConfig) -> None:
-    if config.offline or is_forbidden():  # by VLMATCH_OFFLINE, which the libraries do not know
+    if config.offline or is_forbidden():  # forbidden by VLMATCH_OFFLINE, which the libraries do not know
         forbid_network()
 
 
@@ -46,7 +46,7 @@ def _refuse_secrets(config: DictConfig) -> None:
     """Raise VlmatchError if the config holds a secret: Hydra keeps every config and command line below outputs/."""
     typed = [*words(config.hydra.overrides.task), *words(config.hydra.overrides.hydra)]
     plain: Any = OmegaConf.to_container(config, resolve=False)
-    del plain["hydra"]["overrides"]  # what was typed
+    del plain["hydra"]["overrides"]  # they are in `typed`
     found = [*secrets_in_overrides(typed), *secrets_in(plain)]
     if found:
         raise VlmatchError(

@@ -1,4 +1,4 @@
-"""A sweep looked through before its first job: wrong names and unreadable data end it, absent models are noted."""
+"""Checks a sweep before its first job: wrong names and unreadable data end it, absent models are noted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -23,7 +23,7 @@ from vlmatch.ranking.question import require_selection
 from vlmatch.settings.work import StudySettings
 
 OFFLINE = "offline=true"
-# What of models and scores a sweep may go through.
+# The keys of models over which a sweep may run.
 TOLD_APART = (
     *KINDS,
     *("encoder.feature", "encoder.layer", "encoder.members", "encoder.name"),
@@ -32,11 +32,10 @@ TOLD_APART = (
 
 
 def validate(config: DictConfig) -> tuple[list[ProbeSet], list[str], Ahead]:
-    """A sweep's probes, notes on what can't be had or has to be fetched, and what it takes; no model is loaded.
+    """A sweep's probes, notes on models that are absent or will be downloaded, and its expected cost; loads no model.
 
-    Raises VlmatchError on the first choice of encoder, LLM or probe that has no yaml, where `selection` names no rule
-    or a limit of the budget is no number, and where a probe can't be read. Hydra itself composes every job before it
-    starts the first.
+    Raises VlmatchError on the first encoder, LLM or probe that has no yaml, if `selection` names no rule, if a limit of
+    the budget is not a number, or if a probe can't be read. Hydra itself composes every job before it starts the first.
     """
     axes = axes_of(config)
     _require_told_apart(axes)
@@ -56,13 +55,13 @@ def validate(config: DictConfig) -> tuple[list[ProbeSet], list[str], Ahead]:
 
 
 def _found(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> list[Model | str]:
-    """The models of a sweep's jobs, or why they can't be composed."""
-    side = config.task.get("side")  # of task=embed
+    """Each model of a sweep's jobs, or why it can't be composed."""
+    side = config.task.get("side")  # only task=embed has it
     return [each for kind in KINDS if side in (kind, "both", None) for each in _models(config, kind, axes)]
 
 
 def _read_truth(config: DictConfig) -> None:
-    """Read a truth of the user's, with which only the sweep's end compares."""
+    """Read the user's own truth, because errors in it would otherwise appear only at the sweep's end."""
     study = StudySettings.of("study", plain(config.study))
     require_used(study)
     if study.truth is not None:
@@ -70,13 +69,13 @@ def _read_truth(config: DictConfig) -> None:
 
 
 def _require_question(config: DictConfig) -> None:
-    """Refuse a rule that does not exist, and a budget that can't be read, which only a ranking would notice."""
+    """Refuse an unknown rule and an unreadable budget, because they would otherwise fail only at the sweep's end."""
     require_selection(config.selection, config.score)
     Budget.of({str(key): limit for key, limit in config.budget.items()})
 
 
 def _require_told_apart(axes: Mapping[str, Sequence[str]]) -> None:
-    """Refuse to sweep over what no answer shows: the second value would replace the first."""
+    """Refuse to sweep over a key that no answer shows: results of the second value would replace those of the first."""
     for axis, values in axes.items():
         key = axis.lstrip("+")
         decides = key.partition(".")[0] in (*KINDS, "score")
@@ -89,9 +88,9 @@ def _require_told_apart(axes: Mapping[str, Sequence[str]]) -> None:
 
 
 def axes_of(config: DictConfig) -> dict[str, list[str]]:
-    """The values that each override of a sweep takes, as text, in their order; those of the command line win.
+    """The values of each override of a sweep, as text, in their order; the command line wins over the experiment.
 
-    Ranges that a sweeper draws from have no such values, and are left out.
+    Ranges from which a sweeper draws values are left out.
     """
     from hydra.core.global_hydra import GlobalHydra
 
@@ -107,7 +106,7 @@ def axes_of(config: DictConfig) -> dict[str, list[str]]:
 
 
 def _read_probes(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> list[ProbeSet]:
-    """Build every probe once, because each job would stumble over one that can't be read."""
+    """Build every probe once, because a probe that can't be read would fail every job."""
     names = axes.get("probe", ())
     others = [f"{key}={values[0]}" for key, values in axes.items() if key != "probe"]
     several = [composed(*others, f"probe={name}") for name in names] if len(names) > 1 else [config]
@@ -115,7 +114,7 @@ def _read_probes(config: DictConfig, axes: Mapping[str, Sequence[str]]) -> list[
 
 
 def _models(config: DictConfig, kind: str, axes: Mapping[str, Sequence[str]]) -> Iterator[Model | str]:
-    """Every model of an axis, as its jobs will have it, or why its config can't be resolved."""
+    """Every model of an axis, as its jobs will use it, or why its config can't be resolved."""
     names = axes.get(kind, ())
     parser, own = OverridesParser.create(), {key.lstrip("+"): values[0] for key, values in axes.items()}
     overrides = {
@@ -132,7 +131,7 @@ def _models(config: DictConfig, kind: str, axes: Mapping[str, Sequence[str]]) ->
 
 
 def _notes(found: Sequence[Model | str]) -> Iterator[str]:
-    """A line for the models of each status that something has to be done for, and for each that can't be composed."""
+    """One line for all models of each status that needs something, and one for each model that can't be composed."""
     named = {
         status: [each for each in found if isinstance(each, Model) and each.availability.status == status]
         for status in (PACKAGED, HUB, LOGIN, MISSING, UNNAMED)
@@ -140,7 +139,7 @@ def _notes(found: Sequence[Model | str]) -> Iterator[str]:
     no_hub = _no_hub() if named[HUB] or named[LOGIN] else None
     comes = "comes at first use"
     what = {
-        PACKAGED: f"not here: the package, and {OFFLINE}" if is_forbidden() else f"{comes}, from a package",
+        PACKAGED: f"not here: the package is missing, and {OFFLINE}" if is_forbidden() else f"{comes}, from a package",
         HUB: f"not here: {no_hub}" if no_hub else f"{comes}, from the hub",
         LOGIN: f"not here: {no_hub}" if no_hub else f"{comes}, from the hub, where you are logged in and have access",
         MISSING: "not here: the file that the yaml names is missing",
@@ -153,7 +152,7 @@ def _notes(found: Sequence[Model | str]) -> Iterator[str]:
 
 
 def _no_hub() -> str | None:
-    """Why the hub gives nothing now, after one quick attempt to reach it; None where it does."""
+    """Why the hub can't be used now, after one quick attempt to reach it; None if it can."""
     from huggingface_hub import is_offline_mode
 
     from vlmatch.packages.hub import Wanted, require_hub

@@ -1,4 +1,4 @@
-"""Check: what is here, what is not and how to get it, under which licence; or one model, tried on one input."""
+"""Check: list the models that are here, how to get the others, and their licences; or try one model on one input."""
 
 from collections.abc import Iterable, Sequence
 
@@ -20,7 +20,7 @@ from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import CheckTask
 
 PLURALS = {"encoder": "encoders", "llm": "LLMs"}
-# What to do, by status; one heading for all models of a kind that share it.
+# The heading over all models of one kind that have this status; it says what to do.
 HEADINGS = {
     HERE: "here",
     CACHED: "in the cache of Hugging Face or torch hub",
@@ -34,7 +34,7 @@ IN_SUMMARY = {
     HERE: "here", CACHED: "in cache", PACKAGED: "at first use", HUB: "from the hub", LOGIN: "by login",
     MISSING: "missing", UNNAMED: "yours to name",
 }  # fmt: skip
-WIDE = 110  # columns from which there is room for the weights
+WIDE = 110  # the number of columns from which there is room for the weights
 
 
 @task
@@ -67,7 +67,7 @@ def asked_for(overrides: Iterable[str]) -> list[str]:
 
 
 def show(found: Sequence[Model], console: Console) -> None:
-    """The models by kind and status, each group under what to do with it, and the sums; from 80 columns on."""
+    """Print the models by kind and status, each group under its heading, and sums; needs 80 columns."""
     for kind in KINDS:
         for status in STATUSES:
             group = [each for each in found if each.kind == kind and each.availability.status == status]
@@ -77,8 +77,8 @@ def show(found: Sequence[Model], console: Console) -> None:
     for kind in KINDS:
         console.print(Text(summary(kind, [each for each in found if each.kind == kind])))
     console.print(Text(
-        "Licences are as the package's own files state them, else as upstream does; commerce 'terms': within limits "
-        "that the licence sets. Sizes are on disk. One model, tried: task=check encoder=NAME or llm=NAME"
+        "Licences are those that the package's own files state, else those stated upstream. Commerce 'terms': allowed "
+        "within limits that the licence sets. Sizes are on disk. To try one model: task=check encoder=NAME or llm=NAME"
     , style="dim"))  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def summary(kind: str, found: Sequence[Model]) -> str:
 
 
 def _total(status: str, group: Sequence[Model]) -> str:
-    """The size of all these models together, in brackets; what several share counts once."""
+    """The size of all these models together, in brackets; what several models share counts once."""
     if status == PACKAGED:
         return f" ({_bytes(size_to_come(tuple({package for each in group for package in each.availability.absent})))})"
     if status in {HERE, CACHED}:
@@ -108,7 +108,7 @@ def _heading(kind: str, status: str, group: Sequence[Model]) -> str:
 
 
 def _table(group: Sequence[Model], everything: Sequence[Model], wide: bool) -> Table:
-    """One group, its columns as wide as those of all others."""
+    """The table of one group; its columns are as wide as in the tables of the other groups."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("name", no_wrap=True, min_width=max(len(each.name) for each in everything))
     table.add_column("size", no_wrap=True, justify="right", min_width=len("000 MB"))
@@ -124,7 +124,7 @@ def _table(group: Sequence[Model], everything: Sequence[Model], wide: bool) -> T
 
 
 def _size(model: Model) -> str:
-    """What lies here, or what a package will take; nothing for what only the hub knows."""
+    """The size on disk, or that of the packages to download; '' if only the hub knows it."""
     if model.availability.absent:
         return _bytes(size_to_come(model.availability.absent))
     return _bytes(size_on_disk(model.availability.files)) if model.availability.files else ""

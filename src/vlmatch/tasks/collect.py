@@ -25,11 +25,13 @@ NEW, KEPT, REPLACED, REFUSED, OTHER = "new", "as before", "replaced", "not taken
 def collect(settings: Settings[CollectTask]) -> None:
     """Copy the result and the likelihoods of every run below `task.runs` to the folder `results`.
 
-    Raises VlmatchError, before anything is written, if no run is finished, if a run has no likelihoods, and if two
-    folders hold different results of the same run. Raises it after the other results were written if a run of this
-    recipe was measured by another suite than `benchmark`, and if its result differs from the one in `results`; the
-    latter is replaced without an error if it is of an older version of recipe or suite, or with `task.replace=true`. A
-    replaced result is kept aside, with its likelihoods, in the folder `replaced` of `results`.
+    A run is not copied if it was measured by another suite than `benchmark`, or if `results` already has another result
+    of it. That other result is replaced if it is of an older version of recipe or suite, or with `task.replace=true`;
+    it is then kept, with its likelihoods, in the folder `replaced` of `results`.
+
+    Raises VlmatchError before anything is written if no run is finished, if a run has no likelihoods, or if two folders
+    hold different results of the same run. Raises it after all copies if `results` has another result of a run, or if a
+    run of this recipe was measured by another suite.
     """
     runs, folder = settings.task.runs, paths.results(settings.results)
     found = _finished(runs)
@@ -62,7 +64,7 @@ def collect(settings: Settings[CollectTask]) -> None:
 
 
 def _finished(runs: Path) -> dict[Path, tuple[Path, Result]]:
-    """The file and result of every finished run by its path below `results`, in the order of paths."""
+    """The file and result of every finished run, by the run's path below `results`, sorted by this path."""
     found: dict[Path, tuple[Path, Result]] = {}
     for path in sorted(runs.rglob(RESULT)):
         result = read_file(path)

@@ -49,9 +49,9 @@ LIBRARIES = ("torch", "transformers", "pytorch-lightning", "peft")
 
 @task
 def evaluate(settings: Settings[EvaluateTask]) -> None:
-    """Measure the finished training of `encoder`, `llm` and `recipe`, also if it has been measured before.
+    """Measure the finished training of `encoder`, `llm` and `recipe`, even if it has been measured before.
 
-    With `task.apart`, its result is written below that folder, and one that is there already stays.
+    With `task.apart`, the result is written below that folder, and nothing is measured if it is there already.
     """
     run = Run(settings.encoder, settings.llm, settings.recipe)
     folder = run.claim(settings.task.runs)
@@ -73,7 +73,7 @@ def evaluate(settings: Settings[EvaluateTask]) -> None:
 
 
 def _apart(task: EvaluateTask) -> Path | None:
-    """The folder for results that do not go into the runs' own; VlmatchError if it lies among these."""
+    """The folder for results apart from the runs. Raises VlmatchError if it lies inside the folder of the runs."""
     apart, runs = task.apart, task.runs
     if apart is not None and apart.resolve().is_relative_to(runs.resolve()):
         raise VlmatchError(
@@ -84,7 +84,7 @@ def _apart(task: EvaluateTask) -> Path | None:
 
 
 def _of_suite(settings: Settings[Any], apart: Path | None) -> dict[str, str]:
-    """The tags in MLflow by which results that are kept apart differ from those of the trainings."""
+    """The additional MLflow tags of results that are kept apart; results of trainings have none."""
     return {} if apart is None else {"task": f"evaluate {settings.benchmark.name}"}
 
 
@@ -112,7 +112,7 @@ def measurable(run: Run) -> bool:
 def measure_milestone(settings: Settings[Any], run: Run, folder: Path, step: int) -> Measurement:
     """Measure the VLM that the training in `folder` saved at a milestone, on the suite's part for milestones.
 
-    Raises VlmatchError if there is none, or if it was trained on another split.
+    Raises VlmatchError if that VLM is missing or was trained on another split, or if the suite has no such part.
     """
     questions = _Questions.of(settings, run)
     _require_split(folder / VLM_FOLDER, questions)
@@ -137,7 +137,7 @@ def measure(
 ) -> None:
     """Measure the VLM in `folder` by the suite of `benchmark`; write result and likelihoods, log and print.
 
-    apart: the folder below which they are written, at the path of the run; None: they go into `folder`.
+    apart: the folder below which result and likelihoods are written, at the path of the run; None: into `folder`.
     """
     started = time.perf_counter()
     questions = _Questions.of(settings, run)
@@ -149,7 +149,7 @@ def measure(
     write_file(kept / RESULT, result)
     tracker.log_result(run_id, result)
     every = [read_file(path) for path in run.results_of_all_seeds(apart or settings.task.runs)]
-    seeds = [found for found in every if Setting.of(found) == Setting.of(result)]  # the others need task=evaluate
+    seeds = [found for found in every if Setting.of(found) == Setting.of(result)]  # others need task=evaluate again
     tracker.log_seeds(tracker.parent(run.parent, run.parent_tags | _of_suite(settings, apart)), seeds)
     groups = ", ".join(f"{name} {group.score:z.3f}" for name, group in result.groups.items())
     print(f"{run.name}: mean {result.mean.score:z.3f} +- {result.mean.standard_error:.3f} ({groups})")
@@ -159,8 +159,8 @@ def measure(
 class _Questions:
     """What a VLM is asked: a suite's items with their features (n, t, d), and the categories to choose from.
 
-    header: of the features' embeddings. trained: the fingerprint of the split that VLMs are trained on. split: of the
-    one that the items are taken from.
+    header: of the features' embeddings. trained: the fingerprint of the split that VLMs are trained on. split: the
+    fingerprint of the split that the items are taken from.
     """
 
     suite: BenchmarkSuite
@@ -190,7 +190,7 @@ class _Questions:
         vlm = load_vlm(folder, llm=llm)
         what = f"the benchmarks of '{folder}'"
         with waiting(
-            what, f"they ask about {len(self.items)} pictures" if part == 1 else f"asked is {part:.0%} of them"
+            what, f"they ask about {len(self.items)} pictures" if part == 1 else f"{part:.0%} of them are asked"
         ):
             return self.suite.evaluate(vlm, self.features, self.items, self.categories, run.recipe.prompts, part)
 
@@ -219,7 +219,7 @@ def _measurements(
 
 
 def _exact(run: Run) -> LlmSettings:
-    """The run's LLM in float32. In bfloat16 a picture's likelihoods depend on its batch; blind would leave chance."""
+    """The run's LLM in float32. In bfloat16, likelihoods depend on the batch, so a blind VLM would not be at chance."""
     return run.llm.changed(dtype="float32")
 
 

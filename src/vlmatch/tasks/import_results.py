@@ -37,7 +37,7 @@ ASSUMED = {"seed": 0, "version": 1, "control": False, "fingerprint": "unknown", 
 def import_results(settings: Settings[ImportTask]) -> None:
     """Read the files of `task.file`, write their result to `results` and log it; print the tasks that are left out.
 
-    Another result that was imported for the same run is kept aside, in the folder `replaced` of `results`.
+    An earlier imported result of the same run is kept, in the folder `replaced` of `results`.
     """
     told = settings.task.model_dump(include={*NEEDED, "seed", "version", "control"})
     files = [read_result_file(path) for path in _paths(settings.task.file)]
@@ -64,7 +64,7 @@ def result_of(files: Sequence[ResultFile], told: Mapping[str, Any]) -> Result:
     """One result from files about one VLM. told: what the command line says about the VLM; None where it says nothing.
 
     Raises VlmatchError if the files differ in the model, the limit or lmms-eval's version, if two of them hold the same
-    benchmark, and if neither they nor `told` name what was trained.
+    benchmark, or if neither they nor `told` name the VLM's encoder, LLM, data and recipe.
     """
     for field in ("limit", "version", "model"):
         _require_same(files, field)
@@ -127,7 +127,7 @@ def _paths(given: str | Sequence[str] | None) -> list[Path]:
 
 
 def _named(file: ResultFile, told: Mapping[str, Any]) -> dict[str, Any]:
-    """The VLM's settings: as the file says (those of task=public do), as told, else as assumed."""
+    """The VLM's settings: from the file (those of task=public have them), as told, else as in `ASSUMED`."""
     said = dict(file.model) if isinstance(file.model, Mapping) else {}
     given = {key: value for key, value in told.items() if value is not None}
     for key in given.keys() & said.keys():
@@ -145,7 +145,7 @@ def _require_same(files: Sequence[ResultFile], field: str) -> None:
     for file in files[1:]:
         if getattr(file, field) != first:
             raise VlmatchError(
-                f"task.file: '{files[0].path}' has {field} {first} and '{file.path}' {getattr(file, field)}; "
+                f"task.file: '{files[0].path}' has {field} {first}, but '{file.path}' has {getattr(file, field)}; "
                 "one result needs the same in all files: import the others separately, with another task.recipe"
             )
 

@@ -21,16 +21,16 @@ from vlmatch.settings.buildable import EncoderSettings, LlmSettings, ObjectSetti
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import LayersTask
 
-SPREAD = 6  # layers of a side, where the settings say 'spread'
+SPREAD = 6  # how many layers of a model 'spread' means
 
 M = TypeVar("M", EncoderSettings, LlmSettings)
 
 
 @task
 def layers(settings: Settings[LayersTask]) -> None:
-    """Embed by all layers and poolings, score every cell, print the ranges and write the table and the page.
+    """Embed with all layers and poolings, score every cell, print the ranges and write the table and the page.
 
-    Embeddings and cells that are stored are not computed again, so a killed run goes on.
+    Stored embeddings and cells are not computed again, so a killed run continues where it stopped.
     """
     scores = _scores(settings)
     probe, store = settings.probe.build(), Store(settings.store)
@@ -56,7 +56,7 @@ def layers(settings: Settings[LayersTask]) -> None:
 
 
 def numbers(key: str, wanted: Literal["spread", "all"] | Sequence[int], n_layers: int) -> list[int]:
-    """Layers counted from 1, rising. wanted: in a list, negative ones count from the end.
+    """The chosen layers, counted from 1, in rising order. wanted: negative numbers count from the end.
 
     Raises VlmatchError on a layer that is not one of `n_layers`.
     """
@@ -66,13 +66,13 @@ def numbers(key: str, wanted: Literal["spread", "all"] | Sequence[int], n_layers
     for layer in wanted:
         if not 1 <= abs(layer) <= n_layers:
             raise VlmatchError(
-                f"{key}: there is no layer {layer}; it has {n_layers}: choose 1 to {n_layers}, or -{n_layers} to -1"
+                f"{key}: there is no layer {layer}; choose 1 to {n_layers}, or -{n_layers} to -1 to count from the end"
             )
     return sorted({layer if layer > 0 else n_layers + 1 + layer for layer in wanted})
 
 
 def _scores(settings: Settings[LayersTask]) -> dict[str, ObjectSettings]:
-    """The scores by name: as the command's settings have them, else as their yamls do."""
+    """The scores by name, with the command's settings if it has some, else with those of their yamls."""
     return {name: settings.score.get(name) or score_choice([name])[name] for name in settings.task.scores}
 
 
@@ -84,10 +84,10 @@ def _choices_of_encoder(settings: Settings[LayersTask], probe: ProbeSet, store: 
     asked = Choice(encoder.layer, f"usual: {own.header.rule}", own, chosen=True)
     layers = layers_of(store, own.header.spec, make)
     if layers.n == 0:
-        print(f"encoder '{encoder.name}' has no layers to choose from: it is shown as it is")
+        print(f"encoder '{encoder.name}' has no layers to choose from: only its usual feature is shown")
         return [asked]
     features = list(wanted.encoder_poolings)
-    if not layers.has_cls:  # then both are the mean of the layer
+    if not layers.has_cls:  # then both poolings are the mean of the layer
         features = list(dict.fromkeys("vlm_input" if each == "paper" else each for each in features))
     names = {"paper": "CLS", "vlm_input": "mean"}
     found = numbers("task.encoder_layers", wanted.encoder_layers, layers.n)

@@ -1,4 +1,4 @@
-"""Public: ask a trained VLM public benchmarks by lmms-eval, and write a file for task=import."""
+"""Public: measure a trained VLM on public benchmarks with lmms-eval, and write a file for task=import."""
 
 from collections.abc import Sequence
 from importlib.metadata import version

@@ -37,11 +37,11 @@ from vlmatch.tracking.tracker import Tracker
 def rank(settings: Settings[TaskSettings]) -> PairStatus | None:
     """Embed, compare, score and log; everything expensive comes from the store when it is there.
 
-    Returns the outcome for the pair, which a sweep collects; None if what is stored was ranked.
+    Returns the outcome for the pair, which a sweep collects; None if only stored pairs were ranked.
     """
     require_selection(settings.selection, settings.score)
     require_used(settings.study)
-    Question.of(settings)  # both are checked here, before hours of embedding
+    Question.of(settings)  # the settings are checked here, before hours of embedding
     if settings.pool != "auto":
         rank_stored(settings, settings.pool)
         return None
@@ -49,7 +49,7 @@ def rank(settings: Settings[TaskSettings]) -> PairStatus | None:
     store = Store(settings.store)
     if process_rank() > 0:
         return _other_rank(settings, probe_of(settings.probe.plain()), store)
-    tracker = Tracker.of(settings.tracking)  # first, because nothing may be computed for a server that can't be used
+    tracker = Tracker.of(settings.tracking)  # first, so that nothing is computed if the server can't be used
     probe = probe_of(settings.probe.plain())
     slugs = [slug_of(model.kind, model.plain(), settings.trainer.precision) for model in models]
     if not os.environ.get(SWEEP):
@@ -85,7 +85,7 @@ def rank_stored(settings: Settings[TaskSettings], pool: str) -> None:
 
 
 def _other_rank(settings: Settings[TaskSettings], probe: ProbeSet, store: Store) -> PairStatus:
-    """A process that a launcher started beside rank 0 does its share of the embedding, and nothing else."""
+    """Do this process's part of the embedding, and nothing else: a launcher started it beside rank 0."""
     for model in (settings.encoder, settings.llm):
         embedded(model, probe, store, settings.trainer)
     return PairStatus(settings.encoder.name, settings.llm.name, SCORED)
@@ -94,14 +94,14 @@ def _other_rank(settings: Settings[TaskSettings], probe: ProbeSet, store: Store)
 def _show(
     settings: Settings[TaskSettings], row: Row, costs: Sequence[Cost], tracker: Tracker, run_id: str, probe: ProbeSet
 ) -> None:
-    """Print one line in a sweep, whose end shows the table; otherwise print the whole answer."""
+    """Print the whole answer; in a sweep only one line, because its end shows the table."""
     if launched() and not os.environ.get(SWEEP):
         terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: {paths.program()} task=rank pool=store")
         return
     results = paths.result_folders(settings.results)
     question = Question.of(settings)
     if os.environ.get(SWEEP):
-        question = replace(question, against=None)  # which a later job may embed
+        question = replace(question, against=None)  # a later job may embed that encoder
     ranking = PoolRanking.in_store(
         Store(settings.store),
         {row.group},
@@ -123,7 +123,7 @@ def _show(
 
 
 def wanted(settings: Settings[Any], pool: str, header: Header) -> bool:
-    """Whether an array is of the recipe asked for and, with pool=experiment, of a model in the experiment's axes."""
+    """Whether an array was made with these settings and, with pool=experiment, by a model of the experiment's axes."""
     asked = settings.encoder if header.spec.kind == "encoder" else settings.llm
     if header.spec.precision != str(settings.trainer.precision) or not asked.has_choices(header.spec.settings):
         return False

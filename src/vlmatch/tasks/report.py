@@ -1,4 +1,4 @@
-"""Report: the same answer as `task=rank pool=store`; or scores of the user's against a truth of the user's."""
+"""Report: the same answer as `task=rank pool=store`, or the user's own scores against the user's own truth."""
 
 from vlmatch.api.evidence import evidence_of, require_used
 from vlmatch.objects import task
@@ -11,7 +11,7 @@ from vlmatch.tasks.rank import rank_stored
 
 @task
 def report(settings: Settings[TaskSettings]) -> None:
-    """Rank the store's rows and write `outputs/report.html`; with `study.scores`, nothing of the store is read."""
+    """Rank the store's rows and write `outputs/report.html`; with `study.scores` and a truth, the store is not read."""
     require_used(settings.study, scores=True)
     if settings.study.truth is None or settings.study.scores is None:
         rank_stored(settings, "store" if settings.pool == "auto" else settings.pool)

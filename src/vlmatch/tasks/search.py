@@ -33,25 +33,25 @@ from vlmatch.tracking.connection import TrackingError
 from vlmatch.tracking.tracker import Tracker
 from vlmatch.tracking.views import SEARCHED
 
-LONGEST = 300  # characters of why a training failed
+LONGEST = 300  # characters of the reason why a training failed
 
 Train = Callable[[str, float, float, str], tuple[int, float]]
-"""Trains an encoder up to a part of the steps from an earlier part, in a run of MLflow; returns steps and value."""
+"""Trains an encoder up to a part of the steps, from an earlier part, in an MLflow run; returns steps and value."""
 
 
 @task
 def search(settings: SearchSettings) -> None:
-    """Race the best encoders by the rule under the budget of `search`, or go on with a race that was stopped."""
+    """Race the best encoders by the rule under the budget of `search`, or continue a race that was stopped."""
     keys = settings.search
     if launched():
-        raise VlmatchError("task=search starts its trainings itself; give it to one process, without torchrun")
+        raise VlmatchError("task=search starts its trainings itself; start it as one process, without torchrun")
     recipe = None if keys.command is not None else ByRecipe.of(settings)
     about, title = _identity(settings, recipe)
     folder = ledgers.folder_of(keys.folder, about, title)
     with claimed(folder) as claim:
         tracker = Tracker.of(settings.tracking)
         found = ledgers.read(folder)
-        ledger, chosen_by = (found, "the order of its start") if found else _screened(settings, about, recipe)
+        ledger, chosen_by = (found, "the search's ledger") if found else _screened(settings, about, recipe)
         if keys.retry or all(part.value is None for part in ledger.parts):
             ledger = ledger.without_failures()
         ladder = Ladder(tuple(map(float, keys.rungs)), keys.keep, keys.continues or recipe is not None)
@@ -84,12 +84,12 @@ def _answer(ledger: Ledger, race: Race, tracker: Tracker, parent: str, folder: P
 
 
 class _FailedError(Exception):
-    """A training failed, which puts its encoder out of the race and nothing else; the text says why."""
+    """A training failed, so its encoder is out of the race and the search continues; the text says why."""
 
 
 @contextmanager
 def _telling_failures() -> Iterator[None]:
-    """Turn what a training raises into _FailedError; a disk or an MLflow that refuses is no fault of the encoder."""
+    """Turn errors of a training into _FailedError, except faults of the disk and of MLflow."""
     try:
         yield
     except Exception as error:
@@ -100,7 +100,7 @@ def _telling_failures() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Running:
-    """A race that is being run: what decides it, where it is written, and who trains. parent: its run in MLflow."""
+    """A race in progress: its rules, its folder, and what trains its encoders. parent: the search's run in MLflow."""
 
     race: Race
     spending: Spending
@@ -149,7 +149,7 @@ class _Running:
         return ledger
 
     def _log_values(self, ledger: Ledger, encoder: str, run_id: str) -> None:
-        """Log the encoder's values by step, those too that a killed process had no time to log."""
+        """Log the encoder's values by step, also those that a killed process had no time to log."""
         client = self.tracker.client
         there = {metric.step for metric in client.get_metric_history(run_id, SEARCHED)}
         for part in ledger.of(encoder):
@@ -158,7 +158,7 @@ class _Running:
 
 
 def _identity(settings: SearchSettings, recipe: ByRecipe | None) -> tuple[Mapping[str, Any], str]:
-    """What makes a search this one and no other, and its title. The budget does not: it may change between starts."""
+    """The settings that identify a search, and its title. The budget is not one: it may change between starts."""
     keys = settings.search
     raced = {"rungs": list(keys.rungs), "keep": keys.keep, "better": keys.better, "arms": keys.arms}
     listed: dict[str, Any] = {"encoders": None if keys.encoders is None else list(keys.encoders)}
@@ -173,7 +173,7 @@ def _identity(settings: SearchSettings, recipe: ByRecipe | None) -> tuple[Mappin
 
 
 def _screened(settings: SearchSettings, about: Mapping[str, Any], recipe: ByRecipe | None) -> tuple[Ledger, str]:
-    """A new ledger with the candidates in order and those that race; and what put them in order, in words.
+    """A new ledger with the candidates in order and those that race; and what ordered them, in words.
 
     Raises VlmatchError if there is nothing to train.
     """
@@ -209,8 +209,8 @@ def _ranked(settings: SearchSettings, fed: Fed) -> LlmRanking:
     found = [llm for each in ranking.rankings for llm in each.llms if llm.llm == settings.llm.name]
     if not found:
         raise VlmatchError(
-            f"llm={settings.llm.name}: the store has no captions by it to screen with; embed them by task=rank with "
-            "the same llm and multirun, or name the encoders to train: search.encoders=[a,b]"
+            f"llm={settings.llm.name}: the store has no captions embedded by it, which screening needs; embed them by "
+            "task=rank with the same llm and multirun, or name the encoders to train: search.encoders=[a,b]"
         )
     return found[0]
 

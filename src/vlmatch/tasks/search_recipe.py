@@ -1,4 +1,4 @@
-"""The trainings of a search by our own recipe: paused at milestones, measured there, continued if they go on."""
+"""The trainings of a search by our own recipe: paused and measured at milestones, and continued if they stay ahead."""
 
 import gc
 from collections.abc import Mapping
@@ -23,18 +23,18 @@ from vlmatch.vlm.runs import Run, finished
 
 @dataclass(frozen=True)
 class ByRecipe:
-    """Trains encoders by `llm` and `recipe`, in the folders of task=train, and measures them by `benchmark`."""
+    """Trains encoders with `llm` and `recipe`, in the folders of task=train, and measures them with `benchmark`."""
 
     settings: SearchSettings
 
     @classmethod
     def of(cls, settings: SearchSettings) -> "ByRecipe":
-        """Raises VlmatchError if the recipe can't be raced, or a named encoder is unknown."""
+        """Raises VlmatchError if trainings of the recipe can't race, or if a named encoder is unknown."""
         settings.require("recipe", "split", "benchmark", "llm")
         keys, allowed = settings.search, [*PARTS, 1]
         if not set(keys.rungs) <= set(allowed):
             raise VlmatchError(
-                f"search.rungs={list(keys.rungs)}; a recipe is measured at {allowed} alone, so give some of these"
+                f"search.rungs={list(keys.rungs)}; a recipe is only measured at {allowed}; give some of these"
             )
         if not settings.recipe.prompts:
             raise VlmatchError(
@@ -57,7 +57,7 @@ class ByRecipe:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What decides the values of the search, as plain values."""
+        """The settings that affect the values of the search, as plain data."""
         settings = self.settings
         return {
             "llm": settings.llm.plain(),
@@ -71,7 +71,7 @@ class ByRecipe:
     def train(self, tracker: Tracker, encoder: str, part: float, earlier: float, run_id: str) -> tuple[int, float]:
         """Train an encoder up to `part` of the steps, from where it stands; returns the step and the truth there.
 
-        At a milestone the truth is that of the suite's part for milestones. Raises VlmatchError as task=train does.
+        At a milestone, the truth is measured on the suite's part for milestones. Raises the errors of task=train.
         """
         try:
             return self._trained(tracker, encoder, part, run_id)

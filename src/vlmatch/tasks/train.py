@@ -30,7 +30,7 @@ from vlmatch.vlm.training_memory import require_projector
 
 @task
 def train(settings: Settings[TrainTask]) -> None:
-    """Train and measure a VLM of `encoder`, `llm` and `recipe`; before it, the blind model if there is none yet.
+    """Train and measure a VLM of `encoder`, `llm` and `recipe`; first the blind model, if there is none yet.
 
     A finished training is not repeated, and one that was killed continues.
     """

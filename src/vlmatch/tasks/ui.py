@@ -1,4 +1,4 @@
-"""UI: say where MLflow's page shows which ranking, and serve that page."""
+"""UI: print the address of each ranking in MLflow, and serve MLflow's pages."""
 
 import os
 import sys

@@ -1,1 +1,1 @@
-"""MLflow: the way into it, what its runs and saved views show, and the runs themselves."""
+"""MLflow: the connection to it, its runs, and the saved views of them."""

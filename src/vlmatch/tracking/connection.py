@@ -1,4 +1,4 @@
-"""The one way into MLflow: every call that fails, for whatever reason, is one line that names the setting."""
+"""The only connection to MLflow: every failed call becomes an error of one line that names the setting."""
 
 import contextlib
 import errno
@@ -24,20 +24,21 @@ ENVIRONMENT = "MLFLOW_TRACKING_URI"
 FOLDER = "tracking.folder"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 """The kinds of database that MLflow knows."""
-_WITH_TIMEOUT = ("postgresql", "mysql")  # they wait for minutes, unless their argument connect_timeout says how long
+_WITH_TIMEOUT = ("postgresql", "mysql")  # they wait for minutes without the argument connect_timeout
 OWN_DATABASE = f"leave out tracking.uri and {ENVIRONMENT}: runs are then kept in tracking.folder"
-LONGEST = 300  # characters of MLflow's reason in an error
-LONGEST_NAME = 200  # of an experiment
+LONGEST = 300  # characters that an error quotes of MLflow's reason
+LONGEST_NAME = 200  # characters of an experiment's name
 
 
 class TrackingError(VlmatchError):
-    """MLflow failed, or can't be reached; whatever was to be logged is not at fault."""
+    """MLflow failed, or can't be reached; what was to be logged is not at fault."""
 
 
 class Patience(NamedTuple):
-    """How long MLflow waits for a lost connection, which it does for four minutes by itself.
+    """How long MLflow waits for a lost connection; its own default is four minutes.
 
-    retries: how often a request is sent again. seconds: until one is given up. until: all of it in words.
+    retries: how often a request is sent again. seconds: after which a request is given up. until: the whole wait in
+    words.
     """
 
     retries: int
@@ -59,19 +60,19 @@ PATIENT = Patience(5, 10, "it is given up after two minutes")
 ONCE = Patience(0, 2, "it does so once")
 
 _lost: set[str] = set()
-"""Addresses that this process has waited for in vain: only `BRIEF` applies to them, until one answers again."""
+"""Addresses for which this process has waited in vain: only `BRIEF` applies to each until it answers again."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where MLflow's runs are kept. key: the setting or environment variable that says so."""
+    """Where MLflow's runs are kept. key: the setting or environment variable that names the place."""
 
     uri: str
     key: str
 
     @classmethod
     def of(cls, settings: TrackingSettings) -> Self:
-        """The address that settings and environment name. Raises VlmatchError where it cannot work."""
+        """The address that settings and environment name. Raises VlmatchError if it can't work."""
         if settings.uri is not None:
             address = cls(settings.uri, "tracking.uri")
         elif os.environ.get(ENVIRONMENT):
@@ -95,7 +96,7 @@ class Address:
         return self.uri.removeprefix("sqlite:///")
 
     def _failure(self, doing: str, error: Exception, patience: Patience) -> TrackingError:
-        """The line for what came out of MLflow. doing: what it was asked to do."""
+        """The error of one line for a call of MLflow that failed. doing: what MLflow was asked to do."""
         kept = "what was computed is kept, and the same command goes on from there; " if patience is PATIENT else ""
         return TrackingError(f"{self}: MLflow can't {doing} there: {_reason(error)}; {kept}{self.remedy}")
 
@@ -127,9 +128,9 @@ class Address:
             require_network(f"MLflow's server {self} is", OWN_DATABASE)
 
     def create_database(self) -> None:
-        """Make a SQLite database that is not there yet, in one step: MLflow, if it is stopped, leaves half of one.
+        """Create the SQLite database if it is missing, atomically: MLflow itself leaves half of one if it is stopped.
 
-        Raises VlmatchError where MLflow can't.
+        Raises VlmatchError if MLflow can't create it.
         """
         path = Path(self._path).absolute()
         names_a_file = self.uri.startswith("sqlite:///") and self._path not in ("", ":memory:") and "?" not in self.uri
@@ -142,9 +143,9 @@ class Address:
             SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / "artifacts").as_uri()).engine.dispose()
 
     def require_database(self) -> None:
-        """Raise VlmatchError if the address is that of a database that can't be opened, or that is of another program.
+        """Raise VlmatchError if the address is a database that can't be opened or that belongs to another program.
 
-        MLflow by itself would try for a minute, and add its tables to those of the other program.
+        MLflow itself would try for a minute, and add its tables to those of the other program.
         """
         if self.database is None:
             return
@@ -159,17 +160,17 @@ class Address:
                 engine.dispose()
         if tables and "experiments" not in tables:
             raise VlmatchError(
-                f"{self} is a database of another program (tables: {', '.join(tables[:3])}), which is left as it is; "
+                f"{self} is a database of another program (tables: {', '.join(tables[:3])}) and is left as it is; "
                 "give tracking.folder=FOLDER, or another tracking.uri"
             )
 
     @contextlib.contextmanager
     def entered(self, doing: str, patience: Patience) -> Iterator[Patience]:
-        """Turn whatever MLflow raises in the block into TrackingError; a long wait says what for.
+        """Turn errors of MLflow in the block into TrackingError; if the block takes long, print what it waits for.
 
-        doing: what MLflow is asked to do, as in "create run". The block gets the patience that applies: once a long
-        wait was in vain, every later one is brief, so that all jobs of a sweep together wait once for a dead server.
-        A disk that refuses keeps its own error.
+        doing: what MLflow is asked to do, as in "create run". The block gets the patience that applies: after a long
+        wait in vain, all later ones are brief, so that all jobs of a sweep together wait once for a dead server.
+        Errors of the disk stay as they are.
         """
         applied = BRIEF if self.uri in _lost else patience
         own = [name for name in applied.environment if name not in os.environ]
@@ -186,7 +187,7 @@ class Address:
                 _lost.add(self.uri)
             raise
         except Exception as error:
-            if self.database == "sqlite" and is_full(error):  # sqlite does not say which file it was
+            if self.database == "sqlite" and is_full(error):  # sqlite does not say which file
                 raise OSError(errno.ENOSPC, FULL, self._path) from error
             raise
         finally:
@@ -195,10 +196,10 @@ class Address:
 
 
 class GuardedClient:
-    """MLflow's client: each of its methods, entered through `Address.entered`."""
+    """MLflow's client; each of its methods runs inside `Address.entered`."""
 
     def __init__(self, address: Address) -> None:
-        """Raises VlmatchError where nothing can be made of the address."""
+        """Raises VlmatchError if MLflow can't use the address."""
         self._address, self._patience = address, PATIENT
         with address.entered("connect", HURRIED):
             from mlflow import MlflowClient
@@ -241,17 +242,17 @@ def require_experiment_name(name: str) -> None:
 
 
 def experiment_id(client: GuardedClient, address: Address, experiment: str, folder: Path) -> str:
-    """The id of the experiment, which is created if there is none; VlmatchError if it was deleted."""
+    """The id of the experiment, which is created if there is none. Raises VlmatchError if it was deleted."""
     found = client.get_experiment_by_name(experiment)
     if found is None:
         location = (folder / "artifacts").as_uri() if address.database == "sqlite" else None
         try:
             return str(client.create_experiment(experiment, location))
-        except VlmatchError:  # a server may have had it created by another process since
+        except VlmatchError:  # another process may have created it on the server meanwhile
             found = client.get_experiment_by_name(experiment)
             if found is None:
                 raise
-    if not found.experiment_id:  # what an empty answer of another server is read as
+    if not found.experiment_id:  # MLflow reads an empty answer of another kind of server as this
         raise VlmatchError(f"{address} does not answer as MLflow does; {address.remedy}")
     if found.lifecycle_stage != "active":
         raise VlmatchError(

@@ -1,4 +1,4 @@
-"""What MLflow's runs show of pairs and results: the names of metrics, parameters and tags.
+"""What MLflow's runs show of pairs and results: metrics, parameters and tags, by name.
 
 MLflow's pages sort by name, and group metrics by what stands before the slash: cost, rule, score, spec, truth.
 """
@@ -13,7 +13,7 @@ from vlmatch.results import Result
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored
 
-if TYPE_CHECKING:  # because a training needs none of it, and all of it takes seconds to import
+if TYPE_CHECKING:  # a training needs none of these, and their import takes seconds
     from vlmatch.costs.candidate import CandidateCost
     from vlmatch.embeddings.embed import Cost
     from vlmatch.ranking import LlmRanking, RankedEncoder
@@ -25,7 +25,7 @@ COSTS = {
     "flops": "cost/GFLOPs per image",
     "tokens": "cost/tokens per image",
 }
-"""The scores that are costs, and the names of their metrics."""
+"""The scores that are costs, with the names of their metrics."""
 SPEED = "cost/images per second"
 EMBEDDING_SETTINGS = "embedding_settings"
 """The tag of a pair's run that says how images and captions were embedded; `recipe` is that of a training."""
@@ -35,7 +35,7 @@ PAIR_TAGS = ("encoder", "llm", "probe", EMBEDDING_SETTINGS)
 Pair = tuple[str, ...]
 """Encoder, LLM, probe, and the settings of both embeddings."""
 Truths = Mapping[str, Mapping[str, float]]
-"""By the name of a metric, the truth of each encoder."""
+"""The truth of each encoder, by the name of the metric that shows it."""
 
 
 def figures(result: Result) -> dict[str, float]:
@@ -49,7 +49,7 @@ def figures(result: Result) -> dict[str, float]:
 
 
 def tags_of(pair: Pair) -> dict[str, str]:
-    """The tags of a pair's run: all that tells it apart, because a sorted page in MLflow drops the nesting."""
+    """The tags of a pair's run: all that identifies it, because a sorted page in MLflow does not show the nesting."""
     found = {"task": "rank", **dict(zip(PAIR_TAGS, pair, strict=True)), "sweep": os.environ.get(SWEEP)}
     return {key: value for key, value in found.items() if value}
 
@@ -60,32 +60,32 @@ def pair_of_tags(tags: Mapping[str, str]) -> Pair:
 
 
 def pair_of(row: Row) -> Pair:
-    """The pair of a row, equal to that of its run's tags."""
+    """The pair of a row; `pair_of_tags` of its run gives the same."""
     image, text = row.image.spec, row.text.spec
     return image.model, text.model, image.probe, f"{image.slug} x {text.slug}"
 
 
 def score_metric(name: str, scored: Scored) -> str:
-    """The name of a score's metric: what the spec sheet says stands apart from what looks at embeddings."""
+    """The name of a score's metric: `spec/...` for a fact of the spec sheet, `score/...` for a score of embeddings."""
     return COSTS.get(name, f"spec/{name}" if scored.uses == ("spec",) else f"score/{name}")
 
 
 def score_metrics(scores: Mapping[str, Scored], first: Collection[str] = ()) -> dict[str, float]:
-    """The metrics of a row's scores but the costs, which `ranked_metrics` has in other units.
+    """The metrics of a row's scores, without costs: `ranked_metrics` has these in other units.
 
-    first: the names of those that come first, because MLflow's comparison page first plots the first one logged.
+    first: the names of the scores that are logged first, because MLflow's comparison page begins with the first one.
     """
     ordered = sorted(scores.items(), key=lambda item: item[0] not in first)
     return {score_metric(name, scored): readable(scored.value) for name, scored in ordered if name not in COSTS}
 
 
 def readable(value: float) -> float:
-    """With four digits, as MLflow's table prints all of a number; the artifact scores.json has it whole."""
+    """Round to four digits, because MLflow's table prints all digits; the artifact scores.json has the whole number."""
     return float(f"{value:.4g}")
 
 
 def embedding_metrics(costs: Sequence["Cost"]) -> dict[str, float]:
-    """What this job computed; nothing for what came from the store. costs: of images and of captions."""
+    """What this job's embeddings cost; nothing for those from the store. costs: of images and of captions."""
     found = {}
     for side, cost in zip(("image", "caption"), costs, strict=True):
         if cost.items:

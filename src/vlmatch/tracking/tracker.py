@@ -47,7 +47,7 @@ from vlmatch.tracking.views import (
 if TYPE_CHECKING:
     from vlmatch.report.answer import PoolRanking
 
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C is ten times as fast, and not in every PyYAML
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # C's is ten times as fast, but not in every PyYAML
 OPENING = "opening MLflow's database"
 LOCAL_PAGE = "http://127.0.0.1:5000"
 LONGEST_NOTE = 5000  # characters of a description; MLflow's limit for a tag
@@ -66,19 +66,19 @@ class Tracker:
     def of(cls, settings: TrackingSettings) -> "Tracker":
         """Connect, create database and experiment if they are missing, and close orphaned runs.
 
-        With a database, all of that happens under a lock, because two processes that use a fresh sqlite file at once
-        break it. Without one, no process waits for another's wait for a dead server. Raises VlmatchError if the server
-        or the database cannot be used.
+        With a database, this happens under a lock, because two processes that use a new sqlite file at once break it.
+        With a server there is no lock, so that no process has to wait until another gives up a dead server. Raises
+        VlmatchError if the server or the database can't be used.
         """
         folder = settings.folder.absolute()
         require_experiment_name(settings.experiment)
         address = Address.of(settings)
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
         os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # a run's address, which we print ourselves
-        import mlflow  # noqa: F401 - before the levels, because it sets its own
+        import mlflow  # noqa: F401 - before the levels below, because it sets its own
 
         for talkative in ("mlflow", "alembic"):
-            logging.getLogger(talkative).setLevel(logging.CRITICAL)  # what fails is raised too, as one line
+            logging.getLogger(talkative).setLevel(logging.CRITICAL)  # failures are also raised, as one line
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock", OPENING) if address.database else contextlib.nullcontext():
             address.create_database()
@@ -127,7 +127,7 @@ class Tracker:
         try:
             yield run_id
         except BaseException as error:
-            with contextlib.suppress(VlmatchError), self.client.hurried():  # the error that ends the run comes first
+            with contextlib.suppress(VlmatchError), self.client.hurried():  # must not hide `error`
                 if isinstance(error, Exception):
                     self.client.set_tag(run_id, "error", masked_addresses(one_line(error))[:500])
                 self.client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
@@ -162,7 +162,7 @@ class Tracker:
     def log_result(self, run_id: str, result: Result) -> None:
         """Log a result: metrics for mean, groups and benchmarks, the learning curve, and the whole as JSON.
 
-        MLflow draws a metric at step 0 alone as a bar, and any other metric as a curve.
+        MLflow draws a metric that has only step 0 as a bar, and any other metric as a curve.
         """
         course = [("course/mean", milestone.mean, milestone.step) for milestone in result.milestones]
         self._log(run_id, figures(result), curve=course)
@@ -180,7 +180,7 @@ class Tracker:
         self.client.set_tag(run_id, "seeds", ",".join(str(result.seed) for result in results))
 
     def log_row(self, run_id: str, row: Row, costs: Mapping[str, float], first: Collection[str] = ()) -> None:
-        """Log a metric for each score, those of `first` first, both models' parameters, and a table of details."""
+        """Log a metric for each score (first those of `first`), both models' parameters, and a table of details."""
         self._log(run_id, {**score_metrics(row.scores, first), **costs}, params=row_params(row))
         self.client.log_table(run_id, details(row), "scores.json")
         self.client.log_inputs(run_id, [dataset_of(row)])
@@ -188,7 +188,8 @@ class Tracker:
     def log_ranking(self, parent: str, ranking: "PoolRanking") -> dict[str, str]:
         """Log place, value, truth and cost to the runs below `parent`, and describe `parent` by the shortlists.
 
-        Saves a view of these runs for each LLM, in place of that of an earlier sweep. Returns their addresses by title.
+        Saves a view of these runs for each LLM; it replaces the view of an earlier sweep. Returns their addresses by
+        title.
         """
         from vlmatch.report.first_screen import first_screen
 
@@ -204,7 +205,7 @@ class Tracker:
         return {view.title: self._runs() + address_part(view.key) for view in views}
 
     def log_places(self, run_ids: Mapping[Pair, str], ranking: "PoolRanking") -> None:
-        """Log place, value, truth and cost to these runs, by the pair of each; other pairs have none."""
+        """Log place, value, truth and cost to the runs of these pairs; pairs without a run are skipped."""
         for llm in (llm for each in ranking.rankings for llm in each.llms):
             truths = truths_of(llm, ranking.evidence)
             for ranked in llm.encoders:
@@ -285,7 +286,7 @@ class Tracker:
         )
 
     def _again(self, run_id: str | None) -> str | None:
-        """Set an ended run of this experiment to running again; None if there is no such run."""
+        """Set an ended run of this experiment to running again; returns its id, or None if there is no such run."""
         if run_id is None:
             return None
         try:

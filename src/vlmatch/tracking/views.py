@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from vlmatch.ranking import LlmRanking, Ranking
 
 PREFIX = "mlflow.sharedViewState."
-SHOWN_RUNS = 100  # in a chart, MLflow's most
-MARGIN, LETTER, NARROWEST = 36, 7, 92  # pixels of a column: beside its name, for each letter of it, for a figure
+SHOWN_RUNS = 100  # in a chart; MLflow allows no more
+MARGIN, LETTER, NARROWEST = 36, 7, 92  # pixels of a column: beside its name, for each letter of the name, at least
 LICENCE = "licence.encoder"
-MACHINE_LEARNING = "workflowType=machine_learning"  # else MLflow opens its pages for chat logs
+MACHINE_LEARNING = "workflowType=machine_learning"  # without it, MLflow opens its pages for chat logs
 RANKING, TRAININGS, SEARCH = "ranking-", "trainings-", "search-"  # what the keys begin with
 SEARCHED = "value"  # the metric of a search's trainings, by step
 
@@ -43,9 +43,9 @@ SEARCHED = "value"  # the metric of a search's trainings, by step
 class View:
     """A table of some runs, best first, and charts of them.
 
-    key: in its address. title: under which MLflow lists it. runs: MLflow's filter. metrics: columns, of which the first
-    orders the runs, from high to low unless `lowest_first`. params: further columns. curves: metrics drawn over steps.
-    charts: a metric is drawn as bars, two as points.
+    key: the view's name in its address. title: its name in MLflow's list. runs: MLflow's filter of runs. metrics: the
+    columns; the first orders the runs, from high to low unless `lowest_first`. params: further columns. curves: metrics
+    drawn over steps. charts: each has one metric, drawn as bars, or two, drawn as points.
     """
 
     key: str
@@ -110,7 +110,7 @@ class View:
 def ranking_views(rankings: Iterable["Ranking"], sweep: str, truths_of: Callable[["LlmRanking"], Truths]) -> list[View]:
     """A view for each LLM of a sweep: value, the rule's scores, GW, truth and costs of its pairs.
 
-    If the sweep ranks for an LLM more than once, by several protocols, each view also names features and captions.
+    If several protocols give several rankings for an LLM, each view also names how images and captions were embedded.
     """
     found = [(each, llm) for each in rankings for llm in each.llms]
     of_llm = Counter(llm.llm for _, llm in found)
@@ -141,7 +141,7 @@ def _ranking_view(ranking: "Ranking", llm: "LlmRanking", sweep: str, truths: Tru
 
 
 def trainings_view(result: Result) -> View:
-    """The trainings that may be compared with this one, each the mean of its seeds: benchmarks by group, minutes."""
+    """A view of the trainings that may be compared with this one, as means over seeds: benchmarks by group, minutes."""
     recipe = f"{result.recipe.name} v{result.recipe.version}"
     chosen = {"task": "train seeds", "recipe": recipe, "llm": result.llm, "data": result.data}
     groups = [f"group/{name}" for name in result.groups]
@@ -157,7 +157,7 @@ def trainings_view(result: Result) -> View:
 
 
 def search_view(name: str, parent: str, *, higher: bool) -> View:
-    """The race of one search: the value of each encoder over steps. higher: whether higher values win."""
+    """A view of one search's race: the value of each encoder over steps. higher: whether higher values win."""
     return View(
         key=_key(SEARCH + name),
         title=f"Search {name}",
@@ -180,13 +180,13 @@ def saved(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def address_part(key: str) -> str:
-    """What opens a saved view, at the end of the address of its experiment's runs."""
-    shown = "&compareRunsMode=CHART" if key.startswith(SEARCH) else ""  # a race is its curves
+    """The end of a saved view's address, after the address of its experiment's runs."""
+    shown = "&compareRunsMode=CHART" if key.startswith(SEARCH) else ""  # a race is shown as curves
     return f"?viewStateShareKey={quote(key)}&{MACHINE_LEARNING}{shown}"
 
 
 def _key(name: str) -> str:
-    """The name with all that an address or a tag can't hold replaced."""
+    """The name, with every character replaced that an address or a tag can't hold."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", name)
 
 

@@ -1,4 +1,4 @@
-"""The loader of a training: its list of batches is fixed beforehand, so a resumed run reads those that are left."""
+"""The data loader of a training: its list of batches is fixed beforehand, so a resumed run reads only the rest."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,8 +19,8 @@ class Collate:
     """Makes one `Batch` of samples and their pictures.
 
     visual_tokens: how many tokens one picture becomes. prefixes: texts in front of pictures that the model has cached;
-    they are cut off the samples. blank: a picture that a batch without pictures gets. The model computes its features
-    and uses none of them, so that every loss depends on the projector, and processes that exchange gradients all run
+    they are cut off the samples. blank: the picture for a batch that has none. The model computes its features but does
+    not use them. This way the projector is in the graph of every loss, and all processes that exchange gradients run
     the same parts of the model.
     """
 
@@ -68,11 +68,10 @@ class _Samples(Dataset[tuple[Sample, list[Tensor]]]):
 
 
 class Batches:
-    """The batches of a stage in their order; after a checkpoint has been loaded, those that are left.
+    """The batches of a stage in their order; after a checkpoint has been loaded, only those that are left.
 
-    batches: the samples of each batch. With several training processes, each is given its own part of every batch.
-    workers: how many processes read and prepare pictures. accumulate: how many batches are one step; they are read
-    together.
+    batches: the samples of each batch; each training process gets its own part of every batch. workers: how many
+    processes read and prepare pictures. accumulate: how many batches make one step; they are read together.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Batches:
                 for batch in step:
                     self.done += 1
                     yield replace(batch, mean_answers=mean)
-        except VlmatchError as error:  # a worker process puts its traceback in front
+        except VlmatchError as error:  # a worker process puts its traceback before the message
             raise VlmatchError(str(error).rpartition("VlmatchError: ")[2].strip()) from error
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def build_vlm(recipe: RecipeSettings, llm: LanguageModel, encoder: Encoder | Non
 
     encoder: None if its features are cached. shape: the number of features of an image, and their width.
     """
-    # On a CPU, the backward pass of fused attention would take half of a step at these sizes; on a GPU it is faster.
+    # Fused attention is faster on a GPU. On a CPU, its backward pass would take half of a step's time.
     if not torch.cuda.is_available():
         llm.causal_lm.set_attn_implementation("eager")
     torch.manual_seed(recipe.seed)
@@ -30,7 +30,7 @@ def build_vlm(recipe: RecipeSettings, llm: LanguageModel, encoder: Encoder | Non
 
 
 def feature_shape(encoder: Encoder, what: What) -> tuple[int, int]:
-    """The number of features that an encoder gives of an image, and their width; it is run on a grey image."""
+    """The number of features of an image, and their width, found by running the encoder on a grey image."""
     from PIL import Image
 
     remedy = f"try it: task=check encoder={encoder.name}"
@@ -42,7 +42,7 @@ def feature_shape(encoder: Encoder, what: What) -> tuple[int, int]:
 
 @torch.inference_mode()
 def embedding_scale(llm: LanguageModel) -> float:
-    """The standard deviation of the LLM's token embeddings, over some four thousand tokens."""
+    """The standard deviation of the LLM's token embeddings, over about 4,000 tokens."""
     table = llm.causal_lm.get_input_embeddings()
     vocabulary = int(table.weight.shape[0])
     ids = torch.arange(0, vocabulary, max(1, vocabulary // 4096), device=table.weight.device)

@@ -11,10 +11,10 @@ from vlmatch.vlm.training_data import DataContext, DataSource, Listed, Sample, T
 
 
 class SplitData(DataSource):
-    """Captions and categories of the items of one share of the split, as one part for each question.
+    """Captions and categories of the items of one share of the split: one part of the data for each question.
 
     weights: the weight of each question in the mixture. prompts: the text of each question, with '<image>' in it. The
-    questions are 'caption' and 'category'; items without a category are not asked for it.
+    questions are 'caption' and 'category'; items without a category have no sample for 'category'.
     """
 
     def __init__(self, split: Split, share: str, *, weights: Mapping[str, float], prompts: Mapping[str, str]) -> None:
@@ -22,10 +22,10 @@ class SplitData(DataSource):
         self.weights, self.prompts = weights, prompts
 
     def load(self, context: DataContext) -> TrainingData:
-        """The samples of all items; a picture's number is its item's.
+        """The samples of all items; a picture has the same number as its item.
 
-        Raises VlmatchError on a prompt without exactly one '<image>', on a question that is unknown or that no item has
-        an answer to, or if features are not cached.
+        Raises VlmatchError on a prompt without exactly one '<image>', on a question that is unknown or that no item can
+        answer, or if features are not cached.
         """
         if context.encoder is not None:
             raise VlmatchError(
@@ -52,10 +52,10 @@ class SplitData(DataSource):
 
 
 def prompt_of(prompts: Mapping[str, str], question: str) -> str:
-    """The text of a question; VlmatchError unless there is one, with exactly one '<image>'."""
+    """The text of a question. Raises VlmatchError if there is none, or if it has not exactly one '<image>'."""
     prompt = prompts.get(question, "")
     if prompt.count(PLACE) != 1:
-        raise VlmatchError(f"recipe.prompts.{question}='{prompt}'; wanted a text with one '{PLACE}' in it")
+        raise VlmatchError(f"recipe.prompts.{question}='{prompt}'; wanted a text with exactly one '{PLACE}'")
     return prompt
 
 
@@ -66,7 +66,7 @@ def answer_ids(tokenizer: Any, text: str, *, ends: bool) -> list[int]:
 
 
 def answer_of(item: Item, question: str) -> str | None:
-    """The answer to a question about an item; None if the item has none. VlmatchError on an unknown question."""
+    """The answer to a question about an item; None if it has none. Raises VlmatchError on an unknown question."""
     answers = {"caption": item.caption.lower(), "category": item.category}
     if question not in answers:
         raise VlmatchError(f"recipe.stages.N.data.weights has '{question}'; choose one of {', '.join(answers)}")

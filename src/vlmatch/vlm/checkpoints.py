@@ -1,4 +1,4 @@
-"""Checkpoints of a training, from which a killed run goes on: when they are written, and how."""
+"""When and how the checkpoints of a training are written, from which a killed run continues."""
 
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from vlmatch.vlm.stage import ends_step
 
 
 class Checkpoints(ModelCheckpoint):
-    """Writes `last.ckpt` after every so many whole steps.
+    """Writes `last.ckpt` every `every` steps, and only between two steps.
 
-    After a resume, Lightning's own callback also writes a checkpoint inside an accumulated step, behind its first
-    part. The gradient of that part would then be lost.
+    After a resume, Lightning's own callback also writes a checkpoint after the first micro-batch of an accumulated
+    step. A run that continues from that checkpoint loses the micro-batch's gradient.
     """
 
     def __init__(self, folder: Path, every: int) -> None:
@@ -33,22 +33,22 @@ class Checkpoints(ModelCheckpoint):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes each checkpoint beside its place and renames it when it is whole.
+    """Writes each checkpoint to a temporary file beside it, and renames that file when it is complete.
 
-    On a full disk, the checkpoint before it stays as it is.
+    On a full disk, the previous checkpoint stays as it is.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` beside `path`, then rename it."""
+        """Write `checkpoint` to a temporary file beside `path`, then rename that to `path`."""
         with renamed(Path(path)) as temporary, temporary.open("wb") as file:  # given a path, torch hides a full disk
             torch.save(checkpoint, file)
 
 
 def require_whole(path: Path) -> Path:
-    """The path of a checkpoint, if each part of the file has the checksum that torch stored with it.
+    """Return the path of a checkpoint, after comparing each part of the file with the checksum that torch stored.
 
-    torch does not look at the checksums: it would load other weights, and the training would go on with those. Raises
-    VlmatchError on a damaged file.
+    torch itself does not compare them: it would load damaged weights, and the training would continue with those.
+    Raises VlmatchError on a damaged file.
     """
     with reading(path, "remove it, and this stage of the training begins anew"), ZipFile(path) as file:
         damaged = file.testzip()

@@ -16,7 +16,7 @@ VICUNA_SYSTEM = (
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
 
-_MARK = "\ue000{}\ue001"  # private-use characters, which no template treats as anything but text
+_MARK = "\ue000{}\ue001"  # private-use characters, which every template treats as plain text
 _MARKS = re.compile("\ue000[0-9]+\ue001")
 
 
@@ -37,8 +37,9 @@ class Conversations:
       (Vicuna 1.1; LLaVA-1.5, Liu et al., 2024).
     - 'chat': the tokenizer's own template, with thinking switched off if it has the option `enable_thinking`.
 
-    Only answers have labels, and the token that ends each (`ends`; 'plain' has no such token). If a question has one
-    picture, the picture is put in front of its text, on a line of its own; several pictures stay where they are.
+    Only answers have labels, including the token that ends each answer (`ends`; 'plain' has no such token). If a
+    question has one picture, the picture is put in front of its text, on a line of its own; several pictures stay where
+    they are.
 
     Raises VlmatchError on an unknown template, or if the tokenizer can't be used with it.
     """
@@ -74,7 +75,7 @@ class Conversations:
     def written(self, turns: Sequence[Turn]) -> Written:
         """The text of a conversation that ends with an answer.
 
-        Raises VlmatchError if the turns are no such conversation, or the template can't write them.
+        Raises VlmatchError if the turns are not such a conversation, or if the template can't write them.
         """
         check_turns(turns)
         return self._written(_prepared(turns), answer_next=False)
@@ -122,7 +123,7 @@ class Conversations:
         return Written(text, tuple(learnt))
 
     def _pieces(self, roles: tuple[str, ...], answer_next: bool) -> list[str]:
-        """The template's text before, between and after turns of these roles; found once for each order of roles."""
+        """The template's text before, between and after turns of these roles; computed once for each order of roles."""
         if (answer_next, roles) not in self._known:
             self._known[answer_next, roles] = self._asked_pieces(roles, answer_next)
         return self._known[answer_next, roles]
@@ -160,15 +161,15 @@ class Conversations:
     def _checked_end(self) -> str:
         """The token that ends an answer; also finds `_lead`.
 
-        Raises VlmatchError if no token ends an answer, or if an answer does not directly follow the text that asks for
-        it: then the LLM would be asked in another way than it was trained.
+        Raises VlmatchError if no token ends an answer, or if the template writes other text in front of an answer than
+        where it asks for one: then the LLM would be asked in another way than it was trained.
         """
         asked, answered = self._pieces((USER,), answer_next=True), self._pieces((USER, ASSISTANT), answer_next=False)
         self._lead = answered[1].removeprefix(asked[1])
         if asked != [answered[0], answered[1].removesuffix(self._lead)] or self._lead.strip():
             raise VlmatchError(
                 f"template='chat': the tokenizer's chat template asks for an answer with {asked[1][-40:]!r}, but in a "
-                f"conversation it writes {answered[1][-40:]!r} in front of one; choose template=vicuna_v1"
+                f"conversation it writes {answered[1][-40:]!r} in front of an answer; choose template=vicuna_v1"
             )
         end = self._end_token(answered[2]).strip()
         if not end:
@@ -188,7 +189,7 @@ class Conversations:
 def check_turns(turns: Sequence[Turn], *, answered: bool = True) -> None:
     """Raise VlmatchError unless user and assistant take turns, and no turn is empty.
 
-    A turn of the system may come first. answered: whether the assistant's turn must be the last, else the user's.
+    A turn of the system may come first. answered: True: the assistant's turn must be the last; False: the user's.
     """
     spoken = turns[1:] if turns and turns[0].role == SYSTEM else turns
     if not spoken:

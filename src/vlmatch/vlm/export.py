@@ -24,19 +24,19 @@ from vlmatch.vlm.projector import Projector
 from vlmatch.vlm.tokens import IMAGE, Tokenised, encode, expanded
 
 PROMPT = f"A picture:{PLACE}\nIt shows"
-TOLERANCE = 1e-4  # largest difference, as a part of the largest logit: sums are taken in another order
-TOLERANCE_OF_HALF = 0.05  # the same for an LLM in 16 bits, which the comparison computes in 32
+TOLERANCE = 1e-4  # largest difference allowed, as a part of the largest logit: sums may have another order
+TOLERANCE_OF_HALF = 0.05  # the same for an LLM in 16 bits; LLaVA's logits are then computed in 32 bits
 
 
 def export_llava(vlm: VLM, folder: Path, *, template: str | None = None, pad: Sequence[int] | None = None) -> list[str]:
     """Write `vlm` to `folder` for `LlavaForConditionalGeneration.from_pretrained` and `AutoProcessor`.
 
-    Before `folder` gets its name, transformers loads the checkpoint back, and its logits must be the VLM's. LoRA is
-    merged into the weights; `vlm` itself does not change. Weights keep their dtypes; if these differ, transformers
-    loads all weights in the encoder's, unless it is given another.
+    The checkpoint is written beside `folder` and loaded by transformers. It is moved to `folder` if its logits equal
+    the VLM's. LoRA is merged into the weights, but `vlm` itself does not change. Weights keep their dtypes. If
+    encoder and LLM have different ones, transformers loads all weights in the encoder's dtype, unless you name another.
 
-    template, pad: the template of the conversations and the colour of the squares in training (`LlavaJson`), which the
-    processor takes over. Returns notes, a line for each thing that the processor does in another way than the training.
+    template, pad: the template of the conversations and the colour of the squares in training (`LlavaJson`); the
+    processor uses the same. Returns notes: one line for each difference between the processor and the training.
     Raises VlmatchError if LLaVA's classes can't compute what the VLM computes, or if `folder` is not empty.
     """
     tower = exportable_tower(vlm)
@@ -63,21 +63,21 @@ def export_llava(vlm: VLM, folder: Path, *, template: str | None = None, pad: Se
 
 
 def exportable_tower(vlm: VLM) -> TransformersEncoder:
-    """The VLM's encoder. Raises VlmatchError if LLaVA can't have it as its tower, or is given other features."""
+    """The VLM's encoder. Raises VlmatchError if it can't be LLaVA's tower, or if the projector gets no patches."""
     if vlm.visual is None:
         raise VlmatchError(
-            "this VLM was trained on cached features and has no encoder; train one with recipe.visual.what=patches and "
-            "recipe.visual.cached=false to export it"
+            "this VLM was trained on cached features and has no encoder; to export a VLM, train it with "
+            "recipe.visual.what=patches and recipe.visual.cached=false"
         )
     encoder = vlm.visual.encoder
     if not isinstance(encoder, TransformersEncoder):
         raise VlmatchError(
-            f"encoder '{encoder.name}' is a {type(encoder).__name__}, and a LLaVA checkpoint can only have an encoder "
+            f"encoder '{encoder.name}' is a {type(encoder).__name__}, but a LLaVA checkpoint can only have an encoder "
             "of transformers; train with a TransformersEncoder (the hub has many models in its format)"
         )
     if vlm.visual.what != "patches":
         raise VlmatchError(
-            f"recipe.visual.what='{vlm.visual.what}': LLaVA's projector gets all patches; train with "
+            f"recipe.visual.what='{vlm.visual.what}', but LLaVA's projector gets all patches; train with "
             "recipe.visual.what=patches to export it"
         )
     return encoder
@@ -86,8 +86,8 @@ def exportable_tower(vlm: VLM) -> TransformersEncoder:
 def llava_projector(projector: Projector) -> tuple[str, dict[str, Tensor]]:
     """The activation, and the weights of LLaVA's two linear layers, that compute the same as `projector`.
 
-    A linear projector becomes the first layer, without activation; the second is the identity. Raises VlmatchError on
-    a projector that LLaVA's can't equal.
+    A linear projector becomes the first layer, without activation; the second is the identity. Raises VlmatchError if
+    LLaVA's projector can't compute the same.
     """
     if projector.standardised or projector.norm is not None or projector.tokens != 1:
         found = [
@@ -118,21 +118,21 @@ def llava_projector(projector: Projector) -> tuple[str, dict[str, Tensor]]:
 
 @torch.inference_mode()
 def prefix_tokens(tower: TransformersEncoder) -> int:
-    """How many tokens (CLS) the encoder puts in front of its patches: 0 or 1, since LLaVA can leave out one.
+    """How many tokens (CLS) the encoder puts in front of its patches: 0 or 1, since LLaVA can leave out only one.
 
-    Raises VlmatchError if there are more, or if the encoder ends in a map.
+    Raises VlmatchError if there are more, or if the encoder's output is a feature map.
     """
     if tower.paper_rule == "global average":
         raise VlmatchError(
-            f"encoder '{tower.name}' ends in a map ({tower.model.config.model_type}), and LLaVA reads the penultimate "
-            "hidden state of a vision transformer; train with a vision transformer to export it"
+            f"encoder '{tower.name}' ({tower.model.config.model_type}) gives a feature map, but LLaVA reads the "
+            "penultimate hidden state of a vision transformer; train with a vision transformer to export it"
         )
     images = prepared_example(tower, None).to(next(tower.parameters()).device)
     hidden = tower.model(pixel_values=images, output_hidden_states=True).hidden_states[LAYER]
     prefix = int(hidden.shape[1] - tower.tokens(images).shape[1])
     if prefix > 1:
         raise VlmatchError(
-            f"encoder '{tower.name}' has {prefix} tokens in front of its patches (CLS, registers), and LLaVA can leave "
+            f"encoder '{tower.name}' has {prefix} tokens in front of its patches (CLS, registers), but LLaVA can leave "
             "out only one; train with an encoder without registers to export it"
         )
     return prefix
@@ -140,7 +140,7 @@ def prefix_tokens(tower: TransformersEncoder) -> int:
 
 @torch.inference_mode()
 def compare(vlm: VLM, tower: TransformersEncoder, folder: Path, pad: Sequence[int] | None) -> list[str]:
-    """Load the checkpoint in `folder` by transformers, and compare its logits with the VLM's on a picture and a text.
+    """Load the checkpoint in `folder` with transformers, and compare its logits with the VLM's on one picture and text.
 
     Returns the notes of `export_llava`. Raises VlmatchError if the logits differ.
     """
@@ -160,16 +160,16 @@ def compare(vlm: VLM, tower: TransformersEncoder, folder: Path, pad: Sequence[in
     difference = float((found - wanted).abs().max() / wanted.abs().max())
     if not difference <= (TOLERANCE if vlm.causal_lm.dtype == torch.float32 else TOLERANCE_OF_HALF):
         raise VlmatchError(
-            f"the LLaVA checkpoint's logits differ from this VLM's by {difference:.1g} of the largest: LLaVA computes "
-            f"{type(vlm.causal_lm).__name__} or encoder '{tower.name}' in another way; nothing was written. Choose "
-            "another LLM or encoder"
+            f"the LLaVA checkpoint's logits differ from this VLM's by {difference:.1g} of the largest logit: LLaVA "
+            f"computes {type(vlm.causal_lm).__name__} or encoder '{tower.name}' in another way; nothing was written. "
+            "Choose another LLM or encoder"
         )
     notes = []
     if not torch.equal(inputs["input_ids"], theirs):
-        notes.append("its tokenizer leaves out a space that was between a picture and the text after it in training")
+        notes.append("its tokenizer leaves out the space between a picture and the text after it; training had one")
     if inputs["pixel_values"].shape != pixels.shape or not torch.allclose(inputs["pixel_values"], pixels, atol=1e-5):
         notes.append(
-            f"its image processor does not put pictures on a square of colour {list(pad or ())} as in training; do so "
-            "before you call it"
+            f"its image processor does not put pictures on a square of colour {list(pad or ())}, as the training did; "
+            "do so before you call it"
         )
     return notes

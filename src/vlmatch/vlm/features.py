@@ -23,8 +23,8 @@ def cached_features(
 ) -> tuple[Tensor, Header]:
     """The encoder's features of n items, (n, t, d), in their order, and the header of the first share's embeddings.
 
-    Each share is embedded by itself, so that data of several shares use what is stored of one. t is 1, or K x K with
-    `encoder.feature=gridK`.
+    Each share is embedded separately, so that data of several shares can use the stored embeddings of each. t is 1, or
+    K x K with `encoder.feature=gridK`.
     """
     numbers: dict[str, list[int]] = {}
     for number, item in enumerate(items):

@@ -1,4 +1,4 @@
-"""The training of a VLM by Lightning: the stages of a recipe in turn; a killed run continues where it stopped."""
+"""Trains a VLM with Lightning, one stage of its recipe after another; a killed run continues where it stopped."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ from vlmatch.vlm.training_log import TrainingLog
 from vlmatch.vlm.training_memory import processes_of, require_memory
 
 FINAL, MILESTONES, DONE, DATA = "final", "course", "training.json", "data.json"
-CHECKPOINTS = 8  # how many of a stage are written, and at least one every `MOST_STEPS` steps
+CHECKPOINTS = 8  # written in each stage; more if they would be further apart than `MOST_STEPS` steps
 MOST_STEPS = 500
 
 
@@ -41,8 +41,8 @@ MOST_STEPS = 500
 class Training:
     """The training of one VLM, whose files all lie in `folder`.
 
-    about: describes the VLM, and holds the recipe. trainer: settings of Lightning's trainer. logger: Lightning's, or
-    False.
+    about: describes the VLM, and holds the recipe. trainer: settings of Lightning's trainer. logger: a logger of
+    Lightning, or False.
     """
 
     vlm: VLM
@@ -54,12 +54,12 @@ class Training:
     def fit(self, datasets: Sequence[TrainingData]) -> TrainingLog:
         """Train all stages of the recipe, each on its data, or continue a training that was killed.
 
-        The finished VLM is saved in `final/`. If the recipe has prompts, so that benchmarks can be asked, the VLM is
-        also saved at 1/8, 1/4 and 1/2 of the steps, in `course/STEP/`.
+        The finished VLM is saved in `final/`. If the recipe has prompts for the benchmarks, the VLM is also saved at
+        1/8, 1/4 and 1/2 of the steps, in `course/STEP/`.
 
-        Raises VlmatchError if settings, data or memory don't fit together, if the data differ from those that a killed
-        run was trained on, or if a loss or gradient is not finite; SystemExit(143) after SIGTERM; OSError on a full
-        disk. The last checkpoint is kept.
+        Raises VlmatchError if settings, data or memory don't fit together, if a killed run was trained on other data,
+        or if a loss or gradient is not finite; SystemExit(143) after SIGTERM; OSError on a full disk. The last
+        checkpoint is kept.
         """
         plan = self._checked(datasets)
         log = self._train(datasets, plan, sum(plan))
@@ -69,10 +69,10 @@ class Training:
         return log
 
     def fit_until(self, datasets: Sequence[TrainingData], part: float) -> int:
-        """Train up to the milestone at `part` of the steps (1/8, 1/4 or 1/2), or continue up to it, and pause there.
+        """Start or continue the training, and pause it at the milestone at `part` of the steps (1/8, 1/4 or 1/2).
 
-        Returns the step; the VLM is in `course/STEP/`. `fit` goes on from there, and gives the same numbers as without
-        a pause. Nothing is trained if the milestone is there. Raises what `fit` raises.
+        Returns the milestone's step; its VLM is saved in `course/STEP/`. `fit` continues from there, with the same
+        numbers as without a pause. Nothing is trained if the milestone is saved already. Raises the errors of `fit`.
         """
         plan = self._checked(datasets)
         step = step_at(part, sum(plan))
@@ -81,7 +81,7 @@ class Training:
         return step
 
     def _checked(self, datasets: Sequence[TrainingData]) -> list[int]:
-        """The steps of each stage, once settings, data and memory are known to fit together."""
+        """Check that settings, data and memory fit together; returns the number of steps of each stage."""
         recipe = self.about.recipe
         require_joined(self.trainer)
         require_no_adapters(self.trainer, recipe)
@@ -96,7 +96,7 @@ class Training:
         return plan
 
     def _train(self, datasets: Sequence[TrainingData], plan: Sequence[int], until: int) -> TrainingLog:
-        """Train the stages up to the step `until` of the whole; returns the log of the stages that are finished."""
+        """Train up to step `until`, counted over all stages; returns the log of the finished stages."""
         log = TrainingLog((), 0.0, 0)
         for number, (data, steps) in enumerate(zip(datasets, plan, strict=True)):
             before = sum(plan[:number])
@@ -110,8 +110,8 @@ class Training:
     def _stage(self, number: int, data: TrainingData, steps: int, before: int, in_all: int, until: int) -> TrainingLog:
         """Train stage `number`, or load it if it has been finished before; returns its log, empty if it was paused.
 
-        before: the number of steps of earlier stages. in_all: that of all stages. until: the step of the whole training
-        to pause at.
+        before: the number of steps of the earlier stages. in_all: the number of steps of all stages. until: the step,
+        counted over all stages, at which the training pauses.
         """
         recipe = self.about.recipe
         settings = recipe.stages[number]
@@ -145,7 +145,7 @@ class Training:
         save_vlm(self.vlm, folder, self.about)
         if trainer.is_global_zero:
             done.write(folder / DONE)
-            shutil.rmtree(last) if last.is_dir() else last.unlink(missing_ok=True)  # DeepSpeed's is a folder
+            shutil.rmtree(last) if last.is_dir() else last.unlink(missing_ok=True)  # DeepSpeed writes a folder
         trainer.strategy.barrier()
         return done
 
@@ -157,12 +157,12 @@ class Training:
             self.vlm.causal_lm.gradient_checkpointing_disable()
 
     def _require_same(self, datasets: Sequence[TrainingData]) -> None:
-        """Raise VlmatchError if the run began with other data: a file may have changed under the same settings."""
+        """Raise VlmatchError if the run began with other data: a file may have changed under equal settings."""
         found = [each.fingerprint for each in datasets]
         if data_of(self.folder) not in (None, found):
             raise VlmatchError(
-                f"'{self.folder}' was begun with the same settings but other training data; restore those data, remove "
-                "the folder, or give another: task.runs=..."
+                f"the training in '{self.folder}' began with the same settings but other training data; restore those "
+                "data, remove the folder, or give another: task.runs=..."
             )
         if process_rank() == 0:
             write_text(self.folder / DATA, json.dumps(found))
@@ -179,7 +179,7 @@ class Training:
             )
 
     def _prefixes(self, settings: StageSettings, data: TrainingData) -> tuple[tuple[int, ...], ...]:
-        """The texts in front of pictures that can be cached: only if the LLM is frozen, and not sharded."""
+        """The texts in front of pictures that are cached; none if the LLM is trained or sharded."""
         frozen = not {"llm", "lora"} & set(settings.trains) and not settings.gradient_checkpointing
         prefixes = data.prefixes() if frozen and self.trainer.strategy != FSDP else ()
         return prefixes if self.vlm.cacheable(prefixes) else ()
@@ -192,7 +192,7 @@ class Training:
         trainer: Trainer,
         prefixes: tuple[tuple[int, ...], ...],
     ) -> Batches:
-        """The micro-batches of this process, in which samples lack their cached prefixes."""
+        """The micro-batches of this process; cached prefixes are cut off their samples."""
         blank = torch.zeros_like(data.pictures[0]) if len(data.pictures) else None
         return Batches(
             data,
@@ -227,7 +227,7 @@ class Training:
 
 
 def data_of(folder: Path) -> list[str] | None:
-    """The fingerprints of the data of each stage of the VLM in `folder`; None if there are none."""
+    """The fingerprint of each stage's data, of the VLM in `folder`; None if none are stored."""
     path = folder / DATA
     if not path.is_file():
         return None

@@ -18,15 +18,15 @@ from vlmatch.vlm.training_data import Sample
 DATA_IMAGES = "recipe.stages.N.data.images"
 """The setting that names the images' folder, for messages."""
 
-CHARACTERS_PER_TOKEN = 4  # roughly, in English; these estimates only serve to group samples
-BYTES_PER_TOKEN = 3  # fewer than in English, and about a Chinese character; by these, candidates for the longest
-TOKENISED = 100  # of which so many are tokenised
+CHARACTERS_PER_TOKEN = 4  # roughly, in English; only for the lengths by which samples are grouped
+BYTES_PER_TOKEN = 3  # a Chinese character, and less than in English; for an estimate of which samples are longest
+TOKENISED = 100  # how many samples, the longest by that estimate, are tokenised
 
 
 class LazySamples:
-    """Samples that are tokenised each time one is asked for; a picture's number is its place in `paths`.
+    """Samples that are tokenised at every access; a picture's number is its place in `paths`.
 
-    name: the file's, for messages. Samples are cut to `max_length` tokens, `tokens_per_image` for each picture.
+    name: the file's, for messages. Samples are cut to `max_length` tokens. Each picture takes `tokens_per_image`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class LazySamples:
         ]
 
     def longest(self, tokens_per_image: int) -> int:
-        """The length of the longest of those samples that have the most text and pictures."""
+        """The length of the longest sample among the `TOKENISED` ones with the most text and pictures."""
 
         def estimated(number: int) -> int:
             entry = self.entries[number]
@@ -66,7 +66,7 @@ class LazySamples:
         return max(tokens.length(tokens_per_image) for tokens in samples)
 
     def most(self, tokens_per_image: int) -> int:
-        """`max_length`, to which every sample is cut."""
+        """`max_length`, because every sample is cut to it."""
         return self.max_length
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class LazySamples:
 
 
 class ImageFiles:
-    """Images of a folder or .zip by number, opened and prepared for the encoder each time one is asked for.
+    """Images of a folder or .zip by number, opened and prepared for the encoder at every access.
 
     pad: the colour of the square that an image is put on first; None: no square. outside: whether paths may lead out of
     the folder.
@@ -110,7 +110,7 @@ class ImageFiles:
 
 
 def cut(tokens: Tokenised, max_length: int, tokens_per_image: int) -> Tokenised:
-    """As many of the first tokens as fit into `max_length`, when each picture takes `tokens_per_image`."""
+    """The first tokens, as many as fit into `max_length` if each picture takes `tokens_per_image`."""
     length = 0
     for place, token in enumerate(tokens.ids):
         length += tokens_per_image if token == IMAGE else 1
@@ -120,7 +120,7 @@ def cut(tokens: Tokenised, max_length: int, tokens_per_image: int) -> Tokenised:
 
 
 def on_square(image: Image.Image, colour: tuple[int, ...]) -> Image.Image:
-    """The image in the middle of a square of this colour (RGB), whose side is the image's longer one."""
+    """The image in the middle of a square of this colour (RGB); the square's side is the image's longer side."""
     side = max(image.size)
     square = Image.new("RGB", (side, side), (colour[0], colour[1], colour[2]))
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))

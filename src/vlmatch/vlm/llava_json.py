@@ -45,16 +45,17 @@ class LlavaJson(DataSource):
     images_outside is true.
     template: one of `conversations.TEMPLATES`. max_length: the largest number of tokens of a sample, images included.
     what, tokens: the recipe's visual.what and projector.tokens, which decide how many tokens an image takes.
-    limit: use only the first so many entries. sample: use so many, drawn by `seed`; a larger sample contains the
-    smaller one.
+    limit: use only the first `limit` entries. sample: use only `sample` entries, drawn by `seed`; a larger sample
+    contains the smaller ones.
     bad_images: 'error' stops before the training if an image is missing, has no readable header, or has more than
-    `max_pixels`, and during the training if one can't be decoded. 'skip' decodes all images beforehand and leaves out
-    the entries with bad ones.
-    bad_conversations: 'error', or 'skip' entries that are malformed or empty, or whose roles are out of order.
-    too_long: 'error', 'skip' samples with too many tokens, or 'cut' off their end; samples whose first answer would be
-    cut off are skipped. Skipped entries are counted and logged.
-    pad: the colour (RGB, 0 to 255) of a square that an image is put on, so that the encoder's preparation crops
-    nothing, as in LLaVA-1.5's second stage; None: no square.
+    `max_pixels` pixels, and during the training if one can't be decoded. 'skip' decodes all images beforehand and
+    leaves out the entries with bad ones.
+    bad_conversations: entries that are malformed or empty, or whose roles are out of order: 'error' stops at the first
+    one, 'skip' leaves them out.
+    too_long: samples with too many tokens: 'error' stops at the first one, 'skip' leaves them out, 'cut' cuts off their
+    end and leaves out those whose first answer would be cut off. Entries that are left out are counted and logged.
+    pad: put each image on a square of this colour (RGB, 0 to 255), so that the encoder's preparation crops nothing, as
+    in LLaVA-1.5's second stage; None: no square.
     """
 
     path: str | Path
@@ -105,7 +106,7 @@ class LlavaJson(DataSource):
     def load(self, context: DataContext) -> TrainingData:
         """The usable samples and their images; every entry and every image is checked first.
 
-        Raises VlmatchError naming file and entry of the first bad one, unless such are skipped.
+        Raises VlmatchError that names the file and its first bad entry, unless the recipe skips bad entries.
         """
         if context.encoder is None:
             raise VlmatchError(
@@ -170,7 +171,7 @@ class LlavaJson(DataSource):
     def _fits(
         self, entry: Conversation, conversations: Conversations, tokens_per_image: int, skipped: "Skipped"
     ) -> bool:
-        """Whether a conversation can be written, and is or can be made short enough; counts it if not.
+        """Whether a conversation fits the template and the maximum length; if not, it is counted as skipped.
 
         Every token has at least one byte, so most conversations need no tokenising here. If samples may be cut, only
         the part up to the first answer must fit.
@@ -198,7 +199,7 @@ class LlavaJson(DataSource):
 
 
 class Skipped:
-    """Counts of skipped entries, by the recipe's key that allows skipping them; otherwise the first is an error."""
+    """Counts skipped entries by the recipe's key that allows skipping; if it does not, the first one is an error."""
 
     def __init__(self, file: Path, choices: Mapping[str, str]) -> None:
         self.file, self.choices = file, choices
@@ -221,4 +222,4 @@ class Skipped:
         for key, count in self.counts.items():
             log.warning("%s: %d of %d entries skipped (%s); %s", self.file, count, entries, key, self.first[key])
         if not kept:
-            raise VlmatchError(f"{self.file}: no entry can be used; {next(iter(self.first.values()), 'there is none')}")
+            raise VlmatchError(f"{self.file}: no entry can be used; {next(iter(self.first.values()), 'it has none')}")

@@ -62,18 +62,18 @@ def llava_model(
             llava = LlavaForConditionalGeneration(config)
     except (ValueError, AttributeError, TypeError) as error:
         raise VlmatchError(
-            f"LLaVA can't have a {config.vision_config.model_type} as encoder or a {config.text_config.model_type} as "
+            f"LLaVA can't use a {config.vision_config.model_type} as encoder or a {config.text_config.model_type} as "
             f"LLM ({one_line(error)[:160]}); choose another"
         ) from error
     base, head = vlm.causal_lm.base_model, vlm.causal_lm.get_output_embeddings()
     if type(llava.model.language_model) is not type(base) or head.bias is not None:
         raise VlmatchError(
-            f"LLaVA can't have a {type(vlm.causal_lm).__name__} as LLM: wanted a class of transformers, with an output "
+            f"LLaVA can't use a {type(vlm.causal_lm).__name__} as LLM: wanted a class of transformers, with an output "
             "layer without bias; train with another LLM to export it"
         )
     if type(llava.model.vision_tower) is not type(tower.model):
         raise VlmatchError(
-            f"LLaVA can't have encoder '{tower.name}', a {type(tower.model).__name__}: wanted a class of transformers; "
+            f"LLaVA can't use encoder '{tower.name}', a {type(tower.model).__name__}: wanted a class of transformers; "
             "train with another encoder to export it"
         )
     state = _state(llava, vlm, tower, projector)
@@ -111,10 +111,10 @@ def _state(llava: Any, vlm: VLM, tower: TransformersEncoder, projector: dict[str
 
 
 def grown(weight: Tensor, rows: int) -> Tensor:
-    """`weight` (V, D) with further rows up to (rows, D), each the mean of the V.
+    """`weight` (V, D), grown to (rows, D): each new row is the mean of the V rows.
 
-    The logit of such a token is the mean of the others, so the token is never the likeliest: its probability is at most
-    1 / (V + 1) (Jensen's inequality).
+    The logit of a new token is the mean of the V logits, so the token is never the likeliest: its probability is at
+    most 1 / (V + 1) (Jensen's inequality).
     """
     missing = rows - len(weight)
     mean = weight.float().mean(dim=0, keepdim=True).to(weight.dtype)

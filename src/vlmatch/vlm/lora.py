@@ -12,8 +12,8 @@ def add_lora(causal_lm: Any, settings: LoraSettings) -> None:
     """Add low-rank adapters (Hu et al., 2022) to the linear layers that `settings` names.
 
     settings: r, alpha, dropout, and targets, the layers' names. The second matrix of each adapter starts at zero, so
-    the LLM first answers as before. Adapters are float32 even where the LLM is bfloat16, in which AdamW would lose
-    small steps. Raises VlmatchError if no layer has one of these names.
+    the LLM's output is unchanged at first. Adapters are float32 even if the LLM is bfloat16, because AdamW would lose
+    small updates in bfloat16. Raises VlmatchError if no layer has one of these names.
     """
     from peft import LoraConfig, inject_adapter_in_model
 

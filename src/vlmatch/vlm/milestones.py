@@ -1,4 +1,4 @@
-"""The VLM at 1/8, 1/4 and 1/2 of its training: saved so that its learning curve can be measured, or paused there."""
+"""Milestones at 1/8, 1/4 and 1/2 of a training: the VLM is saved there to be measured, and the training can pause."""
 
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ def milestone_steps(steps: int) -> tuple[int, ...]:
 
 
 def step_at(part: float, steps: int) -> int:
-    """The step at a part of a training of so many steps."""
+    """The step at `part` of a training that has `steps` steps in all."""
     return max(1, round(part * steps))
 
 
 class MilestoneSaver(Callback):
     """Saves the VLM at the milestones of the whole training, in `folder`/STEP.
 
-    steps: of all stages. before: of earlier stages.
+    steps: the number of steps of all stages. before: the number of steps of the earlier stages.
     """
 
     def __init__(self, vlm: VLM, steps: int, before: int, folder: Path, about: Description) -> None:
@@ -36,14 +36,13 @@ class MilestoneSaver(Callback):
         step = self.before + trainer.global_step
         if step in self.missing:  # in all processes, since each may hold a part of the weights
             self.missing.remove(step)  # with accumulation, several micro-batches belong to one step
-
             save_vlm(self.vlm, self.folder / str(step), self.about)
 
 
 class Pause(Callback):
-    """Stops a stage after a step of the whole training, and writes the checkpoint that it goes on from.
+    """Stops a stage after a step, and writes the checkpoint from which it continues.
 
-    step: of the whole training. before: of earlier stages. checkpoint: its file.
+    step: counted over all stages. before: the number of steps of the earlier stages. checkpoint: the file to write.
     """
 
     def __init__(self, step: int, before: int, checkpoint: Path) -> None:

@@ -17,11 +17,11 @@ from vlmatch.vlm.visual import VisualInput
 class Batch:
     """b samples, padded on the right.
 
-    ids (b, t): token ids, with `IMAGE` once for each visual token. mask (b, t): False on padding. labels (b, t): not
-    shifted. visual: the pictures in the order of their placeholders, as prepared images (n, c, h, w), or as features
-    (n, t', d) if the model has no encoder; None if the batch has no picture. prefix (b,): the number of the model's
-    cached prefix in front of each sample; None if prefixes are not cached. names: the samples' names, for messages.
-    mean_answers: the mean of `answers` over the micro-batches that this process takes of the same step.
+    ids (b, t): token ids, with `IMAGE` once for each visual token. mask (b, t): False on padding. labels (b, t): the
+    labels of the tokens, not shifted. visual: the pictures in the order of their placeholders, as prepared images
+    (n, c, h, w), or as features (n, t', d) if the model has no encoder; None if the batch has no picture. prefix (b,):
+    which of the model's cached prefixes precedes each sample; None if prefixes are not cached. names: the samples'
+    names, for messages. mean_answers: the mean of `answers` over this process's micro-batches of the same step.
     """
 
     ids: Tensor
@@ -34,7 +34,7 @@ class Batch:
 
     @property
     def answers(self) -> Tensor:
-        """How many tokens the loss is the mean over."""
+        """The number of tokens over which the loss is averaged."""
         return (self.labels[:, 1:] != IGNORED).sum()
 
     def to(self, device: torch.device) -> "Batch":
@@ -46,9 +46,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Prefixes:
-    """The LLM's keys and values of p texts that stand in front of samples, padded on the left to s tokens.
+    """The LLM's keys and values of p texts that precede samples, padded on the left to s tokens.
 
-    states: for each layer its keys and values, (p, heads, s, d) each. mask (p, s): False on padding. lengths (p,).
+    states: the keys and values of each layer, (p, heads, s, d) each. mask (p, s): False on padding. lengths (p,): the
+    number of tokens of each text.
     """
 
     states: list[tuple[Tensor, Tensor]]
@@ -59,9 +60,9 @@ class Prefixes:
 class VLM(nn.Module):
     """An encoder, a projector, and a causal LM of transformers.
 
-    visual: the encoder; None: the model is given cached features instead of images. features: how many features of
-    each image the projector is given. The LLM's own forward computes everything after the embeddings, so every
-    architecture of transformers works.
+    visual: runs the encoder; None: the model gets cached features instead of images. features: how many features of
+    each image the projector gets. The LLM's own forward method computes everything after the embeddings, so every
+    causal LM of transformers works.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class VLM(nn.Module):
     def inputs(self, batch: Batch) -> tuple[dict[str, Any], Tensor]:
         """The arguments of the LLM's own forward, and the labels (b, s) of the logits that it returns.
 
-        Each sample is given without its last token, which predicts nothing.
+        The last token of each sample is left out, because it predicts nothing.
         """
         mask, positions, cache = self._context(batch)
         targets = batch.labels[:, 1:]
@@ -135,14 +136,14 @@ class VLM(nn.Module):
     def cacheable(self, prefixes: Sequence[Sequence[int]]) -> bool:
         """Whether keys and values of these prefixes can be cached.
 
-        They can't if the LLM looks back over a sliding window no longer than the longest prefix.
+        They can't if the LLM has a sliding window of attention that is no longer than the longest prefix.
         """
         window = getattr(self.causal_lm.config.get_text_config(), "sliding_window", None)
         return bool(prefixes) and (window is None or max(map(len, prefixes)) < window)
 
     @torch.no_grad()
     def cache_prefixes(self, prefixes: Sequence[Sequence[int]]) -> None:
-        """Compute the keys and values of the texts in front of samples; they hold until the LLM's weights change."""
+        """Cache the keys and values of texts that precede samples; call it again if the LLM's weights have changed."""
         longest = max(map(len, prefixes))
         device = self.causal_lm.get_input_embeddings().weight.device
         ids = torch.tensor([[0] * (longest - len(text)) + list(text) for text in prefixes], device=device)
@@ -164,11 +165,11 @@ class VLM(nn.Module):
         ends: Sequence[int] = (),
         **options: Any,
     ) -> list[str]:
-        """The texts with which the LLM continues prompts.
+        """The texts that the LLM generates after prompts.
 
         visual: the pictures of all prompts, as in `visual_tokens`. prompts: token ids, with `IMAGE` once for each
-        visual token. ends: token ids that end a text, besides the LLM's own. options: of transformers' `generate`;
-        decoding is greedy unless they say otherwise.
+        visual token. ends: token ids that end a text, besides the LLM's own. options: arguments of transformers'
+        `generate`; decoding is greedy unless they say otherwise.
         """
         longest = max(map(len, prompts))
         device = self.causal_lm.get_input_embeddings().weight.device
@@ -185,18 +186,18 @@ class VLM(nn.Module):
         return [str(text) for text in self.tokenizer.batch_decode(found, skip_special_tokens=True)]
 
     def end_ids(self, further: Sequence[int] = ()) -> list[int]:
-        """The token ids that end a generated text: the LLM's own, and `further` ones that it was trained on."""
+        """The token ids that end a generated text: the LLM's own, and the `further` ones of its training."""
         own = self.causal_lm.generation_config.eos_token_id
         return sorted({*(own if isinstance(own, list) else [] if own is None else [own]), *further})
 
     def _context(self, batch: Batch) -> tuple[Tensor, Tensor, Any]:
-        """The attention mask over prefix and sample, the samples' positions, and a cache with the prefixes."""
+        """The attention mask over prefixes and samples, the samples' positions, and a cache with the prefixes."""
         mask = batch.mask.long()
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
         if batch.prefix is None:
             return mask, positions, None
         if self._prefixes is None:
-            raise RuntimeError("the batch has prefixes: call cache_prefixes before")
+            raise RuntimeError("the batch has prefixes, but none are cached; call cache_prefixes first")
         chosen = batch.prefix
         return (
             torch.cat([self._prefixes.mask[chosen].long(), mask], dim=1),
@@ -205,7 +206,7 @@ class VLM(nn.Module):
         )
 
     def _cache(self, chosen: Tensor) -> Any:
-        """A new cache that holds the chosen prefixes; the LLM appends to the cache that it is given."""
+        """A cache with the chosen prefixes, made anew because the LLM appends to it."""
 
         from transformers import DynamicCache
 

@@ -65,7 +65,7 @@ VICUNA_TEMPLATE = f"""\
 def image_token(tokenizer: Any) -> tuple[Any, int]:
     """A copy of the tokenizer that has `<image>` as a special token, and the id of that token.
 
-    Like the training, the copy puts the beginning-of-sequence token, if there is one, and nothing else around a text.
+    As in training, the copy adds the beginning-of-sequence token to a text, if there is one, and no other token.
     """
     found = copy.deepcopy(tokenizer)
     found.add_tokens([PLACE], special_tokens=True)
@@ -80,9 +80,9 @@ def processor_of(
 ) -> Any:
     """LLaVA's processor for an encoder (LLaVA calls it the tower) and a tokenizer.
 
-    prefix: how many tokens (CLS) in front of the encoder's patches LLaVA leaves out. template: the one that the VLM was
-    trained with, of `conversations.TEMPLATES`; with others than 'vicuna_v1' the processor gets the LLM's own template,
-    if there is one. pad: the colour of the square that pictures were put on in training; None: no square.
+    prefix: how many tokens (CLS) in front of the encoder's patches LLaVA leaves out. template: the conversation
+    template of the training (`conversations.TEMPLATES`); if it is not 'vicuna_v1', the processor gets the LLM's own
+    template, if there is one. pad: the colour of the square that pictures were put on in training; None: no square.
     """
     from transformers import LlavaProcessor
 
@@ -106,17 +106,17 @@ def prepared_example(tower: TransformersEncoder, pad: Sequence[int] | None) -> t
 
 
 def example_picture() -> Image.Image:
-    """The picture that an exported VLM is compared on: of an odd size, a gradient with a bright corner."""
+    """The picture on which an exported VLM is compared with the trained one: a gradient with a bright corner."""
     picture = Image.linear_gradient("L").convert("RGB").resize((321, 243))
     picture.paste((255, 200, 0), (10, 20, 90, 120))
     return picture
 
 
 def _image_processor(tower: TransformersEncoder, pad: Sequence[int] | None) -> Any:
-    """The image processor of an exported VLM.
+    """The image processor of an exported VLM: the encoder's own, or LLaVA's with the encoder's settings.
 
-    It is the encoder's own. If pictures were put on a square in training, it is LLaVA's processor, which does so too,
-    with the settings of the encoder's, unless the two give different pixels for the example picture.
+    LLaVA's can put pictures on a square. It is used if the training did so, and if it gives the same pixels as the
+    training for the example picture.
     """
     from transformers import LlavaImageProcessor
 

@@ -12,11 +12,11 @@ class Projector(nn.Module):
     """Maps (n, t, d) visual features to (n, t * tokens, D) embeddings of the LLM.
 
     kind: 'linear' is one linear layer. 'mlp2x_gelu' is two linear layers with a GELU between them (LLaVA-1.5, Liu et
-    al., 2024). 'mlp2x_gelu_normalised' also normalises each token to the scale of the LLM's token embeddings and adds a
-    learned position, so that a few hundred training steps need not find that scale.
-    tokens: how many visual tokens come out of each feature. scale: standard deviation of the LLM's token embeddings.
-    standardised: standardise the inputs by the mean and standard deviation that `standardise` took, and clamp them to
-    6 standard deviations. The scales of encoders' features differ by orders of magnitude.
+    al., 2024). 'mlp2x_gelu_normalised' also normalises each token to the scale of the LLM's token embeddings, so
+    that a short training need not learn that scale, and adds a learned position.
+    tokens: how many visual tokens are made of each feature. scale: standard deviation of the LLM's token embeddings.
+    standardised: standardise the inputs by the mean and standard deviation that `standardise` computed, and clamp them
+    to 6 standard deviations, because the scales of encoders' features differ by orders of magnitude.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Projector(nn.Module):
             self.register_buffer("std", torch.ones(width))
 
     def standardise(self, features: Tensor) -> None:
-        """Take mean and standard deviation from training features (n, t, d).
+        """Compute mean and standard deviation of training features (n, t, d).
 
         A dimension that never varies is only centred.
         """

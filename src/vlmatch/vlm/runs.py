@@ -28,7 +28,7 @@ UNUSED = {
     "encoder": FACTS,
     "llm": ("licence", "device_map", "template", "layer", "pooling", "max_tokens"),
 }
-"""By part, the settings that change no training: facts about a model, and how the LLM embeds captions."""
+"""The settings of each part that do not affect a training: facts about a model, and how the LLM embeds captions."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Run:
 
     @property
     def group(self) -> str:
-        """Recipe, LLM and data: runs that have them in common compare encoders."""
+        """Recipe, LLM and data. The runs of one group compare encoders."""
         return f"{self.recipe.name}/{self.llm.name}-{self.recipe.data}"
 
     @property
     def name(self) -> str:
-        """The run's folder below that of all runs: group, encoder and seed."""
+        """The run's folder, below the folder of all runs: group, encoder and seed."""
         return f"{self.group}/{self.encoder.name}-{self.recipe.seed}"
 
     @property
@@ -90,20 +90,20 @@ class Run:
 
     @property
     def recipe_fingerprint(self) -> str:
-        """SHA-256 of the fixed recipe."""
+        """SHA-256 of the recipe's `fixed` settings."""
         return _sha256(self.recipe.fixed())
 
     def claim(self, runs: Path) -> Path:
         """Make `runs`/NAME the folder of this run and return it.
 
-        Raises VlmatchError if the folder has a run with other settings, or if another layer than that of the encoder's
-        yaml has its name: results are kept by name.
+        Raises VlmatchError if the folder has a run with other settings, or if `encoder.layer` differs from the
+        encoder's yaml but `encoder.name` does not: results are stored by name.
         """
         layer, name = self.encoder.layer, self.encoder.name
         if layer is not None and name in choices("encoder") and layer != chosen("encoder", name).get("layer"):
             raise VlmatchError(
-                f"encoder.layer={layer}: trainings are kept by the encoder's name, and '{name}' is that of its usual "
-                f"layer; give this one a name of its own: encoder.name={name}_layer{layer}"
+                f"encoder.layer={layer}: trainings are stored by the encoder's name, and '{name}' stands for its usual "
+                f"layer; give this layer another name: encoder.name={name}_layer{layer}"
             )
         folder = runs / self.name
         path = folder / IDENTITY
@@ -115,16 +115,16 @@ class Run:
                 return folder
             if (folder / VLM_FOLDER).exists():
                 raise VlmatchError(
-                    f"'{folder}' has a run with other settings ({difference}), and a run can only continue under its "
+                    f"'{folder}' has a run with other settings ({difference}), and a run can only continue with its "
                     "own; remove the folder, or give another: task.runs=..."
                 )
-        (folder / TRACKED).unlink(missing_ok=True)  # of other settings, under which nothing was trained
+        (folder / TRACKED).unlink(missing_ok=True)  # left by other settings that trained nothing
         write_text(path, json.dumps(self.about, indent=1))
         return folder
 
 
 def finished(folder: Path) -> TrainingLog | None:
-    """The log of the training in `folder`; None if it has not finished, or if the VLM that it ended in was removed."""
+    """The log of the training in `folder`; None if it has not finished, or if its final VLM was removed."""
     vlm = folder / VLM_FOLDER
     return TrainingLog.read(vlm / DONE) if (vlm / FINAL / DESCRIPTION).is_file() else None
 
@@ -140,13 +140,13 @@ def _sha256(values: Mapping[str, Any]) -> str:
 
 
 def _trained_by(about: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that decide a training by their full keys, with the first names of classes and folders."""
+    """The settings that affect a training, by their full keys, with the original names of classes and folders."""
     used = {part: _without(to_first_names(about[part]), unused) for part, unused in UNUSED.items()}
     return dict(_leaves("", used))
 
 
 def _without(settings: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
-    """Settings without these keys; of the models that a model is made of, likewise."""
+    """Settings without these keys, also in the models that a model is made of."""
     left = {key: value for key, value in settings.items() if key not in keys}
     if "parts" in left:
         left["parts"] = [_without(part, keys) for part in left["parts"]]

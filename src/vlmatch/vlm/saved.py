@@ -1,4 +1,4 @@
-"""A trained VLM on disk: the parts that were trained as safetensors, and the settings of all others."""
+"""A trained VLM on disk: the weights of the trained parts as safetensors, and the settings of all parts."""
 
 import json
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ DESCRIPTION = "vlm.json"
 class Description(Node):
     """The settings that a VLM was made from.
 
-    shape: how many features of an image the projector is given, and their width.
+    shape: how many features of an image the projector gets, and their width.
     """
 
     format: Literal[1]
@@ -41,7 +41,7 @@ class Description(Node):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The description of the VLM in `folder`, with today's names of classes.
+        """The description of the VLM in `folder`, with the class names of this version of vlmatch.
 
         Raises VlmatchError if there is none, or if a key in it is wrong.
         """
@@ -57,7 +57,7 @@ class Description(Node):
 
 
 def save_vlm(vlm: VLM, folder: Path, about: Description) -> None:
-    """Write projector and adapters, and LLM and encoder if they were trained; the description is written last."""
+    """Write the projector, any adapters, and LLM and encoder if they were trained; the description is written last."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, state in _states(vlm, about.recipe).items():
         whole = {key: gathered(value.detach()).cpu().contiguous() for key, value in state.items()}  # in all processes
@@ -73,7 +73,7 @@ def load_vlm(folder: Path, *, llm: LanguageModel | None = None) -> VLM:
     """The VLM that `save_vlm` wrote, in evaluation mode and frozen.
 
     llm: the LLM of its description, if it is loaded already. Raises VlmatchError if the folder has no complete VLM,
-    NotHereError if its encoder or LLM can't be had.
+    NotHereError if its encoder or LLM is not available.
     """
     about = Description.read(folder)
     if llm is None:

@@ -14,7 +14,7 @@ FSDP = "fsdp"
 
 
 def strategy_of(name: str, processes: int) -> Any:
-    """Lightning's strategy for the one that a trainer's yaml names: for 'fsdp' an object, else the name itself."""
+    """What Lightning's trainer takes as the strategy of this name: an object for 'fsdp', otherwise the name itself."""
     if name != FSDP:
         return name
     from pytorch_lightning.strategies import ModelParallelStrategy
@@ -25,11 +25,11 @@ def strategy_of(name: str, processes: int) -> Any:
 
 
 def require_joined(trainer: TrainerSettings) -> None:
-    """Raise VlmatchError on strategies that fork this process: every process would get the batches of the first."""
+    """Raise VlmatchError on strategies that spawn or fork processes: all would get the batches of the first one."""
     strategy = trainer.strategy
     if "spawn" in strategy or "fork" in strategy or "notebook" in strategy:
         raise VlmatchError(
-            f"trainer.strategy={strategy} can embed, but not train; start one process for each GPU: "
+            f"trainer.strategy={strategy} can embed but can't train; start one process for each GPU: "
             "torchrun --nproc-per-node GPUS src/run.py task=train trainer.strategy=ddp ..., or trainer=fsdp"
         )
 
@@ -46,8 +46,8 @@ def require_no_adapters(trainer: TrainerSettings, recipe: RecipeSettings) -> Non
 def shard(vlm: VLM, mesh: Any, half: bool) -> None:
     """Shard every block of encoder and LLM, the projector, the rest of the encoder, and the rest of the VLM.
 
-    Each of these is gathered when it is computed. half: gather and compute in bfloat16; the weights keep their dtype.
-    All processes must run the same parts in each step, so a batch without a picture needs a blank one.
+    The weights of each part are gathered while it is computed. half: gather and compute in bfloat16; the stored weights
+    keep their dtype. All processes must run the same parts in each step, so a batch without pictures needs a blank one.
     """
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
@@ -66,7 +66,7 @@ def is_shared(vlm: VLM) -> bool:
 
 
 def gathered(value: Tensor) -> Tensor:
-    """The whole of a tensor that may be sharded; all processes must call this."""
+    """The whole tensor, also if it is sharded; all processes must call this."""
 
     from torch.distributed.tensor import DTensor
 

@@ -20,10 +20,11 @@ from vlmatch.vlm.sharding import gathered, is_shared, shard
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How a stage learns, by AdamW.
+    """How a stage learns, with AdamW.
 
-    trains: the highest learning rate of each part that learns; other parts are frozen. Rates rise linearly over the
-    first `warm_up` of `steps`, then fall to 0 by a cosine. Norms, biases and positions have no weight decay.
+    trains: the highest learning rate of each part that learns; other parts are frozen. warm_up: the part of `steps`
+    over which rates rise linearly; then they fall to 0 along a cosine. weight_decay: norms, biases and positions have
+    none.
     """
 
     trains: Mapping[Part, float]
@@ -33,7 +34,7 @@ class Optimisation:
     seed: int
 
     def factor(self, step: int) -> float:
-        """The factor of the learning rates at a step, counted from 0."""
+        """The factor of the highest learning rates at a step, counted from 0."""
         rising = math.ceil(self.warm_up * self.steps)
         if step < rising:
             return (step + 1) / rising
@@ -43,8 +44,9 @@ class Optimisation:
 class Stage(LightningModule):
     """A VLM in one stage of its training.
 
-    prefixes: the token ids of texts in front of samples that are cached, and not in batches. Checkpoints hold the
-    parameters that learn, and plain values. Random numbers (dropout) depend on seed and step alone.
+    prefixes: the token ids of texts in front of samples; they are cached, so batches don't have them. Checkpoints hold
+    only the parameters that learn, and plain values. Random numbers (dropout) depend only on the seed, the number of
+    the micro-batch and that of the process.
     """
 
     def __init__(self, vlm: VLM, optimisation: Optimisation, prefixes: Sequence[Sequence[int]] = ()) -> None:
@@ -70,9 +72,10 @@ class Stage(LightningModule):
             shard(self.vlm, self.device_mesh["data_parallel"], half)  # type: ignore[index]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The micro-batch's part of the mean cross entropy over all answer tokens of the step, times their number.
+        """The micro-batch's summed cross entropy, divided by the mean number of answer tokens in a micro-batch.
 
-        Lightning takes the mean over the step's micro-batches and processes, which have unlike numbers of tokens.
+        The mean number is over the step's micro-batches and processes. Lightning averages the returned values over
+        them too. That gives the mean over all answer tokens of the step, although micro-batches have different numbers.
         """
         torch.manual_seed((self.optimisation.seed * 100_003 + batch_idx) * 1009 + self.global_rank)
         mean = torch.tensor(batch.mean_answers, device=self.device)
@@ -110,7 +113,7 @@ class Stage(LightningModule):
             "tokens_per_second": tokens * processes / (now - self._spent),
             "memory_gib": used_memory() / 2**30,
         }
-        if self.trainer.precision != "16-mixed":  # its scaler skips steps whose gradient is not finite
+        if self.trainer.precision != "16-mixed":  # with it, a scaler skips steps whose gradient is not finite
             self._require_finite("gradient's norm", measured["gradient_norm"])
         self.log("loss", loss, prog_bar=True)
         self.log_dict(measured)
@@ -152,13 +155,13 @@ class Stage(LightningModule):
 
 
 def parameters_of(vlm: VLM, part: Part) -> Iterator[tuple[str, nn.Parameter]]:
-    """The named parameters of a part: 'lora' has those that peft added to the LLM, 'llm' all others of it."""
+    """The named parameters of a part: 'lora' are those that peft added to the LLM, 'llm' are all others of the LLM."""
     if part == "projector":
         yield from vlm.projector.named_parameters()
     elif part == "encoder":
         if vlm.visual is None:
             raise VlmatchError(
-                "recipe.stages.N.trains has encoder, but there are only cached features of it; give "
+                "recipe.stages.N.trains has encoder, but only its cached features are loaded; give "
                 "recipe.visual.cached=false"
             )
         yield from vlm.visual.named_parameters()

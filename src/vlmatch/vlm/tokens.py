@@ -16,8 +16,8 @@ IGNORED = -100
 class Tokenised:
     """One training sample.
 
-    ids: token ids, with `IMAGE` where a picture goes. labels: for each id itself or `IGNORED`; they are not shifted,
-    so the label at place i is what the model must predict from the places before i.
+    ids: token ids, with `IMAGE` where a picture goes. labels: at each place, the token id or `IGNORED`. Labels are not
+    shifted: the model must predict the label at place i from the tokens before place i.
     """
 
     ids: tuple[int, ...]
@@ -32,12 +32,12 @@ class Tokenised:
         return self.ids.count(IMAGE)
 
     def length(self, tokens_per_image: int) -> int:
-        """The number of tokens, when each picture takes `tokens_per_image`."""
+        """The number of tokens if each picture takes `tokens_per_image`."""
         return len(self) + self.images * (tokens_per_image - 1)
 
 
 def encode(tokenizer: Any, text: str, *, special: bool) -> list[int]:
-    """Token ids of `text`; each '<image>' becomes `IMAGE`, and the text on either side is tokenised by itself.
+    """Token ids of `text`; each '<image>' becomes `IMAGE`, and the texts before and after it are tokenised separately.
 
     special: put the tokenizer's beginning-of-sequence token, if it has one, in front.
     """

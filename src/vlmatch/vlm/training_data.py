@@ -15,8 +15,8 @@ from vlmatch.probes.items import Item
 from vlmatch.settings.recipe import StageSettings
 from vlmatch.vlm.tokens import IMAGE, Tokenised
 
-BUCKET = 8  # how many batches are drawn together, and their samples sorted by length
-MOST_PREFIXES = 16  # more different prefixes than these are not cached
+BUCKET = 8  # the number of batches whose samples are drawn together and sorted by length
+MOST_PREFIXES = 16  # if there are more different prefixes, none is cached
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Listed(list[Sample]):
 class TrainingData:
     """The data of one stage.
 
-    parts: by name, the weight of a part in the mixture, and its samples. pictures: what the samples' numbers refer to.
+    parts: by name, each part's weight in the mixture, and its samples. pictures: those that `Sample.images` numbers.
     fingerprint: of the files that the data were read from; a run continues only with data of the same fingerprint.
     """
 
@@ -97,7 +97,7 @@ class TrainingData:
     def prefixes(self) -> tuple[tuple[int, ...], ...]:
         """The different texts in front of the first pictures, as token ids.
 
-        Their keys and values can be cached if the LLM is frozen. None if a sample has no text in front of a picture,
+        Their keys and values can be cached if the LLM is frozen. Empty if a sample has no text in front of a picture,
         if there are more than `MOST_PREFIXES` such texts, or if samples are tokenised on demand.
         """
         found: set[tuple[int, ...]] = set()
@@ -106,7 +106,7 @@ class TrainingData:
                 return ()
             for sample in samples:
                 ids = sample.tokens.ids
-                if IMAGE not in ids[1:]:  # there is nothing, not even a beginning-of-sequence token, in front
+                if IMAGE not in ids[1:]:  # nothing precedes the picture, not even a beginning-of-sequence token
                     return ()
                 found.add(ids[: ids.index(IMAGE)])
             if len(found) > MOST_PREFIXES:
@@ -118,8 +118,8 @@ class TrainingData:
 class DataContext:
     """What a data source may need to load its samples and pictures.
 
-    tokenizer: the LLM's. encoder: the one that images are prepared for; None if its features are cached. features:
-    gives the cached features (n, t, d) of n items of the split.
+    tokenizer: the LLM's. encoder: prepares the images; None if its features are cached. features: returns the cached
+    features (n, t, d) of n items of the split.
     """
 
     tokenizer: Any
@@ -142,9 +142,9 @@ SampleIndex = tuple[str, int]
 def schedule(data: TrainingData, steps: int, batch_size: int, seed: int) -> list[list[SampleIndex]]:
     """The samples of each of `steps` batches, drawn by the seed alone.
 
-    The parts take turns in proportion to their weights. Each is gone through in a random order, then in another, and
-    so on. So that a batch holds samples of similar lengths, the samples of `BUCKET` batches are drawn together, sorted
-    by length and cut into batches, whose order is random.
+    The parts take turns in proportion to their weights. Each part is used once in a random order, then again in another
+    one, and so on. So that a batch holds samples of similar lengths, the samples of `BUCKET` batches are drawn
+    together, sorted by length and cut into batches, whose order is random.
     """
     generator = torch.Generator().manual_seed(seed)
     streams = {name: _stream(len(samples), generator) for name, (_, samples) in data.parts.items()}
@@ -176,7 +176,7 @@ def a_picture(datasets: Sequence[TrainingData]) -> Tensor:
 
 
 def steps_of(data: TrainingData, stage: StageSettings) -> int:
-    """The number of steps of a stage: its `steps`, or as many whole batches as `epochs` times the data fill.
+    """The number of steps of a stage: its `steps`, or the number of whole batches in `epochs` times the data.
 
     Raises VlmatchError if the data don't fill one batch.
     """

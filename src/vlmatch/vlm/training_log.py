@@ -44,6 +44,6 @@ class TrainingLog:
         return len(self.losses)
 
     def loss_at(self, step: int) -> float:
-        """The mean loss of the steps up to `step`, over an eighth of the training."""
+        """The mean loss of an eighth of the training's steps, the last of which is `step`."""
         window = self.losses[max(0, step - max(1, self.steps // 8)) : step]
         return sum(window) / len(window)

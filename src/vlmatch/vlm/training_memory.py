@@ -1,4 +1,4 @@
-"""An estimate of the memory that a stage needs; one that can't fit is refused before it starts."""
+"""Estimates the memory that a stage needs, and refuses a stage that can't fit before it starts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from vlmatch.vlm.projector import Projector
 from vlmatch.vlm.stage import parameters_of
 
 GIB = 2**30
-TRIED = 8  # tokens in the estimate of an LLM's activations, which are proportional to the number of tokens
+TRIED = 8  # tokens with which an LLM's activations are estimated; they are proportional to the number of tokens
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def require_memory(
     """The memory of each stage. Raises VlmatchError, with advice, if a stage needs more memory than a device has.
 
     longest: the length of each stage's longest sample, in tokens. picture: any picture of the data, (c, h, w) or
-    (t, d). available: bytes of a device; by default those of `memory_of_device`.
+    (t, d). available: bytes of a device; by default, `memory_of_device` gives them.
     """
     processes = processes_of(trainer)
     available = available or memory_of_device(trainer)
@@ -63,7 +63,7 @@ def require_memory(
             parts = ", ".join(f"{name} {value / GIB:.3g}" for name, value in vars(memory).items())
             raise VlmatchError(
                 f"recipe.stages.{number} ({stage.name}) needs about {memory.total / GIB:.3g} GiB on each device, "
-                f"which has {available / GIB:.3g} for it ({parts}; {samples} samples at once); "
+                f"but {available / GIB:.3g} are available ({parts}; {samples} samples at once); "
                 f"{training_advice(number)}"
             )
         found.append(memory)
@@ -80,7 +80,7 @@ def require_projector(
     if 4 * weights > available:
         raise VlmatchError(
             f"recipe.projector needs {4 * weights / GIB:.3g} GiB for features of width {width:,}, with gradients and "
-            f"AdamW's moments, but a device has {available / GIB:.3g} for it; give a narrower encoder "
+            f"AdamW's moments, but {available / GIB:.3g} are available on a device; give a narrower encoder "
             "(encoder.feature=paper pools), or fewer recipe.projector.tokens"
         )
 
@@ -90,9 +90,9 @@ def memory_of_stage(
 ) -> TrainingMemory:
     """The memory of one stage, for samples of `length` tokens with one picture each.
 
-    FSDP divides weights, gradients and optimiser states among the processes, DeepSpeed's ZeRO-2 the last two. With
-    gradient checkpointing, an LLM keeps the inputs of its layers, and the activations of one layer at a time. Logits
-    are assumed at half of the text's tokens.
+    FSDP divides weights, gradients and optimiser states among the processes; DeepSpeed's ZeRO-2 divides gradients and
+    optimiser states. With gradient checkpointing, an LLM keeps the inputs of its layers, and the activations of one
+    layer at a time. We assume that half of the text's tokens have a label, and so need logits.
     """
     strategy = trainer.strategy
     of_states = processes if strategy.startswith(("fsdp", "deepspeed")) else 1
@@ -116,11 +116,11 @@ def memory_of_stage(
 
 
 def kept_by_llm(vlm: VLM, dtype: torch.dtype, trained: bool, checkpointed: bool) -> float:
-    """Bytes a token that the LLM keeps for the backward pass, which passes through it to the projector."""
+    """Bytes per token that the LLM keeps for the backward pass; a frozen LLM too, for the projector's gradient."""
     config = vlm.causal_lm.config.get_text_config()
     tokens = {
         "inputs_embeds": torch.zeros(1, TRIED, config.hidden_size, requires_grad=True),
-        "attention_mask": torch.zeros(1, 1, TRIED, TRIED),  # 4-D, since a 2-D mask would be read, and it has no values
+        "attention_mask": torch.zeros(1, 1, TRIED, TRIED),  # 4-D: a 2-D mask's values would be read; it has none
     }
     kept = kept_by(vlm.causal_lm.base_model, (), dtype, trained, **tokens, use_cache=False) / TRIED
     if not checkpointed:
@@ -157,7 +157,7 @@ def kept_by(module: nn.Module, inputs: Sequence[Tensor], dtype: torch.dtype, tra
 
 
 def processes_of(trainer: TrainerSettings) -> int:
-    """How many processes the trainer's settings start; devices 'auto' and -1 stand for all GPUs, or for one CPU."""
+    """How many processes the trainer's settings start; devices 'auto' and -1 mean all GPUs, or one process on a CPU."""
     devices = trainer.devices
     if isinstance(devices, list):
         return len(devices)
@@ -167,12 +167,12 @@ def processes_of(trainer: TrainerSettings) -> int:
 
 
 def on_gpus(trainer: TrainerSettings) -> bool:
-    """Whether Lightning takes this machine's GPUs of CUDA by these settings."""
+    """Whether Lightning uses this machine's CUDA GPUs with these settings."""
     return trainer.accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available()
 
 
 def memory_of_device(trainer: TrainerSettings) -> int:
-    """Bytes of a device: those that this process may have of its GPU, or this machine's divided by the processes."""
+    """Bytes for this process: what is free or its own on its GPU, or this machine's memory divided by the processes."""
     if not on_gpus(trainer):
         return physical_memory() // processes_of(trainer)
     devices = trainer.devices if isinstance(trainer.devices, list) else range(torch.cuda.device_count())
