@@ -62,7 +62,7 @@ def _beside_score(axes: Axes, comparison: Comparison, rows: Sequence[Row]) -> No
         nearest = min(
             (each for each in points if each != point), key=lambda each: abs(each[1] - point[1]), default=point
         )
-        left = point[0] < nearest[0]  # so that two of about the same truth do not write over each other
+        left = point[0] < nearest[0]  # so that the names of two encoders with about the same truth do not overlap
         axes.annotate(
             row["encoder"],
             point,
