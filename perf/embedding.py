@@ -23,14 +23,14 @@ def main(arguments: list[str] | None = None) -> None:
     from embedding_child import VIT_L
     from gromov_report import machine
 
-    where = machine()
-    print(where, flush=True)
+    machine_line = machine()
+    print(machine_line, flush=True)
     names = list(options.encoders or ENCODERS)
     if torch.cuda.is_available() and not options.encoders:
         names.append(VIT_L)
     rows = []
     for name in names:
-        rows.append(_row(name, options) | {"machine": where})
+        rows.append(_row(name, options) | {"machine": machine_line})
         _show(rows[-1])
         options.out.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).to_csv(options.out / "embedding.csv", index=False, float_format="%.4g")

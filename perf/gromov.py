@@ -32,11 +32,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     warnings.filterwarnings("ignore", module="ot")
     options.out.mkdir(parents=True, exist_ok=True)
-    where = machine()
-    print(where, flush=True)
+    machine_line = machine()
+    print(machine_line, flush=True)
     for suite in options.suites or SUITES:
         try:
-            _finish(suite, options, where, *_run(suite, options))
+            _finish(suite, options, machine_line, *_run(suite, options))
         except VlmatchError as error:
             sys.exit(f"perf/gromov.py: {error}")
 
@@ -72,12 +72,12 @@ def _problems(n: int, options: argparse.Namespace, *, few: bool = False) -> "Pro
     return real(n, seed=options.seed, encoders=encoders, llms=options.llms or ({PEER_LLM} if few else None))
 
 
-def _finish(suite: str, options: argparse.Namespace, where: str, result: "Result", source: str) -> None:
+def _finish(suite: str, options: argparse.Namespace, machine_line: str, result: "Result", source: str) -> None:
     from gromov_plots import plot_pair, plot_scaling
     from gromov_report import print_figures, write_figures, write_rows
 
     write_rows(options.out, suite, result.rows)
-    write_figures(options.out, suite, source, result.figures, where)
+    write_figures(options.out, suite, source, result.figures, machine_line)
     print_figures(suite, source, result.figures)
     plots = {"pair": plot_pair, "scaling": plot_scaling}
     if suite in plots:

@@ -73,13 +73,13 @@ def write_rows(folder: Path, suite: str, rows: Sequence[Mapping[str, Any]]) -> N
     pd.DataFrame(rows).to_csv(folder / f"gromov_{suite}.csv", index=False, float_format="%.9g")
 
 
-def write_figures(folder: Path, suite: str, problems: str, figures: Sequence[Figure], where: str) -> None:
+def write_figures(folder: Path, suite: str, problems: str, figures: Sequence[Figure], machine_line: str) -> None:
     """Write the figures of a suite to gromov_summary.csv, and remove its earlier ones."""
     rows = [
         {"suite": suite, "problems": problems}
         | {key: value for key, value in asdict(figure).items() if not key.startswith("at_")}
         | {"goal": figure.goal, "reached": figure.reached}
-        for figure in [Figure("machine", where), *figures]
+        for figure in [Figure("machine", machine_line), *figures]
     ]
     path = folder / SUMMARY
     kept = pd.read_csv(path, keep_default_na=False).astype(object) if path.exists() else pd.DataFrame()

@@ -61,8 +61,10 @@ def ours(x: Array, y: Array, *, loss: str, device: str = "cpu", **options: Any) 
     """vlmatch's conditional gradient, without the lower bound, which no other solver computes."""
     from vlmatch.gromov import gromov_wasserstein
 
-    where = None if device == "cpu" else device
-    seconds, found = _timed(lambda: gromov_wasserstein(x, y, loss=loss, lower_bound=None, device=where, **options))
+    accelerator = None if device == "cpu" else device
+    seconds, found = _timed(
+        lambda: gromov_wasserstein(x, y, loss=loss, lower_bound=None, device=accelerator, **options)
+    )
     return Solved(found.coupling.dense, seconds, found.iterations, found.energy, found.gap)
 
 

@@ -39,11 +39,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
-    where = machine()
-    print(where, flush=True)
+    machine_line = machine()
+    print(machine_line, flush=True)
     rows = []
     for llm in options.llms:
-        rows.append(measure(llm, options.steps, options.rounds) | {"machine": where})
+        rows.append(measure(llm, options.steps, options.rounds) | {"machine": machine_line})
         print({key: value for key, value in rows[-1].items() if key != "machine"}, flush=True)
         pd.DataFrame(rows).to_csv(options.out / "training.csv", index=False, float_format="%.4g")
 
