@@ -94,7 +94,7 @@ class PrincipalComponents:
     def read(cls, name: str, checkpoint: str) -> Self:
         """Read what `write` wrote. name: the encoder that needs it, for messages.
 
-        Raises NotHereError if the file is missing, VlmatchError where it holds something else.
+        Raises NotHereError if the file is missing, VlmatchError if it holds something else.
         """
         path = local_path(name, checkpoint)
         state = {key: value.double().numpy() for key, value in read_state_dict(name, path).items()}
