@@ -1,9 +1,9 @@
 """Count parameters and FLOPs of the catalogue's encoders on torch's meta device: `python perf/catalogue.py [--write]`.
 
-Nothing is downloaded and no weights are allocated: the libraries build their own architectures at full size, the
-parts that the encoder classes cut off are cut off, and one image of the right size goes through. A multiplication
-and an addition are two operations, as in `torch.utils.flop_counter`. Without `--write` the rows whose figures
-differ from those in catalogue.csv are printed; with it they are replaced. Only the counted columns are touched.
+Nothing is downloaded and no weights are allocated. The libraries build their own architectures at full size, without
+the parts that our encoder classes cut off, and process one image of the right size. A multiplication and an addition
+are two operations, as in `torch.utils.flop_counter`. The program prints every figure that differs from catalogue.csv.
+With `--write` it also replaces these figures there. It changes only the counted columns.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from vlmatch.encoders import catalogue, openclip, timm_models
 from vlmatch.encoders.maps import torchvision_model
 
 META = torch.device("meta")
-# What config.json of each repository says where it is not the class's default.
+# Settings in each repository's config.json that differ from the defaults of its config class.
 WEB = {"image_size": 224, "patch_size": 14}
 WEB_300M = WEB | {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
 WEB_1B = WEB | {"hidden_size": 1536, "num_hidden_layers": 40, "num_attention_heads": 24}
@@ -48,7 +48,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Figures:
-    """What can be counted: parameters, 1e9 operations an image, pixels of a side, tokens."""
+    """The counted figures: parameters, billions of operations per image, side of the image in pixels, tokens."""
 
     image_parameters: int
     total_parameters: int
@@ -58,10 +58,10 @@ class Figures:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Recount every row that can be; print the differences, or write them."""
+    """Count every row whose model can be built; print the differences, and write them if asked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="replace the counted columns of catalogue.csv")
-    parser.add_argument("names", nargs="*", help="encoders; none: all")
+    parser.add_argument("names", nargs="*", help="encoders to count; default: all")
     options = parser.parse_args(arguments)
     with catalogue.FILE.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def recount(row: dict[str, str]) -> None:
-    """Put what is counted into a row of the catalogue, and print what it changes."""
+    """Put the counted figures into a row of the catalogue, and print those that change."""
     counted = count(row["name"])
     for column, value in asdict(counted).items() if counted else ():
         if row[column] != str(value):
@@ -87,18 +87,18 @@ def recount(row: dict[str, str]) -> None:
 
 
 def count(name: str) -> Figures | None:
-    """The figures of an encoder's yaml; None where its class, or its checkpoint, is needed to know the model."""
+    """Count the model of an encoder's yaml; None if only its class or its checkpoint defines the model."""
     config = yaml.safe_load(yaml_path("encoder", name).read_text())
     counter = COUNTERS.get(config["_target_"].rpartition(".")[2])
-    if counter is None or config.get("checkpoint") or config.get("layer"):  # layers: the class itself was counted
+    if counter is None or config.get("checkpoint") or config.get("layer"):
         return None
-    with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():  # fused kernels escape the count
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():  # fused kernels are not counted
         warnings.simplefilter("ignore")
         return counter(config)
 
 
 def of_open_clip(config: dict[str, Any]) -> Figures:
-    """A vision tower of open_clip; its whole model has the text tower and the projections too."""
+    """Count a vision tower of open_clip. The total includes the text tower and the projections."""
     import open_clip
 
     size = config.get("image_size")
@@ -114,7 +114,7 @@ def of_open_clip(config: dict[str, Any]) -> Figures:
 
 
 def of_timm(config: dict[str, Any]) -> Figures:
-    """A timm model; its whole model has the classifier of its tag too."""
+    """Count a timm model. The total includes the classifier."""
     import timm
 
     size = {"img_size": config["image_size"]} if config.get("image_size") else {}
@@ -129,7 +129,7 @@ def of_timm(config: dict[str, Any]) -> Figures:
 
 
 def of_transformers(config: dict[str, Any]) -> Figures:
-    """A vision model of transformers, as the repository's config says."""
+    """Count a vision model of transformers, built by the repository's config."""
     import transformers
 
     kind, changes, side = REPOSITORIES[config["repository"]]
@@ -143,7 +143,7 @@ def of_transformers(config: dict[str, Any]) -> Figures:
 
 
 def of_torchvision(config: dict[str, Any]) -> Figures:
-    """A torchvision trunk; its whole model has the classifier too."""
+    """Count a torchvision trunk. The total includes the classifier."""
     from torchvision.models import get_model, get_model_weights
     from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -159,7 +159,7 @@ def of_torchvision(config: dict[str, Any]) -> Figures:
 
 
 def of_efficientnet_lite(config: dict[str, Any]) -> Figures:
-    """EfficientNet-Lite as timm builds it."""
+    """Count an EfficientNet-Lite as timm builds it."""
     import timm
 
     with META:
@@ -176,7 +176,7 @@ def figures(
     feature: Callable[[Tensor], Tensor],
     tokens: Callable[[Tensor], Tensor],
 ) -> Figures:
-    """Count one image of `side` pixels through `feature`."""
+    """Count the operations of `feature` on one image of `side` x `side` pixels, and the parameters of `module`."""
     image = torch.empty(1, 3, side, side, device=META)
     with FlopCounterMode(display=False) as counter:
         feature(image)
@@ -185,7 +185,7 @@ def figures(
 
 
 def parameters(module: nn.Module) -> int:
-    """Parameters of a module."""
+    """The number of parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 

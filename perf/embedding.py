@@ -1,6 +1,6 @@
 """Time the embedding loop beside the bare forward pass, in one run: `python perf/embedding.py [encoder ...]`.
 
-See perf/README.md for what its columns mean.
+perf/README.md explains the columns of the result.
 """
 
 import argparse
@@ -16,21 +16,21 @@ AT_MOST = {"cold_to_decode_and_forward": 1.1, "added_mib_less_one_batch": 1024.0
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure each encoder in a process of its own, one after another; ViT-L too where there is a GPU."""
+    """Measure each encoder in a process of its own, one after another; ViT-L too if there is a GPU."""
     options = _options(arguments)
     import pandas as pd
     import torch
     from embedding_child import VIT_L
     from gromov_report import machine
 
-    where = machine()
-    print(where, flush=True)
+    machine_line = machine()
+    print(machine_line, flush=True)
     names = list(options.encoders or ENCODERS)
     if torch.cuda.is_available() and not options.encoders:
         names.append(VIT_L)
     rows = []
     for name in names:
-        rows.append(_row(name, options) | {"machine": where})
+        rows.append(_row(name, options) | {"machine": machine_line})
         _show(rows[-1])
         options.out.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).to_csv(options.out / "embedding.csv", index=False, float_format="%.4g")
@@ -63,7 +63,7 @@ def _show(row: dict[str, Any]) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="perf/embedding.py", description=__doc__)
     parser.add_argument("encoders", nargs="*", metavar="encoder", help=f"default: {', '.join(ENCODERS)}")
-    parser.add_argument("--images", type=int, default=640, help="stamps, repeated where they are fewer")
+    parser.add_argument("--images", type=int, default=640, help="stamps; they repeat if there are too few")
     parser.add_argument("--repeats", type=int, default=3, help="passes of each kind, in turn; times are medians")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for embedding.csv")
     return parser.parse_args(arguments)

@@ -1,6 +1,6 @@
-"""One encoder in a process of its own: bare forward pass, embedding loop, decode and peak memory, side by side.
+"""Measure one encoder in its own process: bare forward pass, embedding loop, decoding and peak memory.
 
-As a script it is that process: `python perf/embedding_child.py ENCODER IMAGES REPEATS` prints one JSON object.
+perf/embedding.py starts this process: `python perf/embedding_child.py ENCODER IMAGES REPEATS` prints one JSON object.
 """
 
 import json
@@ -31,7 +31,7 @@ _AGREEMENT_IMAGES = 64
 
 
 class Repeated:
-    """`n` images made of a smaller probe set, again and again."""
+    """`n` images: those of a smaller probe set, repeated."""
 
     def __init__(self, probe: Any, n: int) -> None:
         self.probe, self.n = probe, n
@@ -98,8 +98,8 @@ def measure(name: str, images: int, repeats: int) -> dict[str, Any]:
 
 
 def _cold(encoder: Any, probe: Any, trainer: dict[str, Any]) -> tuple[float, int]:
-    """Seconds of the first loop, with nothing decoded, and the peak of memory in it."""
-    _embed(encoder, Repeated(probe.probe, int(trainer["batch_size"])), trainer)  # Lightning is imported and set up
+    """Seconds and peak memory (bytes) of a loop that starts without decoded images."""
+    _embed(encoder, Repeated(probe.probe, int(trainer["batch_size"])), trainer)  # import and set up Lightning
     predict.DECODED = DecodedImages()
     _reset_peak()
     seconds, _ = _timed(lambda: _embed(encoder, probe, trainer))
@@ -145,7 +145,7 @@ def _vit_l() -> Encoder:
 
 
 def _reset_peak() -> None:
-    """Let the kernel count the peak anew, where it can (Linux)."""
+    """Reset the kernel's count of peak memory (on Linux)."""
     references = Path("/proc/self/clear_refs")
     if references.exists():
         references.write_text("5")

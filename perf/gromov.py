@@ -1,6 +1,6 @@
 """Time the Gromov-Wasserstein solver beside its peers, in one run: `python perf/gromov.py [suite ...]`.
 
-See perf/README.md for what each suite measures and what its columns mean.
+perf/README.md says what each suite measures and what the columns of its result mean.
 """
 
 import argparse
@@ -22,7 +22,7 @@ PEER_ENCODER, PEER_LLM = "efficientnet_lite0", "smollm2"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the suites asked for, one after another; each writes its files as it ends."""
+    """Run the requested suites, one after another; each writes its files when it ends."""
     options = _options(arguments)
     from vlmatch import paths
     from vlmatch.errors import VlmatchError
@@ -32,17 +32,17 @@ def main(arguments: list[str] | None = None) -> None:
 
     warnings.filterwarnings("ignore", module="ot")
     options.out.mkdir(parents=True, exist_ok=True)
-    where = machine()
-    print(where, flush=True)
+    machine_line = machine()
+    print(machine_line, flush=True)
     for suite in options.suites or SUITES:
         try:
-            _finish(suite, options, where, *_run(suite, options))
+            _finish(suite, options, machine_line, *_run(suite, options))
         except VlmatchError as error:
             sys.exit(f"perf/gromov.py: {error}")
 
 
 def _run(suite: str, options: argparse.Namespace) -> "tuple[Result, str]":
-    """The result of one suite, and what its problems were."""
+    """The result of one suite, and a description of its problems."""
     from gromov_suites import pair, pool, starts
     from gromov_suites_alone import peers, scaling
 
@@ -63,7 +63,7 @@ def _run(suite: str, options: argparse.Namespace) -> "tuple[Result, str]":
 
 
 def _problems(n: int, options: argparse.Namespace, *, few: bool = False) -> "Problems":
-    """Problems of `n` pairs: those that the options name, else all, or one where `few` are enough."""
+    """Problems of `n` pairs: those that the options name, else one if `few`, else all."""
     from gromov_problems import real, synthetic
 
     if options.data == "synthetic":
@@ -72,12 +72,12 @@ def _problems(n: int, options: argparse.Namespace, *, few: bool = False) -> "Pro
     return real(n, seed=options.seed, encoders=encoders, llms=options.llms or ({PEER_LLM} if few else None))
 
 
-def _finish(suite: str, options: argparse.Namespace, where: str, result: "Result", source: str) -> None:
+def _finish(suite: str, options: argparse.Namespace, machine_line: str, result: "Result", source: str) -> None:
     from gromov_plots import plot_pair, plot_scaling
     from gromov_report import print_figures, write_figures, write_rows
 
     write_rows(options.out, suite, result.rows)
-    write_figures(options.out, suite, source, result.figures, where)
+    write_figures(options.out, suite, source, result.figures, machine_line)
     print_figures(suite, source, result.figures)
     plots = {"pair": plot_pair, "scaling": plot_scaling}
     if suite in plots:
@@ -97,13 +97,15 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sizes", type=_integers, help="comma-separated n of peers and scaling")
     parser.add_argument("--encoders", type=_names, help="only these, comma-separated; 'NAME noise' is a twin")
     parser.add_argument("--llms", type=_names, help="only these, comma-separated")
-    parser.add_argument("--repeats", type=int, default=1, help="pair: solves of each, in turn; seconds are medians")
-    parser.add_argument("--loss", choices=("l1", "l2"), default="l1", help="of starts")
-    parser.add_argument("--limit", type=float, help="seconds after which peers (120) and scaling (600) end a solve")
+    parser.add_argument("--repeats", type=int, default=1, help="pair: solves of each problem; seconds are medians")
+    parser.add_argument("--loss", choices=("l1", "l2"), default="l1", help="loss of starts")
     parser.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", help="scaling: where our gradients are made"
+        "--limit", type=float, help="seconds after which peers and scaling stop a solve; default: 120, 600"
     )
-    parser.add_argument("--ott-python", help="peers: a Python that has ott-jax, where this one has not")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="scaling: device of vlmatch's gradients"
+    )
+    parser.add_argument("--ott-python", help="peers: path of a Python that has ott-jax")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     unknown = set(options.suites) - set(SUITES)

@@ -1,6 +1,6 @@
-"""One solve in a process of its own: a time limit that holds, and a peak of memory that is nobody else's.
+"""Run one solve in its own process, so that it can be stopped at a time limit, and its peak memory is its own.
 
-As a script it is that process: `python perf/gromov_child.py METHOD FOLDER` solves FOLDER/x.npy and y.npy.
+`solve_alone` starts that process: `python perf/gromov_child.py METHOD FOLDER` solves FOLDER/x.npy and y.npy.
 """
 
 import importlib
@@ -20,7 +20,7 @@ _READY = "ready"
 
 
 class Alone(NamedTuple):
-    """How a solve ended: `status` is "done", "cut at ... s" or "failed: ...", `row` what was measured."""
+    """How a solve ended: `status` is "done", "cut at ... s" or "failed: ...", `row` holds the measurements."""
 
     status: str
     row: dict[str, Any]
@@ -28,7 +28,10 @@ class Alone(NamedTuple):
 
 
 def solve_alone(method: str, x: Array, y: Array, *, limit: float, keep: bool, python: str = sys.executable) -> Alone:
-    """Solve in a new process, which is ended `limit` seconds after its packages are loaded; `keep` the coupling."""
+    """Solve in a new process, which is stopped `limit` seconds after it has loaded its packages.
+
+    keep: whether the coupling is returned.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "x.npy", x)
@@ -51,9 +54,9 @@ def solve_alone(method: str, x: Array, y: Array, *, limit: float, keep: bool, py
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had resident.
+    """Peak resident memory of this process, in bytes.
 
-    Linux hands getrusage's number on from the parent that started the process; the kernel's own count starts anew.
+    On Linux, the number of getrusage includes the parent process that started this one; VmHWM does not.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -66,8 +69,8 @@ def _main(name: str, folder: Path, keep: bool) -> None:
     method = METHODS[name]
     x, y = np.load(folder / "x.npy"), np.load(folder / "y.npy")
     importlib.import_module(method.package)
-    if method.solver.startswith(("vlmatch", "torch")):  # compiles, or loads what was compiled
-        few = min(len(x), 300)  # long sums have a kernel of their own
+    if method.solver.startswith(("vlmatch", "torch")):  # compile, or load compiled code
+        few = min(len(x), 300)  # long sums have their own kernel
         method.solve(np.ascontiguousarray(x[:few, :few]), np.ascontiguousarray(y[:few, :few]))
     print(_READY, flush=True)
     before = peak_bytes()

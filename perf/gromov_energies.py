@@ -1,4 +1,4 @@
-"""Energies and gaps of any solver's coupling, measured here, so that all are judged by the same few lines."""
+"""Energies and gaps of any solver's coupling, so that the same code measures all solvers."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,14 @@ from scipy.optimize import linear_sum_assignment
 Array = NDArray[np.float64]
 
 SAMPLES = 10_000_000
-"""Pairs of pairs drawn for the l1 energy of a dense coupling."""
+"""Samples for the l1 energy of a dense coupling; each is two entries of the coupling."""
 
 _EXACT_SUPPORT = 20_000
-"""The l1 energy is summed exactly up to so many entries that are not 0: their number squared is the work."""
+"""The l1 energy is exact for couplings with at most this many nonzero entries; the work grows with their square."""
 
 
 class Estimate(NamedTuple):
-    """A number and its standard error, 0 where it is exact."""
+    """A number and its standard error, which is 0 if the number is exact."""
 
     value: float
     error: float
@@ -45,7 +45,7 @@ def gap_l2(x: Array, y: Array, coupling: Array) -> float:
 
 
 def energy_l1(x: Array, y: Array, coupling: Array, seed: int = 0) -> Estimate:
-    """sum_ijkl |x_ik - y_jl| pi_ij pi_kl: exact for a sparse coupling, else the mean over sampled pairs of pairs."""
+    """sum_ijkl |x_ik - y_jl| pi_ij pi_kl: exact for a sparse coupling, else the mean over samples."""
     rows, columns = coupling.nonzero()
     mass = coupling[rows, columns]
     if len(mass) <= _EXACT_SUPPORT:
@@ -63,7 +63,7 @@ def energy_l1(x: Array, y: Array, coupling: Array, seed: int = 0) -> Estimate:
 
 
 def rounded(coupling: Array) -> NDArray[np.intp]:
-    """The permutation that shares most mass with the coupling."""
+    """The permutation on whose entries the coupling has the most mass."""
     return np.asarray(linear_sum_assignment(coupling, maximize=True)[1])
 
 

@@ -1,4 +1,4 @@
-"""The comparison's two plots: times faster than POT, problem by problem, and seconds and memory by n."""
+"""The two plots of the comparison: speed relative to POT for each problem, and seconds and memory by n."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ _COLOURS = {"l1": "#c8553d", "l2": "#2f6690", "POT": "#7a7a7a"}
 
 
 def plot_pair(rows: Sequence[Row], source: str, path: Path) -> None:
-    """A line a problem: how many times faster than POT's square loss from the same start; goals where they apply."""
+    """One line for each problem: how many times faster vlmatch is than POT's square loss from the same start."""
     ours = [row for row in rows if row["solver"] == "vlmatch"]
     ratios = {(row["problem"], row["loss"], row["start"]): row["times_faster_than_pot"] for row in ours}
     names = sorted({row["problem"] for row in ours}, key=lambda name: ratios[name, "l1", "product"])
@@ -48,7 +48,7 @@ def plot_pair(rows: Sequence[Row], source: str, path: Path) -> None:
 
 
 def plot_scaling(rows: Sequence[Row], source: str, path: Path) -> None:
-    """Seconds and added memory against n, both axes logarithmic, one line a solver."""
+    """Seconds and added memory against n, both axes logarithmic, one line for each solver."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     done = [row for row in rows if row["status"] == "done"]
@@ -73,7 +73,7 @@ def plot_scaling(rows: Sequence[Row], source: str, path: Path) -> None:
 
 
 def _labelled(name: str, mine: Sequence[Row]) -> str:
-    """The name, with the time's growth from n = 1000 to 4000 where both were run."""
+    """The name, with the growth of time from n = 1000 to 4000 if both were run."""
     by_n = {row["n"]: row["seconds"] for row in mine}
     if 1000 in by_n and 4000 in by_n:
         return f"{name} (4000 / 1000: {by_n[4000] / by_n[1000]:.0f}x)"
@@ -81,7 +81,7 @@ def _labelled(name: str, mine: Sequence[Row]) -> str:
 
 
 def _cube(axes: Any, done: Sequence[Row], sizes: Sequence[int]) -> None:
-    """A dotted line of slope 3 through the last of our times."""
+    """A dotted line of slope 3 through our time at the largest n."""
     last = max((row for row in done if row["method"].startswith("vlmatch")), key=lambda row: row["n"], default=None)
     if last is not None:
         axes.plot(sizes, [last["seconds"] * (n / last["n"]) ** 3 for n in sizes], ":", color="0.5", label="slope 3")

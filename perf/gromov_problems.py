@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from scipy.linalg import helmert
 
-import vlmatch.cli  # noqa: F401  registers what the configuration's paths are resolved by
+import vlmatch.cli  # noqa: F401  registers the resolvers of the configuration
 from vlmatch import paths
 from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import Embeddings, Store
@@ -22,16 +22,16 @@ from vlmatch.settings.buildable import MODELS
 Array = NDArray[np.float64]
 
 PROBE = ["probe.svg=true", "probe.drop_duplicates=false"]
-"""All stamps, those that come as SVG too, repeated captions included."""
+"""All stamps, including SVGs and repeated captions."""
 
 COMMAND = f"python src/run.py task=fetch && python src/run.py {' '.join(PROBE)} task=embed multirun"
 WITHOUT_TWIN = ("mean_colour",)
-"""Three numbers an image: 10 encoders and the twins of the other 9 make 19."""
+"""It has only three numbers per image, so it gets no noise twin: 10 encoders and 9 twins make 19."""
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The distances within the images of an encoder, scaled, and within the captions of an LLM: both (n, n).
+    """The distances x between images by an encoder, scaled, and y between captions by an LLM: both (n, n).
 
     control: whether the encoder is a control or a noise twin, which no one would pick.
     """
@@ -44,7 +44,7 @@ class Problem:
 
     @property
     def name(self) -> str:
-        """Which encoder meets which LLM."""
+        """Encoder and LLM."""
         return f"{self.encoder} x {self.llm}"
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Problems:
-    """Problems of one size, and the seconds that it took to come from embeddings to distances."""
+    """Problems of one size, and the seconds that their distances took to compute from embeddings."""
 
     all: list[Problem]
     seconds: float
@@ -67,15 +67,16 @@ class Problems:
 
     @property
     def n(self) -> int:
-        """Points of each space."""
+        """The number of points in each space."""
         return len(self.all[0])
 
 
 def real(n: int, *, seed: int = 0, encoders: set[str] | None = None, llms: set[str] | None = None) -> Problems:
     """Every encoder of the experiment `embedded` and its noise twin against every LLM, on `n` of the stored pairs.
 
-    Fewer than stored: `n` at random. More: the first ones come again, so that distances of 0 are among them.
-    `encoders` and `llms` keep those names only. Raises VlmatchError, with the command, where embeddings are absent.
+    If `n` is smaller than the number of stored pairs, the pairs are drawn at random. If it is larger, the first pairs
+    are repeated, so some distances are 0. encoders, llms: use only these names. Raises VlmatchError if the store lacks
+    embeddings.
     """
     images, captions = _stored()
     rows = _rows(len(captions[0].array), n, seed)
@@ -95,7 +96,7 @@ def real(n: int, *, seed: int = 0, encoders: set[str] | None = None, llms: set[s
 
 
 def synthetic(n: int, *, seed: int = 0, few: bool = False) -> Problems:
-    """Independent Gaussian clouds: three dimensions for images against two for captions; a `few` are one problem."""
+    """Independent Gaussian clouds: images of 4, 8 and 16 dimensions, captions of 32 and 64. few: only one problem."""
     random = np.random.default_rng(seed)
     sides = {f"gaussian{d}": (random.standard_normal((n, d)), False) for d in ((8,) if few else (4, 8, 16))}
     texts = {f"gaussian{d}": random.standard_normal((n, d)) for d in ((32,) if few else (32, 64))}
@@ -103,10 +104,10 @@ def synthetic(n: int, *, seed: int = 0, few: bool = False) -> Problems:
 
 
 def noise_twin(embeddings: Array, random: np.random.Generator) -> Array:
-    """Gaussian noise (n, d) with the mean and the covariance of `embeddings`, exactly: a spectrum-matched surrogate.
+    """Gaussian noise (n, d) with exactly the mean and the covariance of `embeddings`: a spectrum-matched surrogate.
 
-    The centred embeddings, in any basis of the n - 1 directions that sum to 0, are given a random one instead: with
-    U S V^T their decomposition, U becomes random and S and V stay.
+    Of the singular value decomposition U S V^T of the centred embeddings, S and V stay. U becomes random, with columns
+    that are orthonormal and sum to 0.
     """
     n = len(embeddings)
     mean = embeddings.mean(axis=0)
@@ -116,7 +117,7 @@ def noise_twin(embeddings: Array, random: np.random.Generator) -> Array:
 
 
 def _stored() -> tuple[list[Embeddings], list[Embeddings]]:
-    """The embeddings of both sides, as the configuration of the checkout asks for them."""
+    """Read the stored embeddings of the encoders and LLMs that the configuration of the checkout sweeps over."""
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         base = compose("config", PROBE, return_hydra_config=True)
         probe = build(plain(base.probe))
@@ -157,7 +158,7 @@ def _problems(sides: dict[str, tuple[Array, bool]], texts: dict[str, Array], sou
 
 
 def _chosen(option: str, wanted: set[str] | None, known: list[str]) -> list[str]:
-    """Those of the `known` names that are wanted, all by default; VlmatchError for a name that is not known."""
+    """The `known` names that are wanted, all by default; VlmatchError if a wanted name is not known."""
     unknown = (wanted or set()) - set(known)
     if unknown:
         raise VlmatchError(f"{option}: '{min(unknown)}' is unknown, wanted some of {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""What a run leaves: one CSV a suite, the figures to reach in gromov_summary.csv, and a printed table of both."""
+"""Write the results of a run: one CSV for each suite, and figures with goals in gromov_summary.csv and a table."""
 
 import os
 import platform
@@ -17,12 +17,12 @@ from threadpoolctl import threadpool_info
 
 SUMMARY = "gromov_summary.csv"
 EQUAL = 1e-6
-"""Energies that differ by no more, relative to the other's, count as equal."""
+"""Two energies count as equal if their relative difference is at most this."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of a suite's summary, with the least and the greatest of what it is the middle of, and its goal."""
+    """One number of a suite's summary, and its goal. A median also has its count, least and greatest value."""
 
     quantity: str
     value: float | str
@@ -40,14 +40,14 @@ class Figure:
 
     @property
     def goal(self) -> str:
-        """What was to be reached, in words; empty where nothing was."""
+        """The goal in words; empty if there is none."""
         if self.at_least is not None:
             return f"at least {self.at_least:g}"
         return "" if self.at_most is None else f"at most {self.at_most:g}"
 
     @property
     def reached(self) -> str:
-        """Whether it was: "yes", "no", or empty where nothing was to be."""
+        """Whether the goal was reached: "yes" or "no"; empty if there is none."""
         if not self.goal:
             return ""
         low = -np.inf if self.at_least is None else self.at_least
@@ -73,13 +73,13 @@ def write_rows(folder: Path, suite: str, rows: Sequence[Mapping[str, Any]]) -> N
     pd.DataFrame(rows).to_csv(folder / f"gromov_{suite}.csv", index=False, float_format="%.9g")
 
 
-def write_figures(folder: Path, suite: str, problems: str, figures: Sequence[Figure], where: str) -> None:
-    """Put the figures of a suite in gromov_summary.csv, in the place of its earlier ones."""
+def write_figures(folder: Path, suite: str, problems: str, figures: Sequence[Figure], machine_line: str) -> None:
+    """Write the figures of a suite to gromov_summary.csv, and remove its earlier ones."""
     rows = [
         {"suite": suite, "problems": problems}
         | {key: value for key, value in asdict(figure).items() if not key.startswith("at_")}
         | {"goal": figure.goal, "reached": figure.reached}
-        for figure in [Figure("machine", where), *figures]
+        for figure in [Figure("machine", machine_line), *figures]
     ]
     path = folder / SUMMARY
     kept = pd.read_csv(path, keep_default_na=False).astype(object) if path.exists() else pd.DataFrame()
@@ -92,7 +92,7 @@ def write_figures(folder: Path, suite: str, problems: str, figures: Sequence[Fig
 
 
 def print_figures(suite: str, problems: str, figures: Sequence[Figure]) -> None:
-    """The figures as a table; a goal that was missed says so."""
+    """Print the figures as a table, with their goals and whether these were reached."""
     table = Table("quantity", "value", "least ... greatest", "of", "goal", "reached", title=f"{suite}: {problems}")
     for figure in figures:
         spread = "" if figure.least is None else f"{_shown(figure.least)} ... {_shown(figure.greatest)}"

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 MAX_ITERATIONS = 1000
-MAX_PIVOTS = 10**8  # nothing is cut short: POT's default ends an assignment early
+MAX_PIVOTS = 10**8  # so that no assignment is cut short, as with POT's default
 RELATIVE_EPSILON = 0.005
 RANK, FACTORS = 10, 64
 
 
 @dataclass(frozen=True)
 class Solved:
-    """What a solver came back with; `coupling` makes the dense (n, n) array only when called."""
+    """The result of a solver; `coupling` makes the dense (n, n) array only when called."""
 
     coupling: Callable[[], Array]
     seconds: float
@@ -53,16 +53,18 @@ class Method:
 
 
 def epsilon(x: Array, y: Array) -> float:
-    """The entropic solvers' regularisation: RELATIVE_EPSILON times the mean squares of both sides together."""
+    """The entropic solvers' regularisation: RELATIVE_EPSILON times the sum of both mean squares."""
     return RELATIVE_EPSILON * float(np.square(x).mean() + np.square(y).mean())
 
 
 def ours(x: Array, y: Array, *, loss: str, device: str = "cpu", **options: Any) -> Solved:
-    """vlmatch's conditional gradient; the lower bound, which no other gives, is left out and timed apart."""
+    """vlmatch's conditional gradient, without the lower bound, which no other solver computes."""
     from vlmatch.gromov import gromov_wasserstein
 
-    where = None if device == "cpu" else device
-    seconds, found = _timed(lambda: gromov_wasserstein(x, y, loss=loss, lower_bound=None, device=where, **options))
+    accelerator = None if device == "cpu" else device
+    seconds, found = _timed(
+        lambda: gromov_wasserstein(x, y, loss=loss, lower_bound=None, device=accelerator, **options)
+    )
     return Solved(found.coupling.dense, seconds, found.iterations, found.energy, found.gap)
 
 
@@ -102,7 +104,7 @@ def _pot_semirelaxed(x: Array, y: Array) -> Solved:
 
 
 def _pot_lowrank(x: Array, y: Array) -> Solved:
-    """It wants points or factors of squared distances; here it gets the leading factors of the distances."""
+    """POT's low-rank solver. It takes points or factors of squared distances; here, leading factors of distances."""
     import ot
 
     def factored(distances: Array) -> tuple[Array, Array]:
@@ -143,7 +145,7 @@ def _pot_batch(x: Array, y: Array) -> Solved:
 
 
 def _torch_cdist(x: Array, y: Array) -> Solved:
-    """The l1 conditional gradient that torch.cdist and SciPy allow in a screen of code; a grid makes its start."""
+    """A short l1 conditional gradient made of torch.cdist and SciPy; a grid approximates its first gradient."""
     import torch
     from scipy.optimize import linear_sum_assignment
 
@@ -174,7 +176,7 @@ def _torch_cdist(x: Array, y: Array) -> Solved:
 
 
 def _ott_entropic(x: Array, y: Array) -> Solved:
-    """ott-jax's entropic solver; the second call is timed, since the first compiles."""
+    """ott-jax's entropic solver; the second call is timed, because the first one compiles."""
     import jax
     from ott.geometry.geometry import Geometry
     from ott.problems.quadratic.quadratic_problem import QuadraticProblem

@@ -21,7 +21,7 @@ GOALS = {("l1", "product"): 8.0, ("l2", "product"): 10.0, ("l1", "identity"): 6.
 
 
 class Result(NamedTuple):
-    """What a suite measured: a row a solve, and the figures that the rows come to."""
+    """The result of a suite: one row for each solve, and the figures computed from the rows."""
 
     rows: list[Row]
     figures: list[Figure]
@@ -95,7 +95,7 @@ def _added_up(rows: list[Row], chosen: list[Row], start: str) -> float:
 
 
 def _energy_figures(rows: list[Row], name: str) -> list[Figure]:
-    """How our energies lie to POT's on the same problems; `rows` are of one loss and start."""
+    """Compare our energies with POT's on the same problems. rows: of one loss and start."""
     theirs = {row["problem"]: row["energy"] for row in rows if row["solver"] == "POT"}
     ours = [row for row in rows if row["solver"] == "vlmatch"]
     relative = np.array([row["energy"] / theirs[row["problem"]] - 1 for row in ours])
@@ -139,7 +139,7 @@ def pool(problems: Problems) -> Result:
 
 
 def starts(problems: Problems, loss: str) -> Result:
-    """`best` of all starts and the local search, against the product start alone: energies and rankings."""
+    """Compare the best of all starts, and the local search, with the product start alone: energies and rankings."""
     _warm_up()
     rows: list[Row] = []
     figures: list[Figure] = []
@@ -179,7 +179,7 @@ def _lower_figures(name: str, baseline: list[GromovWasserstein], found: list[Gro
 def _ranking_figures(
     name: str, problems: Problems, baseline: list[GromovWasserstein], found: list[GromovWasserstein]
 ) -> Iterator[Figure]:
-    """For each LLM: Kendall's tau between the two rankings of encoders, and whom each picks."""
+    """For each LLM: Kendall's tau between the two rankings of encoders, and the picks."""
     for llm in dict.fromkeys(problem.llm for problem in problems):
         chosen = [k for k, problem in enumerate(problems) if problem.llm == llm]
         if len(chosen) < 2:
@@ -195,7 +195,7 @@ def _ranking_figures(
 
 
 def _settled(problems: Problems, found: list[GromovWasserstein]) -> Figure:
-    """Pairs of encoders whose intervals [lower_bound, distance] do not meet, per LLM, of all pairs."""
+    """The share of pairs of encoders with one LLM whose intervals [lower_bound, distance] do not overlap."""
     apart = total = 0
     for a, b in combinations(range(len(problems)), 2):
         if problems.all[a].llm == problems.all[b].llm:
@@ -206,7 +206,7 @@ def _settled(problems: Problems, found: list[GromovWasserstein]) -> Figure:
 
 
 def _pooled(problems: Problems, **options: Any) -> tuple[float, list[GromovWasserstein]]:
-    """Seconds and results of all problems; spaces are checked once, and the clock runs meanwhile."""
+    """Seconds and results of all problems. Each space is checked once; the seconds include these checks."""
     started = time.perf_counter()
     spaces: dict[int, Space] = {}
 
@@ -220,8 +220,8 @@ def _pooled(problems: Problems, **options: Any) -> tuple[float, list[GromovWasse
 
 
 def _warm_up() -> None:
-    """Compile, or load what was compiled, before any clock starts."""
-    problem = synthetic(300).all[0]  # long sums have a kernel of their own
+    """Compile, or load compiled code, before any clock starts."""
+    problem = synthetic(300).all[0]  # long sums have their own kernel
     for start in ("product", "best"):
         for loss in ("l1", "l2"):
             our_method(loss, start, local_search=True).solve(problem.x, problem.y)

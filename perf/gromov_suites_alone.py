@@ -1,4 +1,4 @@
-"""The suites whose solves run in processes of their own: peers, under a time limit, and scaling, for its memory."""
+"""The suites that run each solve in its own process: `peers` to limit its time, `scaling` to measure its memory."""
 
 import sys
 from typing import Any
@@ -21,7 +21,7 @@ _SECONDS_GOALS = {("cpu", 5000): 180.0, ("cuda", 10_000): 60.0}
 
 
 def peers(sizes: dict[int, Problems], limit: float, ott_python: str | None) -> Result:
-    """Every solver on the same problems, each ended at `limit` seconds; couplings are judged by gromov_energies."""
+    """Run every solver on the same problems, stop each after `limit` seconds, and measure the couplings' energies."""
     rows: list[Row] = []
     for n, problems in sizes.items():
         for problem in problems:
@@ -74,7 +74,7 @@ def _judged(x: Array, y: Array, coupling: Array) -> dict[str, float]:
 
 
 def _relate(rows: list[Row]) -> None:
-    """Seconds and rounded energies relative to vlmatch's of the same loss, product start, on the same problem."""
+    """Add seconds and rounded energies relative to vlmatch's from the product, with the same loss and problem."""
     for loss in ("l1", "l2"):
         first = {
             (row["n"], row["problem"]): row
@@ -91,7 +91,7 @@ def _relate(rows: list[Row]) -> None:
 
 
 def scaling(sizes: list[int], limit: float, seed: int, device: str) -> Result:
-    """Seconds and peak memory by n on Gaussian clouds, product start; POT's square loss up to its largest n."""
+    """Seconds and peak memory by n on Gaussian clouds, product start; POT's square loss up to LARGEST_FOR_POT."""
     ours = [METHODS[f"vlmatch{' on cuda' if device == 'cuda' else ''} {loss} product"] for loss in ("l1", "l2")]
     rows: list[Row] = []
     for n in sizes:

@@ -1,6 +1,6 @@
 """Time ranking and report of a large pool: `python perf/pool_size.py` makes a store of 200 encoders and 4 LLMs.
 
-The arrays are random and the scores are drawn, since only what comes after scoring is timed. See perf/README.md.
+Arrays and scores are random, because only the steps after scoring are timed. See perf/README.md.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from vlmatch.scores import rows
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the seconds of each step, and how long the answer is."""
+    """Print the seconds of each step, and the length of the answer."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name, value in (("encoders", 200), ("llms", 4), ("pairs", 644), ("width", 256)):
         parser.add_argument(f"--{name}", type=int, default=value)
@@ -48,16 +48,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def timed(what: str, do: Any) -> Any:
-    """What `do` gives; its seconds of wall clock and of processor are printed."""
+    """Call `do` and return its result; print its seconds of wall clock and of processor time."""
     wall, processor = time.perf_counter(), time.process_time()
     found = do()
     seconds = time.perf_counter() - wall
-    print(f"{what}: {seconds:.1f} s, {time.process_time() - processor:.1f} s of processor", flush=True)
+    print(f"{what}: {seconds:.1f} s, {time.process_time() - processor:.1f} s of processor time", flush=True)
     return found
 
 
 def printed(ranking: vlmatch.PoolRanking) -> str:
-    """The answer as a terminal of 120 columns shows it."""
+    """The answer as printed in a terminal of 120 columns."""
     text = io.StringIO()
     ranking.show(Console(file=text, width=120))
     return text.getvalue()
@@ -76,7 +76,7 @@ def pictures(place: Path, n: int) -> ProbeSet:
 
 
 def fill(store: Store, probe: ProbeSet, options: argparse.Namespace) -> None:
-    """Random arrays of every model; one pair is scored, and the others' scores lie around its own."""
+    """Store random arrays of every model. One pair is scored; the scores of the others are drawn around its scores."""
     random = np.random.default_rng(1)
     signal = random.normal(size=(len(probe), 32))
     encoders = [model(store, probe, "encoder", f"encoder_{k:03d}", signal, options) for k in range(options.encoders)]

@@ -1,6 +1,6 @@
-"""Time a training step beside its LLM's bare forward and backward, in one run: `python perf/training.py [llm ...]`.
+"""Time whole training steps and the LLM's bare forward and backward passes: `python perf/training.py [llm ...]`.
 
-See perf/README.md for what its columns mean.
+perf/README.md explains the columns of the result.
 """
 
 import argparse
@@ -35,21 +35,21 @@ def main() -> None:
     """Measure each LLM; rows go to perf/training.csv."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("llms", nargs="*", default=["smollm2"])
-    parser.add_argument("--steps", type=int, default=48, help="of a round")
+    parser.add_argument("--steps", type=int, default=48, help="steps of a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
-    where = machine()
-    print(where, flush=True)
+    machine_line = machine()
+    print(machine_line, flush=True)
     rows = []
     for llm in options.llms:
-        rows.append(measure(llm, options.steps, options.rounds) | {"machine": where})
+        rows.append(measure(llm, options.steps, options.rounds) | {"machine": machine_line})
         print({key: value for key, value in rows[-1].items() if key != "machine"}, flush=True)
         pd.DataFrame(rows).to_csv(options.out / "training.csv", index=False, float_format="%.4g")
 
 
 def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
-    """Rounds of whole steps and of bare ones over the same batches, in turn; medians over all steps."""
+    """The row of one LLM: rounds of whole steps alternate with bare passes on the same batches; times are medians."""
     settings: Settings[TrainTask] = Settings[TrainTask].read(
         composed(
             *("task=train", "encoder=mobilenetv2", f"llm={llm}", "recipe=embedded", "recipe.data=vlm_a"),
@@ -59,7 +59,7 @@ def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
     run = Run(settings.encoder, settings.llm, settings.recipe)
     model = run.llm.build()
     random = torch.Generator().manual_seed(0)
-    # The features' values change no time, so no encoder is run.
+    # Random features: their values do not affect the time, so no encoder is needed.
     context = DataContext(model.tokenizer, None, lambda items: torch.randn(len(items), 1, WIDTH, generator=random))
     datasets = [stage.data.build().load(context) for stage in run.recipe.stages]
     whole: list[float] = []
@@ -89,7 +89,7 @@ def measure(llm: str, steps: int, rounds: int) -> dict[str, Any]:
 
 
 def _whole(vlm: VLM, run: Run, datasets: list, trainer: TrainerSettings, seen: list[Batch]) -> list[float]:
-    """Seconds of each step but the first two, as Lightning runs it: loader, projector, LLM, optimiser, logging."""
+    """Seconds of each step except the first two, as Lightning runs it: loader, projector, LLM, optimiser, logging."""
     times = [time.perf_counter()]
     original = Stage.on_train_batch_start
 
@@ -107,7 +107,7 @@ def _whole(vlm: VLM, run: Run, datasets: list, trainer: TrainerSettings, seen: l
 
 
 def _bare(vlm: VLM, batch: Batch) -> float:
-    """Seconds of the LLM's forward and backward alone, from embeddings to their gradient."""
+    """Seconds of the LLM's forward and backward pass alone, from embeddings to their gradient."""
     with torch.no_grad():
         inputs, labels = vlm.inputs(batch)
     inputs["inputs_embeds"].requires_grad_(True)

@@ -1,8 +1,8 @@
-"""Print those of the study's `evaluate` stages that have no result yet.
+"""Print the study's `evaluate` stages that have no result yet.
 
 `dvc stage list study/dvc.yaml --name-only | python study/missing.py [key=value ...]` reads the names from standard
-input and prints those without a result. A result counts if its recipe and its benchmark suite have today's names and
-versions. `key=value` changes the configuration.
+input and prints those without a result. A result counts if its recipe and its benchmark suite have the names and
+versions of the configuration, which `key=value` changes.
 """
 
 import re
@@ -18,7 +18,7 @@ STAGE = re.compile(r".*:evaluate@(?P<seed>[0-9]+)-(?P<data>[^-]+)-(?P<llm>.+)-(?
 
 
 def main() -> None:
-    """Filter the names on standard input."""
+    """Print the names on standard input whose stage has no result."""
     settings = Settings[TaskSettings].read(composed("recipe=embedded", *sys.argv[1:]))
     recipe, suite = [(part.name, part.version) for part in (settings.recipe, settings.benchmark)]
     done = {

@@ -1,8 +1,9 @@
 """Score the study's encoders by layer and pooling of the captions, with and without centring.
 
-`python -m vlmatch_study.caption_choices` writes study/worlds/caption_choices.csv, from which docs/scores.md and
-docs/findings.md have their tables. The images' embeddings come from the store of `experiment=embedded_all`; the
-captions run through each LLM once for all its layers. No truth is read, and a killed run goes on where it stopped.
+`python -m vlmatch_study.caption_choices` writes study/worlds/caption_choices.csv, the source of tables in
+docs/scores.md and docs/findings.md. It reads no truth. It reads the embeddings of images from the store, where
+`experiment=embedded_all` puts them, and runs the captions through each LLM once for all layers. If it is killed, the
+same command continues.
 """
 
 from collections.abc import Iterator, Sequence
@@ -63,7 +64,7 @@ def rows(llm: str, layers: Sequence[int], encoders: Sequence[str], pairs: ProbeS
 
 
 def _stored(store: Store, probe_key: str, encoders: Sequence[str]) -> list[Choice]:
-    """The usual feature's embeddings of each encoder."""
+    """The stored embeddings of each encoder by `feature=paper`."""
     folders = {
         header.spec.model: folder
         for folder, header in store.headers(probe_key)

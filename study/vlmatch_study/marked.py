@@ -1,6 +1,6 @@
-"""Generated parts of documents: what follows a mark is replaced by what was made anew.
+"""Replace the generated parts of documents.
 
-A part ends before its mark of the end; one that has none ends at the next empty line.
+A part begins below its mark. It ends at its end mark, or at the next empty line if it has none.
 """
 
 import re
@@ -13,7 +13,7 @@ _MARKS = re.compile(r"<!-- ([^:\n]+: made by python -m|end of) [^\n]+ -->\n")
 
 
 def replaced(text: str, made: Mapping[str, str], module: str) -> str:
-    """The document with the part below each mark of `module` replaced; KeyError if a mark names no part."""
+    """The document with each part marked by `module` replaced by the part in `made`; KeyError if `made` lacks one."""
     for name in re.findall(rf"<!-- ([^:\n]+): made by python -m {re.escape(module)} -->", text):
         mark, end = MARK.format(name=name, module=module) + "\n", END.format(name=name) + "\n"
         before, after = text.split(mark)

@@ -1,8 +1,9 @@
 """The smallest effects that a block of trainings can show, before it is trained.
 
-A truth is the mean over seeds of the benchmarks' mean. Its error has two parts, both as standard deviations: `seed_sd`
-between seeds, which more seeds make smaller, and `item_se` of the items, which they do not, since all seeds are asked
-about the same ones. An effect counts as shown if studies find it at the 5% level in `POWER` of all cases.
+A truth is the mean over seeds of the benchmarks' mean. Its error has two parts, both given as standard deviations.
+`seed_sd` is the deviation between seeds; its part gets smaller with more seeds. `item_se` is the error from the choice
+of items; its part does not, because all seeds are asked about the same items. An effect counts as shown if studies find
+it at the 5% level in `POWER` of all cases.
 """
 
 import math
@@ -16,7 +17,7 @@ from scipy.stats import nct, norm, rankdata
 from scipy.stats import t as student
 
 LEVEL, POWER = 0.05, 0.8
-STUDIES = 4_000  # that are simulated
+STUDIES = 4_000  # simulated ones
 _STEPS = 12  # halvings of an interval: to a 4,000th of it
 
 Array = NDArray[np.float64]
@@ -24,7 +25,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Errors:
-    """What makes a truth uncertain."""
+    """The sources of a truth's error."""
 
     seeds: int
     seed_sd: float
@@ -51,8 +52,9 @@ def smallest_difference(n: int, errors: Errors, varies: float = 0.0) -> float:
 
 
 def smallest_effect(n: int, errors: Errors, spread: float, seed: int = 0) -> float | None:
-    """The smallest correlation of a score with the exact truth that Spearman's over n variants shows; None: not even 1.
+    """The smallest correlation of a score with the exact truth that is shown by Spearman's correlation over n variants.
 
+    None if not even a correlation of 1 is shown.
     spread: the standard deviation of the exact truths between variants. Scores and exact truths are drawn from a normal
     distribution of two variables.
     """
@@ -68,11 +70,11 @@ def smallest_effect(n: int, errors: Errors, spread: float, seed: int = 0) -> flo
 
 
 def smallest_spread(followed: Sequence[float], other: Sequence[float], errors: Errors, seed: int = 0) -> float | None:
-    """The smallest spread of the exact truths at which the score that they follow beats another one; None: below 1.
+    """The smallest spread of the exact truths at which the score that they follow beats another one; None if above 1.
 
-    It beats it where its Spearman with the measured truths is larger; that must happen in 1 - LEVEL of all studies.
-    followed, other: the two scores of the same variants, more is better. The exact truths follow the first in order and
-    are normal.
+    A score beats another one in a study if its Spearman's correlation with the measured truths is larger. This must
+    happen in 1 - LEVEL of all studies. followed, other: the two scores of the same variants; higher is better. The
+    exact truths are normal and have the same order as `followed`.
     """
     n = len(followed)
     ordered = norm.ppf((rankdata(followed) - 0.5) / n)

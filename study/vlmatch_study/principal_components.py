@@ -1,4 +1,4 @@
-"""Principal components of an encoder's training features, and the three changes of a feature made from them."""
+"""Principal components of an encoder's training features, and three ways to change a feature with them."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.files import renamed
 
 SMALLEST = 1e-6
-"""Components whose variance is a smaller part of the first one's are left out: single precision hardly has them."""
+"""Components with less than this part of the first one's variance are left out: single precision is too coarse."""
 
 Array = NDArray[np.float64]
 
@@ -28,9 +28,9 @@ class PrincipalComponents:
     r is d, unless a variance is below `SMALLEST` of the first, or there are too few rows: n rows have n - 1 components.
 
     shrunk: the variances (r,) under Ledoit and Wolf's estimate of the covariance (2004), which whitening uses. The
-    sample's own are too small in the last components. With 2,639 pictures and 1,280 dimensions, the last third of the
-    components of held-out pictures would have 7 times the variance of the training pictures' (now 1.9), and n <= d
-    pictures would all get the same distance from each other.
+    sample's own are too small in the last components. Whitened by them, with 2,639 pictures and 1,280 dimensions,
+    held-out pictures would have 7 times the variance of the training pictures in the last third of the components
+    (1.9 times with shrinking), and n <= d pictures would all have the same distance from each other.
     """
 
     mean: Array
@@ -43,7 +43,7 @@ class PrincipalComponents:
         """The components of n features (n, d), from their sample covariance (divisor n - 1).
 
         The sign of a component makes its largest entry positive, as in scikit-learn's PCA, so that equal features give
-        equal components. Raises VlmatchError where fewer than two rows are given, or all are equal.
+        equal components. Raises VlmatchError if fewer than two rows are given, or all are equal.
         """
         values = np.asarray(features, dtype=np.float64)
         mean = values.mean(axis=0)
@@ -65,10 +65,10 @@ class PrincipalComponents:
         return (np.asarray(features, dtype=np.float64) - self.mean) @ self.components[:n].T
 
     def whitened(self, features: NDArray[Any]) -> Array:
-        """Features (m, d) multiplied by the inverse square root of the shrunk covariance: (m, d), in the same axes.
+        """Features (m, d) multiplied by the inverse square root of the shrunk covariance: (m, d).
 
-        They are turned back to these axes because a projector may standardise each dimension, and that would undo the
-        shrinking in the axes of the components. No score depends on the axes.
+        They are rotated back to the original axes because a projector may standardise each dimension. In the axes of
+        the components, that would undo the shrinking. No score depends on the axes.
         """
         return self.scores(features) / np.sqrt(self.shrunk) @ self.components
 
@@ -92,9 +92,9 @@ class PrincipalComponents:
 
     @classmethod
     def read(cls, name: str, checkpoint: str) -> Self:
-        """What `write` wrote. name: of the encoder that needs it, for messages.
+        """Read what `write` wrote. name: the encoder that needs it, for messages.
 
-        Raises NotHereError where the file is missing, VlmatchError where it holds something else.
+        Raises NotHereError if the file is missing, VlmatchError if it holds something else.
         """
         path = local_path(name, checkpoint)
         state = {key: value.double().numpy() for key, value in read_state_dict(name, path).items()}
@@ -108,7 +108,7 @@ class PrincipalComponents:
         if found.components.shape != wanted or found.shrunk.shape != wanted[:1] or not (found.shrunk > 0).all():
             raise VlmatchError(
                 f"encoder '{name}': checkpoint '{path}': components {found.components.shape}, variances "
-                f"{found.variances.shape} and {found.shrunk.shape}, mean {found.mean.shape} do not fit; make it again "
-                "by task=transform"
+                f"{found.variances.shape}, shrunk {found.shrunk.shape}, mean {found.mean.shape} do not fit together; "
+                "make it again by task=transform"
             )
         return found

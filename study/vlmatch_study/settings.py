@@ -49,7 +49,7 @@ class PretrainSettings(Settings[PretrainTask]):
 
 
 class TransformTask(TaskSettings):
-    """encoders: those whose components are fitted. folder: the folder that gets a file of each."""
+    """encoders: the encoders whose components are fitted. folder: the folder for one file of each."""
 
     encoders: Sequence[EncoderSettings]
     folder: Place

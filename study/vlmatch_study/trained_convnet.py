@@ -12,8 +12,8 @@ class TrainedConvnet(TimmMapEncoder):
     """A timm architecture that ends in a feature map, with the weights that `task=pretrain` made.
 
     architecture, options: arguments of `timm.create_model`. checkpoint: the .safetensors file, in half precision.
-    sha256: the file's. Raises VlmatchError where the file has another SHA-256 or does not fit, NotHereError where it
-    is missing.
+    sha256: the file's. Raises VlmatchError if the file has another SHA-256 or does not fit, NotHereError if it is
+    missing.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ class HeadEncoder(DerivedEncoder):
     checkpoint: a .safetensors file with `layers.0.weight` (h, d), `layers.0.bias` (h,), `layers.1.weight` and so on,
     and with `mean` and `std` (d,), which standardise the backbone's feature. The file holds float16; float32 is used.
     sha256: the SHA-256 of that file.
-    Raises VlmatchError if the file has another one, its tensors do not fit, or feature is not 'paper' (the head was
+    Raises VlmatchError if the file has another SHA-256, its tensors do not fit, or feature is not 'paper' (the head was
     trained on that one); NotHereError if the file is missing.
     """
 
@@ -62,13 +62,13 @@ class HeadEncoder(DerivedEncoder):
     def tokens(self, images: Tensor) -> Tensor:
         """The head on each token of the backbone: (n, t, d).
 
-        Raises VlmatchError where the tokens have another width than the feature that the head was trained on.
+        Raises VlmatchError if the width of the tokens is not that of the feature that the head was trained on.
         """
         tokens = self._encoders()[0].tokens(images)
         if tokens.shape[2] != len(self.mean):
             raise VlmatchError(
                 f"encoder '{self.name}': its backbone's tokens have {tokens.shape[2]} numbers, its head takes "
-                f"{len(self.mean)}; so it has features, but no tokens"
+                f"{len(self.mean)}; use its pooled feature instead of its tokens"
             )
         return self._apply_head(tokens)
 
@@ -107,7 +107,7 @@ class HeadEncoder(DerivedEncoder):
 def _head(name: str, checkpoint: str, sha256: str) -> tuple[nn.Sequential, Tensor, Tensor]:
     """Layers, mean and std in a head's file.
 
-    Raises VlmatchError where the SHA-256 differs, or the tensors are not those of a head.
+    Raises VlmatchError if the SHA-256 differs, or the tensors are not those of a head.
     """
     path = local_path(name, checkpoint)
     checked_sha256(name, path, sha256)
@@ -116,7 +116,7 @@ def _head(name: str, checkpoint: str, sha256: str) -> tuple[nn.Sequential, Tenso
     names = [f"layers.{i}.{what}" for i in range(depth) for what in ("weight", "bias")] + ["mean", "std"]
     if not depth or set(names) != set(state) or not (state["std"] > 0).all():
         raise VlmatchError(
-            f"encoder '{name}': checkpoint '{path}' has no head in it: it holds "
+            f"encoder '{name}': checkpoint '{path}' is not a head: it holds "
             f"{', '.join(sorted(state)[:6])}; wanted mean, std (above 0), layers.0.weight, layers.0.bias and so on"
         )
     layers: list[nn.Module] = []

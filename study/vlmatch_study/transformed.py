@@ -22,9 +22,9 @@ class LinearTransform(DerivedEncoder):
     """The feature of one encoder, changed by the principal components of its training features.
 
     checkpoint: the components, which `task=transform` fits on the pictures of `recipe.data` alone. components: None
-    whitens the feature (`PrincipalComponents.whitened`). A number keeps the coordinates on so many of the first ones.
-    Raises VlmatchError where the feature is not 'paper', on which the components were fitted, or `components` is not
-    between 1 and the number in the file; NotHereError where the file is missing.
+    whitens the feature (`PrincipalComponents.whitened`). A number keeps the coordinates on that many first components.
+    Raises VlmatchError if the feature is not 'paper', on which the components were fitted, or `components` is not
+    between 1 and the number in the file; NotHereError if the file is missing.
     """
 
     def __init__(
@@ -60,21 +60,21 @@ class LinearTransform(DerivedEncoder):
         return self._encoders()[0].prepare(image)
 
     def collate(self, items: list[Tensor]) -> Tensor:
-        """One batch for that encoder."""
+        """One batch for the encoder that is changed."""
         return self._encoders()[0].collate(items)
 
     def tokens(self, images: Tensor) -> Tensor:
         """The same change of each token: (n, t, d) -> (n, t, d) or (n, t, components).
 
-        Raises VlmatchError where their width is another.
+        Raises VlmatchError if the width of the tokens is not that of the components.
         """
         tokens = self._encoders()[0].tokens(images)
         return self.combine([tokens.flatten(0, 1)]).reshape(*tokens.shape[:2], -1)
 
     def combine(self, features: Sequence[Tensor]) -> Tensor:
-        """The changed feature: (n, d) -> (n, d) or (n, components), in double precision, given as single.
+        """The changed feature: (n, d) -> (n, d) or (n, components), computed in double precision, returned in single.
 
-        Raises VlmatchError where the feature has another width than the components.
+        Raises VlmatchError if the width of the feature is not that of the components.
         """
         (feature,) = features
         width = len(self._fitted.mean)
@@ -88,7 +88,7 @@ class LinearTransform(DerivedEncoder):
         return torch.from_numpy(changed).float().to(feature.device)
 
     def about(self, parts: Sequence[About]) -> About:
-        """The description of the encoder with what changes it; the components count as weights, not as parameters."""
+        """The description of the changed encoder; the components count as weights, not as parameters."""
         (encoder,) = parts
         return About(
             self.name,
@@ -107,10 +107,10 @@ class GaussianNoise(Encoder):
     """Noise with the mean and covariance of an encoder's training features: a control, which sees nothing.
 
     A picture's noise is drawn from `seed` and the SHA-256 of its pixels. So it is the same in every batch, share and
-    process, and equal pictures have equal noise, but how a picture looks says nothing about it.
+    process, and equal pictures have equal noise, but it says nothing about how a picture looks.
 
-    checkpoint: the encoder's components, which `task=transform` fits. seed: another one for each encoder, so that the
-    noise in place of one says nothing about that of another.
+    checkpoint: the encoder's components, which `task=transform` fits. seed: a different one for each encoder, so that
+    the noises of two encoders are independent.
     """
 
     control = True

@@ -44,7 +44,7 @@ def truths_of(llm: str) -> dict[int, Comparison]:
 
 
 def goodness(table: Path, llm: str) -> dict[str, dict[str, float]]:
-    """By score and encoder, how good the score says the encoder is: its rank in the table, negated.
+    """By score and encoder, the negated rank of the encoder in the table: higher is better.
 
     Raises VlmatchError if the table has no row of this LLM.
     """
@@ -57,7 +57,7 @@ def goodness(table: Path, llm: str) -> dict[str, dict[str, float]]:
 
 
 def tables(truths: Mapping[int, Comparison], scores: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
-    """The lines of the three tables: encoders, scores against the truth, and what the seeds do."""
+    """The lines of the three tables: encoders, scores against the truth, and the agreement of seeds."""
     yield _line("encoder", *(f"version {version} | seeds | place" for version in VERSIONS))
     yield "|---" * (1 + 3 * len(VERSIONS)) + "|"
     for encoder in truths[LATEST].by_encoder:
@@ -82,7 +82,7 @@ def _truth(comparison: Comparison, encoder: str) -> str:
 
 
 def _seeds(comparison: Comparison) -> Iterator[str]:
-    """The spread between encoders and seeds, and the agreement of each two seeds; '-' where there is none."""
+    """The spread between encoders and seeds, and the agreement of every two seeds; '-' if there is none."""
     width, agreed = spread(comparison), agreements(comparison)
     if width is None:
         yield from "---"

@@ -53,13 +53,13 @@ def test_a_section_says_one_line_until_a_training_is_finished_and_leaves_out_wha
     blocks = [Block.of(4, paths.root()), Block.of("4_others", paths.root())]
     made = Section("An answer.", (Part("", "Above nothing:"), Part("| a |", "Above a table:")))
     monkeypatch.setattr("vlmatch_study.findings.block.read", lambda folder: [])
-    assert of_blocks(blocks, lambda _: made).text == "None of its 141 trainings is finished."
+    assert of_blocks(blocks, lambda _: made).text == "None of 141 trainings is finished."
     blocks = [Block.of(4, paths.root()), Block.of("4_others", paths.root())]
     recipe = replace(read(paths.results())[0].recipe, name=blocks[0].recipes[0])
     done = runs({blocks[1].encoders[0]: [0.1]}, recipe=recipe, dtype="bfloat16")
     monkeypatch.setattr("vlmatch_study.findings.block.read", lambda folder: done)
     assert of_blocks(blocks, lambda _: made).text == (
-        "1 of its 141 trainings is finished, in bfloat16. An answer.\n\nAbove a table:\n\n| a |"
+        "1 of 141 trainings is finished, in bfloat16. An answer.\n\nAbove a table:\n\n| a |"
     )
 
 
@@ -183,7 +183,7 @@ def test_every_section_stands_with_some_of_the_trainings_and_with_all(
     parts = findings.parts(root)
     for number, planned in ((1, 32), (2, 32), (3, 28)):
         said = parts[f"block {number}"]
-        assert said.startswith(f"{16 * seeds if number < 3 else 14 * seeds} of its {planned} trainings are finished")
+        assert said.startswith(f"{16 * seeds if number < 3 else 14 * seeds} of {planned} trainings are finished")
         assert ("Preliminary" in said or "stays open" in said) == (seeds == 1)
         assert ("bfloat16 minus float32" in said) == ("without the trainings in float32" in said) == (seeds == 2)
         assert "| enc" in said

@@ -19,7 +19,10 @@ def test_a_repeated_training_is_held_against_the_same_encoder_and_seed() -> None
     assert found[0].between_seeds == pytest.approx(((0.02**2 + 0.04**2) / 4) ** 0.5)
     said = from_scratch.answer(found)
     assert said.startswith("2 trainings were repeated. 1 of them ended with the same truth, digit by digit.")
-    assert "differ by .010 (root mean square), the most by .010; the standard deviation between seeds is .022" in said
+    assert (
+        "a root mean square of .010. The largest is .010; the standard deviation between seeds of this truth is .022"
+        in said
+    )
     assert from_scratch.repetitions_table(found).count("\n") == 3
 
 

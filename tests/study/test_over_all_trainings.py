@@ -70,7 +70,7 @@ def test_choices_for_captions_have_scipy_s_figures_and_the_range_is_that_of_thei
         scipy_s = spearmanr([sign * float(row[each.score]) for row in here], [truth[row["encoder"]] for row in here])
         assert (each.found.spearman.value, each.found.p) == pytest.approx(tuple(scipy_s), abs=1e-9)
     said, values = captions.answer(found), [e.found.spearman.value or 0.0 for e in found if e.score == "gw"]
-    assert f"GW's Spearman goes from {min(values):.2f}".replace("0.", ".") in said
+    assert f"GW's Spearman ranges from {min(values):.2f}".replace("0.", ".") in said
     assert f"to {max(values):.2f}".replace("0.", ".") in said
     assert captions.choices_table(found).count("\n") == 1 + 18
     assert captions.spearman_table(found).count("\n") == 1 + 9

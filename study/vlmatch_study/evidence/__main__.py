@@ -11,7 +11,7 @@ from vlmatch_study.evidence import recording, tables
 
 
 def main() -> None:
-    """Replay both worlds and write what the package and the documents say of them."""
+    """Replay both worlds; write the record into the package, its picture and tables into the documents."""
     recording.written(recording.whole_record(lambda world: print(f"replaying {world}", flush=True)), FILE)
     show(paths.root() / "docs")
 

@@ -1,6 +1,6 @@
 """What a block of a few new encoders can show: `python -m vlmatch_study.evidence.block_size` prints it (half a minute).
 
-Blocks are simulated by encoders drawn from our 32, whose truth is known by two seeds.
+A simulated block is a draw from our 32 encoders, whose truth is known from two seeds.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ RULES = (NEIGHBOURS, single("participation_ratio", "participation ratio"))
 
 
 def main() -> None:
-    """Print the regret of both rules in simulated blocks: as good as among the 32, and if they know nothing."""
+    """Print the regret of both rules in simulated blocks, with the encoders' own truths and with permuted ones."""
     world, encoders = embedded(), len(families())
     for title, truths in (("as among the 32", as_it_is), ("a rule that knows nothing", shuffled)):
         found = fractions(world, encoders, RULES, truths)
@@ -41,7 +41,8 @@ def fractions(
 ) -> Floats:
     """The regret in pools of 8 as a fraction of random's, for each simulated block and rule: (blocks, rules).
 
-    A block is a draw of `encoders` of the world's, without replacement. truths: what becomes of their truth.
+    encoders: how many of the world's encoders a block has; they are drawn without replacement. truths: returns a block
+    with its own truths, or with changed ones.
     """
     rng, found = np.random.default_rng(seed), []
     for _ in range(blocks):
@@ -59,7 +60,7 @@ def as_it_is(block: World, rng: np.random.Generator) -> World:
 
 
 def shuffled(block: World, rng: np.random.Generator) -> World:
-    """The block with its truths dealt out anew, so that no score says anything of them."""
+    """The block with its truths permuted at random, so that no score can predict them."""
     return replace(block, truth=block.truth[rng.permutation(len(block))])
 
 

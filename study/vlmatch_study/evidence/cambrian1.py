@@ -1,4 +1,4 @@
-"""Cambrian-1's published VLMs with Vicuna-7B: what choosing by the spec sheet alone would have cost, by recipe."""
+"""Cambrian-1's published VLMs with Vicuna-7B: what a choice by the spec sheet alone would have cost, by recipe."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from vlmatch_study.evidence.worlds import STUDY, column, read
 from vlmatch_study.findings.tables import figure, table
 
 FACTS = STUDY / "worlds" / "cambrian1.csv"
-SIZE, MOST_TOKENS = 8, 1024  # the rule's cap of tokens
+SIZE, MOST_TOKENS = 8, 1024  # size of pools; more tokens than this count as this many
 RULES = (
     SPEC,
     single("language_supervised", "language-supervised"),
@@ -46,12 +46,12 @@ def spec_sheet_table() -> str:
             rows.append(
                 [
                     world.name.replace("_", ", "),
-                    f"{len(world)} of {world.n_families}",
+                    f"{len(world)} ({world.n_families})",
                     rule.title,
                     figure(*rank_correlation(world, rule)),
                     figure(*outcome.fraction),
                     bare(outcome.first_three.value),
                 ]
             )
-    head = ["adapter data, encoder", "encoders of families", "picked by", "Spearman", f"regret, pools of {SIZE}"]
+    head = ["adapter data, encoder", "encoders (families)", "picked by", "Spearman", f"regret, pools of {SIZE}"]
     return table([*head, "first three"], rows)

@@ -1,7 +1,8 @@
 """Predict block 1's variants: `python -m vlmatch_study.evidence.confound` writes study/blocks/1/scores.csv.
 
-It reads the stored embeddings of the stamps: `experiment=block1 task=transform` fits what the variants are made by, and
-`experiment=block1 task=embed task.side=encoder recipe.seed=0 multirun` embeds the stamps. No truth is read.
+It reads no truth. It reads the stored embeddings of the stamps, so run these before: `experiment=block1 task=transform`
+fits the components that make the variants, and `experiment=block1 task=embed task.side=encoder recipe.seed=0 multirun`
+embeds the stamps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ def main() -> None:
 def scored(store: Path, names: Sequence[str]) -> Iterator[dict[str, str | int]]:
     """Each variant's row: its width, the SHA-256 of its weights, and its scores to 6 significant digits.
 
-    Raises VlmatchError where the store lacks the embeddings of one.
+    Raises VlmatchError if the store lacks the embeddings of a variant.
     """
     captions = stored(store / LLM / CAPTIONS)
     for name in names:

@@ -1,9 +1,9 @@
 """Score encoders on another domain: `python -m vlmatch_study.evidence.domains` writes study/blocks/6/scores.csv.
 
-It reads the stored embeddings of the furniture probe: `task=embed task.side=encoder probe=furniture encoder=NAME` makes
-those of one encoder, `task.side=llm` the captions'. The scores on the stamps are those of study/worlds/embedded.csv. An
-encoder that was not embedded has no row. No truth is read. Then it prints how far the two probes order encoders alike,
-and what block 6 can show.
+It reads the stored embeddings of the furniture probe. `task=embed task.side=encoder probe=furniture encoder=NAME` makes
+those of one encoder, and `task.side=llm` those of the captions. The scores on the stamps come from
+study/worlds/embedded.csv. An encoder that was not embedded has no row. No truth is read. The program also prints how
+alike the two probes order the encoders, and what block 6 can show.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 
 
 def main() -> None:
-    """Write the table, and print the agreement of probes and the effects that can be shown."""
+    """Write the table, and print the agreement of the probes and the effects that the block can show."""
     store = paths.cache() / "embeddings"
     rows = with_places(list(scored(store / FURNITURE)))
     write(TABLE, rows)
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def scored(store: Path) -> Iterator[dict[str, str | int]]:
-    """The rows of the stamps and of the objects, for the encoders that the objects' store has."""
+    """The rows of the stamps, then those of the objects, for every encoder with stored embeddings of the objects."""
     captions = stored(store / LLM / CAPTIONS)
     here = [row for row in read(EMBEDDED) if (store / row["encoder"] / IMAGES / FILE).is_file()]
     for row in here:
@@ -71,7 +71,7 @@ def with_places(rows: Sequence[Row]) -> list[dict[str, str | int]]:
 
 
 def values(rows: Sequence[dict[str, str]], probe: str, score: str) -> Floats:
-    """A score of each encoder on a probe, more is better: (encoders,)."""
+    """A score of each encoder on a probe, with its sign changed if less is better: (encoders,)."""
     found = column([row for row in rows if row["probe"] == probe], score)
     return -found if score in LESS_IS_BETTER else found
 
@@ -84,7 +84,7 @@ def agreement(rows: Sequence[dict[str, str]]) -> Iterator[str]:
 
 
 def ceilings(store: Path, rows: Sequence[dict[str, str]], seed: int = 0) -> Iterator[str]:
-    """The agreement of as many stamps as the furniture probe has pairs: with as many others, and with the objects."""
+    """For sets of stamps as large as the furniture probe: the agreement with other such sets, and with the objects."""
     n = len(stored(store.parent / FURNITURE / LLM / CAPTIONS).array)
     captions = stored(store / LLM / CAPTIONS).array
     names = [row["encoder"] for row in rows if row["probe"] == "stamps"]
@@ -99,7 +99,7 @@ def ceilings(store: Path, rows: Sequence[dict[str, str]], seed: int = 0) -> Iter
 def on_sets(
     images: Sequence[Floats], captions: Floats, scores: Sequence[str], n: int, seed: int = 0
 ) -> dict[str, Floats]:
-    """Each score of the encoders on `SETS` draws of two sets of n pairs without a common one: (SETS, 2, encoders)."""
+    """Each score of the encoders on `SETS` draws of two disjoint sets of n pairs: (SETS, 2, encoders)."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(SETS):
@@ -117,7 +117,7 @@ def effects(rows: Sequence[dict[str, str]]) -> Iterator[str]:
     """What the block can show with these scores (`vlmatch_study.power`)."""
     n = len(values(rows, "stamps", "mutual_nn"))
     for spread in (0.02, 0.03, 0.05):
-        yield f"{n} encoders, spread {spread}: Spearman is shown from {smallest_effect(n, ERRORS, spread)} on"
+        yield f"{n} encoders, spread {spread}: a Spearman of {smallest_effect(n, ERRORS, spread)} or more is shown"
     for score in ("mutual_nn", "cka_debiased", "ridge_r2"):
         own, other = (values(rows, probe, score) for probe in ("furniture", "stamps"))
         found = smallest_spread(list(own), list(other), ERRORS)

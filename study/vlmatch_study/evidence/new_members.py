@@ -1,7 +1,7 @@
 """Predict block 3's new encoders: `python -m vlmatch_study.evidence.new_members` writes study/blocks/3/scores.csv.
 
-It reads the stored embeddings of the stamps: `task=embed task.side=encoder encoder=NAME` makes them for each name in
-`new_members` of conf/pool.yaml, and `task=embed task.side=llm llm=smollm2` those of the captions. No truth is read.
+It reads no truth. It reads the stored embeddings of the stamps: `task=embed task.side=encoder encoder=NAME` makes them
+for each name in `new_members` of conf/pool.yaml, and `task=embed task.side=llm llm=smollm2` those of the captions.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,9 +42,9 @@ def families() -> dict[str, str]:
 
 
 def scored(store: Path, family_of: Mapping[str, str]) -> Iterator[dict[str, str | int]]:
-    """Each new encoder's row as in study/worlds/embedded.csv, with what the health check warns of.
+    """Each new encoder's row as in study/worlds/embedded.csv, with the warnings of the health check.
 
-    Raises VlmatchError where the store lacks the embeddings of one.
+    Raises VlmatchError if the store lacks the embeddings of an encoder.
     """
     captions = stored(store / LLM / CAPTIONS)
     for name, family in family_of.items():
@@ -55,7 +55,7 @@ def scored(store: Path, family_of: Mapping[str, str]) -> Iterator[dict[str, str 
 
 
 def warnings_of(images: Embeddings) -> list[str]:
-    """The checks of docs/health.md that warn of an encoder's embeddings; any one makes it a control of block 3."""
+    """The checks of docs/health.md that warn of an encoder's embeddings; one warning makes it a control of block 3."""
     header = images.header
     found = health_of(angles_for_health(images.array), "images", header.spec.model, resolution=resolution_of(header))
     return [finding.check for finding in found if finding.warning]
@@ -64,7 +64,7 @@ def warnings_of(images: Embeddings) -> list[str]:
 def with_places(rows: Sequence[Row], known: Sequence[Mapping[str, str]]) -> list[dict[str, str | int]]:
     """The rows with the place that each setting's rule predicts: 1 is the best, ties share the better place.
 
-    'place_SETTING' is that among the new encoders, 'place_SETTING_all' that among these and the `known` ones.
+    'place_SETTING' is the place among the new encoders, 'place_SETTING_all' that among the new and the `known` ones.
     """
     table = [dict(row) for row in rows]
     for setting in SETTINGS:
@@ -75,7 +75,7 @@ def with_places(rows: Sequence[Row], known: Sequence[Mapping[str, str]]) -> list
 
 
 def places(fed: Fed, rows: Sequence[Row]) -> list[int]:
-    """The place of each row for an LLM that is fed so, by the rule that study/preregistration.md froze."""
+    """The place of each row by the rule that study/preregistration.md froze for an LLM that is fed so."""
     rule = record().world(fed).rule
     text = [{key: str(value) for key, value in row.items()} for row in rows]
     values = rule.values({name: column(text, name) for name in rule.needs})

@@ -1,4 +1,4 @@
-"""Rows of VTBenchLab's table that look odd, by criteria that don't ask what leaving them out would give."""
+"""Find odd rows of VTBenchLab's table, by criteria that do not depend on how results would change without them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ def odd_rows(
 ) -> list[OddRow]:
     """Every odd row with every reason, in the order of names.
 
-    Three criteria: (1) a column is more than 3.5 studentised residuals off what a linear model with one constant for
-    each family and slopes for the logarithms of `sizes` (width and tokens) gives; (2) the only member of its family has
-    a column more than 5 robust deviations off the median of all; (3) every column but the truth is within 1.5% of an
-    earlier row of another family with the same sizes: perhaps the same encoder under two names.
+    Three criteria: (1) a column has a studentised residual of more than 3.5 under a linear model with one constant for
+    each family and slopes for the logarithms of `sizes` (width and tokens); (2) the only member of its family has a
+    column more than 5 robust deviations off the median of all; (3) every column but the truth is within 1.5% of that of
+    an earlier row of another family with the same sizes: perhaps the same encoder under two names.
     """
     dummies = np.array([[family == each for each in sorted(set(families))] for family in families], dtype=float)
     design = np.column_stack([dummies, *(np.log2(size) for size in sizes)])
@@ -51,7 +51,7 @@ def odd_rows(
 
 
 def studentised(design: Floats, values: Floats) -> Floats:
-    """Externally studentised residuals of least squares: (n,); 0 where a row decides its own fit."""
+    """Externally studentised residuals of least squares: (n,); 0 for a row that determines its own fit."""
     hat = design @ np.linalg.pinv(design)
     residual, free = values - hat @ values, 1 - np.diag(hat)
     freedom = len(values) - np.linalg.matrix_rank(design)

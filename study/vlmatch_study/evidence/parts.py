@@ -1,7 +1,7 @@
-"""The world of our own trainings in parts, and what each score says beyond another one; all added after the rules.
+"""The world of our own trainings in parts, and what each score adds to another one; both came after the rules.
 
-`photo_classifier` marks the eight encoders that were trained to classify photographs, which anyone can read on a model
-card. It was chosen after the truth was known.
+`photo_classifier` marks the eight encoders whose model cards say that they were trained to classify photographs. We
+chose this fact after the truth was known.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def worlds() -> dict[str, World]:
 
 
 def trained_in(dtype: str) -> set[str]:
-    """The encoders of the world with a training in a dtype."""
+    """The encoders of the world that have a training in this dtype."""
     (found,) = (
         each
         for each in comparisons_in([STUDY / "results"])
@@ -77,7 +77,7 @@ def _regrets(world: World, rules: tuple[Rule, ...]) -> Mapping[str, Figure]:
 
 
 def beyond_table() -> str:
-    """The table of partial correlations: a line for each score and what is held fixed."""
+    """The table of partial correlations: a line for each score and the score that is held fixed."""
     world = embedded()
     rows = [[TITLES[one], TITLES[other], figure(*partial(world, one, other))] for one, other in PAIRS]
     return table(["score", "given", "partial Spearman with the truth"], rows)
@@ -92,6 +92,6 @@ def partial(world: World, score: str, given: str, *, seed: int = 0) -> Figure:
 
 
 def _partial(columns: Floats) -> float:
-    """Of the first two rows given the third: (3, n)."""
+    """The partial correlation of the first two rows given the third. columns: (3, n)."""
     rho = np.atleast_2d(np.corrcoef(rankdata(columns, axis=1)))
     return float((rho[0, 1] - rho[0, 2] * rho[1, 2]) / np.sqrt((1 - rho[0, 2] ** 2) * (1 - rho[1, 2] ** 2)))

@@ -23,7 +23,7 @@ from vlmatch_study.findings.block import Block
 
 VERSION = 1
 SIZES = (5, 8, 12)
-LIST_SIZES = (*range(3, 17), 20, 32)  # in the worlds that rules are chosen by
+LIST_SIZES = (*range(3, 17), 20, 32)  # pools of shortlists in the `MAIN` worlds, on which rules are chosen
 MAIN = ("embedded", "vtbenchlab")
 UNIT = "points of 100"  # of regrets
 DIGITS = 4  # significant digits of figures in the file
@@ -58,7 +58,7 @@ RULES: tuple[Rule, ...] = (*CANDIDATES, *SINGLE)
 
 @dataclass(frozen=True)
 class About:
-    """What the record says of a world in words and facts; `scale` brings its truths to points of 100."""
+    """What the record says of a world. scale: the factor from its truths to points of 100."""
 
     fed: Fed
     title: str
@@ -118,7 +118,7 @@ THEIRS = About(
 
 
 def whole_record(tell: Callable[[str], None] = lambda line: None) -> Record:
-    """Replay both worlds, each with its variants; `tell` is told what is being done."""
+    """Replay both worlds, each with its variants. tell: called with the name of each world before its replay."""
     ours, older, theirs = embedded(), embedded(version=STORED), vtbenchlab()
     odd = [row.encoder for row in odd_in(theirs)]
     worlds = []
@@ -150,7 +150,7 @@ def later(root: Path | None = None) -> Later | None:
 
 
 def world_record(world: World, about: About, left_out: Sequence[str]) -> WorldRecord:
-    """Everything that is replayed in one world; `left_out` are rows that it is without."""
+    """Everything that is replayed in one world; left_out: the rows that were removed from it."""
     rules = known(world, RULES)
     rule = next(each for each in RULES if each.name == CHOSEN[about.fed])
     kinds = kinds_of(world)
@@ -194,7 +194,7 @@ def world_record(world: World, about: About, left_out: Sequence[str]) -> WorldRe
 
 
 def kinds_of(world: World) -> list[Kind]:
-    """The kinds of pools that differ in a world: where all candidates have one number of tokens, that is no kind."""
+    """The kinds of pools of a world; pools of one number of tokens only if its candidates differ in the number."""
     one_number = len(set(world.values[TOKENS].tolist())) == 1
     return [kind for kind in KINDS if kind != "tokens" or not one_number]
 
@@ -206,7 +206,7 @@ def in_points(outcome: Outcome, scale: float) -> Outcome:
 
 
 def written(record: Record, path: Path) -> None:
-    """Write the record: figures of 4 significant digits, one row a line."""
+    """Write the record: figures with 4 significant digits, one line for each row."""
     path.write_text(rendered(record), encoding="utf-8")
 
 
@@ -216,7 +216,7 @@ def rendered(record: Record) -> str:
 
 
 def _lines(value: Any, depth: int) -> str:
-    """JSON in which what fits on a line of 160 characters is on one, as every row is."""
+    """JSON with one line for each row, and for everything else that fits on 160 characters."""
     flat = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list | tuple) or (depth >= 3 and len(flat) < 600) or len(flat) < 160:
         return flat

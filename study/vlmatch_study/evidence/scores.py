@@ -1,6 +1,6 @@
 """Score our own encoders for the record: `python -m vlmatch_study.evidence.scores` writes study/worlds/embedded.csv.
 
-It reads the stored embeddings of the stamps, so run `dvc repro` or `experiment=embedded_all multirun` before.
+It reads the stored embeddings of the stamps, so run `dvc repro` or `experiment=embedded_all multirun` first.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ SCORES = (
     *("gw", "gw_centred", "gw_paired", "rsa", "cca", "mutual_nn", "mutual_nn_standardised", "cka", "cka_debiased"),
     *("cknna", "ridge_r2", "ridge_retrieval", "participation_ratio", "rankme", "matrix_entropy"),
 )
-TWINS = ("mutual_nn", "cka", "ridge_r2")  # also of Gaussian noise with the encoder's mean and covariance
-TOKENS = 1  # that the LLM is fed: one pooled feature, whatever the encoder has
+TWINS = ("mutual_nn", "cka", "ridge_r2")  # also computed on noise with the encoder's mean and covariance
+TOKENS = 1  # tokens that the LLM is fed: one pooled feature, whatever the encoder has
 
 
 def main() -> None:
-    """Score every encoder of the table again and write the table; what is stated of an encoder stays as it is."""
+    """Score every encoder of the table again and write the table; facts such as its family stay."""
     rows = list(scored(paths.cache() / "embeddings" / PROBE))
     write(EMBEDDED, rows)
 
@@ -41,7 +41,7 @@ def scored(store: Path) -> Iterator[dict[str, str | int]]:
 def row_of(
     encoder: str, family: str, parameters: str | int, images: Embeddings, captions: Embeddings
 ) -> dict[str, str | int]:
-    """The row of one encoder in a table of scores: embeddings of the same n pairs by it and by the LLM."""
+    """The row of one encoder in a table of scores. images, captions: embeddings of the same n pairs."""
     values = vlmatch.score(images, captions, SCORES)
     noise = vlmatch.score(gaussian_twin(images.array.astype(float)), captions, TWINS)
     print(f"{encoder}: gw {values['gw']:.4f}", flush=True)

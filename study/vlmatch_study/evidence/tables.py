@@ -12,13 +12,13 @@ from vlmatch_study.evidence.parts import beyond_table, parts_table
 from vlmatch_study.marked import replaced
 
 SIZES = (5, 8, 12)
-DETECTED = 2.8  # standard errors: shown by 80% of studies at the 5% level
+DETECTED = 2.8  # an effect of so many standard errors is shown by 80% of studies at the 5% level
 NEW_FAMILIES = (6, 12, 24, 48)
 MODULE = "vlmatch_study.evidence"
 
 
 def tables(record: Record) -> dict[str, str]:
-    """Every table by its name: of each world its outcomes and kinds of pools, and of all the choosing and the lists."""
+    """Every table by its name: outcomes and kinds of pools of each world, and the tables over all worlds."""
     found = {f"outcomes {world.name}": _outcomes(record, world) for world in record.worlds}
     found |= {f"kinds {world.name}": _kinds(record, world) for world in record.worlds[::2]}
     return found | {
@@ -39,7 +39,7 @@ def write(document: Path, record: Record) -> None:
 
 
 def figure(found: Figure, digits: int = 2) -> str:
-    """'.13 [.06, .29]'; '-' where it is not known."""
+    """'.13 [.06, .29]'; '-' if it is not known."""
     if found.value is None:
         return "-"
     ends = "" if found.low is None else f" [{bare(found.low, digits)}, {bare(found.high, digits)}]"
@@ -47,7 +47,7 @@ def figure(found: Figure, digits: int = 2) -> str:
 
 
 def _outcomes(record: Record, world: WorldRecord) -> str:
-    """Each rule: Spearman, regret as a fraction of random's and in points, and how often a good one is in its three."""
+    """A line for each rule: Spearman, regret as a fraction of random's and in points, and its first three."""
     head = ["picked by", "Spearman", *(f"regret, pools of {size}" for size in SIZES), "points (8)", "first three (8)"]
     rows = []
     for name in ("random", *(rule.name for rule in record.rules)):
@@ -98,7 +98,7 @@ def _choosing(record: Record) -> str:
 
 
 def _rules(record: Record) -> str:
-    """Every candidate on the halves that were not chosen on, in pools of 8, and the difference to the spec sheet."""
+    """Each candidate rule in pools of 8 of the half that did not choose, and its difference from the spec sheet."""
     rows = []
     for name in record.candidates:
         cells = []

@@ -17,7 +17,7 @@ from vlmatch_study.evidence.odd_rows import OddRow, odd_rows
 STUDY = Path(__file__).parents[2]
 EMBEDDED, PUBLISHED = STUDY / "worlds" / "embedded.csv", STUDY / "published"
 LLM, DATA = "smollm2", "vlm_a"
-# VTBenchLab's names of what vlmatch calls otherwise
+# VTBenchLab's name: vlmatch's name
 RENAMED = {"mutual_knn": "mutual_nn", "cka_text": "cka", "probe": "linear_probe"}
 NOT_BEFORE = ("a_score",)  # needs a trained projector, so it was not known before any VLM was trained
 
@@ -25,7 +25,7 @@ NOT_BEFORE = ("a_score",)  # needs a trained projector, so it was not known befo
 def embedded(folder: Path = STUDY / "results", version: int = LATEST) -> World:
     """Our 32 pretrained encoders with SmolLM2: the truth of this version by seed, and their scores on the stamps.
 
-    Raises VlmatchError if an encoder of the table has no results, or one of the results no row.
+    Raises VlmatchError if an encoder of the table has no results, or an encoder with results has no row.
     """
     rows = read(EMBEDDED)
     found = [
@@ -56,7 +56,7 @@ def vtbenchlab() -> World:
 
 
 def odd_in(world: World) -> list[OddRow]:
-    """The rows of VTBenchLab that look odd; participation ratio and its like by their logarithm."""
+    """The rows of VTBenchLab that look odd. Participation ratio is compared by its logarithm."""
     measured = ("linear_probe", "rankme", "ridge_r2", "mutual_nn", "cka")
     columns = {"truth": world.mean_truth, **{key: world.values[key] for key in measured}}
     columns["participation ratio (log)"] = np.log(world.values["participation_ratio"])

@@ -1,4 +1,4 @@
-"""Write docs/findings.md anew from committed results: `python -m vlmatch_study.findings` (a minute, no training).
+"""Write docs/findings.md from committed results: `python -m vlmatch_study.findings` (a minute, no training).
 
 It also writes a table of docs/scores.md, the runs behind each section as CSV files (study/findings), and the page
 outputs/evidence/findings/findings.html.
@@ -41,7 +41,7 @@ SECTIONS: dict[int, Made] = {
     5: lambda blocks: other_llm.section(blocks[0]),
     6: lambda blocks: other_domain.section(blocks[0]),
 }
-"""By number, what makes a section from its blocks."""
+"""The function that makes each section from its blocks, by the section's number."""
 
 
 def main() -> None:
@@ -68,12 +68,12 @@ def drawn(root: Path) -> Figure:
 
 
 def documents(root: Path) -> list[Path]:
-    """The documents that have generated parts, that of the findings first."""
+    """The documents that have generated parts; findings.md first."""
     return [root / "docs" / name for name in ("findings.md", "scores.md")]
 
 
 def parts(root: Path) -> dict[str, str]:
-    """The generated part of every section by the name that its mark has."""
+    """The generated part of every section, by the name in its mark."""
     found = {name: section.text for name, section in every_score.sections(root).items()}
     found["repeated"] = from_scratch.section(root).text
     for number, blocks in blocks_of(root).items():

@@ -17,7 +17,7 @@ from vlmatch.evidence.likelihoods import Likelihoods
 from vlmatch.evidence.truths import Comparison, comparisons
 from vlmatch.results import Result, read
 
-LLM = "smollm2"  # of the experiments that name no other
+LLM = "smollm2"  # of experiments that name none
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Block:
 
     @classmethod
     def of(cls, number: int | str, root: Path) -> Self:
-        """The block by the one recipe that its experiment trains by; VlmatchError as `swept` raises it."""
+        """The block with the one recipe of its experiment; VlmatchError if it has no experiment."""
         unnamed = cls(number, (), root)
         named = unnamed.experiment.get("recipe", {}).get("name")
         if named is None:
@@ -49,14 +49,14 @@ class Block:
 
     @cached_property
     def experiment(self) -> dict[str, Any]:
-        """Its experiment as it is written; VlmatchError if it has none."""
+        """The content of its experiment's yaml; VlmatchError if it has none."""
         path = self.root / "study" / "conf" / "experiment" / f"block{self.number}.yaml"
         if not path.is_file():
             raise VlmatchError(f"block {self.number} has no experiment '{path}'; add it, or leave the block out")
         return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
     def chosen(self, group: str) -> str | None:
-        """The file of a configuration group that its experiment names; None if it names none."""
+        """The option that its experiment chooses in a configuration group; None if it chooses none."""
         return next((each[key] for each in self.experiment["defaults"] if (key := f"override /{group}") in each), None)
 
     @cached_property
@@ -71,7 +71,7 @@ class Block:
 
     @property
     def encoders(self) -> list[str]:
-        """The names that the results of its encoders have: with the feature, where it sweeps over features."""
+        """The names of its encoders in the results; with the feature, if its experiment sweeps over features."""
         swept = self.swept
         return [
             f"{name}_{feature}" if feature else name
@@ -124,9 +124,9 @@ def progress(blocks: Sequence[Block]) -> str:
     )
     jobs = "measurements" if blocks[0].chosen("task") == "measure_block" else "trainings"
     if not done:
-        return f"None of its {planned} {jobs} is finished."
+        return f"None of {planned} {jobs} is finished."
     dtypes = sorted({dtype for block in blocks for dtype in block.dtypes})
-    return f"{done} of its {planned} {jobs} {'is' if done == 1 else 'are'} finished, in {' and '.join(dtypes)}."
+    return f"{done} of {planned} {jobs} {'is' if done == 1 else 'are'} finished, in {' and '.join(dtypes)}."
 
 
 def n_runs(comparison: Comparison) -> int:

@@ -1,4 +1,4 @@
-"""How far a score's worth depends on how captions are embedded: by layer, pooling and centring."""
+"""How well scores follow the truth if captions are embedded in other ways: by layer, pooling and centring."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ POOLINGS = {"last": "last token", "mean": "mean", "mean_after_first": "mean afte
 
 
 class Choice(NamedTuple):
-    """How captions are embedded; centring: 'none', or 'both' where the mean of each side is subtracted."""
+    """How captions are embedded; centring: 'none', or 'both' if the mean of each side is subtracted."""
 
     layer: str
     pooling: str
@@ -31,7 +31,7 @@ class Choice(NamedTuple):
     @property
     def words(self) -> str:
         """The whole choice in words."""
-        return self.captions + (", centred" if self.centring == "both" else "")
+        return f"layer {self.captions}" + (", centred" if self.centring == "both" else "")
 
 
 PAPER = Choice("-2", "last", "none")
@@ -47,7 +47,7 @@ class Chosen:
 
 
 def by_choice(comparison: Comparison, rows: Sequence[Row], families: Mapping[str, str]) -> list[Chosen]:
-    """Every score by every choice, corrected for the number of both; empty for fewer encoders than a pool has.
+    """Every score by every choice, corrected for their number; empty for fewer encoders than a pool has.
 
     rows: of study/worlds/caption_choices.csv, of one LLM. families: by encoder.
     """
@@ -93,25 +93,27 @@ def spearman_table(found: Sequence[Chosen]) -> str:
 
 
 def answer(found: Sequence[Chosen]) -> str:
-    """How far each score goes over the choices, and how many choices correlate significantly."""
+    """The range of each score over the choices, and how many choices correlate significantly."""
     said = []
     for score in COMPARED:
         lines = [each for each in found if each.score == score]
         significant = [each.found.spearman.value or 0.0 for each in lines if each.found.significant]
         wrong = sum(value < 0 for value in significant)
         said.append(
-            f"{TITLES[score]}'s Spearman goes from {_range(lines, 'spearman')}, and its regret from "
-            f"{_range(lines, 'regret')} of a random pick's. {len(significant)} of its {len(lines)} choices "
-            f"correlate significantly{f', {wrong} of them the wrong way round' if wrong else ''}."
+            f"{TITLES[score]}'s Spearman ranges from {_range(lines, 'spearman')}. Its regret, as a fraction of a "
+            f"random pick's, ranges from {_range(lines, 'regret')}. By {len(significant)} of {len(lines)} choices it "
+            f"correlates significantly with the truth{f', by {wrong} of these the wrong way round' if wrong else ''}."
         )
     paper = next((each.found for each in found if (each.score, each.choice) == ("gw", PAPER)), None)
     if paper is not None:
-        said.append(f"At the paper's choice ({PAPER.words}, not centred) GW has {figure(*paper.spearman)}.")
+        said.append(
+            f"By the paper's choice ({PAPER.words}, not centred), GW has a Spearman of {figure(*paper.spearman)}."
+        )
     return " ".join(said)
 
 
 def _range(lines: Sequence[Chosen], what: str) -> str:
-    """'-.94 (-2, mean, centred) to .93 (-2, mean after the first token, centred)'."""
+    """'-.94 (layer -2, mean, centred) to .93 (layer -2, mean after the first token, centred)'."""
     known = [(value, each) for each in lines if (value := getattr(each.found, what).value) is not None]
     ends = [end(known, key=lambda pair: pair[0]) for end in (min, max)] if known else []
     return " to ".join(f"{bare(value)} ({each.choice.words})" for value, each in ends) or "-"

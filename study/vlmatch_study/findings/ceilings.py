@@ -19,9 +19,9 @@ from vlmatch_study.findings.trained import Trained, shared
 
 @dataclass(frozen=True)
 class Seeds:
-    """The mean Spearman's correlation of each two seeds of one truth over some encoders; None without two seeds.
+    """The mean Spearman's correlation between two seeds of one truth over some encoders; None without two seeds.
 
-    seeds: that the truth is the mean of.
+    seeds: how many seeds the truth is a mean of. pairs: how many pairs of seeds there are.
     """
 
     seeds: int
@@ -30,14 +30,14 @@ class Seeds:
 
     @property
     def reliability(self) -> float | None:
-        """How much of the variance of the mean over seeds is not the seeds' noise: Spearman and Brown's formula."""
+        """The share of the variance of the mean over seeds that is not noise of the seeds (Spearman and Brown)."""
         if self.spearman is None or self.spearman <= 0:
             return None
         return self.seeds * self.spearman / (1 + (self.seeds - 1) * self.spearman)
 
     @property
     def ceiling(self) -> float | None:
-        """What the exact order would correlate by with the mean over seeds: the square root of the reliability."""
+        """The correlation of the exact order with the mean over seeds: the square root of the reliability."""
         return None if self.reliability is None else sqrt(self.reliability)
 
 
@@ -58,13 +58,13 @@ class Ceiling:
 
 
 def seeds_agree(comparison: Comparison, encoders: Sequence[str]) -> Seeds:
-    """The agreement of each two seeds over those of `encoders` that have both, on average."""
+    """The mean agreement of two seeds, over those of `encoders` that have both."""
     found = [each.spearman for each in agreements(comparison, encoders) if each.spearman is not None]
     return Seeds(len(shared_seeds(comparison, encoders)), len(found), fmean(found) if found else None)
 
 
 def ceilings(truths: Sequence[Trained]) -> list[Ceiling]:
-    """For each two truths with the same LLM and seven encoders in common, how alike they order these."""
+    """How alike two truths order their common encoders, for every two with the same LLM and seven of these or more."""
     found = []
     for one, other in combinations(truths, 2):
         names = shared(one.comparison, other.comparison)
@@ -76,7 +76,7 @@ def ceilings(truths: Sequence[Trained]) -> list[Ceiling]:
 
 
 def seeds_table(truths: Sequence[Trained]) -> str:
-    """The table of single truths: a line for each that has two seeds of seven encoders or more; without variants."""
+    """The table of single truths: a line for each with two seeds of seven encoders or more. Variants do not count."""
     rows = []
     for each in truths:
         names = [

@@ -33,10 +33,10 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Within:
-    """How well a score orders the variants of one encoder: Spearman's correlation with the truth, the mean of encoders.
+    """How well a score orders the variants within each encoder.
 
-    p: one-sided, exact: the share of all orders of the variants within each encoder that give so much. corrected: for
-    the number of scores.
+    spearman: its correlation with the truth, the mean over encoders. p: one-sided and exact: the share of all orders of
+    the variants within encoders that correlate at least as much. corrected: p corrected for the number of scores.
     """
 
     spearman: float
@@ -46,7 +46,7 @@ class Within:
 
 @dataclass(frozen=True)
 class Followed:
-    """How well the truth follows one score: over all variants, within encoders, and so without the noise variants."""
+    """How well the truth follows one score: over all variants, and within encoders with and without noise variants."""
 
     score: str
     over_all: float
@@ -58,8 +58,8 @@ class Followed:
 class Ordered:
     """How many pairs of variants of one encoder a score orders as the truth does.
 
-    Each is (right, pairs): with_noise: one of the two is noise. others: neither is. clear: those of the others whose
-    truths differ clearly.
+    with_noise, others, clear: the pairs of which one variant is noise, all other pairs, and those of the others whose
+    truths differ clearly. Each is (pairs in the right order, pairs).
     """
 
     score: str
@@ -70,9 +70,10 @@ class Ordered:
 
 @dataclass(frozen=True)
 class Changed:
-    """What one variant changes of the truth: by encoder its difference to 'as it is' with the standard error.
+    """How one variant changes the truth: for each encoder the difference from 'as it is', and its standard error.
 
-    p: of a paired t test over encoders; corrected: for the number of variants. None with fewer than two encoders.
+    p: of a paired t test over encoders. corrected: p corrected for the number of variants. Both are None for fewer
+    than two encoders.
     """
 
     variant: str
@@ -95,7 +96,7 @@ def split(name: str) -> tuple[str, str]:
 
 
 def changes(comparison: Comparison, encoders: Sequence[str]) -> list[Changed]:
-    """The difference that each variant makes, over the encoders that have a truth as it is and by this variant."""
+    """The difference that each variant makes, over the encoders that have a truth both as they are and changed."""
     truths, found = comparison.by_encoder, []
     for variant, ending in list(VARIANTS.items())[1:]:
         pairs = {
@@ -197,23 +198,23 @@ def section(block: Block) -> Section:
             Part(truths(comparison, encoders)),
             Part(
                 differences(made, encoders),
-                "Difference of each variant to the same encoder as it is, with the standard error over items and "
-                "seeds; p of a paired t test over the encoders, and corrected by Holm's method for the number of "
-                "variants:",
+                "Difference of each variant from the same encoder as it is, with the standard error over items and "
+                "seeds. p is that of a paired t test over the encoders. Holm's method corrects the last column for the "
+                "number of variants:",
             ),
             Part(
                 correlations(found),
-                "Spearman's correlation of each score with the truth: over all variants, as planned; and the mean of "
-                "those within each encoder, with all variants and without noise, whose place every score that uses the "
-                "pairing knows beforehand. The last two were added after the outcome. p is exact: the share of all "
-                "orders of the variants within encoders that correlate as much, corrected by Holm's method for the "
-                "number of scores:",
+                "Spearman's correlation of each score with the truth. The first is over all variants, as planned. The "
+                "other two are means of the correlations within encoders: with all variants, and without noise, "
+                "because noise is easy: every score that uses the pairing puts it last. These two were added after the "
+                "outcome. p is exact: the share of all orders of the variants within encoders that correlate as much. "
+                "It is corrected by Holm's method for the number of scores:",
             ),
             Part(
                 orders(ordered(comparison, rows)),
                 "Pairs of variants of one encoder that the score orders as the truth does. This table was added after "
-                "the first eight trainings, and divided by noise after the last. A pair is clear if its truths differ "
-                f"by {DETECTED:g} standard errors:",
+                "the first eight trainings. Pairs with noise were separated after the last one. A pair is clear if its "
+                f"truths differ by {DETECTED:g} standard errors:",
             ),
         ),
     )
@@ -257,11 +258,11 @@ def orders(found: Sequence[Ordered]) -> str:
         [SCORES[each.score], *(f"{right} of {n}" for right, n in (each.with_noise, each.others, each.clear))]
         for each in found
     ]
-    return table(["score", "pairs with noise", "other pairs", "clear ones of these"], rows)
+    return table(["score", "pairs with noise", "other pairs", "clear ones among the other pairs"], rows)
 
 
 def answer(made: Sequence[Changed], found: Sequence[Followed], finished: bool) -> str:
-    """Which score the truth follows, and what each variant does, by what study/blocks.md says of the outcomes."""
+    """Which scores the truth follows, and how each variant changes it."""
     said = [] if finished else [PRELIMINARY if found else OPEN]
     if found:
         said += [
@@ -272,7 +273,9 @@ def answer(made: Sequence[Changed], found: Sequence[Followed], finished: bool) -
         if each.corrected is not None:
             way = "higher" if each.mean > 0 else "lower"
             sure = "significant" if each.corrected <= LEVEL else "not significant"
-            said.append(f"{each.variant.capitalize()}: {way} by {bare(abs(each.mean), 3)} on average, {sure}.")
+            said.append(
+                f"{each.variant.capitalize()}: truths are {way} by {bare(abs(each.mean), 3)} on average ({sure})."
+            )
     return " ".join(said)
 
 

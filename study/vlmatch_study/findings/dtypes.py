@@ -23,9 +23,9 @@ class Effect:
 
 
 def effects(comparison: Comparison) -> list[Effect]:
-    """The effect of each dtype by least squares with a level for each encoder; empty where it can't be told.
+    """The effect of each dtype by least squares with a level for each encoder; empty if it can't be estimated.
 
-    It can be told if some encoder was trained in both, and the runs are more than the encoders and dtypes.
+    An estimate needs an encoder that was trained in both dtypes, and more runs than encoders and dtypes together.
     """
     runs = [(truth.encoder, run.dtype or "unknown", truth.by_seed[run.seed])
             for truth in comparison.truths for run in truth.runs]  # fmt: skip
@@ -45,7 +45,7 @@ def effects(comparison: Comparison) -> list[Effect]:
 
 
 def with_dtypes(section: Section, blocks: Sequence[Block], made: Made) -> Section:
-    """The section, and where its trainings have several dtypes, their effect and its main table without float32.
+    """The section; if its trainings have several dtypes, also their effect and the main table without float32.
 
     made: makes the section from its blocks.
     """
@@ -53,11 +53,11 @@ def with_dtypes(section: Section, blocks: Sequence[Block], made: Made) -> Sectio
     if comparison is None or len(comparison.dtypes) < 2 or FULL not in comparison.dtypes:
         return section
     rows = [[f"{each.dtype} minus {FULL}", within(each.value, each.error)] for each in effects(comparison)]
-    untold = "No encoder was trained in both dtypes often enough, so their effect can't be told."
+    unknown = "No encoder was trained in both dtypes often enough, so their effect can't be estimated."
     without = made([replace(block, left_out=FULL) for block in blocks]).parts
     effect = Part(
-        table(["dtype", "effect on the truth (standard error)"], rows) or untold,
+        table(["dtype", "effect on the truth (standard error)"], rows) or unknown,
         "The dtype of the LLM in training as a fixed effect, with a level for each encoder:",
     )
-    main = Part(without[0].text if without else "", f"The first table without the trainings in {FULL}:")
+    main = Part(without[0].text if without else "", f"The first table again, without the trainings in {FULL}:")
     return replace(section, parts=(*section.parts, effect, main))

@@ -16,7 +16,7 @@ COMPARED = tuple(rule for rule in RULES if rule.name in SCORES)
 
 
 def sections(root: Path) -> dict[str, Section]:
-    """The generated parts that are about all trainings, by the name of their mark."""
+    """The generated parts about all trainings, by the name in their mark."""
     worlds = root / "study" / "worlds"
     scores, truths = read(worlds / "embedded.csv"), trained(root)
     usable = [each for each in truths if each.llm == LLM and world_of("scores", each.comparison, scores, ())]

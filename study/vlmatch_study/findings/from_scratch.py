@@ -1,4 +1,4 @@
-"""Trainings that were done once more from scratch, with the same seed: how far the second truth lies from the first."""
+"""Trainings that were repeated from scratch with the same seed: how far the second truth lies from the first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Again:
 
 
 def section(root: Path) -> Section:
-    """The section: what was repeated for this, and what a search trained again, beside the first results."""
+    """The section: trainings that were repeated for it, or trained again by a search, beside the first results."""
     study = root / "study"
     folders = {
         study / "blocks" / "results": study / "blocks" / "repeated",
@@ -75,7 +75,7 @@ def dtype_of(comparison: Comparison, encoder: str, seed: int) -> str:
 
 
 def answer(found: Sequence[Again]) -> str:
-    """How many trainings were repeated, how many gave the same truth, and how far the others are from theirs."""
+    """How many trainings were repeated, how many gave the same truth, and by how much the others differ."""
     if not found:
         return "No training was repeated yet."
     many = f"{len(found)} training{'s were' if len(found) > 1 else ' was'} repeated."
@@ -87,9 +87,9 @@ def answer(found: Sequence[Again]) -> str:
     widest = max(others, key=lambda each: abs(each.difference))
     deviation = ""
     if widest.between_seeds:
-        deviation = f"; the standard deviation between seeds is {bare(widest.between_seeds, 3)} there"
+        deviation = f"; the standard deviation between seeds of this truth is {bare(widest.between_seeds, 3)}"
     return (
-        f"{many} {equal} The others differ by {bare(spread, 3)} (root mean square), the most by "
+        f"{many} {equal} The differences of the others have a root mean square of {bare(spread, 3)}. The largest is "
         f"{bare(widest.difference, 3)}{deviation}."
     )
 

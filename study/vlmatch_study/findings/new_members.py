@@ -39,22 +39,22 @@ RULES = (
     single("gw", "GW", higher_is_better=False),
     single("gw_centred", "GW, centred", higher_is_better=False),
 )
-"""The pooled rule first, which is the primary one; then what it is compared with."""
+"""The pooled rule, which is the primary one, then the rules that it is compared with."""
 NEW_FAMILIES = ("DINOv2", "EfficientNet", "PP-LCNet", "MobileNetV1", "dlib ResNet", "MTCNN")  # study/blocks.md
 WORTH_FOLLOWING, FIRST_THREE = 0.5, 0.75  # study/preregistration.md
-SMALLER = 5  # pools of 8 from 11 families leave too few bootstraps over families for an interval; these have one
+SMALLER = 5  # size of further pools, because pools of 8 from 11 families allow no interval over families
 AS_BEFORE, AGAINST, SMALLEST = ".03 [-.13, .17]", 0.2, 0.18  # block 3 of study/blocks.md
-ORDERS = 1_000  # random ones that the rule's order is compared with
+ORDERS = 1_000  # random orders that the rule's order is compared with
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What the rules gave in pools of some of the new encoders; no outcomes where they are too few for pools.
+    """What the rules gave in pools of the new encoders; `outcomes` is empty if there are too few encoders for pools.
 
     size: of the pools. by_chance: the share of random orders of the encoders whose picks lose as little as the pooled
-    rule's. coverage: how often the pooled rule's shortlist of the frozen margin held a good encoder. against_ratio,
-    ridge_adds: by how much participation ratio loses more than the pooled rule, and the spec sheet more than with ridge
-    R2, in random's regret.
+    rule's. coverage: how often the pooled rule's shortlist of the frozen margin held a good encoder. against_ratio: the
+    regret of participation ratio minus the pooled rule's. ridge_adds: the regret of the spec sheet minus that of the
+    spec sheet with ridge R2. Both are fractions of random's regret.
     """
 
     encoders: int
@@ -104,7 +104,7 @@ def by_chance(pools: Drawn, rule: Rule) -> float:
 
 
 def _of_first(pools: Drawn, goodness: Floats) -> float:
-    """The mean truth of the first of each pool by some order."""
+    """The mean truth of the pick of each pool: the candidate with the largest goodness."""
     at = goodness[pools.pools].argmax(axis=1)
     return float(np.take_along_axis(pools.truths, at[:, None], axis=1).mean())
 
@@ -180,11 +180,11 @@ def places(comparison: Comparison, rows: Sequence[Row]) -> str:
 def answer(found: Replayed | None, smaller: Replayed | None, finished: bool) -> str:
     """What came out for each claim that was written before: by study/preregistration.md, and by study/blocks.md.
 
-    As long as trainings are missing, the figures stand without a verdict. smaller: by smaller pools, whose figures
-    stand for claims about an interval if the others have none.
+    As long as trainings are missing, there is no verdict. smaller: the same by smaller pools, whose figures decide
+    claims about an interval if pools of 8 have none.
     """
     if found is None or not found.outcomes:
-        return "There are too few for pools of 8."
+        return "There are too few encoders for pools of 8."
     by = found if smaller is None or found.coverage.high is not None else smaller
     rule, spec = found.outcome(NEIGHBOURS.name), found.outcome(SPEC_RIDGE.name)
     if rule is None or spec is None or rule.fraction.value is None or rule.first_three.value is None:
@@ -193,16 +193,16 @@ def answer(found: Replayed | None, smaller: Replayed | None, finished: bool) -> 
     claims = [
         ("The pooled rule is worth following", fails,
          f"It has {figure(*rule.fraction)} of random's regret (refuted above .50), and a good encoder in its first "
-         f"three in {figure(*rule.first_three)} of pools (refuted below .75). {bare(found.by_chance, 3)} of random "
-         "orders of these encoders lose as little."),
+         f"three in {figure(*rule.first_three)} of pools (refuted below .75). The share of random orders of these "
+         f"encoders that lose as little is {bare(found.by_chance, 3)}."),
         ("It is as good here as on the encoders that it was chosen on", rule.fraction.value > AGAINST,
-         f"Its regret would then be {AS_BEFORE}, and above .20 speaks against it."),
-        ("Its shortlists of the frozen margin hold a good encoder in 90% of pools", _below(by.coverage, 0.9),
+         f"Its regret would then be {AS_BEFORE}; more than .20 speaks against it."),
+        ("Its shortlists by the frozen margin hold a good encoder in 90% of pools", _below(by.coverage, 0.9),
          f"They do in {figure(*by.coverage)} of pools of {by.size} (refuted if the interval lies below .90)."),
         ("It measures alignment, and not how many dimensions features have",
          None if found.against_ratio.value is None else found.against_ratio.value < -SMALLEST,
          f"Participation ratio has {figure(*found.against_ratio)} more regret (refuted below -.18, the smallest effect "
-         "that this block can show; it replaces the preregistration's .78)."),
+         "that this block can show; this limit replaces the preregistration's .78)."),
         ("Ridge R2 adds to the spec sheet", _below(by.ridge_adds, 0.0),
          f"Without it the spec sheet has {figure(*by.ridge_adds)} more regret in pools of {by.size} (refuted if the "
          "interval lies below 0)."),

@@ -53,8 +53,9 @@ class Interaction:
 class Agreement:
     """How alike two different seeds order encoders: both of drawings, both of objects, one of each.
 
-    The seeds differ also across domains, because one VLM answers about both and its noise is in both truths. lower: by
-    how much the correlation across domains lies below the geometric mean of those within, with its interval.
+    Across domains, too, the two seeds are different, because the VLM of one seed answers about both domains, so its
+    noise is in both truths. lower: by how much the correlation across domains lies below the geometric mean of those
+    within a domain, with its interval.
     """
 
     encoders: int
@@ -77,9 +78,9 @@ def section(block: Block) -> Section:
     parts = [
         Part(
             agreement_table(alike) if alike else "",
-            "Mean Spearman's correlation of two different seeds over the pretrained encoders. If both domains had one "
-            "order, that across domains would be the geometric mean of the two within. The last column says by how "
-            "much it is lower, with its 95% interval over families:",
+            "Mean Spearman's correlation of two different seeds over the pretrained encoders. If both domains ordered "
+            "the encoders alike, the correlation across domains would be the geometric mean of the two within a "
+            "domain. The last column says by how much it is lower, with its 95% interval over families:",
         ),
         *tables(rows, drawings, objects, found),
     ]
@@ -87,7 +88,8 @@ def section(block: Block) -> Section:
         named = [part.name for part in objects.definition.parts if part.name != CATEGORY]
         kept, others = objects.made_of(named), drawings.made_of(named)
         note = Part(
-            "No VLM names the categories of objects above the network with random weights. Without the categories:"
+            "No VLM names the categories of objects clearly better than the VLM of the network with random weights. So "
+            "the tables follow again without the categories:"
         )
         parts += [note, *tables(rows, others, kept, interactions(rows, others, kept))]
     return Section(answer(found[0], alike, askable(objects), block.finished), parts)
@@ -112,7 +114,7 @@ def truths_of(drawings: Comparison, objects: Comparison) -> dict[str, dict[str, 
 def aligned(
     rows: Sequence[Row], drawings: Comparison, objects: Comparison
 ) -> tuple[list[Row], list[str], dict[str, Floats]]:
-    """The rows of encoders that every domain has a truth of, their families, and by domain these truths: (encoders,).
+    """The rows of encoders with a truth in every domain, their families, and these truths by domain: (encoders,).
 
     rows: of study/blocks/6/scores.csv, the same encoders in the same order on each probe.
     """
@@ -187,7 +189,7 @@ def correlations(columns: Floats) -> tuple[float, float, float]:
 
 
 def lower(one: float, other: float, across: float) -> float:
-    """By how much the correlation across domains is below what one order with each domain's noise would give."""
+    """By how much the correlation across domains lies below its value if both domains ordered encoders alike."""
     return math.sqrt(max(one, 0.0) * max(other, 0.0)) - across
 
 
@@ -234,8 +236,8 @@ def answer(primary: Interaction, alike: Agreement | None, can_be_asked: bool, fi
     """
     if not can_be_asked:
         return (
-            f"No encoder's truth of the objects lies {DETECTED:g} errors above the network with random weights: the "
-            "VLMs can't be asked about objects, and the block says nothing."
+            f"No encoder's truth of the objects lies {DETECTED:g} standard errors above that of the network with "
+            "random weights. So the VLMs can't answer questions about objects, and the block says nothing."
         )
     if alike is None:
         return f"{OPEN} Two seeds are needed."

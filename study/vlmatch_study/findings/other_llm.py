@@ -48,7 +48,7 @@ class Pair:
 class Agreement:
     """All pairs over the same encoders; lower: by how much two LLMs' mean Spearman lies below that of two seeds.
 
-    lower has its 95% interval over encoders, drawn with replacement; None without two seeds of one LLM.
+    lower comes with its 95% interval over encoders, drawn with replacement; None without two seeds of one LLM.
     """
 
     encoders: int
@@ -147,13 +147,13 @@ def section(block: Block) -> Section:
         return Section(f"{OPEN} No encoder has a truth with {NAMES[USUAL]} by the same recipe yet.")
     found = agreement(comparison, usual)
     choices = read(block.root / "study" / "worlds" / "caption_choices.csv")
-    at_paper_s = [row for row in choices if (row["layer"], row["pooling"], row["centring"]) == PAPER]
+    at_paper_choice = [row for row in choices if (row["layer"], row["pooling"], row["centring"]) == PAPER]
     return Section(
         answer(found, block.finished),
         (
             Part(pairs_table(found) if found else ""),
             Part(
-                captions_table(by_captions(comparison, at_paper_s)),
+                captions_table(by_captions(comparison, at_paper_choice)),
                 f"Spearman's correlation of scores with the truth of {NAMES[OTHER]}, by its own captions and by those "
                 f"of {NAMES[USUAL]}, with 95% bootstrap intervals over encoders; p corrected for the number of lines:",
             ),
@@ -162,7 +162,7 @@ def section(block: Block) -> Section:
 
 
 def counterpart(comparison: Comparison, truths: Sequence[Trained]) -> Comparison | None:
-    """The truths with the usual LLM and else the same setting, those with the most trainings; None without any."""
+    """The truths of the same setting with the usual LLM, those with the most trainings; None without any."""
     wanted = replace(comparison.setting, llm=USUAL)
     found = [each.comparison for each in truths if each.comparison.setting == wanted]
     return max(found, key=n_runs, default=None)
@@ -204,18 +204,18 @@ def answer(found: Agreement | None, finished: bool) -> str:
         f"influence of the LLM: {bare(PREDICTED)}) and {bare(alike)} (Spearman) over {found.encoders} encoders.",
     ]
     if pearson is not None and pearson < SHOWN:
-        said.append(f"Below {bare(SHOWN)}, {NAMES[USUAL]}'s noise of seeds and items alone doesn't explain it.")
+        said.append(f"{NAMES[USUAL]}'s noise of seeds and items alone does not explain a value below {bare(SHOWN)}.")
     if found.lower is None:
-        said.append(f"{NAMES[USUAL]} has no two seeds of these encoders to compare that with.")
+        said.append(f"It can't be compared with seeds, because {NAMES[USUAL]} lacks two seeds of these encoders.")
     else:
         value, low, high = found.lower
         outcome = (
-            f"the LLM plays a part, or trainings with {NAMES[OTHER]} are noisier, which its one seed can't tell"
+            f"the LLM plays a part, or trainings with {NAMES[OTHER]} are noisier; its one seed can't decide which"
             if low > 0
             else "the difference is not significant"
         )
         said.append(
-            f"Two seeds of {NAMES[USUAL]} have {bare(found.mean('spearman', False))} over the same encoders, "
-            f"{figure(value, low, high)} more: {outcome}. This is the one test, so it is not corrected."
+            f"Two seeds of {NAMES[USUAL]} have a Spearman of {bare(found.mean('spearman', False))} over the same "
+            f"encoders, {figure(value, low, high)} more: {outcome}. This is the only test, so it is not corrected."
         )
     return " ".join(each for each in said if each)

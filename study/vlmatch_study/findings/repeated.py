@@ -29,7 +29,7 @@ class BySeeds:
 
 
 def by_seeds(comparison: Comparison, encoders: Sequence[str] | None = None) -> list[BySeeds]:
-    """The deviations by number of seeds, over the pretrained encoders (of `encoders`) that have so many."""
+    """The deviations by number of seeds, over the pretrained encoders (of `encoders`) with that many seeds."""
     found = []
     for count in range(2, len(comparison.seeds) + 1):
         kept = [
@@ -50,7 +50,7 @@ def from_recipe_to_recipe(present: Comparison, new: Comparison) -> Correlation:
 
 
 def section(blocks: Sequence[Block]) -> Section:
-    """Its section. blocks: that of the best encoders, and that of all others."""
+    """Its section. blocks: the one of the best encoders, then the one of all others."""
     comparison = together(blocks)
     if comparison is None:
         return Section(OPEN)
@@ -60,12 +60,12 @@ def section(blocks: Sequence[Block]) -> Section:
         (
             Part(
                 agreement(comparison),
-                "Spearman's correlation of each two seeds, over the pretrained encoders that were trained with both:",
+                "Spearman's correlation of every two seeds, over the pretrained encoders that were trained with both:",
             ),
             Part(
                 spreads({"all pretrained": by_seeds(comparison), "the twelve best": tier}),
-                "Standard deviations of the truth between encoders, by the number of seeds that it is a mean of, and "
-                "what the seeds add to it:",
+                "Standard deviations of the truth between encoders, by the number of seeds in its mean, and the "
+                "standard error of this mean that comes from the seeds:",
             ),
         ),
     )
@@ -96,9 +96,9 @@ def answer(comparison: Comparison, tier: Sequence[BySeeds], block: Block) -> str
     if tier:
         last = tier[-1]
         said.append(
-            f"Among the best, the means of {last.seeds} seeds have a standard deviation of "
-            f"{bare(last.between_encoders, 3)}. Seeds alone would give {bare(last.of_mean, 3)}. The choice of items "
-            "adds to it; how much is not computed here."
+            f"Among the best encoders, the means over {last.seeds} seeds have a standard deviation of "
+            f"{bare(last.between_encoders, 3)}. The noise of seeds alone would give {bare(last.of_mean, 3)}. The "
+            "choice of items adds noise, which is not computed here."
         )
     present = [
         each

@@ -14,7 +14,7 @@ HEAD = ("encoder", "llm", "recipe", "data", "steps", "suite", "seed", "dtype", "
 def write(path: Path, comparisons: Sequence[Comparison]) -> None:
     """Write one row for each training: what it was, its truth and the truth's parts, with all their digits.
 
-    Without any training the file has its head alone.
+    Without any training the file has only its header.
     """
     rows = [_row(truth, run) for each in comparisons for truth in each.truths for run in truth.runs]
     columns = dict.fromkeys([*HEAD, *(key for row in rows for key in row)])

@@ -1,4 +1,4 @@
-"""Encoders with committed scores and a truth: worlds that rules choose in, and how each score follows the truth."""
+"""Worlds of the encoders that have committed scores and a truth, and how well each score follows that truth."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Followed:
     """How well one score orders encoders by truth, and what picking by it costs in pools of 8.
 
     spearman: with its interval over families. p: two-sided, as if encoders were independent; corrected: for the number
-    of scores. regret: as a fraction of that of a pick at random.
+    of scores. regret: as a fraction of a random pick's.
     """
 
     rule: Rule
@@ -40,7 +40,7 @@ class Followed:
 
 
 def world_of(name: str, comparison: Comparison, rows: Sequence[Row], rules: Sequence[Rule]) -> World | None:
-    """The encoders that have a truth, by the seeds that all of them have; None for fewer than a pool has.
+    """The world of the encoders that have a truth, with the seeds that all of them share; None for too few for a pool.
 
     rows: the committed scores of each encoder: encoder, family, and what the rules need.
     """

@@ -1,4 +1,4 @@
-"""A section of the findings: how far its trainings are, its answer, and its tables below what they show."""
+"""A section of the findings: how many trainings are finished, its answer, and its tables with introductions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -13,12 +13,12 @@ from vlmatch_study.findings.tables import table
 
 RECIPES = ("embedded_200", "embedded_400")
 PRESENT = ("vlm_a", 200)
-"""Data and steps of the recipe that blocks are compared with."""
+"""Data and steps of the recipe that the cells are compared with."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Trainings by one data and number of steps.
+    """Trainings on the same data with the same number of steps.
 
     truths: by encoder, the value of each seed. between_encoders, between_seeds: standard deviations; the latter from
     the encoders with two seeds or more. pooled: the deviation between seeds over all cells.
@@ -34,12 +34,12 @@ class Cell:
 
     @property
     def ratio(self) -> float:
-        """The spread of encoders in deviations between this cell's seeds."""
+        """The deviation between encoders, divided by that between this cell's seeds."""
         return self.between_encoders / self.between_seeds
 
     @property
     def pooled_ratio(self) -> float:
-        """The spread of encoders in deviations between the seeds of all cells."""
+        """The deviation between encoders, divided by that between seeds over all cells."""
         return self.between_encoders / self.pooled
 
 
@@ -72,7 +72,7 @@ def cells(comparisons: Sequence[Comparison]) -> list[Cell]:
 
 
 def chosen(found: Sequence[Cell]) -> Cell | None:
-    """The cell that takes the place of the present recipe by the rule of study/blocks.md; None if none does."""
+    """The cell that replaces the present recipe by the rule of study/blocks.md; None if none does."""
     present = next((cell for cell in found if (cell.data, cell.steps) == PRESENT), None)
     if present is None:
         return None
@@ -106,11 +106,11 @@ def _answer(found: Sequence[Cell]) -> str:
     if len(found) < 4:
         return "The question stays open until all four cells have two seeds."
     if cell is None:
-        return "No cell has a larger ratio than data A and 200 steps by both deviations, so the recipe stays."
+        return "No cell has larger ratios, by both deviations, than 200 steps on vlm_a, so the recipe stays."
     return (
-        f"Chosen: data {cell.data}, {cell.steps} steps. The standard deviation between its encoders is "
-        f"{bare(cell.pooled_ratio, 1)} times that between seeds, pooled over all cells, and {bare(cell.ratio, 1)} "
-        "times that between its own seeds."
+        f"Chosen: {cell.steps} steps on {cell.data}. The standard deviation between its encoders is "
+        f"{bare(cell.pooled_ratio, 1)} times the deviation between seeds that is pooled over all cells, and "
+        f"{bare(cell.ratio, 1)} times that between its own seeds."
     )
 
 

@@ -17,7 +17,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def figure(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """'.13 [.06, .29]'; without an interval that is not known; '-' for a value that is not known."""
+    """'.13 [.06, .29]'; '.13' if the interval is not known; '-' if the value is not known."""
     if value is None or low is None or high is None:
         return bare(value)
     return f"{bare(value)} [{bare(low)}, {bare(high)}]"
@@ -34,7 +34,7 @@ def within(value: float, error: float) -> str:
 
 
 def probability(p: float | None) -> str:
-    """A p value with four decimals; '<.0001' where they would all be 0."""
+    """A p value with four decimals; '<.0001' if they would all be 0."""
     return "<.0001" if p is not None and p < 0.00005 else bare(p, 4)
 
 

@@ -16,7 +16,7 @@ from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.section import Part, Section
 from vlmatch_study.findings.tables import OPEN, PRELIMINARY, probability, table, within
 
-LEVEL, LEAST = 0.05, 3  # numbers of tokens that a slope is taken over
+LEVEL, LEAST = 0.05, 3  # a slope needs at least so many numbers of tokens
 MEAN = "mean"
 _GRID = re.compile(r"(?P<encoder>.+)_grid(?P<side>[0-9]+)")
 
@@ -37,7 +37,7 @@ class Slope:
 
 @dataclass(frozen=True)
 class Contrast:
-    """How much higher the truth is with so many tokens than with one, by encoder; p of a paired t test over encoders.
+    """How much higher the truth is with `tokens` tokens than with one, by encoder; p of a paired t test over encoders.
 
     corrected: by Holm's method for the number of contrasts.
     """
@@ -65,7 +65,7 @@ def by_encoder(comparison: Comparison) -> dict[str, dict[int, float]]:
 def slopes(truths: dict[str, dict[int, float]]) -> list[Slope]:
     """The slope of each encoder with three numbers of tokens or more, then 'mean': the mean of these slopes.
 
-    The error and p of the mean are those of a t test over encoders, so the encoders are what is counted.
+    The error and p of the mean are those of a t test over encoders, and its n is the number of encoders.
     """
     known = {name: each for name, each in truths.items() if len(each) >= LEAST}
     found = []
@@ -107,7 +107,7 @@ def section(block: Block) -> Section:
             ),
             Part(
                 contrasts_table(contrasts(found), list(found)),
-                "Difference to one token, and p of a paired t test over encoders, corrected by Holm's method:",
+                "Difference from one token, and p of a paired t test over encoders, also corrected by Holm's method:",
             ),
         ),
     )

@@ -7,7 +7,7 @@ from vlmatch.evidence.truths import Comparison, comparisons_in
 from vlmatch_study.findings.block import LLM
 
 FOLDERS = {("results",): "", ("blocks", "results"): "", ("search", "results"): ", once more by a search"}
-"""The folders of results below study/, and what their truths are called beside their recipe."""
+"""The folders of results below study/, and what is added to the names of their truths."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,6 @@ def named(comparison: Comparison) -> str:
 
 
 def shared(one: Comparison, other: Comparison) -> list[str]:
-    """The pretrained encoders that both have a truth of, the best of the first one first."""
+    """The pretrained encoders that have a truth in both, the best by the first one first."""
     known = {truth.encoder for truth in other.pretrained}
     return [truth.encoder for truth in one.pretrained if truth.encoder in known]

@@ -14,10 +14,10 @@ from vlmatch_study.pretraining.data import PretrainingData
 
 
 class Autoencoder(ConvnetObjective):
-    """A convolutional network, with a decoder of its last feature map that is not kept.
+    """A convolutional network, and a decoder of its last feature map; the decoder is not kept.
 
     decoder: channels of the decoder's layers. Each layer doubles the map's side; together they reach the image's side.
-    Raises VlmatchError where they do not.
+    Raises VlmatchError if they do not.
     """
 
     def __init__(self, data: PretrainingData, *, decoder: list[int], **convnet: Any) -> None:

@@ -22,7 +22,7 @@ def backbone_features(
 ) -> Tensor:
     """Features (n, d) of the items by this backbone. They are computed once for each source, and stored for all heads.
 
-    Raises VlmatchError where the backbone's licence is not permissive, since weights of heads are published.
+    Raises VlmatchError if the backbone's licence is not permissive, because weights of heads are published.
     """
     licence = licence_of(backbone.plain())
     if not set(licence.name.split(" AND ")) <= set(PERMISSIVE):

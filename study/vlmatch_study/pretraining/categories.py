@@ -13,7 +13,7 @@ from vlmatch_study.pretraining.data import PretrainingData
 
 
 class Categories(ConvnetObjective):
-    """A convolutional network with a linear classifier that is not kept. Items without a category are left out."""
+    """A convolutional network with a linear classifier, which is not kept. Items without a category are left out."""
 
     def __init__(self, data: PretrainingData, **convnet: Any) -> None:
         super().__init__(data.labelled(), **convnet)

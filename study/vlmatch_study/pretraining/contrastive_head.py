@@ -108,7 +108,7 @@ class ContrastiveHead(Objective):
 def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of (n, d) features, each (d,).
 
-    A tenth of the median deviation is the least, so that a feature that hardly varies here is not scaled up elsewhere.
+    No deviation is below a tenth of the median, so that a feature that hardly varies here is not scaled up elsewhere.
     """
     std = features.std(dim=0)
     return features.mean(dim=0), std.clamp(min=float(std.median()) / 10)

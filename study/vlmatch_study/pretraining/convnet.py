@@ -16,7 +16,7 @@ from vlmatch_study.pretraining.objective import Objective
 
 
 class ConvnetObjective(Objective):
-    """An objective whose encoder is a convolutional network; `vlmatch_study.trained_convnet` loads what is kept.
+    """An objective whose encoder is a convolutional network; `vlmatch_study.trained_convnet` loads its weights.
 
     architecture, options: arguments of `timm.create_model`. smallest, colour: see `augmentation.augmented`.
     """
@@ -45,7 +45,7 @@ class ConvnetObjective(Objective):
 
     @torch.inference_mode()
     def measures(self, held_out: PretrainingData) -> Mapping[str, float]:
-        """How well the nearest training images tell the category of held-out images."""
+        """How well the nearest training images predict the category of held-out images."""
         self.eval()
         known, asked = self.data.labelled(), held_out.labelled()
         names, truth = [str(c) for c in known.categories], [str(c) for c in asked.categories]

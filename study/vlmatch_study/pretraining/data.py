@@ -31,7 +31,7 @@ class PretrainingData:
 
     @classmethod
     def images(cls, items: Sequence[Item], size: int) -> Self:
-        """Decode the items' images to `size` x `size` pixels, padded with white where they are not square."""
+        """Decode the items' images to `size` x `size` pixels, padded with white if they are not square."""
         pictures = torch.stack([_picture(open_image(item.image), size) for item in items])
         return cls.of(items, pictures)
 
@@ -57,7 +57,7 @@ class PretrainingData:
 def training_items(split: Split, sources: Sequence[str]) -> tuple[Item, ...]:
     """The items of these sources that an encoder may be trained on.
 
-    Raises VlmatchError on a source that no encoder may be trained on.
+    Raises VlmatchError for a source that no encoder may be trained on.
     """
     for source in sources:
         if source not in LICENCES:
@@ -69,8 +69,8 @@ def training_items(split: Split, sources: Sequence[str]) -> tuple[Item, ...]:
     strangers = [item for item in items if item.share != SHARE or item.source not in sources]
     if strangers:
         raise VlmatchError(
-            f"split: '{strangers[0].id}' of share '{strangers[0].share}' came as part of '{SHARE}' of {list(sources)}; "
-            "nothing else may be trained on"
+            f"split: '{strangers[0].id}' of share '{strangers[0].share}' is among the items of '{SHARE}' of "
+            f"{list(sources)}; wanted only items of this share and these sources"
         )
     return items
 
@@ -78,7 +78,7 @@ def training_items(split: Split, sources: Sequence[str]) -> tuple[Item, ...]:
 def held_apart(items: Sequence[Item], categories: Sequence[str] = ()) -> tuple[list[Item], list[Item]]:
     """The items to train on, and those held out: all of `categories`; without any, a tenth of the concepts by hash.
 
-    Raises VlmatchError where either would be empty, or a category has no item.
+    Raises VlmatchError if either would be empty, or a category has no item.
     """
     absent = sorted(set(categories) - {str(item.category) for item in items})
     if absent:

@@ -1,4 +1,4 @@
-"""The training loop: Lightning's, with a checkpoint every few epochs, so that a killed run resumes and ends equal."""
+"""The training loop: Lightning's, with a checkpoint every few epochs, so a killed run resumes with equal results."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ CHECKPOINT_EPOCHS = 4
 def fit(objective: Objective, *, epochs: int, checkpoints: Path, accelerator: str) -> float:
     """Train for `epochs`, or for those that a killed run has left; returns the mean loss of the last epoch.
 
-    `checkpoints` is a folder that belongs to this run. Raises SystemExit(143) where SIGTERM ended the training early.
+    `checkpoints` is a folder that belongs to this run. Raises SystemExit(143) if SIGTERM ended the training early.
     """
     last = checkpoints / "last.ckpt"
     trainer = Trainer(

@@ -42,7 +42,7 @@ class Card:
 def write_halves(path: Path, state: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors, floating-point numbers in half precision.
 
-    Raises VlmatchError where a number is NaN, or too large for half precision.
+    Raises VlmatchError if a number is NaN, or too large for half precision.
     """
     halves = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     for key, value in halves.items():
@@ -60,7 +60,7 @@ def weights_in(folder: Path) -> Path:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of a folder of weights. Raises VlmatchError where they are more than `LARGEST`."""
+    """Bytes of a folder of weights. Raises VlmatchError if they are more than `LARGEST`."""
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if size > LARGEST:
         raise VlmatchError(
@@ -128,10 +128,10 @@ def _file(weights: Path, card: Card) -> str:
 _README = """\
 # Encoders trained here
 We trained these small encoders, with different data, objectives and sizes, to enlarge the pool of the study
-(`conf/pool.yaml`). Each has a recipe, `study/conf/pretrain/NAME.yaml`, and is trained on the share `encoder_training`
-of the [split](../split.md): by `python src/run.py task=pretrain pretrain=NAME`, or in the pipeline by
-`dvc repro study/dvc.yaml:pretrain@NAME`. Both also write this page. The catalogue of encoders marks them
-`trained_on_domain`, because they were trained on drawings, like those of the probe.
+(`conf/pool.yaml`). The settings of each are in `study/conf/pretrain/NAME.yaml`. All are trained on the share
+`encoder_training` of the [split](../split.md): by `python src/run.py task=pretrain pretrain=NAME`, or in the pipeline
+by `dvc repro study/dvc.yaml:pretrain@NAME`. Both also write this page. The catalogue of encoders marks them
+`trained_on_domain`, because they were trained on drawings, and the pictures of the probe are drawings too.
 
 The weights are stored in half precision. A head is stored without its backbone, which comes in a package. The seconds
 are those of the optimisation only, in one thread, while other work ran. The encoders trained from random weights are
@@ -156,9 +156,9 @@ The next table shows their figures on held-out items, with chance in parentheses
 
 The held-out items and the probe were also used to make choices. We chose the heads' depth and noise by zero-shot
 accuracy and recall on these same items (nine settings of `lit_mobilenetv2_emoji`, four of
-`lit_efficientnet_lite0_both`), so the heads' figures are too good. We replaced an LCNet, a MobileNetV3 and a
-MobileNetV2 by ResNets, because they were bad on the held-out items and on the stamps' categories. So the probe had a
-part in choosing the architectures of `category_resnet_emoji`, `vicreg_resnet_emoji` and `siglip_resnet_both`.
+`lit_efficientnet_lite0_both`), so the heads' figures are too optimistic. We replaced an LCNet, a MobileNetV3 and a
+MobileNetV2 by ResNets, because they were bad on the held-out items and on the stamps' categories. So the probe
+influenced the choice of the architectures of `category_resnet_emoji`, `vicreg_resnet_emoji` and `siglip_resnet_both`.
 
 | encoder | held out | zero-shot | recall at 5 | neighbours | accuracy | reconstruction |
 |---|--:|--:|--:|--:|--:|--:|

@@ -1,4 +1,4 @@
-"""Self-supervised training: two augmented views of an image shall agree, by SimCLR's or by VICReg's loss."""
+"""Self-supervised training: two augmented views of an image must agree, by SimCLR's or by VICReg's loss."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ LOSSES = {"nt_xent": nt_xent, "vicreg": vicreg}
 
 
 class TwoViews(ConvnetObjective):
-    """A convolutional network with a projector that is not kept.
+    """A convolutional network with a projector, which is not kept.
 
     agreement: 'nt_xent' (SimCLR) or 'vicreg'. projection: width of the projector's two layers.
     """

@@ -18,7 +18,7 @@ MARK = "<!-- {0}: made by python -m vlmatch_study.search -->\n"
 
 
 def main() -> None:
-    """Replay both worlds and write what the documents say of them."""
+    """Replay both worlds, and write the table of searches and the generated parts of the document."""
     if "--cka" in sys.argv:
         names = embedded().names
         courses.write_similarities(names, courses.measured_similarities(names, Store(paths.cache()), PROBE))

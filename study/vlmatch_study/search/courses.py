@@ -20,7 +20,7 @@ DIGITS = 4
 def ours(folder: Path = STUDY / "results") -> Courses:
     """Our 32 encoders: the stored mean at 1/8, 1/4 and 1/2 of each training, then the truth; CKA on the stamps.
 
-    Raises VlmatchError if a training has other milestones, or if the table of similarities lacks an encoder.
+    Raises VlmatchError if a training has other milestones, or the table of similarities lacks an encoder.
     """
     world = embedded(folder)
     (found,) = [
@@ -45,11 +45,11 @@ def theirs() -> Courses:
 
 
 def similarities(names: tuple[str, ...]) -> Floats:
-    """The CKA of every two encoders by the committed table: (n, n). Raises VlmatchError if one is not in it."""
+    """The CKA of every two encoders by the committed table: (n, n). Raises VlmatchError if it lacks an encoder."""
     rows = {row["encoder"]: row for row in read(SIMILARITIES)}
     if missing := [name for name in names if name not in rows]:
         raise VlmatchError(
-            f"'{SIMILARITIES}' lacks '{missing[0]}'; embed it, then python -m vlmatch_study.search --cka"
+            f"'{SIMILARITIES}' lacks '{missing[0]}'; embed it, then run python -m vlmatch_study.search --cka"
         )
     return np.array([column([rows[name] for name in names], other) for other in names])
 
@@ -57,7 +57,7 @@ def similarities(names: tuple[str, ...]) -> Floats:
 def measured_similarities(names: tuple[str, ...], store: Store, probe: str) -> Floats:
     """Linear CKA of every two encoders on the images of a probe, from the store: (n, n).
 
-    Raises VlmatchError if the store lacks one.
+    Raises VlmatchError if the store lacks an encoder.
     """
     kernels = []
     folders = {header.spec.model: folder for folder, header in store.headers(probe) if header.spec.kind == "encoder"}

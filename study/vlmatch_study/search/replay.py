@@ -36,7 +36,7 @@ class Courses:
     def of(cls, world: World, earlier: Floats, similarity: Floats | None = None) -> "Courses":
         """Add the values at the earlier rungs, (n, seeds, rungs - 1), to a world.
 
-        Raises VlmatchError on another shape, or a value that is missing or not finite.
+        Raises VlmatchError if a shape is wrong, or a value is missing or not finite.
         """
         wanted = world.truth.shape
         if earlier.ndim != 3 or earlier.shape[:2] != wanted or not np.isfinite(earlier).all():
@@ -52,7 +52,7 @@ class Courses:
 
     @property
     def halves(self) -> Iterator[tuple[Floats, Floats]]:
-        """Both ways round, the curves (n, rungs) by one half of the seeds, and the truth (n,) by the other."""
+        """The curves (n, rungs) by one half of the seeds with the truth (n,) by the other half, then the reverse."""
         seeds = self.values.shape[1]
         if seeds == 1:
             yield self.values[:, 0], self.world.mean_truth
@@ -96,7 +96,7 @@ def whole(order: Callable[[Drawn], Pools], count: int) -> Spend:
 
 
 def halving(order: Callable[[Drawn], Pools], count: int, ladder: Ladder, keep: float) -> Spend:
-    """Halve the first `count` of each pool, of which the part `keep` goes on from each rung."""
+    """Race the first `count` of each pool by successive halving: the part `keep` goes on from each rung."""
 
     def spend(pools: Drawn, curves: Floats) -> tuple[Integers, Floats]:
         listed = order(pools)[:, :count]
@@ -108,9 +108,9 @@ def halving(order: Callable[[Drawn], Pools], count: int, ladder: Ladder, keep: f
 
 
 def searching(rule: Rule, margin: float, ladder: Ladder, budget: float) -> Spend:
-    """As task=search: the shortlist of each pool, with as many at each rung as the budget in whole trainings pays for.
+    """Spend as task=search does: race the shortlist of each pool, as many at each rung as the budget pays for.
 
-    margin: the shortlist's (`evidence.shortlists.Calibration`).
+    margin: the shortlist's (`evidence.shortlists.Calibration`). budget: in whole trainings.
     """
 
     def spend(pools: Drawn, curves: Floats) -> tuple[Integers, Floats]:
@@ -131,9 +131,9 @@ def searching(rule: Rule, margin: float, ladder: Ladder, budget: float) -> Spend
 
 
 def by_levels(values: Floats, levels: Sequence[Level]) -> Integers:
-    """The winners (m,) of races by values (m, k, rungs), in which so many are trained up to each rung as `levels` say.
+    """The winners (m,) of races by values (m, k, rungs). levels: how many are trained up to each rung.
 
-    Of equals, the first goes on.
+    Of equal candidates, the first goes on.
     """
     alive = np.ones(values.shape[:2], dtype=bool)
     order: Integers = np.zeros(values.shape[:2], dtype=np.intp)
@@ -148,12 +148,12 @@ def clusters(courses: Courses, count: int, ladder: Ladder, keep: float) -> Spend
     """In the manner of Mordal (He et al., 2025): clusters of similar encoders, early stopping between and inside them.
 
     Each pool is divided into `count` clusters by average linkage of 1 - CKA. The medoids race by halving. Then the
-    other members of the winner's cluster do, and the better of both winners is picked. Mordal also predicts the end of
-    a training from its course; halving takes the place of that here.
+    other members of the winner's cluster race, and the better of both winners is picked. Mordal also predicts the end
+    of a training from its course; here, halving replaces this.
     """
     similarity = courses.similarity
     if similarity is None:
-        raise VlmatchError(f"world '{courses.world.name}' has no similarities of its candidates; give Courses them")
+        raise VlmatchError(f"world '{courses.world.name}' has no similarities of its candidates; give them to Courses")
     known: dict[Drawn, Integers] = {}  # both halves of the seeds are replayed in the same pools
 
     def spend(pools: Drawn, curves: Floats) -> tuple[Integers, Floats]:
@@ -174,7 +174,7 @@ def clusters(courses: Courses, count: int, ladder: Ladder, keep: float) -> Spend
 def halved(values: Floats, started: Flags, ladder: Ladder, keep: float) -> tuple[Integers, Floats]:
     """Race the candidates that are `started` (m, k) by their values (m, k, rungs): the winners' places and the costs.
 
-    As `halving`, of a continuing ladder. A pool in which none is started costs nothing.
+    Like `halving` with a continuing ladder. A pool in which none is started costs nothing.
     """
     alive, before = started.copy(), -1
     costs = np.zeros(len(values))
@@ -206,7 +206,7 @@ def divided(similarity: Floats, count: int) -> Integers:
 
 
 def medoids_of(similarity: Floats, pools: Pools, labels: Integers) -> Flags:
-    """The candidate of each cluster that is most similar to the others of it, the first of equals: (m, k)."""
+    """Whether each candidate is the most similar one to the others of its cluster; the first of equals: (m, k)."""
     same = labels[:, :, None] == labels[:, None, :]
     closeness = np.where(same, similarity[pools[:, :, None], pools[:, None, :]], 0.0).sum(axis=2)
     highest = np.where(same, closeness[:, None, :], -np.inf)
@@ -229,9 +229,9 @@ def replayed(
 ) -> list[Spent]:
     """What each way of spending gives in 10,000 pools of one kind and size, the same ones for all ways.
 
-    ways: for each its name, its `Spent.budget`, and the way itself. One half of the seeds is what a search sees; the
-    other values its pick, and that of grid search, which trains every candidate to the end. Intervals
-    as in `evidence.replay.replay`. Empty if the world has too few different pools.
+    ways: for each its name, its `Spent.budget`, and the way itself. A search sees one half of the
+    seeds. The other half gives the truth of its pick and of grid search's, which trains every candidate to the end.
+    Intervals as in `evidence.replay.replay`. Empty if the world has too few different pools.
     """
     rng = np.random.default_rng(seed)
     world = courses.world

@@ -37,7 +37,7 @@ DIGITS = 4
 
 
 def spent(courses: Courses, fed: Fed, tell: Callable[[str], None] = lambda line: None) -> Iterator[Spent]:
-    """What each way gave in every kind and size of pools of a world, whose LLM is fed so."""
+    """What each way gave in every kind and size of pools of a world. fed: names the rule of that world."""
     for kind in kinds_of(courses.world):
         for size in SIZES:
             tell(f"{courses.world.name}: {kind}, pools of {size}")
@@ -69,7 +69,7 @@ HEAD = ("world", "way", "pools", "size", "starts_with", "cost", "part_of_grid", 
 
 
 def write(path: Path, rows: Sequence[tuple[Courses, float, Spent]]) -> None:
-    """Write the table. rows: each with its world, and what brings the truths to points of 100."""
+    """Write the table. rows: each with its world, and the factor from truths to points of 100."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEAD)

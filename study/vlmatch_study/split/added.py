@@ -31,7 +31,7 @@ def with_domain(
 
     fetched_by: the command that fetches the sources, for messages.
 
-    Raises NotHereError where a source has not been fetched, VlmatchError where a source differs from its .dvc file, or
+    Raises NotHereError if a source has not been fetched, VlmatchError if a source differs from its .dvc file, or
     the parts of a kind do not add up to 1.
     """
     check_shares(shares)

@@ -61,16 +61,16 @@ def split(
     components, and each component goes into one share:
 
     - A component with a picture of `probe`, the stamps, goes to the probe. Only its stamps are kept.
-    - Another goes where the hash of its key and of `seed` falls in the table of its kind. `shares` maps each kind to
-      its shares and their parts. In a component of several kinds the kind that `shares` has first decides, and items of
-      another kind are dropped unless that kind has the share too.
+    - Any other component goes where the hash of its key and of `seed` falls in the table of its kind. `shares` maps
+      each kind to its shares and their parts. If a component has several kinds, the first of them in `shares` decides;
+      items of another kind are dropped unless that kind has the share too.
 
     So an added item moves others only if it joins components, or brings a new concept or kind into one.
 
     Of the pictures of one concept in a source, the first `per_concept` are kept, without those whose hash repeats.
     Captions of more than `max_words` words are dropped.
 
-    Raises NotHereError where a source has not been fetched, VlmatchError where a source differs from its .dvc file, or
+    Raises NotHereError if a source has not been fetched, VlmatchError if a source differs from its .dvc file, or
     the parts of a kind do not add up to 1.
     """
     check_shares(shares)
@@ -100,7 +100,7 @@ def kept(
     reasons: Counter[str],
     fetched_by: str = FETCH,
 ) -> list[Hashed]:
-    """The usable candidates of a source; for the others, the reasons are counted.
+    """The usable candidates of a source; `reasons` counts why others are dropped.
 
     fetched_by: the command that fetches the source, for messages.
     """
@@ -212,7 +212,7 @@ def largest_of(hashed: Sequence[Hashed], named: Sequence[int], number: int = 8) 
 
 
 def check_shares(shares: Mapping[str, Mapping[str, float]]) -> None:
-    """Raise VlmatchError where the parts of a kind do not add up to 1, or where a share is the stamps'."""
+    """Raise VlmatchError if the parts of a kind do not add up to 1, or if a share is the stamps'."""
     for kind, table in shares.items():
         if PROBE in table or any(part <= 0 for part in table.values()) or abs(sum(table.values()) - 1) > 1e-9:
             raise VlmatchError(

@@ -98,7 +98,7 @@ class _EmojiPackage(Buildable, ABC):
             file.rename(folder / file.name)
 
     def candidates(self) -> list[Candidate]:
-        """Each emoji of the table; skin tones and hair styles are left out, since they are parts of other emoji."""
+        """Each emoji of the table; skin tones and hair styles are left out, because they are parts of other emoji."""
         table = Path(self.path) / Path(self.table).name
         if not table.is_file():
             raise NotHereError(f"emoji '{self.path}' are not there; get them by task=fetch task.what=split")
@@ -106,7 +106,7 @@ class _EmojiPackage(Buildable, ABC):
         return sorted(found, key=lambda candidate: candidate.id)
 
     def rows(self, table: Path) -> list[dict[str, Any]]:
-        """The rows of the table whose pictures are kept; VlmatchError where it is damaged."""
+        """The rows of the table whose pictures are kept; VlmatchError if it is damaged."""
         try:
             return [row for row in json.loads(table.read_text(encoding="utf-8")) if self.has_picture(row)]
         except ValueError as error:
@@ -137,7 +137,7 @@ class GoogleEmoji(_EmojiPackage):
     table, licence, pictures = "emoji.json", "LICENSE", "img/google/64"
 
     def has_picture(self, row: Mapping[str, Any]) -> bool:
-        """Whether Google has drawn it."""
+        """Whether Google has drawn the emoji."""
         return bool(row["has_img_google"])
 
     def file(self, row: Mapping[str, Any]) -> str:
@@ -168,7 +168,7 @@ class OpenMoji(_EmojiPackage):
     table, licence, pictures = "data/openmoji.json", "LICENSE.txt", "color/svg"
 
     def has_picture(self, row: Mapping[str, Any]) -> bool:
-        """Whether it is no variant by skin tone."""
+        """Whether the emoji is not a variant by skin tone."""
         return not row["skintone"]
 
     def file(self, row: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from vlmatch_study.split.sources import Candidate
 
 # Folders that are not kept: 1,400 stars and other plain shapes, buttons, letters made of lamps, patterns.
 PLAIN = ("shapes/", "buttons/", "computer/buttons/", "special/", "signs_and_symbols/led/")
-MAX_PIXELS = 2_000_000  # 25 pictures with more (up to 623 million) are not kept, since they take long to decode
+MAX_PIXELS = 2_000_000  # 25 pictures with more (up to 623 million) are not kept, because they take long to decode
 COLLECTION = 3  # a title that this many differently named files share is the title of a collection
 
 _PNG = re.compile(r"usr/share/openclipart/png/(.+\.png)")
@@ -59,7 +59,7 @@ _CATEGORIES = {
 class OpenClipart(Buildable):
     """The clip-art below `path`: PNG files, and one line of metadata.jsonl for each.
 
-    The line has `"title": null` where the SVG is broken XML, or defines entities of its own.
+    The line has `"title": null` if the SVG is broken XML or defines its own entities.
     """
 
     path: str
@@ -79,7 +79,7 @@ class OpenClipart(Buildable):
         write_files({**kept, _METADATA: lines.encode(), "copyright": copyright_file}, folder)
 
     def candidates(self) -> list[Candidate]:
-        """Each PNG with its title, or with its file's name where the title is that of a collection."""
+        """Each PNG with its title, or with its file's name if the title is that of a collection."""
         rows = self._rows()
         names = defaultdict(set)
         for row in rows:
@@ -120,7 +120,7 @@ def _described(name: str, drawings: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _works(drawing: bytes) -> Iterator[Any]:
-    """The elements that describe the work; none where the XML is broken or defines entities."""
+    """The elements that describe the work; none if the XML is broken or defines entities."""
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import ParseError, fromstring
 

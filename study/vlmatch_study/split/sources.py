@@ -41,4 +41,4 @@ class Source(Protocol):
         """Write the source into the empty `folder`, the same bytes each time; downloads go below `staging`."""
 
     def candidates(self) -> list[Candidate]:
-        """The images that may be used, sorted by id. Raises NotHereError where the source has not been fetched."""
+        """The images that may be used, sorted by id. Raises NotHereError if the source has not been fetched."""

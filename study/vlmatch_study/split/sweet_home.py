@@ -15,7 +15,7 @@ from vlmatch.probes.concepts import phrase
 from vlmatch.probes.fetch import debian_package
 from vlmatch_study.split.sources import Candidate
 
-OBJECTS = "objects.csv"  # one line for each picture; it is also what the licence CC BY asks to be told
+OBJECTS = "objects.csv"  # one line for each picture, with the credits that the licence CC BY requires
 COLUMNS = ("image", "name", "category", "tags", "creator", "licence")
 NO_CATEGORY = ("", "Miscellaneous")
 

@@ -1,4 +1,4 @@
-"""Transform: fit the principal components that block 1 changes encoders by, on the training pictures alone."""
+"""Transform: fit the principal components by which block 1 changes encoders, on the training pictures alone."""
 
 import numpy as np
 
