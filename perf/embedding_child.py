@@ -17,11 +17,11 @@ from gromov_child import peak_bytes
 
 from vlmatch.configs import chosen
 from vlmatch.embeddings import predict
-from vlmatch.embeddings.agreement import precision_agreement
 from vlmatch.embeddings.decoded import DecodedImages
 from vlmatch.embeddings.store import Shards
 from vlmatch.encoders.base import Encoder
 from vlmatch.encoders.timm_models import TimmEncoder
+from vlmatch.inventory.agreement import precision_agreement
 from vlmatch.objects import build, plain
 from vlmatch.settings.work import TrainerSettings
 
