@@ -35,21 +35,20 @@ def test_the_first_screen_has_at_most_ten_lines_and_the_shortlist_first(fed: str
 @pytest.mark.parametrize("fed", ["pooled", "patches"])
 def test_whether_the_spec_sheet_would_do_as_well_follows_the_interval_of_the_difference(fed: str) -> None:
     world = record().world(fed)
-    line = str(screen(fed).spec_sheet)
-    assert ("the spec sheet would not have done as well" in line) == (world.spec_sheet_loses_more.low > 0)
-    assert percent(world.chosen_by(5).by_rule[world.spec_sheet.name].value) in line
-    assert f"the rule lost {percent(world.chosen_by(5).fraction.value)} of" in line  # of choosing, not of the chosen
+    verdict = screen(fed).verdict
+    assert ("the spec sheet would not have done as well" in str(verdict)) == (world.spec_sheet_loses_more.low > 0)
+    assert percent(world.spec_sheet_loses_more.value) in verdict.details[0]
 
 
 def test_the_coverage_stands_with_its_interval_and_the_plain_list() -> None:
     said = screen("patches")
-    found, line = said.calibration, str(said.held)
+    found, line, details = said.calibration, str(said.held), " ".join(said.held.details)
     first, second = found.held_out, found.coverage
     coverage = f"{percent(first.value)} [{percent(first.low)}, {percent(first.high)}]"
     assert line.startswith(f"such lists held the best encoder in {coverage} of replayed pools")
-    assert f"({percent(second.value)} [{percent(second.low)}, {percent(second.high)}] on those that set it)" in line
-    assert f"set the margin, plain lists of that length held the best in {percent(found.top_k)}" in line
-    assert f"from {record().world('patches').n_encoders} encoders" in line
+    assert f"({percent(second.value)} [{percent(second.low)}, {percent(second.high)}] on those that set it)" in details
+    assert f"set the margin, plain lists of that length held the best in {percent(found.top_k)}" in details
+    assert f"from {record().world('patches').n_encoders} encoders" in details
 
 
 def test_a_list_longer_than_replayed_ones_says_how_much_of_the_pool_it_has() -> None:
@@ -66,28 +65,33 @@ def test_a_list_longer_than_replayed_ones_says_how_much_of_the_pool_it_has() -> 
     assert last("bc", 2) == "yours has all 2 candidates, so it narrows nothing"
 
 
-def test_an_opinion_says_whether_its_encoders_are_on_the_list() -> None:
+def test_a_choice_says_whether_its_encoders_are_on_the_list() -> None:
     llm, question = only("pooled")
     listed, opinion = llm.shortlist.encoders, llm.opinions[0]
     left = next(each.row.encoder for each in llm.encoders if each.row.encoder not in listed)
 
     def where(*encoders: str) -> str:
         said = first_screen(replace(llm, opinions=(replace(opinion, encoders=encoders),)), question)
-        return said.opinions[0].more[0]
+        return said.choices[1].cells()[2]
 
-    assert where(*listed) == "on the list"
-    assert where(left) == "not on the list"
-    assert where(left, listed[0]) == f"{listed[0]} on the list"
+    assert where(*listed) == "yes"
+    assert where(left) == "no"
+    assert where(left, listed[0]) == "some"
 
 
-def test_what_picks_lost_among_encoders_trained_later_stands_beside_the_record() -> None:
-    llm, question = only("pooled")
-    said, opinion = first_screen(llm, question), llm.opinions[0]
-    shares = [llm.world.later_regret(rule, 5) for rule in ("mutual_nn", "spec")]
-    later = "among 14 encoders whose VLMs were trained after the rule was frozen,"
-    assert said.spec_sheet.more[-1] == f"{later} {percent(shares[0])} and {percent(shares[1])}"
-    assert said.opinions[0].more[-1] == f"{later} they lost {percent(opinion.later)}"
-    assert not [fact for fact in first_screen(*only("patches")).facts if "after the rule" in str(fact)]
+@pytest.mark.parametrize("fed", ["pooled", "patches"])
+def test_choices_have_the_losses_of_the_record_and_those_among_encoders_trained_later(fed: str) -> None:
+    llm, question = only(fed)
+    said, world = first_screen(llm, question), record().world(fed)
+    held_out = world.chosen_by(5)
+    rule, sheet, *others = said.choices
+    assert (rule.by, rule.encoders) == ("this rule", ("b",))
+    assert rule.lost == held_out.fraction.value  # of choosing a rule, not of the one that was chosen
+    assert sheet.lost == held_out.by_rule[world.spec_sheet.name].value
+    assert [(each.by, each.lost) for each in others] == [("the paper's GW", llm.opinions[-1].regret)]
+    later = [world.later_regret(name, 5) for name in (world.rule.name, world.spec_sheet.name, "gw")]
+    assert [each.later for each in said.choices] == later
+    assert ("Lost later: the same among 14 encoders" in said.measured) == (fed == "pooled")
 
 
 def test_the_rule_for_one_pooled_feature_says_how_to_ask_for_all_patches() -> None:
@@ -100,7 +104,8 @@ def test_a_rule_that_was_not_replayed_claims_no_coverage() -> None:
     said = screen("patches", selection="gw")
     assert str(said.held).startswith("how often such lists held the best encoder is not known")
     assert said.calibration is None
-    assert said.spec_sheet is None
+    assert said.verdict is None
+    assert "this rule" not in [each.by for each in said.choices]
 
 
 def test_every_candidate_is_judged_against_the_current_one() -> None:

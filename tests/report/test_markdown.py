@@ -31,10 +31,14 @@ def test_the_lines_are_those_of_the_terminal(made: Pool) -> None:
     head, *others = first_screen(ranking.llms[0], QUESTION).lines()
     assert f"**{plain(head[:1].upper() + head[1:])}.**" in text
     assert all(plain(line[1:]) in text for line in others)
+    heads, _, rule, *_ = table(text)
+    assert heads == ["chosen by", "first", "on the list", "lost", "lost later"]
+    assert rule[:3] == ["this rule", "first_one", "yes"]
 
 
 def test_the_table_has_a_row_for_each_encoder_with_the_shortlist_in_bold(made: Pool) -> None:
-    heads, rules, *rows = table(rendered_markdown([made.ranking(QUESTION)]))
+    choices = len(first_screen(made.ranking(QUESTION).llms[0], QUESTION).choices)
+    heads, rules, *rows = table(rendered_markdown([made.ranking(QUESTION)]))[choices + 2 :]
     assert heads == ["place", "encoder", "value", "MUTUAL_NN ↑", "GW ↓", "parameters", "tokens", "licence"]
     assert len(rules) == len(heads)
     assert [row[1] for row in rows] == ["**first_one**", "**second_one**", "third_one", "pixels16 (control)"]

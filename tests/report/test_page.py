@@ -59,10 +59,13 @@ def test_the_first_screen_says_what_to_train_and_how_far_to_trust_it(made: Pool,
     assert held.startswith(f"{100 * found.coverage_for_new.value:.0f}%")
     assert f"Such lists had {found.length:.1f} names on average" in held
     assert f"plain lists of that length held the best in {100 * found.top_k:.0f}%. The upright line marks" in held
-    assert facts["The paper's GW would say"].startswith(
-        "first_one On the list. In replayed pools of all families its picks lost"
-    )
-    assert facts["The spec sheet alone would say"].startswith("first_one")
+    choices = screen.all("table")[0].cells()
+    assert choices[0] == ["chosen by", "first", "on the list", "lost", "lost later"]
+    assert [row[:3] for row in choices[1:]] == [
+        ["this rule", "first_one", "yes"],
+        ["the spec sheet", "first_one", "yes"],
+        ["the paper's GW", "first_one", "yes"],
+    ]
     assert facts["Without the scores, the spec sheet"].startswith("would")
     assert "1.0M parameters, 1.0 GFLOPs" in screen.text
     assert "The evidence does not cover this pool" in screen.all("p", class_="limits")[0].text

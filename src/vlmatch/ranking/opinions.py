@@ -21,13 +21,14 @@ def opinions(rows: Sequence[Row], world: WorldRecord, kind: Kind) -> tuple[Opini
     """
     sheet = tuple(name for name in world.spec_sheet.needs if name != TOKENS or world.setting == "patches")
     asked = (
-        ("the spec sheet alone", world.spec_sheet.name, sheet),
-        ("participation ratio, which needs no captions,", PARTICIPATION_RATIO, (PARTICIPATION_RATIO,)),
+        ("the spec sheet", world.spec_sheet.name, sheet),
+        ("participation ratio", PARTICIPATION_RATIO, (PARTICIPATION_RATIO,)),
         ("the paper's GW", PAPER, (PAPER,)),
     )
     return tuple(
         Opinion(
             words,
+            name,
             best_by(ingredients, rows),
             world.regret(name, kind, len(rows)),
             world.later_regret(name, len(rows)),

@@ -33,13 +33,14 @@ class RankedEncoder:
 
 @dataclass(frozen=True)
 class Opinion:
-    """The encoders that another rule puts first, and how often the record saw that rule fail.
+    """The encoders that another rule puts first, and what picks by that rule lost.
 
-    regret: the mean regret of its pick, as a fraction of a random pick's. later: the same among encoders that were
-    trained after the rule was frozen. None where it was not measured.
+    of: the rule in words. rule: its name in the record. regret: the mean regret of its picks, as a share of a random
+    pick's. later: the same among encoders whose VLMs were trained after the rule was frozen. None if not measured.
     """
 
     of: str
+    rule: str
     encoders: tuple[str, ...]
     regret: float | None
     later: float | None = None

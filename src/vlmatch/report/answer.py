@@ -24,6 +24,7 @@ from vlmatch.probes.pairs import ProbeSet
 from vlmatch.ranking import LlmRanking, Question, Ranking, rank_rows
 from vlmatch.report.commands import by_name
 from vlmatch.report.evidence import RankingEvidence, ranking_evidence, terminal_line
+from vlmatch.report.first_screen import first_screen
 from vlmatch.report.html import rendered_page
 from vlmatch.report.markdown import write_markdown
 from vlmatch.report.own import OwnEvidence
@@ -291,5 +292,8 @@ def _html_table(ranking: Ranking, llm: LlmRanking) -> str:
     )
     shown.index += 1
     head = f"{ranking.probe}, {ranking.n_pairs} pairs, for {llm.llm}: each score with its rank"
-    lines = "<br>".join(html.escape(line.plain) for line in answer_lines(ranking, llm))
-    return f"<p>{lines}</p>\n<p><b>{html.escape(head)}</b></p>\n{shown.to_html()}"
+    screen = first_screen(llm, ranking.question)
+    lines = "<br>".join(html.escape(line.plain) for line in answer_lines(screen))
+    choices = pd.DataFrame([choice.cells() for choice in screen.choices], columns=screen.heads)
+    others = f"{choices.to_html(index=False)}\n<p>{html.escape(screen.measured)}</p>\n" if screen.choices else ""
+    return f"<p>{lines}</p>\n{others}<p><b>{html.escape(head)}</b></p>\n{shown.to_html()}"

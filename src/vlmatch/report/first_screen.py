@@ -1,12 +1,13 @@
 """The answer for one LLM: the shortlist and the facts beside it, as the terminal, the Markdown and the page show it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
 from vlmatch.costs.candidate import CandidateCost
 from vlmatch.errors import enumerated
 from vlmatch.evidence.shortlists import Calibration
-from vlmatch.ranking import Fed, LlmRanking, Opinion, Question, RankedEncoder
+from vlmatch.ranking import Fed, LlmRanking, Question, RankedEncoder
 from vlmatch.ranking.against import Judgement
 from vlmatch.report.words import percent, with_interval
 
@@ -18,14 +19,39 @@ FED = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact beside the shortlist: `about` and `says` read as one clause, and `more` are further ones."""
+    """One fact beside the shortlist: `about` and `says` read as one clause, and `more` are further ones.
+
+    details: clauses that the page alone has room for.
+    """
 
     about: str
     says: str
     more: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "; ".join((f"{self.about} {self.says}", *self.more))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What choosing by one rule means: the encoders that it puts first, and what such picks lost.
+
+    listed: how many of these encoders are on the shortlist. lost: the mean regret of its picks, as a share of a random
+    pick's. later: the same among encoders whose VLMs were trained after the rule was frozen. None if not measured.
+    """
+
+    by: str
+    encoders: tuple[str, ...]
+    listed: int
+    lost: float | None
+    later: float | None
+
+    def cells(self) -> tuple[str, ...]:
+        """The row of the table of choices, below `FirstScreen.heads`."""
+        on_list = "yes" if self.listed == len(self.encoders) else "some" if self.listed else "no"
+        shares = ("?" if share is None else percent(share) for share in (self.lost, self.later))
+        return (self.by, " or ".join(self.encoders), on_list, *shares)
 
 
 @dataclass(frozen=True)
@@ -34,8 +60,9 @@ class FirstScreen:
 
     listed: the shortlist, the pick first; without a recommendation it is empty and `refusal` says why. cost: what is
     known of the pick's cost; '' if nothing is. held: how often such lists held the best encoder, by `calibration`,
-    which is None for a rule that was not replayed. spec_sheet: whether it would have done as well as the rule.
-    kept_out: who does not meet the budget. limits: where the evidence does not speak about this pool.
+    which is None for a rule that was not replayed. choices: what this rule and others would pick. measured: what the
+    losses in these are. verdict: whether the spec sheet would have done as well as the rule. kept_out: which candidates
+    do not meet the budget. limits: where the evidence does not speak about this pool.
     """
 
     llm: str
@@ -44,14 +71,18 @@ class FirstScreen:
     cost: str
     held: Fact | None
     calibration: Calibration | None
-    opinions: tuple[Fact, ...]
-    spec_sheet: Fact | None
+    choices: tuple[Choice, ...]
+    measured: str
+    verdict: Fact | None
     budget: Fact | None
     kept_out: tuple[str, ...]
     against: Fact | None
     limits: str | None
     rule: str
     warnings: tuple[str, ...]
+
+    heads = ("chosen by", "first", "on the list", "lost", "lost later")
+    """Of the table of choices."""
 
     @property
     def headline(self) -> str:
@@ -64,7 +95,7 @@ class FirstScreen:
     @property
     def facts(self) -> list[Fact]:
         """All facts that are known, in their order."""
-        found = (self.held, *self.opinions, self.spec_sheet, self.budget, self.against)
+        found = (self.held, self.verdict, self.budget, self.against)
         return [fact for fact in found if fact is not None]
 
     def lines(self) -> list[str]:
@@ -84,8 +115,9 @@ def first_screen(llm: LlmRanking, question: Question) -> FirstScreen:
         cost=_cost(listed[0].cost, question.fed) if listed else "",
         held=_held(llm),
         calibration=llm.shortlist.calibration if llm.shortlist else None,
-        opinions=tuple(_opinion(llm, each) for each in llm.opinions),
-        spec_sheet=_spec_sheet(llm),
+        choices=tuple(_choices(llm)),
+        measured=_measured(llm),
+        verdict=_verdict(llm),
         budget=_budget(llm),
         kept_out=tuple(llm.budget.kept_out),
         against=_against(llm, question.against) if question.against else None,
@@ -118,14 +150,14 @@ def _held(llm: LlmRanking) -> Fact | None:
     on = "of the families that set the margin"
     if found.held_out.value is not None:
         on = f"of families that the margin had not seen ({with_interval(found.coverage)} on those that set it)"
-    more = (
+    details = (
         f"these were pools of {found.size} from {llm.world.n_encoders} encoders of trained VLMs, {on}",
         "an encoder within a standard error of the best counts as the best",
-        f"such lists had {found.length:.1f} names on average",
         f"on the families that set the margin, plain lists of that length held the best in {percent(found.top_k)}",
     )
     says = f"{with_interval(found.coverage_for_new)} of replayed pools"
-    return Fact("such lists held the best encoder in", says, (*more, *_longer(llm, found)))
+    more = (f"such lists had {found.length:.1f} names on average", *_longer(llm, found))
+    return Fact("such lists held the best encoder in", says, more, details)
 
 
 def _longer(llm: LlmRanking, found: Calibration) -> list[str]:
@@ -143,49 +175,48 @@ def _candidates(llm: LlmRanking) -> int:
     return sum(each.value is not None for each in llm.encoders)
 
 
-def _opinion(llm: LlmRanking, opinion: Opinion) -> Fact:
-    """What another rule would have said of this pool, and what its picks lost in replayed pools."""
-    lost = "what its picks lose was not measured for this setting"
-    if opinion.regret is not None:
-        share = percent(opinion.regret)
-        lost = f"in replayed pools of all families its picks lost {share} of what random picks lose"
-    later = [] if opinion.later is None else [f"{_later(llm)} they lost {percent(opinion.later)}"]
-    where = []
-    if llm.shortlist is not None:
-        held = [encoder for encoder in opinion.encoders if encoder in llm.shortlist.encoders]
-        named = "" if len(held) == len(opinion.encoders) else f"{', '.join(held) or 'not'} "
-        where = [f"{named}on the list"]
-    return Fact(f"{opinion.of} would say", " or ".join(opinion.encoders), (*where, lost, *later))
+def _choices(llm: LlmRanking) -> Iterator[Choice]:
+    """What this rule and others put first, and what their picks lost; this rule only if it was replayed.
+
+    The losses of the rule and of the spec sheet are from families that had no part in choosing the rule. The rule's is
+    that of whichever rule each half of the families would have chosen. Those of the others are from all families.
+    """
+    n, names = _candidates(llm), [] if llm.shortlist is None else llm.shortlist.encoders
+    held_out = llm.world.chosen_by(n)
+    if llm.shortlist and llm.shortlist.calibration:
+        lost = held_out.fraction.value if held_out else None
+        yield Choice("this rule", (names[0],), 1, lost, llm.world.later_regret(llm.world.rule.name, n))
+    for each in llm.opinions:
+        unseen = held_out.by_rule.get(each.rule) if held_out else None
+        listed = sum(encoder in names for encoder in each.encoders)
+        yield Choice(each.of, each.encoders, listed, unseen.value if unseen else each.regret, each.later)
 
 
-def _later(llm: LlmRanking) -> str:
-    n = llm.world.later.n_encoders if llm.world.later else 0
-    return f"among {n} encoders whose VLMs were trained after the rule was frozen,"
+def _measured(llm: LlmRanking) -> str:
+    """What the losses of the choices are."""
+    trained = llm.world.later
+    after = f"{trained.n_encoders} encoders whose VLMs were trained after the rule was frozen" if trained else ""
+    later = f" Lost later: the same among {after}." if trained else ""
+    return (
+        "lost: what such picks lost in replayed pools, as a share of what random picks lose. For this rule and the "
+        f"spec sheet on families that had no part in choosing the rule, for the others on all families.{later}"
+    )
 
 
-def _spec_sheet(llm: LlmRanking) -> Fact | None:
+def _verdict(llm: LlmRanking) -> Fact | None:
     """Whether the spec sheet would have done as well as the rule, by the interval of their difference over families.
 
-    The figures beside it are from families that choosing the rule had not seen. The rule's is that of whatever each
-    half of the families would have chosen. None for a rule that was not replayed.
+    None for a rule that was not replayed.
     """
-    choosing = llm.world.chosen_by(_candidates(llm))
-    if choosing is None or llm.shortlist is None or llm.shortlist.calibration is None:
+    if llm.shortlist is None or llm.shortlist.calibration is None:
         return None
-    rule, sheet = choosing.fraction.value, choosing.by_rule[llm.world.spec_sheet.name].value
-    if rule is None or sheet is None:
+    more = llm.world.spec_sheet_loses_more
+    if more.value is None:
         return None
-    low = llm.world.spec_sheet_loses_more.low
-    worse = low is not None and low > 0
-    figures = (
-        f"the rule lost {percent(rule)} of what random picks lose, and the spec sheet {percent(sheet)}, "
-        "on families that had no part in choosing the rule"
-    )
+    worse = more.low is not None and more.low > 0
     says = "would not have done as well" if worse else "would have done as well, as far as the evidence can tell"
-    later = [llm.world.later_regret(each.name, _candidates(llm)) for each in (llm.world.rule, llm.world.spec_sheet)]
-    known = [percent(share) for share in later if share is not None]
-    more = [f"{_later(llm)} {' and '.join(known)}"] if len(known) == len(later) else []
-    return Fact("without the scores, the spec sheet", says, (figures, *more))
+    detail = f"over all families, its picks lost {with_interval(more)} more of what random picks lose"
+    return Fact("without the scores, the spec sheet", says, details=(detail,))
 
 
 def _budget(llm: LlmRanking) -> Fact | None:

@@ -1,7 +1,7 @@
 """report.md: the answer as Markdown, short enough for a pull request."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vlmatch.files import write_text
@@ -13,6 +13,8 @@ from vlmatch.report.table import leading, number
 from vlmatch.report.words import sentence
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>#|~&]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word is no mark-up
+
+_WORDS = ("encoder", "licence", "chosen by", "first", "on the list")  # heads of columns that hold words
 
 
 def write_markdown(
@@ -32,9 +34,13 @@ def rendered_markdown(
         recipes = f"image feature {_code(ranking.image_recipe)}, captions {_code(ranking.text_recipe)}"
         blocks.append(f"{ranking.n_pairs:,} captioned images of {_code(ranking.probe)}; {recipes}.")
         for llm in ranking.llms:
-            head, *others = first_screen(llm, ranking.question).lines()
+            screen = first_screen(llm, ranking.question)
+            head, *others = screen.lines()
             blocks += [f"## {plain(llm.llm)}", f"**{_sentence(head)}**"]
             blocks.append("\n".join(f"- {_sentence(line)}" for line in (*others, *llm.warnings)))
+            if screen.choices:
+                blocks += [_rows([screen.heads, *(map(plain, choice.cells()) for choice in screen.choices)])]
+                blocks.append(_sentence(screen.measured))
             shown = leading(llm, ranking.question.against)
             blocks.append(_table(llm, shown))
             if hidden := len(llm.encoders) - len(shown):
@@ -70,9 +76,14 @@ def _table(llm: LlmRanking, shown: Sequence[RankedEncoder]) -> str:
     names = [name for name in dict.fromkeys((*llm.ingredients, PAPER)) if name in known]
     arrows = [f"{known[name].title} {'↑' if known[name].higher_is_better else '↓'}" for name in names]
     heads = ["place", "encoder", "value", *map(plain, arrows), "parameters", "tokens", "licence"]
-    rules = [":--" if head in ("encoder", "licence") else "--:" for head in heads]
-    rows = [heads, rules, *(_cells(llm, each, names) for each in shown)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return _rows([heads, *(_cells(llm, each, names) for each in shown)])
+
+
+def _rows(rows: Sequence[Iterable[str]]) -> str:
+    """A table, whose first row has the heads; columns of words are on the left, numbers on the right."""
+    heads, *others = map(list, rows)
+    rules = [":--" if head in _WORDS else "--:" for head in heads]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (heads, rules, *others))
 
 
 def _cells(llm: LlmRanking, ranked: RankedEncoder, names: Sequence[str]) -> list[str]:

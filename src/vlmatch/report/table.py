@@ -16,7 +16,7 @@ from vlmatch.health.findings import FindingGroup
 from vlmatch.jobs import PairStatus
 from vlmatch.ranking import PAPER, Agreement, Fed, LlmRanking, ProvenOrders, RankedEncoder, Ranking
 from vlmatch.report.about import SizeClasses, left_out, pretraining, published, trained_here
-from vlmatch.report.first_screen import first_screen
+from vlmatch.report.first_screen import FirstScreen, first_screen
 from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored
 
@@ -53,11 +53,20 @@ def terminal() -> Console:
     return console if console.is_terminal else Console(width=max(console.width, MINIMUM_WIDTH))
 
 
-def answer_lines(ranking: Ranking, llm: LlmRanking) -> list[Text]:
-    """The first screen and the warnings of one LLM."""
-    head, *others = first_screen(llm, ranking.question).lines()
-    warnings = [Text.assemble(("note: ", "yellow"), warning) for warning in llm.warnings]
-    return [Text(head, style="bold green" if llm.shortlist else "bold yellow"), *map(Text, others), *warnings]
+def answer_lines(screen: FirstScreen) -> list[Text]:
+    """The first screen and the warnings of one LLM, without its table."""
+    head, *others = screen.lines()
+    warnings = [Text.assemble(("note: ", "yellow"), warning) for warning in screen.warnings]
+    return [Text(head, style="bold green" if screen.listed else "bold yellow"), *map(Text, others), *warnings]
+
+
+def _choices_table(screen: FirstScreen) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=screen.measured, caption_justify="left")
+    for head in screen.heads:
+        table.add_column(head, justify="right" if head.startswith("lost") else "left")
+    for choice in screen.choices:
+        table.add_row(*map(Text, choice.cells()))
+    return table
 
 
 def proven_line(orders: ProvenOrders) -> str:
@@ -151,8 +160,11 @@ def memory(cost: Cost) -> str:
 
 def _show_llm(llm: LlmRanking, ranking: Ranking, console: Console, *, full: bool) -> None:
     console.print()
-    for line in answer_lines(ranking, llm):
+    screen = first_screen(llm, ranking.question)
+    for line in answer_lines(screen):
         console.print(line)
+    if screen.choices:
+        console.print(_choices_table(screen))
     fed = ranking.question.fed
     shown = llm.encoders if full else leading(llm, ranking.question.against)
     _print_widest(console, _short_table(llm, shown, fed, costs=True), _short_table(llm, shown, fed, costs=False))
