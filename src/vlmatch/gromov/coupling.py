@@ -26,7 +26,7 @@ class TransportPlan:
 
     @classmethod
     def of_permutation(cls, permutation: Permutation) -> Self:
-        """Each of n points with its whole mass 1 / n to its own partner."""
+        """The plan that sends the whole mass 1 / n of each of n points to its own partner."""
         n = len(permutation)
         return cls(np.arange(n), permutation, np.full(n, 1 / n))
 

@@ -18,7 +18,7 @@ STARTS = ("product", "identity", "first_lower_bound", "third_lower_bound", "rand
 def starting_couplings(
     start: str | ArrayLike, x: Space, y: Space, loss: LossName, seed: int, workers: int | None
 ) -> Iterator[tuple[str, Coupling]]:
-    """Yield the name and coupling of each start; for "best", of every named start that these spaces allow.
+    """Yield the name and coupling of each start; for "best", of every named start that is possible for these spaces.
 
     Couplings are computed one by one. Raises VlmatchError for an unknown name, and for a coupling that does not fit.
     """

@@ -13,7 +13,7 @@ _MAX_PIVOTS = 10**8
 
 
 class Vertex(NamedTuple):
-    """A vertex, and `bound`: with `precise`, no coupling costs less than it, by the dual values of the vertex."""
+    """A vertex, and `bound`: if `precise`, a lower bound of every coupling's cost, from the vertex's dual values."""
 
     plan: TransportPlan
     bound: float
