@@ -63,7 +63,9 @@ def test_a_training_checkpoint_with_its_optimizer_gives_the_tower_and_says_so(mo
         encoder, images = loaded(path)
     assert same(encoder, images, model)
     line = caplog.messages[-1]
-    assert re.search(r"encoder 'x': from '.*last.*' took the 78 tensors of 'state_dict.model'; left out .*head", line)
+    assert re.search(
+        r"encoder 'x': checkpoint '.*last.*': took the 78 tensors of 'state_dict.model'; left out .*head", line
+    )
     for words in ("head (2 tensors)", "optimizer.state", "state_dict.loss"):
         assert words in line
     assert encoder.taken in line

@@ -208,7 +208,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settled(value: Any, place: bool = False) -> Any:
-    """A value of a yaml, with each local path replaced by what it holds: only editing a file changes it, not moving."""
+    """A value of a yaml, with each local path replaced by what it holds, so that moving a file changes nothing."""
     if isinstance(value, Mapping):
         return {key: _settled(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -67,7 +67,7 @@ def known_of(header: Header, measured: Measured | None) -> SpecSheet:
 def spec_sheet_of(store: Store | None, header: Header) -> SpecSheet:
     """What is known about the encoder of stored embeddings: `known_of` with the measurement in the store."""
     sheet = header.spec_sheet
-    if store is None or None not in (sheet.gflops, sheet.tokens):  # then no file need be read, which takes time
+    if store is None or None not in (sheet.gflops, sheet.tokens):  # then no file has to be read
         return sheet
     return known_of(header, read_measured(store, header.spec))
 

@@ -14,7 +14,7 @@ REPEATED = 1e-3  # how far two embeddings of one item may lie apart, relative to
 
 
 class Items(list[Any]):
-    """The prepared captions of a batch: one entry a caption, of whatever type."""
+    """The prepared captions of a batch: one entry for each caption, of any type."""
 
 
 class OwnModel(nn.Module):

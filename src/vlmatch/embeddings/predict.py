@@ -99,7 +99,7 @@ class Embedding(LightningModule):
         if batch_idx == 0 and self.model.kind == "encoder":
             started = time.perf_counter()
             self.counted = counted(self.model, _piece(inputs, 0, 1))
-            self.started += time.perf_counter() - started  # the count is no part of what is timed
+            self.started += time.perf_counter() - started  # the time of counting does not belong to embedding
         return rows, self._checked(self._embedded(inputs, len(rows)), len(rows))
 
     def on_predict_end(self) -> None:

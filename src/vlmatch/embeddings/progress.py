@@ -70,7 +70,7 @@ class EmbeddingProgress(Callback):
 
 
 class Rate(ProgressColumn):
-    """How many items a second."""
+    """How many items per second."""
 
     def __init__(self, things: str) -> None:
         super().__init__()

@@ -44,8 +44,8 @@ class Encoder(Buildable, nn.Module, ABC):
     - "vlm_input": the mean of the tokens that a VLM's projector is fed (`tokens`).
     - "mean_patch": the mean of the patches after the last layer and its final norm, without CLS, as VTBenchLab computes
       it (`last_patches`).
-    - "grid2" (or another digit): the means of the tokens that a projector is fed over 2 x 2 cells, row by row, in one
-      vector.
+    - "grid2" (or another digit): a mean for each of 2 x 2 cells of the tokens that a VLM's projector is fed, row by row
+      in one vector.
 
     `layer` chooses the layer whose output gives feature and tokens, before any final norm: 1 is the first block of a
     transformer or the first stage of a convolutional network, -1 the last. "paper" is then the CLS token if the

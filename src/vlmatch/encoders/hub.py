@@ -1,4 +1,4 @@
-"""Encoders whose weights come from a hub, or from a checkpoint of the user's own."""
+"""Encoders whose weights come from a hub, or from a user's own checkpoint."""
 
 from abc import abstractmethod
 from collections.abc import Mapping

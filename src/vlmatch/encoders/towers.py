@@ -117,7 +117,7 @@ def fitted(
 def say(name: str, path: Path, taken: Taken) -> str:
     """Log in one line what was taken from the user's checkpoint, unless it holds only the tower; return the line."""
     if line := taken.line():
-        log.warning("encoder '%s': from '%s' %s", name, path, line)
+        log.warning("encoder '%s': checkpoint '%s': %s", name, path, line)
     return line
 
 

@@ -119,7 +119,7 @@ class Coupling:
         return coupling
 
     def rounded(self) -> Permutation:
-        """The permutation, (n,), that shares most mass with the coupling. Time O(n^3), none for a permutation.
+        """The permutation, (n,), that shares most mass with the coupling. Time O(n^3), or O(n) if it is a permutation.
 
         Raises VlmatchError for sets of unequal size.
         """

@@ -62,7 +62,7 @@ def _in_order(x: Space, y: Space) -> TransportPlan:
     """The optimal plan of the first lower bound with l1: points matched in the order of their eccentricities."""
     if equal_weights(x.weights, y.weights):
         return TransportPlan.of_permutation(matched_in_order(x, y))
-    import ot  # here, since it imports torch
+    import ot  # here, because it imports torch
 
     return TransportPlan.of_dense(ot.emd_1d(x.eccentricities, y.eccentricities, x.weights, y.weights))
 
