@@ -139,5 +139,5 @@ def test_another_image_size_is_prepared_and_resampled_as_timm_does(saved, photos
     assert ours.tokens(batch).shape[1] == 36
     assert ours.preprocessing["input_size"] == [3, 96, 96]
     _, path = saved("test_convnext.r160_in1k")
-    with pytest.raises(VlmatchError, match=r"timm's test_convnext.r160_in1k takes no image_size=96"):
+    with pytest.raises(VlmatchError, match=r"timm's test_convnext.r160_in1k does not take image_size=96"):
         TimmEncoder("x", "test_convnext.r160_in1k", checkpoint=str(path), image_size=96)

@@ -63,7 +63,9 @@ def test_a_training_checkpoint_with_its_optimizer_gives_the_tower_and_says_so(mo
         encoder, images = loaded(path)
     assert same(encoder, images, model)
     line = caplog.messages[-1]
-    assert re.search(r"encoder 'x': of '.*last.*' took the 78 tensors of 'state_dict.model'; left out .*head", line)
+    assert re.search(
+        r"encoder 'x': checkpoint '.*last.*': took the 78 tensors of 'state_dict.model'; left out .*head", line
+    )
     for words in ("head (2 tensors)", "optimizer.state", "state_dict.loss"):
         assert words in line
     assert encoder.taken in line
@@ -153,7 +155,9 @@ def test_a_folder_as_timm_saves_it_fixes_preprocessing_and_names_its_architectur
     assert encoder.preprocessing["mean"] == [0.1, 0.2, 0.3]
     assert encoder.prepare(photos[0]).shape == (3, 96, 96)
     assert same(encoder, torch.ones(1, 3, 96, 96), tuned)
-    with pytest.raises(VlmatchError, match=r"config.json' is of timm's test_vit, not test_vit2; give encoder.model="):
+    with pytest.raises(
+        VlmatchError, match=r"config.json' describes timm's test_vit, not test_vit2; give encoder.model="
+    ):
         TimmEncoder("x", "test_vit2.r160_in1k", checkpoint=str(tmp_path))
     (tmp_path / "config.json").write_text('{"architecture')
     with pytest.raises(VlmatchError, match=r"config.json' can't be read .*copy or download it again"):

@@ -234,7 +234,7 @@ def test_a_config_with_fewer_layers_than_its_weights_is_refused(tmp_path, kind):
     with pytest.raises(VlmatchError, match=r"encoder 'x': .*are of a deeper model .* 16 tensors such as '.*layers?.2"):
         TransformersEncoder("x", checkpoint=str(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({**stated, "num_hidden_layers": 0}))
-    with pytest.raises(VlmatchError, match=r"config.json' gives it num_hidden_layers=0"):
+    with pytest.raises(VlmatchError, match=r"config.json' says num_hidden_layers=0"):
         TransformersEncoder("x", checkpoint=str(tmp_path))
 
 

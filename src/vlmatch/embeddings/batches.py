@@ -1,4 +1,4 @@
-"""Batches of a probe set, decoded, preprocessed and collated by threads while the model works on those before."""
+"""Batches of a probe set, decoded, preprocessed and collated by threads while the model works on earlier ones."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,8 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from vlmatch.embeddings.store import Shards
 
-SHORT = 64  # characters: below this, what padding adds takes no time
-AHEAD = 2  # batches that are prepared beyond the one in use: this bounds the memory that they take
+SHORT = 64  # characters: for shorter captions, padding costs almost no time
+AHEAD = 2  # how many batches are prepared ahead of the one in use; this bounds the memory that they take
 
 Batch = tuple[list[int], Any]
 
@@ -19,10 +19,10 @@ Batch = tuple[list[int], Any]
 def batches_of(
     shards: Shards, todo: Sequence[int], batch_size: int, length: Callable[[int], int] = lambda row: 0
 ) -> list[list[int]]:
-    """Batches of row numbers that never cross a shard, so that a resumed run forms the same ones as a whole run.
+    """Batches of row numbers that never cross a shard, so that a resumed run forms the same batches as a whole run.
 
-    length: of a row's item. A batch ends early before an item of twice its first one's length, or every other item
-    would be padded to that.
+    length: gives the length of a row's item. A batch ends before an item that is more than twice as long as its first
+    one; otherwise all its items would be padded to that length.
     """
     return [batch for shard in todo for batch in _batches(shards.rows(shard), batch_size, length)]
 
@@ -41,8 +41,8 @@ def _batches(rows: Iterable[int], batch_size: int, length: Callable[[int], int])
 class PreparedBatches:
     """Iterates over (row numbers, collated inputs), in order.
 
-    prepare: gives the model's input for a row; `threads` threads call it, 0: the one that iterates.
-    collate: makes a batch of them. pin: whether tensors go to page-locked memory, which a GPU reads faster.
+    prepare: gives the model's input for a row; `threads` threads call it, or with 0 the thread that iterates.
+    collate: makes a batch of inputs. pin: whether tensors go to page-locked memory, which a GPU reads faster.
     """
 
     def __init__(
@@ -94,6 +94,6 @@ def _next(waiting: deque[tuple[list[int], Future[Any]]]) -> Batch:
 
 
 def _compute_alone() -> None:
-    """Let this thread's tensor operations use one core: OpenMP gives every thread a team of its own, of all cores."""
-    torch.get_num_threads()  # at its first use in a thread torch sets the number, which would undo the next line
+    """Limit this thread's tensor operations to one core; otherwise OpenMP gives each thread a team of all cores."""
+    torch.get_num_threads()  # torch sets the number at its first use in a thread, which would undo the next line
     threadpool_limits(1, user_api="openmp")

@@ -1,4 +1,4 @@
-"""Facts that a run finds out, kept in a file beside the embeddings, whose numbers do not depend on them."""
+"""Facts that a run finds out, kept in a file beside the embeddings, because the embeddings do not depend on them."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from vlmatch.files import ABSENT, write_text
 
 
 def read_beside(store: Store, spec: EmbeddingSpec, name: str) -> Any:
-    """The facts of this name; None where there are none, or those of other embeddings, or where they are damaged."""
+    """The facts of this name; None if there are none, if they belong to other embeddings, or if they are damaged."""
     try:
         plain = json.loads(_path(store, spec, name).read_text(encoding="utf-8"))
         own = _checksum(plain[name])
@@ -23,7 +23,7 @@ def read_beside(store: Store, spec: EmbeddingSpec, name: str) -> Any:
 
 
 def write_beside(store: Store, spec: EmbeddingSpec, name: str, facts: Mapping[str, Any]) -> None:
-    """Keep these facts, in place of those that an earlier run kept."""
+    """Keep these facts; they replace those that an earlier run kept."""
     plain = {"fingerprint": spec.fingerprint, name: facts, "sha256": _checksum(facts)}
     write_text(_path(store, spec, name), json.dumps(plain, indent=1, sort_keys=True) + "\n")
 
@@ -33,6 +33,6 @@ def _checksum(facts: Mapping[str, Any]) -> str:
 
 
 def _path(store: Store, spec: EmbeddingSpec, name: str) -> Path:
-    """Beside the folder of the embeddings, not in it: equal embeddings have equal folders, however fast they were."""
+    """Beside the folder of the embeddings, not in it, so that equal embeddings have equal folders."""
     folder = store.folder(spec)
     return folder.with_name(f"{folder.name}.{name}.json")

@@ -15,7 +15,7 @@ from vlmatch.encoders.base import Encoder
 
 @dataclass(frozen=True)
 class Counted:
-    """Operations for one image in 1e9, a multiplication and an addition counted as two, and tokens; None: not known."""
+    """Operations for one image, in 1e9 (a multiplication and an addition are two), and its tokens; None: not known."""
 
     gflops: float | None = None
     tokens: int | None = None
@@ -24,8 +24,8 @@ class Counted:
 def counted(model: Any, image: Tensor) -> Counted:
     """Count one forward pass of an encoder with a batch of one image.
 
-    Matrix products and convolutions count, wherever torch computes them: a model of the user's own that computes
-    elsewhere, so that there are none, has no count. Nor has one that fails here, since counting is no reason to stop.
+    Only the matrix products and convolutions that torch computes are counted. `gflops` is None if there are none: a
+    user's own model may compute elsewhere. Both are None if the model fails here, because a run must not stop for that.
     """
     try:
         with _unfused(), FlopCounterMode(display=False) as counter:
@@ -38,7 +38,7 @@ def counted(model: Any, image: Tensor) -> Counted:
 
 @contextlib.contextmanager
 def _unfused() -> Iterator[None]:
-    """Fused kernels escape the count, as does what torch.compile makes."""
+    """Switch off fused kernels and torch.compile, because the counter does not see their operations."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

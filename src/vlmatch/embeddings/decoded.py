@@ -11,9 +11,9 @@ _BYTES_PER_PIXEL = 4  # Pillow pads RGB to 4 bytes
 
 
 class DecodedImages:
-    """The first images of a probe set that fit into `limit` bytes; the others are decoded whenever they are asked for.
+    """The first images of a probe set that fit into `limit` bytes; the others are decoded again for each request.
 
-    Images of another probe set take the place of all of them. Safe to use from several threads.
+    Images of another probe set replace all of them. Safe to use from several threads.
     """
 
     def __init__(self, limit: int = LIMIT_BYTES) -> None:

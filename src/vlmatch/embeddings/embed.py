@@ -1,4 +1,4 @@
-"""Embed a probe set by a model: from the store when fresh, else computed, resuming what a killed run left."""
+"""Embeddings of a probe set by a model: read from the store if they are fresh, else computed, resuming a killed run."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", 
 
 @dataclass(frozen=True)
 class Cost:
-    """What embedding took this time; all zero when the store had it.
+    """What embedding cost in this run; all zero if the store already had the embeddings.
 
     measured: what was measured when the embeddings were computed, by this run or an earlier one.
     """
@@ -37,7 +37,7 @@ class Cost:
     measured: Measured | None = None
 
     def __add__(self, other: "Cost") -> "Cost":
-        """The cost of both, one after the other; what was measured of each is not joined."""
+        """The cost of both, one after the other, without what was `measured`."""
         return Cost(self.seconds + other.seconds, self.items + other.items, max(self.gpu_bytes, other.gpu_bytes))
 
 
@@ -53,8 +53,8 @@ def embed(
     """Embeddings of `probe` by an encoder or LLM, and what they cost.
 
     make: gives the built model, for a caller who needs it too; None: `model.build`.
-    A model made of others (`parts`) is combined from their embeddings, which are stored under their own names; the cost
-    is theirs. Everything else is as for `embed_by`.
+    If the model is made of others (`parts`), the embeddings of the parts are combined. Those are stored under the names
+    of the parts, and the cost is theirs. Everything else is as for `embed_by`.
     """
     spec = EmbeddingSpec.of(model, probe, trainer.precision)
     found = store.read(spec)
@@ -78,16 +78,16 @@ def embed_by(
 ) -> tuple[Embeddings, Cost]:
     """Embeddings of `probe` by the model that `make` gives, and what they cost: from the store if it has them.
 
-    spec: what the embeddings are stored as. licence: asked for once the model is there, with its package. progress:
-    whether lines or a bar show what is done.
+    spec: what the embeddings are stored as. licence: gives the licence; called after `make`, when the model's package
+    is here. progress: whether lines or a bar show what is done.
 
-    Two processes never compute the same embeddings: the second waits, then reads. A file that is stale or damaged is
-    computed again.
-    Raises NotHereError where the weights can't be had, VlmatchError where the output is not (n, d) finite numbers.
+    Two processes never compute the same embeddings: the second waits, then reads. Embeddings that are stale or damaged
+    are computed again.
+    Raises NotHereError if the weights are not available, VlmatchError if the output is not (n, d) finite numbers.
     """
     shards = Shards(store.folder(spec), spec.fingerprint, row_order(spec.kind, probe), trainer.shard_size)
     if process_rank() > 0:  # rank 0 of a torchrun holds the lock for all, until the array is whole
-        found = store.read(spec)  # as rank 0 does: either both compute or none
+        found = store.read(spec)  # as rank 0 does, so that either all ranks compute or none
         return found or _computed_by_all(make(), spec, probe, store, shards, trainer), Cost()
     with store.locked(spec):
         found = store.read(spec)
@@ -112,7 +112,7 @@ def embed_by(
 def _computed_by_all(
     model: Any, spec: EmbeddingSpec, probe: ProbeSet, store: Store, shards: Shards, trainer: TrainerSettings
 ) -> Embeddings:
-    """The share of a process that is not the first, then what the first one wrote."""
+    """Compute the share of a process other than rank 0, then read what rank 0 wrote."""
     if not _is_precomputed(model):
         _fill(model, probe, shards, trainer, progress=False)
     with store.locked(spec):
@@ -125,18 +125,18 @@ def _computed_by_all(
 def _stored_elsewhere(
     model: Any, spec: EmbeddingSpec, probe: ProbeSet, store: Store, licence: Mapping[str, str]
 ) -> Embeddings:
-    """Embeddings that are all there is of a model, matched with the probe and put into the store."""
+    """Match precomputed embeddings with the probe and put them into the store."""
     array = model.stored_rows([pair.id for pair in probe.pairs])
     return written(store.folder(spec) / FILE, array, header_of(spec, array, About.of(model), licence))
 
 
 def _is_precomputed(model: Any) -> bool:
-    """Whether embeddings are all there is of a model."""
+    """Whether there are only embeddings and no model."""
     return hasattr(model, "stored_rows")
 
 
 def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings, progress: bool) -> Measured | None:
-    # One process of several always takes part: the others wait for it where the loop ends.
+    # Each of several processes takes part, even if it has nothing to compute: the others wait for it at the loop's end.
     if not launched() and not shards.missing():
         return None
     from vlmatch.embeddings.predict import predict_missing
@@ -145,9 +145,9 @@ def _fill(model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings,
 
 
 def _announce(spec: EmbeddingSpec, shards: Shards, progress: bool) -> int:
-    """Say what will be computed, and why if something was there; returns the number of items."""
+    """Print what will be computed, and why, if there are embeddings of this name; return the number of items."""
     items = sum(len(shards.rows(shard)) for shard in shards.missing())
-    other = " (what is stored by this name is of another model or other settings, or damaged)"
+    other = " (the stored embeddings of this name are damaged, or of another model or other settings)"
     again = other if (shards.folder.parent / FILE).exists() else ""
     dtype = "" if spec.precision == "32-true" else f", forward pass in {spec.precision}"
     line = f"{spec.kind} '{spec.model}': embedding {items} of {len(shards.order)} {ITEMS[spec.kind]}{dtype}{again}"
@@ -164,7 +164,7 @@ def _combine(
     trainer: TrainerSettings,
     progress: bool,
 ) -> tuple[Embeddings, Cost]:
-    """Embed each part, or find it in the store, and combine their features: no backbone is loaded for that."""
+    """Embed each part, or read it from the store, and combine the features; stored parts are not loaded as models."""
     import torch
 
     model = settings.changed(parts=[]).build()
@@ -190,7 +190,7 @@ def _combine(
 
 
 def _joint_licence(licences: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """All terms that hold: a derived model's own, if any are stated, and those of its parts."""
+    """All licence terms that apply: a derived model's own, if it states any, and those of its parts."""
     own, *others = licences
     stated = others if own["name"] == NONE_STATED.name else licences
     return {
@@ -200,7 +200,7 @@ def _joint_licence(licences: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 
 def cut_off(model: Any, probe: ProbeSet, progress: bool) -> dict[str, int]:
-    """What an LLM cuts off the captions, to be stored; it is said in one line."""
+    """What an LLM cuts off the captions, as it is stored; one printed line says it too."""
     with model_faults(model.kind, model.name, "counting tokens", f"try it: task=check {model.kind}={model.name}"):
         truncation = None if model.kind == "encoder" else model.truncation(probe.captions)
     if truncation is None:
@@ -218,7 +218,7 @@ def _finish(spec: EmbeddingSpec, about: About, licence: Mapping[str, str], shard
 
 
 def header_of(spec: EmbeddingSpec, array: Array, about: About, licence: Mapping[str, str]) -> Header:
-    """What is stored with an array (n, d) that a model gave."""
+    """What is stored with an array (n, d) that a model computed."""
     return Header(
         spec=spec,
         fingerprint=spec.fingerprint,

@@ -20,21 +20,22 @@ FORMAT = 1
 ITEMS = {"encoder": "images", "llm": "captions"}
 """What a model of each kind embeds."""
 
-# Keys of a model's yaml that change no number.
+# Keys of a model's yaml that do not change the embeddings.
 _ABOUT = ("name", "device_map", *FACTS)
-_LATER = ("adapter", "layer")  # keys that yamls gained later: null means what a spec without them meant
-# Keys whose value is a path wherever there is something of that name.
+_LATER = ("adapter", "layer")  # keys that were added to yamls later: null means the same as a spec without the key
+# Keys whose value is a path if a file or folder of that name exists.
 _PLACES = ("checkpoint", "repository", "path", "adapter")
 HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever an EmbeddingSpec is made
 
 
 @dataclass(frozen=True)
 class EmbeddingSpec:
-    """What is asked for: one model, embedding one probe set in one way.
+    """What is requested: one model that embeds one probe set in one way.
 
-    `settings` is the model's yaml without what changes no number, local paths by what they hold (see `_stamp`);
-    `version` is that of the class that loads it, with those of its parts added. `stated` is what an encoder's yaml says
-    for its spec sheet; it is no part of the fingerprint, since it changes no embedding.
+    `settings` is the model's yaml without the keys that do not change the embeddings; each local path is replaced by
+    what it holds (see `_stamp`). `version` is the version of the class that loads the model, plus the versions of its
+    parts. `stated` is what an encoder's yaml says for its spec sheet; it is not part of the fingerprint, because it
+    changes no embedding.
     """
 
     kind: str
@@ -49,7 +50,7 @@ class EmbeddingSpec:
 
     @classmethod
     def of(cls, model: ModelSettings, probe: ProbeSet, precision: int | str) -> Self:
-        """The spec of `probe` embedded by this model. Raises VlmatchError where its name can't be that of a folder."""
+        """The spec of `probe` embedded by this model. Raises VlmatchError if the model's name can't name a folder."""
         require_folder_name(f"{model.kind}.name", model.name)
         plain = model.plain()
         return cls(
@@ -71,25 +72,25 @@ class EmbeddingSpec:
 
     @property
     def layer(self) -> int | None:
-        """The layer that an encoder's yaml chooses; None: where each feature is taken by default."""
+        """The layer that an encoder's yaml chooses; None if it chooses none, and for an LLM."""
         layer = self.settings.get("layer") if self.kind == "encoder" else None
         return None if layer is None else int(layer)
 
     @property
     def label(self) -> str:
-        """What tables call it: the model's name, and the layer of an encoder if one is chosen."""
+        """The model's name in tables, with the layer of an encoder if one is chosen."""
         return self.model if self.layer is None else f"{self.model} @ layer {self.layer}"
 
     @property
     def recipe(self) -> str:
-        """The slug, but the same for all layers of encoders: tables rank those together, and apart from the others."""
+        """The slug, but the same for all layers: tables rank encoders at a chosen layer together, apart from others."""
         if self.layer is None:
             return self.slug
         return "one layer, " + slug_of(self.kind, {**self.settings, "layer": None}, self.precision)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all of it and of the format: equal fingerprints mean equal embeddings."""
+        """SHA-256 of the spec without `stated`, and of the format: equal fingerprints mean equal embeddings."""
         asked = {key: value for key, value in asdict(self).items() if key != "stated"}
         text = json.dumps(to_first_names({**asked, "format": FORMAT}), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -113,7 +114,7 @@ class Header:
 
     @property
     def about(self) -> About:
-        """What the model said of itself when it embedded."""
+        """The description of the model at the time when it embedded."""
         return About(
             self.spec.model, self.rule, self.control, self.n_parameters, self.weights_sha256, self.preprocessing
         )
@@ -125,10 +126,11 @@ class Header:
 
     @property
     def spec_sheet(self) -> SpecSheet:
-        """What is known of an encoder besides its embeddings: as stated, else as the catalogue says.
+        """What is known about an encoder besides its embeddings: what its yaml states, else what the catalogue says.
 
-        The catalogue speaks of an encoder with its name and size, at its resolution and layer as far as one number
-        tells that. A grid's cells count as tokens, not as width.
+        The catalogue's entry must have the encoder's name and size. Its FLOPs, tokens and accuracy are used only at the
+        entry's layer and resolution; a resolution that is not one number counts as the entry's. The width is that of
+        one vector, not of all the vectors that a grid concatenates.
         """
         settings = self.spec.settings
         cells = vectors_of(str(settings.get("feature")))
@@ -149,7 +151,7 @@ class Header:
         values = asdict(self)
         spec = values.pop("spec")
         if not spec["stated"]:
-            del spec["stated"]  # the same bytes as before there was such a thing
+            del spec["stated"]  # so that the bytes are those that versions without `stated` wrote
         return {"recipe": spec, **values}
 
     @classmethod
@@ -163,12 +165,12 @@ class Header:
         values = dict(plain)
         header = cls(spec=EmbeddingSpec(**values.pop("recipe")), **values)
         if header.fingerprint != header.spec.fingerprint:
-            raise ValueError(f"the fingerprint of '{header.spec.model}' does not follow from what was asked for")
+            raise ValueError(f"the fingerprint of '{header.spec.model}' is not that of its spec")
         return header
 
     @property
     def shape(self) -> tuple[int, int]:
-        """That of the array: pairs, dimension."""
+        """The array's shape: pairs, dimension."""
         return self.spec.n_pairs, self.dimension
 
 
@@ -194,7 +196,7 @@ def slug_of(kind: str, settings: Mapping[str, Any], precision: int | str) -> str
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a model's yaml decides numbers; of its parts, likewise."""
+    """The part of a model's yaml that decides its embeddings, and likewise for the model's parts."""
     settings = {
         key: _settled(value, key in _PLACES)
         for key, value in config.items()
@@ -206,13 +208,13 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settled(value: Any, place: bool = False) -> Any:
-    """A value of a yaml, each local path replaced by what it holds: moving a file changes nothing, editing it does."""
+    """A value of a yaml, with each local path replaced by what it holds, so that moving a file changes nothing."""
     if isinstance(value, Mapping):
         return {key: _settled(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_settled(item) for item in value]
     if isinstance(value, str) and (place or "/" in value or value.startswith((".", "~"))):
-        path = Path(value).expanduser()  # or the name of something: what is not there is the loader's to complain of
+        path = Path(value).expanduser()  # it may also be a name, such as that of a repository
         if path.is_file():
             return _stamp(path)
         if path.is_dir():
@@ -221,7 +223,7 @@ def _settled(value: Any, place: bool = False) -> Any:
 
 
 def _stamp(path: Path) -> dict[str, Any]:
-    """What tells a file's content: its SHA-256, which a new checkout keeps; of a large file, size and time."""
+    """What identifies a file's content: its SHA-256, which a new checkout keeps; for a large file, size and time."""
     status = path.stat()
     if status.st_size <= HASHED_BYTES:
         return {"sha256": sha256_of_file(path)}

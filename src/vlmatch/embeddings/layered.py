@@ -1,4 +1,4 @@
-"""The layers that a model has: kept beside its embeddings, so that it need not be loaded to be asked."""
+"""The layers that a model has: kept beside its embeddings, so that the model need not be loaded to know them."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,7 +23,7 @@ class Layers:
 
 
 def layers_of(store: Store, spec: EmbeddingSpec, make: Callable[[], Any]) -> Layers:
-    """The layers of the model that `make` gives, which is called only where they are not kept beside `spec` yet."""
+    """The layers of the model that `make` gives; it is called only if the store does not keep them for `spec` yet."""
     try:
         return Layers(**read_beside(store, spec, "layers"))
     except TypeError:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Measured:
     """How fast a model embedded, and what one image takes.
 
-    items: images or captions. seconds: from the first one read to the last one stored, without loading the model.
-    device: by its name. gflops: operations that torch counted for one image, in 1e9. tokens: that a VLM's projector
-    would be fed. The last two are None for an LLM, and where they can't be counted.
+    items: number of images or captions. seconds: from the first one read to the last one stored, without loading the
+    model. device: its name. gflops: operations that torch counted for one image, in 1e9. tokens: how many a VLM's
+    projector would be fed. The last two are None for an LLM, and if they can't be counted.
     """
 
     items: int
@@ -32,12 +32,12 @@ class Measured:
 
     @property
     def items_per_second(self) -> float:
-        """Images or captions a second, with reading and preprocessing."""
+        """Images or captions per second, including reading and preprocessing."""
         return self.items / self.seconds
 
     @classmethod
     def together(cls, parts: Sequence["Measured | None"]) -> Self | None:
-        """What a model made of these parts takes, since each embeds every image; None if one was not measured."""
+        """The measurement of a model made of these parts, each of which embeds all images; None if one is missing."""
         known = [part for part in parts if part is not None]
         if not known or len(known) < len(parts):
             return None
@@ -51,7 +51,7 @@ class Measured:
 
 
 def read_measured(store: Store, spec: EmbeddingSpec) -> Measured | None:
-    """What was measured when the embeddings of this spec were computed; None where nothing was, or for other ones."""
+    """What was measured when the embeddings of this spec were computed; None if nothing was measured for them."""
     try:
         return Measured(**read_beside(store, spec, "measured"))
     except TypeError:
@@ -59,21 +59,21 @@ def read_measured(store: Store, spec: EmbeddingSpec) -> Measured | None:
 
 
 def known_of(header: Header, measured: Measured | None) -> SpecSheet:
-    """What is known of an encoder: as stated, else as the catalogue says, else as counted while it embedded."""
+    """What is known about an encoder: as stated, else as the catalogue says, else as counted while it embedded."""
     sheet = header.spec_sheet
     return sheet if measured is None else sheet.counted(measured.gflops, measured.tokens)
 
 
 def spec_sheet_of(store: Store | None, header: Header) -> SpecSheet:
-    """What is known of the encoder of stored embeddings: `known_of` with what the store measured."""
+    """What is known about the encoder of stored embeddings: `known_of` with the measurement in the store."""
     sheet = header.spec_sheet
-    if store is None or None not in (sheet.gflops, sheet.tokens):  # a store has many rows, and each would read a file
+    if store is None or None not in (sheet.gflops, sheet.tokens):  # then no file has to be read
         return sheet
     return known_of(header, read_measured(store, header.spec))
 
 
 def write_measured(store: Store, spec: EmbeddingSpec, measured: Measured) -> None:
-    """Keep what was measured for these embeddings, in place of what an earlier run measured."""
+    """Keep what was measured for these embeddings; it replaces what an earlier run measured."""
     write_beside(store, spec, "measured", asdict(measured))
 
 
@@ -92,7 +92,7 @@ def device_name(device: "torch.device", n_devices: int = 1) -> str:
 
 
 def _processor() -> str:
-    """The processor's name, as Linux tells it; elsewhere what Python knows of it."""
+    """The processor's name as Linux reports it; on other systems, what Python knows."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

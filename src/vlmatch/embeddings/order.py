@@ -4,7 +4,7 @@ from vlmatch.probes.pairs import ProbeSet
 
 
 def row_order(kind: str, probe: ProbeSet) -> list[int]:
-    """The order in which rows are embedded: captions by their length, so that those of a batch need little padding."""
+    """Images as they are; captions by their length, so that those in one batch need little padding."""
     rows = range(len(probe))
     if kind == "encoder":
         return list(rows)

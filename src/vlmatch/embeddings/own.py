@@ -14,15 +14,15 @@ REPEATED = 1e-3  # how far two embeddings of one item may lie apart, relative to
 
 
 class Items(list[Any]):
-    """The prepared captions of a batch: one entry a caption, of whatever type."""
+    """The prepared captions of a batch: one entry for each caption, of any type."""
 
 
 class OwnModel(nn.Module):
-    """An encoder or LLM made of `prepare` and `features`, which the embedding loop calls as it calls ours.
+    """An encoder or LLM made of `prepare` and `features`, which the embedding loop calls like a built-in model.
 
     prepare: one image -> a tensor, of the same shape for all images; one caption -> anything. features: a batch ->
-    (n, d), a tensor or array. The batch is the stacked tensors of the images; of captions, a list of what `prepare`
-    gave.
+    (n, d), a tensor or array. A batch of images is one stacked tensor; a batch of captions is a list of what `prepare`
+    returned.
 
     identity: what its embeddings are stored under; None: they are not stored. stated: what the user says for the spec
     sheet of an encoder, by name (`spec_sheet.STATED`).
@@ -56,13 +56,13 @@ class OwnModel(nn.Module):
         self.preprocessing: dict[str, Any] = {}
 
     def n_parameters(self) -> int | None:
-        """The number given, else that of the modules used; None where there are none."""
+        """The given number, else that of the modules used; None if no module is used."""
         if self._n_parameters is not None:
             return self._n_parameters
         return sum(parameter.numel() for parameter in self.parameters()) or None
 
     def collate(self, items: Sequence[Any]) -> Tensor | Items:
-        """A batch of prepared items. Raises VlmatchError where images are not tensors of one shape."""
+        """A batch of prepared items. Raises VlmatchError if images are not tensors of one shape."""
         if self.kind == "llm":
             return Items(items)
         try:
@@ -80,7 +80,7 @@ class OwnModel(nn.Module):
         return torch.stack(tensors)
 
     def forward(self, batch: Any) -> Tensor:
-        """The embeddings of a batch. Raises VlmatchError where `features` gives no tensor."""
+        """The embeddings of a batch. Raises VlmatchError if `features` gives no tensor."""
         given = self.features(batch)
         try:
             return torch.as_tensor(given)
@@ -90,10 +90,10 @@ class OwnModel(nn.Module):
             ) from error
 
     def truncation(self, captions: Sequence[str]) -> None:
-        """What an own LLM cuts off is not known."""
+        """None: what a user's own LLM cuts off is not known."""
 
     def require_repeatable(self, first: Tensor, second: Tensor) -> None:
-        """Raise VlmatchError unless both are the same: the embeddings of one item, prepared and run twice."""
+        """Raise VlmatchError unless two embeddings of the same item, prepared and run twice, are equal."""
         if first.shape == second.shape and bool((first - second).norm() <= REPEATED * first.norm()):
             return
         thing = "picture" if self.kind == "encoder" else "caption"
@@ -116,7 +116,7 @@ def modules_of(function: Callable[..., Any]) -> list[nn.Module]:
 
 @contextmanager
 def restored(model: nn.Module) -> Iterator[None]:
-    """After the block, the modules have the mode, and the tensors the device, type, layout and values, of before."""
+    """After the block, restore the modules' modes and the tensors' device, type, layout and values."""
     modes = {module: module.training for module in model.modules()}
     entries: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (owner, dict(owner)) for module in modes for owner in (module._parameters, module._buffers)
@@ -139,7 +139,7 @@ def restored(model: nn.Module) -> Iterator[None]:
 
 
 def _outermost(modules: dict[nn.Module, None]) -> Iterator[nn.Module]:
-    """Those that are part of no other one."""
+    """The modules that are not part of another one."""
     for module in modules:
         if not any(module in set(other.modules()) for other in modules if other is not module):
             yield module

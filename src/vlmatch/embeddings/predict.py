@@ -42,7 +42,7 @@ class Embedding(LightningModule):
 
     def __init__(self, model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings) -> None:
         super().__init__()
-        # Convolutions on a CPU run up to 1.9 times as fast so (EfficientNet-Lite0: 69 against 37 images/s).
+        # This layout makes convolutions on a CPU up to 1.9 times as fast (EfficientNet-Lite0: 69 against 37 images/s).
         self.model = model.to(memory_format=torch.channels_last) if model.kind == "encoder" else model
         if trainer.compile:
             self.model.compile()
@@ -62,7 +62,7 @@ class Embedding(LightningModule):
             batches_of(self.shards, todo, self.batch_size, self.length),
             self.prepare,
             self.collate,
-            # Captions are prepared in no time, by tokenizers that two threads must not share.
+            # Captions take almost no time to prepare, and two threads must not share a tokenizer.
             threads=self.num_workers if self.model.kind == "encoder" else 0,
             pin=self.trainer.strategy.root_device.type == "cuda",
         )
@@ -82,11 +82,11 @@ class Embedding(LightningModule):
         return model_faults(self.model.kind, self.model.name, doing, _REMEDY.format(self.model.kind, self.model.name))
 
     def length(self, row: int) -> int:
-        """The length of a row's caption, in characters; of images all are alike."""
+        """The length of a row's caption, in characters; 0 for every image."""
         return 0 if self.model.kind == "encoder" else len(self.captions[row])
 
     def on_predict_start(self) -> None:
-        """Embed an item twice by a model of the user's own, which may draw random numbers; then the clock starts."""
+        """Check that a user's own model embeds an item twice in the same way; then start the clock."""
         missing = self.shards.missing()
         if missing and isinstance(self.model, OwnModel):
             row = self.shards.rows(missing[0])[0]
@@ -99,7 +99,7 @@ class Embedding(LightningModule):
         if batch_idx == 0 and self.model.kind == "encoder":
             started = time.perf_counter()
             self.counted = counted(self.model, _piece(inputs, 0, 1))
-            self.started += time.perf_counter() - started  # the count is no part of what is timed
+            self.started += time.perf_counter() - started  # the time of counting does not belong to embedding
         return rows, self._checked(self._embedded(inputs, len(rows)), len(rows))
 
     def on_predict_end(self) -> None:
@@ -114,7 +114,7 @@ class Embedding(LightningModule):
             return self._checked(self.model(inputs), 1)
 
     def _checked(self, embedded: Tensor, n: int) -> Tensor:
-        """The embeddings of n items in single precision; VlmatchError where they are not (n, d)."""
+        """The embeddings of n items in single precision; VlmatchError if they are not (n, d)."""
         if embedded.ndim != 2 or len(embedded) != n:
             raise VlmatchError(
                 f"{self.model.kind} '{self.model.name}': its output is {tuple(embedded.shape)} for {n} items; wanted "
@@ -159,12 +159,12 @@ class Embedding(LightningModule):
 
 
 class ShardWriter(BasePredictionWriter):
-    """Writes a shard as soon as its last row is there."""
+    """Writes a shard as soon as its last row is computed."""
 
     def __init__(self, shards: Shards) -> None:
         super().__init__("batch")
         self.shards = shards
-        self.batches: list[Tensor] = []  # on the device: a GPU is waited for once a shard
+        self.batches: list[Tensor] = []  # on the device, so that the loop waits for a GPU only once per shard
         self.shard_by_last_row = {shards.rows(shard)[-1]: shard for shard in range(shards.n_shards)}
 
     def write_on_batch_end(
@@ -186,18 +186,18 @@ class ShardWriter(BasePredictionWriter):
             _require_finite(pl_module, self.shards.rows(shard), array)
             self.shards.write(shard, array)
             self.batches = []
-        if trainer.received_sigterm:  # Lightning takes note of the signal in a predict loop, and goes on
+        if trainer.received_sigterm:  # in a predict loop, Lightning only records the signal
             raise SystemExit(143)
 
 
 def predict_missing(
     model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings, *, progress: bool = True
 ) -> Measured | None:
-    """Compute every missing shard, and say what that took; None where this process had none to compute.
+    """Compute every missing shard and return what that took; None if this process had none to compute.
 
     progress: whether a bar or lines show how far it is.
 
-    Raises VlmatchError where a shard would not hold whole batches.
+    Raises VlmatchError if a shard would not hold whole batches.
     """
     if shards.size % trainer.batch_size:
         raise VlmatchError(
@@ -229,14 +229,14 @@ def predict_missing(
 
 
 def _accelerator(wanted: str, model: Any) -> str:
-    """Where to run: 'auto' is one of CUDA's GPUs if there is one and the model has weights, else the CPU."""
+    """Where to run: 'auto' means a CUDA GPU if there is one and the model has weights, else the CPU."""
     if wanted != "auto":
         return wanted
     return "cuda" if torch.cuda.is_available() and next(model.parameters(), None) is not None else "cpu"
 
 
 def _require_finite(loop: Any, rows: Sequence[int], array: NDArray[np.float32]) -> None:
-    """Raise VlmatchError where an embedding holds NaN or infinity, which no score takes."""
+    """Raise VlmatchError if an embedding holds NaN or infinity, which no score accepts."""
     unusable = ~np.isfinite(array).all(axis=1)
     if not unusable.any():
         return

@@ -30,7 +30,7 @@ class EmbeddingProgress(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and the bar on a terminal."""
-        self.total = -(-self.total // trainer.world_size)  # each process shows its share, as good as all
+        self.total = -(-self.total // trainer.world_size)  # the share of one process: all are about equally fast
         self._started = time.monotonic()
         console = Console()
         if console.is_terminal and trainer.is_global_zero:
@@ -70,12 +70,12 @@ class EmbeddingProgress(Callback):
 
 
 class Rate(ProgressColumn):
-    """How many items a second."""
+    """How many items per second."""
 
     def __init__(self, things: str) -> None:
         super().__init__()
         self.things = things
 
     def render(self, task: Task) -> Text:
-        """The rate of late; nothing before there is one."""
+        """The recent rate; empty until there is one."""
         return Text("" if task.speed is None else f"{task.speed:.1f} {self.things}/s")

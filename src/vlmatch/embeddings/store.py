@@ -1,4 +1,4 @@
-"""The store: one folder a probe, model and spec, with verified embeddings or the shards of an unfinished run."""
+"""The store: one folder per probe, model and spec, with verified embeddings or the shards of an unfinished run."""
 
 import contextlib
 import hashlib
@@ -49,8 +49,8 @@ class Store:
     def read(self, spec: EmbeddingSpec) -> Embeddings | None:
         """The embeddings, or None when they are absent, stale or damaged; nothing unverified is ever returned.
 
-        What `spec` states for the spec sheet goes before what was stated when they were computed. Raises OSError where
-        the file is there and can't be read: that is no reason to compute it again.
+        What `spec` states for the spec sheet replaces what was stated when they were computed. Raises OSError if the
+        file exists but can't be read, because that is no reason to compute it again.
         """
         found = read_file(self.folder(spec) / FILE)
         if found is None or found.header.fingerprint != spec.fingerprint:
@@ -60,7 +60,7 @@ class Store:
         return replace(found, header=replace(found.header, spec=replace(found.header.spec, stated=spec.stated)))
 
     def read_ranked(self, spec: EmbeddingSpec) -> Embeddings:
-        """The embeddings of a model that is ranked. Raises VlmatchError where they are damaged, or gone by now."""
+        """The embeddings of a model that is ranked. Raises VlmatchError if they are damaged or were removed."""
         found = self.read(spec)
         if found is None:
             raise damaged_error(self.folder(spec) / FILE)
@@ -82,8 +82,8 @@ class Store:
     def locked(self, spec: EmbeddingSpec) -> Iterator[Path]:
         """Lock this spec's folder against other processes and yield its path.
 
-        A killed run may have left half a file there, under a hidden temporary name; it is removed, since nobody else
-        writes here now.
+        A killed run may have left half a file there, under a hidden temporary name. It is removed, because no other
+        process writes here now.
         """
         folder = self.folder(spec)
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ class Store:
 def write_array(path: Path, array: Array, metadata: Mapping[str, str], *, wait: bool = True) -> None:
     """Write an array and its metadata under a temporary name and rename it into place.
 
-    wait: until the disk has it, so that no loss of power takes it away.
+    wait: whether to wait until the file is on the disk, so that a power failure can't destroy it.
     """
     with renamed(path) as temporary, temporary.open("wb") as file:
         file.write(save({"embeddings": np.ascontiguousarray(array)}, metadata=dict(metadata)))
@@ -109,7 +109,7 @@ def write_array(path: Path, array: Array, metadata: Mapping[str, str], *, wait: 
 def read_file(path: Path) -> Embeddings | None:
     """The array and header of one file, or None when it is absent, cut short, or not what its header says.
 
-    Raises OSError where the file can't be read.
+    Raises OSError if the file can't be read.
     """
     try:
         with _opened(path) as file:
@@ -127,7 +127,7 @@ def damaged_error(path: Path) -> VlmatchError:
 
 @remembering
 def read_header(path: Path) -> Header | None:
-    """The header of one file, or None when it is absent or damaged. Raises OSError where the file can't be read."""
+    """The header of one file, or None when it is absent or damaged. Raises OSError if the file can't be read."""
     try:
         with _opened(path) as file:
             return _header_in(file)
@@ -137,7 +137,7 @@ def read_header(path: Path) -> Header | None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """A file of safetensors. Raises OSError where it can't be read."""
+    """An open .safetensors file. Raises OSError if it can't be read."""
     with path.open("rb"):  # safetensors reports any failure to open a file as FileNotFoundError
         pass
     with safe_open(path, framework="np") as file:
@@ -145,7 +145,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _header_in(file: Any) -> Header:
-    """The header of an open file; raises ValueError if it is not that of the array beside it."""
+    """The header of an open file; raises ValueError if it does not describe the array beside it."""
     header = Header.from_json(file.metadata()["header"])
     if tuple(file.get_slice("embeddings").get_shape()) != header.shape:
         raise ValueError(f"the header says {header.shape}")
@@ -187,7 +187,7 @@ class Shards:
     def write(self, shard: int, array: Array) -> None:
         """Store the rows of one shard."""
         about = {"fingerprint": self.fingerprint, "array_sha256": sha256_of(array)}
-        write_array(self._path(shard), array, about, wait=False)  # a torn one is seen by its checksum
+        write_array(self._path(shard), array, about, wait=False)  # the checksum shows an incomplete file
 
     def read(self, shard: int) -> Array | None:
         """The rows of one shard, or None."""

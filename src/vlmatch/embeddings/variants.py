@@ -1,4 +1,4 @@
-"""Embed by several layers and poolings of one model in one forward pass, and store each as if asked for alone."""
+"""Embed by several layers and poolings of one model in one forward pass, and store each as if computed alone."""
 
 import hashlib
 import shutil
@@ -50,7 +50,7 @@ class SideBySide(nn.Module):
 
     @torch.inference_mode()
     def tried(self, item: Any) -> tuple[Any, list[int]]:
-        """A batch of one image or caption, and d_1, d_2, ..., seen from it."""
+        """Run one image or caption; return it as a batch, and the widths d_1, d_2, ... of its embeddings."""
         with model_faults(self.kind, self.name, "running one input", f"try it: task=check {self.kind}={self.name}"):
             batch = self.collate([self.prepare(item)])
             return batch, [each.shape[1] for each in self.model.eval().variants(batch, self.wanted)]
@@ -67,10 +67,10 @@ def embed_variants(
 ) -> list[Embeddings]:
     """The embeddings of `probe` by each of `variants`: settings of one model that differ in layer and pooling alone.
 
-    What the store lacks is computed in one forward pass, in which a killed run goes on, and is stored under each spec.
-    The layer of each must be given. Two processes never compute the same: the second waits, then reads.
+    What the store lacks is computed in one forward pass and stored under each spec. The same command resumes a killed
+    run. Each variant must name its layer. Two processes never compute the same: the second waits, then reads.
     progress: whether lines or a bar show what is done. make: gives the built model; None: `variants[0].build`.
-    Raises VlmatchError on a layer that the model lacks, and in one of several processes.
+    Raises VlmatchError on a layer that the model lacks, and if a launcher started several processes.
     """
     if launched():
         raise VlmatchError("several layers at once are embedded by one process; start it without a launcher")
@@ -89,12 +89,12 @@ def embed_variants(
 
 
 def _lacking(asked: Sequence[Asked], store: Store) -> list[Asked]:
-    """Those that the store has not, each once."""
+    """The variants that the store does not have, each once."""
     return list({spec.fingerprint: (each, spec) for each, spec in asked if store.read(spec) is None}.values())
 
 
 def _folder(settings: Settings, probe: ProbeSet, store: Store, trainer: TrainerSettings) -> Path:
-    """Where the shards of all layers and poolings of a model lie until they are whole."""
+    """Where the shards of all layers and poolings of a model lie until all are computed."""
     pooling = {"feature": "paper"} if isinstance(settings, EncoderSettings) else {"pooling": "last"}
     spec = EmbeddingSpec.of(settings.changed(layer=1, **pooling), probe, trainer.precision)
     folder = store.folder(spec).with_name(f"layers-{spec.fingerprint[:8]}")
@@ -117,7 +117,7 @@ def _compute(
     model, measured = make(), None
     choices = [_choice(each) for each, _ in lacking]
     for choice in choices:
-        model.choose(*choice)  # which refuses what it has not
+        model.choose(*choice)  # raises if the model does not have this layer or pooling
     together = SideBySide(model, choices)
     one, widths = together.tried(probe.image(0) if spec.kind == "encoder" else probe.captions[0])
     cut = cut_off(model, probe, progress)
@@ -137,14 +137,14 @@ def _compute(
         about = replace(about, preprocessing={**about.preprocessing, **cut})
         with store.locked(own) as place:
             written(place / FILE, np.ascontiguousarray(array), header_of(own, array, about, licence))
-        if measured is not None:  # the time is that of the joint pass, which is little more than that of the last layer
+        if measured is not None:  # the time of the joint pass, which takes little longer than the last layer alone
             write_measured(store, own, _counted_alone(measured, model, one))
     shutil.rmtree(folder)
 
 
 @torch.inference_mode()
 def _counted_alone(measured: Measured, model: Any, one: Any) -> Measured:
-    """The measurement with the operations and tokens of the layer that the model gives now."""
+    """The measurement with the operations and tokens of the layer that the model's `choose` has set."""
     if model.kind != "encoder":
         return measured
     alone = counted(model, one)
@@ -152,7 +152,7 @@ def _counted_alone(measured: Measured, model: Any, one: Any) -> Measured:
 
 
 def _choice(settings: Settings) -> tuple[int, str]:
-    """Layer and pooling, or feature."""
+    """The layer, and an encoder's feature or an LLM's pooling."""
     if settings.layer is None:
         raise VlmatchError(f"{settings.kind} '{settings.name}': layer=null; give a layer")
     return settings.layer, settings.feature if isinstance(settings, EncoderSettings) else settings.pooling

@@ -1,4 +1,4 @@
-"""The description of a model that tables show; it is stored with embeddings, so the model need not be built."""
+"""The description of a model that tables show; it is stored with the embeddings, so tables need not build the model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +25,6 @@ class About:
 
 
 def joint_size(sizes: Sequence[int | None]) -> int | None:
-    """The number of parameters of several models together; None if that of one is not known."""
+    """The total number of parameters of several models; None if one model's number is not known."""
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None

@@ -16,14 +16,15 @@ from vlmatch.objects import Buildable
 from vlmatch.packages.availability import NO_WEIGHTS, Availability, at_path
 
 FEATURES = ("paper", "vlm_input", "mean_patch", "gridK")
-OF_LAYERS = ("cls", "global average")  # the rules by which "paper" pools a layer as it pools the last one
+OF_LAYERS = ("cls", "global average")  # by these rules, "paper" pools any chosen layer as it pools the last one
 
 
 class EncoderOptions(TypedDict, total=False):
     """The options that every encoder takes beside its own; in a yaml they are keys like all others.
 
     feature, layer: which feature the encoder gives, see `Encoder`. licence: name and source of the weights' licence.
-    language_supervised, tokens: for the spec sheet of an encoder that the catalogue lacks (`spec_sheet.STATED`).
+    language_supervised, tokens: facts for the spec sheet of an encoder that is not in the catalogue
+    (`spec_sheet.STATED`).
     """
 
     feature: str
@@ -41,20 +42,21 @@ class Encoder(Buildable, nn.Module, ABC):
     - "paper": the CLS token after the final norm and before any projection. If the model has none: the output of its
       attention pool; else the global average of its last map; else the mean patch.
     - "vlm_input": the mean of the tokens that a VLM's projector is fed (`tokens`).
-    - "mean_patch": the mean of the patches after the last layer and its final norm, without CLS, as VTBenchLab takes it
-      (`last_patches`).
-    - "grid2" (or another digit): the means of these tokens over 2 x 2 cells, row by row, in one vector.
+    - "mean_patch": the mean of the patches after the last layer and its final norm, without CLS, as VTBenchLab computes
+      it (`last_patches`).
+    - "grid2" (or another digit): a mean for each of 2 x 2 cells of the tokens that a VLM's projector is fed, row by row
+      in one vector.
 
-    `layer` chooses the layer that feature and tokens are taken from, before any final norm: 1 is the output of the
-    first block (of a convolutional network: of the first stage), -1 that of the last. "paper" is then the CLS token if
-    the encoder's own rule is that, else the mean patch. None: each feature as above, from where the encoder has it.
+    `layer` chooses the layer whose output gives feature and tokens, before any final norm: 1 is the first block of a
+    transformer or the first stage of a convolutional network, -1 the last. "paper" is then the CLS token if the
+    encoder's own rule is the CLS, else the mean patch. None: each feature is computed as listed above.
 
     `rule` says in words which rule applied. A subclass passes its own name and `EncoderOptions` on to this constructor.
     """
 
     kind: ClassVar[str] = "encoder"
     version: ClassVar[int] = 1  # raise it in a subclass when its code gives other numbers for the same yaml
-    control: bool = False  # whether it knows nothing of images, and must therefore lose in every pool
+    control: bool = False  # whether it knows nothing about images, so that a good score ranks it last in every pool
 
     def __init__(
         self,
@@ -74,9 +76,10 @@ class Encoder(Buildable, nn.Module, ABC):
 
     @classmethod
     def availability(cls, settings: Mapping[str, Any]) -> Availability:
-        """Where the weights are that an encoder's plain yaml names; nothing is downloaded or loaded.
+        """Where the weights are that an encoder's plain yaml names. This downloads and loads nothing.
 
-        This default knows a local `checkpoint`. A class whose weights come from a package or a hub overrides it.
+        This default looks only for a local `checkpoint`. A class whose weights come from a package or a hub overrides
+        it.
         """
         checkpoint = settings.get("checkpoint")
         return at_path(str(checkpoint)) if checkpoint else NO_WEIGHTS
@@ -94,7 +97,7 @@ class Encoder(Buildable, nn.Module, ABC):
         """One feature per image by the paper's rule: (n, d)."""
 
     def last_patches(self, images: Tensor) -> Tensor:
-        """The patches after the last layer and its final norm: (n, t, d). An encoder of maps gives its tokens."""
+        """The patches after the last layer and its final norm: (n, t, d). By default, the same as `tokens`."""
         return self.tokens(images)
 
     @property
@@ -113,11 +116,11 @@ class Encoder(Buildable, nn.Module, ABC):
         return 0
 
     def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
-        """The outputs of some layers from one forward pass. numbers: from 1 to `n_layers`, rising."""
+        """The outputs of these layers, from one forward pass. numbers: of layers, from 1 to `n_layers`, ascending."""
         raise NotImplementedError
 
     def choose(self, layer: int | None, feature: str) -> None:
-        """From now on, give this feature of this layer. Raises VlmatchError where the feature is unknown."""
+        """From now on, give this feature of this layer. Raises VlmatchError if the feature is unknown."""
         self.grid = grid_side(feature)
         if feature not in FEATURES[:-1] and self.grid is None:
             raise VlmatchError(
@@ -152,9 +155,9 @@ class Encoder(Buildable, nn.Module, ABC):
         return self._pooled(LayerOutput(self.tokens(images)), self.feature_choice)
 
     def variants(self, images: Tensor, wanted: Sequence[tuple[int, str]]) -> list[Tensor]:
-        """The features of several layers from one forward pass. wanted: layer and `feature` of each; (n, d) each.
+        """Several features from one forward pass: (n, d) each. wanted: the layer and the `feature` of each.
 
-        Raises VlmatchError on a layer that the encoder has not.
+        Raises VlmatchError on a layer that the encoder does not have.
         """
         numbers = [self._number(layer) for layer, _ in wanted]
         asked = sorted(set(numbers))
@@ -172,15 +175,15 @@ class Encoder(Buildable, nn.Module, ABC):
         return self.feature(images)
 
     def collate(self, items: list[Tensor]) -> Tensor:
-        """Stack prepared images to one batch."""
+        """Stack prepared images into one batch."""
         return torch.stack(items)
 
     def n_parameters(self) -> int | None:
-        """The number of parameters of the vision side, which is what a VLM would carry; None if it is not known."""
+        """The number of parameters of the vision side, the part that a VLM uses; None if it is not known."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _number(self, layer: int) -> int:
-        """The number of a layer, counted from 1; VlmatchError if there is none."""
+        """The number of a layer, counted from 1; VlmatchError if the encoder has no such layer."""
         n = self.n_layers
         if n == 0:
             raise VlmatchError(
@@ -195,7 +198,7 @@ class Encoder(Buildable, nn.Module, ABC):
         return layer if layer > 0 else n + 1 + layer
 
     def _pooled(self, output: LayerOutput, feature: str) -> Tensor:
-        """One feature per image of a layer: (n, d)."""
+        """One feature per image from a layer's output: (n, d)."""
         if (side := grid_side(feature)) is not None:
             return self._gridded(output.patches, side).flatten(1)
         if feature == "paper" and self.paper_rule == "cls" and output.cls is not None:

@@ -13,7 +13,7 @@ from vlmatch.packages.licences import Licence, Terms
 
 FILE = Path(__file__).with_name("catalogue.csv")
 COMMERCIAL_USE = ("yes", "no", "unclear")
-SAME_SIZE = 0.02  # a model of the catalogue's name is the catalogue's if its parameters differ by at most this part
+SAME_SIZE = 0.02  # an entry describes a model of its name if their numbers of parameters differ by at most this share
 _OF_LAYER = re.compile(r".+_layer(\d+)")
 
 
@@ -24,8 +24,8 @@ class CatalogueEntry:
     name: the name of its yaml. family: the models of one paper. pretraining: 'contrastive', 'self-supervised',
     'supervised', 'segmentation', ... or 'none'. language_supervised: whether it was trained with text. data: what it
     was trained on. image_parameters: those of the vision side, up to the feature. total_parameters: with text tower or
-    classifier. gflops: multiplications and additions, in 1e9, for one image through the vision side. resolution: pixels
-    of a side of its square input. visual_tokens: the tokens that a VLM's projector is fed. zero_shot_imagenet: percent.
+    classifier. gflops: multiplications and additions, in 1e9, for one image through the vision side. resolution: the
+    side of its square input, in pixels. visual_tokens: how many a VLM's projector is fed. zero_shot_imagenet: percent.
     commercial_use: whether the weights' licence allows it, 'yes', 'no' or 'unclear'. trained_on_domain: whether this
     project trained it on its own split.
     """
@@ -51,7 +51,7 @@ class CatalogueEntry:
 
     @property
     def layer(self) -> int | None:
-        """The layer that its yaml chooses, which ends its name; None: where each feature is taken by default."""
+        """The layer that its yaml chooses, read from the end of its name ('_layer9'); None if it chooses none."""
         found = _OF_LAYER.fullmatch(self.name)
         return None if found is None else int(found[1])
 
@@ -68,9 +68,10 @@ def catalogue() -> Mapping[str, CatalogueEntry]:
 
 
 def entry_of(name: str, n_parameters: int | None) -> CatalogueEntry | None:
-    """The entry of the encoder with this name; None for another model that happens to have it, of another size.
+    """The entry of the encoder with this name; None if there is none, or if the model has another size.
 
-    n_parameters: of the vision side; None where they are not known, so that the name alone decides.
+    A model of another size is another model that happens to have the same name. n_parameters: of the vision side; None
+    if it is not known: the name alone then decides.
     """
     entry = catalogue().get(name)
     if entry is None or n_parameters is None:

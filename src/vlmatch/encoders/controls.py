@@ -1,4 +1,4 @@
-"""Controls: encoders that know nothing of images and must therefore lose in every pool."""
+"""Controls: encoders that know nothing about images, so that a good score ranks them last in every pool."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
@@ -14,7 +14,7 @@ from vlmatch.errors import VlmatchError
 
 
 class RandomConvnet(TorchvisionMapEncoder, FeatureMapEncoder):
-    """A torchvision architecture up to one node with random weights, which `seed` makes the same in every process."""
+    """A torchvision architecture up to one node, with random weights that depend only on `seed`."""
 
     control = True
 
@@ -53,13 +53,13 @@ class Pixels(Encoder):
         self.eval()
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """The reduced image, (3, size, size), values in (0, 1]: black is not 0, so a cosine with it is defined."""
+        """The reduced image, (3, size, size), values in (0, 1]: black is not 0, so that its cosines are defined."""
         from torchvision.transforms.v2.functional import pil_to_tensor
 
         return pil_to_tensor(image.resize((self.size, self.size), Image.Resampling.BOX)).float().add(1) / 256
 
     def tokens(self, images: Tensor) -> Tensor:
-        """One token a pixel: (n, size^2, 3)."""
+        """One token per pixel: (n, size^2, 3)."""
         return images.flatten(2).transpose(1, 2)
 
     def paper_feature(self, images: Tensor) -> Tensor:

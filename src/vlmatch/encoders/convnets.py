@@ -16,8 +16,9 @@ class TorchvisionEncoder(TorchvisionMapEncoder, PackagedEncoder):
 
     architecture: a name of `torchvision.models.list_models()`.
     node: the module that gives the last map, e.g. 'layer4' or 'features'; what follows it is cut off.
-    rename: pairs of a regular expression and its replacement. The first one that matches a whole key of the weights
-    renames it; a key that none matches is left out. The renamed keys must be exactly those of the trunk.
+    rename: pairs of a regular expression and its replacement. The first expression that matches a whole key of the
+    weights renames that key. A key that no expression matches is left out. The renamed keys must be exactly those of
+    the trunk.
     """
 
     def __init__(
@@ -37,10 +38,10 @@ class TorchvisionEncoder(TorchvisionMapEncoder, PackagedEncoder):
 
 
 class EfficientNetLite(TimmMapEncoder, PackagedEncoder):
-    """EfficientNet-Lite (Google, 2020) as timm builds it, with weights in the names of `efficientnet_lite_pytorch`.
+    """EfficientNet-Lite (Google, 2020) as timm builds it, with weights named as in `efficientnet_lite_pytorch`.
 
-    architecture: timm's 'tf_efficientnet_lite0' to '4': TensorFlow's 'same' padding and batch norm epsilon
-    1e-3, as in the original.
+    architecture: timm's 'tf_efficientnet_lite0' to 'tf_efficientnet_lite4', which have TensorFlow's 'same' padding and
+    a batch norm epsilon of 1e-3, like the original.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class EfficientNetLite(TimmMapEncoder, PackagedEncoder):
 
 
 def renamed(state: Mapping[str, Tensor], rename: Iterable[Sequence[str]]) -> dict[str, Tensor]:
-    """The tensors whose whole key matches a pattern, under the key that its replacement gives."""
+    """The tensors whose whole key matches a pattern, under the key that the pattern's replacement gives."""
     patterns = [(re.compile(pattern), replacement) for pattern, replacement in rename]
     found = {}
     for key, value in state.items():

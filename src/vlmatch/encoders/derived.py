@@ -1,4 +1,4 @@
-"""Encoders made of others, whose feature is computed from those of their parts: the base, and concatenation."""
+"""Encoders made of other encoders: the base class, which computes its feature from the parts', and concatenation."""
 
 import hashlib
 from abc import abstractmethod
@@ -16,22 +16,25 @@ from vlmatch.packages.availability import Availability, availability, together
 
 
 class DerivedEncoder(Encoder):
-    """An encoder whose feature is computed from the features of its parts, so that stored ones are enough.
+    """An encoder whose feature is computed from the features of its parts, so that stored features are enough.
 
-    parts: the encoders that it is made of. Without them it takes no images, but it still combines features that come
-    from the store, and `about` describes it by what is stored with them.
+    parts: the encoders that it is made of. Without parts it takes no images, but it can still combine stored features,
+    and `about` describes it by what is stored with those features.
     """
 
     def __init__(self, name: str, parts: Sequence[Encoder], **options: Unpack[EncoderOptions]) -> None:
         super().__init__(name, **options)
         if self.chosen_layer is not None:
-            raise VlmatchError(f"encoder '{name}': layer={self.chosen_layer}, but it is made of others; leave it null")
+            raise VlmatchError(
+                f"encoder '{name}': layer={self.chosen_layer}, but it is made of other encoders; leave "
+                "encoder.layer=null"
+            )
         self.parts = nn.ModuleList(parts)
         self.eval()
 
     @classmethod
     def availability(cls, settings: Mapping[str, Any]) -> Availability:
-        """Its own file, if it has one, and the weights of all parts."""
+        """Where its own file (if it has one) and the weights of all parts are."""
         return together([super().availability(settings), *map(availability, settings.get("parts") or ())])
 
     @abstractmethod
@@ -47,7 +50,7 @@ class DerivedEncoder(Encoder):
         return self.combine([part.feature(batch) for part, batch in self._batches(images)])
 
     def paper_feature(self, images: Any) -> Tensor:
-        """The same from the parts' features by the paper's rule: (n, d)."""
+        """One feature per image, computed from the parts' features by the paper's rule: (n, d)."""
         return self.combine([part.paper_feature(batch) for part, batch in self._batches(images)])
 
     @property
@@ -66,12 +69,12 @@ class DerivedEncoder(Encoder):
         return dict(self.described.preprocessing)
 
     def n_parameters(self) -> int | None:
-        """Parameters of the parts and of what was trained over them; None if those of a part are not known."""
+        """The parameters of the parts and of what was trained on top of them; None if a part's number is not known."""
         return self.described.n_parameters
 
     @property
     def described(self) -> About:
-        """The description of this encoder from its parts, which must be here."""
+        """The description of this encoder, computed from those of its parts, which must be built."""
         return self.about([About.of(part) for part in self._encoders()])
 
     def _encoders(self) -> list[Encoder]:
@@ -87,7 +90,7 @@ class FusedEncoder(DerivedEncoder):
 
     members: names of the parts. Every part prepares an image in its own way, so a prepared image is a tuple of tensors,
     and a batch is a list with one tensor for each part.
-    Raises VlmatchError on fewer than two members, or one that is named twice.
+    Raises VlmatchError on fewer than two members, or if one is named twice.
     """
 
     def __init__(
@@ -137,6 +140,6 @@ class FusedEncoder(DerivedEncoder):
 
 
 def parts_sha256(digests: Sequence[str | None]) -> str | None:
-    """One SHA-256 over those of a derived encoder's parts; None if no part has weights."""
+    """One SHA-256 over the SHA-256s of a derived encoder's parts; None if no part has weights."""
     known = [digest for digest in digests if digest]
     return hashlib.sha256("".join(known).encode()).hexdigest() if known else None

@@ -1,4 +1,4 @@
-"""Networks for faces whose architectures no library has: dlib's ResNet and MTCNN's output network."""
+"""Networks for faces whose architectures are in no library: dlib's ResNet and MTCNN's output network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from vlmatch.encoders.keras_weights import read_keras, shards
 from vlmatch.encoders.packaged import PackagedEncoder, PackagedOptions
 from vlmatch.encoders.weights import load_strictly, read_state_dict
 
-# Of dlib's ResNet, block by block: its name in the file, its channels, and whether it halves the map's sides.
+# The blocks of dlib's ResNet, in order: the name in the file, the channels, and whether the block halves the map.
 DLIB_BLOCKS = (
     *((f"conv32_{number}", 32, False) for number in (1, 2, 3)),
     ("conv64_down", 64, True),
@@ -83,7 +83,7 @@ class DlibResNet(FaceEncoder):
 
 
 class DlibBlock(nn.Module):
-    """Two 3 x 3 convolutions and what passes them by: the map itself, or its 2 x 2 means where the block halves it."""
+    """Two 3 x 3 convolutions and a skip connection: the map itself, or its 2 x 2 means if the block halves the map."""
 
     def __init__(self, before: int, after: int, halves: bool) -> None:
         super().__init__()
@@ -96,10 +96,10 @@ class DlibBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(n, before, h, w) -> (n, after, h, w), or h // 2 and w // 2; the smaller summand is padded with zeros."""
         inner = self.second(self.first(maps).relu())
-        past = nn.functional.avg_pool2d(maps, 2) if self.halves else maps
-        channels, height, width = (max(inner.shape[axis], past.shape[axis]) for axis in (1, 2, 3))
-        inner, past = (_padded(each, channels, height, width) for each in (inner, past))
-        return torch.relu(inner + past)
+        skipped = nn.functional.avg_pool2d(maps, 2) if self.halves else maps
+        channels, height, width = (max(inner.shape[axis], skipped.shape[axis]) for axis in (1, 2, 3))
+        inner, skipped = (_padded(each, channels, height, width) for each in (inner, skipped))
+        return torch.relu(inner + skipped)
 
 
 class MtcnnOutputNetwork(FaceEncoder):
@@ -119,7 +119,7 @@ class MtcnnOutputNetwork(FaceEncoder):
         return network
 
     def tensors(self) -> Mapping[str, Tensor]:
-        """Those of the convolutions; the layers behind them are left out."""
+        """The tensors of the convolutions; the layers after them are left out."""
         read = read_state_dict(self.name, self.weight_path)
         own = {key.removeprefix("features."): value for key, value in read.items() if key.startswith("features.")}
         return {key: value for key, value in own.items() if not key.startswith(("conv5", "prelu5"))}

@@ -1,4 +1,4 @@
-"""Encoders whose weights come from a hub, or from a checkpoint of the user's own."""
+"""Encoders whose weights come from a hub, or from a user's own checkpoint."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from vlmatch.packages.availability import Availability
 
 
 class HubOptions(EncoderOptions, total=False):
-    """Where the weights of an encoder from a hub may be instead, beside what every encoder takes.
+    """The options of an encoder from a hub: those of every encoder, and a checkpoint that replaces the hub's weights.
 
-    checkpoint: the path of a local file or folder with these weights; the hub is then not asked. entry: the part of
-    that checkpoint to take, such as 'model_ema'; null: the only one that fits, see `towers.tower_in`.
+    checkpoint: the path of a local file or folder with the weights; they are used instead of the hub's. entry: the part
+    of that checkpoint to use, such as 'model_ema'; null: the only part that fits, see `towers.tower_in`.
     """
 
     checkpoint: str | None
@@ -24,8 +24,8 @@ class HubOptions(EncoderOptions, total=False):
 class HubEncoder(Encoder):
     """An encoder whose weights come from a hub, unless `checkpoint` names a local file or folder of them.
 
-    The constructor sets `checkpoint` to its path, or None, and `entry`. A subclass sets `taken`, what it took of a
-    user's checkpoint and what it left out, in words. Raises NotHereError if the checkpoint does not exist.
+    The constructor sets `checkpoint` (a path, or None) and `entry`. A subclass sets `taken`: what it took from a user's
+    checkpoint and what it left out, in words. Raises NotHereError if the checkpoint does not exist.
     """
 
     taken: str = ""
@@ -39,7 +39,7 @@ class HubEncoder(Encoder):
 
     @classmethod
     def availability(cls, settings: Mapping[str, Any]) -> Availability:
-        """At the local `checkpoint`, else as `hub_availability` says."""
+        """Whether the weights are at the local `checkpoint`, if one is named; else as `hub_availability` says."""
         return super().availability(settings) if settings.get("checkpoint") else cls.hub_availability(settings)
 
     @classmethod

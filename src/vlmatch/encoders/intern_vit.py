@@ -1,4 +1,4 @@
-"""InternViT by OpenGVLab's own names, as transformers' InternVLVisionModel: its code need not be trusted."""
+"""Load OpenGVLab's InternViT into transformers' InternVLVisionModel, so that the repository's code need not run."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _CLASS = "embeddings.class_embedding"
 
 
 def intern_vit_config(stated: Mapping[str, Any]) -> Any:
-    """transformers' configuration of an InternViT, given what its config.json says (or that of an InternVL chat)."""
+    """transformers' configuration of an InternViT. stated: its config.json, or the vision part of an InternVL's."""
     from transformers import InternVLVisionConfig
 
     same = (
@@ -39,14 +39,14 @@ def intern_vit_config(stated: Mapping[str, Any]) -> Any:
         **{key: stated[key] for key in same if key in stated},
         attention_bias=bool(stated.get("qkv_bias", False)),
         use_qk_norm=bool(stated.get("qk_normalization", False)),
-        use_mean_pooling=True,  # it has no norm after its last block
+        use_mean_pooling=True,  # so that no norm follows the last block, as in InternViT
     )
 
 
 def intern_vit_state(
     name: str, files: Sequence[Path], own: Mapping[str, Tensor], misfit: DoesNotFitError
 ) -> tuple[dict[str, Tensor], Taken]:
-    """The tensors by transformers' names, and what was taken; raises `misfit` where they are not InternViT's.
+    """The tensors by transformers' names, and what was taken; raises `misfit` if the files hold no InternViT.
 
     own: the state dict of transformers' model.
     """

@@ -22,9 +22,9 @@ class KerasConvnet(TimmMapEncoder, PackagedEncoder):
 
     architecture, options: timm's name, and what makes it compute as TensorFlow does, e.g. {pad_type: same}.
     order: pairs of a regular expression for a whole name in the file and its replacement 'PLACE/PART'. PLACE is one or
-    more whole numbers joined by dots: sorted, the k-th place is the k-th convolution. PART is kernel, or one of gamma,
-    beta, moving_mean and moving_variance of the norm that follows. A missing gamma is 1; if the moments are missing,
-    the norm was folded into the kernel. Names that no expression matches are left out.
+    more whole numbers joined by dots. When the places are sorted, the k-th place belongs to the k-th convolution. PART
+    is kernel, or one of gamma, beta, moving_mean and moving_variance of the norm that follows. A missing gamma is 1; if
+    the moments are missing, the norm was folded into the kernel. Names that no expression matches are left out.
     package and file, or checkpoint: the script of a TensorFlow.js model (its shards lie beside it), or an .h5 file.
     """
 

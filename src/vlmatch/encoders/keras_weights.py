@@ -56,8 +56,8 @@ def shards(name: str, script: Path) -> list[Path]:
         files = [script.parent / f"{part}.min.js" for part in names]
     if not files or any("/" in part for part in names) or not all(file.is_file() for file in files):
         raise VlmatchError(
-            f"encoder '{name}': '{script}' does not name shards that are all beside it; give the script of a "
-            "TensorFlow.js model in its whole folder, or an .h5 file"
+            f"encoder '{name}': '{script}' names no shards, or not all of them are beside it; give the script of a "
+            "TensorFlow.js model in its complete folder, or an .h5 file"
         )
     return files
 
@@ -97,13 +97,13 @@ def _groups(manifest: str) -> list[dict[str, Any]]:
 
 
 def _quantised(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """What the manifest says of how a weight is stored as bytes; nothing where it is not."""
+    """How a weight is stored as bytes, as the manifest says; empty if it is not stored as bytes."""
     how = entry.get("quantization")
     return {"stored": how["dtype"], "min": how["min"], "scale": how["scale"]} if how else {}
 
 
 def _unpacked(data: bytes, entries: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    """Each entry's name and values, from the bytes in their order; ValueError if there are more or fewer bytes."""
+    """Each entry's name and values, read from the bytes in order; ValueError if bytes are missing or left over."""
     start = 0
     for entry in entries:
         stored = np.dtype(_DTYPES[entry["stored"] or entry["dtype"]])

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-PROBING_SIZE = 64  # pixels of the image that shows which modules of a torchvision model reduce the resolution
+PROBING_SIZE = 64  # side, in pixels, of the image that shows which modules of a torchvision model reduce the resolution
 
 
 class LayerOutput(NamedTuple):
@@ -27,7 +27,7 @@ def n_timm_layers(trunk: Any) -> int:
 
 
 def timm_layers(trunk: Any, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
-    """The outputs of layers of a timm model, before any final norm. numbers: from 1, rising."""
+    """The outputs of layers of a timm model, before any final norm. numbers: from 1, ascending."""
     indices = [number - 1 for number in numbers]
     if not hasattr(trunk, "num_prefix_tokens"):
         maps = trunk.forward_intermediates(
@@ -51,11 +51,11 @@ def n_open_clip_layers(visual: Any) -> int:
     """How many layers an open_clip tower has."""
     if hasattr(visual, "trunk"):
         return n_timm_layers(visual.trunk)
-    return len(visual.transformer.resblocks) if hasattr(visual, "transformer") else 5  # a ResNet: stem and stages
+    return len(visual.transformer.resblocks) if hasattr(visual, "transformer") else 5  # a ResNet: stem and four stages
 
 
 def open_clip_layers(visual: Any, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
-    """The outputs of layers of an open_clip tower, before any final norm. numbers: from 1, rising."""
+    """The outputs of layers of an open_clip tower, before any final norm. numbers: from 1, ascending."""
     if hasattr(visual, "trunk"):
         return timm_layers(visual.trunk, images, numbers)
     indices = [number - 1 for number in numbers]
@@ -77,7 +77,7 @@ def open_clip_layers(visual: Any, images: Tensor, numbers: Sequence[int]) -> lis
 class TorchvisionStages:
     """The stages of a torchvision model up to a node: the last map of each resolution, between its blocks.
 
-    The stages share the model's weights. They are found when they are first asked for, by one pass of a small image.
+    The stages share the model's weights. They are found at the first use, by one forward pass of a small image.
     """
 
     def __init__(self, model: nn.Module, node: str) -> None:

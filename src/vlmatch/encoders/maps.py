@@ -63,7 +63,7 @@ class TimmMapEncoder(FeatureMapEncoder):
 
     @property
     def n_layers(self) -> int:
-        """Its stages."""
+        """The number of its stages."""
         return n_timm_layers(self.trunk)
 
     def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
@@ -92,7 +92,7 @@ class TorchvisionMapEncoder(MapEncoder):
 
     @property
     def n_layers(self) -> int:
-        """Its stages: one for each resolution."""
+        """The number of its stages: one for each resolution."""
         return len(self.stages)
 
     def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
@@ -101,7 +101,7 @@ class TorchvisionMapEncoder(MapEncoder):
 
 
 def torchvision_model(name: str, architecture: str, node: str) -> nn.Module:
-    """An untrained torchvision model; VlmatchError where the architecture is unknown or has no such node."""
+    """An untrained torchvision model; VlmatchError if the architecture is unknown or has no such node."""
     from torchvision.models import get_model
 
     require_torchvision(name, architecture)
@@ -127,7 +127,7 @@ def require_torchvision(name: str, architecture: str) -> None:
 
 
 def timm_convnet(name: str, architecture: str, options: Mapping[str, Any]) -> Any:
-    """An untrained timm model without classifier; VlmatchError on a name or option that it does not know."""
+    """An untrained timm model without classifier; VlmatchError on a name or option that timm does not know."""
     import timm
 
     if not timm.is_model(architecture):

@@ -60,7 +60,7 @@ class OnnxEncoder(PackagedEncoder):
         return super().preprocessing | {"layout": self._layout}
 
     def _outputs(self, images: Tensor) -> Sequence[Tensor]:
-        """Map (n, d, h, w) and, where the graph has one, feature (n, d) of (n, c, size, size) prepared images."""
+        """The map (n, d, h, w) of prepared images (n, c, size, size), and the feature (n, d) if the graph has one."""
         values = self.trunk(images.permute(0, 2, 3, 1) if self._layout == "nhwc" else images)
         return [values] if isinstance(values, Tensor) else values
 

@@ -16,10 +16,10 @@ from vlmatch.errors import VlmatchError
 class OnnxTransformer(PackagedEncoder):
     """The blocks of a vision transformer in an ONNX graph, converted to PyTorch by onnx2torch.
 
-    input_node: the name of the image batch in the graph. block_node: that of the output (n, 1 + t, d) of a block, with
-    '{}' in the place of its number, which counts from 0. blocks: how many there are. norm_node: that of the output
-    of the final norm. The first of the 1 + t is the CLS token; the others are the patches of a square image. As with
-    timm's transformers, a VLM is fed the patches after the last block but one.
+    input_node: the name of the image batch in the graph. block_node: the name of a block's output (n, 1 + t, d), with
+    '{}' in the place of the block's number, counted from 0. blocks: how many there are. norm_node: the name of the
+    output of the final norm. The first of the 1 + t tokens is the CLS; the others are the patches of a square image. As
+    with timm's transformers, a VLM is fed the patches after the last block but one.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class OnnxTransformer(PackagedEncoder):
 
     @property
     def n_layers(self) -> int:
-        """Its blocks."""
+        """The number of its blocks."""
         return self._n_blocks
 
     def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
@@ -70,13 +70,13 @@ class OnnxTransformer(PackagedEncoder):
         return [LayerOutput(outputs[number - 1][:, 1:], outputs[number - 1][:, 0]) for number in numbers]
 
     def n_parameters(self) -> int:
-        """The numbers in its weights; onnx2torch keeps the matrices of linear layers as buffers, beside constants."""
+        """The number of its weights. Buffers count too: onnx2torch keeps the matrices of linear layers as buffers."""
         weights = [*self.parameters(), *(buffer for buffer in self.buffers() if buffer.is_floating_point())]
         return sum(weight.numel() for weight in weights if weight.numel() > 1)
 
     def _outputs(self, images: Tensor) -> Sequence[Tensor]:
         """The output of each block and that of the final norm: (n, 1 + t, d) each."""
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="onnx2torch")  # it slices by lists, which torch warns of
+            warnings.filterwarnings("ignore", module="onnx2torch")  # it slices by lists, which torch warns about
             outputs: Sequence[Tensor] = self.trunk(images)
         return outputs

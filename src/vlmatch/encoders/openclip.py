@@ -42,7 +42,8 @@ class OpenClipEncoder(HubEncoder):
 
     architecture, pretrained: open_clip's names, e.g. 'ViT-SO400M-14-SigLIP-384' and 'webli'. The tag fixes
     preprocessing and activation (QuickGELU), wherever the weights come from.
-    checkpoint: if architecture and pretrained are null, a folder with an `open_clip_config.json`, which fixes both.
+    checkpoint: if architecture and pretrained are null, a folder with an `open_clip_config.json`, which then fixes
+    preprocessing and activation.
     sha256: the SHA-256 of the weight file; if given, it is checked.
     image_size: pixels of the square input, if other than the tag's.
     """
@@ -72,7 +73,7 @@ class OpenClipEncoder(HubEncoder):
         own = partial(weights_sha256, "encoder", name, [path])
         self.weights_sha256 = own() if sha256 is None else checked_sha256(name, path, sha256)
         self.visual: Any = model.visual
-        self._rule = drop_projection(name, self.visual)  # before its weights: a projection of any size may be there
+        self._rule = drop_projection(name, self.visual)  # before loading, so the file's projection may have any size
         taken = load_vision(name, model, path, self.entry)
         self.taken = say(name, path, taken) if self.checkpoint is not None else ""
         if image_size is not None and hasattr(self.visual, "set_input_size"):
@@ -83,7 +84,7 @@ class OpenClipEncoder(HubEncoder):
 
     @classmethod
     def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
-        """In the cache of the hub, or on the hub, as the tag says."""
+        """Whether the weights of the tag are in the hub's cache, or only on the hub."""
         architecture, pretrained = str(settings["architecture"]), str(settings["pretrained"])
 
         def find() -> Path:
@@ -118,7 +119,7 @@ class OpenClipEncoder(HubEncoder):
             return timm_models.last_patches(self.visual.trunk, images)
         if not hasattr(self.visual, "transformer"):
             return self.tokens(images)
-        normed = getattr(self.visual, "attn_pool", None) is None  # CoCa's norm is on what its attention pool gives
+        normed = getattr(self.visual, "attn_pool", None) is None  # CoCa's norm follows its attention pool
         layers = self.visual.forward_intermediates(
             images, indices=[-1], output_fmt="NLC", normalize_intermediates=normed, intermediates_only=True
         )
@@ -139,11 +140,11 @@ class OpenClipEncoder(HubEncoder):
 
     @property
     def n_layers(self) -> int:
-        """Its blocks or stages."""
+        """The number of its blocks or stages."""
         return n_open_clip_layers(self.visual)
 
     def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
-        """As open_clip's `forward_intermediates` gives them."""
+        """The outputs of blocks or stages, from open_clip's `forward_intermediates`."""
         return open_clip_layers(self.visual, images, numbers)
 
     @property
@@ -155,7 +156,7 @@ class OpenClipEncoder(HubEncoder):
 def tag_model(
     name: str, architecture: str, pretrained: str, checkpoint: Path | None, image_size: int | None = None
 ) -> tuple[Any, Path]:
-    """The untrained model of a tag, and its weight file: in `checkpoint`, else from where the tag says on the hub."""
+    """The untrained model of a tag, and its weight file: in `checkpoint`, else from the tag's place on the hub."""
     import open_clip
 
     tag = open_clip.get_pretrained_cfg(architecture, pretrained)
@@ -191,9 +192,10 @@ def folder_model(name: str, folder: Path, image_size: int | None = None) -> tupl
 
 
 def untrained(name: str, model_name: str, image_size: int | None, **options: Any) -> Any:
-    """The open_clip model with random weights and a text tower of no size: it may be named on a hub, and is not used.
+    """The open_clip model with random weights and a minimal text tower.
 
-    A trunk of timm is given its `image_size` after its weights, by `set_input_size`.
+    The text tower is not used, and the original one might have to be downloaded from a hub. A timm trunk gets its
+    `image_size` by `set_input_size`, after its weights were loaded.
     """
     import open_clip
 
@@ -208,7 +210,7 @@ def untrained(name: str, model_name: str, image_size: int | None, **options: Any
         )
 
     level, handlers = logging.root.manager.disable, list(logging.root.handlers)
-    logging.disable(logging.WARNING)  # open_clip warns of random weights
+    logging.disable(logging.WARNING)  # open_clip warns about random weights
     try:
         with faults_as(unbuildable):
             model = build()
@@ -216,15 +218,15 @@ def untrained(name: str, model_name: str, image_size: int | None, **options: Any
                 model = build(force_image_size=image_size)
     finally:
         logging.disable(level)
-        logging.root.handlers[:] = handlers  # its first word to the root logger adds one
+        logging.root.handlers[:] = handlers  # open_clip's first message to the root logger adds one
     return model
 
 
 def load_vision(name: str, model: Any, path: Path, entry: str | None = None) -> Taken:
-    """Load the vision tower of an open_clip model from a checkpoint; says what was taken of it.
+    """Load the vision tower of an open_clip model from a checkpoint; return what was taken from it.
 
     entry: see `towers.tower_in`. Position embeddings of another image size are resampled by open_clip.
-    Raises VlmatchError where a tensor is missing, has another shape, or belongs to a deeper model.
+    Raises VlmatchError if a tensor is missing, has another shape, or belongs to a deeper model.
     """
     from open_clip.convert import convert_state_dict
     from open_clip.model import resize_pos_embed
@@ -238,7 +240,7 @@ def load_vision(name: str, model: Any, path: Path, entry: str | None = None) -> 
 
     own = model.visual.state_dict()
     with faults_as(unloadable):
-        tensors = convert_state_dict(model, read_tensors(name, path))  # Apple's names of MobileCLIP
+        tensors = convert_state_dict(model, read_tensors(name, path))  # Apple names MobileCLIP's tensors in its own way
         taken = fitted(name, path, tower_in(name, path, tensors, own, entry), own, _POSITIONS)
         state = {f"visual.{key}": value for key, value in taken.state.items()}
         resize_pos_embed(state, model)
@@ -259,7 +261,7 @@ def tag_weights(name: str, pretrained: str, tag: Mapping[str, Any]) -> Path:
 
 
 def weights_in(name: str, place: Path) -> Path:
-    """The weight file at a place: the file itself, or the one that open_clip would take from the folder."""
+    """The weight file at a place: the file itself, or the file that open_clip would load from the folder."""
     if place.is_file():
         return place
     found = [place / filename for filename in WEIGHT_NAMES if (place / filename).is_file()]

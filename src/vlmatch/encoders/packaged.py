@@ -1,4 +1,4 @@
-"""Encoders whose weights come inside a package: the base of those that read them from one file there."""
+"""The base class of encoders that read their weights from one file in a package."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +15,10 @@ from vlmatch.packages.unpacked import refuse_changed
 
 
 class PackagedOptions(EncoderOptions, total=False):
-    """Where the weights of a packaged encoder are, beside what every encoder takes.
+    """The options of a packaged encoder: those of every encoder, and where its weights are.
 
     package: name, version and sha256 of the package (see `Package`). file: the weight file inside it.
-    checkpoint: the path of a local weight file, which goes before the package.
+    checkpoint: the path of a local weight file, which is used instead of the package.
     """
 
     package: Mapping[str, str] | None
@@ -60,7 +60,7 @@ class PackagedEncoder(FeatureMapEncoder):
 
     @classmethod
     def availability(cls, settings: Mapping[str, Any]) -> Availability:
-        """At the local `checkpoint`, else in the package."""
+        """Whether the weights are at the local `checkpoint`, if one is named; else whether the package is here."""
         package = settings.get("package")
         return super().availability(settings) if settings.get("checkpoint") or not package else in_packages([package])
 
@@ -73,5 +73,7 @@ def _member(name: str, package: Package, file: str) -> Path:
     """The path of a file in a package, which is downloaded if need be."""
     path = package_folder(package) / file
     if not path.is_file():
-        raise VlmatchError(f"encoder '{name}': file='{file}' is not in package '{package.name}'; name one that is")
+        raise VlmatchError(
+            f"encoder '{name}': file='{file}' is not in package '{package.name}'; name a file of this package"
+        )
     return path

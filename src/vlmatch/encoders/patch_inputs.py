@@ -17,8 +17,9 @@ QWEN = ("qwen2_vl_vision", "qwen2_5_vl_vision", "qwen3_vl_vision")
 class Outputs:
     """What a model gives for n images.
 
-    last, states: the last hidden state and those of all layers, (n, t, d) each; a map of a convolutional network may be
-    (n, d, h, w). pooled: (n, d), or None. real: (n, t), whether a token stands for a patch of the image; None: all do.
+    last, states: the last hidden state, and the hidden states of all layers, (n, t, d) each; a map of a convolutional
+    network may be (n, d, h, w). pooled: (n, d), or None. real: (n, t), whether a token stands for a patch of the image;
+    None: all do.
     """
 
     last: Tensor
@@ -31,7 +32,7 @@ class SquareImages:
     """Images of one size, (3, h, w) each."""
 
     def prepare(self, processor: Any, image: Image.Image) -> Any:
-        """One image as the processor prepares it; of a processor that adds crops, the whole image, its first one."""
+        """One image as the processor prepares it; if it adds crops, only the whole image, which comes first."""
         pixels: Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
         return pixels[0] if pixels.ndim == 4 else pixels
 
@@ -40,13 +41,13 @@ class SquareImages:
         return torch.stack(list(items))
 
     def outputs(self, model: Any, batch: Any, states: bool) -> Outputs:
-        """What the model gives. states: whether those of all layers are wanted."""
+        """What the model gives. states: whether the hidden states of all layers are wanted."""
         found = model(pixel_values=batch, output_hidden_states=True) if states else model(pixel_values=batch)
         return Outputs(found.last_hidden_state, found.hidden_states if states else (), _pooled(found))
 
 
 class NaFlexImages:
-    """SigLIP 2's NaFlex: patches of the image in its own aspect ratio, padded to one number."""
+    """Images for SigLIP 2's NaFlex: patches in the image's own aspect ratio, padded to the same number."""
 
     def prepare(self, processor: Any, image: Image.Image) -> Any:
         """The patches, which of them are real, and the numbers of rows and columns."""
@@ -54,18 +55,18 @@ class NaFlexImages:
         return {key: prepared[key][0] for key in ("pixel_values", "pixel_attention_mask", "spatial_shapes")}
 
     def collate(self, items: Sequence[Any]) -> Any:
-        """Each of these stacked."""
+        """Each of these, stacked over the images."""
         return {key: torch.stack([item[key] for item in items]) for key in items[0]}
 
     def outputs(self, model: Any, batch: Any, states: bool) -> Outputs:
-        """As for squares, and which tokens are real."""
+        """The same as for `SquareImages`, and which tokens are real."""
         found = model(**batch, output_hidden_states=states)
         real = batch["pixel_attention_mask"].bool()
         return Outputs(found.last_hidden_state, found.hidden_states if states else (), _pooled(found), real)
 
 
 class QwenImages:
-    """Qwen2-VL's: patches of the image at its own size, before they are merged in fours."""
+    """Images for Qwen2-VL: patches of the image at its own size, before the model merges them in groups of four."""
 
     def prepare(self, processor: Any, image: Image.Image) -> Any:
         """The patches, and the numbers of frames, rows and columns."""
@@ -78,7 +79,7 @@ class QwenImages:
         return {"patches": patches, "grid": torch.stack([item["grid"] for item in items])}
 
     def outputs(self, model: Any, batch: Any, states: bool) -> Outputs:
-        """The last hidden state, and which tokens are real; the states of other layers are not given."""
+        """The last hidden state, and which tokens are real; the states of other layers are not available."""
         grid = batch["grid"]
         lengths = grid.prod(dim=1)
         real = torch.arange(batch["patches"].shape[1], device=grid.device) < lengths[:, None]
@@ -88,7 +89,7 @@ class QwenImages:
 
 
 def inputs_of(model_type: str) -> SquareImages | NaFlexImages | QwenImages:
-    """How a model of this type is fed."""
+    """How images are given to a model of this type."""
     if model_type == "siglip2_vision_model":
         return NaFlexImages()
     return QwenImages() if model_type in QWEN else SquareImages()
@@ -103,14 +104,15 @@ def mean_of_real(tokens: Tensor, real: Tensor | None) -> Tensor:
 
 
 def same_number(name: str, tokens: Tensor, real: Tensor | None) -> Tensor:
-    """The real tokens, (n, t, d); VlmatchError where images have different numbers of them."""
+    """The real tokens, (n, t, d); VlmatchError if the images have different numbers of them."""
     if real is None:
         return tokens
     counts = real.sum(dim=1)
     if bool((counts != counts[0]).any()):
         raise VlmatchError(
-            f"encoder '{name}': images of different shapes give {int(counts.min())} to {int(counts.max())} tokens, and "
-            "this feature needs one number: give encoder.feature=paper with encoder.layer=null, or a model with squares"
+            f"encoder '{name}': images of different shapes give {int(counts.min())} to {int(counts.max())} tokens, but "
+            "this feature needs the same number for all; give encoder.feature=paper with encoder.layer=null, or choose "
+            "a model that takes square images"
         )
     return tokens[real].reshape(len(tokens), int(counts[0]), -1)
 

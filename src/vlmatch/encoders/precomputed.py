@@ -1,4 +1,4 @@
-"""An encoder of which only embeddings are available, in a file: it can be ranked, but not embed other images."""
+"""An encoder without a model, only with embeddings in a file: it can be ranked, but it can't embed other images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ class PrecomputedEncoder(Encoder):
     """Embeddings of a probe's images that were computed elsewhere.
 
     path: the file with them; `probes.array_file.read_rows` says what it holds. n_parameters: the size of the encoder,
-    for the baseline that ranks by size; None: not known, and the baseline is left out.
+    for the baseline that ranks by size; None: not known, so the baseline is left out.
     """
 
     def __init__(self, name: str, path: str, n_parameters: int | None = None) -> None:
@@ -35,7 +35,7 @@ class PrecomputedEncoder(Encoder):
         return read_rows(f"encoder '{self.name}'", self.path, ids)
 
     def n_parameters(self) -> int | None:
-        """As the yaml says."""
+        """The number that the yaml states; None if it states none."""
         return self._n_parameters
 
     def prepare(self, image: Image.Image) -> Tensor:
@@ -52,12 +52,12 @@ class PrecomputedEncoder(Encoder):
 
     @property
     def paper_rule(self) -> str:
-        """The rule in words; the actual one is not known."""
+        """The word that stands for the rule, which is not known."""
         return "precomputed"
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """Not known here."""
+        """Empty: it is not known."""
         return {}
 
     def _refuse(self) -> NoReturn:

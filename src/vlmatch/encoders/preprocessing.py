@@ -19,7 +19,7 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an RGB image becomes the model's (3, size, size) input, or (1, size, size) where `channels` is 'grey'.
+    """How an RGB image becomes the model's (3, size, size) input, or (1, size, size) if `channels` is 'grey'.
 
     `resize` says what gets `resize_to` pixels: the image's short side ('short'); both sides, whatever the aspect ratio
     ('squash'); or the long side, and the rest of the square is filled with the colour `fill` (RGB from 0 to 255), by

@@ -1,4 +1,4 @@
-"""The spec sheet: what is known of an encoder without looking at an image."""
+"""The spec sheet: what is known about an encoder without looking at an image."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -6,10 +6,10 @@ from typing import Self
 from vlmatch.encoders.catalogue import CatalogueEntry
 
 STATED = ("language_supervised", "tokens")
-"""What the yaml of an encoder that the catalogue lacks may state for its spec sheet."""
+"""What a yaml may state for the spec sheet if the encoder is not in the catalogue."""
 
 FACTS = ("licence", "control", *STATED)
-"""The keys of an encoder's yaml that only say something about it: none changes a feature or a training."""
+"""The keys of an encoder's yaml that only describe it: none changes a feature or a training."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class SpecSheet:
 
     language_supervised: whether it was trained with text. parameters: of the vision side. gflops: multiplications and
     additions, in 1e9, for one image. width: numbers in one feature vector. tokens: vectors that a VLM's projector is
-    fed. resolution: pixels of a side of the square input. zero_shot: accuracy on ImageNet without training, percent.
+    fed. resolution: side of the square input, in pixels. zero_shot: accuracy on ImageNet without training, percent.
     """
 
     language_supervised: bool | None = None
@@ -30,10 +30,10 @@ class SpecSheet:
     zero_shot: float | None = None
 
     def catalogued(self, entry: CatalogueEntry, *, side: int | None, layer: int | None) -> Self:
-        """The same with what the catalogue says of this encoder.
+        """The same with what the catalogue says about this encoder.
 
-        side: pixels of a side of the input; None: not known, so the entry's. layer: the one chosen. FLOPs, tokens and
-        accuracy at another resolution or layer are not known.
+        side: of the input, in pixels; None: not known, so the entry's is assumed. layer: the chosen one, or None.
+        FLOPs, tokens and accuracy at another resolution or layer are not known.
         """
         usual = side in (None, entry.resolution)
         whole = usual and layer == entry.layer
@@ -48,7 +48,7 @@ class SpecSheet:
         )
 
     def counted(self, gflops: float | None, tokens: int | None) -> Self:
-        """The same with the operations and tokens that were counted while embedding, where they are not known."""
+        """The same with the operations and tokens that were counted while embedding, if the sheet lacks them."""
         return replace(
             self,
             gflops=gflops if self.gflops is None else self.gflops,

@@ -1,4 +1,4 @@
-"""Encoders from timm by the tag of their weights, which says where they are and how images are preprocessed."""
+"""Encoders from timm by the tag of their weights, which says where the weights are and how images are preprocessed."""
 
 import json
 import re
@@ -68,7 +68,7 @@ class TimmEncoder(HubEncoder):
 
     @classmethod
     def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
-        """In the cache of the hub, or on the hub, as the tag says."""
+        """Whether the weights of the tag are in the hub's cache, or only on the hub."""
         return on_hub(str(settings["model"]), lambda: tag_weights(settings["name"], settings["model"]))
 
     def prepare(self, image: Image.Image) -> Tensor:
@@ -95,11 +95,11 @@ class TimmEncoder(HubEncoder):
 
     @property
     def n_layers(self) -> int:
-        """Its blocks or stages."""
+        """The number of its blocks or stages."""
         return n_timm_layers(self.trunk)
 
     def layer_outputs(self, images: Tensor, numbers: Sequence[int]) -> list[LayerOutput]:
-        """As timm's `forward_intermediates` gives them."""
+        """The outputs of blocks or stages, from timm's `forward_intermediates`."""
         return timm_layers(self.trunk, images, numbers)
 
     @property
@@ -128,7 +128,8 @@ def tag_weights(name: str, model: str) -> Path:
 def timm_trunk(name: str, model: str, path: Path, image_size: int | None = None) -> Any:
     """The timm model with the tensors of `path`, loaded strictly and converted as timm does for this architecture.
 
-    The classifier is loaded too and removed afterwards, because timm checks no names if it builds a model without one.
+    The classifier is loaded too and removed afterwards, because timm does not check the names of tensors if it builds a
+    model without a classifier.
     `image_size` is for models that are built for one size (those with position embeddings).
     """
     refuse_code(f"encoder '{name}'", path)
@@ -139,12 +140,12 @@ def timm_trunk(name: str, model: str, path: Path, image_size: int | None = None)
 def own_trunk(
     name: str, model: str, path: Path, image_size: int | None = None, entry: str | None = None
 ) -> tuple[Any, Taken]:
-    """The timm model with a tower of the user's own, and what was taken of the checkpoint: a classifier never is.
+    """The timm model with a user's own tower, and what was taken from the checkpoint, which is never a classifier.
 
-    entry: see `towers.tower_in`. Where the checkpoint does not use timm's names, timm's own conversion of other
-    authors' names is tried. A model whose last norm follows its pool (fc_norm), as that of a fine-tuned MAE does, pools
-    the patches, since it was trained so. Raises VlmatchError where a tensor is missing, has another shape, or belongs
-    to a deeper model; position embeddings of another image size are resampled by timm.
+    entry: see `towers.tower_in`. If the checkpoint does not use timm's names, timm's own conversion of other authors'
+    names is tried. If the checkpoint's last norm follows the pool (fc_norm), as in a fine-tuned MAE, the model pools
+    the patches, because it was trained in this way. Raises VlmatchError if a tensor is missing, has another shape, or
+    belongs to a deeper model. Position embeddings of another image size are resampled by timm.
     """
     tensors = read_tensors(name, path)
     trunk = _built(name, model, path, image_size)
@@ -165,9 +166,9 @@ def own_trunk(
 
 
 def stated_preprocessing(name: str, model: str, path: Path) -> dict[str, Any]:
-    """What the config.json of a folder that timm saved says of preprocessing; nothing for a file, or without one.
+    """What the config.json in a folder that timm saved says about preprocessing; empty if there is no config.json.
 
-    Raises VlmatchError where it can't be read, or is of another architecture.
+    Raises VlmatchError if it can't be read, or describes another architecture.
     """
     file = path / "config.json"
     if not file.is_file():
@@ -181,7 +182,7 @@ def stated_preprocessing(name: str, model: str, path: Path) -> dict[str, Any]:
         ) from error
     own, given = config.get("architecture"), model.partition(".")[0]
     if own not in (None, given):
-        raise VlmatchError(f"encoder '{name}': '{file}' is of timm's {own}, not {given}; give encoder.model={own}")
+        raise VlmatchError(f"encoder '{name}': '{file}' describes timm's {own}, not {given}; give encoder.model={own}")
     keys = ("input_size", "fixed_input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
     return {key: stated[key] for key in keys if stated.get(key) is not None}
 
@@ -189,7 +190,7 @@ def stated_preprocessing(name: str, model: str, path: Path) -> dict[str, Any]:
 def _converted(
     name: str, model: str, path: Path, image_size: int | None, tensors: Mapping[str, Tensor], misfit: DoesNotFitError
 ) -> tuple[Any, Taken]:
-    """The model with tensors in the names of other authors that timm converts; `misfit` is raised where it can't."""
+    """The model with tensors that have other authors' names, which timm converts; raises `misfit` if it can't."""
     entry = next((each for each in _WRAPPERS if any(key.startswith(f"{each}.") for key in tensors)), "")
     start = f"{entry}." if entry else ""
     state = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
@@ -216,7 +217,7 @@ def _loaded_by_timm(
 
 
 def _built(name: str, model: str, path: Path, image_size: int | None, **options: Any) -> Any:
-    """A timm model without its classifier; VlmatchError on an unknown name, size or unfit weights."""
+    """A timm model without its classifier; VlmatchError on an unknown name, a wrong size, or weights that don't fit."""
     import timm
 
     if not timm.is_model(model):
@@ -225,8 +226,8 @@ def _built(name: str, model: str, path: Path, image_size: int | None, **options:
     def unbuildable(error: Exception) -> VlmatchError:
         if image_size is not None and (isinstance(error, TypeError) or "pretrained" not in options):
             return VlmatchError(
-                f"encoder '{name}': timm's {model} takes no image_size={image_size} ({one_line(error)[:99]}); give "
-                "another, or leave it null"
+                f"encoder '{name}': timm's {model} does not take image_size={image_size} ({one_line(error)[:99]}); "
+                "give another size, or leave it null"
             )
         return VlmatchError(
             f"encoder '{name}': weights '{path}' can't be loaded into timm's {model} ({one_line(error)[:200]}); "

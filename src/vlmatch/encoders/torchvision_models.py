@@ -44,7 +44,7 @@ class TorchvisionHubEncoder(TorchvisionMapEncoder, HubEncoder):
 
     @classmethod
     def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
-        """In torch hub's cache, or on torchvision's site."""
+        """Whether the weights are in torch hub's cache, or only on torchvision's site."""
         name, architecture, weights = (str(settings[key]) for key in ("name", "architecture", "weights"))
         cached = None
         if any(_cache().glob("*")):  # torchvision takes seconds to import
@@ -65,7 +65,7 @@ class TorchvisionHubEncoder(TorchvisionMapEncoder, HubEncoder):
 
 
 def weights_entry(name: str, architecture: str, weights: str) -> Any:
-    """The entry of torchvision's weights enum; VlmatchError where it or the architecture is unknown."""
+    """The entry of torchvision's weights enum; VlmatchError if the entry or the architecture is unknown."""
     from torchvision.models import get_model_weights
 
     require_torchvision(name, architecture)

@@ -12,10 +12,10 @@ from torch import Tensor
 from vlmatch.errors import VlmatchError
 from vlmatch.packages.model_folders import groups, refuse_deeper
 
-# Counters that some trainers leave out; they change no number of a frozen model.
+# Counters that some trainers leave out; they do not change what a frozen model computes.
 _UNUSED = ("num_batches_tracked",)
-# Of several copies of a tower, the one that was trained goes before an average of it, and DINO's teacher before both
-# of DINO's: its authors evaluate that one.
+# If a checkpoint holds several copies of a tower, trained weights are preferred to an average of them, and DINO's
+# teacher to its student, because DINO's authors evaluate the teacher.
 _AVERAGED = re.compile(r"(^|[._])(ema|averaged|swa|shadow|momentum|target|key)([._]|$)|encoder_k", re.IGNORECASE)
 _STUDENT = re.compile(r"(^|[._])student([._]|$)", re.IGNORECASE)
 
@@ -28,10 +28,11 @@ class DoesNotFitError(VlmatchError):
 
 @dataclass(frozen=True)
 class Taken:
-    """A tower's tensors by its own names, the entry of the checkpoint that held them, and what was left out.
+    """A tower's tensors by the tower's own names, the entry of the checkpoint that held them, and what was left out.
 
-    entry: such as 'state_dict.model'; '' where they stand at the top. left_out: names of the other tensors, inside that
-    entry if they stand there. resampled: of tensors that the library fits to another image size, name and both shapes.
+    entry: such as 'state_dict.model'; '' if they are at the top level. left_out: names of the other tensors, without
+    the entry's name if they are inside it. resampled: name and both shapes of each tensor that the library fits to
+    another image size.
     """
 
     state: Mapping[str, Tensor]
@@ -40,7 +41,7 @@ class Taken:
     resampled: Sequence[str] = ()
 
     def line(self) -> str:
-        """What was taken and what was left out, in words; '' where the checkpoint holds the tower alone."""
+        """What was taken and what was left out, in words; '' if the checkpoint holds nothing but the tower."""
         where = f" of '{self.entry}'" if self.entry else ""
         said = [f"took the {len(self.state)} tensors{where}"] if self.entry or self.left_out else []
         if self.left_out:
@@ -53,14 +54,14 @@ class Taken:
 def tower_in(
     name: str, path: Path, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], entry: str | None = None
 ) -> Taken:
-    """The tensors of a checkpoint that a tower with the state dict `own` needs, wherever they stand in it.
+    """The tensors that a tower with the state dict `own` needs, wherever they are in the checkpoint.
 
     name: the encoder's, for messages. tensors: those of the file `path` by their dotted names. entry: where to look,
-    such as 'model_ema'; None: at the only place that holds the whole tower; of several, at the weights that were
-    trained rather than at an average of them.
-    Shapes are not compared: a library may resample position embeddings.
-    Raises DoesNotFitError where tensors are missing; VlmatchError where `entry` holds none, where several entries fit
-    equally well, and where the checkpoint's tower is deeper than `own`.
+    such as 'model_ema'; None: in the only entry that holds the whole tower. If several entries do, trained weights are
+    preferred to an average of them.
+    Shapes are not compared, because a library may resample position embeddings.
+    Raises DoesNotFitError if tensors are missing; VlmatchError if `entry` holds none, if several entries fit equally
+    well, or if the checkpoint's tower is deeper than `own`.
     """
     found = _entries(tensors, own)
     if entry is not None:
@@ -95,9 +96,9 @@ def tower_in(
 def fitted(
     name: str, path: Path, taken: Taken, own: Mapping[str, Tensor], resizable: re.Pattern[str] | None = None
 ) -> Taken:
-    """The same, with the names of tensors of another shape than the tower's, all of which must be `resizable`.
+    """`taken` with `resampled`: the tensors whose shape differs from the tower's. Their names must match `resizable`.
 
-    Raises VlmatchError on the first one that is not.
+    Raises VlmatchError on the first name that does not.
     """
     misshapen = [key for key in own if taken.state[key].shape != own[key].shape]
     if wrong := [key for key in misshapen if resizable is None or not resizable.search(key)]:
@@ -114,9 +115,9 @@ def fitted(
 
 
 def say(name: str, path: Path, taken: Taken) -> str:
-    """Say in one line what was taken of the user's checkpoint, unless it holds the tower alone; returns the line."""
+    """Log in one line what was taken from the user's checkpoint, unless it holds only the tower; return the line."""
     if line := taken.line():
-        log.warning("encoder '%s': of '%s' %s", name, path, line)
+        log.warning("encoder '%s': checkpoint '%s': %s", name, path, line)
     return line
 
 
@@ -140,7 +141,7 @@ def _under(entry: str, key: str) -> str:
 
 
 def _chosen(name: str, path: Path, rivals: Sequence[str]) -> str:
-    """The entry to take of those that fit best; VlmatchError where nothing tells."""
+    """The entry to take among those that hold the whole tower; VlmatchError if no rule prefers one of them."""
     kinds = {each: (bool(_AVERAGED.search(each)), bool(_STUDENT.search(each))) for each in rivals}
     least = min(kinds.values())
     first = [each for each, kind in kinds.items() if kind == least]
@@ -152,7 +153,7 @@ def _chosen(name: str, path: Path, rivals: Sequence[str]) -> str:
 
 
 def _choices(found: Mapping[str, int]) -> str:
-    """What to give as `entry`."""
+    """The remedy in words: what to give as `entry`."""
     best = max(found.values(), default=0)
     places = [each for each, count in found.items() if count == best and each]
     if not places:

@@ -45,7 +45,7 @@ RULES = {
     "swin": "global average",
 }
 KNOWN_RULES = ("cls", "attention pool", "global average", "mean patch")
-# Types that take images of config.image_size alone; the others resample their position embedding, or have none.
+# Types that take only images of config.image_size; the others resample their position embedding, or have none.
 FIXED_SIZE = (
     "clip_vision_model", "metaclip_2_vision_model", "mlcd_vision_model", "siglip_vision_model", "vit", "deit",
     "ijepa", "aimv2_vision_model", "internvl_vision",
@@ -61,8 +61,8 @@ class TransformersEncoder(HubEncoder):
     rule: how the feature is made, only for model types that `RULES` does not know: 'cls' (the first token of
     the last hidden state), 'attention pool' or 'global average' (the pooled output), 'mean patch'.
     trust_remote_code: run the repository's own Python code; only this key allows that.
-    Raises NotHereError if the files are not available; VlmatchError if they are damaged or incomplete, if they hold an
-    adapter that is not named, or if the image processor's size is not the model's.
+    Raises NotHereError if the files are not available; VlmatchError if they are damaged or incomplete, if the folder
+    holds an adapter that `adapter` does not name, or if the image processor's size is not the model's.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class TransformersEncoder(HubEncoder):
 
     @classmethod
     def hub_availability(cls, settings: Mapping[str, Any]) -> Availability:
-        """In the cache of the hub, or on the hub."""
+        """Whether the weights are in the hub's cache, or only on the hub."""
         repository = str(settings.get("repository") or "")
         if not repository:
             return NO_WEIGHTS
@@ -120,7 +120,7 @@ class TransformersEncoder(HubEncoder):
         return on_hub(repository, lambda: model_folder(settings["name"], repository, False), repository)
 
     def prepare(self, image: Image.Image) -> Any:
-        """One RGB image, prepared by the image processor: (3, h, w), or what `patch_inputs` says of patches."""
+        """One RGB image, prepared by the image processor: (3, h, w), or patches as `patch_inputs` describes them."""
         return self._inputs.prepare(self._processor, image)
 
     def collate(self, items: list[Any]) -> Any:
@@ -130,7 +130,7 @@ class TransformersEncoder(HubEncoder):
     def tokens(self, images: Any) -> Tensor:
         """The patches after the last layer but one, or the cells of the last map: (n, t, d).
 
-        Of Qwen2-VL, those after the last layer.
+        For Qwen2-VL: the patches after the last layer.
         """
         if self._rule == "global average":
             last = self._inputs.outputs(self.model, images, False).last
@@ -145,7 +145,7 @@ class TransformersEncoder(HubEncoder):
             return self.tokens(images)
         outputs = self._inputs.outputs(self.model, images, False)
         last = outputs.last
-        if self._rule == "pooled cls":  # of CLIP and its kin, whose last hidden state is not normed
+        if self._rule == "pooled cls":  # CLIP and its relatives, whose last hidden state is not normed
             last = getattr(self.model, "vision_model", self.model).post_layernorm(last)
         return same_number(self.name, self._patches(last, images), outputs.real)
 
@@ -159,20 +159,20 @@ class TransformersEncoder(HubEncoder):
         if outputs.pooled is None:
             raise VlmatchError(
                 f"encoder '{self.name}': {type(self.model).__name__} has no pooled output, which rule='{self._rule}' "
-                "takes; give encoder.rule, one of cls, mean patch"
+                "needs; give encoder.rule, one of cls, mean patch"
             )
         return outputs.pooled.flatten(1)
 
     @property
     def n_layers(self) -> int:
-        """Its blocks or stages; 0 for Qwen2-VL, which gives the last one alone."""
+        """The number of its blocks or stages; 0 for Qwen2-VL, which gives only the last one."""
         config = self.model.config
         if config.model_type in QWEN:
             return 0
         return len(config.depths) if hasattr(config, "depths") else int(config.num_hidden_layers)
 
     def layer_outputs(self, images: Any, numbers: Sequence[int]) -> list[LayerOutput]:
-        """transformers' hidden states; the state 0, the embeddings, is no layer."""
+        """transformers' hidden states. State 0, the embeddings, does not count as a layer."""
         outputs = self._inputs.outputs(self.model, images, True)
         states = [outputs.states[number] for number in numbers]
         if self._rule == "global average":
@@ -206,7 +206,7 @@ class TransformersEncoder(HubEncoder):
         return plain({key: value for key, value in config.items() if value is not None}) | adapter
 
     def _check_image_size(self, folder: Path) -> None:
-        """Raise VlmatchError unless every image is prepared at one size, and at the model's if it takes no other."""
+        """Raise VlmatchError unless all images are prepared at one size: the model's, if it takes no other."""
         if not isinstance(self._inputs, SquareImages):
             return
         wide, tall = (tuple(self.prepare(Image.new("RGB", size)).shape[1:]) for size in ((64, 48), (48, 64)))
@@ -238,6 +238,6 @@ def model_folder(name: str, repository: str | None, with_code: bool) -> Path:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a folder of the cache has all that is needed, every shard of the weights included."""
+    """Whether a folder of the cache has all that is needed, including every shard of the weights."""
     has_processor = any((folder / file).is_file() for file in PROCESSORS)
     return holds_weights(folder) and (folder / CONFIG).is_file() and has_processor

@@ -22,7 +22,7 @@ from vlmatch.pickles import refuse_code
 
 CONFIG = "config.json"
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # either describes the image processor
-# Models of both towers whose vision side has a class of its own, which takes it out of them.
+# Types of models with both towers, and the class that loads the vision tower alone.
 _OF_BOTH = {
     "clip": "CLIPVisionModel",
     "metaclip_2": "MetaClip2VisionModel",
@@ -52,8 +52,8 @@ def vision_model(
     """The vision model of a folder; every tensor of it comes from `files`: the folder's weights, or one file there.
 
     entry: see `towers.tower_in`.
-    Raises VlmatchError where transformers can't read the folder or does not know its model, where the weights lack a
-    tensor, and where they are of a deeper model than config.json says.
+    Raises VlmatchError if transformers can't read the folder or does not know its model, if the weights lack a tensor,
+    or if they belong to a deeper model than config.json says.
     """
     import transformers
 
@@ -65,7 +65,7 @@ def vision_model(
     if not any((folder / file).is_file() for file in PROCESSORS):
         raise VlmatchError(
             f"encoder '{name}': '{files[0].parent}' holds no {PROCESSORS[0]}, which says how images are prepared; copy "
-            "that of the model that was fine-tuned into it"
+            "this file from the base model (the one before fine-tuning) into the folder"
         )
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
@@ -86,7 +86,8 @@ def vision_model(
         ) from error
     if getattr(model.config, "num_hidden_layers", None) == 0:
         raise VlmatchError(
-            f"encoder '{name}': '{folder / CONFIG}' gives it num_hidden_layers=0; give the configuration of its weights"
+            f"encoder '{name}': '{folder / CONFIG}' says num_hidden_layers=0; give the configuration that belongs to "
+            "the weights"
         )
     return Loaded(model, _whole_images(processor), taken)
 
@@ -96,7 +97,7 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 
 def _stated(name: str, folder: Path) -> dict[str, Any]:
-    """What config.json says; VlmatchError names the file where it can't be read."""
+    """What config.json says; VlmatchError names the file if it can't be read."""
     path = folder / CONFIG
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -108,7 +109,7 @@ def _stated(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _remedy(folder: Path, stated: Mapping[str, Any]) -> str:
-    """What to do where a folder can't be loaded; code is spoken of only where config.json names some."""
+    """What to do if a folder can't be loaded; the repository's code is mentioned only if config.json names some."""
     if "auto_map" in stated:
         return (
             f"its model type '{stated.get('model_type')}' has code of its own: if you trust that code, give "
@@ -121,7 +122,7 @@ def _remedy(folder: Path, stated: Mapping[str, Any]) -> str:
 
 
 def _inner_config(name: str, folder: Path, stated: Mapping[str, Any]) -> Any:
-    """The configuration of the tower inside a larger model; None where the folder is loaded as it is."""
+    """The configuration of the tower inside a larger model; None if the folder is loaded as it is."""
     import transformers
 
     kind, vision = stated.get("model_type"), stated.get("vision_config")
@@ -137,7 +138,7 @@ def _inner_config(name: str, folder: Path, stated: Mapping[str, Any]) -> Any:
             raise VlmatchError(
                 f"encoder '{name}': '{folder / CONFIG}' is LLaVA's and names its tower, mm_vision_tower='{tower}', "
                 f"without describing it; put the {CONFIG} and {PROCESSORS[0]} of that tower into a folder with these "
-                "weights, and give that as encoder.checkpoint"
+                "weights, and give that folder as encoder.checkpoint"
             )
         config = transformers.AutoConfig.from_pretrained(path)
         return getattr(config, "vision_config", config)
@@ -158,7 +159,7 @@ def _of_folder(name: str, folder: Path, files: Sequence[Path], trust_remote_code
     unexpected = sorted(loading["unexpected_keys"])
     if absent and (not unexpected or 2 * len(absent) < len(model.state_dict())):
         raise _lacks(name, files, model, absent)
-    if absent:  # perhaps the tower stands in an entry or under a prefix that transformers does not know
+    if absent:  # perhaps the tower is in an entry or below a prefix that transformers does not know
         return _of_tensors(name, files, model.config, None)
     loaded = {*model.state_dict(), *(set(names_in(name, files)) - set(unexpected))}
     refuse_deeper(f"encoder '{name}'", folder, loaded, unexpected)
@@ -166,7 +167,7 @@ def _of_folder(name: str, folder: Path, files: Sequence[Path], trust_remote_code
 
 
 def _of_tensors(name: str, files: Sequence[Path], config: Any, entry: str | None) -> tuple[Any, Taken]:
-    """The model of a configuration, with its tensors from wherever they stand in the weights; no others are read."""
+    """The model of a configuration, with its tensors from wherever they are in the files; no other tensors are read."""
     folder = files[0].parent
     model_class = _class_of(config)
     options = _options(config)
@@ -196,9 +197,9 @@ def _of_tensors(name: str, files: Sequence[Path], config: Any, entry: str | None
 def _found(
     name: str, folder: Path, places: Mapping[str, Tensor], empty: Any, entry: str | None
 ) -> tuple[Mapping[str, Tensor], Taken]:
-    """The tensors that a model wants, by the names that they have in the files, and what was found of them there.
+    """The tensors that a model needs, by their names in the files, and what was found there.
 
-    Of some models, such as ViT and DINOv2, transformers writes files in the names of its older versions.
+    For some models, such as ViT and DINOv2, transformers writes files with the names of its older versions.
     """
     from transformers.core_model_loading import revert_weight_conversion
 
@@ -213,7 +214,7 @@ def _found(
 
 
 def _options(config: Any) -> dict[str, Any]:
-    """What a model is built with beside its configuration: no pooled output where the feature's rule takes none."""
+    """The options, beside its configuration, that a model is built with: no pooling layer if the rule uses none."""
     return {"add_pooling_layer": False} if config.model_type in ("vit", "deit", "dpt") else {}
 
 
@@ -235,7 +236,7 @@ def _lacks(name: str, files: Sequence[Path], model: Any, absent: Sequence[str]) 
 
 
 def _whole_images(processor: Any) -> Any:
-    """The image processor of a VLM, told to prepare the whole image and no grid of its parts."""
+    """The image processor of a VLM, set to prepare the whole image instead of a grid of its parts."""
     for key, value in (("crop_to_patches", False), ("do_image_splitting", False), ("do_pan_and_scan", False)):
         if getattr(processor, key, None):
             setattr(processor, key, value)

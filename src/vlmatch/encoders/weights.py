@@ -46,7 +46,7 @@ def read_tensors(name: str, path: Path) -> dict[str, Tensor]:
     """All tensors of a checkpoint by their dotted names; entries inside entries are joined by dots.
 
     path: a .safetensors file, a PyTorch file of tensors and plain values, or a folder with one of these or the shards
-    that its index lists. Raises NotHereError where a folder has none, VlmatchError on a file that is damaged, would run
+    that its index lists. Raises NotHereError if a folder has none, VlmatchError on a file that is damaged, would run
     code, or holds no tensor.
     """
     tensors: dict[str, Tensor] = {}
@@ -60,7 +60,7 @@ def read_tensors(name: str, path: Path) -> dict[str, Tensor]:
 
 
 def names_in(name: str, files: Sequence[Path]) -> dict[str, Tensor]:
-    """The names of all tensors of weight files, with shapes and without numbers (tensors on the device 'meta').
+    """The names of all tensors of weight files, with their shapes but not their values (on the device 'meta').
 
     Raises VlmatchError as `read_tensors` does.
     """
@@ -68,7 +68,7 @@ def names_in(name: str, files: Sequence[Path]) -> dict[str, Tensor]:
     for file in files:
         if file.suffix == ".safetensors":
             with _reading(name, file), safe_open(file, "pt") as opened:
-                for key in opened.keys():  # noqa: SIM118 - it is no mapping
+                for key in opened.keys():  # noqa: SIM118 - it is not a mapping
                     tensors[_unwrapped(key)] = torch.empty(opened.get_slice(key).get_shape(), device="meta")
         else:
             tensors |= _named(_content(name, file, "meta"))
@@ -76,7 +76,7 @@ def names_in(name: str, files: Sequence[Path]) -> dict[str, Tensor]:
 
 
 def tensors_of(name: str, files: Sequence[Path], wanted: Collection[str]) -> dict[str, Tensor]:
-    """The tensors with these names; of safetensors no others are read. Raises VlmatchError as `read_tensors` does."""
+    """The tensors with these names; a .safetensors file is read only in part. Raises VlmatchError as `read_tensors`."""
     tensors: dict[str, Tensor] = {}
     for file in files:
         if file.suffix == ".safetensors":
@@ -131,11 +131,11 @@ def _content(name: str, path: Path, device: str = "cpu") -> Any:
 
 @contextlib.contextmanager
 def _reading(name: str, path: Path) -> Iterator[None]:
-    """Raise VlmatchError for whatever the libraries raise on a damaged file: a damaged pickle raises anything."""
+    """Raise VlmatchError instead of what the libraries raise on a damaged file; a damaged pickle raises anything."""
 
     def unreadable(error: Exception) -> VlmatchError:
         damaged = isinstance(error, pickle.UnpicklingError)
-        why = "no PyTorch file, or a damaged one" if damaged else one_line(error)[:160]
+        why = "not a PyTorch file, or a damaged one" if damaged else one_line(error)[:160]
         return VlmatchError(
             f"encoder '{name}': weights '{path}' can't be read ({why}); "
             f"give a .safetensors file or a PyTorch file of plain tensors, or {fetch_again(path)}"
@@ -146,7 +146,7 @@ def _reading(name: str, path: Path) -> Iterator[None]:
 
 
 def _unwrapped(key: str) -> str:
-    """A tensor's name without what torch.compile, FSDP and activation checkpointing put into it, wherever they do."""
+    """A tensor's name without the parts that torch.compile, FSDP and activation checkpointing insert."""
     return _WRAPPED.sub(r"\1", key)
 
 
@@ -162,7 +162,7 @@ def _named(content: Any, prefix: str = "") -> dict[str, Tensor]:
 
 
 def load_strictly(name: str, module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load every tensor of `module` from `state`; VlmatchError names the first key that misfits."""
+    """Load every tensor of `module` from `state`; VlmatchError names the first key that does not fit."""
     own = module.state_dict()
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]

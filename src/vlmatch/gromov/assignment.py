@@ -1,10 +1,10 @@
 """Linear assignment by shortest augmenting paths over whole numbers, started from the duals of a similar problem.
 
-Conditional gradient solves one assignment in each iteration. Gradients near the product coupling are nearly tied, and
-a cold solver spends nine tenths of the whole time on them. Three means reduce that and keep the optimum exact: costs
-as fixed-point whole numbers, whose minima vectorise and whose comparisons are exact; duals passed from one iteration
-to the next; and, for the first one, duals estimated along an order of the points in which partners are near each
-other (`duals_along`).
+Conditional gradient solves one assignment in each iteration. Near the product coupling, the entries of the gradient are
+nearly tied, and a solver without a warm start spends nine tenths of the whole time there. Three measures reduce this
+time and keep the optimum exact. Costs are fixed-point whole numbers, whose minima vectorise and whose comparisons are
+exact. Duals are passed from one iteration to the next. For the first iteration, duals are estimated along an order of
+the points in which partners are near each other (`duals_along`).
 """
 
 from typing import Any
@@ -63,8 +63,9 @@ def duals_along(costs: Values, order: Permutation, partners: Permutation) -> Vec
     """Dual values v, (n,), from the differences of costs between columns whose partners are neighbours in `order`.
 
     If row r and column partners[r] match at the optimum, v_b - v_a lies between costs[i, b] - costs[i, a] for the
-    rows i of a and of b. If the costs vary smoothly along the order, neighbouring rows agree but for noise, which their
-    mean removes. Any `order` gives valid duals; a good one makes the search several times shorter. Time O(n^2 / 25).
+    rows i of a and of b. If the costs vary smoothly along the order, neighbouring rows agree except for noise, which
+    their mean reduces. Any `order` gives valid duals; a good one makes the search several times shorter. Time
+    O(n^2 / 25).
     """
     return _duals_along(costs, order, partners[order], max(1, len(costs) // _WINDOW))
 
@@ -139,7 +140,7 @@ def _reduce(row: Whole, duals: Whole, reduced: Whole) -> int:
 def _match_greedily(
     costs: Whole, duals: Whole, rows: Permutation, columns: Permutation, guess: Permutation
 ) -> Permutation:
-    """Match rows to columns of least reduced cost, the guess before others; return the rows left free."""
+    """Match rows to columns of least reduced cost, trying the guess first; return the rows that stay free."""
     n = len(costs)
     reduced, least = np.empty_like(duals), np.empty_like(duals)
     for i in range(n):

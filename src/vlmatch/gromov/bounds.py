@@ -115,9 +115,9 @@ def rows_matched(x: Space, y: Space, loss: LossName, workers: int | None = None)
 
 
 def _uniform_rows_matched(x: Space, y: Space, loss: LossName, workers: int | None) -> tuple[float, TransportPlan]:
-    """W for uniform weights: sorted rows step at known levels, so W is a weighted distance of vectors.
+    """For uniform weights, quantile functions of rows step at known levels, so W is a weighted distance of vectors.
 
-    BLAS rounds relative to the size of the rows, not of their difference. So BLAS chooses the coupling only, and the
+    BLAS rounds relative to the size of the rows, not of their difference. So BLAS only chooses the coupling, and the
     value is computed from the differences themselves.
     """
     n, m = len(x), len(y)
@@ -142,7 +142,7 @@ def _squared_distances(a: Matrix, b: Matrix, mass: Vector) -> Matrix:
 
 
 def _costs_of_rows(x: Space, y: Space, loss: LossName, workers: int | None) -> Matrix:
-    """W(x_i, y_j), (n, m), for any weights: rows step at different levels, so each pair of rows is merged."""
+    """W(x_i, y_j), (n, m), for any weights: quantile functions step at different levels, so each pair is merged."""
     (x_rows, x_levels), (y_rows, y_levels) = _sorted(x.distances, _weights(x)), _sorted(y.distances, _weights(y))
     costs = np.empty((len(x), len(y)))
 

@@ -13,7 +13,7 @@ from vlmatch.gromov.transport import Transport
 from vlmatch.gromov.watching import tell
 
 Moved = Callable[[Space, Space, TransportPlan, DTypeLike, int | None], Values]
-"""`Loss.moved`, or what computes the same elsewhere."""
+"""`Loss.moved`, or a function that computes the same on another device."""
 
 
 class Descent(NamedTuple):
@@ -54,7 +54,7 @@ class Problem:
                 values += self._last[1]
                 self._last = plan, values
                 return values
-        self._last = None  # its memory is free before more is taken
+        self._last = None  # frees its memory before more is allocated
         values = self._moved(self.x, self.y, plan, dtype, self.workers)
         self._last = plan, self.loss.with_marginals(values, self.x, self.y)
         return self._last[1]
@@ -104,7 +104,7 @@ def descend(problem: Problem, start: Coupling, *, resolved: float, max_iteration
 
 
 def _walk(problem: Problem, transport: Transport, at: Descent, resolved: float, max_iterations: int) -> Descent:
-    """Step to the vertex that the gradient points at, by the exact minimum on the way, until nothing improves."""
+    """Move towards the vertex of least cost, to the exact minimum on the way; repeat until nothing improves."""
     coupling, half_gradient = at.coupling, at.half_gradient
     precise = half_gradient.dtype == np.float64
     energies = (*at.energies, coupling.sum_of(half_gradient))

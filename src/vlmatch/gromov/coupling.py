@@ -26,7 +26,7 @@ class TransportPlan:
 
     @classmethod
     def of_permutation(cls, permutation: Permutation) -> Self:
-        """Each of n points with its whole mass 1 / n to its own partner."""
+        """The plan that sends the whole mass 1 / n of each of n points to its own partner."""
         n = len(permutation)
         return cls(np.arange(n), permutation, np.full(n, 1 / n))
 
@@ -119,7 +119,7 @@ class Coupling:
         return coupling
 
     def rounded(self) -> Permutation:
-        """The permutation, (n,), that shares most mass with the coupling. Time O(n^3), none for a permutation.
+        """The permutation, (n,), that shares most mass with the coupling. Time O(n^3), or O(n) if it is a permutation.
 
         Raises VlmatchError for sets of unequal size.
         """

@@ -15,7 +15,7 @@ from vlmatch.gromov.space import Space
 class OnDevice:
     """Computes the O(n^3) part of a descent, A at a sparse coupling, on a torch device.
 
-    The device holds the distances of both spaces in the precisions asked for, and two more matrices during a
+    The device holds the distances of both spaces, in each precision that was used, and two more matrices during a
     computation.
     """
 

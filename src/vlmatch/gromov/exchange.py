@@ -11,7 +11,10 @@ from vlmatch.gromov.losses import LossName, loss_named
 from vlmatch.gromov.space import Matrix, Space, Vector, require_equal_weights
 
 _RESOLUTION = 1e-12
-"""A swap must lower E by more than this share of the size of both spaces; rounding, far below, would go in rounds."""
+"""A swap must lower E by more than this share of `Loss.size`.
+
+Rounding errors are far smaller. Without this limit, they could make the search swap back and forth without end.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,7 @@ def two_exchange(
     loss: LossName = "l1",
     max_swaps: int = 100_000,
 ) -> Exchanged:
-    """Swap the partners of two points until no swap lowers E by more than 1e-12 of the mean losses of both spaces.
+    """Swap the partners of two points until no swap lowers E by more than 1e-12 of `Loss.size`, the scale of E.
 
     permutation: sigma, (n,), between spaces of n points of equal weight. gradient: the half gradient A at
     sigma, (n, n). Swapping sigma(i) = a and sigma(k) = b changes the coupling by Q: 1/n at (i, b) and (k, a),
@@ -42,10 +45,10 @@ def two_exchange(
                = 2/n (A_ib + A_ka - A_ia - A_kb) + 4/n^2 (L(x_ik, y_ab) - L(x_ik, 0) - L(0, y_ab))
                = 2/n (A_ib + A_ka - A_ia - A_kb) - 8/n^2 c      c = min(x_ik, y_ab) for l1, x_ik y_ab for l2
 
-    A stationary permutation of conditional gradient has <A, Q> >= 0 for all Q. The second term is never positive,
-    so swaps can still improve such a permutation. To evaluate a swap is cheap, and to make one is expensive, because
-    all of A changes. So each point in turn looks for its best swap, and moves on to the other point's best swap while
-    that is better; a swap is made only if it is the best one for both of its points.
+    A permutation at which conditional gradient stops has <A, Q> >= 0 for all Q. The second term is never positive,
+    so swaps can still improve this permutation. Evaluating a swap is cheap. Making one is expensive, because all of A
+    changes. So each point in turn looks for its best swap, and moves on to the other point's best swap while that is
+    better; a swap is made only if it is the best one for both of its points.
 
     The result is never worse than the input: E is recomputed from the distances, and if the gradient was too
     inaccurate, the input is returned with 0 swaps. Stops after `max_swaps`; random starts need about 2 n swaps.

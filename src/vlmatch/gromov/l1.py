@@ -13,7 +13,7 @@ GRID = 512
 
 
 _FEW = 256
-"""Below so many terms a sum is faster along the other axis."""
+"""With fewer terms than this, a sum is faster along the other axis."""
 
 
 class L1:
@@ -26,7 +26,7 @@ class L1:
 
         A_ij = sum_l q_l f_i(y_jl) with f_i(t) = sum_k p_k |x_ik - t|, which is linear except at the distances of row i.
         f_i is exact at the edges of the cells and interpolated between them. It is never too low, and too high by at
-        most half a cell where x_ik lies in the cell of y_jl. So the energy is too high by at most the returned::
+        most half a cell where x_ik lies in the cell of y_jl. So the energy is too high by at most the second result::
 
             half a cell * sum over cells (share of x's distances there) (share of y's distances there)
         """
@@ -102,7 +102,7 @@ def _columns(values: Values, wanted: NDArray[np.intp]) -> Values:
 
 @njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
 def _city_block_of_many(x: Values, y: Values, mass: Values, sums: Values, first: int, last: int) -> None:
-    """In tiles of 4 rows of x by 2 of y, so that a loaded value serves several sums; y in groups that stay in cache."""
+    """Sum in tiles of 4 rows of x by 2 of y, so that a loaded value serves several sums; groups of y stay in cache."""
     zero = x.dtype.type(0)
     for group in range(0, len(y), 32):
         for i in range(first, last, 4):
@@ -129,7 +129,7 @@ def _city_block_of_many(x: Values, y: Values, mass: Values, sums: Values, first:
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nsz"})
 def _city_block_of_few(x: Values, y: Values, mass: Values, sums: Values, first: int, last: int) -> None:
-    """For transposed y, (k, m): along its rows, because sums over few t are too short to vectorise."""
+    """Sum for transposed y, (k, m), along its rows, because sums over few t are too short to vectorise."""
     terms = len(mass)
     for i in range(first, last):
         sums[i] = 0

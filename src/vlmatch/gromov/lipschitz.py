@@ -12,7 +12,7 @@ from vlmatch.gromov.losses import Loss, LossName, loss_named
 from vlmatch.gromov.space import Matrix, Space, Vector, require_equal_weights
 
 _ROUNDING = 1e-12
-"""A ratio may exceed its bound by this share of it, as both are rounded."""
+"""A ratio may exceed its bound by this share of the bound, because both are rounded."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class LipschitzBound:
     because they then coincide in Y too.
     measured: the largest y_f(i)f(k) / x_ik over pairs with x_ik > 0; 0 if there are none.
     energy_change: E of the rounded permutation minus E of the given coupling; 0 if nothing was rounded.
-    quantile: the share of pairs for which the following hold at least. bound_quantile: as `bound`, without the
-    (1 - quantile) / 2 of all pairs with the most distortion and as many of the closest pairs; inf if more pairs than
-    those coincide. measured_quantile: the ratio that this share of pairs does not exceed, never above `bound_quantile`;
-    a pair that coincides in X counts as inf, or as 0 if it coincides in Y too. share: the share of all pairs whose
-    ratio is at most `bound_quantile`; at least `quantile`.
+    quantile: the following values hold for at least this share of pairs. bound_quantile: computed like `bound`, but
+    without the (1 - quantile) / 2 of all pairs with the most distortion and without as many of the closest pairs; inf
+    if more pairs than those coincide. measured_quantile: the ratio that this share of pairs does not exceed, never
+    above `bound_quantile`; a pair that coincides in X counts as inf, or as 0 if it coincides in Y too. share: the share
+    of all pairs whose ratio is at most `bound_quantile`; at least `quantile`.
     """
 
     distortion: float
@@ -72,12 +72,13 @@ def lipschitz_bound(
     rounded: replace the coupling by the permutation with the largest overlap. Without that, the support of a coupling
     that still contains some of the product is every pair, and the bound says nothing; `energy_change` is the price of
     rounding under `loss`. With rounded=False the coupling is used as it is, and f(i) is the point of Y with the least
-    mean distance to the targets of i by their mass: Bayes-optimal for the distance as loss among the given points. (A
-    barycentre would be optimal for the squared distance, but angles have none that their matrix determines.)
+    mean distance to the targets of i, weighted by their mass. Among the given points, this f is Bayes-optimal if the
+    loss is the distance. (For the squared distance, a barycentre would be optimal, but a matrix of angles does not
+    determine one.)
 
     Time O(n^2) for a permutation, else O(n^3); memory O(nm).
     Raises VlmatchError for unequal sizes or weights if `rounded`, for fewer than 2 points in X, a quantile outside
-    (0, 1], matrices that are no distances, and a coupling that does not fit them.
+    (0, 1], matrices that are not distances, and a coupling that does not fit them.
     Source: the paper (arXiv 2605.01325), theorem 1; the quantiles are ours.
     """
     x, y = Space.of(D_x, name="D_x"), Space.of(D_y, name="D_y")
@@ -124,7 +125,7 @@ def _smallest(values: Vector, rank: int) -> float:
 
 def _ratios(stretched: Vector, spacings: Vector) -> Vector:
     ratios = np.where(stretched > 0, np.inf, 0.0)
-    with np.errstate(over="ignore"):  # points that nearly coincide may as well be infinitely far apart
+    with np.errstate(over="ignore"):  # the ratio of points that nearly coincide may overflow to inf, which is fine
         np.divide(stretched, spacings, out=ratios, where=spacings > 0)
     return ratios
 

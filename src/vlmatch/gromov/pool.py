@@ -17,9 +17,9 @@ def gromov_wasserstein_pool(
     """Solve every pair of spaces by `gromov_wasserstein` with `options`; results are in the order of the pairs.
 
     A Space that occurs in several problems is checked once, and what is derived from it is shared. workers: the number
-    of problems at a time, each on one thread (None: all cores). BLAS is limited to one thread meanwhile, in the whole
-    process. Memory is that of `workers` problems plus the results, whose couplings are sparse. The results equal those
-    of single calls, for l2 up to the last bits of BLAS's products. Raises what the first failing problem raises.
+    of problems at a time, each on one thread (None: all cores). Meanwhile, BLAS is limited to one thread in the whole
+    process. The memory is that of `workers` problems plus the results, whose couplings are sparse. The results equal
+    those of single calls, for l2 up to the last bits of BLAS's products. Raises what the first failing problem raises.
     """
 
     def solve(pair: tuple[Space, Space]) -> GromovWasserstein:

@@ -33,7 +33,7 @@ class GromovWasserstein:
 
     energy: E of `coupling`. gap: at least max over couplings p of <gradient, coupling - p>, by duality; it is 0 exactly
     at stationary couplings. converged: whether `gap` is at most the tolerance. lower_bound: of `distance`, so the
-    global optimum lies in [lower_bound, distance]; None if it was not asked for. energies: E at the start and after
+    global optimum lies in [lower_bound, distance]; None if it was not requested. energies: E at the start and after
     each iteration; it decreases, up to the rounding of single precision. start: the start that gave the result; `tried`
     has the result of every start. grid_error: by how much the first energy of a product start may be too high. seconds:
     wall time of the whole call.
@@ -81,9 +81,10 @@ def gromov_wasserstein(
 
         E(pi) = sum_ijkl L(D_x[i, k], D_y[j, l]) pi_ij pi_kl      L(a, b) = |a - b| (l1) or (a - b)^2 (l2)
 
-    Each iteration solves a transport problem with the gradient as costs, and moves towards its solution to the exact
-    minimum on the way, where the energy is a quadratic. It ends when the gap is at most `tolerance` times the mean
-    distances (l2: mean squares) of both sides, when rounding prevents any descent, or after `max_iterations`.
+    Each iteration solves a transport problem with the gradient as costs. It then moves towards the solution, to the
+    minimum on the way, which is exact because the energy is a quadratic on this line. The solver stops when the gap is
+    at most `tolerance` times the mean distances (l2: mean squares) of both sides, when rounding prevents any descent,
+    or after `max_iterations`.
 
     D_x (n, n), D_y (m, m): distances in one unit; NumPy arrays, torch tensors, or a Space. p (n,), q (m,): positive
     weights that sum to 1; uniform by default.
@@ -102,7 +103,7 @@ def gromov_wasserstein(
     the order of the points, and may lead to another local optimum. Time O(n^3) an iteration, about 10 iterations on
     real embeddings; memory O(n^2), about 8 matrices.
 
-    Raises VlmatchError for matrices that are no distances, unknown names, and starts that do not fit.
+    Raises VlmatchError for matrices that are not distances, unknown names, and starts that do not fit.
     Source: for l1 the paper (arXiv 2605.01325), equation for GW; conditional gradient as in Vayer et al. (2019).
     """
     started = time.perf_counter()
@@ -117,7 +118,7 @@ def gromov_wasserstein(
     best = min(tried, key=lambda one: one.energy)
     at = ended[best.start]
     bound = None
-    if lower_bound is not None:  # rounding can lift a bound that is reached above what reached it
+    if lower_bound is not None:  # rounding can lift a bound above an energy that equals it
         bound = math.sqrt(min(best.energy, lower_bound_named(lower_bound, workers)(x, y, loss=loss)))
     return GromovWasserstein(
         at.coupling,
@@ -161,7 +162,7 @@ def _searched(
 def _energy(problem: Problem, at: Descent) -> float:
     """The energy at the end; for a permutation from the differences themselves, without the rounding of sums.
 
-    Else for l2 it is a difference of sums, which rounding can bring below the 0 that no energy is below.
+    For other couplings, the energy of l2 is a difference of sums, which rounding can make negative; it is then 0.
     """
     permutation = at.coupling.permutation
     if permutation is None:
@@ -170,7 +171,7 @@ def _energy(problem: Problem, at: Descent) -> float:
 
 
 def _moved_on(device: str | None, loss: LossName, *given: object) -> Moved | None:
-    """What computes half gradients on `device`, or on that of a tensor given; None for the CPU's own kernels."""
+    """The function that computes half gradients on `device`, else on the device of a given tensor; None: the CPU."""
     devices = [str(one.device) for one in given if getattr(getattr(one, "device", None), "type", "cpu") != "cpu"]  # type: ignore[attr-defined]
     if device is None and not devices:
         return None

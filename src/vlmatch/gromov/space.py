@@ -69,12 +69,15 @@ class Space:
 
 
 def equal_weights(p: Vector, q: Vector) -> bool:
-    """Whether p (n,) and q (m,) weigh equal numbers of points, each point equally: only then a permutation fits."""
+    """Whether n = m and all points weigh the same, by p (n,) and q (m,): only then can a permutation be a coupling."""
     return len(p) == len(q) and bool((p == p[0]).all() and (q == q[0]).all())
 
 
 def require_equal_weights(x: Space, y: Space, what: str, otherwise: str) -> None:
-    """Raise VlmatchError unless both have equally many points of equal weight, which `what` needs; else `otherwise`."""
+    """Raise VlmatchError unless both spaces have equally many points of equal weight.
+
+    what: the computation that needs this, for the message. otherwise: the remedy, for the message.
+    """
     if not equal_weights(x.weights, y.weights):
         raise VlmatchError(
             f"D_x has {len(x)} points and D_y {len(y)}{'' if x.uniform and y.uniform else ', of unequal weights'}; "
@@ -83,7 +86,7 @@ def require_equal_weights(x: Space, y: Space, what: str, otherwise: str) -> None
 
 
 def _as_array(values: Any, name: str) -> NDArray[np.float64]:
-    if hasattr(values, "detach"):  # a torch tensor, without importing torch for those who have none
+    if hasattr(values, "detach"):  # a torch tensor, recognised without importing torch
         values = values.detach().cpu().double().numpy()  # NumPy has no bfloat16
     try:
         return np.ascontiguousarray(values, dtype=np.float64)
@@ -100,7 +103,7 @@ def _distances(matrix: Matrix, name: str) -> Matrix:
         raise VlmatchError(f"{name} holds NaN or infinity, wanted finite distances; check the embeddings behind it")
     if matrix.min() < 0:
         raise VlmatchError(f"{name} holds {matrix.min():.3g}, wanted distances >= 0; give distances, not similarities")
-    if matrix.max() > 1e130 or 0 < matrix.max() < 1e-130:  # their squares, and fractions of those, must be numbers
+    if matrix.max() > 1e130 or 0 < matrix.max() < 1e-130:  # so that squares neither overflow nor vanish
         raise VlmatchError(f"{name} holds {matrix.max():.3g}, wanted a largest distance of 1e-130 ... 1e130; rescale")
     if matrix.diagonal().any():
         raise VlmatchError(f"{name} has {matrix.diagonal().max():.3g} on its diagonal, wanted 0 there")

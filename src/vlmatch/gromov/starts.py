@@ -18,7 +18,7 @@ STARTS = ("product", "identity", "first_lower_bound", "third_lower_bound", "rand
 def starting_couplings(
     start: str | ArrayLike, x: Space, y: Space, loss: LossName, seed: int, workers: int | None
 ) -> Iterator[tuple[str, Coupling]]:
-    """Yield the name and coupling of each start; for "best", of every named start that these spaces allow.
+    """Yield the name and coupling of each start; for "best", of every named start that is possible for these spaces.
 
     Couplings are computed one by one. Raises VlmatchError for an unknown name, and for a coupling that does not fit.
     """
@@ -62,7 +62,7 @@ def _in_order(x: Space, y: Space) -> TransportPlan:
     """The optimal plan of the first lower bound with l1: points matched in the order of their eccentricities."""
     if equal_weights(x.weights, y.weights):
         return TransportPlan.of_permutation(matched_in_order(x, y))
-    import ot  # here, since it imports torch
+    import ot  # here, because it imports torch
 
     return TransportPlan.of_dense(ot.emd_1d(x.eccentricities, y.eccentricities, x.weights, y.weights))
 

@@ -1,4 +1,4 @@
-"""Sharing the rows of a result between threads: compiled kernels release the interpreter, so all cores work."""
+"""Sharing the rows of a result between threads: compiled kernels release the interpreter's lock, so all cores work."""
 
 import os
 from collections.abc import Callable

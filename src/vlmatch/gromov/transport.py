@@ -13,7 +13,7 @@ _MAX_PIVOTS = 10**8
 
 
 class Vertex(NamedTuple):
-    """A vertex, and `bound`: with `precise`, no coupling costs less than it, by the dual values of the vertex."""
+    """A vertex, and `bound`: if `precise`, a lower bound of every coupling's cost, from the vertex's dual values."""
 
     plan: TransportPlan
     bound: float
@@ -51,7 +51,7 @@ class Transport:
         return Vertex(plan, dual_bound(costs, self._duals, self.x.weights, self.y.weights))
 
     def _by_simplex(self, costs: Values) -> Vertex:
-        import ot  # here, since it imports torch: seconds and 400 MB that equal weights need not pay for
+        import ot  # here, because it imports torch, which takes seconds and 400 MB; equal weights don't need it
 
         size = float(np.ptp(costs)) or 1.0  # POT's tolerance is absolute
         flow, log = ot.emd(

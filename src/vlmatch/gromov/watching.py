@@ -1,4 +1,4 @@
-"""The steps of a descent, told to whoever watches: one of thousands of points takes minutes."""
+"""Report the steps of a descent to a watcher, because a descent with thousands of points takes minutes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

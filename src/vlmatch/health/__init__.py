@@ -1,1 +1,1 @@
-"""Health: can the angles of each side be trusted, and if not, what to do about it."""
+"""Health: whether the angles of each side can be trusted, and what to do if not."""

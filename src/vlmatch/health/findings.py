@@ -21,16 +21,16 @@ TITLES = {
     "few_pairs": "Fewer pairs than neighbours",
     "partial_labels": "Labels for some pairs",
 }
-"""The checks by name, with the heads that docs/health.md explains them under."""
+"""The title of each check: docs/health.md explains the check under this heading."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know before a score is believed.
+    """One thing to know before you trust a score.
 
-    check: its name, as in docs/health.md. side: where it was found; model: by which encoder or LLM, None where no model
-    is concerned. figure: what was measured, as a number; measured: the same in words. warning: whether scores are
-    doubtful until the remedy was tried; otherwise it is a note. items: the pairs concerned, from 0, at most a few.
+    check: its name, a key of `TITLES`. side: where it was found. model: whose embeddings it is about; None if it is
+    about the pairs. figure: what was measured, as a number; measured: the same in words. warning: whether scores are
+    doubtful until the remedy was tried; otherwise it is a note. items: the first few pairs concerned, counted from 0.
     """
 
     check: str
@@ -50,13 +50,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class FindingGroup:
-    """The findings of one check on one side that have the same remedy, so that it is said once for all models."""
+    """The findings of one check on one side that have the same remedy, which is then printed once for all models."""
 
     findings: tuple[Finding, ...]
 
     @property
     def title(self) -> str:
-        """The head of the check."""
+        """The title of the check."""
         return TITLES[self.findings[0].check]
 
     @property
@@ -86,7 +86,7 @@ class FindingGroup:
 
 
 def grouped(findings: Iterable[Finding]) -> tuple[FindingGroup, ...]:
-    """Findings by check, side, weight and remedy, in the order of the first of each."""
+    """Group findings by check, side, warning and remedy, in the order of each group's first finding."""
     groups: dict[tuple[str, str, bool, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.check, finding.side, finding.warning, finding.remedy), []).append(finding)

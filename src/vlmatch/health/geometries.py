@@ -11,41 +11,42 @@ from vlmatch.scores.mutual_nn import is_neighbour
 NOISE_SHARE = 10
 """The median angle must be this many times the smallest angle that the forward pass resolves.
 
-Noise adds to an angle by squares, so at 10 times it changes the typical angle by 1/200, and nearest neighbours by more.
+The squares of angle and noise add up. So noise of a tenth of the typical angle changes this angle by 1/200. It changes
+nearest neighbours more.
 """
 
 FEW_DIRECTIONS = 3.0
 """A participation ratio below this is a collapse: the items lie almost on a line or in a plane.
 
-Of 35 encoders on the stamps it is 1.6 for the mean colour, 2.7 for a random ResNet-18 and 2.3 for HED (an edge
-detector); the others have 3.4 or more.
+Measured on the stamps with 35 encoders: 1.6 for the mean colour, 2.7 for a random ResNet-18, 2.3 for HED (an edge
+detector), and 3.4 or more for the others.
 """
 
 SHARED_DIRECTION = 0.8
-"""A mean cosine from which one direction, shared by all items, hides the rest.
+"""If the mean cosine is at least this, one direction that all items share hides the rest.
 
 Mean cosine: Ethayarajh (2019); what to do about it: Mu and Viswanath (2018). Calibrated on 35 encoders and 2 LLMs on
 the stamps. Where it is higher, centring replaces 29 to 58% of the 10 nearest neighbours; where it is lower, 11 to 35%.
 """
 
 NEIGHBOURS = 10
-"""k of the neighbours that are counted, as in MutualNN."""
+"""The number k of nearest neighbours, as in MutualNN."""
 
 HUB_SKEWNESS = 1.5
-"""Skewness of the numbers of times that items are neighbours (Radovanovic et al., 2010) from which there are hubs.
+"""There are hubs if the skewness of `neighbour_counts` is at least this (Radovanovic et al., 2010).
 
 On the stamps, both LLMs lie above (1.7, 1.8), as do 2 of 32 pretrained encoders (1.5, 1.7) and 2 controls (3.3, 5.1).
 Equally likely neighbours give 1 / sqrt(k) = 0.3, and Gaussian noise of an encoder's covariance gives up to 3.9.
 """
 
 COPIES = 0.01
-"""The share of items with a copy from which copies are a warning: they fill a place among 10 neighbours."""
+"""Copies are a warning if at least this share of items has one: a copy takes one of an item's 10 neighbour places."""
 
 CONSTANT = 0.5
-"""The share of constant features that is a warning: a few dead units are usual, half of all are not."""
+"""Constant features are a warning if at least this share is constant: a few dead units are usual, but not half."""
 
 HUB = 4
-"""An item is named as a hub if it is a neighbour of this many times as many items as the mean."""
+"""An item is named as a hub if it is a neighbour of at least this many times the mean number of items."""
 
 SHOWN = 8  # items of a finding
 
@@ -70,9 +71,9 @@ def health_of(geometry: Geometry, side: Side, name: str, *, resolution: float = 
 def participation_ratio(geometry: Geometry) -> float:
     """How many directions n embeddings fill after normalisation to length 1 and centring: (sum l)^2 / sum l^2.
 
-    l are the eigenvalues of the covariance. They are not computed: with the centred Gram matrix K of the unit vectors,
-    the sum is its trace and the sum of squares its squared norm. K comes from the chords, 2 sin(angle / 2), which keep
-    the digits of small angles. Range 1 to min(n - 1, d); 0 if all angles are 0.
+    l are the eigenvalues of the covariance. They need not be computed: their sum is the trace of K, the centred Gram
+    matrix of the unit vectors, and their sum of squares is the squared norm of K. K is computed from the chords,
+    2 sin(angle / 2), which keep the digits of small angles. Range 1 to min(n - 1, d); 0 if all angles are 0.
     """
     squares = np.square(2 * np.sin(geometry.distances / 2))
     means = squares.mean(axis=1)
@@ -84,7 +85,7 @@ def participation_ratio(geometry: Geometry) -> float:
 def mean_cosine(geometry: Geometry) -> float:
     """The mean cosine between two different embeddings.
 
-    Above .8, it is the share of their energy that the strongest direction holds: within .03 for 37 models (stamps).
+    Above .8, it equals the strongest direction's share of the energy, to within .03 for 37 models on the stamps.
     """
     return float(np.cos(upper_triangle(geometry.distances)).mean())
 
@@ -124,7 +125,7 @@ def _collapsed(geometry: Geometry, side: Side, name: str, resolution: float) -> 
         figure=ratio,
         measured=f"they fill {ratio:.1f} directions (participation ratio), wanted at least {FEW_DIRECTIONS:g}",
         warning=True,
-        remedy=f"Compare {choices}; where that changes nothing, the model tells few of these {side} apart",
+        remedy=f"Compare {choices}; if that changes nothing, the model distinguishes few of these {side}",
     )
 
 
@@ -139,8 +140,8 @@ def _shared_direction(geometry: Geometry, side: Side, name: str) -> Finding | No
         figure=cosine,
         measured=f"the mean cosine is {cosine:.2f}: a direction that all {side} share holds most of each vector",
         warning=True,
-        remedy="Compare cka_debiased and gw_centred, which take it out, with cka and gw; ridge R2 takes it out by "
-        "itself",
+        remedy="Compare cka_debiased and gw_centred, which remove this direction, with cka and gw; ridge R2 always "
+        "removes it",
     )
 
 
@@ -156,9 +157,9 @@ def _copies(geometry: Geometry, side: Side, name: str) -> Finding | None:
         "Look at them: preprocessing may crop what differs (narrow images), or they are the same "
         "(probe.drop_near_duplicates=4 leaves those out)"
         if side == "images"
-        else "Look at them: the captions may be the same, or differ only behind llm.max_tokens"
+        else "Look at them: the captions may be the same, or differ only after the first llm.max_tokens tokens"
     )
-    measured = f"{len(places)} of {n} have a copy, which no score can tell from them"
+    measured = f"{len(places)} of {n} have a copy, and no score can distinguish the two"
     return Finding(
         "copies",
         side,
@@ -189,8 +190,8 @@ def _hubs(geometry: Geometry, side: Side, name: str) -> Finding | None:
         measured=f"one item is among the {NEIGHBOURS} nearest of {counts.max()} others, "
         f"{counts.max() / NEIGHBOURS:.1f} times the mean (skewness of these counts {skewness:.1f})",
         warning=True,
-        remedy="MutualNN hangs on such items: compare it with scores that centre; if that changes much, look at the "
-        "item",
+        remedy="MutualNN depends much on such items: compare it with scores that centre; if they order encoders "
+        "differently, look at the item",
         items=_few(places[counts[places] >= HUB * NEIGHBOURS]),
     )
 
@@ -225,7 +226,7 @@ def _wide(geometry: Geometry, side: Side, name: str) -> Finding | None:
         figure=d / n,
         measured=f"{d} features for {n} pairs, so that a linear map fits anything",
         warning=False,
-        remedy="Read scores that are valued on pairs held out (ridge R2) or debiased (cka_debiased), or add pairs",
+        remedy="Use scores that are computed on held-out pairs (ridge R2) or debiased (cka_debiased), or add pairs",
     )
 
 

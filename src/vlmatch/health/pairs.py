@@ -1,4 +1,4 @@
-"""Checks of the pairs themselves, before any model: how captions end, repeated ones, too few pairs, missing labels."""
+"""Checks of the pairs themselves, without a model: how captions end, repeated items, too few pairs, missing labels."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -9,20 +9,21 @@ from vlmatch.llms.templates import CHAT, PLACE
 from vlmatch.probes.pairs import ProbeSet
 
 SAME_ENDING = 0.5
-"""The share of captions with the same ending from which the last token is the same for most.
+"""If at least this share of captions has the same ending, the last token is the same for most captions.
 
-Of the stamps' captions 94% end in a full stop. GW's rank correlation with the truth of 32 encoders is .34 there, .53
-with words behind the caption and .90 with the mean of the tokens after the first; MutualNN's is .91 or .92 (SmolLM2).
+Of the stamps' captions, 94% end in a full stop. With SmolLM2, GW's rank correlation with the truth of 32 encoders is
+.34 for the last token, .53 with words after the caption, and .90 for the mean of the tokens after the first. MutualNN's
+is .91 or .92 for all three.
 """
 
 
 def health_of_captions(
     captions: Sequence[str], pooling: str = "last", *, template: str = PLACE, name: str | None = None
 ) -> tuple[Finding, ...]:
-    """What the captions' text shows: one ending for most, where an LLM reads the last token; captions that repeat.
+    """What the captions' text shows: the same ending for most, if the LLM's last token is used; repeated captions.
 
-    pooling, template: of the LLM, whose name is `name`. A template with words behind the caption ends all captions in
-    a token of its own, which reads the caption before it; that is no finding.
+    pooling, template: of the LLM, whose name is `name`. If the template has words after the caption, all captions end
+    in the same token of the template; this token reads the caption before it, so this is not a finding.
     """
     found = [_same_ending(captions, pooling, template, name), _repeated_captions(captions)]
     return tuple(finding for finding in found if finding is not None)
@@ -35,7 +36,7 @@ def health_of_pairs(probe: ProbeSet, k: int = NEIGHBOURS) -> tuple[Finding, ...]
 
 
 def ending_of(caption: str) -> str:
-    """What a caption's last token is made of: its last character, or its last word where that is a letter or digit."""
+    """What a caption's last token is made of: its last character, or its last word if it ends in a letter or digit."""
     word = (caption.split() or [""])[-1]
     return word.casefold() if word[-1:].isalnum() else word[-1:]
 
@@ -52,10 +53,10 @@ def _same_ending(captions: Sequence[str], pooling: str, template: str, name: str
         "captions",
         model=name,
         figure=share,
-        measured=f"{count} of {len(captions)} end in '{ending}', and the last token is what is compared",
+        measured=f"{count} of {len(captions)} end in '{ending}', and only the last token is compared",
         warning=True,
-        remedy="Rank again with llm.pooling=mean_after_first and with words behind the caption, such as "
-        "llm.template='{caption} In one word:', and believe an order by gw only if it stays the same",
+        remedy="Rank again with llm.pooling=mean_after_first and with words after the caption, such as "
+        "llm.template='{caption} In one word:', and trust an order by gw only if it stays the same",
     )
 
 
@@ -70,7 +71,7 @@ def _repeated_captions(captions: Sequence[str]) -> Finding | None:
         figure=len(places) / len(captions),
         measured=f"{len(places)} of {len(captions)} repeat another one, apart from spaces and capitals",
         warning=len(places) >= COPIES * len(captions),
-        remedy="An image can't be told by a caption that another one has: probe.drop_duplicates=true drops equal "
+        remedy="A caption that two images share can't tell them apart: probe.drop_duplicates=true drops equal "
         "captions; remove the rest from the table",
         items=tuple(places[:SHOWN]),
     )
@@ -85,7 +86,7 @@ def _repeated_images(probe: ProbeSet) -> Finding | None:
         "images",
         model=None,
         figure=len(places) / len(probe),
-        measured=f"{len(places)} of {len(probe)} are files with the bytes of another one",
+        measured=f"{len(places)} of {len(probe)} are files with the same bytes as another one",
         warning=len(places) >= COPIES * len(probe),
         remedy="probe.drop_duplicates=true keeps the first of each",
         items=tuple(places[:SHOWN]),
@@ -100,7 +101,7 @@ def _few_pairs(n: int, k: int) -> Finding | None:
         "pairs",
         model=None,
         figure=n,
-        measured=f"{n}, wanted at least {k + 2}: with fewer, all are among the {k} nearest neighbours of all",
+        measured=f"{n}, wanted at least {k + 2}: with fewer, every pair is a neighbour of all others (k = {k})",
         warning=True,
         remedy="Scores by neighbours are left out; add pairs, hundreds if you can",
     )
@@ -117,7 +118,7 @@ def _partial_labels(labels: Sequence[str | None]) -> Finding | None:
         figure=known / len(labels),
         measured=f"{known} of {len(labels)} have a label",
         warning=False,
-        remedy="What is computed by label leaves the others out; add their labels to the table",
+        remedy="Figures by label leave the other pairs out; add their labels to the table",
         items=tuple(place for place, label in enumerate(labels) if label is None)[:SHOWN],
     )
 

@@ -14,14 +14,14 @@ from vlmatch.llms.templates import PLACE
 from vlmatch.probes.pairs import ProbeSet
 
 RESOLUTIONS = {"bf16": 2.0**-8, "bfloat16": 2.0**-8, "16": 2.0**-11, "float16": 2.0**-11}
-"""By the beginning of a precision or dtype, the rounding of one number: what angles can't be told below."""
+"""The rounding of one number, by the beginning of a precision or dtype: smaller angles can't be distinguished."""
 
 
 def health_of_pool(embeddings: Iterable[Embeddings], probe: ProbeSet | None = None) -> tuple[Finding, ...]:
     """Every finding on a pool, warnings first, each kind in the order of `embeddings`.
 
-    embeddings: of one probe, by encoders and LLMs in any order. probe: the same one, read; None: without the checks of
-    its captions, images and labels. Time: for each model as `health_of`, and 0.03 s for the angles.
+    embeddings: of one probe, by encoders and LLMs in any order. probe: the probe of these embeddings; None: its
+    captions, images and labels are not checked. Time: for each model as `health_of`, and 0.03 s for the angles.
     """
     found = list(health_of_pairs(probe)) if probe is not None else []
     texts: list[Finding] = []
@@ -55,7 +55,7 @@ def angles_for_health(array: Array) -> Geometry:
 
 
 def _of_text(header: Header, probe: ProbeSet) -> tuple[Finding, ...]:
-    """By what the LLM said of itself; embeddings from elsewhere say nothing of their pooling."""
+    """Findings on the captions, by the LLM's stored pooling and template; precomputed embeddings have none stored."""
     about = header.preprocessing
     pooling, template = str(about.get("pooling", "unknown")), str(about.get("template", PLACE))
     return health_of_captions(probe.captions, pooling, template=template, name=header.spec.model)
