@@ -71,7 +71,7 @@ def halved_families(world: World, least: int, rng: np.random.Generator) -> tuple
 
 
 def _groups(world: World, kind: Kind, weights: Floats, size: int) -> Iterator[Pools]:
-    """The candidates that one pool may be drawn from: all, or those of each number of tokens."""
+    """The groups that pools are drawn from: all candidates together, or one group for each number of tokens."""
     here = weights > 0
     if kind == "language":
         here &= world.values[LANGUAGE] > 0 if LANGUAGE in world.values else False

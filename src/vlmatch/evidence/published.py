@@ -12,7 +12,7 @@ from vlmatch import paths
 from vlmatch.configs import mapped
 
 FOLDER = paths.tables()
-RANKS = "ranks.csv"  # from tables that state no licence, of which only ranks and no scores are copied
+RANKS = "ranks.csv"  # of tables that state no licence: only their ranks are copied, not their scores
 
 
 @dataclass(frozen=True)

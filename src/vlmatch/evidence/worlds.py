@@ -47,7 +47,7 @@ class World:
         truth: (n,) for one number a candidate, or (n, seeds). standard_error: None takes it from the seeds:
         sqrt(2 s^2 / seeds) with the deviation s between seeds, pooled over candidates; 0 for one seed.
         Raises VlmatchError if there are fewer than 4 candidates, two of one name, a column of another length, or a
-        figure that is missing, no number or not finite, or a standard error below 0.
+        figure that is missing, not a number or not finite, or a standard error below 0.
         """
         table = _figures(name, "truth", truth)
         table = table[:, None] if table.ndim == 1 else table

@@ -130,10 +130,10 @@ def _versus(question: Question, ordered: Sequence[Standing], chosen: ChosenRule)
 
 
 def _warnings(candidates: Sequence[Row], controls: Sequence[Row], chosen: ChosenRule) -> list[str]:
-    """What the user should know about the pool.
+    """The warnings about the pool.
 
-    It has no control, a control is ahead of candidates by one of the rule's scores, or by one of these scores no
-    candidate is better than noise.
+    They say that it has no control, that a control is ahead of candidates by a score of the rule, or that no candidate
+    is better than noise by a score of the rule.
     """
     if not candidates:
         return []

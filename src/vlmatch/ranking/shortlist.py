@@ -21,7 +21,7 @@ class Shortlist:
     """The candidates to train, best first; the first is the pick.
 
     calibration: how often such lists held the best encoder in replayed pools; None for a rule that was not replayed,
-    whose list is its first encoder alone.
+    and then the list has only the first encoder.
     """
 
     encoders: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The paper's score: the Gromov-Wasserstein distance between the distances of images and those of captions."""
+"""The paper's score: the Gromov-Wasserstein distance between image distances and caption distances."""
 
 import math
 from dataclasses import dataclass

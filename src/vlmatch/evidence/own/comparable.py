@@ -111,7 +111,7 @@ def _comparable_truth(llm: str, recipe: str, cells: Sequence[Cell]) -> Comparabl
         table = np.array([list(values[encoder].values()) for encoder in encoders])
     else:
         table = ((means - shift) / scale).mean(axis=1)[:, None]
-        notes.append("encoders and benchmarks have different seeds, so the truth is the mean over the seeds of each")
+        notes.append("not all encoders and benchmarks have the same seeds, so the truth is the mean over all of them")
     return ComparableTruth(llm, recipe, tuple(encoders), table, _error(values.values()), measure, tuple(notes))
 
 

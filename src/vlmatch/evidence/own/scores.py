@@ -56,7 +56,7 @@ class ScoreTable:
         return tuple(dict.fromkeys(name for score in self.scores.values() for name in score.values))
 
     def family(self, encoder: str) -> str:
-        """The family that was given, else that of the catalogue, else the encoder by itself."""
+        """The encoder's family: as the table gives it, else as in the catalogue, else the encoder's own name."""
         entry = catalogue().get(encoder)
         return self.families.get(encoder) or (entry.family if entry else encoder)
 
