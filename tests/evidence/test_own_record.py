@@ -84,7 +84,8 @@ def test_less_is_better_where_our_score_or_a_minus_says_so() -> None:
     found = vlmatch.evidence_of(scores, truth)
     frame = found.to_frame().set_index("rule")
     assert frame.spearman["gw"] == frame.spearman["loss"] == 1
-    assert any("more counts as better of noise; write '-noise'" in note for note in found.records[0].notes)
+    told = "more counts as better in noise; if less is better, write '-noise'"
+    assert any(told in note for note in found.records[0].notes)
     assert described("gw").ingredients[0].higher_is_better is False
 
 

@@ -198,7 +198,7 @@ def test_ties_share_the_mean_rank():
 
 
 @pytest.mark.parametrize(
-    ("pool", "message"), [({"b": [1, 2]}, "needs a, but has b"), ({"a": [1, np.nan]}, "a of 1 candidates is missing")]
+    ("pool", "message"), [({"b": [1, 2]}, "the pool has b"), ({"a": [1, np.nan]}, "a of 1 candidates is missing")]
 )
 def test_a_rule_names_the_ingredient_that_is_missing(pool, message):
     with pytest.raises(VlmatchError, match=message):
@@ -214,8 +214,8 @@ def test_a_rule_names_the_ingredient_that_is_missing(pool, message):
         ({"values": {"x": [1, 2, 3, np.inf]}}, "x of candidate 'd'"),
         ({"families": ["a"]}, "families has shape"),
         ({"names": ["a"]}, "1 candidates; wanted at least 4"),
-        ({"truth": ["good", "bad", "?", "1"]}, "truth is no array of numbers"),
-        ({"truth": [[1, 2], [3], [4, 5], [6, 7]]}, "truth is no array of numbers"),
+        ({"truth": ["good", "bad", "?", "1"]}, "truth is not an array of numbers"),
+        ({"truth": [[1, 2], [3], [4, 5], [6, 7]]}, "truth is not an array of numbers"),
         ({"truth": [1, None, 3, 4]}, "truth of candidate 'b' is missing"),
         ({"values": {"x": 5}}, r"x has shape \(\)"),
         ({"standard_error": -1.0}, "standard_error=-1.0; wanted 0 or more"),

@@ -65,7 +65,7 @@ def test_a_rule_whose_scores_were_not_computed_gives_no_recommendation_but_an_or
     assert llm.pick is None
     assert "add it to `score`" in llm.refusal
     assert [each.row.encoder for each in llm.encoders] == ["b", "a"]
-    assert llm.rule == "the lowest GW, because the rule asked for can't be followed"
+    assert llm.rule == "the lowest GW, because the requested rule can't be followed"
 
 
 def test_a_rule_that_needs_what_is_known_of_no_candidate_says_why() -> None:
@@ -190,7 +190,7 @@ def test_an_unknown_figure_counts_as_the_middle_and_is_told() -> None:
     mine = evidence_row("mine", 0.7)
     mine = replace(mine, scores={key: each for key, each in mine.scores.items() if key != name})
     llm = only([*known, mine], Question(fed="patches"))
-    (told,) = (line for line in llm.warnings if line.startswith(f"'{name}' is not known of mine: the middle rank"))
+    (told,) = (line for line in llm.warnings if line.startswith(f"'{name}' is not known for mine, so the middle rank"))
     assert f"state it: {name}=..." in told
     n = len(record().world("patches").rule.needs)
     assert llm.ranked("mine").value == pytest.approx((0.5 + (n - 1) * 2 / 3) / n)

@@ -48,7 +48,7 @@ def test_the_table_says_that_the_pool_is_another_one(ranking: PoolRanking) -> No
     printed = console.file.getvalue()
     assert "(wrong sign)" in printed
     assert all(str(each) in printed for each in PAPER_SAYS.values())
-    assert "yours has 5, of which 1 are known to be in it" in difference(llm)
+    assert "Yours has 5; 1 of them are known to be in the paper's" in difference(llm)
 
 
 def test_the_terminal_shows_it_where_gw_orders_the_pool(

@@ -38,7 +38,7 @@ def test_of_few_candidates_all_are_named() -> None:
 def test_a_candidate_of_unknown_price_is_not_drawn_but_counted() -> None:
     drawn = pareto_plot(VALUES, COSTS)
     assert not any(text.startswith("own") for tag in ("text", "title") for text in texts(drawn, tag))
-    assert any("FLOPs for one image (not known of 1)" in text for text in texts(drawn, "text"))
+    assert any("FLOPs for one image (not known for 1)" in text for text in texts(drawn, "text"))
     assert any(text == "parameters" for text in texts(pareto_plot(VALUES, COSTS, "params"), "text"))
 
 

@@ -31,7 +31,7 @@ def test_scores_and_truth_need_no_store(cli, tmp_path: Path) -> None:
     [
         (("task=report", "study.scores=s.csv"), "study.scores=s.csv, but study.truth=null; give the truth"),
         (("task=report", "study.names=n.csv"), "study.names=n.csv, but study.truth=null; give the truth"),
-        (("task=rank", "pool=store", "study.truth=t.csv", "study.scores=s.csv"), "is read by task=report alone"),
+        (("task=rank", "pool=store", "study.truth=t.csv", "study.scores=s.csv"), "but only task=report reads it"),
         (("encoder=pixels16", "multirun", "study.truth=t.csv"), "study.truth='t.csv' does not exist"),
     ],
 )

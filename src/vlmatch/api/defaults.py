@@ -1,4 +1,4 @@
-"""What the command line does unless told otherwise, read from its yamls without Hydra."""
+"""The defaults of the command line, read from its yamls without Hydra."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,9 +17,9 @@ def default_scores() -> list[str]:
 
 
 def chosen_scores(choice: Iterable[str] | Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """By name, the settings of these scores: those of their yamls, or what a mapping gives. None: the default ones.
+    """The settings of the chosen scores by name: from their yamls, or as a mapping gives them.
 
-    Raises VlmatchError where a name is unknown, or nothing is chosen.
+    choice: None: the default scores. Raises VlmatchError if a name is unknown, or nothing is chosen.
     """
     if isinstance(choice, str):
         choice = [choice]

@@ -1,4 +1,4 @@
-"""Embed a probe set by a model."""
+"""Embed a probe set with a model."""
 
 import tempfile
 from collections.abc import Mapping
@@ -53,15 +53,15 @@ def embed(
     Returns
     -------
     Embeddings
-        `array` (n, d) float32, rows in the order of the pairs, and `header`, which says what decided the numbers. NumPy
-        takes the value as an array.
+        `array` (n, d) float32, rows in the order of the pairs, and `header`, which says how the numbers were made.
+        NumPy takes the value as an array.
 
     Raises
     ------
     NotHereError
-        Where the weights can't be had.
+        If the weights are not available.
     VlmatchError
-        On bad input, and where the output is not (n, d) finite numbers.
+        On bad input, or if the output is not (n, d) finite numbers.
 
     Examples
     --------
@@ -80,16 +80,17 @@ def embed(
 def embedded(
     model: Any, probe: ProbeSet, store: Store, trainer: TrainerSettings, *, progress: bool = True
 ) -> tuple[Embeddings, Cost]:
-    """Embeddings of `probe` by what `model_of` gave, and their cost; stored if the model has an identity.
+    """Embed `probe` with a model from `model_of`; returns embeddings and cost. Stored if the model has an identity.
 
-    Raises VlmatchError on a model without one where a launcher started several processes, which share the store alone.
+    Raises VlmatchError if the model has no identity and a launcher started several processes: they share only the
+    store.
     """
     if isinstance(model, ModelSettings):
         return embed_by_settings(model, probe, store, trainer, progress=progress)
     if isinstance(model, Precomputed):
         return _from_elsewhere(model, probe, str(trainer.precision)), Cost()
     version = getattr(model, "identity", None)
-    stated = getattr(model, "stated", {})  # a model of ours that is built has none
+    stated = getattr(model, "stated", {})  # one of our own built models has none
     spec = replace(_spec(model.kind, model.name, {"own": version}, probe, str(trainer.precision)), stated=stated)
     if version is None and launched():
         raise VlmatchError(
@@ -136,5 +137,5 @@ def _from_elsewhere(model: Precomputed, probe: ProbeSet, precision: str) -> Embe
 
 
 def _spec(kind: str, name: str, settings: Mapping[str, Any], probe: ProbeSet, precision: str) -> EmbeddingSpec:
-    """What is stored of a model without a yaml; its group is that of the default feature rule or layer."""
+    """The spec of embeddings by a model without a yaml; they are grouped with the default feature rule or layer."""
     return EmbeddingSpec(kind, name, settings, 0, probe.key, probe.fingerprint, len(probe), precision)

@@ -26,14 +26,14 @@ def evidence_of(scores: PoolRanking | Table, truth: Table, *, names: Table | Non
     ----------
     scores
         A ranking (`rank`, `rank_stored`), or a table with the columns `encoder`, optionally `llm` and `family`, and one
-        for each score. More counts as better, unless the column has the name of one of our scores, or one that starts
-        with '-'. The spec sheet of encoders that our catalogue knows is added.
+        for each score. A column that is named after one of our scores has the direction of that score. In any other
+        column more is better, unless its name starts with '-'. The catalogue adds the spec sheet of encoders it knows.
     truth
         A table with the columns `encoder, llm, benchmark, score`, optionally `seed` and `recipe`; more is better. Or a
         result file of lmms-eval, the summary of VLMEvalKit, or a folder of result files of either.
     names
         A table with the columns `their_name, encoder`, optionally `llm` and `seed`, that says what the names in the
-        truth stand for. The names of the published tables that vlmatch holds are known.
+        truth stand for. Names from the published tables that come with vlmatch are known already.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def evidence_of(scores: PoolRanking | Table, truth: Table, *, names: Table | Non
     Raises
     ------
     VlmatchError
-        Where nothing is left to compare: fewer than 4 encoders, equal truths, no common names, no such file.
+        If nothing is left to compare: fewer than 4 encoders, equal truths, no common names, no such file.
 
     Examples
     --------
@@ -63,21 +63,20 @@ def evidence_of(scores: PoolRanking | Table, truth: Table, *, names: Table | Non
 
 
 def require_used(study: StudySettings, *, scores: bool = False) -> None:
-    """Raise VlmatchError where a key of `study` would not be read. scores: whether the task reads `study.scores`."""
+    """Raise VlmatchError if a key of `study` would not be read. scores: whether the task reads `study.scores`."""
     for key, value in (("scores", study.scores), ("names", study.names)):
         if value is not None and study.truth is None:
             raise VlmatchError(f"study.{key}={value}, but study.truth=null; give the truth: study.truth=FILE")
     if study.scores is not None and not scores:
         raise VlmatchError(
-            f"study.scores={study.scores} is read by task=report alone; add task=report, or leave it out"
+            f"study.scores={study.scores}, but only task=report reads it; add task=report, or leave it out"
         )
 
 
 def with_truth(ranking: PoolRanking, study: StudySettings) -> PoolRanking:
-    """The ranking with its record against `study.truth`; as it is without a truth.
+    """The ranking with its record against `study.truth`; the unchanged ranking if there is no truth.
 
-    A truth that can't be compared with these scores is a note, and the ranking is kept. Raises VlmatchError where the
-    truth itself can't be read.
+    If the truth can't be compared with these scores, a note says so. Raises VlmatchError if the truth can't be read.
     """
     if study.truth is None or not ranking.rankings:
         return ranking
@@ -90,7 +89,7 @@ def with_truth(ranking: PoolRanking, study: StudySettings) -> PoolRanking:
 
 
 def answered(ranking: PoolRanking, asked: AnswerSettings, study: StudySettings) -> tuple[PoolRanking, Path | None]:
-    """Print and write the answer that settings ask for; returns the ranking with its truth, and the report's path."""
+    """Print and write the answer as settings say; returns the ranking with its truth, and the report's path."""
     ranking = with_truth(replace(ranking, truth=asked.truth), study)
     return ranking, answer(ranking, table=asked.table, report=asked.report, full=asked.full, by=asked.by)
 

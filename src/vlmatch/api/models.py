@@ -41,7 +41,7 @@ class Prepares(Protocol):
 
     @property
     def prepare(self) -> Callable[[Any], Any]:
-        """One image or caption -> what the model takes of it."""
+        """One image or caption -> the model's input."""
 
 
 Model: TypeAlias = str | Mapping[str, Any] | ModelSettings | Precomputed | Prepares
@@ -70,20 +70,21 @@ def own_encoder(
         A stacked batch of such tensors -> (n, d), a tensor or array.
     version
         Names these functions and weights. With a version, embeddings are stored and found again under it: give another
-        one whenever they change. Without, nothing is stored.
+        version whenever functions or weights change. Without a version, nothing is stored.
     n_parameters
         The size of the encoder. Default: that of the torch modules that `features` uses.
     language_supervised
-        Whether the encoder was trained with text, for the rule of `fed="patches"`. None: the middle of the pool.
+        Whether the encoder was trained with text, for the rule of `fed="patches"`. None: not known; the rule then gives
+        the encoder the middle rank of the pool.
     tokens
-        How many tokens it feeds the LLM, for the same rule.
+        How many tokens the encoder feeds the LLM, for the same rule.
 
-    Modules that `features` uses run in eval mode on the trainer's device; afterwards they are as before, also their
-    device and their mode. The batch is on that device too: with trainer='cpu' it stays on the CPU. An object that has
-    `prepare`, `features` and, if wanted, `name`, `version`, `language_supervised` and `tokens` can be given to `rank`
-    and `embed` as it is.
+    Modules that `features` uses run in eval mode on the trainer's device; afterwards they are as before, including
+    their device and their mode. The batch is on that device too: with trainer='cpu' it stays on the CPU. An object that
+    has `prepare`, `features` and, if wanted, `name`, `version`, `language_supervised` and `tokens` can be given to
+    `rank` and `embed` as it is.
 
-    When it is used, it raises VlmatchError on features that are not (n, d), hold NaN, or differ when the first image is
+    Embedding with it raises VlmatchError if features are not (n, d), hold NaN, or differ when the first image is
     embedded again.
 
     >>> import vlmatch, numpy as np
@@ -124,13 +125,13 @@ def precomputed(
     language_supervised: bool | None = None,
     tokens: int | None = None,
 ) -> Precomputed:
-    """Embeddings from elsewhere, in the place of an encoder or LLM.
+    """Embeddings from elsewhere, in place of an encoder or LLM.
 
-    embeddings: an (n, d) array, NumPy or torch, or the path of a .npy, .safetensors or .parquet file. ids: of the
-    array's rows, by which they are matched with the pairs of a probe; without, row i is that of pair i.
-    language_supervised, tokens: of an encoder, as for `own_encoder`.
+    embeddings: an (n, d) array, NumPy or torch, or the path of a .npy, .safetensors or .parquet file. ids: for each row
+    of the array, the id of its pair in the probe; without ids, row i belongs to pair i. language_supervised, tokens: of
+    an encoder, as for `own_encoder`.
 
-    When they are used, VlmatchError is raised where they are not (n, d) finite numbers, or don't fit the probe.
+    Using them raises VlmatchError if they are not (n, d) finite numbers, or don't fit the probe.
 
     >>> import vlmatch, numpy as np
     >>> vlmatch.precomputed("mine", np.zeros((3, 2))).name
@@ -140,9 +141,9 @@ def precomputed(
 
 
 def model_of(kind: str, given: Model) -> Any:
-    """What a caller gave for an encoder or LLM, as something that `embedded` takes.
+    """Turn what a caller gave as an encoder or LLM into something that `embedded` takes.
 
-    Raises VlmatchError where it is none, or of the other kind.
+    Raises VlmatchError if it is not a model, or is a model of the other kind.
     """
     if isinstance(given, str):
         return (encoder if kind == "encoder" else llm)(given)
@@ -159,15 +160,15 @@ def model_of(kind: str, given: Model) -> Any:
 
 
 def kind_of(given: Model) -> str:
-    """'encoder' or 'llm': the kind of a model. A name that both have is the encoder's.
+    """'encoder' or 'llm': the kind of a model. If an encoder and an LLM have the same name, it is 'encoder'.
 
-    Raises VlmatchError where a name is neither's.
+    Raises VlmatchError if a name belongs to neither.
     """
     if isinstance(given, str):
         found = next((kind for kind in MODELS if given in choices(kind)), None)
         if found is None:
             line = unknown_choice("encoder", given)
-            raise VlmatchError(f"{line} It is no LLM either: {nearest(given, choices('llm'))}")
+            raise VlmatchError(f"{line} It is not an LLM either: {nearest(given, choices('llm'))}")
         return found
     if isinstance(given, Mapping) and "_target_" in given:
         return str(getattr(target_named(str(given["_target_"])), "kind", "encoder"))
@@ -176,7 +177,7 @@ def kind_of(given: Model) -> str:
 
 
 def models_of(kind: str, given: Any, trainer: TrainerSettings) -> list[Any]:
-    """The models of one side of a pool. Raises VlmatchError where there are none, or two of one name."""
+    """The models of one side of a pool. Raises VlmatchError if there are none, or if two have the same name."""
     several = isinstance(given, Sequence) and not isinstance(given, str)
     models = [model_of(kind, each) for each in (given if several else [given])]
     if not models:
@@ -189,11 +190,11 @@ def models_of(kind: str, given: Any, trainer: TrainerSettings) -> list[Any]:
 
 
 def _stated(name: str, language_supervised: Any, tokens: Any) -> dict[str, Any]:
-    """What is known of an encoder's spec sheet, by name. Raises VlmatchError where it is of a wrong type."""
+    """What the user states about an encoder's spec sheet, by name. Raises VlmatchError on a wrong type."""
     if not isinstance(language_supervised, bool | None):
         raise VlmatchError(f"encoder '{name}': language_supervised={language_supervised!r}; wanted True, False or None")
     if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1):
-        raise VlmatchError(f"encoder '{name}': tokens={tokens!r}; wanted a whole number from 1 on, or None")
+        raise VlmatchError(f"encoder '{name}': tokens={tokens!r}; wanted a whole number of at least 1, or None")
     given = dict(zip(STATED, (language_supervised, tokens), strict=True))
     return {key: value for key, value in given.items() if value is not None}
 
@@ -234,7 +235,7 @@ def _of_object(kind: str, given: Any) -> Any:
 
 
 def _label(model: Any, trainer: TrainerSettings) -> tuple[str, str]:
-    """What tells a model apart from others in tables: its name and the choices that a user sweeps."""
+    """What distinguishes a model from others in tables: its name and the choices that a user sweeps."""
     if not isinstance(model, ModelSettings):
         return str(model.name), ""
     return model.name, slug_of(model.kind, model.plain(), trainer.precision)

@@ -1,4 +1,4 @@
-"""The models of a pool embedded and their pairs scored: what fails is told beside the others, which go on."""
+"""Embed the models of a pool and score their pairs; a model that fails is reported, and the others go on."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Member:
 
     @classmethod
     def of(cls, model: Any, pairs: ProbeSet, store: Store, trainer: TrainerSettings, *, progress: bool) -> "Member":
-        """What `model_of` gave, with its embeddings of these pairs."""
+        """Embed these pairs with a model from `model_of`; if that fails, the member holds the error."""
         name, stored = str(model.name), is_stored(model)
         try:
             return cls(name, stored, *embedded(model, pairs, store, trainer, progress=progress))
@@ -40,13 +40,13 @@ class Member:
 
     @property
     def fingerprint(self) -> str:
-        """That of the embeddings; '' without any."""
+        """The fingerprint of the embeddings; '' if there are none."""
         return "" if self.embeddings is None else self.embeddings.header.fingerprint
 
 
 @dataclass
 class Scoring:
-    """The rows of a pool, and why its other pairs have none."""
+    """The rows of a pool, and why its other pairs have none. first: the first error."""
 
     rows: list[Row] = field(default_factory=list)
     failures: list[PairStatus] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Scoring:
         self.first = self.first or errors[0]
 
     def require_rows(self) -> None:
-        """Raise the first error where no pair was scored."""
+        """Raise the first error if no pair was scored."""
         if not self.rows and self.first is not None:
             raise self.first
 
@@ -85,7 +85,7 @@ def scored(
     store: Store,
     labels: Labels | None,
 ) -> Scoring:
-    """Every pair of an encoder and an LLM by these scores; those of stored embeddings are kept in the store."""
+    """Score every pair of an encoder and an LLM; the scores of stored embeddings are stored too."""
     found = Scoring()
     for image, text in product(images, captions):
         if image.embeddings is None or text.embeddings is None:
@@ -97,7 +97,7 @@ def scored(
 
 
 def _release(error: BaseException) -> None:
-    """Drop the variables of the calls that failed: they hold the model, whose memory the next one needs."""
+    """Drop the variables of the calls that failed: they keep the model in memory, which the next model needs."""
     seen: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in seen:

@@ -22,11 +22,11 @@ def probe(source: Probe, /, **options: Any) -> ProbeSet:
 
     source: the name of a yaml in `conf/probe` ('stamps', 'llava', ...), or the path of your own folder with
     captions.csv (columns image, caption), of such a table itself, of a zip file with both, of a LLaVA json (a list, or
-    lines), of a WebDataset's shards (.tar) or of Parquet files; of these two also a pattern, such as 'a-{000..009}.tar'
-    or 'a-*.parquet'. options: keys of its yaml, such as `limit`, `sample`, `seed`, `bad_rows`.
+    lines), of a WebDataset's shards (.tar) or of Parquet files. For the last two it can also be a pattern, such as
+    'a-{000..009}.tar' or 'a-*.parquet'. options: keys of its yaml, such as `limit`, `sample`, `seed`, `bad_rows`.
 
     Data that come inside a package are fetched at first use.
-    Raises VlmatchError where there is no such probe or option, or an entry is bad.
+    Raises VlmatchError if there is no such probe or option, or if an entry is bad.
 
     >>> import vlmatch
     >>> pairs = vlmatch.probe("pictures", limit=4)  # a folder
@@ -57,9 +57,9 @@ READERS = {".tar": "webdataset", ".parquet": "parquet"}
 """By the ending of files or of a pattern, the yaml that reads them; any other file or folder is read by `folder`."""
 
 CONVERSATIONS = (".json", ".jsonl")
-"""How files end that `llava` reads if they hold conversations."""
+"""The endings of files that `llava` reads if they hold conversations."""
 
-_START = 100_000  # bytes in which the first conversation of a json begins
+_START = 100_000  # the first conversation of a json begins within so many bytes
 
 
 def _holds_conversations(path: Path) -> bool:
@@ -72,7 +72,7 @@ def _holds_conversations(path: Path) -> bool:
 
 
 def _built(settings: ProbeSettings) -> ProbeSet:
-    """The probe set, its data fetched where a package has them and they are not here yet."""
+    """Build the probe set, after fetching its data if a package holds them and they are not here yet."""
     if settings.archive is not None and settings.path is not None and not Path(settings.path).exists():
         fetch_stamps(Path(settings.path), settings.archive.build())
     found: ProbeSet = build(settings.plain())

@@ -82,8 +82,8 @@ def rank(
         What orders the encoders: 'evidence' (the rule that did best in replayed pools), 'paper' (the lowest GW), or the
         name of a score, which is computed even if `scores` leaves it out.
     fed
-        What your LLM will be fed of an image, on which the rule depends: 'patches' (all of them, as in LLaVA) or
-        'pooled' (one feature).
+        What your LLM will be fed for an image: 'patches' (all of them, as in LLaVA) or 'pooled' (one feature). The rule
+        depends on it.
     against
         The encoder that you have now, one of `encoders`.
     budget
@@ -95,15 +95,15 @@ def rank(
     -------
     PoolRanking
         A value that prints as the answer, shows as a table in a notebook, and has `shortlists`, `picks`, `to_frame()`
-        and `report(path)`. Its `failures` are the pairs that can't be scored, because one of their models fails or has
-        weights that can't be had; the others are ranked without them.
+        and `report(path)`. Its `failures` are the pairs that can't be scored, because one of their models fails or its
+        weights are not available; the others are ranked without them.
 
     Raises
     ------
     NotHereError
-        Where no pair can be scored, because weights can't be had.
+        If no pair can be scored because weights are not available.
     VlmatchError
-        On bad input, and where no pair can be scored for another reason.
+        On bad input, or if no pair can be scored for another reason.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def rank(
     chosen = score_choice(scores, selection)
     question = Question(selection, fed, against, Budget.of(budget))
     require_selection(selection, chosen)
-    stated = _stated(costs)  # all of these before hours of embedding
+    stated = _stated(costs)  # all input is checked before hours of embedding
     pools = [models_of(kind, given, options) for kind, given in (("encoder", encoders), ("llm", llms))]
     _require_memory(pairs, kept, chosen, pools)
     images, captions = ([Member.of(each, pairs, kept, options, progress=progress) for each in pool] for pool in pools)
@@ -154,7 +154,7 @@ def rank_stored(
     """Rank every encoder for every LLM that the store holds for a probe set; nothing is embedded.
 
     The arguments are those of `rank`; pairs without scores are scored.
-    Raises VlmatchError where the store has no encoder or no LLM, and where one of its files is damaged.
+    Raises VlmatchError if the store has no encoder or no LLM, or if one of its files is damaged.
 
     >>> import vlmatch
     >>> for model in ("pixels16", "mean_colour", my_llm):
@@ -174,15 +174,16 @@ def ranked_store(
     costs: StatedCosts,
     wanted: Callable[[Header], bool] = lambda header: True,
 ) -> PoolRanking:
-    """As `rank_stored`, for a question and for those embeddings alone whose headers are wanted."""
+    """As `rank_stored`, for a question and for only those embeddings whose headers are `wanted`."""
     chosen = score_choice(scores, question.selection)
     require_selection(question.selection, chosen)
     found = _stored_pairs(pairs, kept, chosen, wanted)
     found.require_rows()
     if not found.rows:
         raise VlmatchError(
-            f"store={kept.root} holds no embeddings by both an encoder and an LLM of the settings asked for, for probe "
-            f"'{pairs.key}'; embed them first: on the command line without task= and pool=, in Python by vlmatch.rank"
+            f"store={kept.root} holds no embeddings by both an encoder and an LLM with the requested settings for "
+            f"probe '{pairs.key}'; embed them first: on the command line without task= and pool=, in Python by "
+            "vlmatch.rank"
         )
     return PoolRanking.of(
         found.rows,
@@ -198,7 +199,7 @@ def ranked_store(
 def _require_memory(
     pairs: ProbeSet, store: Store, scores: Mapping[str, ObjectSettings], pools: Sequence[Sequence[Any]]
 ) -> None:
-    """Raise VlmatchError, before hours of embedding, where memory is too small to score what is not scored yet."""
+    """Raise VlmatchError, before hours of embedding, if there is too little memory to score what is not scored yet."""
     if len(pairs) < MANY_PAIRS:
         return
     stored = stored_rows(store, pairs.key, scores, pairs.labels)
@@ -208,7 +209,7 @@ def _require_memory(
 
 
 def _reader(members: Sequence[Member], store: Store) -> ReadEmbeddings:
-    """Reads embeddings from the store, or from memory where they are not stored."""
+    """A function that reads embeddings from the store, or from memory if they are not stored."""
     unstored = {member.fingerprint: member.embeddings for member in members if not member.is_stored}
     return lambda spec: unstored.get(spec.fingerprint) or store.read(spec)
 
@@ -247,9 +248,9 @@ def _read(folder: Path) -> Embeddings:
 
 
 def score_choice(scores: ScoreChoice | None, selection: str = EVIDENCE) -> dict[str, ObjectSettings]:
-    """The settings of the chosen scores by name, and of the one that `selection` names.
+    """The settings of the chosen scores by name, including the score that `selection` names.
 
-    Raises VlmatchError where one is unknown or none is chosen.
+    Raises VlmatchError if a score is unknown or none is chosen.
     """
     return {name: _settings(name, each) for name, each in with_selected(chosen_scores(scores), selection).items()}
 
@@ -261,7 +262,7 @@ def _settings(name: str, score: Score | ObjectSettings | Mapping[str, Any]) -> O
 
 
 def _stated(costs: StatedCosts) -> dict[str, CostSettings]:
-    """Raises VlmatchError on an unknown key and on a value that is no amount."""
+    """The settings of the stated costs. Raises VlmatchError on an unknown key or a value that is not an amount."""
     return {
         name: each if isinstance(each, CostSettings) else CostSettings.of(f"costs.{name}", each)
         for name, each in (costs or {}).items()

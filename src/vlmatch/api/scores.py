@@ -1,4 +1,4 @@
-"""Score two arrays of embeddings, an image's and its caption's in each row."""
+"""Score two arrays of embeddings: each row of one is an image, and the same row of the other is its caption."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,13 +21,13 @@ ScoreChoice: TypeAlias = Iterable[str] | Mapping[str, Score | ObjectSettings | M
 
 
 class GivenScore(ObjectSettings):
-    """A score object of the caller's; its class and options are the settings that its values are kept under."""
+    """A score object from the caller; its class and options are the settings under which its values are stored."""
 
     _score: Score = PrivateAttr()
 
     @classmethod
     def of_score(cls, name: str, score: Score) -> Self:
-        """The settings of the score that the caller calls `name`. Raises VlmatchError on options that no JSON holds."""
+        """The settings of a score; `name` is the caller's. Raises VlmatchError on options that JSON can't hold."""
         options = (
             {each.name: getattr(score, each.name) for each in fields(score)} if is_dataclass(score) else vars(score)
         )
@@ -68,7 +68,7 @@ class Scores(Mapping[str, float]):
         return len(self.results)
 
     def details(self, name: str) -> Mapping[str, float | int | str]:
-        """What else the score `name` says of its value."""
+        """Further figures of the score `name`, such as the number of iterations."""
         return self.results[name].details
 
     def __repr__(self) -> str:
@@ -105,14 +105,14 @@ def score(
     Returns
     -------
     Scores
-        A mapping from the name of each score to its value; `details(name)` says more. Unless `scores` are named, those
-        that need labels or facts that are not given are left out.
+        A mapping from the name of each score to its value; `details(name)` says more. If `scores` is None, scores that
+        need labels or facts that are not given are left out.
 
     Raises
     ------
     VlmatchError
-        Where the arrays are not two (n, d) arrays of finite numbers with as many rows, where a score is unknown, or
-        where it is not defined for these arrays, such as for too few pairs.
+        If the arrays are not two (n, d) arrays of finite numbers with as many rows, if a score is unknown, or if it is
+        not defined for these arrays, such as for too few pairs.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def _built(name: str, chosen: Score | ObjectSettings | Mapping[str, Any]) -> Sco
     try:
         options = dict(chosen)
         built = target_named(options.pop("_target_"))(**options)
-    except VlmatchError:  # it names the option at fault; it is a ValueError too
+    except VlmatchError:  # this is a ValueError too, and its message already names the option at fault
         raise
     except (TypeError, ValueError, KeyError) as error:
         raise VlmatchError(

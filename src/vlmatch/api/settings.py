@@ -44,7 +44,7 @@ def llm(name: str, /, **options: Any) -> LlmSettings:
 
 
 def trainer_settings(trainer: str | Mapping[str, Any] | TrainerSettings) -> TrainerSettings:
-    """The trainer of this yaml, or trainer=auto with other values for some of its keys."""
+    """The trainer with this name, or trainer=auto with other values for some of its keys."""
     if isinstance(trainer, TrainerSettings):
         return trainer
     name, options = (trainer, {}) if isinstance(trainer, str) else (AUTO, trainer)
@@ -54,7 +54,7 @@ def trainer_settings(trainer: str | Mapping[str, Any] | TrainerSettings) -> Trai
 def settings_named(group: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The plain settings of the yaml `name` of a config group, with `options` in place of its values.
 
-    Raises VlmatchError where there is no such yaml, no such key, or a value that has still to be given.
+    Raises VlmatchError if there is no such yaml or key, or if a required value is still missing.
     """
     node = chosen(group, name)
     keys = [str(key) for key in node]  # `in` would not find those that have no value yet
@@ -70,10 +70,10 @@ def settings_named(group: str, name: str, options: Mapping[str, Any]) -> dict[st
 
 @cache
 def _root(folders: tuple[Path, ...]) -> DictConfig:
-    """The whole default config, whose values yamls refer to; composing it takes half a second."""
+    """The whole default config, because yamls refer to its values; composing it takes half a second."""
     return composed()
 
 
 def store_of(store: Store | Path | str | None) -> Store:
-    """The store in this folder; None: in the one of the command line."""
+    """The store in this folder; None: the store of the command line."""
     return store if isinstance(store, Store) else Store(paths.cache() if store is None else Path(store).expanduser())

@@ -1,4 +1,4 @@
-"""The standard error of the difference of two truths, pooled: within it of the best counts as good as the best."""
+"""The pooled standard error of the difference of two truths: encoders within it of the best count as good as it."""
 
 from itertools import combinations
 from math import sqrt
@@ -11,11 +11,12 @@ from vlmatch.evidence.truths import Comparison
 def pooled_error(comparison: Comparison, n_seeds: int | None = None) -> float:
     """The standard error of the difference of two pretrained encoders' truths, pooled over all pairs of them.
 
-    sqrt(items + 2 s^2 / n_seeds). items: the mean squared error over items, over the pairs whose likelihoods are both
-    stored, so that items are paired; if there are none, over all pairs. s: the pooled deviation between seeds.
+    sqrt(items + 2 s^2 / n_seeds). items: the squared standard error over items, averaged over the pairs of encoders
+    that both have stored likelihoods, so that items are paired; over all pairs if there are none. s: the pooled
+    deviation between seeds.
 
-    n_seeds: in each of the two truths; None: all seeds of the comparison. For fewer, the items' part is slightly too
-    small.
+    n_seeds: the number of seeds in each truth; None: all seeds of the comparison. For fewer seeds, the items' part is
+    slightly too small.
 
     Raises VlmatchError for fewer than two pretrained encoders.
     """

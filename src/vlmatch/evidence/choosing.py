@@ -1,4 +1,4 @@
-"""Choosing a rule on one half of the families, and what that choosing gave on the other half."""
+"""Choose a rule on one half of the families, and measure on the other half how well that works."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ SPLITS, POOLS_OF_A_SPLIT = 200, 300
 
 @dataclass(frozen=True)
 class Choosing:
-    """What choosing the rule of the least regret gave, over random divisions of the families into halves.
+    """How well it works to choose the rule with the least regret, over random divisions of the families into halves.
 
     splits: how many divisions were measured. chosen: how often each rule was chosen. fraction: the regret on the other
-    half as a fraction of random's, pooled over divisions, with the interval that 95% of divisions are in. first_three:
+    half as a fraction of a random pick's, pooled over divisions; its interval holds 95% of the divisions. first_three:
     how often a good candidate was among the first three. by_rule: the fraction on the other halves for each rule by
-    itself, whether it was chosen or not. above_first: that minus the fraction of the first rule in the same pools.
+    itself, whether it was chosen or not. above_first: each rule's fraction minus the first rule's in the same pools.
     """
 
     size: int
@@ -40,7 +40,7 @@ def choose(world: World, rules: Sequence[Rule], size: int, *, kind: Kind = "rand
     """
     rng = np.random.default_rng(seed)
     usable = known(world, rules)
-    tables = []  # (rules, regret / random's / first three) on the other half, of each division
+    tables = []  # of each division, on the other half: (rules, 3) with what `_measured` gives
     choices = []
     for _ in range(SPLITS):
         parts = halved_families(world, size + 2, rng)
@@ -69,7 +69,7 @@ def choose(world: World, rules: Sequence[Rule], size: int, *, kind: Kind = "rand
 
 
 def _measured(pools: Drawn, rule: Rule) -> tuple[float, float, float]:
-    """Mean regret, that of a random pick, and how often a good one is among the first three."""
+    """The rule's mean regret, a random pick's mean regret, and how often a good candidate is among the first three."""
     regret, found = pools.outcome(pools.order(rule)).mean(axis=1)
     return float(regret), float(pools.random_regret.mean()), float(found)
 

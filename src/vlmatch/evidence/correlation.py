@@ -19,7 +19,7 @@ LEAST_FOR_INTERVAL = 7  # encoders
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
 
-# By name, the encoders that a correlation is computed over. None has the blind model, which has no scores.
+# By name, the encoders that a correlation is computed over. No subset has the blind model, because it has no scores.
 SUBSETS: Mapping[str, Callable[[Comparison], tuple[Truth, ...]]] = {
     "all, controls too": lambda comparison: tuple(truth for truth in comparison.truths if truth.encoder != BLIND),
     "without controls": lambda comparison: comparison.pretrained,
@@ -53,7 +53,7 @@ def between_versions(comparison: Comparison, other: Comparison) -> dict[str, Cor
 
 
 def correlation(truth: Mapping[str, float], goodness: Mapping[str, float]) -> Correlation:
-    """Correlate the encoders that have both a truth and a finite goodness: a score whose sign makes more better.
+    """Correlate truth and goodness over the encoders that have both. goodness: a score, negated if lower is better.
 
     The 95% interval comes from the percentile bootstrap: encoders are drawn with replacement 2,000 times, from a fixed
     seed, truth and score together. A draw in which all truths or all scores are equal has no correlation and is left
@@ -69,7 +69,7 @@ def correlation(truth: Mapping[str, float], goodness: Mapping[str, float]) -> Co
     value = spearman(x, y)
     if value is None or len(names) < LEAST_FOR_INTERVAL:
         return Correlation(len(names), value, None, None)
-    with warnings.catch_warnings():  # of draws without a correlation
+    with warnings.catch_warnings():  # they are about draws without a correlation
         warnings.simplefilter("ignore", DegenerateDataWarning)
         drawn = bootstrap(
             (x, y), _spearman, paired=True, vectorized=True, n_resamples=RESAMPLES, method="percentile", rng=0

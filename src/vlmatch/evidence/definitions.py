@@ -1,4 +1,4 @@
-"""What the truth is made of: by suite and version, the scores of a result that are averaged, and their scale.
+"""What the truth is made of: the scores of a result that are averaged and their scale, for each suite and version.
 
 A definition is applied when results are read. The results themselves stay as they were measured.
 """
@@ -12,7 +12,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.results import Benchmark, Estimate, Group, Result, SuiteId
 
 BLIND_NATS = 4.97
-"""Nats a token that an answer costs the blind model: the mean of `loss` in its two results, 4.875 and 5.060."""
+"""The blind model's loss on an answer, in nats a token: the mean of `loss` in its two results, 4.875 and 5.060."""
 
 
 class BenchmarkScores(Protocol):
@@ -53,8 +53,8 @@ class Part:
     def estimate(self, run: Result) -> Estimate:
         """The part's value in one run, with its standard error over items.
 
-        The error is the stored one of a group of the same benchmarks, else an upper bound: that of benchmarks whose
-        errors are perfectly correlated.
+        If the result has a group of the same benchmarks, the error is the one that it stores. Otherwise it is an upper
+        bound, which takes the errors of the benchmarks as perfectly correlated.
         """
         for group in run.groups.values():
             if self.scale is None and group.of == self.of:
@@ -84,7 +84,7 @@ class Part:
 class Definition:
     """A version of the truth: the mean over `parts`, each of the same weight; 0 is chance.
 
-    stored: the value is the mean that the result stores, which is the mean over its groups.
+    stored: whether the value is the mean that the result stores, which is the mean over its groups.
     """
 
     version: int
@@ -101,7 +101,7 @@ class Definition:
         return run.mean.score if self.stored else fmean(part.value(run) for part in self.parts)
 
     def error_bound(self, run: Result) -> float:
-        """The standard error of the value over items as far as the result tells: the stored one, else an upper bound.
+        """The standard error of the value over items: the one that the result stores, or an upper bound.
 
         The bound takes the errors of the parts as perfectly correlated.
         """

@@ -15,21 +15,21 @@ from vlmatch.machine.disk import reading
 from vlmatch.results import Result
 
 ITEMS = "items.csv"
-"""A file beside the results of one LLM: what was asked about each item, for likelihoods that do not say it."""
+"""A file beside the results of one LLM that says what was asked about each item, if the likelihoods don't say it."""
 COLUMNS = tuple(field.name for field in fields(AskedItems))
 
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """The likelihoods that lie beside results in `folders`; a later folder's count, as in `results.read_folders`."""
+    """The likelihoods beside the results in `folders`; a later folder replaces an earlier, as in `read_folders`."""
 
     folders: tuple[Path, ...] = ()
 
     def influence(self, run: Result, weights: Mapping[str, float]) -> Influence | None:
-        """How far each item moves the sum of the run's scores by these weights (benchmark -> weight).
+        """How far each item moves the sum of the run's scores, each multiplied by its weight (benchmark -> weight).
 
-        None if the run's likelihoods are not beside its result, or nothing says what was asked. The influences of two
-        runs are over the same items, so their difference is that of a paired comparison.
+        None if the run's likelihoods are not beside its result, or if no file says what was asked. Two runs answered
+        the same items, so the difference of their influences compares them item by item.
 
         Raises VlmatchError on a file that is damaged or does not fit the result.
         """
@@ -63,13 +63,13 @@ NONE_STORED = Likelihoods()
 
 
 def mean_influence(found: Sequence[Influence]) -> Influence:
-    """The influence on the mean of sums over the same items."""
+    """The influence of each item on the mean of several sums over the same items."""
     related = np.logical_or.reduce([each.related for each in found])
     return Influence(np.mean([each.moved for each in found], axis=0), related)
 
 
 def _stored(path: Path) -> tuple[Array, Array, AskedItems | None]:
-    """The log-likelihoods of captions and of categories, and what was asked; None where nothing says that."""
+    """The log-likelihoods of captions and of categories, and what was asked; None if no file says what was asked."""
     with reading(path, "restore or remove it"), np.load(path, allow_pickle=False) as stored:
         captions, categories = (stored[name].astype(np.float64) for name in ("captions", "categories"))
         asked = AskedItems.read(stored) if "source" in stored else None

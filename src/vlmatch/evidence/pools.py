@@ -21,10 +21,10 @@ Pools = NDArray[np.intp]
 def draw_pools(
     world: World, kind: Kind, size: int, count: int, rng: np.random.Generator, weights: Floats | None = None
 ) -> Pools | None:
-    """Draw `count` pools of `size` different candidates: (count, size) indices; None where the world has too few.
+    """Draw `count` pools of `size` different candidates: (count, size) indices; None if the world has too few.
 
-    weights: (n_families,), how often each family counts (default: once). A family of weight 0 is left out, and others
-    are drawn the likelier the larger their weight, so that families drawn with replacement make a bootstrap.
+    weights: (n_families,), how often each family counts (default: once). A family of weight 0 is left out; a larger
+    weight makes a family likelier to be drawn. With the weights of `family_weights`, the pools are a bootstrap.
     """
     per_family = np.ones(world.n_families) if weights is None else weights
     per_candidate = per_family[world.family_numbers]
@@ -45,10 +45,10 @@ def family_weights(n: int, rng: np.random.Generator) -> Floats:
 
 
 def family_draws(families: ArrayLike, count: int, rng: np.random.Generator) -> Iterator[Pools]:
-    """`count` bootstraps over families: each time as many as there are, drawn with replacement, with all candidates.
+    """Yield `count` bootstraps: each draws as many families as there are, with replacement, with all their candidates.
 
-    families: (n,), the name or number of each candidate's family. Yields candidates in rising order, each as often as
-    its family was drawn.
+    families: (n,), the name or number of each candidate's family. A bootstrap is the indices of candidates in rising
+    order, each as often as its family was drawn.
     """
     names, numbers = np.unique(families, return_inverse=True)
     for _ in range(count):
@@ -56,9 +56,9 @@ def family_draws(families: ArrayLike, count: int, rng: np.random.Generator) -> I
 
 
 def halved_families(world: World, least: int, rng: np.random.Generator) -> tuple[Floats, Floats] | None:
-    """Weights that put one random half of the families into each of two parts.
+    """The weights of two halves of the families, divided at random.
 
-    Both parts have at least `least` candidates: other divisions are drawn again, and after 200 of them it is None.
+    A division in which one half has fewer than `least` candidates is drawn again; None after 200 such divisions.
     """
     n = world.n_families
     for _ in range(200):
@@ -71,7 +71,7 @@ def halved_families(world: World, least: int, rng: np.random.Generator) -> tuple
 
 
 def _groups(world: World, kind: Kind, weights: Floats, size: int) -> Iterator[Pools]:
-    """The candidates that one pool may be drawn from: all, or those of each number of tokens."""
+    """The groups that pools are drawn from: all candidates together, or one group for each number of tokens."""
     here = weights > 0
     if kind == "language":
         here &= world.values[LANGUAGE] > 0 if LANGUAGE in world.values else False
@@ -85,7 +85,7 @@ def _groups(world: World, kind: Kind, weights: Floats, size: int) -> Iterator[Po
 
 
 def _drawn(weights: Floats, size: int, count: int, rng: np.random.Generator) -> Pools:
-    """Draws without replacement, likelier by weight: the least of exponential variables divided by the weights."""
+    """Draw without replacement by weight: take the smallest of exponential variables divided by the weights."""
     waits = rng.exponential(size=(count, len(weights))) / weights
     return np.argsort(waits, axis=1)[:, :size]
 

@@ -12,14 +12,14 @@ from vlmatch import paths
 from vlmatch.configs import mapped
 
 FOLDER = paths.tables()
-RANKS = "ranks.csv"  # of tables that state no licence: only the ranks are here, and not the scores
+RANKS = "ranks.csv"  # of tables that state no licence: only their ranks are copied, not their scores
 
 
 @dataclass(frozen=True)
 class Table:
     """One file of published results.
 
-    average: the benchmark that holds the table's own average; without one, the mean over all benchmarks is taken.
+    average: the benchmark that holds the table's own average; None: the mean over all benchmarks is taken.
     divisors: by benchmark, what to divide a score by to get percent.
     """
 
@@ -70,7 +70,7 @@ class PublishedRank:
 
 
 def published_ranks(encoder: str, folder: Path = FOLDER) -> list[PublishedRank]:
-    """The published ranks of an encoder of `conf/encoder`, by `TABLES`, then `RANKS`; empty for most."""
+    """The published ranks of an encoder of `conf/encoder`, first from `TABLES`, then from `RANKS`; empty for most."""
     return list(_by_encoder(folder).get(encoder, ()))
 
 
@@ -98,7 +98,7 @@ def _by_encoder(folder: Path) -> dict[str, list[PublishedRank]]:
 
 
 def _ranks_in(table: Table, rows: list[dict[str, str]]) -> Iterator[PublishedRank]:
-    """The places in each comparison of a table; LLMs that were tried with the same encoders make one, their mean."""
+    """The ranks in each comparison of a table. LLMs that were tried with the same encoders are averaged into one."""
     recipes = list(dict.fromkeys(row["recipe"] for row in rows))
     n_llms = len({row["llm"] for row in rows})
     for recipe in recipes:

@@ -19,12 +19,12 @@ from vlmatch.settings.work import Fed
 FILE = Path(__file__).with_name("record.json")
 Row = TypeVar("Row", Outcome, Calibration)
 SPEC_SHEET = "spec"  # the rule that every other one should beat
-SIZE = 8  # of the pools that one figure speaks of
+SIZE = 8  # of pools, where only one size is shown
 
 
 @dataclass(frozen=True)
 class Once:
-    """The most that training every candidate once loses, as a fraction of random's regret; its least is 0."""
+    """The most that training every candidate once may lose, as a fraction of a random pick's regret; the least is 0."""
 
     kind: Kind
     size: int
@@ -35,8 +35,8 @@ class Once:
 class Embedded:
     """How the scores of a world embedded images and captions.
 
-    protocol: the name in conf/protocol that embeds so. title: in words. features: the rules (`Header.rule`) that give
-    its image features; empty for each encoder's own. layer, pooling: of the captions' LLM.
+    protocol: the name in conf/protocol that embeds in the same way. title: this way in words. features: the image
+    features that were used (`Header.rule`); empty if each encoder's own. layer, pooling: of the LLM, for captions.
     """
 
     protocol: str
@@ -62,16 +62,15 @@ class Later:
 class WorldRecord:
     """What was replayed in one world.
 
-    setting: what its LLM was fed. title: for people. protocol: features, pairs, LLM and truth, in one sentence.
-    embedded: what its scores were computed from.
-    encoders: their names there. catalogue_families: those families of `encoders/catalogue.csv` that it has.
-    llm_parameters: of its LLM. unit: of regrets. standard_error: of the difference of two truths, in that unit;
-    0 where none is known.
-    left_out: encoders of the same source that this record is without. correlations: Spearman's correlation over all
-    encoders by rule, None where the rule says nothing. once: what training every candidate once loses; empty for one
-    seed. spec_sheet_loses_more: by how much the spec sheet's picks lose more than the rule's in random pools of 8, as a
-    fraction of random's regret. rule, spec_sheet: the chosen rule of the setting and the spec sheet's. later: what came
-    out among encoders trained later; None if there are none.
+    setting: what its LLM was fed. title: a name for readers. protocol: features, pairs, LLM and truth, in one sentence.
+    embedded: what its scores were computed from. encoders: their names in this world. catalogue_families: the families
+    of `encoders/catalogue.csv` that it has. llm_parameters: the size of its LLM. unit: of regrets. standard_error: of
+    the difference of two truths, in that unit; 0 if it is not known. left_out: encoders of the same source that this
+    world does not have. correlations: by rule, Spearman's correlation over all encoders; None if the rule gives all the
+    same value. once: what training every candidate once may lose; empty for one seed. spec_sheet_loses_more: how much
+    more the spec sheet's picks lose than the rule's in random pools of 8, as a fraction of a random pick's regret.
+    rule: the rule that was chosen for the setting. spec_sheet: the rule of the spec sheet alone. later: what came out
+    among encoders whose VLMs were trained after the rule was frozen; None if there are none.
     """
 
     name: str
@@ -106,7 +105,7 @@ class WorldRecord:
     def outcome(self, rule: str, kind: Kind = "random", size: int = SIZE) -> Outcome | None:
         """What choosing by a rule gave in pools of the nearest replayed size; None if it was not replayed.
 
-        A kind that was not replayed, because the world is too small for it, is answered by random pools.
+        If a kind was not replayed, because the world is too small for it, the outcome is that of random pools.
         """
         return _nearest([each for each in self.outcomes if each.rule == rule], kind, size)
 
@@ -135,9 +134,9 @@ class WorldRecord:
 class Record:
     """All that was replayed.
 
-    rules: every rule and score that was replayed. candidates: the names of those that one was chosen from. worlds: the
-    first one of a setting is the one that its rule was chosen by; others are the same with another truth or without
-    some rows.
+    rules: every rule and score that was replayed. candidates: the names of the rules that a setting's rule was chosen
+    from. worlds: in the first world of a setting its rule was chosen; the others are the same world with another truth
+    or without some rows.
     """
 
     version: int
@@ -146,7 +145,7 @@ class Record:
     worlds: tuple[WorldRecord, ...]
 
     def world(self, fed: Fed) -> WorldRecord:
-        """The evidence about LLMs that are fed a pooled feature, or all patches."""
+        """The world that stands for LLMs that are fed this: a pooled feature, or all patches."""
         return next(each for each in self.worlds if each.setting == fed)
 
     def named(self, world: str) -> WorldRecord:
@@ -179,7 +178,7 @@ def _adapter() -> TypeAdapter[Record]:
 
 
 def _nearest(rows: Iterable[Row], kind: Kind, size: int) -> Row | None:
-    """The row of the nearest size, the larger of two; of random pools if none is of this kind."""
+    """The row of the nearest size (the larger of two equally near); of random pools if no row is of this kind."""
     found = list(rows)
     same = [row for row in found if row.kind == kind] or [row for row in found if row.kind == "random"]
     return min(same, key=lambda row: (abs(row.size - size), -row.size), default=None)

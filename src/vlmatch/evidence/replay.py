@@ -1,4 +1,4 @@
-"""Replay: what a user would have met who chose by a rule from pools of encoders whose truth is known by now."""
+"""Replay: what a user would have lost by choosing with a rule from pools of encoders whose truth is known by now."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Figure(NamedTuple):
 class Outcome:
     """What choosing by one rule gave in replayed pools of one kind and size.
 
-    regret: what the pick's truth lacks to the best one's, in units of the truth. fraction: the same as a fraction of
+    regret: how far the pick's truth is below the best one's, in units of the truth. fraction: the same as a fraction of
     the regret of a random pick. first_three: how often the best, or one within a standard error of it, was among the
     first three.
     """
@@ -47,7 +47,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Pools with what does not depend on a rule: the regret's zero, that of random picks, and lots for ties."""
+    """Drawn pools with what does not depend on a rule: the best truth, a random pick's regret, and lots for ties."""
 
     world: World
     pools: Pools
@@ -56,14 +56,14 @@ class Drawn:
 
     @classmethod
     def of(cls, world: World, pools: Pools, rng: np.random.Generator) -> "Drawn":
-        """Draw the lots of some pools."""
+        """Draw the lots for these pools."""
         return cls(world, pools, rng.random(pools.shape), {})
 
     @cached_property
     def best(self) -> Floats:
         """The truth of each pool's best: chosen by one half of the seeds, valued by the other, both ways round: (m,).
 
-        A truth of one seed chooses and values by that one.
+        With one seed, this seed both chooses and values.
         """
         valued = []
         for chooser, judge in self.world.halves:
@@ -91,11 +91,11 @@ class Drawn:
         return np.mean([self._ranks(ingredient) for ingredient in rule.ingredients], axis=0)
 
     def order(self, rule: Rule) -> Pools:
-        """Each pool's places from best to worst by the rule; lots decide between equals: (m, size)."""
+        """Each pool's candidates from best to worst by the rule, as columns of `pools`; lots break ties: (m, size)."""
         return np.argsort(-(self.values(rule) + TIE * self.lots), axis=1)
 
     def outcome(self, order: Pools) -> Floats:
-        """For each pool what the first of an order loses, and whether a good one is in the first three: (2, m)."""
+        """For each pool, the regret of the first in an order, and whether a good one is in the first three: (2, m)."""
         picked = np.take_along_axis(self.truths, order[:, :1], axis=1)[:, 0]
         found = np.take_along_axis(self.good, order[:, :FIRST], axis=1).any(axis=1)
         return np.stack([self.best - picked, found.astype(float)])
@@ -108,18 +108,18 @@ class Drawn:
 
 
 def known(world: World, rules: Sequence[Rule]) -> list[Rule]:
-    """Those of the rules that the world has every ingredient of."""
+    """The rules for which the world has every ingredient."""
     return [rule for rule in rules if set(rule.needs) <= world.values.keys()]
 
 
 def replay(world: World, rules: Sequence[Rule], kind: Kind, size: int, *, seed: int = 0) -> list[Outcome]:
     """Choose by each rule from 10,000 pools of one kind and size; the same pools for every rule.
 
-    The first outcome, 'random', is a pick at random. The regret is counted from the best by one half of the seeds,
-    valued by the other. So training each candidate once has regret 0 where there are two seeds; `trained_once` says
-    how much more it may be. Intervals come from 200 draws of families with replacement, of 200 pools each; None if a
-    twentieth of the draws have too few candidates. Empty if the world itself has fewer than 100 different pools of this
-    kind and size.
+    The first outcome, 'random', is a pick at random. The regret is measured from a best encoder that one half of the
+    seeds chooses and the other half values. So training each candidate once has regret 0 if there are two seeds;
+    `trained_once` says how much more it may be. Intervals come from 200 draws of families with replacement, of 200
+    pools each; they are None if 5% of the draws or more have too few candidates. The list is empty if the world itself
+    has fewer than 100 different pools of this kind and size.
     """
     rng = np.random.default_rng(seed)
     whole = drawn(world, kind, size, rng)
@@ -130,7 +130,7 @@ def replay(world: World, rules: Sequence[Rule], kind: Kind, size: int, *, seed: 
 
 
 def trained_once(world: World, kind: Kind, size: int, *, seed: int = 0) -> Figure:
-    """The most that training each candidate once loses, as a fraction of random's regret; None for one seed.
+    """The most that training each candidate once may lose, as a fraction of a random pick's regret; None for one seed.
 
     One half of the seeds picks and the other values the pick, but the best is the highest mean of all seeds, which luck
     has raised. So the true regret is between 0 and this.
@@ -150,7 +150,7 @@ def trained_once(world: World, kind: Kind, size: int, *, seed: int = 0) -> Figur
 
 
 def difference(world: World, rule: Rule, other: Rule, kind: Kind, size: int, *, seed: int = 0) -> Figure:
-    """By how much `other` loses more than `rule` in the same pools, as a fraction of random's regret."""
+    """How much more `other` loses than `rule` in the same pools, as a fraction of a random pick's regret."""
     rng = np.random.default_rng(seed)
     whole = drawn(world, kind, size, rng)
     if whole is None:
@@ -176,7 +176,7 @@ def drawn(
 
 
 def resampled(world: World, kind: Kind, size: int, rng: np.random.Generator) -> Drawn | None:
-    """Pools of 200 bootstraps over families, 200 of each in a row; None if a twentieth have too few candidates."""
+    """Pools of 200 bootstraps over families, 200 of each in a row; None if 5% or more have too few candidates."""
     count = POOLS_OF_A_RESAMPLE
     draws = (draw_pools(world, kind, size, count, rng, family_weights(world.n_families, rng)) for _ in range(RESAMPLES))
     found = [pools for pools in draws if pools is not None]
@@ -184,7 +184,7 @@ def resampled(world: World, kind: Kind, size: int, rng: np.random.Generator) -> 
 
 
 def by_resample(figures: Floats) -> Floats:
-    """The mean of a figure of pools over each bootstrap of `resampled`."""
+    """The mean of a figure over the pools of each bootstrap of `resampled`."""
     means: Floats = figures.reshape(-1, POOLS_OF_A_RESAMPLE).mean(axis=1)
     return means
 
@@ -196,7 +196,7 @@ def interval(values: ArrayLike) -> tuple[float, float]:
 
 
 def rank_correlation(world: World, rule: Rule, *, seed: int = 0) -> Figure:
-    """Spearman's correlation of a rule's value with the truth over all candidates; None if the rule says nothing."""
+    """Spearman's correlation of a rule's value with the truth over all candidates; None if all values are equal."""
     goodness = rule.values({name: world.values[name] for name in rule.needs})
     found = []
     for rows in family_draws(world.families, RESAMPLES, np.random.default_rng(seed)):
@@ -207,18 +207,18 @@ def rank_correlation(world: World, rule: Rule, *, seed: int = 0) -> Figure:
 
 
 def _outcome(rule: Rule | None, kind: Kind, size: int, whole: Drawn, again: Drawn | None) -> Outcome:
-    regret, first = map(float, _met(whole, rule).mean(axis=1))
+    regret, first = map(float, _measured(whole, rule).mean(axis=1))
     figures = regret, regret / float(whole.random_regret.mean()), first
     bounds: Sequence[tuple[float | None, float | None]] = [(None, None)] * 3
     if again is not None:
-        lost, found = _met(again, rule)
+        lost, found = _measured(again, rule)
         bounds = [interval(by_resample(lost)), _ratios(lost, again.random_regret), interval(by_resample(found))]
     name = "random" if rule is None else rule.name
     return Outcome(name, kind, size, *(Figure(value, *ends) for value, ends in zip(figures, bounds, strict=True)))
 
 
-def _met(pools: Drawn, rule: Rule | None) -> Floats:
-    """What a rule (None: a random pick) loses in each pool, and whether its first three have a good one: (2, m)."""
+def _measured(pools: Drawn, rule: Rule | None) -> Floats:
+    """The regret of a rule (None: a random pick) in each pool, and whether its first three have a good one: (2, m)."""
     if rule is not None:
         return pools.outcome(pools.order(rule))
     size, good = pools.pools.shape[1], pools.good.sum(axis=1)

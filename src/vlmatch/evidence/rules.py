@@ -36,9 +36,9 @@ class Rule:
     def values(self, pool: Mapping[str, ArrayLike]) -> Floats:
         """The rule's value of each candidate of a pool, in [0, 1]: 1 is the best in every ingredient.
 
-        pool: by ingredient, its value for each candidate: (..., size). The candidates are along the last axis, the
-        others are pools. The value is the mean over ingredients of the fractional rank: 1 for the best, 0 for the
-        worst, (rank - 1) / (size - 1) between; ties share the mean of their ranks. A pool of one gives 1.
+        pool: by ingredient, its value for each candidate: (..., size). Candidates are along the last axis, pools along
+        the others. A rule's value is the mean over ingredients of the fractional rank: 1 for the best, 0 for the worst,
+        (rank - 1) / (size - 1) between; ties share the mean of their ranks. A pool of one gives 1.
         Raises VlmatchError if an ingredient is missing or not finite.
         """
         ranks = [fractional_ranks(self._of(pool, each), each.higher_is_better) for each in self.ingredients]
@@ -47,7 +47,8 @@ class Rule:
     def _of(self, pool: Mapping[str, ArrayLike], ingredient: Ingredient) -> Floats:
         if ingredient.name not in pool:
             raise VlmatchError(
-                f"rule '{self.name}' needs {ingredient.name}, but has {', '.join(pool) or 'nothing'}; compute it too"
+                f"rule '{self.name}' needs {ingredient.name}, but the pool has {', '.join(pool) or 'no values'}; "
+                "compute it too"
             )
         values = np.asarray(pool[ingredient.name], dtype=float)
         if not np.isfinite(values).all():
@@ -75,7 +76,7 @@ def single(name: str, title: str, higher_is_better: bool = True) -> Rule:
 
 
 def joined(name: str, title: str, rules: Sequence[Rule]) -> Rule:
-    """The rule of all ingredients of some rules, each with the same weight."""
+    """The rule that has all ingredients of these rules, each with the same weight."""
     return Rule(name, title, tuple(ingredient for rule in rules for ingredient in rule.ingredients))
 
 
@@ -92,4 +93,4 @@ CANDIDATES = (
     NEIGHBOURS,
     BOTH,
 )
-"""The rules that one is chosen from: the spec sheet alone, with one score or both, and the scores alone."""
+"""The rules to choose from for each setting: the spec sheet alone, with one score or both, and the scores alone."""

@@ -34,7 +34,7 @@ class Spread:
 def agreements(comparison: Comparison, among: Collection[str] | None = None) -> list[SeedAgreement]:
     """For every two seeds, how similarly they order the encoders that were trained with both.
 
-    among: the encoders that count; None: all.
+    among: only these encoders count; None: all count.
     """
     return [_agreement(comparison, *pair, among) for pair in combinations(comparison.seeds, 2)]
 

@@ -1,4 +1,4 @@
-"""Shortlists: how far below the first a list must reach so that 90% of replayed lists held the best candidate."""
+"""Shortlists: how far below its first candidate a list must reach, so that 90% of replayed lists hold the best one."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ LEAST_PAIRS = 100  # replayed pairs of candidates; fewer prove no difference
 class Calibration:
     """How long a rule's list must be, for pools of one kind and size.
 
-    margin: the list is every candidate whose value is at least the first's minus this. coverage: how often such a list
-    held the best, or one within a standard error of it. held_out: the same when margin and coverage come from different
-    halves of the families; None where halves are too small. length: the list's mean length. top_k: the coverage of a
-    plain list of as many names in every pool. difference: the smallest difference of two values at which, in 90% of the
-    replayed pairs, the one of the higher value was better; None if there is none.
+    margin: a list has every candidate whose value is at most this far below the first's. coverage: how often such a
+    list held the best, or one within a standard error of it. held_out: the same if margin and coverage come from
+    different halves of the families; None if the halves are too small. length: the lists' mean length. top_k: the
+    coverage of lists that have this length in every pool. difference: the smallest difference of two values at which,
+    in 90% of the replayed pairs, the candidate with the higher value was better; None if there is none.
     """
 
     rule: str
@@ -39,14 +39,14 @@ class Calibration:
 
     @property
     def coverage_for_new(self) -> Figure:
-        """The coverage that concerns new families: that on other halves; where there is none, that on the same."""
+        """The coverage to expect on new families: the held-out one, or `coverage` if that is not known."""
         return self.coverage if self.held_out.value is None else self.held_out
 
 
 def calibrate(world: World, rule: Rule, kind: Kind, size: int, *, seed: int = 0) -> Calibration | None:
     """The shortlist's margin for one kind and size of pools; None if the world has under 100 different ones.
 
-    The interval of the coverage is over families, with the margin as it is.
+    The interval of the coverage is over families, with a fixed margin.
     """
     rng = np.random.default_rng(seed)
     whole = drawn(world, kind, size, rng)
@@ -78,7 +78,7 @@ def coverage(whole: Drawn, again: Drawn | None, rule: Rule, margin: float) -> Fi
 
 
 def gaps_to_good(pools: Drawn, rule: Rule) -> Floats:
-    """How far below the first the best-valued good candidate of each pool is: (m,)."""
+    """How far, in each pool, the highest value of a good candidate is below the highest value of all: (m,)."""
     values = pools.values(rule)
     gaps: Floats = values.max(axis=1) - np.where(pools.good, values, -np.inf).max(axis=1)
     return gaps
@@ -97,8 +97,8 @@ def covered(gaps: Floats, margin: float) -> Floats:
 def least_difference(pools: Drawn, rule: Rule) -> float | None:
     """The smallest difference in value at which 90% of the pairs are in the order of their truths.
 
-    The share that is right is fitted to rise with the difference (isotonic regression over all replayed pairs). None if
-    it reaches 90% at no difference that at least 100 of the replayed pairs have or exceed.
+    An isotonic regression over all replayed pairs fits the share of right orders as rising with the difference. Only a
+    difference that at least 100 replayed pairs have or exceed counts. None if no such difference reaches 90%.
     """
     one, other = np.triu_indices(pools.pools.shape[1], 1)
     values, truths = pools.values(rule), pools.truths
@@ -114,7 +114,7 @@ def least_difference(pools: Drawn, rule: Rule) -> float | None:
 
 
 def _of_top(pools: Drawn, rule: Rule, length: float) -> float:
-    """The coverage of the first `length` names; between two whole lengths, lists of both are mixed."""
+    """The coverage of the first `length` names, interpolated between whole lengths."""
     good = np.take_along_axis(pools.good, pools.order(rule), axis=1)
     held: NDArray[np.float64] = np.logical_or.accumulate(good, axis=1).mean(axis=0)
     return float(np.interp(length, np.arange(1, len(held) + 1), held))

@@ -73,7 +73,7 @@ class Truth:
 
     @property
     def item_error(self) -> float:
-        """The standard error over the drawing of items; without stored likelihoods, what the results tell of it.
+        """The standard error from the choice of items; without stored likelihoods, the definition's `error_bound`.
 
         All seeds answer the same items, so more seeds hardly reduce it.
         """
@@ -88,9 +88,9 @@ class Truth:
 
     @property
     def standard_error(self) -> float:
-        """The standard error of `mean`, from items and seeds; too small if nothing tells the seeds' part.
+        """The standard error of `mean`, from items and seeds; too small if the seeds' part is not known.
 
-        Both parts hold the chance by which one training answers one item, so the error is slightly too large.
+        Both parts include the chance in how one training answers one item, so the error is slightly too large.
         """
         return hypot(self.item_error, self.seed_error)
 
@@ -130,7 +130,7 @@ class Truth:
         """The standard error over items of the difference to `other`.
 
         Items are paired if the likelihoods of both are stored (`paired_with`). Otherwise both errors are taken as
-        independent. Then the result is mostly too large, since both answered the same items.
+        independent. The result is then usually too large, because both answered the same items.
         """
         if self.influence is not None and other.influence is not None:
             return (self.influence - other.influence).standard_error

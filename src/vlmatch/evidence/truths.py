@@ -37,7 +37,7 @@ class Setting:
 class Comparison:
     """The truths of one setting, best first, the blind model among them.
 
-    replaced: results that later ones of the same runs replaced; they are shown, and count nowhere.
+    replaced: results that later results of the same runs have replaced; they are shown but don't count.
     """
 
     setting: Setting
@@ -76,12 +76,12 @@ class Comparison:
 
     @property
     def unpaired(self) -> tuple[str, ...]:
-        """The encoders whose likelihoods are not stored, so that they can't be compared item by item; without blind."""
+        """The encoders that can't be compared item by item, as they have no stored likelihoods; without blind."""
         return tuple(each.encoder for each in self.truths if each.influence is None and each.encoder != BLIND)
 
     @property
     def best_tier(self) -> tuple[Truth, ...]:
-        """The better half of the packaged encoders by truth, with the middle one of an odd number."""
+        """The better half of the packaged encoders by truth; of an odd number, it includes the middle one."""
         packaged = [truth for truth in self.truths if truth.packaged]
         return tuple(packaged[: (len(packaged) + 1) // 2])
 
@@ -91,7 +91,7 @@ class Comparison:
         return self.truths[0].definition
 
     def made_of(self, parts: Collection[str]) -> "Comparison":
-        """The same runs, compared by some parts of the truth alone."""
+        """The same runs, compared by only these parts of the truth."""
         definition = replace(
             self.definition, parts=tuple(part for part in self.definition.parts if part.name in parts), stored=False
         )
@@ -119,7 +119,7 @@ class Comparison:
 
     @property
     def steps(self) -> int | None:
-        """The optimiser steps of every run; None if runs differ or do not tell."""
+        """The optimiser steps of every run; None if runs differ or do not say."""
         found = {run.steps for truth in self.truths for run in truth.runs}
         return found.pop() if len(found) == 1 else None
 
@@ -189,10 +189,10 @@ def _comparison(
 
 
 def _best_first(truths: Sequence[Truth]) -> tuple[Truth, ...]:
-    """The truths in order, each with the deviation between seeds: pooled over the pretrained encoders; blind's own."""
+    """The truths, best first, each with the deviation between seeds: pooled over pretrained encoders; blind's own."""
     pooled = _pooled_deviation([truth for truth in truths if not truth.control])
-    told = [replace(truth, between_seeds=truth.deviation if truth.encoder == BLIND else pooled) for truth in truths]
-    return tuple(sorted(told, key=lambda truth: (-truth.mean, truth.encoder)))
+    full = [replace(truth, between_seeds=truth.deviation if truth.encoder == BLIND else pooled) for truth in truths]
+    return tuple(sorted(full, key=lambda truth: (-truth.mean, truth.encoder)))
 
 
 def _pooled_deviation(truths: Iterable[Truth]) -> float | None:

@@ -12,7 +12,7 @@ from vlmatch.errors import VlmatchError, one_line
 from vlmatch.evidence.correlation import LEAST
 
 Floats = NDArray[np.float64]
-LANGUAGE, TOKENS = "language_supervised", "tokens"  # values that kinds of pools are made by
+LANGUAGE, TOKENS = "language_supervised", "tokens"  # values that decide which pools a candidate may be in
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +20,8 @@ class World:
     """n candidates with their measured truth and the values that were known before any VLM was trained.
 
     names, families: one for each candidate; siblings and heads of one backbone share a family. truth: (n, seeds), more
-    is better. standard_error: of the difference of two candidates' truths, pooled over candidates; one that is within
-    it of the best counts as good as the best. 0 where it is not known. values: by name of a score or of a line of the
+    is better. standard_error: of the difference of two candidates' truths, pooled over candidates; 0 if it is not
+    known. A candidate within it of the best counts as good as the best. values: by name of a score or of a line of the
     spec sheet, one number for each candidate, as it is printed.
     """
 
@@ -47,7 +47,7 @@ class World:
         truth: (n,) for one number a candidate, or (n, seeds). standard_error: None takes it from the seeds:
         sqrt(2 s^2 / seeds) with the deviation s between seeds, pooled over candidates; 0 for one seed.
         Raises VlmatchError if there are fewer than 4 candidates, two of one name, a column of another length, or a
-        figure that is missing, no number or not finite, or a standard error below 0.
+        figure that is missing, not a number or not finite, or a standard error below 0.
         """
         table = _figures(name, "truth", truth)
         table = table[:, None] if table.ndim == 1 else table
@@ -70,7 +70,7 @@ class World:
 
     @cached_property
     def halves(self) -> tuple[tuple[Floats, Floats], ...]:
-        """Both ways round, the mean truth over one half of the seeds and over the other; with one seed it twice."""
+        """The mean truth over each half of the seeds, in both orders; with one seed, one entry with that seed twice."""
         seeds = self.truth.shape[1]
         if seeds == 1:
             return ((self.mean_truth, self.mean_truth),)
@@ -108,7 +108,7 @@ def _figures(name: str, key: str, given: ArrayLike) -> Floats:
         column = np.asarray(given, dtype=float)
     except (TypeError, ValueError) as error:
         raise VlmatchError(
-            f"world '{name}': {key} is no array of numbers ({one_line(error)}); give as many numbers for each candidate"
+            f"world '{name}': {key} is not an array of numbers ({one_line(error)}); give each candidate as many numbers"
         ) from error
     if column.ndim not in (1, 2):
         raise VlmatchError(f"world '{name}': {key} has shape {column.shape}; wanted one row for each candidate")
@@ -118,7 +118,7 @@ def _figures(name: str, key: str, given: ArrayLike) -> Floats:
 def _require(
     name: str, names: Sequence[str], families: Sequence[str], truth: Floats, values: Mapping[str, Floats]
 ) -> None:
-    """Raise VlmatchError, of one line, on the first thing that is wrong with the figures of a world."""
+    """Raise VlmatchError about the first fault in the figures of a world."""
     if len(names) < LEAST:
         raise VlmatchError(f"world '{name}' has {len(names)} candidates; wanted at least {LEAST}")
     if twice := sorted({each for each in names if list(names).count(each) > 1}):

@@ -21,10 +21,10 @@ class Versus:
 def versus(current: str, standings: Sequence[Standing], margin: float | None) -> tuple[Versus, ...]:
     """Judge every other candidate against `current`, in the order given.
 
-    margin: the distance by the rule from which on 90% of replayed pairs of encoders were in the right order; None if no
-    distance was enough, and then every judgement is 'unclear'.
+    margin: the smallest distance by the rule at which 90% of replayed pairs of encoders were in the right order; None
+    if no distance was enough, and then every judgement is 'unclear'.
 
-    Raises VlmatchError if `current` is none of the candidates.
+    Raises VlmatchError if `current` is not among the candidates.
     """
     own = next((each for each in standings if each.encoder == current), None)
     if own is None:

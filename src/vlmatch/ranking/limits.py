@@ -1,4 +1,4 @@
-"""Where the evidence does not speak about a pool: other LLMs, families, sizes or numbers of pairs."""
+"""The ways in which a pool lies outside the evidence: other LLMs, families, sizes or numbers of pairs."""
 
 import re
 from collections.abc import Sequence
@@ -9,20 +9,20 @@ from vlmatch.scores.rows import Row
 
 LEAST_PAIRS = 200
 LARGER_LLM = 2.0  # times the largest LLM of the evidence
-DOCUMENTS = 0.2  # the share of captions that speak of documents, from which on the probe counts as one of documents
+DOCUMENTS = 0.2  # if at least this share of captions speak of documents, the probe counts as a probe of documents
 DOCUMENT_WORDS = re.compile(
     r"\b(documents?|charts?|graphs?|diagrams?|screenshots?|receipts?|invoices?|infographics?|spreadsheets?|handwritten|"
     r"scanned)\b",
     re.IGNORECASE,
 )
 EVERYDAY_WORDS = re.compile(r"\b(page|table|form|slide|report)s?\b", re.IGNORECASE)
-"""Words for parts of documents that natural pictures have too: a caption has to have two of them."""
+"""Words for documents that captions of natural pictures have too: a caption counts only if it has two of them."""
 
 
 def limits(rows: Sequence[Row], world: WorldRecord, captions: Sequence[str] = ()) -> tuple[str, ...]:
     """Each way in which these candidates lie outside of the evidence, in a few words; empty if they lie within.
 
-    captions: those of the pairs, where they are known.
+    captions: of the pairs, if they are known.
     """
     found = [
         _llm(rows[0], world),

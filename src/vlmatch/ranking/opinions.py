@@ -16,8 +16,8 @@ PARTICIPATION_RATIO = "participation_ratio"
 def opinions(rows: Sequence[Row], world: WorldRecord, kind: Kind) -> tuple[Opinion, ...]:
     """The encoders that each other rule puts first among these candidates, with what its picks lost.
 
-    A rule is left out where a figure that it needs is known of no candidate. An LLM that is fed one pooled feature is
-    fed one token, whatever the encoder, so there the spec sheet goes without tokens.
+    A rule is left out if it needs a score that no candidate has. An LLM that is fed one pooled feature gets one token
+    from every encoder, so in this setting the spec sheet leaves out tokens.
     """
     sheet = tuple(name for name in world.spec_sheet.needs if name != TOKENS or world.setting == "patches")
     asked = (

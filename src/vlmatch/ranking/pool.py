@@ -17,10 +17,10 @@ from vlmatch.scores.scored import Scored
 class RankedEncoder:
     """One encoder's row, its rank by every score, and its place by the rule.
 
-    ranks: 1 is the best, and ties share the better rank. value: what the rule gives, between 0 and 1; more is better.
-    deviation: the standard deviation of the value's distance to the first, over subsamples of the pairs. place:
-    candidates that can't be told apart share one. The three are None for a control; deviation also where the rule's
-    scores are not resampled. cost: what the encoder costs, as far as it is known.
+    ranks: 1 is the best, and ties share the better rank. value: by the rule, between 0 and 1; more is better.
+    deviation: the standard deviation of the value's distance to the first, over subsamples of the pairs; 0 if the
+    rule's scores are not resampled. place: candidates that the rule can't distinguish share a place. Value, deviation
+    and place are None for a control. cost: what the encoder costs, as far as it is known.
     """
 
     row: Row
@@ -33,7 +33,7 @@ class RankedEncoder:
 
 @dataclass(frozen=True)
 class Opinion:
-    """The encoders that another rule puts first, and what picks by that rule lost.
+    """The encoders that another rule ranks first, and what the picks of that rule lost in the record.
 
     of: the rule in words. rule: its name in the record. regret: the mean regret of its picks, as a share of a random
     pick's. later: the same among encoders whose VLMs were trained after the rule was frozen. None if not measured.
@@ -48,10 +48,10 @@ class Opinion:
 
 @dataclass(frozen=True)
 class ProvenOrders:
-    """How many orders between two pretrained encoders by GW are proven, out of how many.
+    """For how many pairs of pretrained encoders the order by GW is proven, and how many pairs there are.
 
-    The solver finds a local optimum, and the global one lies between the lower bound and that. If the intervals of two
-    encoders do not overlap, no better solver would change their order.
+    The solver finds a local optimum; the global one lies between the lower bound and this local one. If these intervals
+    of two encoders do not overlap, no better solver would change their order.
     """
 
     n_proven: int
@@ -62,11 +62,11 @@ class ProvenOrders:
 class LlmRanking:
     """The encoders of a pool for one LLM, best first by the rule; controls stand last.
 
-    world: the evidence about what the LLM will be fed. rule: what orders the encoders, in words. ingredients: the names
-    of its scores. shortlist: None where there is no recommendation, and `refusal` says why. opinions: what the spec
-    sheet and GW would have said. against: every candidate beside the encoder that the user has. budget: the pool
-    divided by the budget. limits: where the evidence does not speak about this pool. warnings: what the user should
-    know of the values. controls_last: by score, whether every control ranks behind every pretrained encoder.
+    world: the evidence for what the LLM will be fed. rule: what orders the encoders, in words. ingredients: the names
+    of the rule's scores. shortlist: None if there is no recommendation; `refusal` then says why. opinions: what other
+    rules would have picked. against: every candidate compared with the encoder that the user has. budget: which
+    candidates meet the budget. limits: in which ways the pool lies outside the evidence. warnings: what the user should
+    know about the values. controls_last: by score, whether every control ranks behind every pretrained encoder.
     """
 
     llm: str
@@ -86,7 +86,7 @@ class LlmRanking:
 
     @property
     def scored(self) -> dict[str, Scored]:
-        """Every score that some encoder has, by name, as the first encoder that has it."""
+        """By name, every score that some encoder has; the value is that of the first encoder that has the score."""
         found: dict[str, Scored] = {}
         for each in self.encoders:
             for name, scored in each.row.scores.items():
@@ -99,7 +99,7 @@ class LlmRanking:
         return self.shortlist.encoders[0] if self.shortlist else None
 
     def judged(self, judgement: Judgement) -> list[str]:
-        """The candidates of this judgement against the encoder that the user has, best first."""
+        """The candidates with this judgement against the encoder that the user has, best first."""
         return [each.encoder for each in self.against if each.judgement == judgement]
 
     def ranked(self, encoder: str) -> RankedEncoder:

@@ -28,9 +28,9 @@ def rank_rows(
 ) -> list[Ranking]:
     """Rank rows: one Ranking for each probe and pair of embedding recipes among them, in their order by name.
 
-    costs: of every encoder, by name. captions: of the pairs, where they are known. Encoders are ranked for one LLM at a
+    costs: of every encoder, by name. captions: of the pairs, if they are known. Encoders are ranked for one LLM at a
     time, because GW has the unit of the LLM's distances. Raises VlmatchError if `question.against` is not among the
-    candidates, and if `question.selection` is no rule and no score.
+    candidates, or if `question.selection` is neither a rule nor a score.
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
@@ -130,10 +130,10 @@ def _versus(question: Question, ordered: Sequence[Standing], chosen: ChosenRule)
 
 
 def _warnings(candidates: Sequence[Row], controls: Sequence[Row], chosen: ChosenRule) -> list[str]:
-    """What the user should know of the pool.
+    """The warnings about the pool.
 
-    That it has no control, that controls are ahead by a score that orders it, or that such a score is no better than
-    noise.
+    They say that it has no control, that a control is ahead of candidates by a score of the rule, or that no candidate
+    is better than noise by a score of the rule.
     """
     if not candidates:
         return []
@@ -144,7 +144,7 @@ def _warnings(candidates: Sequence[Row], controls: Sequence[Row], chosen: Chosen
 
 
 def _void(candidates: Sequence[Row], name: str) -> str | None:
-    """That no candidate is ahead of its noise twin by a score of the rule; None where one is, or there are no twins."""
+    """The warning that by this score no candidate is ahead of its noise twin; None if one is, or there are no twins."""
     scored = [row.scores[name] for row in candidates if name in row.scores]
     leads = [
         (each.value - each.noise) * (1 if each.higher_is_better else -1) - CLEAR * (each.deviation or 0.0)
@@ -160,9 +160,9 @@ def _void(candidates: Sequence[Row], name: str) -> str | None:
 
 
 def _outranked(candidates: Sequence[Row], controls: Sequence[Row], name: str, chosen: ChosenRule) -> str | None:
-    """Which candidates the best control outranks by one ingredient of the rule; None where there are none.
+    """The warning that the best control outranks candidates by one ingredient of the rule; None if it outranks none.
 
-    Of several ingredients only those that look at images count: a control may have many tokens.
+    If the rule has several ingredients, only those that use images count: a control may have many tokens.
     """
     compared = [row for row in controls if name in row.scores]
     if not compared:

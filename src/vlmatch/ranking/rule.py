@@ -19,18 +19,18 @@ from vlmatch.ranking.shortlist import Standing
 from vlmatch.scores.rows import Row
 from vlmatch.settings.selection import EVIDENCE, PAPER, PAPER_RULE
 
-MIDDLE = 0.5  # the fractional rank of a candidate by an ingredient that is not known of it
+MIDDLE = 0.5  # the fractional rank of a candidate for which the ingredient is not known
 
 
 @dataclass(frozen=True)
 class ChosenRule:
     """What orders a pool.
 
-    ingredients: names of scores; a candidate's value is the mean of its fractional ranks by them. words: the rule for
-    people. world: the evidence that speaks about what the LLM will be fed. kind: the kind of pool that was replayed.
-    calibrated: whether replayed pools calibrated the rule's margin. missing: scores that the rule needs and that no
-    candidate has; then the pool is ordered by another score. why: by the name of such a score, why it was left out;
-    nothing of a score that was not asked for. instead: those of the rule's scores that look at images and are known.
+    ingredients: names of scores; a candidate's value is the mean of its fractional ranks by them. words: the rule in
+    words. world: the evidence for what the LLM will be fed. kind: the kind of replayed pools that the pool is most
+    like. calibrated: whether replayed pools calibrated the rule's margin. missing: scores that the rule needs and that
+    no candidate has; the pool is then ordered by another score. why: by the name of a missing score, why it was left
+    out; it has no entry for a score that was not requested. instead: the rule's scores that use images and are known.
     """
 
     ingredients: tuple[str, ...]
@@ -57,7 +57,7 @@ class ChosenRule:
         missing = tuple(name for name in asked if name not in known)
         if missing:
             first = next(iter(known))
-            words = f"{_lowest_or_highest(first, rows)}, because the rule asked for can't be followed"
+            words = f"{_lowest_or_highest(first, rows)}, because the requested rule can't be followed"
             why = {name: _reason(name, rows) for name in missing if any(name in row.left_out for row in rows)}
             instead = tuple(name for name in asked if name in known and "images" in known[name].uses)
             return cls((first,), words, world, kind, calibrated=False, missing=missing, why=why, instead=instead)
@@ -69,11 +69,11 @@ class ChosenRule:
         return cls(asked, words, world, kind, calibrated=False)
 
     def calibration(self, size: int) -> Calibration | None:
-        """That of the replayed pools that are nearest in kind and size; None for a rule that was not replayed."""
+        """The calibration by replayed pools of the nearest kind and size; None for a rule that was not replayed."""
         return self.world.calibration(self.kind, size) if self.calibrated else None
 
     def against_margin(self, size: int) -> float | None:
-        """The distance from which on 90% of replayed pairs were in the right order; None if not known."""
+        """The smallest distance at which 90% of replayed pairs were in the right order; None if not known."""
         calibration = self.calibration(size)
         return None if calibration is None else calibration.difference
 
@@ -85,17 +85,17 @@ class ChosenRule:
         uncomputed = [name for name in self.missing if name not in self.why]
         if uncomputed:
             names = ", ".join(uncomputed)
-            return f"the rule needs {names}, which no candidate was scored by; add it to `score`, or change `selection`"
-        such = f", such as {' or '.join(self.instead)}" if self.instead else ""
+            return f"the rule needs {names}, which no candidate has; add it to `score`, or change `selection`"
+        example = f", such as {' or '.join(self.instead)}" if self.instead else ""
         reasons = "; ".join(f"{name} ({why})" for name, why in self.why.items())
-        return f"the rule needs figures that no candidate has: {reasons}; choose another `selection`{such}"
+        return f"the rule needs figures that no candidate has: {reasons}; choose another `selection`{example}"
 
 
 def standings(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[list[Standing], list[str]]:
-    """The candidates by the rule, best first, and notes about what was not known of them.
+    """The candidates by the rule, best first, and notes about what is not known about them.
 
-    A candidate of which an ingredient is not known gets the middle rank by it, and a note says so. Candidates of equal
-    value stand in the order of the first ingredient that tells them apart, then of their names.
+    If an ingredient is not known for a candidate, the candidate gets the middle rank by it, and a note says so.
+    Candidates of equal value are in the order of the first ingredient by which they differ, then of their names.
     """
     by_ingredient = np.array([_fractional(name, rows) for name in chosen.ingredients])
     values = by_ingredient.mean(axis=0)
@@ -107,7 +107,7 @@ def standings(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[list[Standing], 
 
 
 def best_by(ingredients: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
-    """The encoder that has the highest mean fractional rank by these scores, with those that share it."""
+    """The encoder with the highest mean fractional rank by these scores, and all that tie with it."""
     values = np.mean([_fractional(name, rows) for name in ingredients], axis=0)
     return tuple(row.encoder for row, value in zip(rows, values, strict=True) if value > values.max() - TIE)
 
@@ -123,7 +123,7 @@ def _fractional(name: str, rows: Sequence[Row], subsample: int | None = None) ->
 
 
 def _subsampled(chosen: ChosenRule, rows: Sequence[Row]) -> tuple[NDArray[np.float64], float]:
-    """Each candidate's value on each subsample, (subsamples, n), and what their deviation is to be multiplied with.
+    """Each candidate's value on each subsample, (subsamples, n), and the factor to multiply their deviation with.
 
     Without a resampled ingredient there are 0 subsamples.
     """
@@ -144,24 +144,24 @@ def _unknown(name: str, rows: Sequence[Row]) -> list[str]:
     if not absent:
         return []
     hint = f"; if you know it, state it: {name}=... (docs/own_tower.md, docs/python.md)" if name in STATED else ""
-    return [f"'{name}' is not known of {enumerated(absent)}: the middle rank stands in for it{hint}"]
+    return [f"'{name}' is not known for {enumerated(absent)}, so the middle rank is used{hint}"]
 
 
 def _too_few(chosen: ChosenRule, rows: Sequence[Row]) -> list[str]:
-    """That a calibrated rule's score could not be computed on subsamples of the pairs: its deviation counts as 0."""
+    """A note for each score of a calibrated rule that was not computed on subsamples: its deviation counts as 0."""
     if not chosen.calibrated:
         return []
     scored = {name: [row.scores[name] for row in rows if name in row.scores] for name in chosen.ingredients}
     lacking = [each for each in scored.values() if each and "images" in each[0].uses and not each[0].subsamples]
     return [
-        f"{each[0].title} has no deviation over subsamples of the pairs, so places and list don't know how much the "
+        f"{each[0].title} has no deviation over subsamples of the pairs, so places and shortlist ignore how much the "
         "choice of pairs matters"
         for each in lacking
     ]
 
 
 def _reason(name: str, rows: Sequence[Row]) -> str:
-    """Why the first of the candidates without a score has none."""
+    """Why the first candidate without this score has none."""
     return next(row.left_out[name].reason for row in rows if name in row.left_out)
 
 
@@ -171,7 +171,7 @@ def _lowest_or_highest(name: str, rows: Sequence[Row]) -> str:
 
 
 def _kind(rows: Sequence[Row]) -> Kind:
-    """The kind of replayed pool that these candidates are most like."""
+    """The kind of replayed pool that is most like these candidates."""
     entries = [row.image.entry for row in rows]
     if all(entry is not None and entry.language_supervised for entry in entries):
         return "language"

@@ -9,15 +9,15 @@ from vlmatch.scores.rows import Row
 from vlmatch.scores.scored import Scored, deviation_of_difference
 
 PIXELS = "pixels16"
-BY_CHANCE = 0.0228  # how often unrelated candidates may pass: as often as one lead of 2 deviations would
+BY_CHANCE = 0.0228  # how often a pool may pass by chance: as often as a normal variable is above 2 deviations
 
 
 def separation_refusal(candidates: Sequence[Row], controls: Sequence[Row], names: Sequence[str]) -> str | None:
     """Why the pool gets no recommendation; None if a candidate is ahead of the pixels, or the pool has no `pixels16`.
 
-    names: the rule's scores, of which those that look at images count. A candidate is ahead by a score if its lead, in
-    deviations over subsamples of the pairs, is larger than chance gives one of so many leads (Bonferroni); any lead
-    where the score is not resampled.
+    names: the scores of the rule. Only those that use images count. A candidate is ahead by a score if its lead, in
+    deviations over subsamples of the pairs, is above a threshold that is corrected for the number of leads
+    (Bonferroni). If the score is not resampled, any lead counts.
     """
     pixels = next((row for row in controls if row.encoder == PIXELS), None)
     if pixels is None:
@@ -37,6 +37,6 @@ def separation_refusal(candidates: Sequence[Row], controls: Sequence[Row], names
 
 
 def _lead(candidate: Scored, pixels: Scored) -> float:
-    """By how many deviations a candidate is ahead; infinite for any lead where the score is not resampled."""
+    """By how many deviations a candidate is ahead; infinite for any lead if the score is not resampled."""
     lead, deviation = candidate.goodness - pixels.goodness, deviation_of_difference(candidate, pixels)
     return lead / deviation if deviation else math.copysign(math.inf, lead) if lead else 0.0

@@ -1,4 +1,4 @@
-"""The shortlist: the candidates that a rule can't tell from its first, by a margin that replayed pools calibrated."""
+"""The shortlist: the candidates that a rule can't distinguish from its first, by a margin from replayed pools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ QUANTILE = 1.645  # 90% of a normal distribution lies within so many deviations 
 ROUNDING = 1e-4
 """Distances that differ by less are equal: the record holds margins with four digits, such as 0.3333 for 1/3.
 
-Two values of a rule of four scores differ by more than this among fewer than 1,250 candidates.
+With fewer than 1,250 candidates, any two different values of a rule of four scores differ by more than this.
 """
 
 
@@ -21,7 +21,7 @@ class Shortlist:
     """The candidates to train, best first; the first is the pick.
 
     calibration: how often such lists held the best encoder in replayed pools; None for a rule that was not replayed,
-    whose list is its first encoder alone.
+    and then the list has only the first encoder.
     """
 
     encoders: tuple[str, ...]
@@ -32,8 +32,8 @@ class Shortlist:
 class Standing:
     """A candidate's value by the rule, on all pairs and on each subsample of them.
 
-    subsampled: empty where none of the rule's scores is resampled. rescaling: what the deviation over subsamples is
-    multiplied with, since a subsample has fewer pairs than the probe.
+    subsampled: empty if none of the rule's scores is resampled. rescaling: the factor that the deviation over
+    subsamples is multiplied with, because a subsample has fewer pairs than the probe.
     """
 
     encoder: str
@@ -42,24 +42,27 @@ class Standing:
     rescaling: float = 1.0
 
     def deviation_from(self, other: "Standing") -> float:
-        """The standard deviation of the distance of both values over subsamples; 0 where there are none."""
+        """The standard deviation of the difference of both values over subsamples; 0 if there are none."""
         if not self.subsampled or not other.subsampled:
             return 0.0
         return self.rescaling * float(np.subtract(self.subsampled, other.subsampled).std(ddof=1))
 
     def reach(self, other: "Standing", margin: float) -> float:
-        """`margin`, the rule's own error from replayed pools, with what the choice of pairs adds put on top."""
+        """The largest distance at which the two can't be distinguished.
+
+        It combines `margin`, the rule's error in replayed pools, with the error from the choice of pairs.
+        """
         return hypot(margin, QUANTILE * self.deviation_from(other))
 
     def reaches(self, other: "Standing", margin: float) -> bool:
-        """Whether this candidate can't be told from `other`: they are at most `reach` apart."""
+        """Whether the rule can't distinguish this candidate from `other`: they are at most `reach` apart."""
         return abs(other.value - self.value) <= self.reach(other, margin) + ROUNDING
 
 
 def places(standings: Sequence[Standing], margin: float) -> list[int]:
-    """The place of each candidate, given best first: 1, 1, 3, ...; candidates that can't be told apart share one.
+    """The place of each candidate, given best first: 1, 1, 3, ...
 
-    A new place begins at the first candidate that does not reach the head of the group before.
+    A new place begins at the first candidate that does not reach the first one of the place before.
     """
     found: list[int] = []
     head = 0
@@ -71,7 +74,7 @@ def places(standings: Sequence[Standing], margin: float) -> list[int]:
 
 
 def shortlist(standings: Sequence[Standing], calibration: Calibration | None) -> Shortlist:
-    """The candidates that reach the first, given best first; without a calibration the first alone."""
+    """The candidates that reach the first, given best first; without a calibration, only the first."""
     first = standings[0]
     if calibration is None:
         return Shortlist((first.encoder,), None)

@@ -53,7 +53,7 @@ def published(encoder: str) -> list[str]:
 
 
 def left_out(rows: Sequence[Row]) -> list[str]:
-    """One line for each score that rows lack and reason for it, with the encoders; fewer than all are named."""
+    """One line for each missing score and reason; it names the encoders unless all of them lack the score."""
     encoders = list(dict.fromkeys(row.encoder for row in rows))
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:

@@ -13,7 +13,7 @@ def as_given(overrides: Sequence[str], *, sweep: bool) -> str:
 
 
 def by_name(rankings: Sequence[Ranking]) -> list[str]:
-    """For each ranking a line of Python with its encoders, LLMs and question; own models stand there by their names."""
+    """For each ranking a line of Python with its encoders, LLMs and question; own models appear by their names."""
     return [_call(ranking) for ranking in rankings]
 
 

@@ -15,16 +15,16 @@ SIDE = 96
 """The longest side of a thumbnail in pixels."""
 
 QUALITY = 70
-"""Of WebP, which every browser since 2020 shows: a thumbnail has 1 to 4 KB."""
+"""The quality of WebP, which every browser since 2020 shows; a thumbnail has 1 to 4 KB."""
 
 
 @dataclass(frozen=True)
 class GalleryPair:
     """One pair to show. Its text is as in the probe, not escaped.
 
-    image: a data URI (WebP), width and height its size in pixels; None and 0 where the image can't be read any more,
-    and `problem` then says why. share: of the disagreement, times_mean: as a multiple of the mean pair's; None if only
-    indices were given.
+    image: a data URI (WebP). width, height: its size in pixels. If the image can't be read any more, these are None and
+    0, and `problem` says why. share: the pair's share of the disagreement. times_mean: the same as a multiple of the
+    mean pair's. Both are None if only indices were given.
     """
 
     index: int
@@ -42,8 +42,9 @@ class GalleryPair:
 def gallery(probe: ProbeSet, pairs: Iterable[int | FittingPair], side: int = SIDE) -> tuple[GalleryPair, ...]:
     """Thumbnails and captions of these pairs, in their order.
 
-    probe: the probe itself, whose size limits hold. pairs: indices, or what `Disagreement.worst` and `.best` give.
-    side: the longest side in pixels; smaller images keep theirs. An image that can't be read leaves its place empty.
+    probe: the probe itself, whose size limits apply. pairs: indices, or what `Disagreement.worst` and `.best` give.
+    side: the longest side in pixels; smaller images keep their size. An image that can't be read leaves its place
+    empty.
     """
     return tuple(_shown(probe, pair, side) for pair in pairs)
 

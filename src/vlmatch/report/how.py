@@ -42,7 +42,7 @@ def made(llm: LlmRanking) -> list[Made]:
 
 
 def _about(target: str) -> str:
-    """The description of a class; '' for one that is gone, or that a yaml may not name here."""
+    """The description of a class; '' if the class no longer exists, or if yamls may not name it here."""
     try:
         found = target_named(target)
     except (VlmatchError, ImportError):

@@ -20,19 +20,19 @@ COLUMNS = (
     *("encoder", "llm", "probe", "score", "encoder_layer", "encoder_pooling", "llm_layer", "llm_pooling"),
     *("centring", "value", "reason"),
 )
-WRITTEN = 150  # cells up to which each has its number written into it
+WRITTEN = 150  # up to this many cells, each shows its number
 
 
 def range_table(found: LayerMap) -> Table:
-    """The lowest and highest value of each score and where they are, beside the one that a ranking shows."""
+    """The lowest and highest value of each score and where they are, beside the value that a ranking shows."""
     table = Table(
         title=f"{found.encoder} x {found.llm} on {found.probe}, {found.n_pairs} pairs",
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
         pad_edge=False,
-        caption="usual: the value that a ranking shows. Each place is layer and pooling of both sides. GW has the unit "
-        "of the captions' distances; GW rel. has none, so only that can be compared across layers of the LLM.",
+        caption="usual: the value that a ranking shows. A place names layer and pooling of both sides. GW has the unit "
+        "of the captions' distances; GW rel. has no unit, so only GW rel. can be compared across layers of the LLM.",
         caption_justify="left",
     )
     for head in ("score", "usual", "lowest", "highest"):
@@ -89,7 +89,7 @@ def write_page(path: Path, found: LayerMap) -> Path:
 
 
 def heat_map(found: LayerMap, score: str) -> str:
-    """One score as an SVG: a panel for each centring, choices for images down and for captions across.
+    """One score as an SVG: a panel for each centring, with choices for images as rows and for captions as columns.
 
     The usual cell has a frame. A cell where the score is not defined is empty.
     """
@@ -124,7 +124,7 @@ def heat_map(found: LayerMap, score: str) -> str:
 
 
 def _write_in(axes: Any, cell: Cell, row: int, column: int, n: int, both_ends: float) -> None:
-    """The number of a cell, and a frame around the usual one."""
+    """Write the number of a cell, and draw a frame around the usual cell."""
     from matplotlib.patches import Rectangle
 
     if cell.chosen:

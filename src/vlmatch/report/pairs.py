@@ -33,7 +33,7 @@ def none_kept(spec: EmbeddingSpec) -> Embeddings | None:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs that fit worst and best, the worst and the best first. score: the one that orders them, by its name."""
+    """The worst fitting pairs, worst first, and the best, best first. score: the name of the score that orders them."""
 
     worst: tuple[GalleryPair, ...]
     best: tuple[GalleryPair, ...]
@@ -42,7 +42,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class LabelValues:
-    """Each label's value by encoder, and which pairs stand in none of them, in words; None if all do."""
+    """Each label's value by encoder. missing: which pairs the table leaves out, in words; None if it has all."""
 
     table: Table
     missing: str | None
@@ -51,7 +51,8 @@ class LabelValues:
 def pool_health(ranking: Ranking, embeddings: ReadEmbeddings, probe: ProbeSet | None) -> Health:
     """What is wrong, or worth knowing, with the embeddings of a ranking.
 
-    Controls are left out: they are made to be poor. probe: None, or that of another ranking: its pairs are not checked.
+    Controls are left out, because they are made to be poor. probe: its pairs are checked too, unless it is None or not
+    the probe of this ranking.
     """
     if probe is not None and probe.key != ranking.probe:
         probe = None
@@ -63,7 +64,7 @@ def pool_health(ranking: Ranking, embeddings: ReadEmbeddings, probe: ProbeSet | 
 
 
 def worst_and_best(pair: PairedGeometry, probe: ProbeSet) -> Pairs:
-    """The pairs of a probe that fit worst and best, with their pictures; each pair stands once."""
+    """The pairs of a probe that fit worst and best, with their pictures; no pair is in both lists."""
     found = disagreement(pair, (MAIN,))
     count = min(SHOWN, len(pair) // 2)
     ids = [each.id for each in probe.pairs]
@@ -73,7 +74,7 @@ def worst_and_best(pair: PairedGeometry, probe: ProbeSet) -> Pairs:
 def label_values(
     llm: LlmRanking, embeddings: ReadEmbeddings, labels: Sequence[str | None], key: str
 ) -> LabelValues | None:
-    """The table of `values_by_label`; None where that is None."""
+    """The table of `values_by_label`; None if that is None."""
     values = values_by_label(llm, embeddings, labels)
     return None if values is None else LabelValues(_label_table(values, key), values.missing)
 
@@ -81,7 +82,7 @@ def label_values(
 def values_by_label(llm: LlmRanking, embeddings: ReadEmbeddings, labels: Sequence[str | None]) -> ByLabel | None:
     """The share of neighbours in common (MutualNN) within each label, by candidate.
 
-    None where no label has enough pairs, where embeddings are not here, and where the score needs more pairs.
+    None if no label has enough pairs, if embeddings are not here, or if the score needs more pairs.
     """
     captions = embeddings(llm.encoders[0].row.text.spec)
     candidates = [each.row for each in llm.encoders if not each.row.image.control]

@@ -26,9 +26,9 @@ from vlmatch.settings.selection import PAPER_RULE
 class Panel:
     """One LLM's tab.
 
-    key: its identifier in the page. maps: the distances of the pick, of images and of captions. pairs, labels: None
-    without the probe's pairs or the embeddings; labels also where the pairs have none. paper: None unless GW orders the
-    pool as in the paper.
+    key: its identifier in the page. maps: heat maps of the pick's image distances and of the caption distances. pairs,
+    labels: None without the probe's pairs or the embeddings; labels also if the pairs have no labels. paper: None
+    unless GW orders the pool as in the paper.
     """
 
     key: str
@@ -83,7 +83,7 @@ def _pair(llm: LlmRanking, embeddings: ReadEmbeddings) -> PairedGeometry | None:
 
 
 def _over_costs(llm: LlmRanking, question: Question, key: str) -> tuple[Markup, ...]:
-    """The value over each price that is known of two candidates; tokens only where the LLM is fed all patches."""
+    """Plots of the value over each price that is known for two candidates or more; tokens only if fed all patches."""
     values = {each.row.encoder: each.value for each in llm.encoders if each.value is not None}
     costs = {each.row.encoder: each.cost for each in llm.encoders}
     asked = [price for price in PRICES if price != "tokens" or question.fed == "patches"]

@@ -20,7 +20,7 @@ N_ENCODERS, NAMED = 19, ("siglip", "dfn5b_h14_378")
 class Correlations:
     """Absolute values of Pearson's and Spearman's correlation of a score with trained VLMs, and R2; None: not given.
 
-    wrong_sign: whether Pearson's correlation says that a worse score goes with better VLMs.
+    wrong_sign: whether, by Pearson's correlation, worse scores go with better VLMs.
     """
 
     pearson: float | None
@@ -98,9 +98,9 @@ def difference(llm: LlmRanking) -> str:
     mine = [each.row.encoder for each in llm.encoders if not each.row.image.control]
     shared = [name for name in mine if name in NAMED]
     return (
-        f"Not the paper's pool: it has {N_ENCODERS} encoders, and its full list is not public; yours has {len(mine)}, "
-        f"of which {len(shared)} are known to be in it. The paper's figures are for Qwen2.5-7B over 14 encoders. "
-        "Yours need trained VLMs of at least 4 encoders."
+        f"Your pool is not the paper's. The paper's has {N_ENCODERS} encoders, and its full list is not public. Yours "
+        f"has {len(mine)}; {len(shared)} of them are known to be in the paper's. The paper's figures are for "
+        "Qwen2.5-7B over 14 encoders. Your own figures need trained VLMs of at least 4 encoders."
     )
 
 

@@ -1,4 +1,4 @@
-"""The Pareto plot: what the rule says of each candidate over what it costs, with the candidates worth their price."""
+"""The Pareto plot: each candidate's value by the rule over its price, with the Pareto front."""
 
 import html
 import re
@@ -23,7 +23,7 @@ PRICES = {
     "flops": ("FLOPs for one image", 1e9),
     "tokens": ("tokens for one image", 1.0),
 }
-# Colours stand in for what the page decides: its text colour, and CSS variables that may differ in the dark.
+# Placeholders for colours that the page decides: its text colour, and CSS variables, which may differ in dark mode.
 INK, SOFT, FRONT, PICK = "#010101", "#020202", "#030303", "#040404"
 COLOURS = {
     INK: "currentColor",
@@ -35,9 +35,9 @@ STYLE: dict[Any, Any] = {
     "font.size": 11,
     **dict.fromkeys(["text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"], INK),
 }
-FEW = 8  # candidates, all of whose names have room
-SPANS = 30  # a greatest price of so many smallest ones needs a logarithmic axis
-SIDES = ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))  # of a point, to the right and up
+FEW = 8  # up to this many candidates, all names have room
+SPANS = 30  # the axis is logarithmic if the greatest price is more than this many times the smallest
+SIDES = ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))  # where a name may stand: (right, up) of its point
 ALIGNED = {1: "left", -1: "right", 0: "center"}
 Place = tuple[float, float]
 
@@ -52,10 +52,10 @@ def pareto_plot(
 ) -> str:
     """The candidates as points, the Pareto front as steps, as an SVG for a page of any width from 400 pixels on.
 
-    values: more is better. price: 'flops', 'params' or 'tokens'; candidates of which it is not known are counted below.
-    picked: is drawn in green. Of many candidates the front and the pick are named; every point tells its name under the
-    pointer.
-    measure: the name of the vertical axis. Raises VlmatchError on an unknown price.
+    values: more is better. price: 'flops', 'params' or 'tokens'; the axis label says for how many candidates it is not
+    known. picked: the candidate that is drawn in green. measure: the name of the vertical axis. If there are many
+    candidates, only the front and the pick are named; every point shows its name under the pointer.
+    Raises VlmatchError on an unknown price.
     """
     points = priced(values, costs, [price])
     front = sorted(pareto_front(points), key=lambda name: points[name][1])
@@ -93,7 +93,7 @@ def _axes(axes: Any, prices: Sequence[float]) -> None:
 
 
 def _left_out(n: int) -> str:
-    return f" (not known of {n})" if n else ""
+    return f" (not known for {n})" if n else ""
 
 
 def _corners(front: Sequence[Place]) -> list[Place]:
@@ -147,7 +147,7 @@ def _with_tooltips(drawn: str, places: Mapping[str, Place]) -> str:
 
 
 def _themed(drawn: str) -> str:
-    """Colours from the page, and as wide as there is room."""
+    """Take the colours from the page, and make the drawing as wide as there is room."""
     for placeholder, colour in COLOURS.items():
         drawn = drawn.replace(placeholder, colour)
     size = 'style="width: 100%; max-width: 40rem; height: auto"'

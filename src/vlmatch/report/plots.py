@@ -23,16 +23,16 @@ from vlmatch.report.svg import drawn
 PRETRAINED, CONTROL, TRAINED_HERE = "#4c78a8", "#8a94a3", "#e08a2e"
 PANELS = 4  # in a row
 MAP_SIDE = 420  # pixels of a heat map
-MAPPED = 1000  # pairs in it at most, since the time of their optimal order grows faster than their square
+MAPPED = 1000  # pairs in a heat map at most: the time to order them grows faster than the square of their number
 Distances = NDArray[np.float64]
 
 
 def heat_maps(pair: PairedGeometry) -> tuple[str, str]:
-    """Both distance matrices as addresses of WebP pictures: the image distances scaled as in GW, and the captions'.
+    """Both distance matrices as data URIs of WebP pictures: the image distances scaled as in GW, and the captions'.
 
-    Both have one scale of colours. Rows of both are in the optimal leaf order of the captions' average-linkage tree:
-    where the two geometries agree, the image side shows the same blocks. Of more than `MAPPED` pairs, a random
-    part is shown, the same every time.
+    Both share one colour scale. The rows of both are in the optimal leaf order of the captions' average-linkage tree:
+    where the two geometries agree, the image side shows the same blocks. If there are more than `MAPPED` pairs, a
+    random part is shown, the same every time.
     """
     rows = np.random.default_rng(0).permutation(len(pair))[:MAPPED]
     rows.sort()
@@ -48,7 +48,7 @@ def heat_maps(pair: PairedGeometry) -> tuple[str, str]:
 
 
 def _picture(values: Distances) -> str:
-    """Values from 0 to 1 as colours, in a data address."""
+    """Values from 0 to 1 as colours, in a data URI."""
     coloured = Image.fromarray(colormaps["magma"](np.clip(values, 0, 1), bytes=True)[..., :3])
     return thumbnail(coloured, MAP_SIDE)[0]
 

@@ -92,7 +92,7 @@ def score_table(llm: LlmRanking, key: str) -> Table:
 
 
 def shown_name(ranked: RankedEncoder) -> str:
-    """The encoder's name, with what a reader must know of it."""
+    """The encoder's name, which says if it is a control or was trained here."""
     name = ranked.row.encoder
     return name + (
         " (control)" if ranked.row.image.control else " (trained here)" if trained_here(ranked.row.image) else ""

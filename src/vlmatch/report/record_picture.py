@@ -10,7 +10,7 @@ from vlmatch.report.evidence import bare
 WIDTH, ROW, TOP, BOTTOM = 440, 26, 62, 44  # of a panel, in pixels
 GAP = 20  # between two panels
 LEFT, RIGHT = 150, 66  # of the axis, from the panel's sides
-LARGEST = 1.4  # the end of the axis; whiskers that go on end in an arrow
+LARGEST = 1.4  # the end of the axis; longer whiskers end in an arrow
 TENTH, RANDOM = 0.1, 1.0
 COLOUR, OURS, THEIRS = "#4c86c6", "#2a9d5c", "#8a94a3"  # of scores, of the rule, of what uses no score
 STYLE = "<style>svg.record{color:#1f2328}@media(prefers-color-scheme:dark){svg.record{color:#e6edf3}}</style>"
@@ -18,7 +18,7 @@ STYLE = "<style>svg.record{color:#1f2328}@media(prefers-color-scheme:dark){svg.r
 
 @dataclass(frozen=True)
 class Bar:
-    """One line of a panel: a figure, or in words why there is none; `colour` says what kind of rule it is.
+    """One line of a panel: a figure, or `words` that say why there is none; `colour` is by the kind of rule.
 
     A figure without a value is a range, from its low to its high.
     """

@@ -33,7 +33,7 @@ def frame(rankings: Sequence[Ranking]) -> "pd.DataFrame":
     """One row for each encoder and LLM of every ranking, best first within an LLM.
 
     Columns: what is known of the encoder, its place and value by the rule, every score, its rank as `rank_SCORE`, and
-    the details of GW in `DETAILS`, which are missing in rows of other scores.
+    the details of GW in `DETAILS`, which are missing in rows without GW.
     """
     import pandas as pd
 

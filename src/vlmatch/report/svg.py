@@ -16,7 +16,7 @@ THEMED = {
     "#8a94a3": "var(--control)",
     "#e08a2e": "var(--trained)",
 }
-"""Colours of the plots, and what stands for them in the page, which has a light and a dark value of each."""
+"""Colours of the plots, and what replaces them in the page, which has a light and a dark value for each."""
 
 _COLOURED = re.compile(r"\b(fill|stroke)(: ?|=\")(#[0-9a-f]{6})\b", re.IGNORECASE)
 _NUMBERED = re.compile(
@@ -45,10 +45,10 @@ def svg(figure: Figure, **options: Any) -> str:
 
 
 def themed(element: str, prefix: str, label: str) -> Markup:
-    """An SVG element of matplotlib as one of a page: as wide as its place, its colours those of the theme.
+    """Fit an SVG element of matplotlib into a page: as wide as its place, and in the colours of the page's theme.
 
     Colours that are not in `THEMED` stay. Text takes the font of the page. prefix: put before each identifier, because
-    all drawings of a page share one space of names. label: what it shows, for those who do not see it.
+    identifiers must be unique in a page. label: what the drawing shows, for screen readers.
     """
     head, _, inside = _NOT_SHOWN.sub("", element).partition(">")
     inside = _NUMBERED.sub("", inside)

@@ -143,7 +143,7 @@ def relative(scored: Scored | None) -> str:
 
 
 def placed(row: Row, rankings: Sequence[Ranking], costs: Sequence[Cost]) -> str:
-    """One job of a sweep in one line: its place among the encoders scored so far, and what embedding took."""
+    """One job of a sweep in one line: its place among the encoders scored so far, and what embedding cost."""
     llm = next(llm for ranking in rankings for llm in ranking.llms if llm.llm == row.llm)
     ranked = llm.ranked(row.encoder)
     sides = zip(("images", "captions"), costs, strict=True)
@@ -184,7 +184,7 @@ def _print_widest(console: Console, wide: Table, narrow: Table) -> None:
 
 
 def leading(llm: LlmRanking, against: str | None) -> Sequence[RankedEncoder]:
-    """Of a pool too large for a screen the first encoders, the shortlist, the user's own and the controls."""
+    """The encoders to show: all, or if these are too many the first, the shortlist, the user's own and the controls."""
     if len(llm.encoders) <= WHOLE:
         return llm.encoders
     named = {against, *(llm.shortlist.encoders[:LEADING] if llm.shortlist else ())}

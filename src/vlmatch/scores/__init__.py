@@ -1,1 +1,1 @@
-"""The scores: one number each, by inference alone, behind one protocol; a new score is one file here and one yaml."""
+"""The scores, each of which computes one number by inference alone; a new score is one file here and one yaml."""

@@ -1,4 +1,4 @@
-"""The base class of every score: a callable over a paired geometry, with what is needed to read its number."""
+"""The base class of every score: called with a paired geometry, a score returns one number and its details."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from vlmatch.geometry import PairedGeometry
 from vlmatch.objects import Buildable
 
 USES = ("images", "captions", "pairing", "labels", "spec")
-"""All that a score may look at, in the order of `Score.uses`."""
+"""Everything that a score may use, in the order of `Score.uses`."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class ScoreResult:
 class Score(Buildable, ABC):
     """A score of one encoder against one LLM, computed from embeddings alone.
 
-    title: the head of its column. version: raised whenever the number may change; results of different versions are
-    never compared. uses: what it looks at, words of `USES`: 'pairing' is which caption belongs to which image, 'labels'
+    title: the heading of its column. version: raised whenever the number may change; results of different versions are
+    never compared. uses: what it uses, in words of `USES`: 'pairing' is which caption belongs to which image, 'labels'
     the pairs' categories, 'spec' the encoder's spec sheet. resampled: whether it is also computed on subsamples of the
-    pairs, of at most `most_resampled` pairs; False where that takes too long. squares: bytes for each two pairs that
-    the score takes at its peak, besides the angles.
+    pairs, of at most `most_resampled` pairs; False if that takes too long. squares: the peak memory in bytes, divided
+    by n^2 for n pairs; the angles are not counted.
     """
 
     title: ClassVar[str]
@@ -52,13 +52,13 @@ class Score(Buildable, ABC):
         """Score `pair`; raises VlmatchError if the score is not defined for it."""
 
     def value(self, pair: PairedGeometry) -> float:
-        """The number alone: for subsamples and noise, where a score may leave out what only its details need."""
+        """The number alone, for subsamples and noise; a score may skip work here that only its details need."""
         return self(pair).value
 
     def unknown(self, spec: SpecSheet, *, labelled: bool) -> str | None:
-        """What the score uses and is not known here, as a sentence without its subject; None if all is known.
+        """Say which input of the score is not known, such as 'the pairs have no labels'; None if all are known.
 
-        A row is then left without this score. labelled: whether any pair has a label.
+        If an input is not known, the row gets no value of this score. labelled: whether any pair has a label.
         """
         return "the pairs have no labels" if "labels" in self.uses and not labelled else None
 

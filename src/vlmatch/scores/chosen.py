@@ -1,4 +1,4 @@
-"""A score that is asked for: computed for a pair of embeddings, or found among what was kept."""
+"""A requested score: computed for a pair of embeddings, or found among the stored values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ class ChosenScore:
 
     @classmethod
     def built(cls, configs: Mapping[str, ObjectSettings]) -> dict[str, Self]:
-        """The scores of these settings by name."""
+        """Build the scores of these settings, by name."""
         return {name: cls(settings.build(), settings) for name, settings in configs.items()}
 
     def is_settled_by(self, found: Scored | LeftOut | None, inputs: Mapping[str, str]) -> bool:
-        """Whether what was kept is of this version, settings and inputs."""
+        """Whether the stored value, or reason for having none, is of this version, these settings and these inputs."""
         if found is None or found.version != self.score.version or dict(found.settings) != self.settings.plain():
             return False
         return all(found.inputs.get(key) == value for key, value in self.used(inputs).items())
 
     def used(self, inputs: Mapping[str, str]) -> dict[str, str]:
-        """Those of the inputs (`rows.inputs_of`) that the score uses."""
+        """The inputs among those of `rows.inputs_of` that the score uses."""
         return {key: value for key, value in inputs.items() if key in self.score.uses}
 
     def scored(self, resampled: Resampled, inputs: Mapping[str, str]) -> Scored:
@@ -52,5 +52,5 @@ class ChosenScore:
         )
 
     def left_out(self, reason: str, inputs: Mapping[str, str]) -> LeftOut:
-        """That the score has no value, with the reason."""
+        """The record that the score has no value, with the reason."""
         return LeftOut(reason, version=self.score.version, settings=self.settings.plain(), inputs=self.used(inputs))

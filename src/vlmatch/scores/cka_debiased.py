@@ -1,4 +1,4 @@
-"""Debiased centred kernel alignment: of embeddings as directions from their mean, and 0 for noise of any dimension."""
+"""Debiased centred kernel alignment of directions from the mean; its expectation is 0 for noise of any dimension."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,9 +19,9 @@ class CKADebiased(Score):
         HSIC(K, L) = (tr K L + 1'K1 1'L1 / ((n - 1)(n - 2)) - 2 / (n - 2) 1'K L 1) / (n (n - 3))
 
     K and L are the cosines between directions from the mean, with 0 on the diagonal: Song et al. (2012), equation 5, in
-    the alignment of Kornblith et al. (2019). Unlike `cka` it does not grow with the dimension of the embeddings, and
-    neither long embeddings nor a direction that all captions share decide it. Its expectation for unrelated spaces is
-    0. Range [-1, 1], larger is better. Time O(n^2 d), memory O(n^2 + n d).
+    the alignment of Kornblith et al. (2019). Unlike `cka` it does not grow with the dimension of the embeddings.
+    Neither a few long embeddings nor a direction that all captions share can dominate it. Its expectation for unrelated
+    spaces is 0. Range [-1, 1], larger is better. Time O(n^2 d), memory O(n^2 + n d).
     """
 
     title: ClassVar[str] = "CKA debiased"
@@ -38,7 +38,7 @@ class CKADebiased(Score):
 
 
 def _kernel(side: Geometry, kind: str) -> NDArray[np.float64]:
-    """The cosines, U-centred and scaled to norm 1, so that the score is the product of two of them.
+    """The cosines, U-centred and scaled to norm 1, so that the score is the product of two such matrices.
 
     U-centring (Szekely and Rizzo, 2014) subtracts means of rows and columns that leave out the diagonal. The product of
     two such matrices is n (n - 3) times the HSIC above.
@@ -55,7 +55,7 @@ def _kernel(side: Geometry, kind: str) -> NDArray[np.float64]:
     norm = np.linalg.norm(kernel)
     if norm < 1e-9 * n:
         raise VlmatchError(
-            f"score '{CKADebiased.title}': from their mean, all {kind} embeddings are equally far from each other, "
+            f"score '{CKADebiased.title}': after centring, all angles between {kind} embeddings are equal, "
             "wanted different angles; add pairs or leave the score out"
         )
     kernel /= norm

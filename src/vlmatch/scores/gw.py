@@ -1,4 +1,4 @@
-"""The paper's score: the Gromov-Wasserstein distance between the distances of images and those of captions."""
+"""The paper's score: the Gromov-Wasserstein distance between image distances and caption distances."""
 
 import math
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ class GW(Score):
     better. Its unit is the root of a radian of D^Y, so values are comparable only within one LLM, recipe and probe set;
     the detail `gw_relative` = (E / median D^Y)^(1/2) has no unit.
 
-    The details `lipschitz_bound_99` and `lipschitz_99` are about theorem 1: the map from images to captions that the
-    coupling gives stretches at most 1% of all distances by more than either number. The first is the theorem's bound
-    without the pairs that break it; the second is the measured quantile. Both are infinite where more pairs of images
-    coincide (`gromov.lipschitz`).
+    The details `lipschitz_bound_99` and `lipschitz_99` are about theorem 1. The coupling defines a map from images to
+    captions, which stretches at most 1% of all distances by more than either number. The first is the theorem's bound
+    after the most extreme pairs are dropped; the second is the measured quantile. Both can be infinite if many pairs of
+    images coincide (`gromov.lipschitz`).
 
-    local_search: afterwards exchange the partners of two points while that helps (not part of the paper).
+    local_search: afterwards exchange the partners of two points as long as that helps (not part of the paper).
     Time O(n^3) an iteration, memory O(n^2): less than a second at n = 644 on two cores.
     """
 
@@ -67,12 +67,12 @@ class GW(Score):
         return ScoreResult(found.distance, details)
 
     def value(self, pair: PairedGeometry) -> float:
-        """The score without its bounds; of a subsample on one thread, because several are computed side by side."""
+        """The score without its bounds. A subsample uses one thread, because several are computed at the same time."""
         workers = 1 if len(pair) <= (self.most_resampled or 0) else None
         return self._found(*self._spaces(pair), lower_bound=None, workers=workers).distance
 
     def _spaces(self, pair: PairedGeometry) -> tuple["Space", "Space"]:
-        from vlmatch.gromov import Space  # compiled: half a second
+        from vlmatch.gromov import Space  # compiled code: importing it takes half a second
 
         return Space.of(pair.scaled_image_distances, name="D_x"), pair.text.derived(_space)
 
@@ -112,9 +112,10 @@ class GWIdentity(GW):
 
 @dataclass(frozen=True)
 class GWBest(GW):
-    """GW as the lowest energy reached from five starts, the known pairing among them: the nearest to the optimum.
+    """GW at the lowest energy that is reached from five starts, one of which is the known pairing.
 
-    The detail `start` names the start that gave it. Everything else is as for GW, at five times the cost.
+    Of all GW scores this is the nearest to the optimum. The detail `start` names the start that gave it. Everything
+    else is as for GW, at five times the cost.
     """
 
     title: ClassVar[str] = "GW best"

@@ -12,9 +12,9 @@ from vlmatch.scores.gw import GW
 class GWCentred(GW):
     """GW of the angles between embeddings from which the mean of their side was subtracted.
 
-    Ours, not the paper's. Embeddings of LLMs share one large direction, often that of the captions' last token, so that
-    most angles between them are small and alike; from the mean, angles spread. An embedding that is the mean has no
-    direction, and the score is then not defined. Everything else is as for GW.
+    Our variant, not the paper's. Embeddings of LLMs share one large direction, often that of the captions' last token,
+    so that most angles between them are small and alike. Seen from the mean, the angles differ more. An embedding that
+    equals the mean has no direction, and the score is then not defined. Everything else is as for GW.
     """
 
     title: ClassVar[str] = "GW centred"

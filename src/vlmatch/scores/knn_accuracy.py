@@ -16,8 +16,8 @@ class KNNAccuracy(Score):
 
     Nearest is the smallest angle. Of labels that are equally common, the one with the nearest image wins. Pairs without
     a label don't count; a label that occurs once can't be found. The details are the numbers of labelled pairs and of
-    labels, and the share of the commonest label, which a blind guess reaches. It looks at no caption. Range [0, 1],
-    larger is better. Time and memory O(n^2).
+    labels, and the share of the commonest label, which a blind guess reaches. The score does not use the captions.
+    Range [0, 1], larger is better. Time and memory O(n^2).
     """
 
     k: int = 10
@@ -43,7 +43,7 @@ class KNNAccuracy(Score):
         others = pair.image.distances[np.ix_(labelled, labelled)]
         np.fill_diagonal(others, np.inf)
         nearest = codes[np.argsort(others, axis=1, kind="stable")[:, : self.k]]
-        votes = (nearest[:, :, None] == nearest[:, None, :]).sum(axis=2)  # (labelled, k): of each neighbour's label
+        votes = (nearest[:, :, None] == nearest[:, None, :]).sum(axis=2)  # (labelled, k), for each neighbour's label
         found = np.take_along_axis(nearest, votes.argmax(axis=1)[:, None], axis=1)[:, 0]
         commonest = float(np.bincount(codes).max() / len(codes))
         details = {"labelled": len(labelled), "labels": len(names), "commonest": commonest}

@@ -1,4 +1,4 @@
-"""Every score over the layers and poolings of one encoder and one LLM, with and without centring; kept cell by cell."""
+"""Every score at each layer and pooling of one encoder and one LLM, with and without centring; stored by cell."""
 
 import hashlib
 import json
@@ -16,9 +16,9 @@ from vlmatch.scores.rows import inputs_of
 from vlmatch.settings.buildable import ObjectSettings
 
 CENTRING = {"none": (False, False), "images": (True, False), "captions": (False, True), "both": (True, True)}
-"""By word, whether the mean is subtracted from the embeddings of the images, and from those of the captions."""
+"""For each word, whether the mean is subtracted from the image embeddings, and whether from the caption embeddings."""
 
-KEPT_PAIRS = 1000  # up to so many pairs, the distances of all choices for captions are kept in memory
+KEPT_PAIRS = 1000  # up to this many pairs, the distances of all choices for captions stay in memory
 
 RELATIVE = "gw_relative"
 """The detail of GW that is shown as a score of its own, because GW's unit depends on the captions' distances."""
@@ -28,9 +28,10 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to embed a side. layer: counted from 1; None: where the encoder has its feature by default.
+    """One way to embed the images or the captions.
 
-    chosen: whether it is the one that the settings of the encoder or LLM ask for.
+    layer: counted from 1; None: the layer of the encoder's default feature. chosen: whether the settings of the encoder
+    or LLM choose this way.
     """
 
     layer: int | None
@@ -46,7 +47,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Cell:
-    """The score of one choice for each side. value: None where the score is not defined, as `reason` says."""
+    """One score of a choice for the images and a choice for the captions.
+
+    value: None if the score is not defined; `reason` then says why.
+    """
 
     score: str
     image: Choice
@@ -57,12 +61,12 @@ class Cell:
 
     @property
     def chosen(self) -> bool:
-        """Whether an ordinary ranking gives this score."""
+        """Whether this is the value that an ordinary ranking shows."""
         return self.image.chosen and self.text.chosen and self.centring == "none"
 
     @property
     def place(self) -> str:
-        """The cell in words."""
+        """Both choices and the centring, in words."""
         return f"encoder {self.image.label}, captions {self.text.label}, centring {self.centring}"
 
 
@@ -84,7 +88,7 @@ class LayerMap:
 
 
 class KeptCells:
-    """Values of cells in a file of JSON lines, so that a killed run goes on and a second one computes nothing."""
+    """Values of cells in a file of JSON lines: a killed run continues from it, and a repeated one computes nothing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -100,11 +104,11 @@ class KeptCells:
                 continue  # torn by a kill, damaged or edited: the cell is computed again
 
     def get(self, key: str) -> tuple[Values, str] | None:
-        """Values, and the reason if there is none; None where the cell is not known."""
+        """The values of a cell, and the reason if it has none; None if the cell is not stored."""
         return self._known.get(key)
 
     def put(self, key: str, values: Values, reason: str) -> None:
-        """Keep the values of a cell."""
+        """Store the values of a cell."""
         self._known[key] = values, reason
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = {"cell": key, "values": values, "reason": reason}
@@ -118,7 +122,7 @@ def _checksum(line: Mapping[str, Any]) -> str:
 
 
 def shown(name: str) -> list[str]:
-    """The rows that a score has in a map: itself, and GW also relative to the captions' median angle."""
+    """The names under which a map shows a score: its own, and for GW also GW relative to the captions' median angle."""
     return [name, RELATIVE] if name == "gw" else [name]
 
 
@@ -130,7 +134,7 @@ def scored_cells(
     kept: KeptCells,
     labels: Labels | None = None,
 ) -> Iterator[list[Cell]]:
-    """The cells of every score, one combination of choices and centring after another; known ones are not computed.
+    """Yield the cells of every score for each combination of choices and centring; stored cells are not computed again.
 
     images, captions: the choices of both sides, on the same pairs. centring: words of `CENTRING`. labels: of the pairs,
     in their order; None: not known.
@@ -156,14 +160,14 @@ def scored_cells(
 
 
 class _Side:
-    """Embeddings and their geometry, measured when it is asked for; kept: whether it is measured once."""
+    """Embeddings and their geometry, which is computed when it is needed. kept: whether it then stays in memory."""
 
     def __init__(self, embeddings: Embeddings, kind: str, *, kept: bool) -> None:
         self.embeddings, self.kind, self.kept = embeddings, kind, kept
         self._geometry: Geometry | None = None
 
     def geometry(self, *, centred: bool) -> Geometry:
-        """Raises VlmatchError where there is none."""
+        """The geometry of the embeddings. Raises VlmatchError if they have none, such as for an embedding of zeros."""
         geometry = self._geometry or Geometry.angular(self.embeddings.array, kind=self.kind)
         if self.kept:
             self._geometry = geometry
@@ -187,7 +191,7 @@ def _computed(name: str, score: Any, image: _Side, text: _Side, word: str, label
 
 
 def _key(image: _Side, text: _Side, word: str, score: Any, settings: ObjectSettings, labels: Labels | None) -> str:
-    """What decides a cell's value; the spec sheet and the labels only where the score uses them."""
+    """A hash of all that a cell's value depends on; the spec sheet and the labels count only if the score uses them."""
     sides = [
         [side.embeddings.header.array_sha256, centred]
         for side, centred in zip((image, text), CENTRING[word], strict=True)

@@ -26,8 +26,8 @@ class LogME(Score):
     You et al. (2021), with the fixed-point iteration of their code: at most 11 steps, relative tolerance 1e-3, 1e-5 in
     both denominators. F holds the image features as they are, not centred. y is, one after the other, each of the first
     50 principal components of the captions (at most a quarter of the pairs), scaled to variance 1; the score is the
-    mean over them. Where there are more features than pairs, their code lacks a term of the evidence; here it is the
-    evidence itself. Range (-inf, inf), larger is better. Time O(n^2 d), memory O(n d).
+    mean over them. If there are more features than pairs, their code omits a term of the evidence; this score has it.
+    Range (-inf, inf), larger is better. Time O(n^2 d), memory O(n d).
     """
 
     components: int = 50
@@ -62,7 +62,7 @@ def _evidence(squares: Array, projected: Array, target: Array) -> float:
     left singular vectors, (r,).
     """
     n = len(target)
-    outside = max(float(np.square(target).sum() - projected.sum()), 0.0)  # what no feature can reach
+    outside = max(float(np.square(target).sum() - projected.sum()), 0.0)  # what no feature explains
     alpha = beta = 1.0
     for _ in range(STEPS):
         ratio = alpha / beta

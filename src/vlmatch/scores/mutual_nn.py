@@ -15,8 +15,8 @@ class MutualNN(Score):
     """Mean share of the k nearest neighbours that an image and its caption have in common.
 
     Huh et al. (2024), `mutual_knn` in platonic-rep. They take neighbours by the inner product of L2-normalised
-    embeddings without the item itself; here they are those with the smallest angle, which is the same order. Two things
-    differ: they clamp features at the .95 quantile of |x|, and this score does not; they report the best pair of
+    embeddings without the item itself; this score takes those with the smallest angle, which gives the same order. Two
+    things differ: they clamp features at the .95 quantile of |x|, and this score does not; they report the best pair of
     layers, and this score uses one pair of layers that is chosen beforehand. Ties keep the order of the items. Range
     [0, 1], larger is better; guessing gives k / (n - 1). Time and memory O(n^2).
     """
@@ -36,7 +36,7 @@ class MutualNN(Score):
         return ScoreResult(float(self.overlaps(pair).mean() / self.k), {"chance": self.k / (len(pair) - 1)})
 
     def overlaps(self, pair: PairedGeometry) -> NDArray[np.int64]:
-        """(n,): how many of the k nearest neighbours of pair i its image and its caption have in common, 0 to k."""
+        """(n,): how many of their k nearest neighbours the image and the caption of pair i have in common, 0 to k."""
         require_pairs(self.title, pair, self.k + 2)
         shared = pair.image.derived(is_neighbour, self.k) & pair.text.derived(is_neighbour, self.k)
         return shared.sum(axis=1)

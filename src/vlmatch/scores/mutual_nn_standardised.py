@@ -16,14 +16,14 @@ class MutualNNStandardised(MutualNN):
     """`mutual_nn` after each feature of both sides was centred and divided by its standard deviation.
 
     Neighbours are those with the smallest angle as seen from the mean. A feature that is constant counts as 0.
-    Everything else is as for `mutual_nn`. Ours.
+    Everything else is as for `mutual_nn`. This variant is ours.
     """
 
     title: ClassVar[str] = "MutualNN std."
     version: ClassVar[int] = 1
 
     def overlaps(self, pair: PairedGeometry) -> NDArray[np.int64]:
-        """(n,): how many of the k nearest neighbours of pair i its image and its caption have in common, 0 to k."""
+        """(n,): how many of their k nearest neighbours the image and the caption of pair i have in common, 0 to k."""
         return super().overlaps(pair.derived(_standardised_pair))
 
 
@@ -38,7 +38,7 @@ def _standardised(side: Geometry, kind: str) -> Geometry:
     features = StandardScaler().fit_transform(side.embeddings)
     if not features.any(axis=1).all():
         raise VlmatchError(
-            f"score '{MutualNNStandardised.title}': one of the {kind} embeddings is the mean, wanted none, because "
-            "it has no direction from the mean; leave the score out"
+            f"score '{MutualNNStandardised.title}': one of the {kind} embeddings equals their mean and has no "
+            "direction from it, wanted embeddings that differ from their mean; leave the score out"
         )
     return Geometry.angular(features, kind=kind)

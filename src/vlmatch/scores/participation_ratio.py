@@ -14,7 +14,7 @@ from vlmatch.scores.cka import centred_kernel
 class ParticipationRatio(Score):
     """(sum of l)^2 / sum of l^2, l the eigenvalues of the image features' covariance: an effective dimension.
 
-    A baseline without captions: among few encoders, many scores order them as this does. Isotropic features of d
+    A baseline without captions: many scores order a few encoders just as this one does. Isotropic features of d
     dimensions have d; features along one line have 1. Source: Gao et al. (2017), equation for the participation ratio.
     Range [1, min(n - 1, d)], larger counts as better. Time O(n^2 d), memory O(n^2 + n d).
     """

@@ -9,7 +9,7 @@ from vlmatch.machine.waiting import NowAndThen
 
 
 class ScoringProgress:
-    """Shows how many pairs of encoder and LLM are scored. Nothing is shown for none."""
+    """Shows how many pairs of encoder and LLM are scored; shows nothing if there are none to score."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0

@@ -1,4 +1,4 @@
-"""What a score is also computed on: subsamples of the pairs, and noise shaped like the encoder."""
+"""Subsamples of the pairs, and noise shaped like the encoder's embeddings: a score is also computed on these."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,14 +14,14 @@ from vlmatch.geometry import Geometry, PairedGeometry, Rows
 from vlmatch.scores.base import Score
 
 SUBSAMPLES = 20
-MOST = 500  # pairs in a subsample: what is O(n^3) stays affordable for large probe sets
+MOST = 500  # pairs in a subsample, so that scores of O(n^3) stay affordable for large probe sets
 
 
 def subsample_rows(n: int, most: int = MOST) -> list[Rows]:
     """The rows of each subsample of n pairs: half of them, at most `most`, drawn without replacement.
 
-    They depend on n alone, so every encoder and LLM of a probe set gets the same ones. Those of a smaller `most` are
-    the first of those of a larger one.
+    They depend on n alone, so every encoder and LLM of a probe set gets the same ones. With a smaller `most`, each
+    subsample is the first part of the one with a larger `most`.
     """
     random = np.random.default_rng(n)
     return [random.permutation(n)[: min(n // 2, most)] for _ in range(SUBSAMPLES)]
@@ -63,7 +63,7 @@ class Resampled:
             return None
 
     def subsamples(self, most: int) -> list[PairedGeometry]:
-        """The pair's subsamples of at most `most` pairs. Raises VlmatchError if one side of one is constant."""
+        """Subsamples of at most `most` pairs. Raises VlmatchError if a subsample is constant on one side."""
         if most not in self._subsamples:
             images, captions = (side.derived(_subsets, most) for side in (self.pair.image, self.pair.text))
             labels = self.pair.labels
@@ -74,9 +74,9 @@ class Resampled:
         return self._subsamples[most]
 
     def values(self, score: Score) -> tuple[float | None, tuple[float, ...]]:
-        """The score's value for noise, None without one; its values on the subsamples, all or none of them.
+        """The score's value for noise (None if not defined) and its values on the subsamples (empty if any is missing).
 
-        Subsamples are computed side by side, one thread each; threads never change a value.
+        Subsamples are computed at the same time, one thread each; threads never change a value.
         """
         if "images" not in score.uses:
             return None, ()
@@ -90,7 +90,7 @@ class Resampled:
 
 
 def _side_by_side(score: Score, pairs: Sequence[PairedGeometry]) -> list[float | None]:
-    from vlmatch.gromov.threads import available_cores  # beside compiled code: half a second
+    from vlmatch.gromov.threads import available_cores  # its package has compiled code, which takes half a second
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(available_cores()) as pool:
         return list(pool.map(partial(_value, score), pairs))

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """One fold: the pairs tested, (t,), their captions' principal components, and what their images predict, (t, k)."""
+    """One fold: the test pairs (t,), their captions' components (t, k), and the components predicted (t, k)."""
 
     test: Rows
     truth: Array
@@ -56,7 +56,7 @@ class ImageFold:
         return cls(scores, scores, test @ axes, np.maximum(values, 0))
 
     def predicted(self, targets: Array) -> Array:
-        """Predictions (t, k) for the test images by the alpha of `ALPHAS` with the least leave-one-out error."""
+        """Predictions (t, k) for the test images, with the alpha of `ALPHAS` that has the least leave-one-out error."""
         mean = targets.mean(axis=0)
         projected = self.left.T @ (targets - mean)
         squares = self.fit * self.left
@@ -72,12 +72,12 @@ class ImageFold:
 
 
 def predictions(pair: PairedGeometry, components: int, folds: int) -> list[Prediction]:
-    """What the images of each fold predict of their captions, by a ridge that has seen the other folds alone.
+    """Predict the captions of each fold from their images, by a ridge that was fitted on the other folds only.
 
     The pairs are split into `folds` parts, shuffled by seed 0. In each fold the targets are the first `components`
-    principal components of its training captions; features are standardised by, and clipped to 6 standard deviations
-    of, its training images; alpha is chosen among 1e-2 ... 1e6 by leave-one-out within the training pairs, for all
-    targets together. So nothing of a test pair is seen, also where there are more features than pairs.
+    principal components of its training captions; features are standardised by its training images and clipped to 6
+    standard deviations; alpha is chosen among 1e-2 ... 1e6 by leave-one-out within the training pairs, for all targets
+    together. So the fit sees nothing of a test pair, even if there are more features than pairs.
     """
     images, captions = pair.image.derived(_image_folds, folds), pair.text.derived(_caption_folds, components, folds)
     return [

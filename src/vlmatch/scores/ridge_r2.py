@@ -20,8 +20,8 @@ class RidgeR2(Score):
     a unit that is constant on the training images and large on one test image would dominate the score. Alpha is chosen
     among 1e-2 ... 1e6 by leave-one-out within the fold (RidgeCV). R2 is variance-weighted over components and averaged
     over folds. Range (-inf, 1], larger is better; predicting the mean caption gives 0. The order of the pairs
-    determines the folds, so relabelling changes the number within its noise. Time O(folds n^2 (n + d)), memory O(n^2 +
-    n d).
+    determines the folds, so another order changes the number within its noise. Time O(folds n^2 (n + d)), memory O(n^2
+    + n d).
     """
 
     components: int = 50
@@ -49,7 +49,7 @@ class RidgeR2(Score):
     def errors(self, pair: PairedGeometry) -> NDArray[np.float64]:
         """(n,): what each pair takes off the score, so that R2 = 1 - their sum.
 
-        It is the pair's squared error out of fold, divided by the number of folds and by the sum of squares of the
+        It is the pair's squared out-of-fold error, divided by the number of folds and by the sum of squares of the
         fold's captions around their mean; 0 in a fold whose captions are all the same.
         """
         errors = np.zeros(len(pair))

@@ -1,4 +1,4 @@
-"""Retrieval by a ridge: does the caption that the image predicts find its own caption, and the caption its image?"""
+"""Retrieval by a ridge: does the prediction from an image find the image's caption, and a caption its image?"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,14 +15,14 @@ DEPTHS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class RidgeRetrieval(Score):
-    """Recall at 5, mean of both ways, among the held-out pairs of each fold of the ridge of `ridge_r2`.
+    """Recall at 5, averaged over both directions, among the held-out pairs of each fold of the ridge of `ridge_r2`.
 
     The ridge predicts 50 principal components of a caption from its image. Predictions and captions of a fold's test
     pairs are compared by their cosine. An image finds its caption at k if fewer than k of the other captions are as
-    near to its prediction or nearer, so that ties never help; likewise a caption its image. The details are the recall
-    at 1, 5 and 10 both ways, and `chance`, that of guessing at 5. Recall is averaged over pairs. Range [0, 1], larger
-    is better. The folds depend on the order of the pairs, and recall on the number of pairs, as in any retrieval. Time
-    as for `ridge_r2`.
+    near to its prediction or nearer, so that ties never help; a caption finds its image likewise. The details are the
+    recall at 1, 5 and 10 in both directions, and `chance`, the recall at 5 of guessing. Recall is averaged over pairs.
+    Range [0, 1], larger is better. The folds depend on the order of the pairs, and recall on the number of pairs, as in
+    any retrieval. Time as for `ridge_r2`.
     """
 
     components: int = 50
@@ -52,7 +52,7 @@ class RidgeRetrieval(Score):
 
 
 def _ranks(fold: Prediction) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """(t,) for each way: how many of the others are as near as the right one or nearer."""
+    """(t,) for each direction: how many of the others are as near as the right one or nearer."""
     cosines = _directions(fold.predicted) @ _directions(fold.truth).T
     right = np.diag(cosines)
     return (cosines >= right[:, None]).sum(axis=1) - 1, (cosines >= right).sum(axis=0) - 1

@@ -26,9 +26,9 @@ from vlmatch.scores.sides import CAPTIONS, IMAGES
 from vlmatch.settings.buildable import ObjectSettings
 
 FORMAT = 3
-"""Of stored rows: raised when noise twins or subsamples change, so that those of before are computed again."""
+"""The format of stored rows; it is raised when noise twins or subsamples change, so that rows are computed again."""
 UNCHECKED = 2
-"""The format without a checksum, which is otherwise the same."""
+"""The older format, which has no checksum and is otherwise the same."""
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Row:
 
     @property
     def group(self) -> tuple[str, str, str]:
-        """Probe, image recipe and text recipe: rows are compared within one such group only."""
+        """Probe, image recipe and text recipe: only rows of one group are compared."""
         return self.image.spec.probe, self.image.spec.recipe, self.text.spec.slug
 
 
@@ -65,11 +65,11 @@ def score_pair(
     store: Store | None,
     labels: Labels | None = None,
 ) -> Row:
-    """Every score of `configs` (name -> yaml) on a pair of embeddings; those in the store are not computed again.
+    """Compute every score of `configs` (name -> yaml) on a pair of embeddings; stored scores are not computed again.
 
-    store: None for embeddings that are not stored, whose scores are not either. labels: of the pairs, in their order;
-    None: not known. A score that is not defined for the pair, or needs what is not known, is left out with the reason.
-    Raises VlmatchError where no score is defined.
+    store: None if the embeddings are not stored; their scores are then not stored either. labels: of the pairs, in
+    their order; None: not known. A score that is not defined for the pair, or needs an input that is not known, is left
+    out with the reason. Raises VlmatchError if no score is defined.
     """
     headers = images.header, captions.header
     chosen = ChosenScore.built(configs)
@@ -79,7 +79,7 @@ def score_pair(
         return _of_chosen(_filled(Row(*headers, {}), chosen, images, captions, spec=spec, labels=labels), chosen)
     path = _path(store, *headers)
     row, missing = _kept(path, headers, chosen, inputs)
-    if missing is not None:  # else without a lock, which a read-only store can't have
+    if missing is not None:  # else no lock is needed, and a read-only store allows none
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_suffix(".lock"), "scoring the same pair"):
             row, missing = _kept(path, headers, chosen, inputs)
@@ -91,7 +91,7 @@ def score_pair(
 
 
 def require_memory(n_pairs: int, configs: Mapping[str, ObjectSettings]) -> str | None:
-    """The line about the memory that scoring many pairs takes, None for few; VlmatchError where there is not enough."""
+    """Say how much memory scoring many pairs takes; None for few pairs. Raises VlmatchError if there is too little."""
     if n_pairs < MANY_PAIRS:
         return None
     return require_scoring_memory(n_pairs, [config.build().squares for config in configs.values()])
@@ -102,8 +102,8 @@ def stored_rows(
 ) -> list[Row]:
     """Every row of a probe set that holds the scores of `configs`, in the order of encoder and LLM.
 
-    Its embeddings are still those in the store, and its scores of the version and settings asked for: results of
-    different versions never mix. labels: those that the scores must have used; None: any.
+    A row counts only if its embeddings are still in the store and its scores are of the requested version and settings:
+    results of different versions never mix. labels: those that the scores must have used; None: any.
     """
     embedded = {header.fingerprint for _, header in store.headers(probe)}
     chosen = ChosenScore.built(configs)
@@ -126,7 +126,7 @@ def _filled(
     spec: SpecSheet,
     labels: Labels | None,
 ) -> Row:
-    """The row with the missing scores, or the reasons why it has none of them."""
+    """The row with the missing scores added, or with the reason for each that is left out."""
     line = require_memory(len(images.array), {name: each.settings for name, each in missing.items()})
     if line is not None:
         print(f"{row.encoder} x {row.llm}: {line}", flush=True)
@@ -156,11 +156,11 @@ def _filled(
 
 @contextmanager
 def _slowly(score: Any, pair: PairedGeometry, progress: str) -> Iterator[None]:
-    """Of many pairs, say after a few seconds which score is computed and how many are done, then how far GW is."""
+    """For many pairs, print after a few seconds which score is computed and how many are done, then how far GW is."""
     if len(pair) < MANY_PAIRS:
         yield
         return
-    from vlmatch.gromov.watching import watched  # beside compiled code: half a second
+    from vlmatch.gromov.watching import watched  # its package has compiled code, which takes half a second
 
     lines = NowAndThen()
 
@@ -172,7 +172,7 @@ def _slowly(score: Any, pair: PairedGeometry, progress: str) -> Iterator[None]:
 
 
 def _of_chosen(row: Row, scores: Collection[str]) -> Row:
-    """The row with these scores alone, in their order. Raises VlmatchError where it has none of them."""
+    """The row with only these scores, in their order. Raises VlmatchError if it has none of them."""
     left_out = {name: row.left_out[name] for name in scores if name in row.left_out}
     if left_out and len(left_out) == len(scores):
         raise VlmatchError(next(iter(left_out.values())).reason)
@@ -180,13 +180,13 @@ def _of_chosen(row: Row, scores: Collection[str]) -> Row:
 
 
 def _missing(row: Row, chosen: Mapping[str, ChosenScore], inputs: Mapping[str, str]) -> dict[str, ChosenScore]:
-    """The scores that a row neither holds nor says why not, of their version, settings and inputs."""
+    """The scores for which a row holds neither a value nor a reason of the same version, settings and inputs."""
     kept: dict[str, Scored | LeftOut] = {**row.left_out, **row.scores}
     return {name: each for name, each in chosen.items() if not each.is_settled_by(kept.get(name), inputs)}
 
 
 def inputs_of(spec: SpecSheet, labels: Labels | None) -> dict[str, str]:
-    """Hashes of what a score may use besides the embeddings, by the word of `uses`."""
+    """Hashes of what a score may use besides the embeddings; the keys are words of `Score.uses`."""
     plain = {"spec": asdict(spec), "labels": known_labels(labels)}
     return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for key, value in plain.items()}
 
@@ -194,13 +194,14 @@ def inputs_of(spec: SpecSheet, labels: Labels | None) -> dict[str, str]:
 def _kept(
     path: Path, headers: tuple[Header, Header], chosen: Mapping[str, ChosenScore], inputs: Mapping[str, str]
 ) -> tuple[Row, dict[str, ChosenScore] | None]:
-    """The stored row of two embeddings, and the scores that it lacks; None if all that is asked for is stored."""
+    """The stored row of two embeddings, and the scores that it lacks; None instead if all of them are stored."""
     kept = _read(path)
     arrays = [header.array_sha256 for header in headers]
     same = kept is not None and [kept.image.array_sha256, kept.text.array_sha256] == arrays
     row = Row(*headers, dict(kept.scores), dict(kept.left_out)) if kept and same else Row(*headers, {})
     missing = _missing(row, chosen, inputs)
-    whole = not missing and kept is not None and (kept.image, kept.text) == headers  # not equal arrays of other recipes
+    # The headers are compared because the kept row may be of equal arrays that other recipes made.
+    whole = not missing and kept is not None and (kept.image, kept.text) == headers
     return row, None if whole else missing
 
 
@@ -213,9 +214,9 @@ def _path(store: Store, image: Header, text: Header) -> Path:
 
 @remembering
 def _read(path: Path) -> Row | None:
-    """One stored row, or None when it is absent or not what this version writes: it is then computed again.
+    """One stored row; None if it is absent or not as this version writes it, and then it is computed again.
 
-    Raises OSError where the file can't be read.
+    Raises OSError if the file can't be read.
     """
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
@@ -235,7 +236,7 @@ def damaged_rows(store: Store, probe: str) -> list[Path]:
 
 
 def _is_damaged(path: Path) -> bool:
-    """Whether a file is there that no version writes like this."""
+    """Whether the file exists, but not as any version would have written it."""
     if _read(path) is not None:
         return False
     try:

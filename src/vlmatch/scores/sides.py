@@ -1,4 +1,4 @@
-"""The geometries of the images and captions in use, kept because each is one side of several rows."""
+"""The geometries of the images and captions in use, kept in memory because each is one side of several rows."""
 
 import os
 from collections import OrderedDict
@@ -11,14 +11,14 @@ from vlmatch.machine.processes import SWEEP
 
 
 class RecentSides:
-    """The last few geometries of one kind, 'image' or 'text', with all that scores have derived of them."""
+    """The last few geometries of one kind, 'image' or 'text', with all that scores have derived from them."""
 
     def __init__(self, kind: str, most: int) -> None:
         self.kind, self.most = kind, most
         self._kept: OrderedDict[str, Geometry] = OrderedDict()
 
     def of(self, array: Array) -> Geometry:
-        """The geometry of embeddings (n, d), measured anew unless equal ones are kept. Raises as `Geometry.angular`."""
+        """The geometry of embeddings (n, d), computed unless it is kept. Raises what `Geometry.angular` raises."""
         key = sha256_of(array)
         if key not in self._kept:
             self._kept[key] = Geometry.angular(array, kind=self.kind)
@@ -33,10 +33,10 @@ class RecentSides:
 
 
 IMAGES = RecentSides("image", 1)
-"""One encoder's at a time: sweeps and rankings go through the LLMs of an encoder first."""
+"""Those of one encoder: sweeps and rankings score it against all LLMs before they go on to the next encoder."""
 
 CAPTIONS = RecentSides("text", 4)
-"""Those of several LLMs, which serve every encoder."""
+"""Those of several LLMs, because each is needed again for every encoder."""
 
 
 @contextmanager

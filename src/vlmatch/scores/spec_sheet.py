@@ -1,4 +1,4 @@
-"""The spec sheet as scores: what anyone can read of an encoder without a picture, and other scores should beat."""
+"""The spec sheet as scores: facts about an encoder that need no pictures, and that other scores should beat."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ from vlmatch.scores.base import Score, ScoreResult
 
 
 class SpecSheetScore(Score):
-    """One entry of the encoder's spec sheet, on the common belief that more is better; looks at no pair. Takes no time.
+    """One entry of the encoder's spec sheet, on the common belief that more is better. Uses no pairs, takes no time.
 
     entry: the field of `SpecSheet`.
     """
@@ -28,7 +28,7 @@ class SpecSheetScore(Score):
         return ScoreResult(float(value))
 
     def unknown(self, spec: SpecSheet, *, labelled: bool) -> str | None:
-        """That the entry is not known, if so."""
+        """Say that the entry is not known; None if it is known."""
         if getattr(spec, self.entry) is not None:
             return None
         example = {"language_supervised": "true", "tokens": "576"}.get(self.entry)

@@ -23,7 +23,7 @@ KNOWN = (*NEEDED, "seed", "recipe", "family")
 
 @dataclass(frozen=True)
 class OwnTruth:
-    """The cells that count, where they are from, and one line for each kind of cell that does not count."""
+    """The cells that count, their source, and one line for each kind of cell that does not count."""
 
     source: str
     cells: tuple[Cell, ...]

@@ -55,15 +55,16 @@ def comparable_truths(truth: OwnTruth) -> tuple[list[ComparableTruth], list[str]
         except VlmatchError as error:
             problems.append(f"{KEY}={truth.source}: {llm}{', ' if recipe else ''}{recipe}: {error}")
     if not found:
-        more = f"; {len(problems) - 1} more LLMs or recipes alike" if len(problems) > 1 else ""
+        more = f"; {len(problems) - 1} more LLMs or recipes can't be compared" if len(problems) > 1 else ""
         raise VlmatchError(problems[0] + more)
     return found, problems
 
 
 def complete(known: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
-    """Rows and columns of a table without gaps: the one with the largest share of gaps leaves first.
+    """Drop rows and columns until the table has no gaps; returns the numbers of those that stay.
 
-    Of a row and a column with equal shares the column leaves.
+    The row or column with the largest share of gaps is dropped first; of a row and a column with equal shares, the
+    column.
     """
     rows, columns = list(range(known.shape[0])), list(range(known.shape[1]))
     while rows and columns and not (table := known[np.ix_(rows, columns)]).all():
@@ -90,7 +91,7 @@ def _comparable_truth(llm: str, recipe: str, cells: Sequence[Cell]) -> Comparabl
     means = np.array([[np.mean(list(kept[e, b].values())) for b in benchmarks] for e in encoders])
     varied = means.std(axis=0) > 0
     if not varied.any():
-        raise VlmatchError("every encoder has the same truth; nothing can be told apart")
+        raise VlmatchError("every encoder has the same truth, so no score can predict it; add benchmarks or encoders")
     if constant := [name for name, varies in zip(benchmarks, varied, strict=True) if not varies]:
         notes.append(f"benchmarks on which all encoders are equal are left out: {some(constant)}")
         benchmarks = [name for name in benchmarks if name not in constant]
@@ -110,7 +111,7 @@ def _comparable_truth(llm: str, recipe: str, cells: Sequence[Cell]) -> Comparabl
         table = np.array([list(values[encoder].values()) for encoder in encoders])
     else:
         table = ((means - shift) / scale).mean(axis=1)[:, None]
-        notes.append("not every encoder and benchmark has the same seeds, so the truth is the mean over what there is")
+        notes.append("not all encoders and benchmarks have the same seeds, so the truth is the mean over all of them")
     return ComparableTruth(llm, recipe, tuple(encoders), table, _error(values.values()), measure, tuple(notes))
 
 
@@ -131,10 +132,10 @@ def _complete_cells(by_pair: Mapping[tuple[str, str], object]) -> tuple[list[str
 
 
 def _scaled(benchmarks: Sequence[str], means: Floats) -> tuple[Floats, Floats, str]:
-    """What to subtract from each benchmark and to divide it by, and what the truth then is, in words.
+    """What to subtract from each benchmark, what to divide it by, and what the truth then is, in words.
 
-    Benchmarks of one scale, all up to 1 or all percent, stay as they are. Of different scales, each counts by how many
-    of its standard deviations an encoder is above the mean.
+    Benchmarks of one scale, all up to 1 or all percent, stay as they are. If scales differ, each benchmark counts in
+    its standard deviations from its mean over encoders.
     """
     zeros, ones = np.zeros(len(benchmarks)), np.ones(len(benchmarks))
     if len(benchmarks) == 1:

@@ -12,11 +12,11 @@ from vlmatch.evidence.own.reading import UNNAMED, Cell, Reading
 from vlmatch.evidence.own.tables import number, some
 
 _PRETRAINED = re.compile(r"(?:^|,)\s*(?:pretrained|model_version|model)=([^,]+)")
-WHOLE = re.compile("overall|average", re.IGNORECASE)  # in the name of the figure over all items, of several
+WHOLE = re.compile("overall|average", re.IGNORECASE)  # if a task has several figures, in the name of the overall one
 
 
 def lmms_cells(files: Sequence[Path], names: Names, source: str) -> Reading:
-    """One score for each task of each file; what can't be read, and tasks of several figures, are noted.
+    """One score for each task of each file; notes say which files can't be read and which tasks have several figures.
 
     Our public benchmarks are scored as task=import scores them, from 0 to 1. Any other task counts by its only figure,
     or by the only one that is called overall or average.
@@ -40,12 +40,12 @@ def lmms_cells(files: Sequence[Path], names: Names, source: str) -> Reading:
             llm, seed = named.llm or UNNAMED, named.seed or "0"
             cells.append(Cell(named.encoder or path.parent.name, llm, task, seed, recipe, score, path.name))
     if unclear:
-        notes.append(f"tasks without a single figure that counts, more being better, are left out: {some(unclear)}")
+        notes.append(f"tasks are left out unless exactly one figure counts and more of it is better: {some(unclear)}")
     return Reading(source, tuple(cells), tuple(notes))
 
 
 def _scores(path: Path, plain: Mapping[str, Any]) -> dict[str, float | None]:
-    """By benchmark or task its score; None where it is not clear which figure counts."""
+    """By benchmark or task, its score; None if it is not clear which figure counts."""
     results = plain["results"]
     known = set(results) & set(public_tasks())
     ours = read_result_file(path).benchmarks if known else {}
@@ -56,7 +56,7 @@ def _scores(path: Path, plain: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _figure(figures: Any, higher_is_better: Any) -> float | None:
-    """The only figure of a task, or the only one over all items; None without one, or if less of it is better."""
+    """The only figure of a task, or the only overall one; None if there is no such figure, or less of it is better."""
     if not isinstance(figures, Mapping):
         return None
     found = {
@@ -74,7 +74,7 @@ def _figure(figures: Any, higher_is_better: Any) -> float | None:
 
 
 def _named(path: Path, model: Any, names: Names) -> Named:
-    """The VLM of a file: files of task=public say it; others have a checkpoint's name, that `study.names` explains."""
+    """The VLM of a file. Files of task=public name it; others name a checkpoint, which `study.names` explains."""
     folder = path.parent.name
     if isinstance(model, Mapping):
         said = {key: str(model[key]) for key in ("encoder", "llm", "seed", "pretrained") if key in model}

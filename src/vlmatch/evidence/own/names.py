@@ -29,7 +29,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Names:
-    """The user's names, by name; behind them those of the published tables, which vlmatch knows."""
+    """What the user's names stand for; other names are looked up in the published tables that come with vlmatch."""
 
     given: Mapping[str, Named]
 
@@ -37,8 +37,8 @@ class Names:
     def of(cls, table: "Path | pd.DataFrame | None") -> Self:
         """Read a table of `their_name, encoder[, llm, seed]`; None: no names.
 
-        A row without an encoder says that we have none of this name, so it is the same as no row.
-        Raises VlmatchError where a name stands for two different things.
+        A row without an encoder says that vlmatch has no such encoder; it is ignored.
+        Raises VlmatchError if a name stands for two different things.
         """
         if table is None:
             return cls({})
@@ -54,12 +54,12 @@ class Names:
         return cls({name: named for name, named in found.items() if named.encoder})
 
     def of_encoder(self, name: str) -> str:
-        """The encoder that a name in a table stands for; the name itself if nothing is said of it."""
+        """The encoder that a name in a table stands for; the name itself if nothing says what it stands for."""
         named = self.given.get(name)
         return (named.encoder if named else None) or _published().get(name, name)
 
     def of_model(self, candidates: Sequence[str]) -> Named:
-        """What the first known one of a VLM's names stands for; an unknown VLM is called by the last of them."""
+        """What the first known name of a VLM stands for; if none is known, the last is taken as the encoder's name."""
         return next((self.given[name] for name in candidates if name in self.given), Named(candidates[-1]))
 
 

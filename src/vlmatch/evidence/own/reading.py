@@ -1,4 +1,4 @@
-"""What a reader of a truth gives back: cells, and notes on what was left out."""
+"""What is read from a file of truths: cells, and notes on what was left out."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ UNNAMED = "an LLM that is not named"
 
 @dataclass(frozen=True)
 class Cell:
-    """One score: more is better. recipe: what else must be equal for two cells to be compared. where: its place."""
+    """One score; more is better. recipe: what else must be equal for two cells to be compared. where: file or line."""
 
     encoder: str
     llm: str
@@ -19,7 +19,7 @@ class Cell:
 
     @property
     def run(self) -> tuple[str, ...]:
-        """What has one score only: a benchmark's of one training."""
+        """One training on one benchmark, which should have one score only."""
         return self.encoder, self.llm, self.benchmark, self.seed, self.recipe
 
 

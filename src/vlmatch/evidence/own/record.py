@@ -25,8 +25,8 @@ class RuleRecord:
     """One rule or score against the truth.
 
     correlation: Spearman's over the encoders that have it, with the interval over encoders. by_family: the same with
-    the interval over families. picks: the encoders that it puts first of all these. regret: what they lack to the best
-    one's truth, on average over ties. outcomes: replayed pools of all encoders that have every score, by size.
+    the interval over families. picks: the encoders that it ranks first among these. regret: how far their truth is
+    below the best one's, averaged over ties. outcomes: replayed pools of all encoders that have every score, by size.
     """
 
     rule: Rule
@@ -41,9 +41,9 @@ class RuleRecord:
 class OwnRecord:
     """Every rule against the truths of one LLM and recipe.
 
-    title: the LLM, the recipe where there are several, and `about`: which features and captions were scored ('' for a
-    table of the user's). replayed: the encoders that pools
-    were drawn from; empty where they are too few. at_random: what a random pick loses, by size of pool.
+    title: the LLM, the recipe if there are several, and `about`. about: which features and captions were scored ('' for
+    a table of the user's). replayed: the encoders that pools were drawn from; empty if they are too few. at_random: by
+    size of pool, what a random pick loses.
     """
 
     title: str
@@ -62,9 +62,9 @@ class OwnRecord:
 
     @property
     def luck(self) -> float:
-        """The Spearman that the best of so many scores has in half of all cases if none has to do with the truth.
+        """The median of the highest Spearman among so many scores, if none of them is related to the truth.
 
-        Of independent scores, by the normal approximation; scores that resemble each other have less.
+        This holds for independent scores, by the normal approximation; for scores that resemble each other it is lower.
         """
         return float(norm.ppf(0.5 ** (1 / max(len(self.rules), 1)))) / sqrt(len(self.families) - 1)
 
@@ -130,9 +130,9 @@ def _record(title: str, truth: ComparableTruth, table: ScoreTable) -> OwnRecord:
 
 
 def _rules(table: ScoreTable, shared: Sequence[str]) -> tuple[list[Rule], list[str]]:
-    """The candidates of the record whose ingredients are known, each score by itself, and the scores that tell nothing.
+    """The record's candidate rules and each score by itself; second, the scores that are equal for all encoders.
 
-    A line of the spec sheet that is equal for all encoders stays in the rules that have it, where it says nothing.
+    A candidate rule is left out if one of its ingredients is not known or equal for all encoders.
     """
     constant, singles = [], []
     for name, score in table.scores.items():
@@ -149,7 +149,7 @@ def _rules(table: ScoreTable, shared: Sequence[str]) -> tuple[list[Rule], list[s
 def _replayed(
     truth: ComparableTruth, table: ScoreTable, shared: Sequence[str], values: Mapping[str, Mapping[str, float]]
 ) -> World | None:
-    """The world of the encoders that have every score but those that too many lack; None if they are too few."""
+    """The world of the encoders that have every score, without scores that too many lack; None if they are too few."""
     names = list(values)
     known = np.array([[encoder in values[name] for name in names] for encoder in shared])
     rows, columns = complete(known)
@@ -170,7 +170,7 @@ def _world(
 def _by_size(world: World, rules: Sequence[Rule]) -> dict[int, Mapping[Rule | None, Outcome]]:
     """Replayed outcomes by size of pool and rule; None is a pick at random. Sizes with too few pools are left out.
 
-    Not by the names of rules, since a column of the user's may be called 'random' too.
+    The keys are rules and not their names, because a user's column may be called 'random' too.
     """
     usable = known(world, rules)
     found = {size: replay(world, usable, "random", size) for size in SIZES}

@@ -1,4 +1,4 @@
-"""What was known of encoders before a training: score tables from the user's CSV, with what the catalogue adds."""
+"""The scores of encoders from the user's table, with the facts that the catalogue adds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY = "study.scores"
-ABOUT = ("encoder", "llm", "family")  # the columns that are no scores
+ABOUT = ("encoder", "llm", "family")  # the columns that are not scores
 ENTRIES = {
     "language_supervised": "language_supervised",
     "tokens": "visual_tokens",
@@ -42,7 +42,7 @@ class KnownScore:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """The scores of encoders for one LLM; llm: None where they hold for any. about: features and captions, in words."""
+    """The scores of encoders for one LLM. llm: None if they hold for any. about: features and captions, in words."""
 
     llm: str | None
     scores: Mapping[str, KnownScore]
@@ -56,17 +56,17 @@ class ScoreTable:
         return tuple(dict.fromkeys(name for score in self.scores.values() for name in score.values))
 
     def family(self, encoder: str) -> str:
-        """The family that was given, else that of the catalogue, else the encoder by itself."""
+        """The encoder's family: as the table gives it, else as in the catalogue, else the encoder's own name."""
         entry = catalogue().get(encoder)
         return self.families.get(encoder) or (entry.family if entry else encoder)
 
 
 def read_scores(given: "Path | pd.DataFrame", names: Names) -> list[ScoreTable]:
-    """Read a table of `encoder[, llm, family]` and one column for each score; one value for each LLM that it names.
+    """Read a table of `encoder[, llm, family]` and one column for each score; returns one table for each LLM in it.
 
-    A column of the name of one of our scores has its direction. Of any other, more is better, unless its name starts
-    with '-'. The spec sheet of encoders that the catalogue knows is added where the table has no such column.
-    Raises VlmatchError where there is no score, or an encoder has two rows.
+    A column that is named after one of our scores has the direction of that score. In any other column more is better,
+    unless its name starts with '-'. If the table lacks a column of the spec sheet, the catalogue adds what it knows.
+    Raises VlmatchError if there is no score, or if an encoder has two rows.
     """
     table = read_table(KEY, given, ABOUT)
     table.require("encoder")
@@ -111,16 +111,16 @@ def _notes(table: UserTable, columns: list[str], numeric: list[str]) -> tuple[st
         if number(row.cells[column]) is None
     ]
     if empty:
-        notes.append(f"scores that are missing or no number: {some(empty)}")
+        notes.append(f"scores that are missing or not a number: {some(empty)}")
     unknown = [column for column in numeric if column.removeprefix("-") not in choices("score")]
     if guessed := [column for column in unknown if not column.startswith("-")]:
-        notes.append(f"more counts as better of {', '.join(guessed)}; write '-{guessed[0]}' as its head for less")
+        notes.append(f"more counts as better in {', '.join(guessed)}; if less is better, write '-{guessed[0]}'")
     return tuple(notes)
 
 
 @cache
 def described(column: str) -> Rule:
-    """The rule of one column: the title and direction of the score of this name, else more is better (less: '-')."""
+    """The rule of one column: with title and direction of the score of this name; else more is better without '-'."""
     name = column.removeprefix("-")
     if name not in choices("score"):
         return single(name, name, not column.startswith("-"))
@@ -129,7 +129,7 @@ def described(column: str) -> Rule:
 
 
 def _of_catalogue(encoders: Mapping[str, object], given: Mapping[str, object]) -> dict[str, KnownScore]:
-    """The lines of the spec sheet that the table lacks and the catalogue has, if it has those of most encoders."""
+    """The lines of the spec sheet that the table lacks and that the catalogue has for more than half the encoders."""
     entries = {name: catalogue()[name] for name in encoders if name in catalogue()}
     found = {}
     for name, of in ENTRIES.items():

@@ -1,4 +1,4 @@
-"""Tables of the user's, read as text: CSV or TSV with any usual separator, Excel, or a data frame."""
+"""The user's tables, read as text: CSV or TSV with any usual separator, Excel, or a data frame."""
 
 import math
 from collections.abc import Mapping, Sequence

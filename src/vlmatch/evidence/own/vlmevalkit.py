@@ -25,9 +25,9 @@ WHOLE = ("overall", "all", "validation", "val")  # how the row over all items is
 
 
 def kit_cells(folder: Path, names: Names) -> Reading:
-    """The score of every `MODEL/[RUN/]MODEL_DATASET[_JUDGE]_acc.csv` and its like; what has no score is noted.
+    """The score of every `MODEL/[RUN/]MODEL_DATASET[_JUDGE]_acc.csv` and the like; files without one are noted.
 
-    A model's newest result counts: the one in its own folder, else that of the last run by name.
+    A model's newest result counts: the one in the model's own folder, else the one of the last run by name.
     """
     found: dict[tuple[str, str], Path] = {}
     older = []
@@ -95,7 +95,7 @@ def _score(path: Path) -> float:
 
 
 def _whole(table: UserTable) -> TableRow:
-    """The row over all items: the only one, or that which is called so."""
+    """The row over all items: the only row, or the one that has a name of `WHOLE`."""
     if len(table.rows) == 1:
         return table.rows[0]
     for name in WHOLE:
