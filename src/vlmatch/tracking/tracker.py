@@ -188,8 +188,7 @@ class Tracker:
     def log_ranking(self, parent: str, ranking: "PoolRanking") -> dict[str, str]:
         """Log place, value, truth and cost to the runs below `parent`, and describe `parent` by the shortlists.
 
-        Saves a view of these runs for each LLM; it replaces the view of an earlier sweep. Returns their addresses by
-        title.
+        Saves a view of these runs for each LLM, which replaces an earlier sweep's. Returns their addresses by title.
         """
         from vlmatch.report.first_screen import first_screen
 
@@ -198,10 +197,8 @@ class Tracker:
         views = ranking_views(ranking.rankings, sweep, lambda llm: truths_of(llm, ranking.evidence))
         for view in views:
             self._save(view)
-        shortlists = "\n\n".join(
-            first_screen(llm, each.question).headline for each in ranking.rankings for llm in each.llms
-        )
-        self.client.set_tag(parent, "mlflow.note.content", shortlists[:LONGEST_NOTE])
+        lists = [first_screen(llm, each.question).headline for each in ranking.rankings for llm in each.llms]
+        self.client.set_tag(parent, "mlflow.note.content", "\n\n".join(lists)[:LONGEST_NOTE])
         return {view.title: self._runs() + address_part(view.key) for view in views}
 
     def log_places(self, run_ids: Mapping[Pair, str], ranking: "PoolRanking") -> None:
