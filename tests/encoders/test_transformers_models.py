@@ -117,7 +117,7 @@ def test_a_folder_without_an_image_processor_says_where_to_get_it(tmp_path):
     """As a trainer leaves it that was given no processor."""
     save(tmp_path, "vit")
     (tmp_path / "preprocessor_config.json").unlink()
-    with pytest.raises(VlmatchError, match=r"holds no preprocessor_config.json, .* copy that of the model"):
+    with pytest.raises(VlmatchError, match=r"holds no preprocessor_config.json, .* copy this file from the base model"):
         TransformersEncoder("x", checkpoint=str(tmp_path))
 
 

@@ -91,7 +91,7 @@ def test_hours_are_counted_by_what_trainings_took() -> None:
 
 def test_hours_for_less_than_one_training_are_told_after_the_first_part() -> None:
     spending, first = Spending(gpu_hours=4.0, gpus=2), Part("a", 0, 1, 0.5, 0.125, 1800.0)
-    with pytest.raises(VlmatchError, match=r"search\.gpu_hours=4\.0 .* takes about 8 "):
+    with pytest.raises(VlmatchError, match=r"search\.gpu_hours=4\.0 .* takes about 8, "):
         spending.require_one_run([first])
     Spending(hours=4.0).require_one_run([first])
 

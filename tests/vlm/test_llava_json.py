@@ -267,7 +267,7 @@ def test_pad_puts_the_picture_on_a_square_of_the_colour(load: Callable[..., Trai
         ('{"id": 1}', "json", "data.path=.*data.json is not a JSON list"),
         ('{"id": 1\n', "jsonl", "no entry can be used; entry 0: line 1 is not JSON"),
         ("[" * 100_000, "json", "data.path=.*data.json is not JSON"),
-        ("[]", "json", "no entry can be used; there is none"),
+        ("[]", "json", "no entry can be used; it has none"),
     ],
 )
 def test_a_malformed_file_is_one_line(
