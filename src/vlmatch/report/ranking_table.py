@@ -31,7 +31,7 @@ def ranking_table(llm: LlmRanking, key: str) -> Table:
     known = llm.scored
     names = [name for name in dict.fromkeys((*llm.ingredients, PAPER, BASELINE)) if name in known]
     columns = [
-        Column("place", "candidates that can't be told apart share a place"),
+        Column("place", "candidates that the rule can't distinguish share a place"),
         Column("value", "the mean fractional rank by the rule's scores; 1 is the best", best_first="descending"),
         *(score_column(known[name]) for name in names),
         Column("params", "parameters of the vision side"),
