@@ -194,9 +194,10 @@ def _choices(llm: LlmRanking) -> Iterator[Choice]:
 
 def _measured(llm: LlmRanking) -> str:
     """What the losses of the choices are."""
-    trained = llm.world.later
-    after = f"{trained.n_encoders} encoders whose VLMs were trained after the rule was frozen" if trained else ""
-    later = f" Lost later: the same among {after}." if trained else ""
+    later = ""
+    if trained := llm.world.later:
+        after = f"{trained.n_encoders} encoders whose VLMs were trained after the rule was frozen"
+        later = f" Lost later: the same among {after}."
     return (
         "lost: what such picks lost in replayed pools, as a share of what random picks lose. For this rule and the "
         f"spec sheet on families that had no part in choosing the rule, for the others on all families.{later}"

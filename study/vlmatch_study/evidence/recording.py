@@ -137,9 +137,9 @@ def whole_record(tell: Callable[[str], None] = lambda line: None) -> Record:
     )
 
 
-def later(root: Path | None = None) -> Later | None:
+def later() -> Later | None:
     """What block 3 of study/blocks.md gave, whose encoders were trained after the rules were frozen."""
-    block = Block.of(3, root or paths.root())
+    block = Block.of(3, paths.root())
     if block.comparison is None:
         return None
     rows = read(block.folder / "scores.csv")

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from scipy.optimize import isotonic_regression
 
 from vlmatch.evidence.truth import Truth
 from vlmatch.evidence.truths import Comparison
@@ -135,20 +137,9 @@ def _name(figure: Figure, axes: Axes, points: Mapping[str, tuple[float, float]])
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Heights that lie at least `gap` apart, in the same order; those that are closer move by equal amounts."""
-    order = sorted(range(len(heights)), key=heights.__getitem__)
-    groups: list[list[float]] = []  # of each, the heights wanted; it is centred on their mean
-    for at in order:
-        groups.append([heights[at]])
-        while len(groups) > 1 and _lowest(groups[-1], gap) - _highest(groups[-2], gap) < gap:
-            groups[-2].extend(groups.pop())
-    spaced = [_lowest(group, gap) + gap * step for group in groups for step in range(len(group))]
-    return [height for _, height in sorted(zip(order, spaced, strict=True))]
-
-
-def _lowest(group: Sequence[float], gap: float) -> float:
-    return sum(group) / len(group) - gap * (len(group) - 1) / 2
-
-
-def _highest(group: Sequence[float], gap: float) -> float:
-    return sum(group) / len(group) + gap * (len(group) - 1) / 2
+    """The nearest heights, by least squares, that lie at least `gap` apart in the same order."""
+    order = np.argsort(heights, kind="stable")
+    steps = gap * np.arange(len(order))
+    spaced = np.empty(len(order))
+    spaced[order] = isotonic_regression(np.asarray(heights, dtype=float)[order] - steps).x + steps
+    return [float(height) for height in spaced]
