@@ -19,14 +19,14 @@ from vlmatch.objects import plain
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.scores.layer_map import Choice, KeptCells, scored_cells
 from vlmatch.settings.buildable import LlmSettings
-from vlmatch_study.evidence.worlds import EMBEDDED, read, write
+from vlmatch_study.evidence.worlds import EMBEDDED
+from vlmatch_study.rows import NewRow, read, write
 
 TABLE = EMBEDDED.with_name("caption_choices.csv")
 LAYERS = {"smollm2": (-18, -2, -1), "gemma3_270m": (-2,)}
 POOLINGS = ("last", "mean", "mean_after_first")
 SCORES = ("gw", "mutual_nn", "cka", "rsa")
 CENTRING = ("none", "both")
-Row = dict[str, str | int]
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
         raise SystemExit(one_line(error)) from error
 
 
-def rows(llm: str, layers: Sequence[int], encoders: Sequence[str], pairs: ProbeSet, store: Store) -> Iterator[Row]:
+def rows(llm: str, layers: Sequence[int], encoders: Sequence[str], pairs: ProbeSet, store: Store) -> Iterator[NewRow]:
     """One row for each encoder, layer, pooling and centring, with the value of each score to 6 significant digits.
 
     Raises VlmatchError if the store lacks the embeddings of an encoder.

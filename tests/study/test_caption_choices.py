@@ -17,7 +17,7 @@ from vlmatch.scores.cka import CKA
 from vlmatch.scores.rsa import RSA
 from vlmatch_study import caption_choices
 from vlmatch_study.caption_choices import POOLINGS, rows, write
-from vlmatch_study.evidence.worlds import read
+from vlmatch_study.rows import read
 
 ENCODERS = ("efficientnet_lite0", "mobilenetv2")
 PAIRS: Any = SimpleNamespace(key="p-0")

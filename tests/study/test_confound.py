@@ -2,9 +2,9 @@
 
 import pytest
 
+from vlmatch_study.blocks.block import Block
 from vlmatch_study.evidence.confound import SCORES, TABLE, with_places
-from vlmatch_study.evidence.worlds import read
-from vlmatch_study.findings.block import Block
+from vlmatch_study.rows import read
 
 
 def test_places_go_by_each_score_and_ties_share_the_better_one() -> None:

@@ -15,11 +15,12 @@ from vlmatch.evidence.truths import RANDOM, comparisons
 from vlmatch.objects import plain
 from vlmatch.results import Benchmark, Result
 from vlmatch.results import read as read_results
+from vlmatch_study.blocks.block import Block
 from vlmatch_study.evidence.domains import PROBES, TABLE, agreement, on_sets, values, with_places
-from vlmatch_study.evidence.worlds import EMBEDDED, read
+from vlmatch_study.evidence.worlds import EMBEDDED
 from vlmatch_study.findings import other_domain
-from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.other_domain import Floats, interaction, interval
+from vlmatch_study.rows import read
 
 
 def test_a_probe_that_is_its_domains_truth_gains_all_that_the_truths_differ_by() -> None:
@@ -125,7 +126,7 @@ def test_block_6_s_answer_follows_from_the_truths(monkeypatch: pytest.MonkeyPatc
             "results": made(one, "embedded", 2),
             "6/results": made({**two, RANDOM: (random, random)}, "furniture"),
         }
-        monkeypatch.setattr("vlmatch_study.findings.block.read", lambda folder: stored[str(folder).split("blocks/")[1]])
+        monkeypatch.setattr("vlmatch_study.blocks.block.read", lambda folder: stored[str(folder).split("blocks/")[1]])
         return other_domain.section(Block.of(6, paths.root())).text
 
     whole = said(stamps, own)

@@ -14,15 +14,15 @@ from vlmatch import paths
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.truths import comparisons
 from vlmatch.results import Result, read
-from vlmatch_study.evidence.worlds import read as rows_of
+from vlmatch_study.blocks.block import Block
 from vlmatch_study.findings import __main__ as findings
 from vlmatch_study.findings import dtypes, page, picture, repeated
-from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.runs import write as write_runs
 from vlmatch_study.findings.section import Part, Section, of_blocks
 from vlmatch_study.findings.stronger_truth import Cell, cells, chosen
 from vlmatch_study.marked import replaced, without_marks
+from vlmatch_study.rows import read as rows_of
 
 
 def test_the_documents_are_what_the_results_give() -> None:
@@ -52,12 +52,12 @@ def test_a_section_says_one_line_until_a_training_is_finished_and_leaves_out_wha
 ) -> None:
     blocks = [Block.of(4, paths.root()), Block.of("4_others", paths.root())]
     made = Section("An answer.", (Part("", "Above nothing:"), Part("| a |", "Above a table:")))
-    monkeypatch.setattr("vlmatch_study.findings.block.read", lambda folder: [])
+    monkeypatch.setattr("vlmatch_study.blocks.block.read", lambda folder: [])
     assert of_blocks(blocks, lambda _: made).text == "None of 141 trainings is finished."
     blocks = [Block.of(4, paths.root()), Block.of("4_others", paths.root())]
     recipe = replace(read(paths.results())[0].recipe, name=blocks[0].recipes[0])
     done = runs({blocks[1].encoders[0]: [0.1]}, recipe=recipe, dtype="bfloat16")
-    monkeypatch.setattr("vlmatch_study.findings.block.read", lambda folder: done)
+    monkeypatch.setattr("vlmatch_study.blocks.block.read", lambda folder: done)
     assert of_blocks(blocks, lambda _: made).text == (
         "1 of 141 trainings is finished, in bfloat16. An answer.\n\nAbove a table:\n\n| a |"
     )
@@ -179,7 +179,7 @@ def test_every_section_stands_with_some_of_the_trainings_and_with_all(
         recipe = replace(read(paths.results())[0].recipe, name=block.recipes[0])
         made += [replace(run, dtype="float32" if run.seed else "bfloat16") for run in runs(truths, recipe=recipe)]
     once = list({run.run: run for run in made}.values())
-    monkeypatch.setattr("vlmatch_study.findings.block.read", lambda folder: [] if "6" in folder.parts else once)
+    monkeypatch.setattr("vlmatch_study.blocks.block.read", lambda folder: [] if "6" in folder.parts else once)
     parts = findings.parts(root)
     for number, planned in ((1, 32), (2, 32), (3, 28)):
         said = parts[f"block {number}"]

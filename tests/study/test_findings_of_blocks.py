@@ -6,10 +6,11 @@ from scipy.stats import permutation_test, spearmanr, ttest_rel
 
 from made_truths import runs
 from vlmatch.evidence.truths import comparisons
-from vlmatch_study.evidence.worlds import read as rows_of
+from vlmatch_study.blocks.block import Block
+from vlmatch_study.blocks.worlds import world_of
+from vlmatch_study.evidence import later
 from vlmatch_study.findings import confound, new_members
-from vlmatch_study.findings.block import Block
-from vlmatch_study.findings.scored import world_of
+from vlmatch_study.rows import read as rows_of
 
 VARIANTS = [f"{name}{ending}" for name in ("a", "b", "c") for ending in confound.VARIANTS.values()]
 
@@ -103,7 +104,7 @@ def test_block_3_s_answer_follows_from_the_truths(by: str, refuted: int, monkeyp
     sign = {"mutual_nn": 1, "gw": 2}[by]  # GW is a distance, and truths that grow with it are against the rule
     truths = {row["encoder"]: (sign * float(row[by]), sign * float(row[by]) + 0.001) for row in rows}
     (comparison,) = comparisons(runs(truths))
-    found = new_members.replayed(comparison, rows)
+    found = later.replayed(comparison, rows)
     assert found is not None
     assert (found.encoders, found.families, found.seeds) == (14, 11, (0, 1))
     said = new_members.answer(found, None, finished=True)
@@ -114,7 +115,7 @@ def test_block_3_s_answer_follows_from_the_truths(by: str, refuted: int, monkeyp
         "by these truths the rule is perfect, or the wrong way round"
     )
     assert "refuted. " not in new_members.answer(found, None, finished=False), "no verdict while trainings are missing"
-    assert new_members.regrets([found]).count("\n") == 2 + len(new_members.RULES)
+    assert new_members.regrets([found]).count("\n") == 2 + len(later.RULES)
     table = new_members.places(comparison, rows).splitlines()
     assert [line.split(" | ")[4] for line in table[2:]] == [str(place) for place in range(1, 15)]
 
@@ -123,15 +124,15 @@ def test_block_3_waits_for_as_many_encoders_as_a_pool_has_and_for_seeds_that_all
     rows = new_rows()
     truths = {row["encoder"]: (float(row["mutual_nn"]), 0.1)[: 1 + (at < 3)] for at, row in enumerate(rows)}
     (comparison,) = comparisons(runs(truths))
-    world = world_of("made", comparison, rows, new_members.RULES)
+    world = world_of("made", comparison, rows, later.RULES)
     assert world is not None
     assert world.truth.shape == (14, 1)
-    assert new_members.replayed(comparison, rows[:7]) is None
+    assert later.replayed(comparison, rows[:7]) is None
     assert "| without a health warning (8) |" in new_members.correlations(comparison, rows).splitlines()[0] + " "
-    smaller = new_members.replayed(comparison, rows, size=new_members.SMALLER)
+    smaller = later.replayed(comparison, rows, size=later.SMALLER)
     assert smaller is not None
     assert None not in smaller.outcomes[1].fraction, "14 encoders of 11 families have an interval in pools of 5"
-    whole = new_members.replayed(comparison, rows)
+    whole = later.replayed(comparison, rows)
     assert "in 90% of pools: can't be judged without an interval" in new_members.answer(whole, None, finished=True)
     assert "in 90% of pools: not refuted" in new_members.answer(whole, smaller, finished=True)
     assert "too few" in new_members.answer(None, None, finished=False)

@@ -12,7 +12,8 @@ from vlmatch.evidence.rules import single
 from vlmatch.evidence.worlds import World
 from vlmatch_study.evidence.block_size import as_it_is, fractions, shuffled
 from vlmatch_study.evidence.new_members import TABLE, families, places, warnings_of, with_places
-from vlmatch_study.evidence.worlds import EMBEDDED, read
+from vlmatch_study.evidence.worlds import EMBEDDED
+from vlmatch_study.rows import read
 
 NEW = pool("new_members")
 

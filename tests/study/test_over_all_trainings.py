@@ -12,11 +12,12 @@ from scipy.stats import pearsonr, spearmanr
 from made_truths import runs
 from vlmatch import paths
 from vlmatch.evidence.truths import Comparison, comparisons
-from vlmatch_study.evidence.worlds import read
+from vlmatch_study.blocks.worlds import world_of
 from vlmatch_study.findings import captions, ceilings, every_score, other_llm
 from vlmatch_study.findings.holm import holm
-from vlmatch_study.findings.scored import followed, world_of
+from vlmatch_study.findings.scored import followed
 from vlmatch_study.findings.trained import Trained, trained
+from vlmatch_study.rows import read
 
 STUDY = paths.root() / "study"
 

@@ -4,7 +4,7 @@ import pytest
 
 from vlmatch import paths
 from vlmatch_study.evidence.recording import OURS, THEIRS
-from vlmatch_study.evidence.worlds import read
+from vlmatch_study.rows import read
 from vlmatch_study.search import courses, spending
 from vlmatch_study.search.__main__ import MARK, tables
 

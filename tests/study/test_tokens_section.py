@@ -8,10 +8,10 @@ from scipy.stats import linregress, sem, ttest_1samp, ttest_rel
 
 from made_truths import runs
 from vlmatch.evidence.truths import comparisons
-from vlmatch_study.evidence.worlds import read as rows_of
 from vlmatch_study.findings import tokens
 from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.runs import write as write_runs
+from vlmatch_study.rows import read as rows_of
 
 
 def of_grids(rise: float) -> dict[str, tuple[float, ...]]:

@@ -7,8 +7,9 @@ from vlmatch.evidence.replay import rank_correlation, replay
 from vlmatch.evidence.rules import SPEC, single
 from vlmatch.evidence.worlds import World
 from vlmatch.report.evidence import bare
-from vlmatch_study.evidence.worlds import STUDY, column, read
-from vlmatch_study.findings.tables import figure, table
+from vlmatch_study.evidence.worlds import STUDY
+from vlmatch_study.rows import column, read
+from vlmatch_study.tables import figure, table
 
 FACTS = STUDY / "worlds" / "cambrian1.csv"
 SIZE, MOST_TOKENS = 8, 1024  # size of pools; more tokens than this count as this many

@@ -5,20 +5,20 @@ fits the components that make the variants, and `experiment=block1 task=embed ta
 embeds the stamps.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scipy.stats import rankdata
 
 import vlmatch
 from vlmatch import paths
+from vlmatch_study.blocks.block import Block
 from vlmatch_study.evidence.scores import CAPTIONS, IMAGES, PROBE, stored
-from vlmatch_study.evidence.worlds import LLM, STUDY, write
-from vlmatch_study.findings.block import Block
+from vlmatch_study.evidence.worlds import LLM, STUDY
+from vlmatch_study.rows import NewRow, write
 
 TABLE = STUDY / "blocks" / "1" / "scores.csv"
 SCORES = ("cka_debiased", "mutual_nn", "ridge_r2", "participation_ratio")
-Row = Mapping[str, str | int]
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def scored(store: Path, names: Sequence[str]) -> Iterator[dict[str, str | int]]:
         yield about | {score: f"{values[score]:.6g}" for score in SCORES}
 
 
-def with_places(rows: Sequence[Row]) -> list[dict[str, str | int]]:
+def with_places(rows: Sequence[NewRow]) -> list[dict[str, str | int]]:
     """The rows with the place that each score predicts: 1 is the best, ties share the better place."""
     places = {score: rankdata([-float(row[score]) for row in rows], method="min") for score in SCORES}
     return [

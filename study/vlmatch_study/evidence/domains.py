@@ -6,7 +6,7 @@ study/worlds/embedded.csv. An encoder that was not embedded has no row. No truth
 alike the two probes order the encoders, and what block 6 can show.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -19,8 +19,9 @@ from vlmatch import paths
 from vlmatch.embeddings.store import FILE
 from vlmatch.evidence.correlation import spearman
 from vlmatch_study.evidence.scores import CAPTIONS, IMAGES, PROBE, stored
-from vlmatch_study.evidence.worlds import EMBEDDED, LLM, STUDY, column, read, write
+from vlmatch_study.evidence.worlds import EMBEDDED, LLM, STUDY
 from vlmatch_study.power import Errors, smallest_effect, smallest_spread
+from vlmatch_study.rows import NewRow, Row, column, read, write
 
 TABLE = STUDY / "blocks" / "6" / "scores.csv"
 FURNITURE = "furniture-5f513c28"  # name and fingerprint of the probe, as `task=fetch probe=furniture` prints them
@@ -31,7 +32,6 @@ CEILINGS = ("mutual_nn", "cka", "cka_debiased", "ridge_r2", "cca")
 SETS = 3  # draws of two sets of stamps
 ERRORS = Errors(seeds=3, seed_sd=0.011, item_se=0.015)  # of a truth over the 248 objects
 
-Row = Mapping[str, str | int]
 Floats = NDArray[np.float64]
 
 
@@ -60,7 +60,7 @@ def scored(store: Path) -> Iterator[dict[str, str | int]]:
         yield {"probe": "furniture", **about, **{name: f"{found[name]:.6g}" for name in RULES}}
 
 
-def with_places(rows: Sequence[Row]) -> list[dict[str, str | int]]:
+def with_places(rows: Sequence[NewRow]) -> list[dict[str, str | int]]:
     """The rows with the place of each encoder by MutualNN on its probe: 1 is the best, ties share the better place."""
     table: list[dict[str, str | int]] = []
     for probe in dict.fromkeys(row["probe"] for row in rows):
@@ -70,20 +70,20 @@ def with_places(rows: Sequence[Row]) -> list[dict[str, str | int]]:
     return table
 
 
-def values(rows: Sequence[dict[str, str]], probe: str, score: str) -> Floats:
+def values(rows: Sequence[Row], probe: str, score: str) -> Floats:
     """A score of each encoder on a probe, with its sign changed if less is better: (encoders,)."""
     found = column([row for row in rows if row["probe"] == probe], score)
     return -found if score in LESS_IS_BETTER else found
 
 
-def agreement(rows: Sequence[dict[str, str]]) -> Iterator[str]:
+def agreement(rows: Sequence[Row]) -> Iterator[str]:
     """Spearman's correlation between the orders by the two probes, for each score."""
     for score in RULES:
         stamps, furniture = (values(rows, probe, score) for probe in PROBES)
         yield f"{score}: stamps and furniture {spearman(stamps, furniture):.2f} over {len(stamps)} encoders"
 
 
-def ceilings(store: Path, rows: Sequence[dict[str, str]], seed: int = 0) -> Iterator[str]:
+def ceilings(store: Path, rows: Sequence[Row], seed: int = 0) -> Iterator[str]:
     """For sets of stamps as large as the furniture probe: the agreement with other such sets, and with the objects."""
     n = len(stored(store.parent / FURNITURE / LLM / CAPTIONS).array)
     captions = stored(store / LLM / CAPTIONS).array
@@ -113,7 +113,7 @@ def _range(found: Sequence[float | None]) -> str:
     return f"{fmean(known):.2f} [{min(known):.2f}, {max(known):.2f}]"
 
 
-def effects(rows: Sequence[dict[str, str]]) -> Iterator[str]:
+def effects(rows: Sequence[Row]) -> Iterator[str]:
     """What the block can show with these scores (`vlmatch_study.power`)."""
     n = len(values(rows, "stamps", "mutual_nn"))
     for spread in (0.02, 0.03, 0.05):

@@ -21,11 +21,11 @@ from vlmatch.health.geometries import health_of
 from vlmatch.health.pool import angles_for_health, resolution_of
 from vlmatch.settings.work import Fed
 from vlmatch_study.evidence.scores import CAPTIONS, PROBE, row_of, stored
-from vlmatch_study.evidence.worlds import EMBEDDED, LLM, STUDY, column, read, write
+from vlmatch_study.evidence.worlds import EMBEDDED, LLM, STUDY
+from vlmatch_study.rows import NewRow, column, read, write
 
 TABLE = STUDY / "blocks" / "3" / "scores.csv"
 SETTINGS: tuple[Fed, ...] = ("pooled", "patches")
-Row = Mapping[str, str | int]
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def warnings_of(images: Embeddings) -> list[str]:
     return [finding.check for finding in found if finding.warning]
 
 
-def with_places(rows: Sequence[Row], known: Sequence[Mapping[str, str]]) -> list[dict[str, str | int]]:
+def with_places(rows: Sequence[NewRow], known: Sequence[Mapping[str, str]]) -> list[dict[str, str | int]]:
     """The rows with the place that each setting's rule predicts: 1 is the best, ties share the better place.
 
     'place_SETTING' is the place among the new encoders, 'place_SETTING_all' that among the new and the `known` ones.
@@ -74,7 +74,7 @@ def with_places(rows: Sequence[Row], known: Sequence[Mapping[str, str]]) -> list
     return table
 
 
-def places(fed: Fed, rows: Sequence[Row]) -> list[int]:
+def places(fed: Fed, rows: Sequence[NewRow]) -> list[int]:
     """The place of each row by the rule that study/preregistration.md froze for an LLM that is fed so."""
     rule = record().world(fed).rule
     text = [{key: str(value) for key, value in row.items()} for row in rows]

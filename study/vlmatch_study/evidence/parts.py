@@ -16,7 +16,7 @@ from vlmatch.evidence.rules import NEIGHBOURS, RIDGE, SPEC, Rule, joined, single
 from vlmatch.evidence.truths import comparisons_in
 from vlmatch.evidence.worlds import Floats, World
 from vlmatch_study.evidence.worlds import DATA, LLM, STUDY, embedded
-from vlmatch_study.findings.tables import figure, table
+from vlmatch_study.tables import figure, table
 
 SIZE, FULL = 8, "float32"
 CLASSIFIER = single("photo_classifier", "classifier of photographs")

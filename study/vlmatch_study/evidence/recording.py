@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlmatch import paths
 from vlmatch.evidence.choosing import choose
 from vlmatch.evidence.definitions import STORED
 from vlmatch.evidence.pools import KINDS, Kind
@@ -17,9 +16,8 @@ from vlmatch.evidence.rules import CANDIDATES, SPEC, Rule, single
 from vlmatch.evidence.shortlists import calibrate
 from vlmatch.evidence.worlds import TOKENS, World
 from vlmatch.settings.work import Fed
-from vlmatch_study.evidence.worlds import embedded, odd_in, read, vtbenchlab
-from vlmatch_study.findings import new_members
-from vlmatch_study.findings.block import Block
+from vlmatch_study.evidence.later import later
+from vlmatch_study.evidence.worlds import embedded, odd_in, vtbenchlab
 
 VERSION = 1
 SIZES = (5, 8, 12)
@@ -122,35 +120,26 @@ def whole_record(tell: Callable[[str], None] = lambda line: None) -> Record:
     ours, older, theirs = embedded(), embedded(version=STORED), vtbenchlab()
     odd = [row.encoder for row in odd_in(theirs)]
     worlds = []
-    for world, about, left_out in (
-        (ours, OURS, ()),
-        (older, OURS, ()),
-        (theirs, THEIRS, ()),
-        (theirs.without(odd, "vtbenchlab_without_odd"), THEIRS, tuple(odd)),
+    for world, about, left_out, trained_later in (
+        (ours, OURS, (), later()),
+        (older, OURS, (), None),
+        (theirs, THEIRS, (), None),
+        (theirs.without(odd, "vtbenchlab_without_odd"), THEIRS, tuple(odd), None),
     ):
         tell(world.name)
-        worlds.append(world_record(world, about, left_out))
-    worlds[0] = replace(worlds[0], later=later())
+        worlds.append(world_record(world, about, left_out, trained_later))
     names = {name for world in worlds for name in world.correlations}
     return Record(
         VERSION, tuple(r for r in RULES if r.name in names), tuple(rule.name for rule in CANDIDATES), tuple(worlds)
     )
 
 
-def later() -> Later | None:
-    """What block 3 of study/blocks.md gave, whose encoders were trained after the rules were frozen."""
-    block = Block.of(3, paths.root())
-    if block.comparison is None:
-        return None
-    rows = read(block.folder / "scores.csv")
-    replayed = [new_members.replayed(block.comparison, rows, size) for size in (new_members.SMALLER, SIZE)]
-    found = [each for each in replayed if each is not None]
-    outcomes = tuple(in_points(outcome, OURS.scale) for each in found for outcome in each.outcomes)
-    return Later(found[0].encoders, found[0].families, outcomes) if outcomes else None
+def world_record(world: World, about: About, left_out: Sequence[str], trained_later: Later | None) -> WorldRecord:
+    """Everything that is replayed in one world.
 
-
-def world_record(world: World, about: About, left_out: Sequence[str]) -> WorldRecord:
-    """Everything that is replayed in one world; left_out: the rows that were removed from it."""
+    left_out: the rows that were removed from it. trained_later: what choosing gave among encoders that were trained
+    after the rules were frozen, with regrets as they are in the truths.
+    """
     rules = known(world, RULES)
     rule = next(each for each in RULES if each.name == CHOSEN[about.fed])
     kinds = kinds_of(world)
@@ -190,6 +179,7 @@ def world_record(world: World, about: About, left_out: Sequence[str]) -> WorldRe
         difference(world, rule, SPEC, "random", SIZE),
         rule,
         next(each for each in RULES if each.name == SPEC_SHEET),
+        trained_later and in_points_later(trained_later, about.scale),
     )
 
 
@@ -203,6 +193,11 @@ def in_points(outcome: Outcome, scale: float) -> Outcome:
     """The outcome with its regret in points of 100."""
     regret = Figure(*(None if each is None else each * scale for each in outcome.regret))
     return replace(outcome, regret=regret)
+
+
+def in_points_later(found: Later, scale: float) -> Later:
+    """The same with regrets in points of 100."""
+    return replace(found, outcomes=tuple(in_points(outcome, scale) for outcome in found.outcomes))
 
 
 def written(record: Record, path: Path) -> None:

@@ -12,7 +12,8 @@ from vlmatch.embeddings.store import FILE, Embeddings, read_file
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
 from vlmatch.scores.resampling import gaussian_twin
-from vlmatch_study.evidence.worlds import EMBEDDED, LLM, read, write
+from vlmatch_study.evidence.worlds import EMBEDDED, LLM
+from vlmatch_study.rows import read, write
 
 PROBE, IMAGES, CAPTIONS = "stamps-1d0c3db0", "paper", "layer-2_last"
 SCORES = (

@@ -1,15 +1,14 @@
 """The tables of docs/evidence.md, made of the record."""
 
-from collections.abc import Iterable, Sequence
 from math import sqrt
 from pathlib import Path
 
 from vlmatch.evidence.record import SIZE, SPEC_SHEET, Record, WorldRecord
-from vlmatch.evidence.replay import Figure
 from vlmatch.report.evidence import bare
 from vlmatch_study.evidence.cambrian1 import spec_sheet_table
 from vlmatch_study.evidence.parts import beyond_table, parts_table
 from vlmatch_study.marked import replaced
+from vlmatch_study.tables import figure, table
 
 SIZES = (5, 8, 12)
 DETECTED = 2.8  # an effect of so many standard errors is shown by 80% of studies at the 5% level
@@ -38,14 +37,6 @@ def write(document: Path, record: Record) -> None:
     document.write_text(replaced(text, tables(record), MODULE), encoding="utf-8")
 
 
-def figure(found: Figure, digits: int = 2) -> str:
-    """'.13 [.06, .29]'; '-' if it is not known."""
-    if found.value is None:
-        return "-"
-    ends = "" if found.low is None else f" [{bare(found.low, digits)}, {bare(found.high, digits)}]"
-    return bare(found.value, digits) + ends
-
-
 def _outcomes(record: Record, world: WorldRecord) -> str:
     """A line for each rule: Spearman, regret as a fraction of random's and in points, and its first three."""
     head = ["picked by", "Spearman", *(f"regret, pools of {size}" for size in SIZES), "points (8)", "first three (8)"]
@@ -56,11 +47,11 @@ def _outcomes(record: Record, world: WorldRecord) -> str:
         if middle is None:
             continue
         fractions = [bare(each.fraction.value) if each else "-" for each in at.values()]
-        fractions[1] = figure(middle.fraction)
+        fractions[1] = figure(*middle.fraction)
         title = "a random pick" if name == "random" else record.rule(name).title
         title = f"**{title}**" if name == world.rule.name else title
-        spearman = "" if name == "random" else figure(world.correlations[name])
-        rows.append([title, spearman, *fractions, f"{middle.regret.value:.1f}", figure(middle.first_three)])
+        spearman = "" if name == "random" else figure(*world.correlations[name])
+        rows.append([title, spearman, *fractions, f"{middle.regret.value:.1f}", figure(*middle.first_three)])
     return table(head, rows)
 
 
@@ -70,7 +61,7 @@ def _kinds(record: Record, world: WorldRecord) -> str:
     rows = []
     for rule in dict.fromkeys((SPEC_SHEET, "ridge_r2", "mutual_nn", world.rule.name)):
         found = [next(o for o in world.outcomes if (o.rule, o.kind, o.size) == (rule, kind, SIZE)) for kind in kinds]
-        rows.append([record.rule(rule).title, *(f"{figure(o.fraction)}; {bare(o.first_three.value)}" for o in found)])
+        rows.append([record.rule(rule).title, *(f"{figure(*o.fraction)}; {bare(o.first_three.value)}" for o in found)])
     return table(["picked by", *(KIND_WORDS[kind] for kind in kinds)], rows)
 
 
@@ -87,8 +78,8 @@ def _choosing(record: Record) -> str:
         [
             world.title + ("" if world.name != "embedded_truth2" else ", truth version 2"),
             str(each.size),
-            figure(each.fraction),
-            figure(each.first_three),
+            figure(*each.fraction),
+            figure(*each.first_three),
             ", ".join(f"{name} {100 * count / each.splits:.0f}%" for name, count in list(each.chosen.items())[:3]),
         ]
         for world in record.worlds
@@ -108,7 +99,7 @@ def _rules(record: Record) -> str:
                 cells.append("-")
                 continue
             more = chosen.above_first.get(name)
-            cells.append(figure(chosen.by_rule[name]) + (f"; {figure(more)}" if more else ""))
+            cells.append(figure(*chosen.by_rule[name]) + (f"; {figure(*more)}" if more else ""))
         rows.append([record.rule(name).title, *cells])
     return table(["rule", *(world.name for world in record.worlds)], rows)
 
@@ -122,8 +113,8 @@ def _lists(record: Record) -> str:
                 if each is not None and each.size == size:
                     rows.append(
                         [
-                            world.name, rule.title, str(size), bare(each.margin), figure(each.coverage),
-                            figure(each.held_out), f"{each.length:.1f}", bare(each.top_k),
+                            world.name, rule.title, str(size), bare(each.margin), figure(*each.coverage),
+                            figure(*each.held_out), f"{each.length:.1f}", bare(each.top_k),
                             "-" if each.difference is None else bare(each.difference),
                         ]
                     )  # fmt: skip
@@ -140,11 +131,5 @@ def _power(record: Record) -> str:
             continue
         error = (now.high - now.low) / (2 * 1.96)
         needed = [DETECTED * error * sqrt(world.n_families / families) for families in NEW_FAMILIES]
-        rows.append([world.name, figure(now), *(bare(each) for each in needed)])
+        rows.append([world.name, figure(*now), *(bare(each) for each in needed)])
     return table(["world", "spec sheet minus rule", *(f"{n} new families" for n in NEW_FAMILIES)], rows)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,11 +1,8 @@
 """The two worlds of evidence: our own trainings, and VTBenchLab's published table."""
 
-import csv
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.best import pooled_error
@@ -13,6 +10,7 @@ from vlmatch.evidence.definitions import LATEST
 from vlmatch.evidence.truths import comparisons_in
 from vlmatch.evidence.worlds import World
 from vlmatch_study.evidence.odd_rows import OddRow, odd_rows
+from vlmatch_study.rows import column, read
 
 STUDY = Path(__file__).parents[2]
 EMBEDDED, PUBLISHED = STUDY / "worlds" / "embedded.csv", STUDY / "published"
@@ -61,23 +59,3 @@ def odd_in(world: World) -> list[OddRow]:
     columns = {"truth": world.mean_truth, **{key: world.values[key] for key in measured}}
     columns["participation ratio (log)"] = np.log(world.values["participation_ratio"])
     return odd_rows(world.names, world.families, columns, (world.values["width"], world.values["tokens"]))
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, rows: Sequence[Mapping[str, str | int]]) -> None:
-    """Write rows as a CSV with the columns of the first one; its folder is made if it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def column(rows: Sequence[dict[str, str]], key: str) -> NDArray[np.float64]:
-    """A column as numbers: (n,); an empty cell is NaN."""
-    return np.array([float(row[key] or "nan") for row in rows])

@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from vlmatch import paths
-from vlmatch_study.evidence.worlds import read
+from vlmatch_study.blocks.block import Block
 from vlmatch_study.findings import (
     confound,
     dtypes,
@@ -26,10 +26,10 @@ from vlmatch_study.findings import (
     stronger_truth,
     tokens,
 )
-from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.section import Made, of_blocks
 from vlmatch_study.findings.trained import trained
 from vlmatch_study.marked import replaced
+from vlmatch_study.rows import read
 
 MODULE = "vlmatch_study.findings"
 SECTIONS: dict[int, Made] = {

@@ -7,8 +7,10 @@ from typing import NamedTuple
 from vlmatch.evidence.rules import single
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
-from vlmatch_study.findings.scored import Followed, Row, followed, world_of
-from vlmatch_study.findings.tables import figure, probability, table
+from vlmatch_study.blocks.worlds import world_of
+from vlmatch_study.findings.scored import Followed, followed
+from vlmatch_study.rows import Row
+from vlmatch_study.tables import figure, probability, table
 
 TITLES = {"gw": "GW", "mutual_nn": "MutualNN", "cka": "CKA", "rsa": "RSA"}
 COMPARED = ("gw", "mutual_nn")

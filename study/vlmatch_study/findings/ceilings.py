@@ -10,11 +10,11 @@ from vlmatch.evidence.correlation import LEAST_FOR_INTERVAL, Correlation
 from vlmatch.evidence.seeds import agreements
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
+from vlmatch_study.blocks.worlds import shared_seeds
 from vlmatch_study.findings.confound import AS_IT_IS, split
 from vlmatch_study.findings.repeated import from_recipe_to_recipe
-from vlmatch_study.findings.scored import shared_seeds
-from vlmatch_study.findings.tables import figure, table
 from vlmatch_study.findings.trained import Trained, shared
+from vlmatch_study.tables import figure, table
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from scipy.stats import rankdata, spearmanr, ttest_rel
 
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
+from vlmatch_study.blocks.block import Block
 from vlmatch_study.evidence.tables import DETECTED
-from vlmatch_study.evidence.worlds import read
-from vlmatch_study.findings.block import Block
 from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.section import Part, Section
-from vlmatch_study.findings.tables import OPEN, PRELIMINARY, probability, seeds, table
-from vlmatch_study.findings.tables import within as with_error
+from vlmatch_study.rows import Row, read
+from vlmatch_study.tables import OPEN, PRELIMINARY, probability, seeds, table
+from vlmatch_study.tables import within as with_error
 
 AS_IT_IS, NOISE = "as it is", "noise"
 VARIANTS = {AS_IT_IS: "", "whitened": "_whitened", "10 components": "_pca10", NOISE: "_noise"}
@@ -28,7 +28,6 @@ SCORES = {
 }
 LEVEL = 0.05
 TINY = 1e-9  # sums of equal correlations differ in their last digits
-Row = Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vlmatch.evidence.truths import Comparison
-from vlmatch_study.findings.block import Block, together
+from vlmatch_study.blocks.block import Block, together
 from vlmatch_study.findings.section import Made, Part, Section
-from vlmatch_study.findings.tables import table, within
+from vlmatch_study.tables import table, within
 
 FULL = "float32"
 

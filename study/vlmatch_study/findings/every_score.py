@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlmatch.evidence.record import SIZE
+from vlmatch_study.blocks.worlds import shared_seeds, world_of
 from vlmatch_study.evidence.recording import RULES
 from vlmatch_study.evidence.scores import SCORES
-from vlmatch_study.evidence.worlds import LLM, read
+from vlmatch_study.evidence.worlds import LLM
 from vlmatch_study.findings import captions, ceilings
-from vlmatch_study.findings.scored import SIZE, Followed, Row, followed, shared_seeds, world_of
+from vlmatch_study.findings.scored import Followed, followed
 from vlmatch_study.findings.section import Part, Section
-from vlmatch_study.findings.tables import figure, probability, table
 from vlmatch_study.findings.trained import Trained, trained
+from vlmatch_study.rows import Row, read
+from vlmatch_study.tables import figure, probability, table
 
 COMPARED = tuple(rule for rule in RULES if rule.name in SCORES)
 

@@ -9,8 +9,8 @@ from statistics import fmean
 from vlmatch.evidence.truths import Comparison, comparisons_in
 from vlmatch.report.evidence import bare
 from vlmatch_study.findings.section import Part, Section
-from vlmatch_study.findings.tables import table
 from vlmatch_study.findings.trained import named
+from vlmatch_study.tables import table
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ from vlmatch.evidence.correlation import LEAST, spearman
 from vlmatch.evidence.pools import family_draws
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
+from vlmatch_study.blocks.block import Block, together
+from vlmatch_study.blocks.worlds import shared_seeds
 from vlmatch_study.evidence.domains import PROBES, values
 from vlmatch_study.evidence.domains import RULES as SCORED
 from vlmatch_study.evidence.recording import RULES
 from vlmatch_study.evidence.tables import DETECTED
-from vlmatch_study.evidence.worlds import read
-from vlmatch_study.findings.block import Block, together
-from vlmatch_study.findings.scored import shared_seeds
 from vlmatch_study.findings.section import Part, Section
-from vlmatch_study.findings.tables import OPEN, PRELIMINARY, figure, table
 from vlmatch_study.findings.trained import shared
+from vlmatch_study.rows import Row, read
+from vlmatch_study.tables import OPEN, PRELIMINARY, figure, table
 
 SOURCES: Mapping[str, Sequence[str]] = {"clip-art": ("clipart",), "emoji": ("emoji_google", "openmoji")}
 DRAWINGS, OBJECTS = "drawings", "objects"
@@ -33,7 +33,6 @@ CATEGORY = "category"  # the part of the truth that no VLM was trained on
 RESAMPLES = 2000
 
 Floats = NDArray[np.float64]
-Row = dict[str, str]
 
 
 @dataclass(frozen=True)

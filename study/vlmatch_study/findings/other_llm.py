@@ -12,15 +12,15 @@ from scipy.stats import pearsonr, spearmanr
 from vlmatch.evidence.correlation import LEAST, Correlation, correlation
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
-from vlmatch_study.evidence.worlds import read
-from vlmatch_study.findings.block import Block, n_runs
+from vlmatch_study.blocks.block import Block, n_runs
+from vlmatch_study.blocks.worlds import shared_seeds
 from vlmatch_study.findings.captions import LOWER_IS_BETTER, PAPER, TITLES
 from vlmatch_study.findings.holm import holm
-from vlmatch_study.findings.scored import Row, shared_seeds
 from vlmatch_study.findings.section import Part, Section
-from vlmatch_study.findings.tables import OPEN, PRELIMINARY, figure, probability, table
 from vlmatch_study.findings.trained import Trained, trained
 from vlmatch_study.power import spearmans
+from vlmatch_study.rows import Row, read
+from vlmatch_study.tables import OPEN, PRELIMINARY, figure, probability, table
 
 NAMES = {"gemma3_270m": "Gemma 3 270M", "smollm2": "SmolLM2"}
 OTHER, USUAL = NAMES

@@ -13,7 +13,7 @@ from vlmatch.evidence.truth import Truth
 from vlmatch.evidence.truths import Comparison
 from vlmatch_study.findings import tokens
 from vlmatch_study.findings.confound import VARIANTS
-from vlmatch_study.findings.scored import Row
+from vlmatch_study.rows import Row
 
 COLOURS = {
     "efficientnet_lite0": "#2a9d5c",

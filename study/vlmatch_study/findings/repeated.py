@@ -9,10 +9,10 @@ from vlmatch.evidence.correlation import Correlation, correlation
 from vlmatch.evidence.seeds import agreements
 from vlmatch.evidence.truths import Comparison, comparisons_in
 from vlmatch.report.evidence import bare
+from vlmatch_study.blocks.block import Block, together
 from vlmatch_study.evidence.worlds import DATA, LLM
-from vlmatch_study.findings.block import Block, together
 from vlmatch_study.findings.section import Part, Section
-from vlmatch_study.findings.tables import OPEN, figure, table
+from vlmatch_study.tables import OPEN, figure, table
 
 
 @dataclass(frozen=True)

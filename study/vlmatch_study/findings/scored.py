@@ -1,22 +1,18 @@
-"""Worlds of the encoders that have committed scores and a truth, and how well each score follows that truth."""
+"""How well each score follows the truth of a world."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scipy.stats import spearmanr
 
-from vlmatch.evidence.best import pooled_error
 from vlmatch.evidence.correlation import spearman
+from vlmatch.evidence.record import SIZE
 from vlmatch.evidence.replay import Figure, Outcome, known, rank_correlation, replay
 from vlmatch.evidence.rules import Rule
-from vlmatch.evidence.truths import Comparison
 from vlmatch.evidence.worlds import Floats, World
-from vlmatch_study.evidence.worlds import column
 from vlmatch_study.findings.holm import holm
 
-SIZE = 8  # of pools
 LEVEL = 0.05
-Row = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -37,28 +33,6 @@ class Followed:
     def significant(self) -> bool:
         """Whether the score correlates with the truth significantly, the right way or the wrong way round."""
         return self.corrected <= LEVEL
-
-
-def world_of(name: str, comparison: Comparison, rows: Sequence[Row], rules: Sequence[Rule]) -> World | None:
-    """The world of the encoders that have a truth, with the seeds that all of them share; None for too few for a pool.
-
-    rows: the committed scores of each encoder: encoder, family, and what the rules need.
-    """
-    truths = comparison.by_encoder
-    kept = [dict(row) for row in rows if row["encoder"] in truths]
-    names = [row["encoder"] for row in kept]
-    seeds = shared_seeds(comparison, names)
-    if len(kept) < SIZE or not seeds:
-        return None
-    by_seed = [[truths[name].by_seed[seed] for seed in seeds] for name in names]
-    values = {need: column(kept, need) for rule in rules for need in rule.needs}
-    error = pooled_error(comparison, len(seeds))
-    return World.of(name, names, [row["family"] for row in kept], by_seed, values, error)
-
-
-def shared_seeds(comparison: Comparison, names: Sequence[str]) -> tuple[int, ...]:
-    """The seeds that every one of some encoders was trained with."""
-    return tuple(seed for seed in comparison.seeds if all(seed in comparison.by_seed[name] for name in names))
 
 
 def followed(world: World, rules: Sequence[Rule], priced: Sequence[Rule]) -> list[Followed]:

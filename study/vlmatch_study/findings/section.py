@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from vlmatch_study.findings.block import Block, progress
+from vlmatch_study.blocks.block import Block, progress
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from statistics import fmean, stdev
 
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
-from vlmatch_study.findings.block import Block
+from vlmatch_study.blocks.block import Block
 from vlmatch_study.findings.section import Part, Section
-from vlmatch_study.findings.tables import table
+from vlmatch_study.tables import table
 
 RECIPES = ("embedded_200", "embedded_400")
 PRESENT = ("vlm_a", 200)

@@ -11,10 +11,10 @@ from scipy.stats import linregress, ttest_1samp
 
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
-from vlmatch_study.findings.block import Block
+from vlmatch_study.blocks.block import Block
 from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.section import Part, Section
-from vlmatch_study.findings.tables import OPEN, PRELIMINARY, probability, table, within
+from vlmatch_study.tables import OPEN, PRELIMINARY, probability, table, within
 
 LEVEL, LEAST = 0.05, 3  # a slope needs at least so many numbers of tokens
 MEAN = "mean"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vlmatch.evidence.truths import Comparison, comparisons_in
-from vlmatch_study.findings.block import LLM
+from vlmatch_study.blocks.block import LLM
 
 FOLDERS = {("results",): "", ("blocks", "results"): "", ("search", "results"): ", once more by a search"}
 """The folders of results below study/, and what is added to the names of their truths."""

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from vlmatch import paths
 from vlmatch.embeddings.store import Store
 from vlmatch_study.evidence.recording import OURS, THEIRS
-from vlmatch_study.evidence.worlds import embedded, read
+from vlmatch_study.evidence.worlds import embedded
+from vlmatch_study.rows import Row, read
 from vlmatch_study.search import courses, picture, spending
 
 PROBE = "stamps-1d0c3db0"
@@ -43,7 +44,7 @@ def show() -> None:
     page.write_text(text, encoding="utf-8")
 
 
-def tables(rows: Sequence[dict[str, str]]) -> dict[str, str]:
+def tables(rows: Sequence[Row]) -> dict[str, str]:
     """The tables of the document by their names. rows: of the committed table of searches."""
     return {"rungs": picture.rung_table(courses.ours()), "at a third": picture.at_a_third(rows)}
 

@@ -10,7 +10,8 @@ from vlmatch.evidence.truths import comparisons_in
 from vlmatch.evidence.worlds import Floats
 from vlmatch.geometry import Geometry
 from vlmatch.scores.cka import centred_kernel
-from vlmatch_study.evidence.worlds import DATA, LLM, STUDY, column, embedded, read, vtbenchlab
+from vlmatch_study.evidence.worlds import DATA, LLM, STUDY, embedded, vtbenchlab
+from vlmatch_study.rows import column, read
 from vlmatch_study.search.replay import Courses
 
 SIMILARITIES = STUDY / "search" / "cka.csv"

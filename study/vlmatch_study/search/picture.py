@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from vlmatch.evidence.correlation import spearman
 from vlmatch.report.evidence import bare
-from vlmatch_study.evidence.tables import table
+from vlmatch_study.rows import Row
 from vlmatch_study.search.replay import Courses
 from vlmatch_study.search.spending import (
     CLUSTERS,
@@ -21,8 +21,8 @@ from vlmatch_study.search.spending import (
     SEARCH,
     SHEET,
 )  # fmt: skip
+from vlmatch_study.tables import table
 
-Row = dict[str, str]
 SIZE = "8"
 TITLES = {
     "embedded": "our 32 encoders, two trainings each",

@@ -1,7 +1,7 @@
-"""Print block 6's section of docs/findings.md: `python -m vlmatch_study.evidence.domain_table`."""
+"""Print block 6's section of docs/findings.md: `python -m vlmatch_study.findings.domain_table`."""
 
 from vlmatch import paths
-from vlmatch_study.findings.block import Block
+from vlmatch_study.blocks.block import Block
 from vlmatch_study.findings.other_domain import section
 from vlmatch_study.findings.section import of_blocks
 
