@@ -64,10 +64,10 @@ def test_a_training_paused_at_its_milestones_gives_the_same_numbers(tmp_path: Pa
     first = made_vlms.stage(steps=3, accumulate=2)  # the second milestone is its end, the third lies in the next stage
     changes = {**TWO_STAGES, "stages": [first, TWO_STAGES["stages"][1]]}
     vlm, whole = run(tmp_path / "whole", **changes)
-    for part, step in ((1 / 8, 2), (1 / 4, 3), (1 / 4, 3), (1 / 2, 6)):
+    for fraction, step in ((1 / 8, 2), (1 / 4, 3), (1 / 4, 3), (1 / 2, 6)):
         again = made_vlms.tiny_vlm(tmp_path / "paused" / "llm", **changes)
         training = Training(again, made_vlms.about(**changes), tmp_path / "paused" / "run", TRAINER)
-        assert training.fit_until([made_vlms.training_data(again) for _ in range(2)], part) == step
+        assert training.fit_until([made_vlms.training_data(again) for _ in range(2)], fraction) == step
         assert max(int(folder.name) for folder in (tmp_path / "paused" / "run" / "course").iterdir()) == step
         assert not (tmp_path / "paused" / "run" / fit.DONE).exists()
     again, resumed = run(tmp_path / "paused", **changes)

@@ -47,10 +47,10 @@ class BenchmarkSuite(Buildable):
 
     share: the share of the split whose pictures are used. sources: for each source, `items` and `of_category`
     (`DrawSettings`). group, hard_group: how many pictures a group of pictures has. groups: the benchmarks of each group
-    of the mean. batch_size: how many pictures are computed at a time. course: the part of the groups of pictures that
-    is measured at the milestones of a training; None: milestones are not measured. split: the split of the pictures, if
-    VLMs are trained on another one; it must extend that one. categories: those to choose from; None: those of the
-    training data.
+    of the mean. batch_size: how many pictures are computed at a time. course: the fraction of the groups of pictures
+    that is measured at the milestones of a training; None: milestones are not measured. split: the split of the
+    pictures, if VLMs are trained on another one; it must extend that one. categories: those to choose from;
+    None: those of the training data.
     """
 
     name: str
@@ -127,8 +127,8 @@ class BenchmarkSuite(Buildable):
         """Measure a VLM on n items; the VLM itself does not change.
 
         features: those of the items, (n, t, d), or prepared images (n, c, h, w) if the VLM has an encoder. categories:
-        those to choose from. prompts: the recipe's, for 'caption' and 'category'. fraction: the part of the groups that
-        is measured, from the first on.
+        those to choose from. prompts: the recipe's, for 'caption' and 'category'. fraction: how many of the groups
+        are measured, from the first on.
 
         Raises VlmatchError on a wrong argument, or if a likelihood is not finite.
         """

@@ -31,15 +31,15 @@ class Command:
     folder: Path
     claim: Claim
 
-    def train(self, encoder: str, part: float, earlier: float) -> tuple[int, float]:
-        """Train an encoder up to `part` of the steps; returns the steps and the value.
+    def train(self, encoder: str, fraction: float, earlier: float) -> tuple[int, float]:
+        """Train an encoder up to a fraction of the steps; returns the steps and the value.
 
-        earlier: the part up to which it has been trained before. Raises VlmatchError if the command fails or gives no
-        finite number.
+        earlier: the fraction up to which it has been trained before. Raises VlmatchError if the command fails or gives
+        no finite number.
         """
         own = (self.folder / encoder).absolute()
         own.mkdir(parents=True, exist_ok=True)
-        steps = self.steps_at(part)
+        steps = self.steps_at(fraction)
         known = {"encoder": encoder, "llm": self.llm, "steps": steps, "earlier": self.steps_at(earlier), "folder": own}
         words = [word.format(**known) for word in shlex.split(self.line)]
         written = None if self.value_file is None else Path(self.value_file.format(**known))
@@ -51,9 +51,9 @@ class Command:
             raise VlmatchError(f"the command wrote no file '{written}'; see '{printed}'")
         return steps, number_in(printed if written is None else written)
 
-    def steps_at(self, part: float) -> int:
-        """The steps of a part of a training; at least 1, unless the part is 0."""
-        return max(1, round(part * self.steps)) if part else 0
+    def steps_at(self, fraction: float) -> int:
+        """The steps of a fraction of a training; at least 1, unless the fraction is 0."""
+        return max(1, round(fraction * self.steps)) if fraction else 0
 
     def _run(self, words: list[str], out: Path, err: Path) -> None:
         with out.open("wb") as printed, err.open("wb") as complained:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 
 ROUNDING = 1e-9  # what rounding may add to a sum of costs
-KEEPS = tuple(part / 20 for part in range(20, 9, -1))  # 1, 0.95, ... 0.5: the largest that can be paid for is used
+KEEPS = tuple(n / 20 for n in range(20, 9, -1))  # 1, 0.95, ... 0.5: the largest that can be paid for is used
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Level:
 class Ladder:
     """The rungs of a search.
 
-    rungs: parts of a whole training, rising to 1. keep: the part of the encoders that continues from each rung; None:
-    the largest of 0.5, 0.55, ... 1 that the budget pays for. continues: whether a training continues from the previous
-    rung; otherwise it begins anew, and each rung costs all of its steps.
+    rungs: fractions of a whole training, rising to 1. keep: the fraction of the encoders that continues from each rung;
+    None: the largest of 0.5, 0.55, ... 1 that the budget pays for. continues: whether a training continues from the
+    previous rung; otherwise it begins anew, and each rung costs all of its steps.
     """
 
     rungs: tuple[float, ...]
@@ -91,7 +91,7 @@ class Ladder:
 
 
 def survivors(arms: int, keep: float) -> int:
-    """How many of `arms` encoders continue: the part `keep` of them, rounded up."""
+    """How many of `arms` encoders continue: the fraction `keep` of them, rounded up."""
     return ceil(keep * arms - ROUNDING)
 
 
@@ -153,10 +153,10 @@ class Race:
     def _affordable(
         self, field: int, before: int, begun: int | None, done: Sequence[Part], affords: Callable[[float], bool]
     ) -> tuple[int, float]:
-        """How many of `field` encoders continue from the rung `before`, and which part of them from each rung after it.
+        """How many of `field` encoders continue from the rung `before`, and the fraction that continues later.
 
-        It is the largest part for which the budget pays to the end, where the parts `done` are paid already. If it pays
-        not even for the smallest part, fewer encoders continue.
+        It is the largest fraction for which the budget pays to the end; the parts `done` are paid already. If the
+        budget does not even pay for the smallest fraction, fewer encoders continue.
         """
         least = self.ladder.keeps[-1]
         plans = [(field if before < 0 else survivors(field, keep), keep) for keep in self.ladder.keeps]

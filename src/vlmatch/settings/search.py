@@ -20,12 +20,12 @@ class SearchKeys(Node):
 
     encoders: the candidates, best first; null: those that the store holds, in the order of the rule. arms: how many of
     them race; null: all that are named, or the rule's shortlist. runs, hours, gpu_hours: the budget; every limit that
-    is given applies. gpus: how many GPUs a training uses. rungs: the parts of a whole training after which encoders are
-    compared. keep: the part of the encoders that goes on; null: as many as the budget allows, at least half. command:
-    trains one encoder; null: our recipe does. steps: of a whole training by the command. value_file: the file that the
-    command writes its number to; null: it prints it. continues: whether the command goes on from where its earlier
-    training of the encoder stopped. better: which values are better, higher or lower ones. retry: whether trainings
-    that failed are tried again. folder: each search gets its own folder in it.
+    is given applies. gpus: how many GPUs a training uses. rungs: the fractions of a whole training after which encoders
+    are compared. keep: the fraction of the encoders that goes on; null: as many as the budget allows, at least half.
+    command: trains one encoder; null: our recipe does. steps: of a whole training by the command. value_file: the file
+    that the command writes its number to; null: it prints it. continues: whether the command goes on from
+    where its earlier training of the encoder stopped. better: which values are better, higher or lower ones. retry:
+    whether trainings that failed are tried again. folder: each search gets its own folder in it.
     """
 
     encoders: Sequence[str] | None
@@ -52,7 +52,7 @@ class SearchKeys(Node):
         rungs = list(self.rungs)
         if not rungs or rungs != sorted(set(rungs)) or rungs[0] <= 0 or rungs[-1] != 1:
             raise VlmatchError(
-                f"search.rungs={rungs}; wanted rising parts of a whole training that end with 1, as in [0.25,0.5,1]"
+                f"search.rungs={rungs}; wanted rising fractions of a whole training that end with 1, as in [0.25,0.5,1]"
             )
         if self.keep is not None and not 0 < self.keep <= 1:
             raise VlmatchError(

@@ -110,20 +110,20 @@ def measurable(run: Run) -> bool:
 
 
 def measure_milestone(settings: Settings[Any], run: Run, folder: Path, step: int) -> Measurement:
-    """Measure the VLM that the training in `folder` saved at a milestone, on the suite's part for milestones.
+    """Measure the VLM that the training in `folder` saved at a milestone, on the fraction `course` of the groups.
 
-    Raises VlmatchError if that VLM is missing or was trained on another split, or if the suite has no such part.
+    Raises VlmatchError if that VLM is missing or was trained on another split, or if the suite has no `course`.
     """
     questions = _Questions.of(settings, run)
     _require_split(folder / VLM_FOLDER, questions)
     saved = folder / VLM_FOLDER / MILESTONES / str(step)
-    part = questions.suite.course
-    if part is None:
+    fraction = questions.suite.course
+    if fraction is None:
         raise VlmatchError(
-            f"benchmark={questions.suite.name} measures no milestones (benchmark.course=null); give the part of the "
+            f"benchmark={questions.suite.name} measures no milestones (benchmark.course=null); give the fraction of "
             "pictures that is measured there, such as benchmark.course=0.25"
         )
-    return questions.asked_of(_exact(run).build(), saved, run, part)
+    return questions.asked_of(_exact(run).build(), saved, run, fraction)
 
 
 def measure(
@@ -185,20 +185,20 @@ class _Questions:
         asked = features[[row[item.id] for item in items]]
         return cls(suite, items, asked, categories, header, split.fingerprint, source.fingerprint)
 
-    def asked_of(self, llm: LanguageModel, folder: Path, run: Run, part: float) -> Measurement:
-        """The scores of the VLM in `folder` on a part of the questions. llm: its LLM."""
+    def asked_of(self, llm: LanguageModel, folder: Path, run: Run, fraction: float) -> Measurement:
+        """The scores of the VLM in `folder` on a fraction of the groups of pictures. llm: its LLM."""
         vlm = load_vlm(folder, llm=llm)
         what = f"the benchmarks of '{folder}'"
         with waiting(
-            what, f"they ask about {len(self.items)} pictures" if part == 1 else f"{part:.0%} of them are asked"
+            what, f"they ask about {len(self.items)} pictures" if fraction == 1 else f"{fraction:.0%} of them are asked"
         ):
-            return self.suite.evaluate(vlm, self.features, self.items, self.categories, run.recipe.prompts, part)
+            return self.suite.evaluate(vlm, self.features, self.items, self.categories, run.recipe.prompts, fraction)
 
 
 def _measurements(
     run: Run, saved: Path, log: TrainingLog, questions: _Questions
 ) -> tuple[tuple[Milestone, ...], Measurement]:
-    """The milestones of the training in `saved`, measured over a part of the groups, and the final measurement.
+    """The milestones of the training in `saved`, measured over a fraction of the groups, and the final measurement.
 
     Raises VlmatchError if the VLM was trained on another split than the questions': it may have seen their pictures.
     """
@@ -206,14 +206,14 @@ def _measurements(
     exact = _exact(run)
     shared = None if run.recipe.lora else exact.build()  # adapters would be added to the shared LLM
 
-    def measured(folder: Path, part: float) -> Measurement:
-        return questions.asked_of(shared or exact.build(), folder, run, part)
+    def measured(folder: Path, fraction: float) -> Measurement:
+        return questions.asked_of(shared or exact.build(), folder, run, fraction)
 
-    part = questions.suite.course
+    fraction = questions.suite.course
     earlier = tuple(
-        Milestone(step, log.loss_at(step), measured(saved / MILESTONES / str(step), part).mean.score)
+        Milestone(step, log.loss_at(step), measured(saved / MILESTONES / str(step), fraction).mean.score)
         for step in milestone_steps(log.steps)
-        if part is not None
+        if fraction is not None
     )
     return earlier, measured(saved / FINAL, 1.0)
 

@@ -36,7 +36,11 @@ from vlmatch.tracking.views import SEARCHED
 LONGEST = 300  # characters of the reason why a training failed
 
 Train = Callable[[str, float, float, str], tuple[int, float]]
-"""Trains an encoder up to a part of the steps, from an earlier part, in an MLflow run; returns steps and value."""
+"""Trains one encoder; returns the steps and the value.
+
+Its arguments: the encoder, the fraction of all steps to train up to, the fraction that it has been trained up to
+before, and the id of its MLflow run.
+"""
 
 
 @task
@@ -220,7 +224,7 @@ def _by_command(settings: SearchSettings, folder: Path, claim: Claim) -> Train:
     assert keys.command is not None  # noqa: S101 - for mypy
     assert keys.steps is not None  # noqa: S101 - for mypy
     command = Command(keys.command, keys.steps, keys.value_file, settings.llm.name, folder, claim)
-    return lambda encoder, part, earlier, run_id: command.train(encoder, part, earlier)
+    return lambda encoder, fraction, earlier, run_id: command.train(encoder, fraction, earlier)
 
 
 def _say(*lines: str | None) -> None:

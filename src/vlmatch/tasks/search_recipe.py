@@ -17,7 +17,7 @@ from vlmatch.settings.search import SearchSettings
 from vlmatch.tasks.evaluate import has_result, measure, measure_milestone
 from vlmatch.tasks.train import prepared
 from vlmatch.tracking.tracker import Tracker
-from vlmatch.vlm.milestones import PARTS, step_at
+from vlmatch.vlm.milestones import FRACTIONS, step_at
 from vlmatch.vlm.runs import Run, finished
 
 
@@ -31,7 +31,7 @@ class ByRecipe:
     def of(cls, settings: SearchSettings) -> "ByRecipe":
         """Raises VlmatchError if trainings of the recipe can't race, or if a named encoder is unknown."""
         settings.require("recipe", "split", "benchmark", "llm")
-        keys, allowed = settings.search, [*PARTS, 1]
+        keys, allowed = settings.search, [*FRACTIONS, 1]
         if not set(keys.rungs) <= set(allowed):
             raise VlmatchError(
                 f"search.rungs={list(keys.rungs)}; a recipe is only measured at {allowed}; give some of these"
@@ -68,27 +68,27 @@ class ByRecipe:
             "runs": str(settings.task.runs),
         }
 
-    def train(self, tracker: Tracker, encoder: str, part: float, earlier: float, run_id: str) -> tuple[int, float]:
-        """Train an encoder up to `part` of the steps, from where it stands; returns the step and the truth there.
+    def train(self, tracker: Tracker, encoder: str, fraction: float, earlier: float, run_id: str) -> tuple[int, float]:
+        """Train an encoder up to a fraction of the steps, from where it stands; returns the step and the truth there.
 
-        At a milestone, the truth is measured on the suite's part for milestones. Raises the errors of task=train.
+        At a milestone, the truth is measured on a fraction of the groups. Raises the errors of task=train.
         """
         try:
-            return self._trained(tracker, encoder, part, run_id)
+            return self._trained(tracker, encoder, fraction, run_id)
         finally:
             gc.collect()  # trainer and model refer to each other, and the next LLM needs their memory
 
-    def _trained(self, tracker: Tracker, encoder: str, part: float, run_id: str) -> tuple[int, float]:
+    def _trained(self, tracker: Tracker, encoder: str, fraction: float, run_id: str) -> tuple[int, float]:
         settings = self.settings
         run = Run(self._encoder(encoder), settings.llm, settings.recipe)
         folder = run.claim(settings.task.runs)
         log = finished(folder)
-        if part < 1:
+        if fraction < 1:
             if log is None:
                 training, datasets = prepared(settings, run, folder, tracker.lightning_logger(run_id))
-                step = training.fit_until(datasets, part)
+                step = training.fit_until(datasets, fraction)
             else:
-                step = step_at(part, log.steps)
+                step = step_at(fraction, log.steps)
             return step, self._value(measure_milestone(settings, run, folder, step))
         if log is None:
             training, datasets = prepared(settings, run, folder, tracker.lightning_logger(run_id))

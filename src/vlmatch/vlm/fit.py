@@ -68,14 +68,14 @@ class Training:
             log.write(self.folder / DONE)
         return log
 
-    def fit_until(self, datasets: Sequence[TrainingData], part: float) -> int:
-        """Start or continue the training, and pause it at the milestone at `part` of the steps (1/8, 1/4 or 1/2).
+    def fit_until(self, datasets: Sequence[TrainingData], fraction: float) -> int:
+        """Start or continue the training, and pause it at the milestone at a fraction of the steps (1/8, 1/4 or 1/2).
 
         Returns the milestone's step; its VLM is saved in `course/STEP/`. `fit` continues from there, with the same
         numbers as without a pause. Nothing is trained if the milestone is saved already. Raises the errors of `fit`.
         """
         plan = self._checked(datasets)
-        step = step_at(part, sum(plan))
+        step = step_at(fraction, sum(plan))
         if not (self.folder / MILESTONES / str(step) / DESCRIPTION).is_file():
             self._train(datasets, plan, step)
         return step

@@ -8,17 +8,17 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.saved import Description, save_vlm
 
-PARTS = (1 / 8, 1 / 4, 1 / 2)
+FRACTIONS = (1 / 8, 1 / 4, 1 / 2)
 
 
 def milestone_steps(steps: int) -> tuple[int, ...]:
     """The steps at 1/8, 1/4 and 1/2 of a training."""
-    return tuple(sorted({step_at(part, steps) for part in PARTS} - {steps}))
+    return tuple(sorted({step_at(fraction, steps) for fraction in FRACTIONS} - {steps}))
 
 
-def step_at(part: float, steps: int) -> int:
-    """The step at `part` of a training that has `steps` steps in all."""
-    return max(1, round(part * steps))
+def step_at(fraction: float, steps: int) -> int:
+    """The step at `fraction` of a training that has `steps` steps in all."""
+    return max(1, round(fraction * steps))
 
 
 class MilestoneSaver(Callback):
@@ -34,7 +34,7 @@ class MilestoneSaver(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save the VLM after the step of a milestone."""
         step = self.before + trainer.global_step
-        if step in self.missing:  # in all processes, since each may hold a part of the weights
+        if step in self.missing:  # in all processes, since each may hold a fraction of the weights
             self.missing.remove(step)  # with accumulation, several micro-batches belong to one step
             save_vlm(self.vlm, self.folder / str(step), self.about)
 
