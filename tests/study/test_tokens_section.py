@@ -42,14 +42,18 @@ def test_block_2_s_slopes_are_scipy_s_and_numpy_s() -> None:
 
 def test_block_2_holds_each_number_of_tokens_against_one_token() -> None:
     truths = of_grids(0.0) | {"d_grid7": (0.4, 0.4)}
-    found = tokens.contrasts(tokens.by_encoder(comparisons(runs(truths))[0]))
+    (comparison,) = comparisons(runs(truths))
+    found = tokens.contrasts(comparison)
     means = np.array([[np.mean(truths[f"{name}_grid{side}"]) for side in (1, 2, 4, 7)] for name in "abcd"])
     p_values = [ttest_rel(means[:, at], means[:, 0]).pvalue for at in (1, 2, 3)]
     assert [each.tokens for each in found] == [4, 16, 49]
     assert [each.p for each in found] == pytest.approx(p_values, abs=1e-9)
     assert [each.corrected for each in found] == pytest.approx(holm(p_values), abs=1e-9)
-    assert (
-        tokens.contrasts_table(found, "abcd").splitlines()[-1].split(" | ")[4] == f"{means[3, 3] - means[3, 0]:.3f}"[1:]
+    one, other = comparison.by_encoder["d_grid1"], comparison.by_encoder["d_grid7"]
+    cell = tokens.contrasts_table(found, "abcd").splitlines()[-1].split(" | ")[4]
+    assert cell == f"{means[3, 3] - means[3, 0]:.3f} ({other.error_of_difference(one):.3f})".replace("0.", ".")
+    assert "errors (looked at after 17 trainings, without correction): d with 49 tokens (.3" in tokens.answer(
+        tokens.slopes(tokens.by_encoder(comparison)), found, finished=True
     )
 
 
@@ -57,15 +61,16 @@ def test_block_2_holds_each_number_of_tokens_against_one_token() -> None:
     ("rise", "said"), [(0.01, "rises"), (-0.01, "falls"), (0, "neither rises nor falls significantly")]
 )
 def test_block_2_s_answer_says_which_way_the_truth_goes(rise: float, said: str) -> None:
-    found = tokens.by_encoder(comparisons(runs(of_grids(rise)))[0])
-    assert said in tokens.answer(tokens.slopes(found), tokens.contrasts(found), finished=True)
+    (comparison,) = comparisons(runs(of_grids(rise)))
+    slopes = tokens.slopes(tokens.by_encoder(comparison))
+    assert said in tokens.answer(slopes, tokens.contrasts(comparison), finished=True)
 
 
 def test_block_2_waits_for_two_encoders_with_three_numbers_of_tokens() -> None:
     (comparison,) = comparisons(runs({"a_grid1": (0.1,), "a_grid2": (0.2,), "a_grid7": (0.2,), "b_grid1": (0.1,)}))
     found = tokens.by_encoder(comparison)
     assert [each.of for each in tokens.slopes(found)] == ["a"]
-    assert tokens.contrasts(found) == []
+    assert tokens.contrasts(comparison) == []
     assert tokens.answer(tokens.slopes(found), [], finished=False) == "The question stays open."
     assert "| b | .100 (" in tokens.truths(comparison)
 

@@ -16,6 +16,13 @@ from vlmatch_study.findings.repeated import from_recipe_to_recipe
 from vlmatch_study.findings.trained import Trained, shared
 from vlmatch_study.tables import figure, table
 
+ABOVE = (
+    "How alike two truths with the same LLM order the encoders that both have, with the 95% bootstrap interval over "
+    "encoders, and how alike they would be if they differed in their seeds alone (the product of both ceilings). If "
+    "they agree less, the order depends on the recipe:"
+)
+"""What stands above the table of pairs of truths."""
+
 
 @dataclass(frozen=True)
 class Seeds:

@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlmatch.evidence.record import SIZE
 from vlmatch_study.blocks.worlds import shared_seeds, world_of
 from vlmatch_study.evidence.recording import RULES
 from vlmatch_study.evidence.scores import SCORES
 from vlmatch_study.evidence.worlds import LLM
 from vlmatch_study.findings import captions, ceilings
-from vlmatch_study.findings.scored import Followed, followed
+from vlmatch_study.findings.scored import followed, scores_table
 from vlmatch_study.findings.section import Part, Section
 from vlmatch_study.findings.trained import Trained, trained
 from vlmatch_study.rows import Row, read
-from vlmatch_study.tables import figure, probability, table
 
 COMPARED = tuple(rule for rule in RULES if rule.name in SCORES)
 
@@ -27,7 +25,9 @@ def sections(root: Path) -> dict[str, Section]:
     families = {row["encoder"]: row["family"] for row in scores}
     chosen = {each.label: captions.by_choice(each.comparison, by_captions, families) for each in usable}
     return {
-        "ceilings": Section(ceilings.seeds_table(truths), (Part(ceilings.ceilings_table(ceilings.ceilings(truths))),)),
+        "ceilings": Section(
+            ceilings.seeds_table(truths), (Part(ceilings.ceilings_table(ceilings.ceilings(truths)), ceilings.ABOVE),)
+        ),
         "scores": Section("", tuple(_scores(each, scores) for each in usable)),
         "choices": Section(
             "",
@@ -38,21 +38,6 @@ def sections(root: Path) -> dict[str, Section]:
         ),
         "spearman by choice": Section(captions.spearman_table(next(iter(chosen.values())))),
     }
-
-
-def scores_table(found: Sequence[Followed]) -> str:
-    """The table of scores, the best regret first: a line for each."""
-    rows = [
-        [
-            each.rule.title,
-            figure(*each.spearman),
-            probability(each.p),
-            probability(each.corrected),
-            figure(*each.regret),
-        ]
-        for each in sorted(found, key=lambda each: each.regret.value or 0.0)
-    ]
-    return table(["score", "Spearman", "p", "p by Holm", f"regret, pools of {SIZE}"], rows)
 
 
 def _scores(truth: Trained, rows: Sequence[Row]) -> Part:

@@ -12,7 +12,7 @@ from vlmatch.report.evidence import bare
 from vlmatch_study.blocks.block import Block, together
 from vlmatch_study.evidence.worlds import DATA, LLM
 from vlmatch_study.findings.section import Part, Section
-from vlmatch_study.tables import OPEN, figure, table
+from vlmatch_study.tables import OPEN, PRELIMINARY, figure, table
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def section(blocks: Sequence[Block]) -> Section:
         return Section(OPEN)
     tier = by_seeds(comparison, blocks[0].encoders)
     return Section(
-        answer(comparison, tier, blocks[0]),
+        answer(comparison, tier, blocks),
         (
             Part(
                 agreement(comparison),
@@ -90,19 +90,19 @@ def spreads(found: dict[str, list[BySeeds]]) -> str:
     return table(["among", "seeds", "encoders", "between encoders' means", "error of a mean from seeds"], rows)
 
 
-def answer(comparison: Comparison, tier: Sequence[BySeeds], block: Block) -> str:
+def answer(comparison: Comparison, tier: Sequence[BySeeds], blocks: Sequence[Block]) -> str:
     """What the seeds settle among the best, and how far both recipes agree."""
-    said = []
+    said = [] if all(block.finished for block in blocks) else [PRELIMINARY]
     if tier:
         last = tier[-1]
         said.append(
-            f"Among the best encoders, the means over {last.seeds} seeds have a standard deviation of "
-            f"{bare(last.between_encoders, 3)}. The noise of seeds alone would give {bare(last.of_mean, 3)}. The "
+            f"Among {last.encoders} of the best encoders, the means over {last.seeds} seeds have a standard deviation "
+            f"of {bare(last.between_encoders, 3)}. The noise of seeds alone would give {bare(last.of_mean, 3)}. The "
             "choice of items adds noise, which is not computed here."
         )
     present = [
         each
-        for each in comparisons_in([block.root / "study" / "results"])
+        for each in comparisons_in([blocks[0].root / "study" / "results"])
         if (each.setting.llm, each.setting.data, each.setting.recipe.name) == (LLM, DATA, "embedded")
     ]
     if present:

@@ -12,6 +12,7 @@ from scipy.stats import linregress, ttest_1samp
 from vlmatch.evidence.truths import Comparison
 from vlmatch.report.evidence import bare
 from vlmatch_study.blocks.block import Block
+from vlmatch_study.evidence.tables import DETECTED
 from vlmatch_study.findings.holm import holm
 from vlmatch_study.findings.section import Part, Section
 from vlmatch_study.tables import OPEN, PRELIMINARY, probability, table, within
@@ -37,15 +38,29 @@ class Slope:
 
 @dataclass(frozen=True)
 class Contrast:
-    """How much higher the truth is with `tokens` tokens than with one, by encoder; p of a paired t test over encoders.
+    """How much higher the truth is with `tokens` tokens than with one, by encoder, and the standard error of that.
 
-    corrected: by Holm's method for the number of contrasts.
+    p: of a paired t test over encoders. corrected: by Holm's method for the number of contrasts.
     """
 
     tokens: int
-    differences: dict[str, float]
+    differences: dict[str, tuple[float, float]]
     p: float
     corrected: float
+
+    @property
+    def values(self) -> list[float]:
+        """The differences without their errors."""
+        return [value for value, _ in self.differences.values()]
+
+    @property
+    def clear(self) -> list[str]:
+        """The differences of single encoders that are shown: 'open_nsfw with 49 tokens (-.076)'."""
+        return [
+            f"{name} with {self.tokens} tokens ({bare(value, 3)})"
+            for name, (value, error) in self.differences.items()
+            if abs(value) >= DETECTED * error
+        ]
 
 
 def split(name: str) -> tuple[str, int]:
@@ -79,13 +94,16 @@ def slopes(truths: dict[str, dict[int, float]]) -> list[Slope]:
     return [*found, Slope(MEAN, len(own), fmean(own), error, p)]
 
 
-def contrasts(truths: dict[str, dict[int, float]]) -> list[Contrast]:
+def contrasts(comparison: Comparison) -> list[Contrast]:
     """Each number of tokens against one token, over the encoders that have both; empty for fewer than two encoders."""
-    found = []
-    for tokens in sorted({number for each in truths.values() for number in each} - {1}):
-        own = {name: each[tokens] - each[1] for name, each in truths.items() if {1, tokens} <= each.keys()}
+    truths, found = {split(each.encoder): each for each in comparison.truths}, []
+    for tokens in sorted({number for _, number in truths} - {1}):
+        pairs = {name: (truths[name, tokens], truths[name, 1]) for name, number in sorted(truths) if number == tokens
+                 and (name, 1) in truths}  # fmt: skip
+        own = {name: (more.mean - one.mean, more.error_of_difference(one)) for name, (more, one) in pairs.items()}
         if len(own) > 1:
-            found.append(Contrast(tokens, own, float(ttest_1samp(list(own.values()), 0).pvalue), 1.0))
+            p = float(ttest_1samp([value for value, _ in own.values()], 0).pvalue)
+            found.append(Contrast(tokens, own, p, 1.0))
     corrected = holm([each.p for each in found])
     return [replace(each, corrected=p) for each, p in zip(found, corrected, strict=True)]
 
@@ -97,17 +115,18 @@ def section(block: Block) -> Section:
         return Section(OPEN)
     found = by_encoder(comparison)
     return Section(
-        answer(slopes(found), contrasts(found), block.finished),
+        answer(slopes(found), contrasts(comparison), block.finished),
         (
-            Part(truths(comparison), "Mean truth over seeds, with its standard error:"),
+            Part(truths(comparison), "Mean truth over the finished seeds, with its standard error:"),
             Part(
                 slopes_table(slopes(found)),
                 "The rise of the truth with each doubling of tokens, by least squares, and its mean with a t test over "
                 "encoders:",
             ),
             Part(
-                contrasts_table(contrasts(found), list(found)),
-                "Difference from one token, and p of a paired t test over encoders, also corrected by Holm's method:",
+                contrasts_table(contrasts(comparison), list(found)),
+                "Difference from one token, with the standard error over items and seeds. p is that of a paired t test "
+                "over encoders, also corrected by Holm's method:",
             ),
         ),
     )
@@ -131,8 +150,8 @@ def contrasts_table(found: Sequence[Contrast], encoders: Sequence[str]) -> str:
     """The table of differences: a line for each number of tokens."""
     rows = [
         [str(each.tokens),
-         *(bare(each.differences[name], 3) if name in each.differences else "-" for name in encoders),
-         bare(fmean(each.differences.values()), 3), probability(each.p), probability(each.corrected)]
+         *(within(*each.differences[name]) if name in each.differences else "-" for name in encoders),
+         bare(fmean(each.values), 3), probability(each.p), probability(each.corrected)]
         for each in found
     ]  # fmt: skip
     return table(["tokens", *encoders, "mean", "p, paired t", "p by Holm"], rows)
@@ -149,10 +168,13 @@ def answer(found: Sequence[Slope], against_one: Sequence[Contrast], finished: bo
         if mean.p <= LEVEL
         else "The truth neither rises nor falls significantly with tokens"
     )
+    alone = [name for each in against_one for name in each.clear]
     differ = [str(each.tokens) for each in against_one if each.corrected <= LEVEL]
     said = [
         "" if finished else PRELIMINARY,
         f"{outcome}: {within(mean.slope, mean.error)} for each doubling, over {mean.n} encoders, p {bare(mean.p, 3)}.",
-        f"Significantly different from one token: {', '.join(differ) or 'no number of tokens'}.",
+        f"Significantly different from one token over the encoders: {', '.join(differ) or 'no number of tokens'}.",
+        f"Single encoders that differ from one token by {DETECTED} of their own standard errors (looked at after 17 "
+        f"trainings, without correction): {', '.join(alone) or 'none'}.",
     ]
     return " ".join(each for each in said if each)
