@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vlmatch.files import SETTLED, remembering, renamed
+from vlmatch.files import SETTLED, is_folder_name, remembering, renamed
 from vlmatch.messages import user_message
 
 LONG_AGO = time.time() - 10 * SETTLED
@@ -87,3 +87,11 @@ def test_a_disk_that_fills_up_while_a_file_is_written_names_it_and_keeps_the_fil
     assert line == f"{path}: the disk is full; free some space, or give another place: store=FOLDER"
     assert [each.name for each in path.parent.iterdir()] == ["a"]
     assert path.read_text() == "before"
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [("vlm_a+b", True), ("1", True), ("größe", False), ("_a", False), ("../a", False), ("a" * 201, False)],
+)
+def test_a_name_of_letters_digits_and_four_signs_can_name_a_folder(name: str, safe: bool) -> None:
+    assert is_folder_name(name) == safe

@@ -31,7 +31,7 @@ FOLDER_NAME = (
 """What `is_folder_name` accepts, in words."""
 
 _LFS = b"version https://git-lfs.github.com/spec/"
-_FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
 
 @contextlib.contextmanager

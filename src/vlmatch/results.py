@@ -5,7 +5,6 @@ Beside each JSON file lies an .npz file with the likelihoods that its scores wer
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -16,14 +15,13 @@ from typing import Annotated, Any
 from pydantic import AllowInfNan, Field, TypeAdapter, ValidationError
 
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.files import write_text
+from vlmatch.files import FOLDER_NAME, is_folder_name, write_text
 
 FORMAT = 1
 DIGITS = 5  # significant digits of measured figures in files
 RESULT, LIKELIHOODS = "result.json", "likelihoods.npz"  # names of the files in a training's folder
 REPLACED = "replaced"  # the folder below a folder of results for those that later ones replaced (`vlmatch.replaced`)
 BLIND = "blind"  # the name of the encoder whose features are all zero
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 Finite = Annotated[float, AllowInfNan(False)]
 
@@ -288,10 +286,8 @@ def _rounded(where: str, value: Any) -> Any:
 
 
 def _require_name(field: str, value: str) -> None:
-    if not _NAME.fullmatch(value):
-        raise VlmatchError(
-            f"result: {field}='{value}' can't be part of a file name; wanted letters, digits and . _ + - in it"
-        )
+    if not is_folder_name(value):
+        raise VlmatchError(f"result: {field}='{value}' can't be part of a file name; wanted {FOLDER_NAME}")
 
 
 @cache

@@ -81,6 +81,11 @@ def test_values_that_differ_in_their_last_bits_are_equal() -> None:
     assert pareto_front(priced(values, POOL, ["flops"])) == ("fair",)
 
 
+def test_candidates_of_equal_value_stay_in_the_order_of_the_rule() -> None:
+    outcome = restricted(Budget(), {"poor": 0.75, "best": 0.75, "fair": 0.8}, POOL)
+    assert list(outcome.inside) == ["fair", "poor", "best"]
+
+
 def test_what_is_not_known_keeps_a_candidate_out_and_the_line_says_how_to_state_it() -> None:
     budget = Budget.of({"flops": "100G", "licence": "commercial"})
     reason = reasons(budget, POOL["own"])

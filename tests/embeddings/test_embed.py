@@ -134,7 +134,7 @@ def test_layers_of_a_tower_are_stored_apart_and_ranked_together(pictures: ProbeS
     whole, first, last = (spec_of({**THUMBNAIL, "layer": layer}, pictures) for layer in (None, 1, -1))
     assert len({spec.fingerprint for spec in (whole, first, last)}) == 3
     assert [spec.slug for spec in (whole, first, last)] == ["paper", "paper_layer1", "paper_layer-1"]
-    assert [spec.recipe for spec in (whole, first, last)] == ["paper", "one layer, paper", "one layer, paper"]
+    assert [spec.recipe for spec in (whole, first, last)] == ["paper", "paper, one layer", "paper, one layer"]
     assert [spec.label for spec in (whole, first, last)] == ["t", "t @ layer 1", "t @ layer -1"]
 
 

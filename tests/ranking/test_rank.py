@@ -31,6 +31,14 @@ def test_a_score_orders_the_pool_and_controls_stand_last() -> None:
     assert llm.pick == "b"
 
 
+def test_encoders_at_a_chosen_layer_are_ranked_after_and_apart_from_the_others() -> None:
+    whole, other = row("a", gw=0.3), row("b", gw=0.1)
+    spec = replace(other.image.spec, settings={"feature": "paper", "layer": 4})
+    at_layer = replace(other, image=replace(other.image, spec=spec))
+    found = ranked([at_layer, whole], QUESTION)
+    assert [[each.row.encoder for each in ranking.llms[0].encoders] for ranking in found] == [["a"], ["b @ layer 4"]]
+
+
 def test_a_control_that_is_ahead_is_told_and_does_not_veto() -> None:
     llm = only([row("a", gw=0.3), row("b", gw=0.2), row("pixels", control=True, gw=0.25)], Question(selection="paper"))
     assert llm.pick == "b"

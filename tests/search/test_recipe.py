@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import made_vlms
 from vlmatch import results
@@ -75,10 +77,37 @@ def test_a_race_of_trainings_that_was_killed_ends_as_one_that_was_not(
             r"recipe=embedded has no recipe\.prompts.*search\.command",
         ),
         ("search.encoders=[mobilenet]", r"encoder='mobilenet' is unknown; did you mean mobilenetv2"),
-        ("search.encoders=null", r"holds no embeddings"),
+        ("search.encoders=null probe=folder probe.path={home}/pairs", r"holds no embeddings"),
     ],
 )
 def test_a_recipe_that_cannot_be_raced_is_one_line(tmp_path: Path, override: str, message: str) -> None:
     (tmp_path / "drawn").mkdir()
+    pairs_in(tmp_path / "pairs", 2)
+    given = override.format(home=tmp_path).split()
     with pytest.raises(VlmatchError, match=message):
-        command(tmp_path, "search", "search.runs=2", "search.encoders=[pixels16]", *override.split())
+        command(tmp_path, "search", "search.runs=2", "search.encoders=[pixels16]", *given)
+
+
+def test_a_screened_encoder_without_a_yaml_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    made_vlms.tiny_llm(tmp_path / "llm")
+    (tmp_path / "drawn").mkdir()
+    pairs_in(tmp_path / "pairs", 24)
+    probe = ("probe=folder", f"probe.path={tmp_path}/pairs")
+    own = ("encoder=precomputed", f"encoder.path={tmp_path}/mine.npy", "encoder.name=mine")
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(size=(24, 5)).astype(np.float32))
+    llm = ("llm.name=tiny", f"llm.repository={tmp_path}/llm", f"store={tmp_path}/store")
+    for side in ("encoder", "llm"):
+        run_task(composed("task=embed", f"task.side={side}", *probe, *own, *llm))
+    with pytest.raises(VlmatchError, match="encoder='mine' is unknown"):
+        command(tmp_path, "search", "search.runs=2", "search.arms=1", "pool=store", *probe)
+    assert not list(tmp_path.rglob("ledger.json"))
+
+
+def pairs_in(folder: Path, n: int) -> None:
+    """Write a probe of n pictures of one colour each."""
+    folder.mkdir()
+    colours = np.random.default_rng(0).integers(0, 256, size=(n, 3))
+    for number, colour in enumerate(colours):
+        Image.new("RGB", (32, 32), tuple(colour.tolist())).save(folder / f"{number}.png")
+    lines = [f"{number}.png,colour {' '.join(map(str, colour))}" for number, colour in enumerate(colours)]
+    (folder / "captions.csv").write_text("\n".join(["image,caption", *lines]))

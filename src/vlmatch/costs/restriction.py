@@ -107,10 +107,10 @@ def restricted(budget: Budget, values: Mapping[str, float], costs: Mapping[str, 
     """Divide the candidates of `values` (more is better) by what they cost.
 
     A candidate for which a limit can't be checked is kept out, with that reason. `costs` has every name of `values`.
-    Candidates with equal values are in the order of their names.
+    Candidates with equal values stay in the order of `values`.
     """
     values = {name: round(value, DECIMALS) for name, value in values.items()}
-    order = sorted(values, key=lambda name: (-values[name], name))
+    order = sorted(values, key=lambda name: -values[name])
     misses = {name: budget.misses(costs[name]) for name in order}
     return Restriction(
         budget,

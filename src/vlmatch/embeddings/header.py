@@ -83,10 +83,10 @@ class EmbeddingSpec:
 
     @property
     def recipe(self) -> str:
-        """The slug, but the same for all layers: tables rank encoders at a chosen layer together, apart from others."""
+        """The slug, but the same for all layers: tables rank encoders at a chosen layer together, after the others."""
         if self.layer is None:
             return self.slug
-        return "one layer, " + slug_of(self.kind, {**self.settings, "layer": None}, self.precision)
+        return slug_of(self.kind, {**self.settings, "layer": None}, self.precision) + ", one layer"
 
     @property
     def fingerprint(self) -> str:

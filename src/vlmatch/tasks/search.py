@@ -196,6 +196,8 @@ def _screened(settings: SearchSettings, about: Mapping[str, Any], recipe: ByReci
     listed = candidates[: keys.arms] if ranked.shortlist is None or keys.arms else ranked.shortlist.encoders
     if not listed:
         raise VlmatchError("search.encoders=null: no candidate is left to train; give others: search.encoders=[a,b]")
+    if recipe is not None:
+        recipe.require_known(listed)
     return Ledger(about, candidates, listed), ranked.rule
 
 

@@ -1,7 +1,7 @@
 """The trainings of a search by our own recipe: paused and measured at milestones, and continued if they stay ahead."""
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class ByRecipe:
 
     @classmethod
     def of(cls, settings: SearchSettings) -> "ByRecipe":
-        """Raises VlmatchError if trainings of the recipe can't race, or if a named encoder is unknown."""
+        """Raises VlmatchError if trainings of the recipe can't race, or if `search.encoders` has an unknown name."""
         settings.require("recipe", "split", "benchmark", "llm")
         keys, allowed = settings.search, [*FRACTIONS, 1]
         if not set(keys.rungs) <= set(allowed):
@@ -40,9 +40,14 @@ class ByRecipe:
             raise VlmatchError(
                 f"recipe={settings.recipe.name} has no recipe.prompts, which the benchmarks need; give search.command"
             )
-        for name in keys.encoders or ():
-            yaml_path("encoder", name)
+        cls.require_known(keys.encoders or ())
         return cls(settings)
+
+    @staticmethod
+    def require_known(names: Iterable[str]) -> None:
+        """Raises VlmatchError if there is no yaml for an encoder of these names, because a training needs one."""
+        for name in names:
+            yaml_path("encoder", name)
 
     @property
     def title(self) -> str:

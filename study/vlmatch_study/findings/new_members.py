@@ -48,9 +48,9 @@ def section(block: Block) -> Section:
             ),
             Part(
                 committed(comparison, rows),
-                "Every single score and fact that was committed before these trainings. The claims above are about four "
-                "of them; this table was added after the outcome. p is the p value of Spearman's correlation if encoders "
-                "were independent, also corrected by Holm's method for the number of lines:",
+                "Every single score and fact that was committed before these trainings. The claims above are about "
+                "four of them; this table was added after the outcome. p is the p value of Spearman's correlation if "
+                "encoders were independent, also corrected by Holm's method for the number of lines:",
             ),
             Part(
                 places(comparison, rows),
