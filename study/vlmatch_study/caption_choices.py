@@ -12,13 +12,14 @@ from vlmatch.api.probes import probe
 from vlmatch.api.ranking import score_choice
 from vlmatch.api.settings import store_of, trainer_settings
 from vlmatch.configs import chosen
-from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
+from vlmatch.embeddings.store import Store
 from vlmatch.embeddings.variants import embed_variants
 from vlmatch.errors import VlmatchError, one_line
 from vlmatch.objects import plain
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.scores.layer_map import Choice, KeptCells, scored_cells
 from vlmatch.settings.buildable import LlmSettings
+from vlmatch_study.evidence.scores import stored_images
 from vlmatch_study.evidence.worlds import EMBEDDED
 from vlmatch_study.rows import NewRow, read, write
 
@@ -44,7 +45,7 @@ def rows(llm: str, layers: Sequence[int], encoders: Sequence[str], pairs: ProbeS
 
     Raises VlmatchError if the store lacks the embeddings of an encoder.
     """
-    images = _stored(store, pairs.key, encoders)
+    images = [Choice(None, name, stored_images(store, pairs.key, name)) for name in encoders]
     settings = LlmSettings.of("llm", plain(chosen("llm", llm)))
     variants = [settings.changed(layer=layer, pooling=pooling) for layer in layers for pooling in POOLINGS]
     arrays = embed_variants(variants, pairs, store, trainer_settings("cpu"))
@@ -61,22 +62,6 @@ def rows(llm: str, layers: Sequence[int], encoders: Sequence[str], pairs: ProbeS
             "centring": first.centring,
             **{name: values[name] for name in SCORES},
         }
-
-
-def _stored(store: Store, probe_key: str, encoders: Sequence[str]) -> list[Choice]:
-    """The stored embeddings of each encoder by `feature=paper`."""
-    folders = {
-        header.spec.model: folder
-        for folder, header in store.headers(probe_key)
-        if header.spec.kind == "encoder" and header.spec.slug == "paper"
-    }
-    found: list[Choice] = []
-    for name in encoders:
-        embeddings: Embeddings | None = read_file(folders[name] / FILE) if name in folders else None
-        if embeddings is None:
-            raise VlmatchError(f"store={store.root} lacks encoder '{name}'; run experiment=embedded_all multirun first")
-        found.append(Choice(None, name, embeddings))
-    return found
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pandas as pd
 
 from vlmatch import paths
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.evidence.correlation import SUBSETS, Correlation, between_versions, by_subset
+from vlmatch.evidence.correlation import SUBSETS, Correlation, by_subset
 from vlmatch.evidence.definitions import LATEST, STORED
 from vlmatch.evidence.seeds import agreements, spread
 from vlmatch.evidence.truths import Comparison, comparisons_in
@@ -66,7 +66,7 @@ def tables(truths: Mapping[int, Comparison], scores: Mapping[str, Mapping[str, f
     for name, good in scores.items():
         for version in VERSIONS:
             yield _line(name, str(version), *map(_correlation, by_subset(truths[version], good).values()))
-    both = between_versions(truths[LATEST], truths[STORED])
+    both = by_subset(truths[LATEST], {truth.encoder: truth.mean for truth in truths[STORED].truths})
     yield _line(f"version {STORED}", str(LATEST), *map(_correlation, both.values()))
     yield "\n" + _line("version", "between encoders", "between seeds", "ratio", "seeds agree", "in the best tier")
     yield "|---" * 6 + "|"

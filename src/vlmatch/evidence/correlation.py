@@ -47,11 +47,6 @@ def by_subset(comparison: Comparison, goodness: Mapping[str, float]) -> dict[str
     }
 
 
-def between_versions(comparison: Comparison, other: Comparison) -> dict[str, Correlation]:
-    """The correlation of two versions of the truth over each of `SUBSETS` of the first one."""
-    return by_subset(comparison, {truth.encoder: truth.mean for truth in other.truths})
-
-
 def correlation(truth: Mapping[str, float], goodness: Mapping[str, float]) -> Correlation:
     """Correlate truth and goodness over the encoders that have both. goodness: a score, negated if lower is better.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import vlmatch
 from vlmatch import paths
-from vlmatch.embeddings.store import FILE, Embeddings, read_file
+from vlmatch.embeddings.store import FILE, Embeddings, Store, read_file
 from vlmatch.encoders.catalogue import catalogue
 from vlmatch.errors import VlmatchError
 from vlmatch.scores.resampling import gaussian_twin
@@ -56,6 +56,11 @@ def row_of(
         **{name: f"{values[name]:.6g}" for name in SCORES},
         **{f"{name}_noise": f"{noise[name]:.6g}" for name in TWINS},
     }
+
+
+def stored_images(store: Store, probe: str, encoder: str) -> Embeddings:
+    """The stored embeddings of an encoder by `feature=paper`; VlmatchError if there are none."""
+    return stored(store.root / "embeddings" / probe / encoder / IMAGES)
 
 
 def stored(folder: Path) -> Embeddings:

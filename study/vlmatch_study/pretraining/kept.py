@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vlmatch.errors import VlmatchError
-from vlmatch.files import write_text
+from vlmatch.files import unused_name, write_text
 from vlmatch_study.pretraining.data import LICENCES
 
 LARGEST = 5_000_000  # bytes that a folder of weights may have
@@ -72,9 +72,13 @@ def size_of(folder: Path) -> int:
 def keep(staging: Path, folder: Path, card: Card) -> None:
     """Move the finished `staging` with its card to `folder`, and list it in the README above."""
     (staging / CARD).write_text(json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    before = unused_name(folder)
+    if folder.exists():
+        folder.rename(before)
     shutil.move(staging, folder)
+    if before.exists():
+        shutil.rmtree(before)
     write_readme(folder.parent)
 
 

@@ -3,7 +3,6 @@
 `--cka` first measures the similarities of the encoders again, from the embeddings in the store.
 """
 
-import re
 import sys
 from collections.abc import Sequence
 
@@ -11,11 +10,12 @@ from vlmatch import paths
 from vlmatch.embeddings.store import Store
 from vlmatch_study.evidence.recording import OURS, THEIRS
 from vlmatch_study.evidence.worlds import embedded
+from vlmatch_study.marked import replaced
 from vlmatch_study.rows import Row, read
 from vlmatch_study.search import courses, picture, spending
 
 PROBE = "stamps-1d0c3db0"
-MARK = "<!-- {0}: made by python -m vlmatch_study.search -->\n"
+MODULE = "vlmatch_study.search"
 
 
 def main() -> None:
@@ -37,11 +37,7 @@ def show() -> None:
     rows, docs = read(spending.CURVE), paths.root() / "docs"
     picture.draw(rows, docs / "search.png")
     page = docs / "search.md"
-    text = page.read_text(encoding="utf-8")
-    for name, made in tables(rows).items():
-        before, after = text.split(MARK.format(name))
-        text = before + MARK.format(name) + made + re.sub(r"\A(\|[^\n]*\n)*", "", after)
-    page.write_text(text, encoding="utf-8")
+    page.write_text(replaced(page.read_text(encoding="utf-8"), tables(rows), MODULE), encoding="utf-8")
 
 
 def tables(rows: Sequence[Row]) -> dict[str, str]:

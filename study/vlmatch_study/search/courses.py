@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vlmatch.embeddings.store import FILE, Store, read_file
+from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
 from vlmatch.evidence.truths import comparisons_in
 from vlmatch.evidence.worlds import Floats
 from vlmatch.geometry import Geometry
 from vlmatch.scores.cka import centred_kernel
+from vlmatch_study.evidence.scores import stored_images
 from vlmatch_study.evidence.worlds import DATA, LLM, STUDY, embedded, vtbenchlab
 from vlmatch_study.rows import column, read
 from vlmatch_study.search.replay import Courses
@@ -56,27 +57,16 @@ def similarities(names: tuple[str, ...]) -> Floats:
 
 
 def measured_similarities(names: tuple[str, ...], store: Store, probe: str) -> Floats:
-    """Linear CKA of every two encoders on the images of a probe, from the store: (n, n).
+    """Linear CKA of every two encoders on the images of a probe, from the stored `feature=paper`: (n, n).
 
     Raises VlmatchError if the store lacks an encoder.
     """
     kernels = []
-    folders = {header.spec.model: folder for folder, header in store.headers(probe) if header.spec.kind == "encoder"}
     for name in names:
-        if name not in folders:
-            raise VlmatchError(f"store={store.root} lacks '{name}' for probe {probe}; embed it first")
-        kernel = centred_kernel(Geometry.angular(embeddings_in(folders[name]), kind="image"))
+        kernel = centred_kernel(Geometry.angular(stored_images(store, probe, name).array, kind="image"))
         kernels.append((kernel / np.linalg.norm(kernel)).ravel())
     stacked = np.stack(kernels)
     return stacked @ stacked.T
-
-
-def embeddings_in(folder: Path) -> Floats:
-    """The embeddings (n, d) in a folder of the store."""
-    found = read_file(folder / FILE)
-    if found is None:
-        raise VlmatchError(f"'{folder / FILE}' is damaged; embed again")
-    return np.asarray(found)
 
 
 def write_similarities(names: tuple[str, ...], table: Floats) -> None:
