@@ -60,5 +60,7 @@ def test_a_row_has_the_scores_of_one_encoder_by_one_choice(
 
 
 def test_an_encoder_without_embeddings_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(VlmatchError, match="lacks encoder 'mobilenetv2'; run experiment=embedded_all multirun first"):
+    with pytest.raises(
+        VlmatchError, match=r"mobilenetv2/paper' holds no finished embeddings; run experiment=embedded_all"
+    ):
         list(rows("smollm2", [-2], ["mobilenetv2"], PAIRS, Store(tmp_path)))
