@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vlmatch.evidence.record import SIZE, SPEC_SHEET, Record, WorldRecord
 from vlmatch.report.evidence import bare
+from vlmatch_study.evidence.benchmarks import agreement_table, regrets_table
 from vlmatch_study.evidence.cambrian1 import spec_sheet_table
 from vlmatch_study.evidence.parts import beyond_table, parts_table
 from vlmatch_study.marked import replaced
@@ -28,6 +29,8 @@ def tables(record: Record) -> dict[str, str]:
         "cambrian1": spec_sheet_table(),
         "parts": parts_table(),
         "beyond": beyond_table(),
+        "llms": agreement_table(),
+        "benchmarks": regrets_table(),
     }
 
 
