@@ -1,6 +1,7 @@
 """`task=train`, `task=evaluate` and `task=collect` from a config to a result, with a tiny LLM."""
 
 import base64
+import errno
 import json
 import shutil
 import zlib
@@ -22,6 +23,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.evidence.definitions import definition_of
 from vlmatch.evidence.likelihoods import Likelihoods
 from vlmatch.objects import build, plain
+from vlmatch.tasks import evaluate
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.stage import Stage
 
@@ -144,6 +146,24 @@ def test_a_finished_run_is_not_repeated(
     monkeypatch.setattr(Stage, "training_step", None)
     run_task(config(trained, "train"))
     assert "embedded/tiny-vlm_a/pixels16-0: already trained and measured" in capsys.readouterr().out
+
+
+def test_no_result_stands_beside_the_likelihoods_of_another_measurement(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = tmp_path / GROUP / "blind-0"
+    shutil.copytree(trained / "runs" / GROUP / "blind-0", folder)
+    again = config(trained, "evaluate", "encoder=blind", f"task.runs={tmp_path}")
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluate, "write_file", full)
+        with pytest.raises(OSError, match="No space left"):
+            run_task(again)
+    assert not (folder / "result.json").exists()
+    run_task(again)
+    assert (folder / "result.json").is_file()
 
 
 def test_a_run_measured_by_another_suite_is_measured_again_without_training(

@@ -145,6 +145,7 @@ def measure(
     result = _result(run, log, questions, earlier, final, time.perf_counter() - started)
     kept = folder if apart is None else apart / run.name
     kept.mkdir(parents=True, exist_ok=True)
+    (kept / RESULT).unlink(missing_ok=True)  # it must not stand beside the likelihoods of another measurement
     final.keep(kept / LIKELIHOODS)
     write_file(kept / RESULT, result)
     tracker.log_result(run_id, result)
