@@ -184,9 +184,12 @@ def test_a_group_may_be_off_by_the_rounding_of_its_figures_and_no_more(score: fl
     assert _rounding_above_chance(score, chance) == pytest.approx(max(off), rel=1e-3)
 
 
-def test_the_commit_stands_in_a_file_only_where_it_is_known() -> None:
-    assert "commit" not in json.loads(rendered(result("a", 0.3)))
-    assert json.loads(rendered(replace(result("a", 0.3), commit="1" * 40)))["commit"] == "1" * 40
+@pytest.mark.parametrize(("field", "value"), [("commit", "1" * 40), ("precision", "bf16-mixed")])
+def test_what_early_files_lack_stands_in_a_file_only_where_it_is_known(tmp_path: Path, field: str, value: str) -> None:
+    assert field not in json.loads(rendered(result("a", 0.3)))
+    known = replace(result("a", 0.3), **{field: value})
+    assert json.loads(rendered(known))[field] == value
+    assert getattr(read_file(write(tmp_path, known)), field) == value
 
 
 def test_a_run_in_another_runs_place_is_refused(tmp_path: Path) -> None:

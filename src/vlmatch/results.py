@@ -118,8 +118,8 @@ class Result:
     data: the name of the training data. split: fingerprint of the split that training data and items are taken
     from. mean: the mean over groups, which scores are compared with. milestones: in the order of steps; the last is
     the end of the training. config: the recipe's settings, plain. source: 'trained here' or 'imported: FILE'.
-    dtype: of the LLM's weights during training; measurements are made in float32. commit: of the code that measured
-    it, with '+' if files had been changed. Fields are None if an imported result does not state them.
+    dtype: of the LLM's weights during training; measurements are made in float32. precision: that the trainer computed
+    in. commit: of the code that measured it, with '+' if files had been changed. Fields are None if not stated.
     """
 
     encoder: str
@@ -144,6 +144,7 @@ class Result:
     libraries: Mapping[str, str]
     source: str
     dtype: str | None = None
+    precision: str | None = None
     commit: str | None = None
     format: int = FORMAT
 
@@ -217,15 +218,14 @@ def write(folder: Path, result: Result) -> Path:
 
 def write_file(path: Path, result: Result) -> None:
     """Write a result to `path` in one step; raises VlmatchError, and writes nothing, if a figure is not finite."""
-    text = rendered(result)
-    write_text(path, text)
+    write_text(path, rendered(result))
 
 
 def rendered(result: Result) -> str:
-    """The text of a result's file: sorted keys, measured figures to 5 significant digits, the config unrounded."""
+    """The text of a result's file: sorted keys, measured figures to 5 digits, config unrounded, no unknown commit."""
     plain = {key: value if key == "config" else _rounded(key, value) for key, value in asdict(result).items()}
     plain["course"] = plain.pop("milestones")  # the key in files since their first format
-    plain = {key: value for key, value in plain.items() if key != "commit" or value}  # early files have none
+    plain = {key: value for key, value in plain.items() if value or key not in ("commit", "precision")}
     return json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -106,6 +106,13 @@ def test_types_of_number_are_counted_by_runs() -> None:
     runs = [result("a", 0.1, seed, dtype="bfloat16") for seed in (0, 1)]
     (comparison,) = comparisons([*runs, result("b", 0.2, dtype="float32"), result("c", 0.3)])
     assert comparison.dtypes == {"bfloat16": 2, "unknown": 1, "float32": 1}
+    assert comparison.precisions == {}, "none states it"
+
+
+def test_precisions_are_counted_by_runs_if_one_states_it() -> None:
+    runs = [result("a", 0.1, seed, precision="bf16-mixed") for seed in (0, 1)]
+    (comparison,) = comparisons([*runs, result("b", 0.2, precision="32-true"), result("c", 0.3)])
+    assert comparison.precisions == {"bf16-mixed": 2, "32-true": 1, "unknown": 1}
 
 
 def test_seeds_of_other_weights_are_refused() -> None:

@@ -153,6 +153,16 @@ def test_the_page_shows_replaced_results_beside_the_truths(tmp_path: Path) -> No
     evidence = ranking_evidence(rankings, comparisons(runs(0), replaced=[first]))
     text = rendered_page(rankings, embeddings=Store(tmp_path / "store").read, evidence=evidence)
     assert f"replaced it: {ENCODERS[0]}, seed 0, bfloat16: .470." in text
+    assert "Precision of the training" not in text
+
+
+def test_the_page_shows_precisions_where_results_state_them(tmp_path: Path) -> None:
+    rankings, (one, *others) = ranked(rows()), runs(0)
+    every = [replace(one, precision="bf16-mixed"), *(replace(each, precision="32-true") for each in others)]
+    evidence = ranking_evidence(rankings, comparisons(every, replaced=every[:1]))
+    text = rendered_page(rankings, embeddings=Store(tmp_path / "store").read, evidence=evidence)
+    assert f"Precision of the training: 32-true in {len(others)} runs, bf16-mixed in 1 runs. It may cause" in text
+    assert f"replaced it: {one.encoder}, seed 0, precision bf16-mixed: .470." in text
 
 
 def test_a_best_tier_too_small_for_a_correlation_is_said(tmp_path: Path) -> None:

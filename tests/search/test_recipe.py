@@ -1,18 +1,26 @@
 """`task=search` by our own recipe: a race of real trainings that is killed on the way."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import made_vlms
+from vlm.made_tasks import trained_elsewhere
 from vlmatch import results
 from vlmatch.cli import run_task
 from vlmatch.configs import composed
 from vlmatch.errors import VlmatchError
 from vlmatch.objects import admitted
+from vlmatch.settings.command import Settings
+from vlmatch.settings.search import SearchSettings
+from vlmatch.settings.tasks import TrainTask
+from vlmatch.tasks.search_recipe import ByRecipe
+from vlmatch.vlm.runs import Run
 from vlmatch.vlm.stage import Stage
 
 
@@ -66,6 +74,33 @@ def test_a_race_of_trainings_that_was_killed_ends_as_one_that_was_not(
     assert (raced.milestones, raced.benchmarks) == (whole.milestones, whole.benchmarks)
     values = [part["value"] for part in parts if part["encoder"] == winner]
     assert values == pytest.approx([whole.milestones[0].mean, whole.milestones[-1].mean], abs=1e-5)
+
+
+def test_a_search_in_another_precision_is_another_search_and_earlier_ones_keep_their_names() -> None:
+    def about(precision: str) -> Mapping[str, Any]:
+        made = composed("task=search", "search.encoders=[pixels16]", "search.runs=2", f"trainer.precision={precision}")
+        return ByRecipe.of(SearchSettings.read(made)).about
+
+    assert about("bf16-mixed") == {**about("32-true"), "precision": "bf16-mixed"}
+    assert "precision" not in about("32-true")
+
+
+def test_a_search_waits_for_a_job_that_trains_the_same_run_and_takes_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_vlms.tiny_llm(tmp_path / "llm")
+    (tmp_path / "drawn").mkdir()
+    command(tmp_path, "train", "encoder=mean_colour", "task.blind=null")
+    (folder,) = (tmp_path / "runs").rglob("mean_colour-0")
+    settings = Settings[TrainTask].read(composed("task=train", "encoder=mean_colour", "llm.name=tiny"))
+    run, elsewhere = Run(settings.encoder, settings.llm, settings.recipe), tmp_path / "elsewhere"
+    race = ("search.encoders=[mean_colour]", "search.rungs=[0.5,1]", "search.runs=1", f"task.runs={elsewhere}")
+    with trained_elsewhere(run, elsewhere, folder, monkeypatch), monkeypatch.context() as patched:
+        patched.setattr(Stage, "training_step", None)
+        command(tmp_path, "search", *race)
+    told = capsys.readouterr().out
+    assert f"waiting for another process, which is training {run.name}; " in told
+    assert "answer: mean_colour" in told
 
 
 @pytest.mark.parametrize(

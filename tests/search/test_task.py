@@ -1,8 +1,6 @@
 """`task=search` with commands that train nothing: from a config to an answer, a ledger and runs in MLflow."""
 
 import json
-import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,14 +198,6 @@ def test_one_search_runs_once_at_a_time(search: Callable[..., Path]) -> None:
         search("search.encoders=[a]", "search.runs=1")
 
 
-def test_a_command_that_outlived_its_search_is_ended_before_the_search_goes_on(tmp_path: Path) -> None:
-    with claimed(tmp_path) as claim:
-        left = subprocess.Popen(["sleep", "60"], start_new_session=True, pass_fds=[claim.descriptor])
-        claim.note(left.pid)
-    with claimed(tmp_path):
-        assert left.wait(10) == -signal.SIGTERM
-
-
 def test_a_damaged_ledger_is_one_line(search: Callable[..., Path]) -> None:
     folder = search("search.encoders=[a]", "search.runs=1")
     (folder / "ledger.json").write_text('{"about": {}')
@@ -274,18 +264,6 @@ def test_a_value_file_may_have_an_apostrophe_in_its_name(search: Callable[..., P
     (file,) = arguments_for_hydra([f"search.value_file={tmp_path}/it's {{encoder}}"])
     with pytest.raises(VlmatchError, match=r"the command wrote no file '.*/it's a'"):
         search("search.encoders=[a]", "search.runs=1", file, command="true {{encoder}}")
-
-
-def test_an_interrupt_while_a_command_ends_stops_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wait = subprocess.Popen.wait
-
-    def interrupted(process: subprocess.Popen[bytes]) -> None:
-        wait(process)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
-    with claimed(tmp_path) as claim, pytest.raises(KeyboardInterrupt):
-        Command("true {encoder}", 1, None, "an LLM", tmp_path, claim).train("a", 1.0, 0.0)
 
 
 def test_a_server_that_is_lost_during_a_training_is_no_fault_of_the_encoder() -> None:

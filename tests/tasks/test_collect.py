@@ -69,6 +69,24 @@ def test_a_result_of_a_newer_version_takes_the_place_of_the_older(collect, tmp_p
     assert {found.encoder: found.mean.score for found in read(tmp_path / "results")} == {"a": 0.5, "b": 0.3}
 
 
+def test_a_newer_recipe_does_not_bring_an_older_suite(collect, tmp_path: Path) -> None:
+    def made(encoder: str, mean: float, recipe: int, suite: int) -> Result:
+        recipe_id, suite_id = RecipeId("embedded", recipe, "f" * 64), SuiteId("embedded", suite, 420)
+        return result(encoder, mean, recipe=recipe_id, suite=suite_id)
+
+    for before in (made("a", 0.3, 1, 3), made("b", 0.3, 3, 1), made("c", 0.3, 1, 1)):
+        write(tmp_path / "results", before)
+    other = SuiteId("selection", 1, 240)
+    write(tmp_path / "results", result("d", 0.3, suite=other))
+    finished(tmp_path, made("a", 0.5, 2, 2), made("b", 0.5, 2, 2), made("c", 0.5, 1, 2), made("d", 0.5, 2, 2))
+    code, out, err = collect("benchmark.version=2")
+    assert code == 2
+    assert "0 new, 1 replaced, 3 not taken, 0 as before" in out
+    assert "a-0.json)" in err
+    kept = {run.encoder: (run.recipe.version, run.suite.version) for run in read(tmp_path / "results")}
+    assert kept == {"a": (1, 3), "b": (3, 1), "c": (1, 2), "d": (1, 1)}
+
+
 def test_collecting_again_changes_nothing_and_says_what_is_new(collect, tmp_path: Path) -> None:
     finished(tmp_path, result("a", 0.3))
     collect()

@@ -1,6 +1,9 @@
 """A run is recognised by the settings that decide its training, also under earlier names of classes and folders."""
 
 import json
+import signal
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from vlmatch.settings.command import Settings
 from vlmatch.settings.recipe import RecipeSettings
 from vlmatch.settings.tasks import TaskSettings
 from vlmatch.vlm.building import build_vlm, feature_shape
-from vlmatch.vlm.runs import Run
+from vlmatch.vlm.runs import Run, precision_of
 from vlmatch.vlm.saved import DESCRIPTION, Description, load_vlm, save_vlm
 
 FIRST_NAME = "vlmatch.encoders.trained_here.TrainedConvnet"
@@ -50,6 +53,60 @@ def test_a_damaged_run_json_is_told_and_removing_it_helps(tmp_path: Path) -> Non
             run.claim(tmp_path)
     file.unlink()
     assert run.claim(tmp_path) == file.parent
+
+
+def in_precision(precision: str | None) -> Run:
+    return Run(made_vlms.encoder(), made_vlms.llm(), made_vlms.recipe(), precision)
+
+
+def test_a_run_continues_only_in_its_own_precision(tmp_path: Path) -> None:
+    folder = in_precision(None).claim(tmp_path)  # by a task that does not train
+    assert in_precision("bf16-mixed").claim(tmp_path) == folder
+    (folder / "vlm").mkdir()
+    assert in_precision("bf16-mixed").claim(tmp_path) == folder
+    with pytest.raises(VlmatchError, match=r'trainer\.precision="bf16-mixed" instead of "32-true"'):
+        in_precision("32-true").claim(tmp_path)
+    assert in_precision(None).claim(tmp_path) == folder
+    assert precision_of(folder) == "bf16-mixed"
+
+
+def test_a_run_stored_without_its_precision_continues_and_stays_without(tmp_path: Path) -> None:
+    folder = in_precision(None).claim(tmp_path)
+    (folder / "vlm").mkdir()
+    assert "trainer" not in json.loads((folder / "run.json").read_text())
+    for precision in ("bf16-mixed", "32-true"):
+        assert in_precision(precision).claim(tmp_path) == folder
+        assert precision_of(folder) is None
+
+
+def holder(run: Run, runs: Path) -> subprocess.Popen[str]:
+    """Another process that holds the folder of a run."""
+    with run.held(runs):
+        pass
+    (lock,) = runs.rglob(".*.lock")
+    code = "import filelock, sys\nwith filelock.FileLock(sys.argv[1]): print('held', flush=True), input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_killed_process_holds_its_run_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = in_precision("32-true")
+    process = holder(run, tmp_path)
+    monkeypatch.setenv("LOCAL_RANK", "0")  # of a job whose other processes would not wait
+    with pytest.raises(VlmatchError, match=r"is training tiny/l-made/e-0 .* start this job again"), run.held(tmp_path):
+        pass
+    monkeypatch.setenv("RANK", "1")
+    with run.held(tmp_path) as folder:
+        assert folder == tmp_path / run.name, "rank 0 holds it for all"
+    monkeypatch.delenv("RANK")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with run.held(tmp_path) as folder:
+        assert folder == tmp_path / run.name
 
 
 def before(encoder: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`task=train`, `task=evaluate` and `task=collect` from a config to a result, with a tiny LLM."""
 
 import base64
+import errno
 import json
 import shutil
 import zlib
@@ -13,7 +14,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from vlm.made_tasks import config
+from vlm.made_tasks import config, trained_elsewhere
 from vlmatch import results
 from vlmatch.benchmarks.measurement import Measurement
 from vlmatch.benchmarks.suite import BenchmarkSuite
@@ -22,7 +23,11 @@ from vlmatch.errors import VlmatchError
 from vlmatch.evidence.definitions import definition_of
 from vlmatch.evidence.likelihoods import Likelihoods
 from vlmatch.objects import build, plain
+from vlmatch.settings.command import Settings
+from vlmatch.settings.tasks import TrainTask
+from vlmatch.tasks import evaluate
 from vlmatch.vlm.model import VLM
+from vlmatch.vlm.runs import Run
 from vlmatch.vlm.stage import Stage
 
 
@@ -144,6 +149,48 @@ def test_a_finished_run_is_not_repeated(
     monkeypatch.setattr(Stage, "training_step", None)
     run_task(config(trained, "train"))
     assert "embedded/tiny-vlm_a/pixels16-0: already trained and measured" in capsys.readouterr().out
+
+
+def test_a_job_waits_for_another_that_trains_the_same_run_and_finds_it_finished(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = config(trained, "train", f"task.runs={tmp_path}", "task.blind=null")
+    settings = Settings[TrainTask].read(made)
+    run = Run(settings.encoder, settings.llm, settings.recipe, "32-true")
+    with trained_elsewhere(run, tmp_path, trained / "runs" / run.name, monkeypatch), monkeypatch.context() as patched:
+        patched.setattr(Stage, "training_step", None)
+        run_task(made)
+    told = capsys.readouterr().out
+    assert f"waiting for another process, which is training {run.name}; " in told
+    assert f"{run.name}: already trained and measured" in told
+
+
+def test_the_precision_of_a_training_is_kept_and_it_continues_in_no_other(trained: Path, tmp_path: Path) -> None:
+    own = ("encoder=blind", f"task.runs={tmp_path}")
+    run_task(config(trained, "train", *own, "trainer.precision=bf16-mixed"))
+    with pytest.raises(VlmatchError, match=r'trainer\.precision="bf16-mixed" instead of "32-true"'):
+        run_task(config(trained, "train", *own))
+    run_task(config(trained, "evaluate", *own))
+    assert results.read_file(tmp_path / GROUP / "blind-0" / "result.json").precision == "bf16-mixed"
+    assert results.read_file(trained / "runs" / GROUP / "blind-0" / "result.json").precision == "32-true"
+
+
+def test_no_result_stands_beside_the_likelihoods_of_another_measurement(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = tmp_path / GROUP / "blind-0"
+    shutil.copytree(trained / "runs" / GROUP / "blind-0", folder)
+    again = config(trained, "evaluate", "encoder=blind", f"task.runs={tmp_path}")
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluate, "write_file", full)
+        with pytest.raises(OSError, match="No space left"):
+            run_task(again)
+    assert not (folder / "result.json").exists()
+    run_task(again)
+    assert (folder / "result.json").is_file()
 
 
 def test_a_run_measured_by_another_suite_is_measured_again_without_training(

@@ -136,6 +136,12 @@ class Comparison:
         return dict(Counter(run.dtype or "unknown" for truth in self.truths for run in truth.runs).most_common())
 
     @property
+    def precisions(self) -> dict[str, int]:
+        """The number of runs by the precision of their training, most frequent first; empty if none states it."""
+        found = Counter(run.precision or "unknown" for truth in self.truths for run in truth.runs)
+        return dict(found.most_common()) if set(found) != {"unknown"} else {}
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """All seeds that at least one encoder was trained with."""
         return tuple(sorted({run.seed for truth in self.truths for run in truth.runs}))

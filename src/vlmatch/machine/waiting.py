@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
+
+from vlmatch.errors import VlmatchError
 
 SECONDS = 5.0
 """Whatever ends sooner prints nothing."""
@@ -30,15 +32,22 @@ def waiting(what: str, until: str) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
+def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock file `path` against other processes; a wait for it prints what the other process does.
 
-    what: the work that only one process may do at a time, as in "fetching the probe's data".
-    Raises OSError if the lock file can't be written.
+    The lock ends with its process, however that ends. what: the work that only one process may do at a time, as in
+    "fetching the probe's data". wait: false for a job whose other processes would not wait too.
+    Raises OSError if the lock file can't be written, and VlmatchError if it is held and `wait` is false.
     """
     lock = FileLock(path)
     with waiting(f"another process, which is {what}", f"it holds '{path}', and this one goes on as soon as it is done"):
-        lock.acquire()
+        try:
+            lock.acquire(blocking=wait)
+        except Timeout as error:
+            raise VlmatchError(
+                f"another process is {what} (it holds '{path}'), and a job of several processes can't wait for it; "
+                "start this job again as soon as it is done"
+            ) from error
     try:
         yield
     finally:

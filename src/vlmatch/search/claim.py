@@ -24,9 +24,13 @@ class Claim:
 
     descriptor: int
 
+    def forget(self) -> None:
+        """Remove the number of the last command's process group, which may soon be that of other processes."""
+        os.ftruncate(self.descriptor, 0)
+
     def note(self, group: int) -> None:
         """Write down the process group of the command that runs."""
-        os.ftruncate(self.descriptor, 0)
+        self.forget()
         os.pwrite(self.descriptor, str(group).encode(), 0)
 
 

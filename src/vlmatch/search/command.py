@@ -56,6 +56,7 @@ class Command:
         return max(1, round(fraction * self.steps)) if fraction else 0
 
     def _run(self, words: list[str], out: Path, err: Path) -> None:
+        self.claim.forget()
         with out.open("wb") as printed, err.open("wb") as complained:
             try:
                 process = subprocess.Popen(
@@ -68,8 +69,8 @@ class Command:
                 )
             except OSError as error:
                 raise VlmatchError(f"the command can't start: {error.strerror}: '{words[0]}'") from error
-            self.claim.note(process.pid)
             try:
+                self.claim.note(process.pid)
                 code = process.wait()
             except BaseException:
                 with suppress(ProcessLookupError):  # it may have ended meanwhile

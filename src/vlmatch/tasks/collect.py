@@ -26,8 +26,8 @@ def collect(settings: Settings[CollectTask]) -> None:
     """Copy the result and the likelihoods of every run below `task.runs` to the folder `results`.
 
     A run is not copied if it was measured by another suite than `benchmark`, or if `results` already has another result
-    of it. That other result is replaced if it is of an older version of recipe or suite, or with `task.replace=true`;
-    it is then kept, with its likelihoods, in the folder `replaced` of `results`.
+    of it. That other result is replaced if recipe or suite have a newer version and neither has an older one, or with
+    `task.replace=true`; it is then kept, with its likelihoods, in the folder `replaced` of `results`.
 
     Raises VlmatchError before anything is written if no run is finished, if a run has no likelihoods, or if two folders
     hold different results of the same run. Raises it after all copies if `results` has another result of a run, or if a
@@ -86,8 +86,9 @@ def _status(result: Result, before: Result | None, otherwise: str) -> str:
         return NEW
     if rendered(result) == rendered(before):
         return KEPT
-    versions = [(each.recipe.version, each.suite.version) for each in (before, result)]
-    return REPLACED if versions[0] < versions[1] else otherwise
+    changes = result.recipe.version - before.recipe.version, result.suite.version - before.suite.version
+    newer = result.suite.name == before.suite.name and min(changes) >= 0 and max(changes) > 0
+    return REPLACED if newer else otherwise
 
 
 def _show(found: dict[Path, Result], statuses: dict[Path, str], folder: Path) -> None:

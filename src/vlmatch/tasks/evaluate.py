@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +41,7 @@ from vlmatch.tracking.tracker import Tracker
 from vlmatch.vlm.features import cached_features
 from vlmatch.vlm.fit import FINAL, MILESTONES, data_of
 from vlmatch.vlm.milestones import milestone_steps
-from vlmatch.vlm.runs import VLM_FOLDER, Run, finished, tracked
+from vlmatch.vlm.runs import VLM_FOLDER, Run, finished, precision_of, tracked
 from vlmatch.vlm.saved import load_vlm
 from vlmatch.vlm.training_log import TrainingLog
 
@@ -53,8 +54,12 @@ def evaluate(settings: Settings[EvaluateTask]) -> None:
 
     With `task.apart`, the result is written below that folder, and nothing is measured if it is there already.
     """
-    run = Run(settings.encoder, settings.llm, settings.recipe)
-    folder = run.claim(settings.task.runs)
+    run, apart = Run(settings.encoder, settings.llm, settings.recipe), _apart(settings.task)
+    with nullcontext(run.claim(settings.task.runs)) if apart else run.held(settings.task.runs) as folder:
+        _evaluate(settings, run, folder, apart)
+
+
+def _evaluate(settings: Settings[EvaluateTask], run: Run, folder: Path, apart: Path | None) -> None:
     if not measurable(run):
         raise VlmatchError(
             f"recipe={run.recipe.name} has no recipe.prompts, which the benchmarks need; use task=public"
@@ -62,7 +67,7 @@ def evaluate(settings: Settings[EvaluateTask]) -> None:
     log = finished(folder)
     if log is None:
         raise VlmatchError(f"'{folder}' has no finished training; run task=train with the same settings")
-    apart, tracker = _apart(settings.task), Tracker.of(settings.tracking)
+    tracker = Tracker.of(settings.tracking)
     if apart is not None and has_result(settings.benchmark, apart / run.name):
         print(f"{run.name}: already measured; its result is in '{apart}'")
         return
@@ -142,9 +147,10 @@ def measure(
     started = time.perf_counter()
     questions = _Questions.of(settings, run)
     earlier, final = _measurements(run, folder / VLM_FOLDER, log, questions)
-    result = _result(run, log, questions, earlier, final, time.perf_counter() - started)
+    result = _result(run, folder, log, questions, earlier, final, time.perf_counter() - started)
     kept = folder if apart is None else apart / run.name
     kept.mkdir(parents=True, exist_ok=True)
+    (kept / RESULT).unlink(missing_ok=True)  # it must not stand beside the likelihoods of another measurement
     final.keep(kept / LIKELIHOODS)
     write_file(kept / RESULT, result)
     tracker.log_result(run_id, result)
@@ -235,6 +241,7 @@ def _require_split(saved: Path, questions: _Questions) -> None:
 
 def _result(
     run: Run,
+    folder: Path,
     log: TrainingLog,
     questions: _Questions,
     earlier: tuple[Milestone, ...],
@@ -266,6 +273,7 @@ def _result(
         libraries={library: version(library) for library in LIBRARIES},
         source="trained here",
         dtype=run.llm.dtype,
+        precision=precision_of(folder),
         commit=paths.commit(),
     )
 

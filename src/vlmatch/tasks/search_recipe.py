@@ -63,8 +63,10 @@ class ByRecipe:
     @property
     def about(self) -> Mapping[str, Any]:
         """The settings that affect the values of the search, as plain data."""
-        settings = self.settings
+        settings, precision = self.settings, str(self.settings.trainer.precision)
+        own = {} if precision == "32-true" else {"precision": precision}  # without it, so that earlier searches go on
         return {
+            **own,
             "llm": settings.llm.plain(),
             "recipe": settings.recipe.lasting().plain(),
             "benchmark": [settings.benchmark.name, settings.benchmark.version],
@@ -85,22 +87,22 @@ class ByRecipe:
 
     def _trained(self, tracker: Tracker, encoder: str, fraction: float, run_id: str) -> tuple[int, float]:
         settings = self.settings
-        run = Run(self._encoder(encoder), settings.llm, settings.recipe)
-        folder = run.claim(settings.task.runs)
-        log = finished(folder)
-        if fraction < 1:
+        run = Run(self._encoder(encoder), settings.llm, settings.recipe, str(settings.trainer.precision))
+        with run.held(settings.task.runs) as folder:
+            log = finished(folder)
+            if fraction < 1:
+                if log is None:
+                    training, datasets = prepared(settings, run, folder, tracker.lightning_logger(run_id))
+                    step = training.fit_until(datasets, fraction)
+                else:
+                    step = step_at(fraction, log.steps)
+                return step, self._value(measure_milestone(settings, run, folder, step))
             if log is None:
                 training, datasets = prepared(settings, run, folder, tracker.lightning_logger(run_id))
-                step = training.fit_until(datasets, fraction)
-            else:
-                step = step_at(fraction, log.steps)
-            return step, self._value(measure_milestone(settings, run, folder, step))
-        if log is None:
-            training, datasets = prepared(settings, run, folder, tracker.lightning_logger(run_id))
-            log = training.fit(datasets)
-        if not has_result(settings.benchmark, folder):
-            measure(settings, run, folder, log, tracker, run_id)
-        return log.steps, self._value(read_file(folder / RESULT))
+                log = training.fit(datasets)
+            if not has_result(settings.benchmark, folder):
+                measure(settings, run, folder, log, tracker, run_id)
+            return log.steps, self._value(read_file(folder / RESULT))
 
     def _value(self, scores: BenchmarkScores) -> float:
         return definition_of(scores, self.settings.answer.truth).value(scores)

@@ -34,11 +34,12 @@ def train(settings: Settings[TrainTask]) -> None:
 
     A finished training is not repeated, and one that was killed continues.
     """
-    run, blind = Run(settings.encoder, settings.llm, settings.recipe), settings.task.blind
+    precision, blind = str(settings.trainer.precision), settings.task.blind
+    run = Run(settings.encoder, settings.llm, settings.recipe, precision)
     if settings.task.measure and measurable(run):
         settings.require("split", "benchmark")
     if blind is not None and run.encoder.name != BLIND and measurable(run):
-        _train(settings, Run(blind, run.llm, run.recipe.changed(seed=0)))
+        _train(settings, Run(blind, run.llm, run.recipe.changed(seed=0), precision))
     _train(settings, run)
 
 
@@ -46,7 +47,13 @@ def _train(settings: Settings[TrainTask], run: Run) -> None:
     if settings.task.skip_collected and (path := collected(settings, run)):
         print(f"{run.name}: its result is already in '{path}'")
         return
-    folder, measures = run.claim(settings.task.runs), settings.task.measure and measurable(run)
+    with run.held(settings.task.runs) as folder:
+        _trained(settings, run, folder)
+
+
+def _trained(settings: Settings[TrainTask], run: Run, folder: Path) -> None:
+    """Train and measure a run in its folder, which this process holds, as far as that is not done yet."""
+    measures = settings.task.measure and measurable(run)
     if finished(folder) and (not measures or has_result(settings.benchmark, folder)):
         print(f"{run.name}: already trained and measured" if measures else f"{run.name}: already trained")
         return

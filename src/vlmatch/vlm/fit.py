@@ -20,6 +20,7 @@ from vlmatch.machine.processes import process_rank
 from vlmatch.settings.recipe import StageSettings
 from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.batches import Batches, Collate, micro_batches
+from vlmatch.vlm.checkpointing import set_checkpointing
 from vlmatch.vlm.checkpoints import AtomicCheckpointIO, Checkpoints, require_whole
 from vlmatch.vlm.lora import add_lora, lora_state
 from vlmatch.vlm.milestones import MilestoneSaver, Pause, step_at
@@ -27,7 +28,7 @@ from vlmatch.vlm.model import VLM
 from vlmatch.vlm.progress import StageBar
 from vlmatch.vlm.saved import DESCRIPTION, Description, restore, save_vlm
 from vlmatch.vlm.sharding import FSDP, require_joined, require_no_adapters, strategy_of
-from vlmatch.vlm.stage import Optimisation, Stage, used_memory
+from vlmatch.vlm.stage import LLM_PARTS, Optimisation, Stage, used_memory
 from vlmatch.vlm.training_data import TrainingData, a_picture, schedule, steps_of
 from vlmatch.vlm.training_log import TrainingLog
 from vlmatch.vlm.training_memory import processes_of, require_memory
@@ -134,7 +135,8 @@ class Training:
             callbacks.append(Pause(until, before, last))
         trainer = self._trainer(settings, steps, callbacks)
         batches = self._batches(settings, data, steps, trainer, prefixes)
-        self._set_checkpointing(settings.gradient_checkpointing)
+        learns = bool(LLM_PARTS & set(settings.trains))
+        set_checkpointing(self.vlm.causal_lm, wanted=settings.gradient_checkpointing, learns=learns)
         found = require_whole(last) if last.is_file() else None
         trainer.fit(stage, batches, ckpt_path=found, weights_only=True)
         if pauses and before + trainer.global_step == until:
@@ -148,13 +150,6 @@ class Training:
             shutil.rmtree(last) if last.is_dir() else last.unlink(missing_ok=True)  # DeepSpeed writes a folder
         trainer.strategy.barrier()
         return done
-
-    def _set_checkpointing(self, wanted: bool) -> None:
-        """Switch gradient checkpointing of the LLM on or off."""
-        if wanted:
-            self.vlm.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
-        elif self.vlm.causal_lm.is_activation_checkpointing:
-            self.vlm.causal_lm.gradient_checkpointing_disable()
 
     def _require_same(self, datasets: Sequence[TrainingData]) -> None:
         """Raise VlmatchError if the run began with other data: a file may have changed under equal settings."""
@@ -180,7 +175,7 @@ class Training:
 
     def _prefixes(self, settings: StageSettings, data: TrainingData) -> tuple[tuple[int, ...], ...]:
         """The texts in front of pictures that are cached; none if the LLM is trained or sharded."""
-        frozen = not {"llm", "lora"} & set(settings.trains) and not settings.gradient_checkpointing
+        frozen = not LLM_PARTS & set(settings.trains) and not settings.gradient_checkpointing
         prefixes = data.prefixes() if frozen and self.trainer.strategy != FSDP else ()
         return prefixes if self.vlm.cacheable(prefixes) else ()
 

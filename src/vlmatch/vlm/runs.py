@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from vlmatch.encoders.spec_sheet import FACTS
 from vlmatch.errors import VlmatchError
 from vlmatch.files import write_text
 from vlmatch.machine.disk import reading
+from vlmatch.machine.processes import launched, process_rank
+from vlmatch.machine.waiting import locked
 from vlmatch.moved import to_first_names
 from vlmatch.results import RESULT
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings
@@ -29,15 +32,20 @@ UNUSED = {
     "llm": ("licence", "device_map", "template", "layer", "pooling", "max_tokens"),
 }
 """The settings of each part that do not affect a training: facts about a model, and how the LLM embeds captions."""
+PRECISION = "trainer.precision"  # early run.json files don't state it
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training of one encoder and one LLM by one recipe, which holds data and seed."""
+    """A training of one encoder and one LLM by one recipe, which holds data and seed.
+
+    precision: the number format that the trainer computes in; None for a task that does not train.
+    """
 
     encoder: EncoderSettings
     llm: LlmSettings
     recipe: RecipeSettings
+    precision: str | None = None
 
     @property
     def group(self) -> str:
@@ -78,9 +86,10 @@ class Run:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The settings of encoder, LLM and recipe as plain values, without paths on this machine, for run.json."""
+        """What identifies the training, as plain values without paths on this machine, for run.json."""
         recipe = self.recipe.lasting()
-        return {"encoder": self.encoder.plain(), "llm": self.llm.plain(), "recipe": recipe.plain()}
+        parts = {"encoder": self.encoder.plain(), "llm": self.llm.plain(), "recipe": recipe.plain()}
+        return parts if self.precision is None else {**parts, "trainer": {"precision": self.precision}}
 
     def description(self, shape: tuple[int, int]) -> Description:
         """The description to save with the weights. shape: the number of features of an image, and their width."""
@@ -92,6 +101,22 @@ class Run:
     def recipe_fingerprint(self) -> str:
         """SHA-256 of the recipe's `fixed` settings."""
         return _sha256(self.recipe.fixed())
+
+    @contextmanager
+    def held(self, runs: Path) -> Iterator[Path]:
+        """Claim the folder of this run, and keep other processes from training or measuring it during the block.
+
+        A process that holds it already is waited for. Of the processes of one job, only rank 0 holds it.
+        Raises VlmatchError as `claim` does, and if it is held already but other processes of this job run: they don't
+        wait for rank 0.
+        """
+        if process_rank() > 0:
+            yield self.claim(runs)
+            return
+        folder = runs / self.name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(folder.with_name(f".{folder.name}.lock"), f"training {self.name}", wait=not launched()):
+            yield self.claim(runs)
 
     def claim(self, runs: Path) -> Path:
         """Make `runs`/NAME the folder of this run and return it.
@@ -106,21 +131,25 @@ class Run:
                 f"layer; give this layer another name: encoder.name={name}_layer{layer}"
             )
         folder = runs / self.name
-        path = folder / IDENTITY
-        if path.is_file():
-            with reading(path, "remove it: the run then goes on under the settings of this command"):
-                found = _trained_by(json.loads(path.read_text()))
-            difference = _difference(found, _trained_by(self.about))
-            if difference is None:
-                return folder
-            if (folder / VLM_FOLDER).exists():
-                raise VlmatchError(
-                    f"'{folder}' has a run with other settings ({difference}), and a run can only continue with its "
-                    "own; remove the folder, or give another: task.runs=..."
-                )
-        (folder / TRACKED).unlink(missing_ok=True)  # left by other settings that trained nothing
-        write_text(path, json.dumps(self.about, indent=1))
+        found, asked = _identity(folder), _trained_by(self.about)
+        difference = None if found is None else _difference(found, asked)
+        begun = found is not None and (folder / VLM_FOLDER).exists()
+        if begun and difference is not None:
+            raise VlmatchError(
+                f"'{folder}' has a run with other settings ({difference}), and a run can only continue with its "
+                "own; remove the folder, or give another: task.runs=..."
+            )
+        if found is None or difference is not None:
+            (folder / TRACKED).unlink(missing_ok=True)  # left by other settings that trained nothing
+        if not begun:
+            write_text(folder / IDENTITY, json.dumps(self.about, indent=1))
         return folder
+
+
+def precision_of(folder: Path) -> str | None:
+    """The number format that the training in `folder` computed in; None if it is not known."""
+    found = (_identity(folder) or {}).get(PRECISION)
+    return None if found is None else str(found)
 
 
 def finished(folder: Path) -> TrainingLog | None:
@@ -139,10 +168,20 @@ def _sha256(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(to_first_names(values), sort_keys=True).encode()).hexdigest()
 
 
+def _identity(folder: Path) -> dict[str, Any] | None:
+    """The settings that affect the training in `folder`, by their full keys; None if there is no run.json."""
+    path = folder / IDENTITY
+    if not path.is_file():
+        return None
+    with reading(path, "remove it: the run then goes on under the settings of this command"):
+        return _trained_by(json.loads(path.read_text()))
+
+
 def _trained_by(about: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that affect a training, by their full keys, with the original names of classes and folders."""
     used = {part: _without(to_first_names(about[part]), unused) for part, unused in UNUSED.items()}
-    return dict(_leaves("", used))
+    precision = about.get("trainer", {}).get("precision")
+    return dict(_leaves("", {**used, "trainer": {"precision": precision}}))
 
 
 def _without(settings: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
@@ -166,9 +205,9 @@ def _leaves(key: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _difference(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str | None:
-    """The first setting that differs, in words; None if all are equal."""
+    """The first setting that differs, in words; None if all are equal. An unknown precision equals every other."""
     for key in sorted(found.keys() | asked.keys()):
         old, new = found.get(key), asked.get(key)
-        if old != new:
+        if old != new and not (key == PRECISION and None in (old, new)):
             return f"{key}={json.dumps(old)[:60]} instead of {json.dumps(new)[:60]}"
     return None

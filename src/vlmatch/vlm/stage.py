@@ -14,8 +14,12 @@ from torch import Tensor, nn
 
 from vlmatch.errors import VlmatchError
 from vlmatch.settings.recipe import Part
+from vlmatch.vlm.checkpointing import set_modes
 from vlmatch.vlm.model import VLM, Batch
 from vlmatch.vlm.sharding import gathered, is_shared, shard
+
+LLM_PARTS = frozenset({"llm", "lora"})
+"""The parts with which an LLM learns."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +93,11 @@ class Stage(LightningModule):
     def on_train_start(self) -> None:
         """Set modes, and cache the prefixes, now that the LLM is on its device.
 
-        Frozen parts are in evaluation mode, so that the batch statistics of encoders don't change.
+        Frozen parts are in evaluation mode: encoders keep their batch statistics, and LLMs draw no dropout.
         """
         self.vlm.eval()
         self.vlm.projector.train()
-        if {"llm", "lora"} & set(self.optimisation.trains) or self.vlm.causal_lm.is_activation_checkpointing:
-            self.vlm.causal_lm.train()  # in evaluation mode transformers does no gradient checkpointing
+        set_modes(self.vlm.causal_lm, learns=bool(LLM_PARTS & set(self.optimisation.trains)))
         if self.prefixes:
             self.vlm.cache_prefixes(self.prefixes)
         self._spent = time.perf_counter()
