@@ -23,7 +23,7 @@ ITEMS = {"encoder": "images", "llm": "captions"}
 # Keys of a model's yaml that do not change the embeddings.
 _ABOUT = ("name", "device_map", *FACTS)
 _LATER = ("adapter", "layer")  # keys that were added to yamls later: null means the same as a spec without the key
-# Keys whose value is a path if a file or folder of that name exists.
+# Keys whose value is a path if a file or folder of that name exists. No other value is looked for on the disk.
 _PLACES = ("checkpoint", "repository", "path", "adapter")
 HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever an EmbeddingSpec is made
 
@@ -32,8 +32,8 @@ HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a s
 class EmbeddingSpec:
     """What is requested: one model that embeds one probe set in one way.
 
-    `settings` is the model's yaml without the keys that do not change the embeddings; each local path is replaced by
-    what it holds (see `_stamp`). `version` is the version of the class that loads the model, plus the versions of its
+    `settings` is the model's yaml without the keys that do not change the embeddings. The value of `checkpoint`,
+    `repository`, `path` or `adapter` is replaced by what the file or folder holds (see `_stamp`), if there is one. `version` is the version of the class that loads the model, plus the versions of its
     parts. `stated` is what an encoder's yaml says for its spec sheet; it is not part of the fingerprint, because it
     changes no embedding.
     """
@@ -198,7 +198,7 @@ def slug_of(kind: str, settings: Mapping[str, Any], precision: int | str) -> str
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a model's yaml that decides its embeddings, and likewise for the model's parts."""
     settings = {
-        key: _settled(value, key in _PLACES)
+        key: _settled(value, place=key in _PLACES)
         for key, value in config.items()
         if key not in _ABOUT and not (key in _LATER and value is None)
     }
@@ -207,13 +207,16 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _settled(value: Any, place: bool = False) -> Any:
-    """A value of a yaml, with each local path replaced by what it holds, so that moving a file changes nothing."""
+def _settled(value: Any, *, place: bool) -> Any:
+    """A value of a yaml, with each file or folder replaced by what it holds, so that moving it changes nothing.
+
+    place: whether the value may name a file or folder.
+    """
     if isinstance(value, Mapping):
-        return {key: _settled(item) for key, item in value.items()}
+        return {key: _settled(item, place=key in _PLACES) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_settled(item) for item in value]
-    if isinstance(value, str) and (place or "/" in value or value.startswith((".", "~"))):
+        return [_settled(item, place=place) for item in value]
+    if isinstance(value, str) and place:
         path = Path(value).expanduser()  # it may also be a name, such as that of a repository
         if path.is_file():
             return _stamp(path)
