@@ -257,6 +257,15 @@ def test_too_many_pairs_are_refused_before_they_are_embedded_unless_all_is_score
         monkeypatch.setattr(module, "MANY_PAIRS", 12)
     monkeypatch.setattr(memory, "available_memory", lambda: 0)
     assert rank("pixels16", my_llm).rows == ranking.rows
-    with pytest.raises(vlmatch.VlmatchError, match=r"12 pairs take about .* this machine has 0\.0 GiB left"):
-        rank("mean_colour", my_llm)
-    assert not [path for path in here.rglob(FILE) if "mean_colour" in path.parts]
+    stored = sorted(here.rglob(FILE))
+    starts = vlmatch.own_llm("letters", lambda text: text[:20], my_llm.features, version="2")
+    coarser = {"precision": "bf16-mixed"}
+    for encoder, llm, options in [
+        ("mean_colour", my_llm, {}),
+        ("pixels16", starts, {}),
+        (vlmatch.encoder("pixels16", size=3), my_llm, {}),
+        ("pixels16", my_llm, {"trainer": coarser}),
+    ]:
+        with pytest.raises(vlmatch.VlmatchError, match=r"12 pairs take about .* this machine has 0\.0 GiB left"):
+            rank(encoder, llm, **options)
+    assert sorted(here.rglob(FILE)) == stored
