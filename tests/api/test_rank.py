@@ -16,6 +16,8 @@ from vlmatch.machine import memory
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking
 from vlmatch.scores import rows
+from vlmatch.scores.cka import CKA
+from vlmatch.scores.gw_paired import GWPaired
 
 SCORES = ["gw_paired", "cka", "parameters"]
 
@@ -61,6 +63,13 @@ def test_what_a_user_states_of_encoders_is_on_their_spec_sheets(here: Path, my_l
     for wrong in ({"tokens": "many"}, {"tokens": True}, {"language_supervised": 1}):
         with pytest.raises(vlmatch.VlmatchError, match="encoder 'told': "):
             vlmatch.precomputed("told", array, **wrong)
+
+
+def test_another_score_may_be_called_gw(here: Path, my_llm: OwnModel) -> None:
+    scores = {"gw": GWPaired(), "cka": CKA()}
+    ranking = rank(["pixels16", "mean_colour"], my_llm, scores=scores)
+    ranking.show(full=True)
+    assert "GW rel." in ranking.report("report.html").read_text()
 
 
 def test_the_baseline_of_sizes_is_left_out_where_one_is_not_known(here: Path, my_llm: OwnModel) -> None:

@@ -31,7 +31,7 @@ from vlmatch.report.own import OwnEvidence
 from vlmatch.report.pairs import Health, ReadEmbeddings, none_kept, pool_health, values_by_label
 from vlmatch.report.paper import paper_table
 from vlmatch.report.spreadsheet import frame, write_table
-from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, label_table, number, show, terminal
+from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, label_table, number, say, show, terminal
 from vlmatch.scores.rows import Row, damaged_rows, stored_rows
 from vlmatch.settings.budget import CostSettings
 from vlmatch.settings.buildable import ObjectSettings
@@ -245,7 +245,7 @@ def answer(
     if table is not None:
         ranking.to_csv(table)
     for each in ranking.evidence:
-        console.print(terminal_line(each), soft_wrap=True, highlight=False, markup=False)
+        say(terminal_line(each), console=console)
     if ranking.own is not None:
         ranking.own.show(console)
     for one, checks in zip(ranking.rankings, ranking.health, strict=True):
@@ -260,7 +260,7 @@ def answer(
         return None
     with waiting("the report", f"it is being written to '{report}'"):
         written = ranking.report(report)
-    console.print(f"report: {written}", soft_wrap=True)
+    say(f"report: {written}", console=console)
     return written
 
 
