@@ -294,6 +294,6 @@ def _html_table(ranking: Ranking, llm: LlmRanking) -> str:
     head = f"{ranking.probe}, {ranking.n_pairs} pairs, for {llm.llm}: each score with its rank"
     screen = first_screen(llm, ranking.question)
     lines = "<br>".join(html.escape(line.plain) for line in answer_lines(screen))
-    choices = pd.DataFrame([choice.cells() for choice in screen.choices], columns=screen.heads)
+    choices = pd.DataFrame(screen.rows, columns=screen.heads)
     others = f"{choices.to_html(index=False)}\n<p>{html.escape(screen.measured)}</p>\n" if screen.choices else ""
     return f"<p>{lines}</p>\n{others}<p><b>{html.escape(head)}</b></p>\n{shown.to_html()}"

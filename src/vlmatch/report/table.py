@@ -76,8 +76,8 @@ def _choices_table(screen: FirstScreen) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=screen.measured, caption_justify="left")
     for head in screen.heads:
         table.add_column(head, justify="right" if head.startswith("lost") else "left")
-    for choice in screen.choices:
-        table.add_row(*map(Text, choice.cells()))
+    for row in screen.rows:
+        table.add_row(*map(Text, row))
     return table
 
 
