@@ -33,9 +33,9 @@ class EmbeddingSpec:
     """What is requested: one model that embeds one probe set in one way.
 
     `settings` is the model's yaml without the keys that do not change the embeddings. The value of `checkpoint`,
-    `repository`, `path` or `adapter` is replaced by what the file or folder holds (see `_stamp`), if there is one. `version` is the version of the class that loads the model, plus the versions of its
-    parts. `stated` is what an encoder's yaml says for its spec sheet; it is not part of the fingerprint, because it
-    changes no embedding.
+    `repository`, `path` or `adapter` is replaced by what the file or folder holds (see `_stamp`), if there is one.
+    `version` is the version of the class that loads the model, plus the versions of its parts. `stated` is what an
+    encoder's yaml says for its spec sheet; it is not part of the fingerprint, because it changes no embedding.
     """
 
     kind: str
