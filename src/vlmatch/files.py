@@ -31,6 +31,7 @@ FOLDER_NAME = (
 """What `is_folder_name` accepts, in words."""
 
 _LFS = b"version https://git-lfs.github.com/spec/"
+_UNUSED_NAME = re.compile(r"\..+\.[0-9a-f]{8}")
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
 
@@ -61,6 +62,11 @@ def unused_name(path: Path) -> Path:
     It is random, because processes in different containers may have the same id.
     """
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def half_written(folder: Path) -> list[Path]:
+    """The files at any depth of a folder that have a name of `unused_name`: a killed process left them behind."""
+    return [path for path in folder.rglob(".*") if _UNUSED_NAME.fullmatch(path.name) and path.is_file()]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,6 +16,8 @@ from vlmatch.machine import memory
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking
 from vlmatch.scores import rows
+from vlmatch.scores.cka import CKA
+from vlmatch.scores.gw_paired import GWPaired
 
 SCORES = ["gw_paired", "cka", "parameters"]
 
@@ -61,6 +63,13 @@ def test_what_a_user_states_of_encoders_is_on_their_spec_sheets(here: Path, my_l
     for wrong in ({"tokens": "many"}, {"tokens": True}, {"language_supervised": 1}):
         with pytest.raises(vlmatch.VlmatchError, match="encoder 'told': "):
             vlmatch.precomputed("told", array, **wrong)
+
+
+def test_another_score_may_be_called_gw(here: Path, my_llm: OwnModel) -> None:
+    scores = {"gw": GWPaired(), "cka": CKA()}
+    ranking = rank(["pixels16", "mean_colour"], my_llm, scores=scores)
+    ranking.show(full=True)
+    assert "GW rel." in ranking.report("report.html").read_text()
 
 
 def test_the_baseline_of_sizes_is_left_out_where_one_is_not_known(here: Path, my_llm: OwnModel) -> None:
@@ -257,6 +266,15 @@ def test_too_many_pairs_are_refused_before_they_are_embedded_unless_all_is_score
         monkeypatch.setattr(module, "MANY_PAIRS", 12)
     monkeypatch.setattr(memory, "available_memory", lambda: 0)
     assert rank("pixels16", my_llm).rows == ranking.rows
-    with pytest.raises(vlmatch.VlmatchError, match=r"12 pairs take about .* this machine has 0\.0 GiB left"):
-        rank("mean_colour", my_llm)
-    assert not [path for path in here.rglob(FILE) if "mean_colour" in path.parts]
+    stored = sorted(here.rglob(FILE))
+    starts = vlmatch.own_llm("letters", lambda text: text[:20], my_llm.features, version="2")
+    coarser = {"precision": "bf16-mixed"}
+    for encoder, llm, options in [
+        ("mean_colour", my_llm, {}),
+        ("pixels16", starts, {}),
+        (vlmatch.encoder("pixels16", size=3), my_llm, {}),
+        ("pixels16", my_llm, {"trainer": coarser}),
+    ]:
+        with pytest.raises(vlmatch.VlmatchError, match=r"12 pairs take about .* this machine has 0\.0 GiB left"):
+            rank(encoder, llm, **options)
+    assert sorted(here.rglob(FILE)) == stored

@@ -123,6 +123,27 @@ def test_a_path_without_a_slash_is_one_too(
     assert spec_of({**THUMBNAIL, key: "mine"}, pictures).fingerprint != before
 
 
+def test_a_template_is_never_taken_for_a_path_and_any_other_setting_may_be_one(
+    pictures: ProbeSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a").mkdir()
+    Path("a/file").write_bytes(b"one")
+
+    def kept(**settings: Any) -> Any:
+        return spec_of({**THUMBNAIL, **settings}, pictures).settings
+
+    long = f"<<SYS>>{'Be helpful. ' * 40}<</SYS>> {{caption}}"
+    for template in ("a/file", "~ {caption}", long):
+        assert kept(template=template)["template"] == template
+    stamp = kept(checkpoint="a/file")["checkpoint"]
+    assert list(stamp) == ["sha256"]
+    assert kept(options={"weights": "a/file"})["options"] == {"weights": stamp}
+    assert kept(weights="~nobody-of-this-name/x")["weights"] == "~nobody-of-this-name/x"
+    assert kept(path=["a/file"], options={"path": "a/file"})["path"] == [stamp]
+    assert kept(options={"path": "a/file"})["options"] == {"path": stamp}
+
+
 def test_a_key_that_yamls_gained_later_changes_nothing_where_it_is_null(pictures: ProbeSet) -> None:
     stored = spec_of(THUMBNAIL, pictures)
     assert spec_of({**THUMBNAIL, "adapter": None}, pictures) == stored

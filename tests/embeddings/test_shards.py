@@ -13,6 +13,7 @@ from misbehaving import THUMBNAIL, compute
 from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import FILE, Shards, Store, read_header, sha256_of, write_array
 from vlmatch.errors import VlmatchError
+from vlmatch.files import unused_name
 from vlmatch.machine.disk import is_refused
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.settings.buildable import EncoderSettings
@@ -154,7 +155,18 @@ def test_half_a_file_that_a_killed_run_left_is_removed(pictures: ProbeSet, tmp_p
     spec = EmbeddingSpec.of(EncoderSettings.of("encoder", THUMBNAIL), pictures, "32-true")
     folder = Store(tmp_path).folder(spec)
     (folder / "shards").mkdir(parents=True)
-    for left in (folder / f".{FILE}.4711", folder / "shards" / ".00000-of-00003.safetensors.4711"):
-        left.write_bytes(b"half")
+    for whole in (folder / FILE, folder / "shards" / "00000-of-00003.safetensors"):
+        unused_name(whole).write_bytes(b"half")
     compute(THUMBNAIL, pictures, Store(tmp_path))
     assert [path.name for path in folder.rglob("*")] == [FILE]
+
+
+def test_hidden_files_and_folders_of_others_stay(pictures: ProbeSet, tmp_path: Path) -> None:
+    spec = EmbeddingSpec.of(EncoderSettings.of("encoder", THUMBNAIL), pictures, "32-true")
+    folder = Store(tmp_path).folder(spec)
+    (folder / ".ipynb_checkpoints").mkdir(parents=True)
+    for name in (".gitignore", ".nfs000000000000a1b200000001"):
+        (folder / name).write_text("not ours")
+    compute(THUMBNAIL, pictures, Store(tmp_path))
+    names = {path.name for path in folder.iterdir()}
+    assert names == {FILE, ".ipynb_checkpoints", ".gitignore", ".nfs000000000000a1b200000001"}

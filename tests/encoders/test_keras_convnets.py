@@ -124,6 +124,9 @@ def test_layers_are_matched_by_place_and_a_folded_norm_changes_nothing():
     torch.testing.assert_close(trunk(images), conv(conv(images, first, shift), second, shift), rtol=1e-4, atol=1e-4)
     with pytest.raises(VlmatchError, match="the file has 1 convolutions, but Sequential has 2"):
         in_order("e", {"1/kernel": first, "1/beta": shift}, trunk)
+    without = {key: value for key, value in parts.items() if key != "2.10/kernel"} | {"2.10/gamma": shift}
+    with pytest.raises(VlmatchError, match=r"`order` gives place 2\.10 no kernel, only 2\.10/beta, 2\.10/gamma"):
+        in_order("e", without, trunk)
 
 
 def test_the_corrected_mean_counts_the_cells_of_the_map_only():

@@ -81,11 +81,11 @@ def test_a_local_nchw_file_equals_onnxruntime_and_lets_gradients_through(onnx_fi
     assert not ours.training
 
 
-def test_a_node_that_is_not_there_names_those_at_the_end(onnx_file):
-    wrong = NODES | {"feature_node": "features"}
-    with pytest.raises(
-        VlmatchError, match=r"node 'features' is not in 'tiny.onnx'; its last nodes are .*pooled, classes"
-    ):
+@pytest.mark.parametrize("setting", ["input_node", "map_node", "feature_node"])
+def test_a_node_that_is_not_there_names_its_setting_and_those_at_the_end(onnx_file, setting):
+    wrong = NODES | {setting: "features"}
+    said = rf"node 'features' is not in 'tiny.onnx', .* pooled, classes; correct encoder\.{setting}$"
+    with pytest.raises(VlmatchError, match=said):
         OnnxEncoder("x", preprocessing=PREPROCESSING, checkpoint=str(onnx_file), **wrong)
 
 

@@ -76,6 +76,19 @@ def test_cls_patches_and_layers_are_the_graphs_own(onnx_file, photos):
     assert ours.n_parameters() == EMBEDDING.size + BLOCKS.size + SCALE.size
 
 
+@pytest.mark.parametrize(
+    ("wrong", "settings"),
+    [
+        ({"blocks": 4}, "encoder.block_node or encoder.blocks"),
+        ({"norm_node": "block.3"}, "encoder.norm_node"),
+        ({"input_node": "block.3"}, "encoder.input_node"),
+    ],
+)
+def test_a_node_that_is_not_there_names_its_setting(onnx_file, wrong, settings):
+    with pytest.raises(VlmatchError, match=rf"node 'block\.3' is not in .*; correct {settings}$"):
+        OnnxTransformer("x", preprocessing=PREPROCESSING, checkpoint=str(onnx_file), **(NODES | wrong))
+
+
 @pytest.mark.parametrize("wrong", [{"blocks": 1}, {"block_node": "block"}])
 def test_nodes_that_cannot_be_blocks_are_one_line(onnx_file, wrong):
     with pytest.raises(VlmatchError, match="wanted 2 blocks or more, and a node with"):

@@ -47,6 +47,15 @@ FUSED = {"_target_": "vlmatch.encoders.derived.FusedEncoder", "name": "d"}
 LLM = {"_target_": "vlmatch.llms.language_model.LanguageModel", "name": "l", "repository": "some/llm"}
 
 
+def test_a_value_that_a_yaml_asks_for_may_be_given_with_the_sweep(tmp_path: Path) -> None:
+    root = composed()
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    assert model(root, "llm", "gguf").availability.status == UNNAMED
+    for place, status in ((tmp_path / "m.gguf", HERE), (tmp_path / "not-there", MISSING)):
+        found = model(root, "llm", "gguf", {"checkpoint": str(place), "not_a_key": 1})
+        assert found.availability.status == status
+
+
 def test_two_threads_that_look_offline_leave_the_hub_as_reachable_as_it_was(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

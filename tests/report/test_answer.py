@@ -9,9 +9,11 @@ from made_results import result
 from made_rows import row
 from vlmatch import paths
 from vlmatch.errors import VlmatchError
+from vlmatch.jobs import PairStatus
 from vlmatch.ranking import Question
 from vlmatch.report.answer import PoolRanking, answer
 from vlmatch.results import write
+from vlmatch.scores.scored import LeftOut
 
 ENCODERS = {name: 0.4 - 0.05 * place for place, name in enumerate("abcdefg")}
 
@@ -33,6 +35,23 @@ def test_trainings_stand_beside_the_scores(tmp_path: Path, capsys: pytest.Captur
     assert "truth (recipe embedded (version 1), llm, data vlm_a, 1 seed): Spearman over 7 encoders" in printed
     assert "GW -1.00, CKA 1.00" in printed
     assert "orders the encoders the wrong way round" in page
+
+
+def test_words_of_the_user_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lacking = {"mine": LeftOut("no entry '[/x]' in [bold]", 1, {})}
+    rows = [row(name, cka=truth) for name, truth in ENCODERS.items()]
+    titled = [
+        replace(each, scores={"cka": replace(each.scores["cka"], title="CKA [/v2]")}, left_out=lacking) for each in rows
+    ]
+    failures = [PairStatus("[/h]", "llm", "[/failed]", "it says :cat: [/y]")]
+    ranking = PoolRanking.of(titled, Question(selection="cka"), failures=failures)
+    report = tmp_path / "out[v2]:cat:" / "report.html"
+    assert answer(ranking, report=report, full=True) == report
+    printed = capsys.readouterr().out
+    assert f"report: {report}\n" in printed
+    assert "the score mine is left out: no entry '[/x]' in [bold]\n" in printed
+    assert "CKA [/v2] ↑" in printed
+    assert "[/failed]: [/h] x llm: it says :cat: [/y]\n" in printed
 
 
 def test_without_trainings_nothing_is_said_of_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

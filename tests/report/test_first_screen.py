@@ -1,14 +1,19 @@
 """The first screen: each fact says what it must, in one line."""
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from made_rows import ranked, row
 from vlmatch.costs.budget import Budget
 from vlmatch.evidence.record import record
 from vlmatch.ranking import LlmRanking, Question
+from vlmatch.report.answer import PoolRanking
 from vlmatch.report.first_screen import FirstScreen, first_screen
+from vlmatch.report.html import rendered_page
+from vlmatch.report.markdown import rendered_markdown
 from vlmatch.report.words import percent
 
 
@@ -72,7 +77,7 @@ def test_a_choice_says_whether_its_encoders_are_on_the_list() -> None:
 
     def where(*encoders: str) -> str:
         said = first_screen(replace(llm, opinions=(replace(opinion, encoders=encoders),)), question)
-        return said.choices[1].cells()[2]
+        return said.rows[1][2]
 
     assert where(*listed) == "yes"
     assert where(left) == "no"
@@ -92,6 +97,34 @@ def test_choices_have_the_losses_of_the_record_and_those_among_encoders_trained_
     later = [world.later_regret(name, 5) for name in (world.rule.name, world.spec_sheet.name, "gw")]
     assert [each.later for each in said.choices] == later
     assert ("Lost later: the same among 14 encoders" in said.measured) == (fed == "pooled")
+
+
+def test_a_column_of_which_nothing_is_known_is_left_out_with_its_note() -> None:
+    llm, question = only("pooled")
+    some = first_screen(llm, question)
+    world = replace(llm.world, later=replace(llm.world.later, outcomes=()))
+    none = first_screen(
+        replace(llm, world=world, opinions=tuple(replace(each, later=None) for each in llm.opinions)), question
+    )
+    assert (some.heads[-1], none.heads[-1]) == ("lost later", "lost")
+    assert [row[:-1] for row in some.rows] == none.rows
+    assert "Lost later" in some.measured
+    assert "later" not in none.measured
+    one = replace(llm.opinions[0], later=None)
+    rows = first_screen(replace(llm, opinions=(one, *llm.opinions[1:])), question).rows
+    assert "?" in [row[-1] for row in rows], "one row that is known keeps the column"
+
+
+def test_the_terminal_the_notebook_the_page_and_the_markdown_leave_it_out_alike() -> None:
+    for fed, told in (("pooled", True), ("patches", False)):
+        llm, question = only(fed)
+        (one,) = ranked([each.row for each in llm.encoders], question)
+        answer, text = PoolRanking((one,)), io.StringIO()
+        answer.show(Console(file=text, width=200))
+        for shown in (text.getvalue(), answer._repr_html_(), rendered_page([one]), rendered_markdown([one])):
+            assert "on the list" in shown
+            assert ("lost later" in shown) == told
+            assert ("Lost later" in shown) == told
 
 
 def test_the_rule_for_one_pooled_feature_says_how_to_ask_for_all_patches() -> None:

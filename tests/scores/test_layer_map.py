@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ from vlmatch.api.ranking import score_choice
 from vlmatch.embeddings.store import Embeddings, sha256_of
 from vlmatch.geometry import PairedGeometry
 from vlmatch.scores import layer_map
+from vlmatch.scores.base import Score
 from vlmatch.scores.cka import CKA
 from vlmatch.scores.gw import GW
+from vlmatch.scores.gw_centred import GWCentred
+from vlmatch.scores.gw_paired import GWPaired
 from vlmatch.scores.knn_accuracy import KNNAccuracy
 from vlmatch.scores.layer_map import Cell, Choice, KeptCells, scored_cells
 from vlmatch.scores.rsa import RSA
@@ -67,19 +71,45 @@ def test_known_cells_are_not_computed_again_and_a_torn_line_is(
     path.write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:20])
     computed: list[str] = []
     original = layer_map._computed
-    monkeypatch.setattr(layer_map, "_computed", lambda name, *rest: (computed.append(name), original(name, *rest))[1])
+
+    def counted(score: Score, *rest: Any) -> layer_map.Values:
+        computed.append(score.title)
+        return original(score, *rest)
+
+    monkeypatch.setattr(layer_map, "_computed", counted)
     assert [cell.value for cell in cells_of(sides, path, ["rsa", "cka"])] == [cell.value for cell in first]
-    assert computed == ["cka"]
+    assert computed == ["CKA"]
     assert [cell.value for cell in cells_of(sides, path, ["rsa", "cka"])] == [cell.value for cell in first]
-    assert computed == ["cka"]
-    edited = path.read_text().replace('"rsa": 0.', '"rsa": 0.9', 1)
+    assert computed == ["CKA"]
+    edited = path.read_text().replace('"value": 0.', '"value": 0.9', 1)
     assert edited != path.read_text()
     path.write_text(edited)
     assert [cell.value for cell in cells_of(sides, path, ["rsa", "cka"])] == [cell.value for cell in first]
-    assert computed == ["cka", "rsa"], "an edited value is not believed"
+    assert computed == ["CKA", "RSA"], "an edited value is not believed"
     path.write_bytes(path.read_bytes() + b"\xff\xfe\n1\n[]\n")
     assert [cell.value for cell in cells_of(sides, path, ["rsa", "cka"])] == [cell.value for cell in first]
-    assert computed == ["cka", "rsa"], "lines that are none of ours are passed over"
+    assert computed == ["CKA", "RSA"], "lines that are none of ours are passed over"
+
+
+def test_two_names_of_one_score_have_the_same_cells(sides: tuple[list[Choice], list[Choice]], tmp_path: Path) -> None:
+    asked = score_choice({"gw": GW(), "mine": GW()})
+    cells = [cell for each in scored_cells(*sides, ["none"], asked, KeptCells(tmp_path / "kept")) for cell in each]
+    found = {name: [cell.value for cell in cells if cell.score == name] for name in (*asked, "gw_relative")}
+    assert found["gw"] == found["mine"]
+    assert None not in found["gw"]
+    assert found["gw_relative"] == [cell.value for cell in cells if cell.score == "mine_relative"]
+    assert len(set(found["gw_relative"] + found["gw"])) == 4
+    assert layer_map.shown("mine", GW()) == {"mine": "GW", "mine_relative": "GW rel."}
+
+
+def test_a_score_that_is_called_gw_and_is_another_has_no_relative_value(
+    sides: tuple[list[Choice], list[Choice]], tmp_path: Path
+) -> None:
+    for score in (GWPaired(), GWCentred()):
+        kept = KeptCells(tmp_path / score.title)
+        cells = [cell for each in scored_cells(*sides, ["none"], score_choice({"gw": score}), kept) for cell in each]
+        assert [cell.score for cell in cells] == ["gw", "gw"]
+        assert layer_map.shown("gw", score) == {"gw": score.title}
 
 
 def test_a_score_that_is_not_defined_leaves_a_cell_empty_with_its_reason(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmatch.errors import VlmatchError
+from vlmatch.report.table import terminal
 from vlmatch.search.halving import Ladder, Part, Race
 from vlmatch.search.spending import Spending, runs_of
+from vlmatch.search.words import race_table
 
 EIGHTHS = Ladder((0.125, 0.25, 0.5, 1.0), 0.5, continues=True)
 ANEW = Ladder((0.125, 0.25, 0.5, 1.0), 0.5, continues=False)
@@ -34,6 +36,13 @@ def test_half_of_the_encoders_go_on_from_each_rung_and_the_best_wins() -> None:
     assert " ".join(trained(parts)) == "a0 b0 c0 d0 e0 f0 g0 h0 b1 d1 f1 h1 b2 d2 b3"
     assert runs_of(parts) == 2.5 == EIGHTHS.whole(8, 0.5)
     assert race.standing(parts) == (3, ["b"])
+
+
+def test_the_reason_of_a_failure_stands_in_the_table_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    race = Race(("a", "b"), EIGHTHS)
+    parts = [Part("a", 0, 1, 0.5, 0.1, 1.0, None), Part("b", 0, 1, None, 0.1, 1.0, "no file [/x] in [bold]")]
+    terminal().print(race_table(race, parts))
+    assert "failed: no file [/x] in [bold]" in capsys.readouterr().out
 
 
 def test_the_lowest_wins_where_lower_is_better_and_the_list_decides_ties() -> None:

@@ -39,6 +39,8 @@ ANY = Settings[TaskSettings]
         ("~score.gw._target_", ["score.gw._target_ is missing"]),
         ("score=[]", ["score={}; wanted at least one entry"]),
         ("+stores=/x", ["stores='/x'", "store"]),
+        ("+outpu=x", ["outpu='x'", "outputs"]),
+        ("+dat=1", ["dat=1", "data"]),
     ],
 )
 def test_a_wrong_key_is_one_line_with_its_path_its_value_and_what_is_wanted(override: str, parts: list[str]) -> None:
@@ -173,8 +175,16 @@ def test_a_users_own_task_is_given_hydras_config() -> None:
     assert settings_for(own, config) is config
 
 
-def test_a_key_that_other_values_are_made_of_is_allowed() -> None:
-    settings = ANY.read(composed("+mine=/disk", "store=${mine}/store"))
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("+mine=/disk", "store=${mine}/store"),
+        ("+mine={disk: /disk}", "store=${mine.disk}/store"),
+        ("+mine=[/disk]", "store=${mine[0]}/store"),
+    ],
+)
+def test_a_key_that_other_values_are_made_of_is_allowed(overrides: tuple[str, str]) -> None:
+    settings = ANY.read(composed(*overrides))
     assert str(settings.store) == "/disk/store"
 
 

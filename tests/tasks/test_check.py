@@ -205,7 +205,9 @@ print("HEAVY", sorted({{"timm", "open_clip", "transformers", "torchvision"}} & s
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "HEAVY []" in done.stdout
-    assert f"{len(choices('llm'))}" in done.stdout
+    llms = next(line for line in done.stdout.splitlines() if line.startswith("LLMs: "))
+    counted = sum(int(part.split()[0]) for part in llms.removeprefix("LLMs: ").split(", "))
+    assert counted == len(choices("llm")), llms
     assert not (empty_caches / "cache").exists()
 
 

@@ -76,10 +76,12 @@ def test_every_cell_is_in_the_table_and_the_second_run_loads_and_computes_nothin
 
 
 def test_an_encoder_without_layers_is_one_row(cli: Cli, tiny: list[str], tmp_path: Path) -> None:
-    code, output, error = cli("encoder=pixels16", *(each for each in tiny if not each.startswith("encoder")))
+    places = f"task.table='{tmp_path}/of[me]/layers.csv'", f"task.page='{tmp_path}/of[me]/layers.html'"
+    code, output, error = cli("encoder=pixels16", *(each for each in tiny if not each.startswith("encoder")), *places)
     assert code == 0, error
+    assert f"table: {tmp_path}/of[me]/layers.csv\nheat maps: {tmp_path}/of[me]/layers.html\n" in output
     assert "encoder 'pixels16' has no layers to choose from" in output
-    with (tmp_path / "outputs" / "layers.csv").open() as file:
+    with (tmp_path / "of[me]" / "layers.csv").open() as file:
         assert {row["encoder_layer"] for row in csv.DictReader(file)} == {""}
 
 

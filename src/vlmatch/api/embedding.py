@@ -89,9 +89,7 @@ def embedded(
         return embed_by_settings(model, probe, store, trainer, progress=progress)
     if isinstance(model, Precomputed):
         return _from_elsewhere(model, probe, str(trainer.precision)), Cost()
-    version = getattr(model, "identity", None)
-    stated = getattr(model, "stated", {})  # one of our own built models has none
-    spec = replace(_spec(model.kind, model.name, {"own": version}, probe, str(trainer.precision)), stated=stated)
+    version, spec = getattr(model, "identity", None), _own_spec(model, probe, trainer)
     if version is None and launched():
         raise VlmatchError(
             f"{model.kind} '{model.name}': version=None, so its embeddings are not stored, and several processes can't "
@@ -109,6 +107,28 @@ def embedded(
 def is_stored(model: Any) -> bool:
     """Whether embeddings by this model are kept in the store, so that scores of them may be kept too."""
     return isinstance(model, ModelSettings) or getattr(model, "identity", None) is not None
+
+
+def stored_as(model: Any, probe: ProbeSet, trainer: TrainerSettings) -> str | None:
+    """The fingerprint that embeddings by this model from `model_of` have in the store; None if they are not stored.
+
+    None too if there can be none, because the model's class can't be found.
+    """
+    if not is_stored(model):
+        return None
+    try:
+        own = not isinstance(model, ModelSettings)
+        spec = _own_spec(model, probe, trainer) if own else EmbeddingSpec.of(model, probe, trainer.precision)
+    except VlmatchError:
+        return None
+    return spec.fingerprint
+
+
+def _own_spec(model: Any, probe: ProbeSet, trainer: TrainerSettings) -> EmbeddingSpec:
+    """The spec of embeddings by a user's own model, or by one of our models that is built already."""
+    settings = {"own": getattr(model, "identity", None)}
+    stated = getattr(model, "stated", {})  # one of our own built models has none
+    return replace(_spec(model.kind, model.name, settings, probe, str(trainer.precision)), stated=stated)
 
 
 def _from_elsewhere(model: Precomputed, probe: ProbeSet, precision: str) -> Embeddings:

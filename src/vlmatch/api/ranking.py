@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from vlmatch import paths
 from vlmatch.api.defaults import chosen_scores
-from vlmatch.api.embedding import Trainer
+from vlmatch.api.embedding import Trainer, stored_as
 from vlmatch.api.models import Model, models_of
 from vlmatch.api.pool import Member, Scoring, scored
 from vlmatch.api.probes import Probe, probe
@@ -33,6 +33,7 @@ from vlmatch.scores.sides import freed
 from vlmatch.settings.budget import BudgetSettings, CostSettings
 from vlmatch.settings.buildable import ObjectSettings
 from vlmatch.settings.selection import EVIDENCE, with_selected
+from vlmatch.settings.work import TrainerSettings
 
 BudgetLimits: TypeAlias = Budget | BudgetSettings | Mapping[str, Any] | None
 """A budget, or its limits by name; None: no limit."""
@@ -122,7 +123,7 @@ def rank(
     require_selection(selection, chosen)
     stated = _stated(costs)  # all input is checked before hours of embedding
     pools = [models_of(kind, given, options) for kind, given in (("encoder", encoders), ("llm", llms))]
-    _require_memory(pairs, kept, chosen, pools)
+    _require_memory(pairs, kept, chosen, pools, options)
     images, captions = ([Member.of(each, pairs, kept, options, progress=progress) for each in pool] for pool in pools)
     found = scored(images, captions, chosen, kept, pairs.labels)
     found.require_rows()
@@ -197,14 +198,19 @@ def ranked_store(
 
 
 def _require_memory(
-    pairs: ProbeSet, store: Store, scores: Mapping[str, ObjectSettings], pools: Sequence[Sequence[Any]]
+    pairs: ProbeSet,
+    store: Store,
+    scores: Mapping[str, ObjectSettings],
+    pools: Sequence[Sequence[Any]],
+    trainer: TrainerSettings,
 ) -> None:
     """Raise VlmatchError, before hours of embedding, if there is too little memory to score what is not scored yet."""
     if len(pairs) < MANY_PAIRS:
         return
     stored = stored_rows(store, pairs.key, scores, pairs.labels)
-    scored = {(row.image.spec.model, row.text.spec.model) for row in stored}
-    if not {(image.name, text.name) for image, text in product(*pools)} <= scored:
+    scored = {(row.image.fingerprint, row.text.fingerprint) for row in stored}
+    asked = product(*([stored_as(model, pairs, trainer) for model in pool] for pool in pools))
+    if not set(asked) <= scored:
         require_memory(len(pairs), scores)
 
 

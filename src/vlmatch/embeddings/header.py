@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,8 +24,9 @@ ITEMS = {"encoder": "images", "llm": "captions"}
 # Keys of a model's yaml that do not change the embeddings.
 _ABOUT = ("name", "device_map", *FACTS)
 _LATER = ("adapter", "layer")  # keys that were added to yamls later: null means the same as a spec without the key
-# Keys whose value is a path if a file or folder of that name exists.
+# Keys whose value is a path if a file or folder of that name exists. So is any other value that looks like a path.
 _PLACES = ("checkpoint", "repository", "path", "adapter")
+_TEXTS = ("template",)  # keys whose value is never a path, whatever it looks like
 HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a second, whenever an EmbeddingSpec is made
 
 
@@ -32,10 +34,9 @@ HASHED_BYTES = 64 * 2**20  # files up to this size are hashed, in a tenth of a s
 class EmbeddingSpec:
     """What is requested: one model that embeds one probe set in one way.
 
-    `settings` is the model's yaml without the keys that do not change the embeddings; each local path is replaced by
-    what it holds (see `_stamp`). `version` is the version of the class that loads the model, plus the versions of its
-    parts. `stated` is what an encoder's yaml says for its spec sheet; it is not part of the fingerprint, because it
-    changes no embedding.
+    `settings` is the model's yaml without the keys that do not change the embeddings. A value that names a file or
+    folder is replaced by what that holds (see `_stamp`). `version` is the version of the class that loads the model, plus the versions of its parts. `stated` is what an
+    encoder's yaml says for its spec sheet; it is not part of the fingerprint, because it changes no embedding.
     """
 
     kind: str
@@ -198,7 +199,7 @@ def slug_of(kind: str, settings: Mapping[str, Any], precision: int | str) -> str
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a model's yaml that decides its embeddings, and likewise for the model's parts."""
     settings = {
-        key: _settled(value, key in _PLACES)
+        key: _settled(key, value)
         for key, value in config.items()
         if key not in _ABOUT and not (key in _LATER and value is None)
     }
@@ -207,14 +208,17 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _settled(value: Any, place: bool = False) -> Any:
-    """A value of a yaml, with each local path replaced by what it holds, so that moving a file changes nothing."""
+def _settled(key: str, value: Any) -> Any:
+    """The value of a yaml's key, with each file or folder replaced by what it holds, so that moving it changes nothing.
+
+    It may also be a name, such as that of a repository.
+    """
     if isinstance(value, Mapping):
-        return {key: _settled(item) for key, item in value.items()}
+        return {name: _settled(name, item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_settled(item) for item in value]
-    if isinstance(value, str) and (place or "/" in value or value.startswith((".", "~"))):
-        path = Path(value).expanduser()  # it may also be a name, such as that of a repository
+        return [_settled(key, item) for item in value]
+    if isinstance(value, str) and key not in _TEXTS and (key in _PLACES or "/" in value or value[:1] in (".", "~")):
+        path = Path(os.path.expanduser(value))
         if path.is_file():
             return _stamp(path)
         if path.is_dir():

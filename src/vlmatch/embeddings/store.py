@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from vlmatch.embeddings.header import EmbeddingSpec, Header
 from vlmatch.errors import VlmatchError
-from vlmatch.files import ABSENT, remembering, renamed
+from vlmatch.files import ABSENT, half_written, remembering, renamed
 from vlmatch.machine.waiting import locked
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -83,13 +83,13 @@ class Store:
         """Lock this spec's folder against other processes and yield its path.
 
         A killed run may have left half a file there, under a hidden temporary name. It is removed, because no other
-        process writes here now.
+        process writes here now. Other hidden files and folders are not ours, and stay.
         """
         folder = self.folder(spec)
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the folder, not in it: the folder's bytes belong to DVC.
         with locked(folder.parent / f".{folder.name}.lock", f"embedding by {spec.kind} '{spec.model}'"):
-            for left in folder.rglob(".*"):
+            for left in half_written(folder):
                 left.unlink(missing_ok=True)
             yield folder
 

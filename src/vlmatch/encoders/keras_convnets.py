@@ -12,7 +12,7 @@ from vlmatch.encoders.keras_weights import read_keras, shards
 from vlmatch.encoders.maps import TimmMapEncoder, timm_convnet
 from vlmatch.encoders.packaged import PackagedEncoder, PackagedOptions
 from vlmatch.encoders.weights import load_strictly
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, enumerated
 
 EPSILON = 1e-3  # Keras' default in batch norms
 
@@ -60,7 +60,13 @@ def in_order(name: str, parts: Mapping[str, Tensor], trunk: nn.Module) -> dict[s
     modules = list(trunk.named_modules())
     convolutions = [key for key, module in modules if isinstance(module, nn.Conv2d)]
     norms = [key for key, module in modules if isinstance(module, nn.BatchNorm2d)]
-    if len(places) != len(convolutions) or any(f"{place}/kernel" not in parts for place in places):
+    if lacking := [place for place in places if f"{place}/kernel" not in parts]:
+        raise VlmatchError(
+            f"encoder '{name}': `order` gives place {lacking[0]} no kernel, only "
+            f"{enumerated(sorted(key for key in parts if key.startswith(f'{lacking[0]}/')))}; give it one, or another "
+            "place to these"
+        )
+    if len(places) != len(convolutions):
         raise VlmatchError(
             f"encoder '{name}': the file has {len(places)} convolutions, but {type(trunk).__name__} has "
             f"{len(convolutions)}; check `architecture`, `options` and `order`"

@@ -36,8 +36,8 @@ class OnnxEncoder(PackagedEncoder):
             raise VlmatchError(f"encoder '{name}': layout='{layout}' is unknown; choose one of nchw, nhwc")
         super().__init__(name, preprocessing, **options)
         self._rule, self._layout = rule, layout
-        output_nodes = [map_node, *([feature_node] if feature_node else [])]
-        self.trunk = onnx_trunk(name, self.weight_path, input_node, output_nodes)
+        outputs = [("encoder.map_node", map_node), *([("encoder.feature_node", feature_node)] if feature_node else [])]
+        self.trunk = onnx_trunk(name, self.weight_path, input_node, outputs)
         self.eval()
 
     def feature_map(self, images: Tensor) -> Tensor:
@@ -65,8 +65,10 @@ class OnnxEncoder(PackagedEncoder):
         return [values] if isinstance(values, Tensor) else values
 
 
-def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) -> nn.Module:
-    """The sub-graph of an .onnx file from `input_node` to `output_nodes`, as a module in eval mode.
+def onnx_trunk(name: str, path: Path, input_node: str, outputs: Sequence[tuple[str, str]]) -> nn.Module:
+    """The sub-graph of an .onnx file from `input_node` to the nodes of `outputs`, as a module in eval mode.
+
+    outputs: each node behind the setting that names it, for messages.
 
     Raises VlmatchError if the file is damaged or keeps weights in other files, if the graph lacks a node, or if
     onnx2torch does not know an operation.
@@ -82,7 +84,7 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
     def unconvertible(error: Exception) -> VlmatchError:
         return VlmatchError(
             f"encoder '{name}': onnx2torch can't convert '{path.name}' ({type(error).__name__}: "
-            f"{one_line(error)[:160]}); choose an earlier feature_node, or export the model with another opset"
+            f"{one_line(error)[:160]}); choose an earlier {outputs[-1][0]}, or export the model with another opset"
         )
 
     with faults_as(unreadable):
@@ -94,13 +96,16 @@ def onnx_trunk(name: str, path: Path, input_node: str, output_nodes: list[str]) 
             )
         model = onnx.shape_inference.infer_shapes(model)
     values = {value for node in model.graph.node for value in node.output} | {value.name for value in model.graph.input}
-    for node in [input_node, *output_nodes]:
+    for setting, node in [("encoder.input_node", input_node), *outputs]:
         if node not in values:
             last = ", ".join(value for node in model.graph.node[-4:] for value in node.output)
-            raise VlmatchError(f"encoder '{name}': node '{node}' is not in '{path.name}'; its last nodes are {last}")
+            raise VlmatchError(
+                f"encoder '{name}': node '{node}' is not in '{path.name}', whose last nodes are {last}; "
+                f"correct {setting}"
+            )
     with faults_as(unconvertible):
         constants_as_weights(model.graph)
-        part = onnx.utils.Extractor(model).extract_model([input_node], output_nodes)
+        part = onnx.utils.Extractor(model).extract_model([input_node], [node for _, node in outputs])
         module: nn.Module = convert(part).eval()
     return module
 

@@ -39,9 +39,9 @@ class OnnxTransformer(PackagedEncoder):
                 "with {} in the place of the block's number"
             )
         super().__init__(name, preprocessing, **options)
-        nodes = [block_node.format(number) for number in range(blocks)]
+        nodes = [("encoder.block_node or encoder.blocks", block_node.format(number)) for number in range(blocks)]
         self._n_blocks = blocks
-        self.trunk = onnx_trunk(name, self.weight_path, input_node, [*nodes, norm_node])
+        self.trunk = onnx_trunk(name, self.weight_path, input_node, [*nodes, ("encoder.norm_node", norm_node)])
         self.eval()
 
     def feature_map(self, images: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ def model(root: DictConfig, kind: str, name: str, overrides: Mapping[str, Any] |
     """One model by the name of its yaml, which is put into the whole config `root`; `overrides` change its keys."""
     with open_dict(root):
         loaded = chosen(kind, name)
-        root[kind] = OmegaConf.merge(loaded, {key: value for key, value in (overrides or {}).items() if key in loaded})
+        keys = [str(key) for key in loaded]  # `in` would not find those that have no value yet
+        root[kind] = OmegaConf.merge(loaded, {key: value for key, value in (overrides or {}).items() if key in keys})
     return Model.of(kind, name, root[kind])
 
 

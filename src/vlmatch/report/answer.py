@@ -31,7 +31,7 @@ from vlmatch.report.own import OwnEvidence
 from vlmatch.report.pairs import Health, ReadEmbeddings, none_kept, pool_health, values_by_label
 from vlmatch.report.paper import paper_table
 from vlmatch.report.spreadsheet import frame, write_table
-from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, label_table, number, show, terminal
+from vlmatch.report.table import MINIMUM_WIDTH, answer_lines, health_lines, label_table, number, say, show, terminal
 from vlmatch.scores.rows import Row, damaged_rows, stored_rows
 from vlmatch.settings.budget import CostSettings
 from vlmatch.settings.buildable import ObjectSettings
@@ -245,7 +245,7 @@ def answer(
     if table is not None:
         ranking.to_csv(table)
     for each in ranking.evidence:
-        console.print(terminal_line(each), soft_wrap=True, highlight=False, markup=False)
+        say(terminal_line(each), console=console)
     if ranking.own is not None:
         ranking.own.show(console)
     for one, checks in zip(ranking.rankings, ranking.health, strict=True):
@@ -260,7 +260,7 @@ def answer(
         return None
     with waiting("the report", f"it is being written to '{report}'"):
         written = ranking.report(report)
-    console.print(f"report: {written}", soft_wrap=True)
+    say(f"report: {written}", console=console)
     return written
 
 
@@ -294,6 +294,6 @@ def _html_table(ranking: Ranking, llm: LlmRanking) -> str:
     head = f"{ranking.probe}, {ranking.n_pairs} pairs, for {llm.llm}: each score with its rank"
     screen = first_screen(llm, ranking.question)
     lines = "<br>".join(html.escape(line.plain) for line in answer_lines(screen))
-    choices = pd.DataFrame([choice.cells() for choice in screen.choices], columns=screen.heads)
+    choices = pd.DataFrame(screen.rows, columns=screen.heads)
     others = f"{choices.to_html(index=False)}\n<p>{html.escape(screen.measured)}</p>\n" if screen.choices else ""
     return f"<p>{lines}</p>\n{others}<p><b>{html.escape(head)}</b></p>\n{shown.to_html()}"

@@ -47,11 +47,10 @@ class Choice:
     lost: float | None
     later: float | None
 
-    def cells(self) -> tuple[str, ...]:
-        """The row of the table of choices, below `FirstScreen.heads`."""
-        on_list = "yes" if self.listed == len(self.encoders) else "some" if self.listed else "no"
-        shares = ("?" if share is None else percent(share) for share in (self.lost, self.later))
-        return (self.by, " or ".join(self.encoders), on_list, *shares)
+    @property
+    def on_list(self) -> str:
+        """Whether its encoders are on the shortlist, in a word."""
+        return "yes" if self.listed == len(self.encoders) else "some" if self.listed else "no"
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,10 @@ class FirstScreen:
 
     listed: the shortlist, the pick first; without a recommendation it is empty and `refusal` says why. cost: what is
     known of the pick's cost; '' if nothing is. held: how often such lists held the best encoder, by `calibration`,
-    which is None for a rule that was not replayed. choices: what this rule and others would pick. measured: what the
-    losses in these are. verdict: whether the spec sheet would have done as well as the rule. kept_out: which candidates
-    do not meet the budget. limits: where the evidence does not speak about this pool.
+    which is None for a rule that was not replayed. choices: what this rule and others would pick. trained_later: how
+    many encoders `Choice.later` is about; 0 if no choice has it. verdict: whether the spec sheet would have done as
+    well as the rule. kept_out: which candidates do not meet the budget. limits: where the evidence does not speak about
+    this pool.
     """
 
     llm: str
@@ -72,7 +72,7 @@ class FirstScreen:
     held: Fact | None
     calibration: Calibration | None
     choices: tuple[Choice, ...]
-    measured: str
+    trained_later: int
     verdict: Fact | None
     budget: Fact | None
     kept_out: tuple[str, ...]
@@ -81,8 +81,29 @@ class FirstScreen:
     rule: str
     warnings: tuple[str, ...]
 
-    heads = ("chosen by", "first", "on the list", "lost", "lost later")
-    """Of the table of choices."""
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads of the table of choices; "lost later" only if that is known of a choice."""
+        return ("chosen by", "first", "on the list", "lost", *(["lost later"] if self.trained_later else []))
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells of the table of choices, below `heads`."""
+        return [
+            (each.by, " or ".join(each.encoders), each.on_list, _share(each.lost))
+            + ((_share(each.later),) if self.trained_later else ())
+            for each in self.choices
+        ]
+
+    @property
+    def measured(self) -> str:
+        """What the losses in the table of choices are."""
+        after = f"{self.trained_later} encoders whose VLMs were trained after the rule was frozen"
+        later = f" Lost later: the same among {after}." if self.trained_later else ""
+        return (
+            "lost: what such picks lost in replayed pools, as a share of what random picks lose. For this rule and the "
+            f"spec sheet on families that had no part in choosing the rule, for the others on all families.{later}"
+        )
 
     @property
     def headline(self) -> str:
@@ -108,6 +129,7 @@ class FirstScreen:
 def first_screen(llm: LlmRanking, question: Question) -> FirstScreen:
     """What is said of this ranking, which answers `question`."""
     listed = tuple(map(llm.ranked, llm.shortlist.encoders)) if llm.shortlist else ()
+    choices, later = tuple(_choices(llm)), llm.world.later
     return FirstScreen(
         llm=llm.llm,
         listed=listed,
@@ -115,8 +137,8 @@ def first_screen(llm: LlmRanking, question: Question) -> FirstScreen:
         cost=_cost(listed[0].cost, question.fed) if listed else "",
         held=_held(llm),
         calibration=llm.shortlist.calibration if llm.shortlist else None,
-        choices=tuple(_choices(llm)),
-        measured=_measured(llm),
+        choices=choices,
+        trained_later=later.n_encoders if later and any(each.later is not None for each in choices) else 0,
         verdict=_verdict(llm),
         budget=_budget(llm),
         kept_out=tuple(llm.budget.kept_out),
@@ -192,16 +214,8 @@ def _choices(llm: LlmRanking) -> Iterator[Choice]:
         yield Choice(each.of, each.encoders, listed, unseen.value if unseen else each.regret, each.later)
 
 
-def _measured(llm: LlmRanking) -> str:
-    """What the losses of the choices are."""
-    later = ""
-    if trained := llm.world.later:
-        after = f"{trained.n_encoders} encoders whose VLMs were trained after the rule was frozen"
-        later = f" Lost later: the same among {after}."
-    return (
-        "lost: what such picks lost in replayed pools, as a share of what random picks lose. For this rule and the "
-        f"spec sheet on families that had no part in choosing the rule, for the others on all families.{later}"
-    )
+def _share(share: float | None) -> str:
+    return "?" if share is None else percent(share)
 
 
 def _verdict(llm: LlmRanking) -> Fact | None:

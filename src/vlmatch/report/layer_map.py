@@ -10,6 +10,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from vlmatch.files import renamed, write_text
 from vlmatch.report.svg import svg
@@ -40,7 +41,7 @@ def range_table(found: LayerMap) -> Table:
     for head in ("lowest at", "highest at"):
         table.add_column(head)
     for title, *cells in ranges(found):
-        table.add_row(title, *cells)
+        table.add_row(*map(Text, (title, *cells)))
     return table
 
 

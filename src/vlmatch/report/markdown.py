@@ -39,7 +39,7 @@ def rendered_markdown(
             blocks += [f"## {plain(llm.llm)}", f"**{_sentence(head)}**"]
             blocks.append("\n".join(f"- {_sentence(line)}" for line in (*others, *llm.warnings)))
             if screen.choices:
-                blocks += [_rows([screen.heads, *(map(plain, choice.cells()) for choice in screen.choices)])]
+                blocks += [_rows([screen.heads, *(map(plain, row) for row in screen.rows)])]
                 blocks.append(_sentence(screen.measured))
             shown = leading(llm, ranking.question.against)
             blocks.append(_table(llm, shown))

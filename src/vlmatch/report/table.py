@@ -36,15 +36,15 @@ def show(
     console = console or terminal()
     for ranking in rankings:
         recipes = f"features '{ranking.image_recipe}', captions '{ranking.text_recipe}'"
-        console.print(f"\n[bold]{ranking.probe}[/]: {ranking.n_pairs} pairs, {recipes}")
+        say(Text.assemble("\n", (ranking.probe, "bold"), f": {ranking.n_pairs} pairs, {recipes}"), console=console)
         for llm in ranking.llms:
             _show_llm(llm, ranking, console, full=full)
         rows = [ranked.row for llm in ranking.llms for ranked in llm.encoders]
         lines = [*map(agreement_line, ranking.agreements), *published_lines(ranking), *left_out(rows)] if full else []
-        for line in [*lines, *(f"[yellow]note:[/] {warning}" for warning in ranking.warnings)]:
-            console.print(line)
+        say(*lines, *map(_note, ranking.warnings), console=console)
     for failure in failures:
-        console.print(f"[red]{failure.status}[/]: {failure.encoder} x {failure.llm}: ", Text(failure.message), sep="")
+        told = f": {failure.encoder} x {failure.llm}: {failure.message}"
+        say(Text.assemble((failure.status, "red"), told), console=console)
 
 
 def terminal() -> Console:
@@ -53,19 +53,31 @@ def terminal() -> Console:
     return console if console.is_terminal else Console(width=max(console.width, MINIMUM_WIDTH))
 
 
+def say(*lines: str | Text | None, console: Console | None = None) -> None:
+    """Print lines as they are: square brackets are no mark-up, and long lines are not broken. None: no line."""
+    console = console or terminal()
+    for line in lines:
+        if line is not None:
+            console.print(line if isinstance(line, Text) else Text(line), soft_wrap=True)
+
+
+def _note(warning: str) -> Text:
+    return Text.assemble(("note: ", "yellow"), warning)
+
+
 def answer_lines(screen: FirstScreen) -> list[Text]:
     """The first screen and the warnings of one LLM, without its table."""
     head, *others = screen.lines()
-    warnings = [Text.assemble(("note: ", "yellow"), warning) for warning in screen.warnings]
-    return [Text(head, style="bold green" if screen.listed else "bold yellow"), *map(Text, others), *warnings]
+    style = "bold green" if screen.listed else "bold yellow"
+    return [Text(head, style=style), *map(Text, others), *map(_note, screen.warnings)]
 
 
 def _choices_table(screen: FirstScreen) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=screen.measured, caption_justify="left")
     for head in screen.heads:
         table.add_column(head, justify="right" if head.startswith("lost") else "left")
-    for choice in screen.choices:
-        table.add_row(*map(Text, choice.cells()))
+    for row in screen.rows:
+        table.add_row(*map(Text, row))
     return table
 
 
@@ -95,7 +107,7 @@ def label_table(values: ByLabel, llm: str) -> Table:
         title=f"by label, for {llm}: share of neighbours in common (MutualNN) ± its standard error",
         title_justify="left",
         title_style="bold",
-        caption=values.missing or None,
+        caption=Text(values.missing, style="table.caption") if values.missing else None,
         caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -138,8 +150,12 @@ def number(value: float | None) -> str:
 
 
 def relative(scored: Scored | None) -> str:
-    """GW in units of the median caption angle, the only form that can be compared across LLMs."""
-    return number(float(scored.details["gw_relative"])) if scored is not None else "-"
+    """GW in units of the median caption angle, the only form that can be compared across LLMs.
+
+    '-' without GW, and for another score of that name.
+    """
+    found = None if scored is None else scored.details.get("gw_relative")
+    return "-" if found is None else number(float(found))
 
 
 def placed(row: Row, rankings: Sequence[Ranking], costs: Sequence[Cost]) -> str:
@@ -204,7 +220,7 @@ def _short_table(llm: LlmRanking, shown: Sequence[RankedEncoder], fed: Fed, *, c
     table.add_column("encoder", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     for scored in (known[name] for name in names):
-        table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right", no_wrap=True)
+        table.add_column(_head(scored), justify="right", no_wrap=True)
     heads = ("parameters", "GFLOPs", *(("tokens",) if fed == "patches" else ()), "images/s", "licence")
     for head in heads if costs else ():
         table.add_column(head, justify="left" if head == "licence" else "right", no_wrap=True)
@@ -215,6 +231,11 @@ def _short_table(llm: LlmRanking, shown: Sequence[RankedEncoder], fed: Fed, *, c
         cells += [_cost(ranked.cost, head) for head in heads] if costs else []
         table.add_row(*(Text(cell, style=_style(ranked, llm)) for cell in cells))
     return table
+
+
+def _head(scored: Scored) -> Text:
+    """The head of a score's column, with the direction of better."""
+    return Text(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}")
 
 
 def _cost(cost: CandidateCost, head: str) -> str:
@@ -262,7 +283,7 @@ def _full_table(llm: LlmRanking, *, described: bool) -> Table:
     )
     table.add_column("encoder", no_wrap=True)
     for scored in (first.row.scores[name] for name in names):
-        table.add_column(f"{scored.title} {'↑' if scored.higher_is_better else '↓'}", justify="right", no_wrap=True)
+        table.add_column(_head(scored), justify="right", no_wrap=True)
     table.add_column("GW rel.", justify="right", no_wrap=True)
     for head in ("feature", "size", "pretraining") if described else ():
         table.add_column(head, no_wrap=True)

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vlmatch.embeddings.store import Embeddings
 from vlmatch.errors import VlmatchError
 from vlmatch.foreign import score_faults
 from vlmatch.geometry import Geometry, Labels, PairedGeometry, known_labels
+from vlmatch.scores.gw import GW
 from vlmatch.scores.rows import inputs_of
 from vlmatch.settings.buildable import ObjectSettings
 
@@ -20,10 +21,16 @@ CENTRING = {"none": (False, False), "images": (True, False), "captions": (False,
 
 KEPT_PAIRS = 1000  # up to this many pairs, the distances of all choices for captions stay in memory
 
-RELATIVE = "gw_relative"
-"""The detail of GW that is shown as a score of its own, because GW's unit depends on the captions' distances."""
 
-Values = Mapping[str, float]
+class Values(NamedTuple):
+    """What a score gives for a cell; without a value, `reason` says why.
+
+    relative: of the paper's GW, its value in units of the root of the captions' median angle; None for other scores.
+    """
+
+    value: float | None
+    relative: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,26 +99,27 @@ class KeptCells:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: dict[str, tuple[Values, str]] = {}
+        self._known: dict[str, Values] = {}
         stored = path.read_bytes() if path.is_file() else b""
         self._torn = not stored.endswith(b"\n") and stored != b""
         for line in stored.splitlines():
             try:
                 kept = json.loads(line)
                 if kept.pop("sha256") == _checksum(kept):
-                    self._known[kept["cell"]] = dict(kept["values"]), kept["reason"]
+                    cell = kept.pop("cell")
+                    self._known[cell] = Values(**kept)
             except (ValueError, KeyError, TypeError, AttributeError):
-                continue  # torn by a kill, damaged or edited: the cell is computed again
+                continue  # torn by a kill, damaged, edited or of an older version: the cell is computed again
 
-    def get(self, key: str) -> tuple[Values, str] | None:
-        """The values of a cell, and the reason if it has none; None if the cell is not stored."""
+    def get(self, key: str) -> Values | None:
+        """The values of a cell; None if the cell is not stored."""
         return self._known.get(key)
 
-    def put(self, key: str, values: Values, reason: str) -> None:
+    def put(self, key: str, values: Values) -> None:
         """Store the values of a cell."""
-        self._known[key] = values, reason
+        self._known[key] = values
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = {"cell": key, "values": values, "reason": reason}
+        line = {"cell": key, **values._asdict()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write("\n" * self._torn + json.dumps({**line, "sha256": _checksum(line)}) + "\n")
         self._torn = False
@@ -121,9 +129,19 @@ def _checksum(line: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(line, sort_keys=True).encode()).hexdigest()
 
 
-def shown(name: str) -> list[str]:
-    """The names under which a map shows a score: its own, and for GW also GW relative to the captions' median angle."""
-    return [name, RELATIVE] if name == "gw" else [name]
+def shown(name: str, score: Any) -> dict[str, str]:
+    """What a map shows of a score, name -> title: its value, and of the paper's GW also `Values.relative`.
+
+    The unit of GW depends on the captions' distances, so only the relative value can be compared across layers of an
+    LLM.
+    """
+    relative = {f"{name}_relative": f"{score.title} rel."} if _is_papers(score) else {}
+    return {name: score.title, **relative}
+
+
+def _is_papers(score: Any) -> bool:
+    """Whether a score is the paper's GW, whatever its name; a class below it may have other captions' distances."""
+    return type(score) is GW
 
 
 def scored_cells(
@@ -152,10 +170,10 @@ def scored_cells(
                     key = _key(side, other, word, score, scores[name], labels)
                     found = kept.get(key)
                     if found is None:
-                        found = _computed(name, score, side, other, word, labels)
-                        kept.put(key, *found)
-                    values, reason = found
-                    cells += [Cell(each, image, text, word, values.get(each), reason) for each in shown(name)]
+                        found = _computed(score, side, other, word, labels)
+                        kept.put(key, found)
+                    values = zip(shown(name, score), (found.value, found.relative), strict=False)
+                    cells += [Cell(each, image, text, word, value, found.reason) for each, value in values]
                 yield cells
 
 
@@ -174,20 +192,19 @@ class _Side:
         return geometry.centred if centred else geometry
 
 
-def _computed(name: str, score: Any, image: _Side, text: _Side, word: str, labels: Labels | None) -> tuple[Values, str]:
+def _computed(score: Any, image: _Side, text: _Side, word: str, labels: Labels | None) -> Values:
     spec, known = image.embeddings.header.spec_sheet, known_labels(labels)
     try:
         with score_faults(score.title):
             reason = score.unknown(spec, labelled=known is not None)
         if reason is not None:
-            return {}, reason
+            return Values(None, reason=reason)
         x, y = (side.geometry(centred=centred) for side, centred in zip((image, text), CENTRING[word], strict=True))
         with score_faults(score.title):
             value = float(score.value(PairedGeometry(x, y, spec, known)))
     except VlmatchError as error:
-        return {}, str(error)
-    relative = {each: value / math.sqrt(y.median) for each in shown(name) if each == RELATIVE}
-    return {name: value, **relative}, ""
+        return Values(None, reason=str(error))
+    return Values(value, value / math.sqrt(y.median) if _is_papers(score) else None)
 
 
 def _key(image: _Side, text: _Side, word: str, score: Any, settings: ObjectSettings, labels: Labels | None) -> str:

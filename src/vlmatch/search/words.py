@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from vlmatch.search.halving import Ladder, Part, Race
 from vlmatch.search.ledger import Ledger
@@ -57,7 +58,8 @@ def race_table(race: Race, parts: Sequence[Part]) -> Table:
         own = [by_place.get((encoder, rung)) for rung in range(len(race.ladder.rungs))]
         why = next((part.failure for part in own if part is not None and part.failure), "") or ""
         cells = ["" if part is None or part.value is None else f"{part.value:.4g}" for part in own]
-        table.add_row("-" if why else str(number), encoder, *cells, f"failed: {why}" if why else "")
+        cells = ["-" if why else str(number), encoder, *cells, f"failed: {why}" if why else ""]
+        table.add_row(*map(Text, cells))
     return table
 
 

@@ -1,5 +1,6 @@
 """All settings of one command, read from Hydra's config once, at the start of a task."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Literal, Self, TypeVar, cast, get_type_hints, overload
 
@@ -136,7 +137,8 @@ def settings_for(function: Callable[[Any], Any], config: DictConfig) -> Any:
 
 def _refers(config: DictConfig, key: str) -> bool:
     """Whether some value refers to this key, as paths refer to ${data}: yamls may add keys for that."""
-    return f"${{{key}" in str(OmegaConf.to_container(config, resolve=False))
+    values = str(OmegaConf.to_container(config, resolve=False))
+    return re.search(rf"\$\{{{re.escape(key)}[.\[}}]", values) is not None
 
 
 def _plain(config: DictConfig, key: str) -> Any:

@@ -13,7 +13,7 @@ from vlmatch.files import renamed
 from vlmatch.objects import task
 from vlmatch.replaced import keep_aside
 from vlmatch.report.evidence import bare
-from vlmatch.report.table import terminal
+from vlmatch.report.table import say, terminal
 from vlmatch.results import LIKELIHOODS, RESULT, Result, read, read_file, rendered, write
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import CollectTask
@@ -107,4 +107,4 @@ def _show(found: dict[Path, Result], statuses: dict[Path, str], folder: Path) ->
     count = Counter(statuses.values())
     shown = [status for status in (NEW, REPLACED, REFUSED, OTHER, KEPT) if count[status] or status != OTHER]
     counts = ", ".join(f"{count[status]} {status}" for status in shown)
-    console.print(f"{len(found)} runs: {counts}; {folder}", soft_wrap=True, highlight=False)
+    say(f"{len(found)} runs: {counts}; {folder}", console=console)

@@ -15,8 +15,8 @@ from vlmatch.machine.bars import bar
 from vlmatch.objects import task
 from vlmatch.probes.pairs import ProbeSet
 from vlmatch.report.layer_map import range_table, write_page, write_table
-from vlmatch.report.table import terminal
-from vlmatch.scores.layer_map import RELATIVE, Cell, Choice, KeptCells, LayerMap, scored_cells, shown
+from vlmatch.report.table import say, terminal
+from vlmatch.scores.layer_map import Cell, Choice, KeptCells, LayerMap, scored_cells, shown
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings, ObjectSettings
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import LayersTask
@@ -39,20 +39,15 @@ def layers(settings: Settings[LayersTask]) -> None:
     names = settings.encoder.name, settings.llm.name
     kept = KeptCells(store.root / "layers" / probe.key / f"{names[0]}--{names[1]}.jsonl")
     cells = _scored(images, captions, settings.task.centring, scores, kept, probe.labels)
-    titles = {
-        name: "GW rel." if name == RELATIVE else each.build().title
-        for score, each in scores.items()
-        for name in shown(score)
-    }
+    titles = {key: title for name, each in scores.items() for key, title in shown(name, each.build()).items()}
     found = LayerMap(*names, probe.key, len(probe), titles, tuple(cells))
-    console = terminal()
-    console.print(range_table(found))
+    terminal().print(range_table(found))
     if settings.task.table is not None:
         write_table(settings.task.table, found)
-        console.print(f"table: {settings.task.table}", soft_wrap=True)
+        say(f"table: {settings.task.table}")
     if settings.task.page is not None:
         write_page(settings.task.page, found)
-        console.print(f"heat maps: {settings.task.page}", soft_wrap=True)
+        say(f"heat maps: {settings.task.page}")
 
 
 def numbers(key: str, wanted: Literal["spread", "all"] | Sequence[int], n_layers: int) -> list[int]:

@@ -25,7 +25,7 @@ from vlmatch.ranking.question import require_selection
 from vlmatch.ranking.rule import ChosenRule
 from vlmatch.report.answer import PoolRanking
 from vlmatch.report.commands import as_given
-from vlmatch.report.table import placed, terminal
+from vlmatch.report.table import placed, say
 from vlmatch.scores.rows import Row
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import TaskSettings
@@ -53,7 +53,7 @@ def rank(settings: Settings[TaskSettings]) -> PairStatus | None:
     probe = probe_of(settings.probe.plain())
     slugs = [slug_of(model.kind, model.plain(), settings.trainer.precision) for model in models]
     if not os.environ.get(SWEEP):
-        terminal().print("\n".join(probe.data_sheet()), highlight=False, markup=False, soft_wrap=True)
+        say(*probe.data_sheet())
     tags = tags_of((encoder.name, llm.name, probe.key, " x ".join(slugs)))
     with tracker.run(f"{encoder.name} x {llm.name}", tags, os.environ.get(PARENT)) as run_id:
         tracker.log_config(run_id, settings.config)
@@ -96,7 +96,7 @@ def _show(
 ) -> None:
     """Print the whole answer; in a sweep only one line, because its end shows the table."""
     if launched() and not os.environ.get(SWEEP):
-        terminal().print(f"{row.encoder} x {row.llm} is scored; rank it by: {paths.program()} task=rank pool=store")
+        say(f"{row.encoder} x {row.llm} is scored; rank it by: {paths.program()} task=rank pool=store")
         return
     results = paths.result_folders(settings.results)
     question = Question.of(settings)
@@ -113,13 +113,13 @@ def _show(
         command=_command(),
     )
     if os.environ.get(SWEEP):
-        terminal().print(placed(row, ranking.rankings, costs))
+        say(placed(row, ranking.rankings, costs))
         return
     ranking, report = answered(ranking, settings.answer, settings.study)
     if report is not None:
         tracker.log_report(run_id, report)
     tracker.log_places({pair_of(row): run_id}, ranking)
-    terminal().print(f"MLflow run: {paths.program()} task=ui, then {tracker.address(run_id)}", soft_wrap=True)
+    say(f"MLflow run: {paths.program()} task=ui, then {tracker.address(run_id)}")
 
 
 def wanted(settings: Settings[Any], pool: str, header: Header) -> bool:

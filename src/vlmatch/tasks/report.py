@@ -3,7 +3,7 @@
 from vlmatch.api.evidence import evidence_of, require_used
 from vlmatch.objects import task
 from vlmatch.report.own import OwnEvidence
-from vlmatch.report.table import terminal
+from vlmatch.report.table import say, terminal
 from vlmatch.settings.command import Settings
 from vlmatch.settings.tasks import TaskSettings
 from vlmatch.tasks.rank import rank_stored
@@ -26,4 +26,4 @@ def _write(settings: Settings[TaskSettings], evidence: OwnEvidence) -> None:
     if settings.answer.table is not None:
         evidence.to_csv(settings.answer.table)
     if settings.answer.report is not None:
-        console.print(f"report: {evidence.report(settings.answer.report)}", soft_wrap=True)
+        say(f"report: {evidence.report(settings.answer.report)}", console=console)

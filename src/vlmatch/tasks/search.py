@@ -18,7 +18,7 @@ from vlmatch.machine.processes import launched
 from vlmatch.objects import task
 from vlmatch.probes.shared import probe_of
 from vlmatch.ranking import Fed, LlmRanking, Question
-from vlmatch.report.table import terminal
+from vlmatch.report.table import say, terminal
 from vlmatch.search import ledger as ledgers
 from vlmatch.search import words
 from vlmatch.search.claim import Claim, claimed
@@ -61,18 +61,18 @@ def search(settings: SearchSettings) -> None:
         ladder = Ladder(tuple(map(float, keys.rungs)), keys.keep, keys.continues or recipe is not None)
         race = Race(ledger.arms, ladder, keys.better == "higher")
         spending = Spending(keys.runs, keys.hours, keys.gpu_hours, keys.gpus)
-        _say(f"search in {folder}", *words.plan_lines(ledger, race, spending, chosen_by), words.resumed_line(ledger))
+        say(f"search in {folder}", *words.plan_lines(ledger, race, spending, chosen_by), words.resumed_line(ledger))
         with tracker.run(f"search {folder.name}", {"task": "search"}, again=ledger.tracked.get("")) as parent:
             ledger = ledger.with_run("", parent)
             ledger.write(folder)
             tracker.log_config(parent, settings.config)
             address = tracker.save_search(folder.name, parent, higher=race.higher)
             page = f"the race in MLflow: {paths.program()} task=ui, then {address}"
-            _say(page)
+            say(page)
             train = _by_command(settings, folder, claim) if recipe is None else partial(recipe.train, tracker)
             done = _Running(race, spending, folder, tracker, parent, train, settings.llm.name).run(ledger)
             _answer(done, race, tracker, parent, folder)
-            _say(page)
+            say(page)
 
 
 def _answer(ledger: Ledger, race: Race, tracker: Tracker, parent: str, folder: Path) -> None:
@@ -82,7 +82,7 @@ def _answer(ledger: Ledger, race: Race, tracker: Tracker, parent: str, folder: P
         first = f"; {ledger.failures[0].encoder}: {ledger.failures[0].failure}" if ledger.failures else ""
         raise VlmatchError(f"no training of the search gave a value{first}; the same command tries again")
     terminal().print(words.race_table(race, ledger.parts))
-    _say(*words.answer_lines(ledger, race))
+    say(*words.answer_lines(ledger, race))
     tracker.client.set_tag(parent, "answer", order[0])
     tracker.log_file(parent, folder / FILE)
 
@@ -149,7 +149,7 @@ class _Running:
     def _kept(self, ledger: Ledger, part: Part) -> Ledger:
         ledger = ledger.with_part(part)
         ledger.write(self.folder)
-        _say(words.part_line(part, self.race.ladder))
+        say(words.part_line(part, self.race.ladder))
         return ledger
 
     def _log_values(self, ledger: Ledger, encoder: str, run_id: str) -> None:
@@ -227,9 +227,3 @@ def _by_command(settings: SearchSettings, folder: Path, claim: Claim) -> Train:
     assert keys.steps is not None  # noqa: S101 - for mypy
     command = Command(keys.command, keys.steps, keys.value_file, settings.llm.name, folder, claim)
     return lambda encoder, fraction, earlier, run_id: command.train(encoder, fraction, earlier)
-
-
-def _say(*lines: str | None) -> None:
-    for line in lines:
-        if line is not None:
-            terminal().print(line, highlight=False, markup=False, soft_wrap=True)
