@@ -222,7 +222,7 @@ def write_file(path: Path, result: Result) -> None:
 
 
 def rendered(result: Result) -> str:
-    """The text of a result's file: sorted keys, measured figures to 5 digits, config unrounded, no unknown commit."""
+    """The text of a result's file: sorted keys, measured figures to 5 digits, the config unrounded."""
     plain = {key: value if key == "config" else _rounded(key, value) for key, value in asdict(result).items()}
     plain["course"] = plain.pop("milestones")  # the key in files since their first format
     plain = {key: value for key, value in plain.items() if value or key not in ("commit", "precision")}

@@ -35,8 +35,9 @@ class EmbeddingSpec:
     """What is requested: one model that embeds one probe set in one way.
 
     `settings` is the model's yaml without the keys that do not change the embeddings. A value that names a file or
-    folder is replaced by what that holds (see `_stamp`). `version` is the version of the class that loads the model, plus the versions of its parts. `stated` is what an
-    encoder's yaml says for its spec sheet; it is not part of the fingerprint, because it changes no embedding.
+    folder is replaced by what that holds (see `_stamp`). `version` is the version of the class that loads the model,
+    plus the versions of its parts. `stated` is what an encoder's yaml says for its spec sheet; it is not part of the
+    fingerprint, because it changes no embedding.
     """
 
     kind: str
