@@ -78,6 +78,7 @@ def _tokens(axes: Axes, comparison: Comparison | None) -> None:
     numbers = sorted({number for each in lines.values() for number in each})
     axes.set_xticks(numbers, [str(number) for number in numbers])
     axes.set_xlabel("visual tokens")
+    axes.set_ylim(bottom=0)
     axes.set_title("Block 2: the same encoders with more tokens", fontsize=10, loc="left")
 
 
