@@ -52,6 +52,23 @@ def test_pixels_are_the_pixels_of_the_reduced_image(photos):
     np.testing.assert_allclose(ours(batch)[1].reshape(3, 16, 16).permute(1, 2, 0).numpy(), reduced, atol=1e-6)
 
 
+@pytest.mark.parametrize("feature", ["vlm_input", "mean_patch"])
+def test_pixels_are_never_averaged_to_the_mean_colour(photos, feature):
+    ours = instantiate(encoder_configs()["pixels16"])
+    averaging = instantiate(encoder_configs()["pixels16"] | {"feature": feature})
+    batch = ours.collate([ours.prepare(photo) for photo in photos[:2]])
+    assert torch.equal(averaging(batch), ours(batch))
+    assert averaging.rule == "pixels"
+    cells = instantiate(encoder_configs()["pixels16"] | {"feature": "grid2"})
+    assert cells(batch).shape == (2, 4 * 3)
+
+
+def test_pixels_have_no_layers():
+    ours = instantiate(encoder_configs()["pixels16"] | {"layer": 1})
+    with pytest.raises(VlmatchError, match="no layers to choose from"):
+        ours(torch.ones(1, 3, 16, 16))
+
+
 def test_a_black_image_has_a_direction():
     ours = instantiate(encoder_configs()["mean_colour"])
     assert ours(ours.collate([ours.prepare(Image.new("RGB", (9, 9)))])).norm() > 0

@@ -39,10 +39,11 @@ class RandomConvnet(TorchvisionMapEncoder, FeatureMapEncoder):
 class Pixels(Encoder):
     """The image itself, reduced to `size` x `size` pixels with values in (0, 1]; size 1 is its mean colour.
 
-    The feature is the pixels in a row, (n, 3 size^2); each pixel is a token, (n, size^2, 3).
+    The feature is the pixels in a row, (n, 3 size^2), also by the rules that average tokens: each pixel is a token,
+    (n, size^2, 3), and the mean pixel would be the mean colour, which is a control of its own.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     control = True
 
     def __init__(self, name: str, size: int, **options: Unpack[EncoderOptions]) -> None:
@@ -66,10 +67,20 @@ class Pixels(Encoder):
         """The pixels in a row: (n, 3 size^2)."""
         return images.flatten(1)
 
+    def feature(self, images: Tensor) -> Tensor:
+        """The pixels in a row, (n, 3 size^2), by every rule but that of a grid."""
+        whole = self.grid is None and self.chosen_layer is None  # it has no layers, and says so
+        return self.paper_feature(images) if whole else super().feature(images)
+
     @property
     def paper_rule(self) -> str:
         """What the feature is, in words."""
         return "mean colour" if self.size == 1 else "pixels"
+
+    @property
+    def rule(self) -> str:
+        """What the chosen feature is, in words."""
+        return self.paper_rule if self.grid is None else super().rule
 
     @property
     def preprocessing(self) -> dict[str, Any]:
