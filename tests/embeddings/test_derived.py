@@ -14,6 +14,7 @@ from misbehaving import TRAINER, compute, trainer_of
 from vlmatch.embeddings.embed import embed
 from vlmatch.embeddings.header import EmbeddingSpec
 from vlmatch.embeddings.store import FILE, Store
+from vlmatch.encoders.controls import Pixels
 from vlmatch.errors import NotHereError, VlmatchError
 from vlmatch.objects import admit, build, version_of
 from vlmatch.probes.pairs import ProbeSet
