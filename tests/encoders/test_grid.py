@@ -24,7 +24,7 @@ def test_a_grid_is_the_means_of_its_cells_row_by_row() -> None:
 def test_other_features_are_one_an_image() -> None:
     assert Pixels("pixels4", 4).features_per_image == 1
     assert Pixels("pixels4", 4, feature="vlm_input").features_per_image == 1
-    assert Pixels("pixels4", 4, feature="mean_patch").rule == "mean patch"
+    assert Pixels("pixels4", 4, feature="mean_patch").features_per_image == 1
 
 
 @pytest.mark.parametrize("feature", ["grid", "grid0", "grid22", "grid2x", "cls"])
