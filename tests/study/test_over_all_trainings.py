@@ -195,3 +195,12 @@ def test_two_truths_that_differ_in_seeds_alone_are_expected_to_agree_as_their_ce
     (found,) = ceilings.ceilings([Trained("one", comparison), Trained("other", comparison)])
     agreed = spearmanr(*drawn.T).statistic
     assert found.expected == pytest.approx(2 * agreed / (1 + agreed))
+
+
+def test_a_truth_of_few_encoders_is_called_preliminary() -> None:
+    assert every_score.so_far(9, 32) == " Preliminary: only 9 of 32 encoders have this truth so far."
+    assert every_score.so_far(32, 32) == ""
+    parts = every_score.sections(paths.root())["scores"].parts
+    told = [("Preliminary" in part.above) == ("32 encoders" not in part.above) for part in parts]
+    assert told
+    assert all(told)

@@ -23,6 +23,7 @@ def sections(root: Path) -> dict[str, Section]:
     usable = [each for each in truths if each.llm == LLM and world_of("scores", each.comparison, scores, ())]
     by_captions = [row for row in read(worlds / "caption_choices.csv") if row["llm"] == LLM]
     families = {row["encoder"]: row["family"] for row in scores}
+    n = {each.label: sum(row["encoder"] in each.comparison.by_encoder for row in scores) for each in usable}
     chosen = {each.label: captions.by_choice(each.comparison, by_captions, families) for each in usable}
     return {
         "ceilings": Section(
@@ -32,7 +33,10 @@ def sections(root: Path) -> dict[str, Section]:
         "choices": Section(
             "",
             tuple(
-                Part(captions.choices_table(found), f"By the truth of {label}: {captions.answer(found)}")
+                Part(
+                    captions.choices_table(found),
+                    f"By the truth of {label}: {captions.answer(found)}{so_far(n[label], len(scores))}",
+                )
                 for label, found in chosen.items()
             ),
         ),
@@ -51,5 +55,10 @@ def _scores(truth: Trained, rows: Sequence[Row]) -> Part:
     return Part(
         scores_table(found),
         f"By the truth of {truth.label} ({len(names)} encoders, seeds {seeds}), {len(significant)} of {len(found)} "
-        f"scores correlate significantly after the correction{among}:",
+        f"scores correlate significantly after the correction{among}.{so_far(len(names), len(rows))}",
     )
+
+
+def so_far(n: int, of: int) -> str:
+    """A sentence that says how few encoders a figure rests on; '' if it rests on all of them."""
+    return "" if n == of else f" Preliminary: only {n} of {of} encoders have this truth so far."
