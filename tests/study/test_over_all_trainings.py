@@ -201,6 +201,6 @@ def test_a_truth_of_few_encoders_is_called_preliminary() -> None:
     assert every_score.so_far(9, 32) == " Preliminary: only 9 of 32 encoders have this truth so far."
     assert every_score.so_far(32, 32) == ""
     parts = every_score.sections(paths.root())["scores"].parts
-    told = [("Preliminary" in part.above) == ("32 encoders" not in part.above) for part in parts]
+    told = [("Preliminary" in part.above) == ("(32 encoders" not in part.above) for part in parts]
     assert told
     assert all(told)
