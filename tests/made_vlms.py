@@ -22,10 +22,20 @@ from vlmatch.vlm.training_log import TrainingLog
 
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "initializer_range": 0.3}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
-CONFIGS = {
+FEW = {"num_hidden_layers": 2, "num_attention_heads": 4}
+LINEAR = {
+    "layer_types": ["linear_attention", "full_attention"],
+    **{"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8},
+}
+CONFIGS: dict[str, tuple[Any, dict[str, Any]]] = {
     "llama": (transformers.LlamaConfig, {**SIZES, **HEADS}),
     "qwen2": (transformers.Qwen2Config, {**SIZES, **HEADS, "tie_word_embeddings": True}),
     "gemma3": (transformers.Gemma3TextConfig, {**SIZES, **HEADS, "head_dim": 8, "sliding_window": 16}),
+    "gemma4": (transformers.Gemma4TextConfig, {**SIZES, **HEADS, "head_dim": 8, "hidden_size_per_layer_input": 4}),
+    "qwen3_5": (transformers.Qwen3_5TextConfig, {**SIZES, **HEADS, "head_dim": 8, "pad_token_id": 2, **LINEAR}),
+    "opt": (transformers.OPTConfig, {"hidden_size": 32, "ffn_dim": 48, "word_embed_proj_dim": 32, **FEW}),
+    "bloom": (transformers.BloomConfig, {"hidden_size": 32, **FEW}),
+    "mamba": (transformers.MambaConfig, {"hidden_size": 32, "state_size": 8, "num_hidden_layers": 2}),
 }
 TRAINER = TrainerSettings(
     accelerator="cpu", devices=1, strategy="auto", precision="32-true", batch_size=4, shard_size=4, num_workers=0
@@ -48,11 +58,16 @@ def byte_tokenizer(**special: str) -> transformers.PreTrainedTokenizerFast:
 
 def tiny_llm(folder: Path, family: str = "llama") -> LanguageModel:
     """A random LLM with a byte-level tokenizer."""
-    torch.manual_seed(1)
     config_class, values = CONFIGS[family]
-    transformers.AutoModelForCausalLM.from_config(config_class(vocab_size=259, **values)).save_pretrained(folder)
+    return tiny_llm_of(folder, family, config_class(vocab_size=259, **values))
+
+
+def tiny_llm_of(folder: Path, name: str, config: transformers.PreTrainedConfig) -> LanguageModel:
+    """A random LLM of a configuration with 259 tokens, with a byte-level tokenizer."""
+    torch.manual_seed(1)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     byte_tokenizer(pad_token="<pad>").save_pretrained(folder)
-    return LanguageModel(family, repository=str(folder))
+    return LanguageModel(name, repository=str(folder))
 
 
 def recipe(**changes: Any) -> RecipeSettings:

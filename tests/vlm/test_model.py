@@ -1,10 +1,14 @@
 """The VLM equals a plain forward of the LLM over the whole sequence, one sample at a time."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 import made_vlms
+from vlmatch.errors import VlmatchError
 from vlmatch.vlm.batches import Collate
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised, answered, encode, expanded
@@ -73,6 +77,20 @@ def test_prefixes_beyond_a_sliding_window_are_not_cached(tmp_path_factory: pytes
     assert vlm.cacheable([[1] * 15])
     assert not vlm.cacheable([[1] * 15, [1] * 16])
     assert not vlm.cacheable([])
+
+
+@pytest.mark.parametrize("family", ["qwen3_5", "mamba"])
+def test_states_that_are_not_keys_and_values_are_not_cached(family: str, tmp_path: Path) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path, family)
+    assert not vlm.cacheable([[1]])
+    with torch.no_grad():
+        batch, samples, data = batch_of(vlm, cached=False)
+        assert float(vlm.loss(batch)) == pytest.approx(float(np.mean(plain_losses(vlm, samples, data))), abs=1e-5)
+
+
+def test_an_llm_that_needs_token_ids_in_every_layer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VlmatchError, match=r"^llm 'gemma4': reading an embedding that no token has failed .*choose"):
+        made_vlms.tiny_vlm(tmp_path, "gemma4")
 
 
 def test_a_batch_may_hold_samples_without_pictures(vlm: VLM) -> None:

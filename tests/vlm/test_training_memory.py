@@ -61,6 +61,24 @@ def test_a_llama_keeps_the_bytes_of_korthikanti_et_al() -> None:
     assert checkpointed == pytest.approx(inputs + kept / config.num_hidden_layers)
 
 
+@pytest.mark.parametrize("family", ["opt", "qwen3_5"])
+def test_llms_of_other_kinds_keep_more_if_they_are_trained(family: str, tmp_path: Path) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path, family)
+    frozen, trained = (kept_by_llm(vlm, torch.float32, trained=each, checkpointed=False) for each in (False, True))
+    assert 0 < frozen < trained
+
+
+def test_an_llm_that_cannot_run_without_values_is_counted_without_activations(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path, "bloom")
+    memory = memory_of_stage(vlm, made_vlms.stage(), CPU, 20, PICTURE, 1)
+    assert memory.weights > 0
+    assert memory.activations == 4 * (20 - vlm.tokens_per_image) / 2 * 259 * 12  # the logits of 4 samples alone
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("the memory of recipe stage 'align' is counted without the activations of llm 'bloom'")
+
+
 def test_weights_gradients_and_both_moments_of_adam_are_counted(vlm: VLM) -> None:
     llm = sum(parameter.numel() for parameter in vlm.causal_lm.parameters())
     projector = sum(parameter.numel() for parameter in vlm.projector.parameters())

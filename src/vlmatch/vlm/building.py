@@ -14,11 +14,13 @@ from vlmatch.vlm.visual import VisualInput
 def build_vlm(recipe: RecipeSettings, llm: LanguageModel, encoder: Encoder | None, shape: tuple[int, int]) -> VLM:
     """The VLM of a recipe before its training.
 
-    encoder: None if its features are cached. shape: the number of features of an image, and their width.
+    encoder: None if its features are cached. shape: the number of features of an image, and their width. Raises
+    VlmatchError if the LLM does not read embeddings in place of token ids.
     """
     # Fused attention is faster on a GPU. On a CPU, its backward pass would take half of a step's time.
     if not torch.cuda.is_available():
         llm.causal_lm.set_attn_implementation("eager")
+    require_reads_embeddings(llm)
     torch.manual_seed(recipe.seed)
     projector = Projector(
         shape[1],
@@ -38,6 +40,16 @@ def feature_shape(encoder: Encoder, what: What) -> tuple[int, int]:
         prepared = encoder.prepare(Image.new("RGB", (336, 336), "grey"))
         found = VisualInput(encoder, what)(encoder.collate([prepared]))
     return int(found.shape[1]), int(found.shape[2])
+
+
+@torch.inference_mode()
+def require_reads_embeddings(llm: LanguageModel) -> None:
+    """Raise VlmatchError if the LLM can't read an embedding that no token has, as visual tokens are."""
+    weight = llm.causal_lm.get_input_embeddings().weight
+    remedy = "a VLM can't be trained with it, but it can be used to rank encoders; choose another LLM for training"
+    with model_faults("llm", llm.name, "reading an embedding that no token has", remedy):
+        embedding = torch.full((1, 1, weight.shape[1]), 0.5, dtype=weight.dtype, device=weight.device)
+        llm.causal_lm(inputs_embeds=embedding)
 
 
 @torch.inference_mode()

@@ -136,9 +136,16 @@ class VLM(nn.Module):
     def cacheable(self, prefixes: Sequence[Sequence[int]]) -> bool:
         """Whether keys and values of these prefixes can be cached.
 
-        They can't if the LLM has a sliding window of attention that is no longer than the longest prefix.
+        They can't if a layer of the LLM has a state in place of keys and values (Mamba, linear attention), or a sliding
+        window of attention that is no longer than the longest prefix.
         """
-        window = getattr(self.causal_lm.config.get_text_config(), "sliding_window", None)
+        from transformers.cache_utils import DynamicCache, LinearAttentionCacheLayerMixin
+
+        config = self.causal_lm.config.get_text_config()
+        layers = DynamicCache(config=config).layers
+        if self.causal_lm._is_stateful or any(isinstance(each, LinearAttentionCacheLayerMixin) for each in layers):
+            return False
+        window = getattr(config, "sliding_window", None)
         return bool(prefixes) and (window is None or max(map(len, prefixes)) < window)
 
     @torch.no_grad()

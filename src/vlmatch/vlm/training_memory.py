@@ -1,5 +1,6 @@
 """Estimates the memory that a stage needs, and refuses a stage that can't fit before it starts."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlmatch.errors import VlmatchError
+from vlmatch.errors import VlmatchError, one_line
 from vlmatch.lightning import trainer_faults
 from vlmatch.machine.memory import physical_memory, training_advice
 from vlmatch.machine.processes import local_rank
@@ -18,8 +19,10 @@ from vlmatch.vlm.model import VLM
 from vlmatch.vlm.projector import Projector
 from vlmatch.vlm.stage import parameters_of
 
+log = logging.getLogger(__name__)
+
 GIB = 2**30
-TRIED = 8  # tokens with which an LLM's activations are estimated; they are proportional to the number of tokens
+TRIED = 64  # tokens with which an LLM's activations are estimated: a chunk of linear attention
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ def memory_of_stage(
 
     FSDP divides weights, gradients and optimiser states among the processes; DeepSpeed's ZeRO-2 divides gradients and
     optimiser states. With gradient checkpointing, an LLM keeps the inputs of its layers, and the activations of one
-    layer at a time. We assume that half of the text's tokens have a label, and so need logits.
+    layer at a time. We assume that half of the text's tokens have a label, and so need logits. An LLM that transformers
+    can't run without values (a mixture of experts in float32) is counted without its activations, with a warning.
     """
     strategy = trainer.strategy
     of_states = processes if strategy.startswith(("fsdp", "deepspeed")) else 1
@@ -101,7 +105,15 @@ def memory_of_stage(
     learnt = sum(p.nbytes for p in learning)
     half = str(trainer.precision).startswith(("bf16", "16"))
     dtype = torch.bfloat16 if half else vlm.causal_lm.get_input_embeddings().weight.dtype
-    kept = length * kept_by_llm(vlm, dtype, "llm" in stage.trains, stage.gradient_checkpointing)
+    try:
+        kept = length * kept_by_llm(vlm, dtype, "llm" in stage.trains, stage.gradient_checkpointing)
+    except Exception as error:  # each architecture has its own reasons
+        log.warning(
+            "the memory of recipe stage '%s' is counted without the activations of llm '%s', which can't be estimated "
+            "(%s: %s); if memory runs out, make the recipe's batch_size smaller",
+            stage.name, vlm.llm.name, type(error).__name__, one_line(error)[:100],
+        )  # fmt: skip
+        kept = 0.0
     if vlm.visual is not None and "encoder" in stage.trains:
         kept += kept_by(vlm.visual, (picture[None],), torch.bfloat16 if half else torch.float32, trained=True)
     vocabulary = vlm.causal_lm.get_output_embeddings().weight.shape[0]
@@ -116,11 +128,15 @@ def memory_of_stage(
 
 
 def kept_by_llm(vlm: VLM, dtype: torch.dtype, trained: bool, checkpointed: bool) -> float:
-    """Bytes per token that the LLM keeps for the backward pass; a frozen LLM too, for the projector's gradient."""
+    """Bytes per token that the LLM keeps for the backward pass; a frozen LLM too, for the projector's gradient.
+
+    Fused attention keeps no scores, so the bytes are proportional to the number of tokens.
+    """
     config = vlm.causal_lm.config.get_text_config()
     tokens = {
         "inputs_embeds": torch.zeros(1, TRIED, config.hidden_size, requires_grad=True),
         "attention_mask": torch.zeros(1, 1, TRIED, TRIED),  # 4-D: a 2-D mask's values would be read; it has none
+        "position_ids": torch.arange(TRIED)[None],  # OPT would count them in a 2-D mask
     }
     kept = kept_by(vlm.causal_lm.base_model, (), dtype, trained, **tokens, use_cache=False) / TRIED
     if not checkpointed:
