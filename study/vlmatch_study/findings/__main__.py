@@ -1,7 +1,7 @@
 """Write docs/findings.md from committed results: `python -m vlmatch_study.findings` (a minute, no training).
 
-It also writes a table of docs/scores.md, the runs behind each section as CSV files (study/findings), and the page
-outputs/evidence/findings/findings.html.
+It also writes tables of docs/scores.md and docs/gromov.md, the runs behind each section as CSV files (study/findings),
+and the page outputs/evidence/findings/findings.html.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from vlmatch_study.findings import (
     repeated,
     runs,
     stronger_truth,
+    theorem1,
     tokens,
 )
 from vlmatch_study.findings.section import Made, of_blocks
@@ -69,13 +70,15 @@ def drawn(root: Path) -> Figure:
 
 def documents(root: Path) -> list[Path]:
     """The documents that have generated parts; findings.md first."""
-    return [root / "docs" / name for name in ("findings.md", "scores.md")]
+    return [root / "docs" / name for name in ("findings.md", "scores.md", "gromov.md")]
 
 
 def parts(root: Path) -> dict[str, str]:
     """The generated part of every section, by the name in its mark."""
     found = {name: section.text for name, section in every_score.sections(root).items()}
     found["repeated"] = from_scratch.section(root).text
+    bounds = read(root / "study" / "worlds" / "theorem1.csv")
+    found["theorem 1"] = theorem1.section(trained(root)[0].comparison, bounds).text
     for number, blocks in blocks_of(root).items():
         made = SECTIONS[number]
         found[f"block {number}"] = dtypes.with_dtypes(of_blocks(blocks, made), blocks, made).text
