@@ -51,7 +51,7 @@ def _ranking(
     )
     rules = sorted({row.image.rule for row in rows if not row.image.control})
     warnings = (
-        [f"the encoders use different feature rules ({', '.join(rules)}), which may cause part of their differences"]
+        [f"the encoders use different feature rules ({'; '.join(rules)}), which may cause part of their differences"]
         if len(rules) > 1
         else []
     )
