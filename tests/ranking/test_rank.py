@@ -268,7 +268,7 @@ def test_agreement_of_llms_is_the_rank_correlation_of_gw() -> None:
 def test_a_pool_of_mixed_rules_is_flagged_but_not_for_its_controls() -> None:
     rules = ["mean patch", "cls", "pixels", "attention pool", "global average"]
     (warning,) = ranked([row(rule[:3], rule=rule, gw=1.0 + k) for k, rule in enumerate(rules)])[0].warnings
-    assert "(attention pool, cls, global average, mean patch, pixels)" in warning
+    assert "(attention pool; cls; global average; mean patch; pixels)" in warning
     (warning,) = ranked([row("a", gw=1.0, rule="cls"), row("b", rule="global average, head", gw=2.0)])[0].warnings
     assert "(cls; global average, head)" in warning
     assert not ranked([row("a", gw=1.0), row("b", control=True, rule="pixels", gw=2.0)])[0].warnings
