@@ -12,7 +12,9 @@ from transformers import AutoConfig
 
 import made_vlms
 from vlm.test_model import batch_of, plain_losses
+from vlmatch.errors import VlmatchError
 from vlmatch.vlm.building import build_vlm
+from vlmatch.vlm.tokens import IMAGE
 from vlmatch.vlm.training_memory import kept_by_llm
 
 SIZES = {**made_vlms.SIZES, **made_vlms.HEADS, "pad_token_id": 2, "bos_token_id": 0, "eos_token_id": 1}
@@ -63,6 +65,7 @@ CAPTIONS = ("a", "a cat on a mat", "two dogs in the snow under a tree")
 HALF = ("deepseek_v3", "gpt_oss", "mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next")
 """Mixtures of experts, whose kernel on the meta device wants bfloat16."""
 NOT_ESTIMATED = ("bloom", "mamba")
+NOT_GENERATING = ("bamba", "falcon_h1")
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -92,3 +95,15 @@ def test_the_loss_equals_a_plain_forward_and_the_memory_is_estimated(llm: Any) -
     if llm.name not in NOT_ESTIMATED:
         dtype = torch.bfloat16 if llm.name in HALF else torch.float32
         assert kept_by_llm(vlm, dtype, trained=True, checkpointed=False) > 0
+
+
+def test_texts_are_generated_after_pictures_or_refused_in_one_line(llm: Any) -> None:
+    vlm = build_vlm(made_vlms.recipe(), llm, None, (1, 6))
+    prompt = [5, *[IMAGE] * vlm.tokens_per_image, 6]
+    if llm.name in NOT_GENERATING:
+        with pytest.raises(
+            VlmatchError, match=rf"^llm '{llm.name}': transformers does not let .* asks no free answers"
+        ):
+            vlm.generate(torch.randn(1, 1, 6), [prompt], max_new_tokens=2)
+    else:
+        assert len(vlm.generate(torch.randn(1, 1, 6), [prompt], max_new_tokens=2)) == 1

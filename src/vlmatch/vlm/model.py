@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vlmatch.errors import VlmatchError
 from vlmatch.llms.language_model import LanguageModel
 from vlmatch.vlm.projector import Projector
 from vlmatch.vlm.tokens import IGNORED, IMAGE
@@ -177,7 +179,15 @@ class VLM(nn.Module):
         visual: the pictures of all prompts, as in `visual_tokens`. prompts: token ids, with `IMAGE` once for each
         visual token. ends: token ids that end a text, besides the LLM's own. options: arguments of transformers'
         `generate`; decoding is greedy unless they say otherwise.
+
+        Raises VlmatchError if transformers does not let the LLM's class generate after embeddings.
         """
+        if "inputs_embeds" not in signature(self.causal_lm.prepare_inputs_for_generation).parameters:
+            raise VlmatchError(
+                f"llm '{self.llm.name}': transformers does not let {type(self.causal_lm).__name__} generate after "
+                "embeddings; measure by a benchmark that asks no free answers, or train with another LLM (of a "
+                "multimodal one, its text model alone)"
+            )
         longest = max(map(len, prompts))
         device = self.causal_lm.get_input_embeddings().weight.device
         ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
