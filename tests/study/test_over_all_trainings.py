@@ -214,4 +214,6 @@ def test_a_range_of_regrets_is_told_only_if_regrets_are_known(first: Comparison)
     unpriced = [replace(each, found=replace(each.found, regrets={})) for each in found]
     said = captions.answer(unpriced)
     assert "regret" not in said
-    assert "Its correlation with the truth is significant for 12 of the 18 choices; for 4 of these it is negative." in said
+    assert (
+        "Its correlation with the truth is significant for 12 of the 18 choices; for 4 of these it is negative." in said
+    )

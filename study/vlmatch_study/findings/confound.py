@@ -280,7 +280,7 @@ def answer(made: Sequence[Changed], found: Sequence[Followed], finished: bool) -
 
 
 def _significant(found: Sequence[Followed], part: str) -> str:
-    """The scores that are significant, the best first, and the others: 'ridge R2 (.90), but not with MutualNN (.75)'."""
+    """The significant scores, the best first, and the others: 'ridge R2 (.90), but not with MutualNN (.75)'."""
     by_score = sorted(found, key=lambda each: -getattr(each, part).spearman)
     names = {True: [], False: []}  # type: dict[bool, list[str]]
     for each in by_score:
