@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from made_truths import runs
 from vlmatch import paths
@@ -124,7 +125,10 @@ def test_block_4_s_deviations_are_numpy_s() -> None:
     assert found[3].of_mean == pytest.approx(np.sqrt(drawn[:, :3].var(1, ddof=1).mean() / 3), abs=1e-9)
     (other,) = comparisons(runs({name: each[::-1] for name, each in truths.items()}, control=False))
     assert repeated.from_recipe_to_recipe(comparison, other).spearman == pytest.approx(1)
-    assert repeated.agreement(comparison).count("\n") == 1 + 15
+    lines = repeated.agreement(comparison, "abcd").splitlines()
+    assert len(lines) == 2 + 15
+    one, other = ([truths[name][seed] for name in "abcd"] for seed in (0, 1))
+    assert lines[2].split(" | ")[3:] == ["4", f"{spearmanr(one, other).statistic:.2f} |".replace("0.", ".")]
 
 
 def test_block_4_has_six_seeds_of_the_best_and_three_of_all_others() -> None:

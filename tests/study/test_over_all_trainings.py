@@ -204,3 +204,16 @@ def test_a_truth_of_few_encoders_is_called_preliminary() -> None:
     told = [("Preliminary" in part.above) == ("(32 encoders" not in part.above) for part in parts]
     assert told
     assert all(told)
+
+
+def test_a_range_of_regrets_is_told_only_if_regrets_are_known(first: Comparison) -> None:
+    own = [row for row in read(STUDY / "worlds" / "caption_choices.csv") if row["llm"] == "smollm2"]
+    families = {row["encoder"]: row["family"] for row in read(STUDY / "worlds" / "embedded.csv")}
+    found = captions.by_choice(first, own, families)
+    assert captions.answer(found).count("Its regret") == 2
+    unpriced = [replace(each, found=replace(each.found, regrets={})) for each in found]
+    said = captions.answer(unpriced)
+    assert "regret" not in said
+    assert (
+        "Its correlation with the truth is significant for 12 of the 18 choices; for 4 of these it is negative." in said
+    )

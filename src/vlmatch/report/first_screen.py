@@ -101,8 +101,9 @@ class FirstScreen:
         after = f"{self.trained_later} encoders whose VLMs were trained after the rule was frozen"
         later = f" Lost later: the same among {after}." if self.trained_later else ""
         return (
-            "lost: what such picks lost in replayed pools, as a share of what random picks lose. For this rule and the "
-            f"spec sheet on families that had no part in choosing the rule, for the others on all families.{later}"
+            "lost: what such picks lost in replayed pools, as a share of what random picks lose. This rule and the "
+            "spec sheet were measured on families that had no part in choosing the rule, the others on all families."
+            f"{later}"
         )
 
     @property
@@ -167,7 +168,7 @@ def _held(llm: LlmRanking) -> Fact | None:
         return None
     found = llm.shortlist.calibration
     if found is None:
-        why = "replayed pools measured no list by this rule, so it is its first encoder alone"
+        why = "no list by this rule was replayed, so the shortlist is its first encoder alone"
         return Fact("how often such lists held the best encoder is", "not known", (why,))
     on = "of the families that set the margin"
     if found.held_out.value is not None:

@@ -83,7 +83,10 @@ def _choosing(record: Record) -> str:
             str(each.size),
             figure(*each.fraction),
             figure(*each.first_three),
-            ", ".join(f"{name} {100 * count / each.splits:.0f}%" for name, count in list(each.chosen.items())[:3]),
+            "; ".join(
+                f"{record.rule(name).title} {100 * count / each.splits:.0f}%"
+                for name, count in list(each.chosen.items())[:3]
+            ),
         ]
         for world in record.worlds
         for each in world.choosing

@@ -101,21 +101,25 @@ def answer(found: Sequence[Chosen]) -> str:
         lines = [each for each in found if each.score == score]
         significant = [each.found.spearman.value or 0.0 for each in lines if each.found.significant]
         wrong = sum(value < 0 for value in significant)
-        said.append(
-            f"{TITLES[score]}'s Spearman ranges from {_range(lines, 'spearman')}. Its regret, as a fraction of a "
-            f"random pick's, ranges from {_range(lines, 'regret')}. By {len(significant)} of {len(lines)} choices it "
-            f"correlates significantly with the truth{f', by {wrong} of these the wrong way round' if wrong else ''}."
-        )
+        among = f"; for {wrong} of these it is negative" if wrong else ""
+        said += [
+            _range(f"{TITLES[score]}'s Spearman", lines, "spearman"),
+            _range("Its regret, as a fraction of a random pick's,", lines, "regret"),
+            f"Its correlation with the truth is significant for {len(significant) or 'none'} of the {len(lines)} "
+            f"choices{among}.",
+        ]
     paper = next((each.found for each in found if (each.score, each.choice) == ("gw", PAPER)), None)
     if paper is not None:
         said.append(
-            f"By the paper's choice ({PAPER.words}, not centred), GW has a Spearman of {figure(*paper.spearman)}."
+            f"With the paper's choice ({PAPER.words}, not centred), GW has a Spearman of {figure(*paper.spearman)}."
         )
-    return " ".join(said)
+    return " ".join(each for each in said if each)
 
 
-def _range(lines: Sequence[Chosen], what: str) -> str:
-    """'-.94 (layer -2, mean, centred) to .93 (layer -2, mean after the first token, centred)'."""
+def _range(subject: str, lines: Sequence[Chosen], what: str) -> str:
+    """'GW ranges from -.94 (layer -2, mean, centred) to .93 (layer -2, last token).'; '' if no figure is known."""
     known = [(value, each) for each in lines if (value := getattr(each.found, what).value) is not None]
-    ends = [end(known, key=lambda pair: pair[0]) for end in (min, max)] if known else []
-    return " to ".join(f"{bare(value)} ({each.choice.words})" for value, each in ends) or "-"
+    if not known:
+        return ""
+    ends = (end(known, key=lambda pair: pair[0]) for end in (min, max))
+    return f"{subject} ranges from " + " to ".join(f"{bare(value)} ({each.choice.words})" for value, each in ends) + "."

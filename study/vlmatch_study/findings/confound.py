@@ -265,8 +265,9 @@ def answer(made: Sequence[Changed], found: Sequence[Followed], finished: bool) -
     said = [] if finished else [PRELIMINARY if found else OPEN]
     if found:
         said += [
-            f"Within encoders, the truth follows {_significant(found, 'within')}.",
-            f"Among the variants that are not noise it follows {_significant(found, 'without_noise')}.",
+            f"Within encoders, the truth correlates significantly with {_significant(found, 'within')} (means of "
+            "Spearman's correlation).",
+            f"Without the noise variants, it correlates significantly with {_significant(found, 'without_noise')}.",
         ]
     for each in made:
         if each.corrected is not None:
@@ -279,7 +280,7 @@ def answer(made: Sequence[Changed], found: Sequence[Followed], finished: bool) -
 
 
 def _significant(found: Sequence[Followed], part: str) -> str:
-    """The scores that are significant within encoders, the best first: 'ridge R2 (mean Spearman .90) significantly'."""
+    """The significant scores, the best first, and the others: 'ridge R2 (.90), but not with MutualNN (.75)'."""
     by_score = sorted(found, key=lambda each: -getattr(each, part).spearman)
     names = {True: [], False: []}  # type: dict[bool, list[str]]
     for each in by_score:
@@ -287,5 +288,5 @@ def _significant(found: Sequence[Followed], part: str) -> str:
         names[own.corrected <= LEVEL].append(f"{SCORES[each.score]} ({bare(own.spearman)})")
     yes, no = (", ".join(names[each]) for each in (True, False))
     if not yes:
-        return f"no score significantly: {no}"
-    return f"{yes} significantly" + (f", but not {no}" if no else "")
+        return f"no score: {no}"
+    return yes + (f", but not with {no}" if no else "")

@@ -48,14 +48,15 @@ def _scores(truth: Trained, rows: Sequence[Row]) -> Part:
     world = world_of("scores", truth.comparison, rows, COMPARED)
     found = followed(world, COMPARED, COMPARED) if world else []
     names = world.names if world else ()
-    seeds = ", ".join(map(str, shared_seeds(truth.comparison, names)))
+    numbers = shared_seeds(truth.comparison, names)
+    seeds = f"seed{'s'[: len(numbers) != 1]} {', '.join(map(str, numbers))}"
     significant = [each for each in found if each.significant]
     wrong = sum((each.spearman.value or 0.0) < 0 for each in significant)
-    among = f", {wrong} of them the wrong way round" if wrong else ""
+    among = f"; {wrong} of these correlations {'are' if wrong > 1 else 'is'} negative" if wrong else ""
     return Part(
         scores_table(found),
-        f"By the truth of {truth.label} ({len(names)} encoders, seeds {seeds}), {len(significant)} of {len(found)} "
-        f"scores correlate significantly after the correction{among}.{so_far(len(names), len(rows))}",
+        f"By the truth of {truth.label} ({len(names)} encoders, {seeds}): the correlation is significant, "
+        f"after the correction, for {len(significant)} of {len(found)} scores{among}.{so_far(len(names), len(rows))}",
     )
 
 

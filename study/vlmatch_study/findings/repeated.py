@@ -1,6 +1,6 @@
 """Block 4: how well do seeds agree, over all encoders and among the best, and what follows for any score?"""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
@@ -59,8 +59,9 @@ def section(blocks: Sequence[Block]) -> Section:
         answer(comparison, tier, blocks),
         (
             Part(
-                agreement(comparison),
-                "Spearman's correlation of every two seeds, over the pretrained encoders that were trained with both:",
+                agreement(comparison, blocks[0].encoders),
+                "Spearman's correlation of every two seeds, over the pretrained encoders that were trained with both, "
+                "and over those of the twelve best by the truth of `embedded`:",
             ),
             Part(
                 spreads({"all pretrained": by_seeds(comparison), "the twelve best": tier}),
@@ -71,13 +72,14 @@ def section(blocks: Sequence[Block]) -> Section:
     )
 
 
-def agreement(comparison: Comparison) -> str:
-    """The table of agreements: a line for every two seeds."""
+def agreement(comparison: Comparison, best: Collection[str]) -> str:
+    """The table of agreements over all encoders and over the `best`: a line for every two seeds."""
     rows = [
-        [f"{each.seeds[0]} and {each.seeds[1]}", str(each.n), bare(each.spearman), bare(each.spearman_best)]
-        for each in agreements(comparison)
-    ]
-    return table(["seeds", "encoders", "Spearman", "in the best tier"], rows)
+        [f"{over_all.seeds[0]} and {over_all.seeds[1]}",
+         *(cell for each in (over_all, over_best) for cell in (str(each.n), bare(each.spearman)))]
+        for over_all, over_best in zip(agreements(comparison), agreements(comparison, best), strict=True)
+    ]  # fmt: skip
+    return table(["seeds", "encoders", "Spearman", "of the twelve best", "Spearman"], rows)
 
 
 def spreads(found: dict[str, list[BySeeds]]) -> str:

@@ -104,13 +104,13 @@ def section(block: Block) -> Section:
 def _answer(found: Sequence[Cell]) -> str:
     cell = chosen(found)
     if len(found) < 4:
-        return "The question stays open until all four cells have two seeds."
+        return "The question stays open until all four combinations have two seeds."
     if cell is None:
-        return "No cell has larger ratios, by both deviations, than 200 steps on vlm_a, so the recipe stays."
+        return "No combination has larger ratios, by both deviations, than 200 steps on vlm_a, so the recipe stays."
     return (
         f"Chosen: {cell.steps} steps on {cell.data}. The standard deviation between its encoders is "
-        f"{bare(cell.pooled_ratio, 1)} times the deviation between seeds that is pooled over all cells, and "
-        f"{bare(cell.ratio, 1)} times that between its own seeds."
+        f"{bare(cell.ratio, 1)} times the deviation between its own seeds, and {bare(cell.pooled_ratio, 1)} times the "
+        "deviation between seeds pooled over all four combinations."
     )
 
 
