@@ -120,10 +120,11 @@ class PoolRanking:
     ) -> "PoolRanking":
         """Rank the stored rows of these groups that hold all of `scores` (name -> settings).
 
-        stated: what encoders cost according to the user, by name. probe, command: as of the value.
+        stated: what encoders cost by the user's word, by name. probe: scores of other labels than its own don't count.
         """
         keys = sorted({group[0] for group in groups})
-        rows = [row for key in keys for row in stored_rows(store, key, scores) if row.group in groups]
+        labels = {} if probe is None else {probe.key: probe.labels}
+        rows = [row for key in keys for row in stored_rows(store, key, scores, labels.get(key)) if row.group in groups]
         prices = costs_of(rows, partial(read_measured, store), stated)
         return cls.of(
             rows,
