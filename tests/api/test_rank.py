@@ -177,6 +177,7 @@ def test_two_feature_rules_of_one_encoder_are_two_rankings(here: Path, my_llm: O
         ({"llms": []}, ["llms=[]"]),
         ({"encoders": ["pixel16"]}, ["encoder='pixel16'", "pixels16"]),
         ({"encoders": ["pixels16", "pixels16"]}, ["encoders", "'pixels16'"]),
+        ({"encoders": ["pixels16", vlmatch.precomputed("pixels16", np.ones((12, 2)))]}, ["encoders", "'pixels16'"]),
         ({"encoders": [np.zeros((12, 2))]}, ["encoder", "ndarray", "precomputed"]),
         ({"encoders": [3]}, ["encoder=3"]),
         ({"encoders": [{"name": "x"}]}, ["encoder._target_"]),
