@@ -65,6 +65,23 @@ def test_what_a_user_states_of_encoders_is_on_their_spec_sheets(here: Path, my_l
             vlmatch.precomputed("told", array, **wrong)
 
 
+def test_what_a_user_states_later_holds_for_rankings_of_the_store_too(here: Path, my_llm: OwnModel) -> None:
+    scores, found = ["cka", "language_supervised", "tokens"], []
+    for stated in ({}, {"language_supervised": True}, {"tokens": 64}, {}, {"language_supervised": False}):
+        mine = vlmatch.own_encoder(
+            "mine",
+            lambda image: np.asarray(image.resize((4, 4))) / 255,
+            lambda batch: batch.flatten(1),
+            version="1",
+            **stated,
+        )
+        rank(mine, my_llm, scores=scores)
+        (row,) = vlmatch.rank_stored("pictures", scores=scores).rows
+        found.append({name: row.scores[name].value for name in scores[1:] if name in row.scores})
+    told = {"language_supervised": 1.0, "tokens": 64.0}
+    assert found == [{}, {"language_supervised": 1.0}, told, told, {**told, "language_supervised": 0.0}]
+
+
 def test_another_score_may_be_called_gw(here: Path, my_llm: OwnModel) -> None:
     scores = {"gw": GWPaired(), "cka": CKA()}
     ranking = rank(["pixels16", "mean_colour"], my_llm, scores=scores)
