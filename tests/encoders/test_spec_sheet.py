@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import vlmatch
 from made_rows import header
 from misbehaving import compute
 from vlmatch.costs.candidate import cost_of
@@ -70,3 +71,10 @@ def test_a_yaml_states_what_the_catalogue_lacks_and_changes_no_fingerprint(pictu
     assert '"stated"' not in before.header.to_json()
     with pytest.raises(VlmatchError, match=r"language_supervised='perhaps'; wanted true or false"):
         compute({**plain, "name": "other", "language_supervised": "perhaps"}, pictures, Store(tmp_path))
+
+
+def test_python_takes_what_the_command_line_adds_to_a_yaml() -> None:
+    told = vlmatch.encoder("vit_b16_in21k", checkpoint="last.ckpt", name="mine", language_supervised=True, entry="ema")
+    assert told.plain().items() >= {"language_supervised": True, "entry": "ema", "name": "mine"}.items()
+    with pytest.raises(VlmatchError, match=r"encoder\.languages=True is not a key of encoder=vit_b16_in21k"):
+        vlmatch.encoder("vit_b16_in21k", languages=True)
