@@ -125,14 +125,13 @@ class PoolRanking:
         keys = sorted({group[0] for group in groups})
         labels = {} if probe is None else {probe.key: probe.labels}
         rows = [row for key in keys for row in stored_rows(store, key, scores, labels.get(key)) if row.group in groups]
-        prices = costs_of(rows, partial(read_measured, store), stated)
         return cls.of(
             rows,
             question,
             failures=[*failures, *(each for key in keys for each in _damaged(store, key))],
             results=results,
             embeddings=store.read_ranked,
-            prices=prices,
+            prices=costs_of(rows, partial(read_measured, store), stated),
             probe=probe,
             command=command,
         )
