@@ -44,6 +44,11 @@ def require_arguments(where: str, target: Callable[..., Any], given: Mapping[str
         raise VlmatchError(f"{where}.{missing[0]} is missing; give {where}.{missing[0]}=..., wanted {wanted}")
 
 
+def arguments_of(target: Callable[..., Any]) -> list[str]:
+    """The names of all arguments of `target`."""
+    return list(_accepted(target)[0])
+
+
 def _accepted(target: Callable[..., Any]) -> tuple[dict[str, Any], list[str], bool]:
     """The arguments of `target` with their annotations, the required ones, and whether it takes any other argument."""
     called = target.__init__ if inspect.isclass(target) else target

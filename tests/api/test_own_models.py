@@ -136,6 +136,16 @@ def test_a_model_in_training_is_as_before_afterwards(here: Path, precision: str,
         torch.testing.assert_close(each, values, rtol=0, atol=0)
 
 
+def test_convolutions_of_other_dimensions_run_too(here: Path) -> None:
+    video = nn.Conv3d(3, 2, (1, 4, 4), stride=4)
+    own = vlmatch.own_encoder(
+        "mine",
+        lambda image: pixels(image).reshape(4, 4, 3).permute(2, 0, 1),
+        lambda batch: video(batch[:, :, None]).flatten(1),
+    )
+    assert embed(own).array.shape == (12, 2)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_by_default_weights_go_to_the_gpu_and_come_back_and_functions_stay_on_the_cpu(here: Path) -> None:
     model, seen = nn.Linear(48, 3), set()

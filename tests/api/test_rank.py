@@ -65,6 +65,23 @@ def test_what_a_user_states_of_encoders_is_on_their_spec_sheets(here: Path, my_l
             vlmatch.precomputed("told", array, **wrong)
 
 
+def test_what_a_user_states_later_holds_for_rankings_of_the_store_too(here: Path, my_llm: OwnModel) -> None:
+    scores, found = ["cka", "language_supervised", "tokens"], []
+    for stated in ({}, {"language_supervised": True}, {"tokens": 64}, {}, {"language_supervised": False}):
+        mine = vlmatch.own_encoder(
+            "mine",
+            lambda image: np.asarray(image.resize((4, 4))) / 255,
+            lambda batch: batch.flatten(1),
+            version="1",
+            **stated,
+        )
+        rank(mine, my_llm, scores=scores)
+        (row,) = vlmatch.rank_stored("pictures", scores=scores).rows
+        found.append({name: row.scores[name].value for name in scores[1:] if name in row.scores})
+    told = {"language_supervised": 1.0, "tokens": 64.0}
+    assert found == [{}, {"language_supervised": 1.0}, told, told, {**told, "language_supervised": 0.0}]
+
+
 def test_another_score_may_be_called_gw(here: Path, my_llm: OwnModel) -> None:
     scores = {"gw": GWPaired(), "cka": CKA()}
     ranking = rank(["pixels16", "mean_colour"], my_llm, scores=scores)
@@ -177,6 +194,7 @@ def test_two_feature_rules_of_one_encoder_are_two_rankings(here: Path, my_llm: O
         ({"llms": []}, ["llms=[]"]),
         ({"encoders": ["pixel16"]}, ["encoder='pixel16'", "pixels16"]),
         ({"encoders": ["pixels16", "pixels16"]}, ["encoders", "'pixels16'"]),
+        ({"encoders": ["pixels16", vlmatch.precomputed("pixels16", np.ones((12, 2)))]}, ["encoders", "'pixels16'"]),
         ({"encoders": [np.zeros((12, 2))]}, ["encoder", "ndarray", "precomputed"]),
         ({"encoders": [3]}, ["encoder=3"]),
         ({"encoders": [{"name": "x"}]}, ["encoder._target_"]),

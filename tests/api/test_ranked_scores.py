@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,9 +13,11 @@ import pytest
 import vlmatch
 from vlmatch.api.ranking import score_choice
 from vlmatch.embeddings.own import OwnModel
-from vlmatch.embeddings.store import FILE
+from vlmatch.embeddings.store import FILE, Store
 from vlmatch.geometry import Geometry, PairedGeometry, upper_triangle
 from vlmatch.machine.processes import SWEEP
+from vlmatch.ranking import Question
+from vlmatch.report.answer import PoolRanking
 from vlmatch.scores.base import Score, ScoreResult
 
 SCORES = ["gw_paired", "cka", "parameters"]
@@ -97,6 +99,20 @@ def test_a_score_object_ranks_as_it_scores_and_is_kept(here: Path, my_llm: OwnMo
     with pytest.raises(vlmatch.VlmatchError, match=r"scores\['mine'\]=Agreeing: its options can't be stored"):
         rank("pixels16", my_llm, scores={"mine": Agreeing(shift=np.zeros(3))})
     assert vlmatch.score(*sides, score_choice(["cka"])) == vlmatch.score(*sides, ["cka"])
+
+
+def test_scores_of_other_labels_are_not_ranked_with_new_ones(here: Path, my_llm: OwnModel) -> None:
+    scores = ["cka", "knn_accuracy"]
+    probe = vlmatch.probe("pictures")
+    for encoder, labels in (("pixels16", "abababababab"), ("mean_colour", "aabbaabbaabb")):
+        pairs = tuple(replace(pair, label=label) for pair, label in zip(probe.pairs, labels, strict=True))
+        probe = replace(probe, pairs=pairs)
+        rows = vlmatch.rank(probe, encoder, my_llm, scores=scores, progress=False).rows
+    store = Store(here / "cache")
+    answered = PoolRanking.in_store(store, {rows[0].group}, score_choice(scores), Question(), probe=probe)
+    assert [row.encoder for row in answered.rows] == ["mean_colour"]
+    without = PoolRanking.in_store(store, {rows[0].group}, score_choice(["cka"]), Question(), probe=probe)
+    assert {row.encoder for row in without.rows} == {"mean_colour", "pixels16"}
 
 
 def test_rank_and_rank_stored_take_the_same_keywords() -> None:

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import vlmatch
 from made_rows import header
 from misbehaving import compute
 from vlmatch.costs.candidate import cost_of
@@ -70,3 +72,24 @@ def test_a_yaml_states_what_the_catalogue_lacks_and_changes_no_fingerprint(pictu
     assert '"stated"' not in before.header.to_json()
     with pytest.raises(VlmatchError, match=r"language_supervised='perhaps'; wanted true or false"):
         compute({**plain, "name": "other", "language_supervised": "perhaps"}, pictures, Store(tmp_path))
+
+
+def test_python_takes_what_the_command_line_adds_to_a_yaml() -> None:
+    told = vlmatch.encoder("vit_b16_in21k", checkpoint="last.ckpt", name="mine", language_supervised=True, entry="ema")
+    assert told.plain().items() >= {"language_supervised": True, "entry": "ema", "name": "mine"}.items()
+    with pytest.raises(VlmatchError, match=r"encoder\.languages=True is not a key of encoder=vit_b16_in21k"):
+        vlmatch.encoder("vit_b16_in21k", languages=True)
+
+
+def test_precomputed_embeddings_may_be_stated_and_ranked_with_encoders_of_another_feature(
+    pictures: ProbeSet, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(size=(12, 5)))
+    plain = {"name": "mine", "path": str(tmp_path / "mine.npy")}
+    target = {"_target_": "vlmatch.encoders.precomputed.PrecomputedEncoder"}
+    found, _ = compute({**target, **plain, "language_supervised": False, "tokens": 49}, pictures, Store(tmp_path))
+    assert (found.header.spec_sheet.language_supervised, found.header.spec_sheet.tokens) == (False, 49)
+    asked, _ = compute({**target, **plain, "feature": "mean_patch"}, pictures, Store(tmp_path))
+    assert (asked.header.spec.slug, asked.header.rule) == ("mean_patch", "precomputed")
+    captions = vlmatch.llm("precomputed", **plain, layer=-1, pooling="mean")
+    assert vlmatch.embed(pictures, captions, store=tmp_path).header.spec.slug == "layer-1_mean"

@@ -190,6 +190,19 @@ def test_a_deeper_tower_is_refused_and_a_shallower_one_lacks_tensors(tmp_path):
         loaded(tmp_path / "wide.safetensors")
 
 
+@pytest.mark.parametrize("inner", ["", "base_layer."])
+def test_an_adapter_that_is_not_merged_is_refused(model, tmp_path, inner):
+    layer = "blocks.1.attn.qkv."
+    state = {key.replace(layer, layer + inner): value for key, value in model.state_dict().items()}
+    state |= {f"{layer}lora_A": torch.ones(4, 64), f"{layer}lora_B": torch.ones(192, 4)}
+    torch.save({"model": state}, tmp_path / "last.pt")
+    with pytest.raises(VlmatchError, match=r"encoder 'x': .* LoRA adapter that is not merged .*'blocks\.1\.attn\.qkv"):
+        loaded(tmp_path / "last.pt")
+    elsewhere = {**model.state_dict(), "text.layer.lora_A": torch.ones(4, 64)}  # of another tower
+    save_file(elsewhere, tmp_path / "other.safetensors")
+    loaded(tmp_path / "other.safetensors")
+
+
 @torch.inference_mode()
 def test_position_embeddings_of_another_image_size_are_resampled_as_timm_does_and_said(tmp_path):
     small = timm.create_model(MODEL, img_size=96, num_classes=7).eval()

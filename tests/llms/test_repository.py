@@ -231,6 +231,15 @@ def test_a_config_with_fewer_layers_than_the_weights_is_refused_and_other_tensor
     assert "\n" not in str(caught.value)
 
 
+def test_an_adapter_that_is_not_merged_is_refused(save_tiny: SaveTiny) -> None:
+    folder, _ = save_tiny()
+    weights = load_file(folder / "model.safetensors")
+    layer = next(key for key in weights if key.endswith("q_proj.weight")).removesuffix("weight")
+    save_file({**weights, f"{layer}lora_A.weight": torch.ones(2, 2)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(VlmatchError, match=r"llm 'tiny': .* LoRA adapter that is not merged .*q_proj\.lora_A"):
+        LanguageModel("tiny", repository=str(folder))
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -47,6 +47,19 @@ def test_a_shuffled_selection_keeps_images_with_their_captions(dataset: Any, tmp
         assert pair.id == pair.caption == f"Grey {np.asarray(probe.image(place)).max()}."
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_dataset_that_was_written_anew_has_its_new_images(dataset: Any, tmp_path: Path, saved: bool) -> None:
+    other = dataset.map(lambda row: {"image": Image.new("RGB", (6, 5), (200, 0, 0)), "caption": "Red."})
+    (tmp_path / "d" / "data").mkdir(parents=True)
+    for each, value in ((dataset, 4), (other, 200)):
+        if saved:
+            each.save_to_disk(tmp_path / "d")
+        else:
+            each.to_parquet(tmp_path / "d" / "data" / "train-00000-of-00001.parquet")
+        probe = hf_dataset(tmp_path / "d", drop_duplicates=False)
+        assert np.asarray(probe.image(4)).max() == value
+
+
 def test_splits_are_chosen_by_name(dataset: Any, tmp_path: Path) -> None:
     datasets.DatasetDict({"train": dataset, "test": dataset.select([1, 3])}).save_to_disk(tmp_path / "d")
     assert hf_dataset(tmp_path / "d", "test").captions == ["Grey 1.", "Grey 3."]

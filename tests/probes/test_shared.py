@@ -5,7 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from vlmatch.files import SETTLED
 from vlmatch.machine.processes import SWEEP
@@ -48,3 +50,23 @@ def test_a_changed_picture_is_read_again(
     (picture_folder / "red_ellipse.png").unlink()
     with pytest.raises(Exception, match="red_ellipse"):
         probe_of(settings)
+
+
+def test_a_changed_file_below_a_datasets_folder_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    (tmp_path / "data").mkdir()
+    columns = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")})
+    settings = {"_target_": "vlmatch.probes.hf_dataset.hf_dataset", "path": str(tmp_path)}
+    monkeypatch.setenv(SWEEP, "dataset")
+    found, long_ago = [], time.time() - 100 * SETTLED
+    for grey in (10, 10, 20):
+        images = [Image.new("L", (4, 4), grey + place) for place in range(2)]
+        if not found or grey == 20:
+            rows = datasets.Dataset.from_dict({"image": images, "caption": ["One.", "Two."]}, columns)
+            rows.to_parquet(tmp_path / "data" / "train.parquet")
+            os.utime(tmp_path / "data" / "train.parquet", (long_ago + grey,) * 2)
+            os.utime(tmp_path / "data", (long_ago,) * 2)
+            os.utime(tmp_path, (long_ago,) * 2)
+        found.append(probe_of(settings))
+    assert found[1] is found[0]
+    assert np.asarray(found[2].image(0)).max() == 20

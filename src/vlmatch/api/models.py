@@ -235,7 +235,9 @@ def _of_object(kind: str, given: Any) -> Any:
 
 
 def _label(model: Any, trainer: TrainerSettings) -> tuple[str, str]:
-    """What distinguishes a model from others in tables: its name and the choices that a user sweeps."""
-    if not isinstance(model, ModelSettings):
-        return str(model.name), ""
-    return model.name, slug_of(model.kind, model.plain(), trainer.precision)
+    """What distinguishes a model from others in tables: its name and the choices that a user sweeps.
+
+    A model without a yaml counts as one with the default choices, as in `api.embedding`.
+    """
+    plain = model.plain() if isinstance(model, ModelSettings) else {}
+    return str(model.name), slug_of(model.kind, plain, trainer.precision)

@@ -8,10 +8,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vlmatch import paths
+from vlmatch.arguments import arguments_of
 from vlmatch.configs import chosen, composed, nearest
 from vlmatch.embeddings.store import Store
 from vlmatch.errors import VlmatchError
-from vlmatch.objects import plain
+from vlmatch.objects import plain, target_named
 from vlmatch.settings.buildable import EncoderSettings, LlmSettings
 from vlmatch.settings.work import TrainerSettings
 
@@ -54,15 +55,18 @@ def trainer_settings(trainer: str | Mapping[str, Any] | TrainerSettings) -> Trai
 def settings_named(group: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The plain settings of the yaml `name` of a config group, with `options` in place of its values.
 
-    Raises VlmatchError if there is no such yaml or key, or if a required value is still missing.
+    An option may also be an argument of the yaml's class that the yaml lacks, as `+encoder.KEY=VALUE` adds it on the
+    command line. Raises VlmatchError if there is no such yaml or key, or if a required value is still missing.
     """
     node = chosen(group, name)
     keys = [str(key) for key in node]  # `in` would not find those that have no value yet
+    added = set(options) - set(keys)
+    known = arguments_of(target_named(str(node["_target_"]))) if added and "_target_" in keys else []
     for key, value in options.items():
-        if key not in keys:
+        if key in added and key not in known:
             raise VlmatchError(f"{group}.{key}={value!r} is not a key of {group}={name}; {nearest(key, keys)}")
     root = _root(tuple(paths.conf_folders())).copy()
-    with open_dict(root):
+    with open_dict(root), open_dict(node):
         given = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
         root[group] = OmegaConf.merge(node, given)
     return plain(root[group])

@@ -57,11 +57,8 @@ def embed(
     of the parts, and the cost is theirs. Everything else is as for `embed_by`.
     """
     spec = EmbeddingSpec.of(model, probe, trainer.precision)
-    found = store.read(spec)
-    if found is not None:
-        return found, Cost(measured=read_measured(store, spec))
     if model.parts:
-        return _combine(spec, model, probe, store, trainer, progress)
+        return _kept(spec, store) or _combine(spec, model, probe, store, trainer, progress)
     licence = partial(licence_of, model.plain())
     return embed_by(make or model.build, spec, probe, store, trainer, licence=licence, progress=progress)
 
@@ -85,10 +82,12 @@ def embed_by(
     are computed again.
     Raises NotHereError if the weights are not available, VlmatchError if the output is not (n, d) finite numbers.
     """
+    kept = _kept(spec, store)  # all ranks of a torchrun do this, so that either all compute or none
+    if kept is not None:
+        return kept
     shards = Shards(store.folder(spec), spec.fingerprint, row_order(spec.kind, probe), trainer.shard_size)
     if process_rank() > 0:  # rank 0 of a torchrun holds the lock for all, until the array is whole
-        found = store.read(spec)  # as rank 0 does, so that either all ranks compute or none
-        return found or _computed_by_all(make(), spec, probe, store, shards, trainer), Cost()
+        return _computed_by_all(make(), spec, probe, store, shards, trainer), Cost()
     with store.locked(spec):
         found = store.read(spec)
         if found is not None:
@@ -107,6 +106,16 @@ def embed_by(
         if measured is not None:
             write_measured(store, spec, measured)
         return embeddings, Cost(time.perf_counter() - started, items, _gpu_bytes(), measured)
+
+
+def _kept(spec: EmbeddingSpec, store: Store) -> tuple[Embeddings, Cost] | None:
+    """The embeddings in the store, which then also holds what `spec` states; None if it has none."""
+    found = store.read(spec)
+    if found is None:
+        return None
+    if process_rank() == 0:
+        store.restate(found)
+    return found, Cost(measured=read_measured(store, spec))
 
 
 def _computed_by_all(

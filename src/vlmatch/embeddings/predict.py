@@ -42,8 +42,7 @@ class Embedding(LightningModule):
 
     def __init__(self, model: Any, probe: ProbeSet, shards: Shards, trainer: TrainerSettings) -> None:
         super().__init__()
-        # This layout makes convolutions on a CPU up to 1.9 times as fast (EfficientNet-Lite0: 69 against 37 images/s).
-        self.model = model.to(memory_format=torch.channels_last) if model.kind == "encoder" else model
+        self.model = model._apply(_channels_last) if model.kind == "encoder" else model
         if trainer.compile:
             self.model.compile()
         self.probe = probe
@@ -248,6 +247,14 @@ def _require_finite(loop: Any, rows: Sequence[int], array: NDArray[np.float32]) 
         f"{loop.model.kind} '{loop.model.name}': {unusable.sum()} of {len(rows)} embeddings hold NaN or infinity, "
         f"the first is that of '{first}'; {', or '.join(advice)}"
     )
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """Weights of a 2-dimensional convolution with the channels last; any other tensor as it is.
+
+    This layout makes convolutions on a CPU up to 1.9 times as fast (EfficientNet-Lite0: 69 against 37 images/s).
+    """
+    return tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 def _piece(inputs: Any, start: int, end: int) -> Any:

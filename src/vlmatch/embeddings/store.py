@@ -49,15 +49,22 @@ class Store:
     def read(self, spec: EmbeddingSpec) -> Embeddings | None:
         """The embeddings, or None when they are absent, stale or damaged; nothing unverified is ever returned.
 
-        What `spec` states for the spec sheet replaces what was stated when they were computed. Raises OSError if the
-        file exists but can't be read, because that is no reason to compute it again.
+        What `spec` states for the spec sheet replaces what was stated before. Raises OSError if the file exists but
+        can't be read, because that is no reason to compute it again.
         """
         found = read_file(self.folder(spec) / FILE)
         if found is None or found.header.fingerprint != spec.fingerprint:
             return None
-        if not spec.stated:
-            return found
-        return replace(found, header=replace(found.header, spec=replace(found.header.spec, stated=spec.stated)))
+        stated = {**found.header.spec.stated, **spec.stated}
+        return replace(found, header=replace(found.header, spec=replace(found.header.spec, stated=stated)))
+
+    def restate(self, found: Embeddings) -> None:
+        """Keep what is stated now, as `read` gives it, in the file, so that rankings of the store know it too."""
+        spec, path = found.header.spec, self.folder(found.header.spec) / FILE
+        kept = read_header(path)
+        if kept is not None and kept.spec.stated != spec.stated:
+            with self.locked(spec):
+                write_array(path, found.array, {"header": found.header.to_json()})
 
     def read_ranked(self, spec: EmbeddingSpec) -> Embeddings:
         """The embeddings of a model that is ranked. Raises VlmatchError if they are damaged or were removed."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Unpack
 
 from PIL import Image
 from torch import Tensor
 
-from vlmatch.encoders.base import Encoder
+from vlmatch.encoders.base import Encoder, EncoderOptions
 from vlmatch.errors import VlmatchError
 from vlmatch.packages.availability import Availability, at_path
 from vlmatch.probes.array_file import read_rows
@@ -17,11 +17,14 @@ class PrecomputedEncoder(Encoder):
     """Embeddings of a probe's images that were computed elsewhere.
 
     path: the file with them; `probes.array_file.read_rows` says what it holds. n_parameters: the size of the encoder,
-    for the baseline that ranks by size; None: not known, so the baseline is left out.
+    for the baseline that ranks by size; None: not known, so the baseline is left out. feature, layer: which feature the
+    embeddings are, if a whole pool is asked for it; they choose which encoders these embeddings are ranked with.
     """
 
-    def __init__(self, name: str, path: str, n_parameters: int | None = None) -> None:
-        super().__init__(name)
+    def __init__(
+        self, name: str, path: str, n_parameters: int | None = None, **options: Unpack[EncoderOptions]
+    ) -> None:
+        super().__init__(name, **options)
         self.path = Path(path).expanduser()
         self._n_parameters = n_parameters
 
@@ -54,6 +57,11 @@ class PrecomputedEncoder(Encoder):
     def paper_rule(self) -> str:
         """The word that stands for the rule, which is not known."""
         return "precomputed"
+
+    @property
+    def rule(self) -> str:
+        """The same, whatever feature is asked for."""
+        return self.paper_rule
 
     @property
     def preprocessing(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vlmatch.errors import VlmatchError
-from vlmatch.packages.model_folders import groups, refuse_deeper
+from vlmatch.packages.model_folders import groups, refuse_deeper, refuse_unmerged
 
 # Counters that some trainers leave out; they do not change what a frozen model computes.
 _UNUSED = ("num_batches_tracked",)
@@ -80,15 +80,16 @@ def tower_in(
     best = max(found.values())
     whole = [each for each in found if all(_under(each, key) in tensors for key in needed)]
     chosen = _chosen(name, path, whole) if whole else next(each for each, count in found.items() if count == best)
+    start, taken = _under(chosen, ""), {_under(chosen, key) for key in own}
+    others = [key for key in tensors if key not in taken]
+    beside = [key.removeprefix(start) for key in others if key.startswith(start)]
+    refuse_unmerged(f"encoder '{name}'", path, own, beside)
     if missing := [key for key in own if key in needed and _under(chosen, key) not in tensors]:
         raise DoesNotFitError(
             f"encoder '{name}': weights '{path}' do not fit the architecture: {len(missing)} of {len(own)} tensors "
             f"missing{f' in {chosen!r}' if chosen else ''}, first '{missing[0]}'; give weights of this architecture"
         )
-    taken = {_under(chosen, key) for key in own}
-    others = [key for key in tensors if key not in taken]
-    start = _under(chosen, "")
-    refuse_deeper(f"encoder '{name}'", path, own, [key.removeprefix(start) for key in others if key.startswith(start)])
+    refuse_deeper(f"encoder '{name}'", path, own, beside)
     state = {key: tensors.get(_under(chosen, key), value) for key, value in own.items()}
     return Taken(state, chosen, [key.removeprefix(start) for key in others])
 

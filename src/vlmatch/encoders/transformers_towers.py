@@ -17,7 +17,7 @@ from vlmatch.machine.disk import is_refused
 from vlmatch.machine.memory import is_out_of_memory
 from vlmatch.machine.quiet import quiet_transformers
 from vlmatch.packages.hub import fetch_again
-from vlmatch.packages.model_folders import refuse_deeper, weight_files, why_unloadable
+from vlmatch.packages.model_folders import refuse_deeper, refuse_unmerged, weight_files, why_unloadable
 from vlmatch.pickles import refuse_code
 
 CONFIG = "config.json"
@@ -157,6 +157,7 @@ def _of_folder(name: str, folder: Path, files: Sequence[Path], trust_remote_code
     model, loading = model_class.from_pretrained(folder, dtype=float32, output_loading_info=True, **options)
     absent = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading["mismatched_keys"])
     unexpected = sorted(loading["unexpected_keys"])
+    refuse_unmerged(f"encoder '{name}'", folder, model.state_dict(), unexpected)
     if absent and (not unexpected or 2 * len(absent) < len(model.state_dict())):
         raise _lacks(name, files, model, absent)
     if absent:  # perhaps the tower is in an entry or below a prefix that transformers does not know

@@ -16,7 +16,14 @@ from vlmatch.machine.memory import is_out_of_memory
 from vlmatch.machine.quiet import quiet_transformers
 from vlmatch.packages.adapters import merged, without_adapter
 from vlmatch.packages.hub import fetch_again
-from vlmatch.packages.model_folders import WRAPPERS, groups, refuse_deeper, weight_files, why_unloadable
+from vlmatch.packages.model_folders import (
+    WRAPPERS,
+    groups,
+    refuse_deeper,
+    refuse_unmerged,
+    weight_files,
+    why_unloadable,
+)
 from vlmatch.pickles import refuse_code
 
 log = logging.getLogger(__name__)
@@ -60,6 +67,7 @@ def load_causal_lm(
             f"model.safetensors and a tokenizer, as save_pretrained writes it, or {fetch_again(folder)}"
         ) from error
     left_out = sorted(report["unexpected_keys"])
+    refuse_unmerged(f"llm '{name}'", folder, causal_lm.state_dict(), left_out)
     if absent := sorted(report["missing_keys"]):
         instead = f", and hold {groups(left_out)} instead" if left_out else ""
         raise VlmatchError(

@@ -13,7 +13,8 @@ from vlmatch.probes.array_file import read_rows
 class PrecomputedLanguageModel(Buildable):
     """Embeddings of a probe's captions that were computed elsewhere.
 
-    path: the file with them; `probes.array_file.read_rows` says what it holds.
+    path: the file with them; `probes.array_file.read_rows` says what it holds. layer, pooling: which states they are,
+    as for a model; they choose which rankings these embeddings belong to. licence: of the LLM.
     """
 
     kind: ClassVar[str] = "llm"
@@ -22,8 +23,17 @@ class PrecomputedLanguageModel(Buildable):
     rule: ClassVar[str] = "precomputed"
     weights_sha256: ClassVar[None] = None
 
-    def __init__(self, name: str, path: str) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        *,
+        layer: int = -2,
+        pooling: str = "last",
+        licence: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name, self.licence = name, licence
+        self.layer, self.pooling = layer, pooling
         self.path = Path(path).expanduser()
         self.preprocessing: dict[str, Any] = {}
 

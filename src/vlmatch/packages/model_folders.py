@@ -16,6 +16,7 @@ WRAPPERS = r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 """What torch.compile, FSDP and activation checkpointing put into the names of tensors, as a regular expression."""
 _UNKNOWN = re.compile(r"Unrecognized configuration class <class '(?:\w+\.)*(\w+)'> for this kind of AutoModel: (\w+)")
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+_LORA = re.compile(r"\.(?:base_layer|lora_\w+)(?=\.|$)")  # the parts that peft and loralib add to a layer
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -92,6 +93,19 @@ def refuse_deeper(model: str, path: Path, taken: Iterable[str], others: Iterable
         raise VlmatchError(
             f"{model}: weights '{path}' are of a deeper model than the architecture: it has no place for {len(deeper)} "
             f"tensors such as '{deeper[0]}'; give the configuration of these weights"
+        )
+
+
+def refuse_unmerged(model: str, path: Path, architecture: Iterable[str], others: Iterable[str]) -> None:
+    """Raise VlmatchError if the weights hold a LoRA adapter beside a layer of the architecture: it would be left out.
+
+    model, path: as for `refuse_deeper`. architecture, others: names of its tensors, and of those that it leaves out.
+    """
+    layers = {key.rpartition(".")[0] for key in architecture}
+    if adapters := [key for key in others if (found := _LORA.search(key)) and key[: found.start()] in layers]:
+        raise VlmatchError(
+            f"{model}: weights '{path}' hold a LoRA adapter that is not merged into them: {len(adapters)} tensors such "
+            f"as '{adapters[0]}'; merge it (peft: model.merge_and_unload()), and save the weights again"
         )
 
 

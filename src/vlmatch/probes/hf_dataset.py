@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.files import Stamp, stamp_of
 from vlmatch.objects import buildable
 from vlmatch.packages.hub import Wanted, fetch_again, hub_dataset
 from vlmatch.probes.columns import Columns, arrow_rows, image_bytes
@@ -47,7 +46,7 @@ class DatasetCell:
     def read(self) -> bytes:
         """The encoded image. Raises ImageError if the cell has none."""
         with _opening:
-            images = _images(self.folder, stamp_of(self.folder), self.config, self.split, self.column)
+            images = _images(self.folder, self.config, self.split, self.column)
         return image_bytes(images[self.row][self.column], self, self.folder, outside=self.outside)
 
 
@@ -102,6 +101,7 @@ def _downloaded(name: str, repository: str, revision: str | None) -> Path:
 
 def _entries(folder: Path, config: str | None, split: str | None, columns: Columns) -> Iterator[ProbeEntry]:
     with _opening:
+        _images.cache_clear()  # its files may have changed since another probe was read
         opened = _opened(columns.probe, folder, config, split)
     columns.check(opened.column_names, str(folder))
     feature = opened.features.get(columns.label)
@@ -155,8 +155,8 @@ def _found(name: str, folder: Path, config: str | None, split: str | None) -> An
 
 
 @lru_cache(maxsize=4)
-def _images(folder: Path, stamp: Stamp | None, config: str | None, split: str | None, column: str) -> Any:
-    """The dataset with its images encoded, as they are stored; opened again if the folder has changed."""
+def _images(folder: Path, config: str | None, split: str | None, column: str) -> Any:
+    """The dataset with its images encoded, as they are stored."""
     from datasets import Image
 
     opened = _opened(folder.name, folder, config, split).select_columns([column])

@@ -49,17 +49,13 @@ def _built(settings: Mapping[str, Any]) -> ProbeSet:
 
 
 def _stamps(probe: ProbeSet) -> Stamps:
-    """The stamp of every file that holds images; None for files that are gone."""
-    stamps: Stamps = {}
-    for pair in probe.pairs:
-        for file in _files(pair.image):
-            if file not in stamps:
-                stamps[file] = stamp_of(file)
-    return stamps
+    """The stamp of every file that holds images, or may do so; None for files that are gone."""
+    places = dict.fromkeys(place for pair in probe.pairs for place in _places(pair.image))
+    return {file: stamp_of(file) for place in places for file in (place, *(place.rglob("*") if place.is_dir() else ()))}
 
 
-def _files(image: ImageSource) -> list[Path]:
-    """The image's file, or the files of its container."""
+def _places(image: ImageSource) -> list[Path]:
+    """The image's file, or the files and folders of its container."""
     if isinstance(image, Path):
         return [image]
     return [value for each in fields(image) if isinstance(value := getattr(image, each.name), Path)]  # type: ignore[arg-type]

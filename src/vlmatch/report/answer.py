@@ -120,18 +120,18 @@ class PoolRanking:
     ) -> "PoolRanking":
         """Rank the stored rows of these groups that hold all of `scores` (name -> settings).
 
-        stated: what encoders cost according to the user, by name. probe, command: as of the value.
+        stated: what encoders cost by the user's word, by name. probe: scores of other labels than its own don't count.
         """
         keys = sorted({group[0] for group in groups})
-        rows = [row for key in keys for row in stored_rows(store, key, scores) if row.group in groups]
-        prices = costs_of(rows, partial(read_measured, store), stated)
+        labels = {} if probe is None else {probe.key: probe.labels}
+        rows = [row for key in keys for row in stored_rows(store, key, scores, labels.get(key)) if row.group in groups]
         return cls.of(
             rows,
             question,
             failures=[*failures, *(each for key in keys for each in _damaged(store, key))],
             results=results,
             embeddings=store.read_ranked,
-            prices=prices,
+            prices=costs_of(rows, partial(read_measured, store), stated),
             probe=probe,
             command=command,
         )
