@@ -89,13 +89,14 @@ def test_another_score_may_be_called_gw(here: Path, my_llm: OwnModel) -> None:
     assert "GW rel." in ranking.report("report.html").read_text()
 
 
-def test_the_baseline_of_sizes_is_left_out_where_one_is_not_known(here: Path, my_llm: OwnModel) -> None:
+def test_encoders_are_not_ranked_by_size_where_one_is_not_known(here: Path, my_llm: OwnModel) -> None:
     array = np.random.default_rng(0).normal(size=(12, 5))
     sized = [vlmatch.precomputed("a", array, n_parameters=7_000_000), "mean_colour"]
     assert "parameters" in rank(sized, my_llm).to_frame()
     unsized = vlmatch.precomputed("b", array[::-1])
     frame = rank([*sized, unsized], my_llm).to_frame()
-    assert "parameters" not in frame
+    assert "rank_parameters" not in frame
+    assert frame.set_index("encoder").parameters.isna().to_dict() == {"a": False, "b": True, "mean_colour": False}
     assert frame.set_index("encoder").n_parameters.isna().to_dict() == {"a": False, "b": True, "mean_colour": False}
     assert "?" in rank([*sized, unsized], my_llm).report("report.html").read_text()
 

@@ -32,8 +32,8 @@ def write_table(path: Path, rankings: Sequence[Ranking]) -> Path:
 def frame(rankings: Sequence[Ranking]) -> "pd.DataFrame":
     """One row for each encoder and LLM of every ranking, best first within an LLM.
 
-    Columns: what is known of the encoder, its place and value by the rule, every score, its rank as `rank_SCORE`, and
-    the details of GW in `DETAILS`, which are missing in rows without GW.
+    Columns: what is known of the encoder, its place and value by the rule, every score, the rank as `rank_SCORE` by
+    those scores that all encoders have, and the details of GW in `DETAILS`, which are missing in rows without GW.
     """
     import pandas as pd
 
@@ -56,10 +56,13 @@ def _rows(rankings: Sequence[Ranking]) -> list[dict[str, object]]:
 
 def _lines(ranking: Ranking, llm: LlmRanking) -> list[dict[str, object]]:
     classes = SizeClasses.of([ranked.row.image for ranked in llm.encoders])
-    return [_line(ranking, llm, ranked, classes) for ranked in llm.encoders]
+    names = list(dict.fromkeys(name for ranked in llm.encoders for name in ranked.row.scores))
+    return [_line(ranking, llm, ranked, classes, names) for ranked in llm.encoders]
 
 
-def _line(ranking: Ranking, llm: LlmRanking, ranked: RankedEncoder, classes: SizeClasses) -> dict[str, object]:
+def _line(
+    ranking: Ranking, llm: LlmRanking, ranked: RankedEncoder, classes: SizeClasses, names: Sequence[str]
+) -> dict[str, object]:
     row = ranked.row
     about = {
         "probe": ranking.probe,
@@ -82,7 +85,7 @@ def _line(ranking: Ranking, llm: LlmRanking, ranked: RankedEncoder, classes: Siz
         "dimension": row.image.dimension,
         "rule": row.image.rule,
     }
-    scores = {name: row.scores[name].value for name in ranked.ranks}
+    scores = {name: row.scores[name].value if name in row.scores else None for name in names}
     ranks = {f"rank_{name}": rank for name, rank in ranked.ranks.items()}
     known = row.scores[PAPER].details if PAPER in row.scores else {}
     return {**about, **scores, **ranks, **{name: known[name] for name in DETAILS if name in known}}
