@@ -127,7 +127,7 @@ class Training:
             return done
         prefixes = self._prefixes(settings, data)
         learning = Optimisation(settings.trains, steps, settings.warm_up, settings.weight_decay, recipe.seed)
-        stage = Stage(self.vlm, learning, prefixes)
+        stage = Stage(self.vlm, learning, prefixes, before)
         callbacks: list[Callback] = [Checkpoints(folder, min(MOST_STEPS, max(1, steps // CHECKPOINTS)))]
         if recipe.prompts:
             callbacks.append(MilestoneSaver(self.vlm, in_all, before, self.folder / MILESTONES, self.about))
