@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.llms.templates import DAY
+from vlmatch.llms.templates import DAY, on_that_day
 from vlmatch.probes.llava_format import ASSISTANT, PLACE, SYSTEM, USER, Turn
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised
 
@@ -35,7 +35,8 @@ class Conversations:
     - 'plain': the picture, then the caption, with nothing between them (LLaVA's first stage).
     - 'vicuna_v1': a system prompt, then 'USER:' and 'ASSISTANT:' in turn; the tokenizer's end token ends each answer
       (Vicuna 1.1; LLaVA-1.5, Liu et al., 2024).
-    - 'chat': the tokenizer's own template, with thinking switched off if it has the option `enable_thinking`.
+    - 'chat': the tokenizer's own template, with thinking switched off if it has the option `enable_thinking`, and on the
+      same day at any time if it asks for the date.
 
     Only answers have labels, including the token that ends each answer (`ends`; 'plain' has no such token). If a
     question has one picture, the picture is put in front of its text, on a line of its own; several pictures stay where
@@ -146,6 +147,7 @@ class Conversations:
             return str(
                 self.tokenizer.apply_chat_template(
                     messages,
+                    chat_template=on_that_day(self.tokenizer.get_chat_template()),
                     tokenize=False,
                     add_generation_prompt=answer_next,
                     date_string=DAY,

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from vlmatch.encoders.transformers_models import TransformersEncoder
-from vlmatch.llms.templates import DAY
+from vlmatch.llms.templates import DAY, on_that_day
 from vlmatch.probes.llava_format import PLACE
 from vlmatch.vlm.conversations import VICUNA_SYSTEM
 from vlmatch.vlm.lazy_samples import on_square
@@ -95,7 +95,7 @@ def processor_of(
         patch_size=tower.model.config.patch_size,
         vision_feature_select_strategy="default" if prefix else "full",
         num_additional_image_tokens=prefix,
-        chat_template=READ_PARTS + chosen if chosen else None,
+        chat_template=READ_PARTS + on_that_day(chosen) if chosen else None,
     )
 
 
