@@ -10,7 +10,7 @@ from made_lmms_tasks import installed, items, write_tasks
 from vlmatch.encoders.controls import Pixels
 from vlmatch.errors import VlmatchError
 from vlmatch.results import read_file
-from vlmatch.tasks.public import trained_with
+from vlmatch.tasks.public import require_new, trained_with
 from vlmatch.vlm.building import build_vlm
 from vlmatch.vlm.saved import Description, save_vlm
 
@@ -43,12 +43,21 @@ def test_a_vlm_of_cached_features_is_given_its_encoder_and_asked(cli, trained: P
     path = tmp_path / "public" / "tiny" / "llama-made" / "pixels2-0_results.json"
     assert f"{path}: gqa, drawn_choice; task=import task.file={path} adds them to the results" in out
     assert json.loads(path.read_text())["config"]["limit"] == 6
+    assert cli("task=public", "task.tasks=[gqa]", *arguments)[0] == 2  # it would replace the file
     code, out, _ = cli("task=import", f"task.file={path}", f"++results={tmp_path}/results")
     assert code == 0
     assert "task 'drawn_choice' is not one of the public benchmarks" in out
     result = read_file(tmp_path / "results" / "tiny" / "llama-made" / "pixels2-0.json")
     assert (result.benchmarks["gqa"].n, result.control, result.visual.tokens) == (6, True, 2)
     assert result.visual.rule == Pixels("pixels2", 2).rule
+
+
+def test_results_of_an_earlier_evaluation_are_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "e-0_results.json"
+    require_new(path)
+    path.write_text("{}")
+    with pytest.raises(VlmatchError, match=rf"'{path}' exists already.* task\.to=FOLDER"):
+        require_new(path)
 
 
 @pytest.mark.skipif(not installed.args[0], reason="lmms-eval is installed")

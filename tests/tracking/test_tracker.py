@@ -29,6 +29,19 @@ def test_a_run_ends_as_finished_or_as_failed_with_its_error(tracking) -> None:
     assert tracker.client.get_run(bad).data.tags["error"] == "bad thing at https://***@host"
 
 
+def test_a_run_that_goes_on_is_below_todays_parent_and_without_its_former_error(tracking) -> None:
+    tracker = Tracker.of(tracking)
+    former, parent = tracker.start("search", {}), tracker.start("search", {})
+    with pytest.raises(ValueError, match="bad"), tracker.run("arm", {}, former) as run:
+        raise ValueError("bad")
+    tracker.client.delete_run(former)
+    with tracker.run("arm", {}, parent, again=run) as again:
+        pass
+    tags = tracker.client.get_run(run).data.tags
+    assert (again, status(tracker, run), tags["mlflow.parentRunId"]) == (run, "FINISHED", parent)
+    assert "error" not in tags
+
+
 def test_without_git_a_run_has_no_commit(tracking, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     tracker = Tracker.of(tracking)
@@ -133,9 +146,9 @@ def test_a_run_that_goes_on_is_this_process_own_before_it_runs_again() -> None:
     info = SimpleNamespace(experiment_id="1", lifecycle_stage="active")
     calls: list[str] = []
     client = SimpleNamespace(
-        get_run=lambda run_id: SimpleNamespace(info=info),
+        get_run=lambda run_id: SimpleNamespace(info=info, data=SimpleNamespace(tags={})),
         set_tag=lambda run_id, key, value: calls.append(key),
         update_run=lambda run_id, status: calls.append(status),
     )
-    assert Tracker(client, "sqlite:///x", "1", Path())._again("r") == "r"
+    assert Tracker(client, "sqlite:///x", "1", Path())._again("r", None) == "r"
     assert calls == ["host", "pid", "RUNNING"]

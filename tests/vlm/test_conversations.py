@@ -200,6 +200,14 @@ def test_a_template_whose_prompt_differs_from_training_is_refused() -> None:
         Conversations("chat", tokenizer)
 
 
+def test_a_template_that_asks_for_the_date_gives_the_same_tokens_at_any_time() -> None:
+    dated = CHATML.replace("DEFAULT", "{{ strftime_now('%d %B %Y, %f') }}")  # the day and the microsecond
+    conversations = Conversations("chat", tokenizer_of(("<|im_start|>", "<|im_end|>"), unmarked(dated), None))
+    first = conversations.tokenised(TWO_TURNS)
+    assert "26 July 2024, 000000" in read(conversations.tokenizer, first)
+    assert conversations.tokenised(TWO_TURNS) == first
+
+
 def test_an_end_token_after_a_space_has_a_label() -> None:
     """Llama 2's chat template has such a space."""
     spaced = (

@@ -115,9 +115,12 @@ def test_an_llm_in_16_bits_keeps_its_weights(tmp_path):
     assert torch.equal(half.model.language_model.layers[0].mlp.up_proj.weight, weight)
 
 
-@pytest.mark.parametrize("template", ["chat", "vicuna_v1"])
-def test_messages_give_the_tokens_of_the_training(tmp_path, pictures, template):
-    vlm = made(tmp_path, chat=CHAT)
+@pytest.mark.parametrize(
+    ("template", "chat"), [("chat", CHAT), ("chat", CHAT.removeprefix("{{ bos_token }}")), ("vicuna_v1", CHAT)]
+)
+def test_messages_give_the_tokens_of_the_training(tmp_path, pictures, template, chat):
+    dated = chat.replace("{% for", "{{ strftime_now('%d %B, %f') }}{% for", 1)  # the day and the microsecond
+    vlm = made(tmp_path, chat=dated)
     vlm.causal_lm.generation_config.eos_token_id = 7  # as where a base LLM was taught the template's own end
     assert export_llava(vlm, tmp_path / "llava", template=template) == []
     model, processor = loaded(tmp_path / "llava")

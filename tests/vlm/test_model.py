@@ -138,3 +138,14 @@ def test_labels_shift_and_pictures_expand_together() -> None:
     sample = answered([0, IMAGE, 9], [4, 1])
     assert sample.images == 1
     assert expanded(sample, 3) == Tokenised((0, IMAGE, IMAGE, IMAGE, 9, 4, 1), (*[IGNORED] * 5, 4, 1))
+
+
+def test_lightning_can_convert_the_dtype_of_a_batch(vlm: VLM) -> None:
+    """DeepSpeed's strategy does so in every precision."""
+    from pytorch_lightning.plugins.precision import DeepSpeedPrecision
+
+    batch, _, _ = batch_of(vlm, cached=False)
+    found = DeepSpeedPrecision("bf16-mixed").convert_input(batch)
+    assert (found.visual.dtype, batch.visual.dtype) == (torch.bfloat16, torch.float32)
+    assert torch.equal(found.ids, batch.ids)
+    assert (found.names, found.mean_answers) == (batch.names, batch.mean_answers)

@@ -182,6 +182,15 @@ def test_strategies_whose_processes_would_share_batches_are_refused(tmp_path: Pa
         Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER.changed(strategy=strategy)).fit([])
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true", 64])
+def test_precisions_that_convert_the_whole_llm_are_refused(tmp_path: Path, precision: str | int) -> None:
+    vlm = made_vlms.tiny_vlm(tmp_path / "llm")
+    with pytest.raises(
+        VlmatchError, match=rf"trainer\.precision={precision} .* give trainer\.precision=\w+-(mixed|true)"
+    ):
+        Training(vlm, made_vlms.about(), tmp_path / "run", TRAINER.changed(precision=precision)).fit([])
+
+
 def test_adapters_are_not_shared_out_by_fsdp(tmp_path: Path) -> None:
     changes = {"stages": [made_vlms.stage(), made_vlms.stage(name="tune", trains={"lora": 1e-3})], "lora": LORA}
     vlm = made_vlms.tiny_vlm(tmp_path / "llm", **changes)

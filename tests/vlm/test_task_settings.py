@@ -54,6 +54,8 @@ def test_a_share_that_the_split_does_not_have_is_named(home: Path) -> None:
         ),
         ("recipe.visual.what=patches", r"recipe\.visual\.what=patches .*recipe\.visual\.cached=true"),
         ("~recipe.prompts.category", r"recipe\.prompts\.category=''.*<image>"),
+        ("recipe.seed=-1", r"recipe\.seed=-1"),
+        ("recipe.seed=4294967296", r"recipe\.seed=4294967296"),
         ("trainer.strategy=ddp_spawn", r"trainer\.strategy=ddp_spawn .*torchrun"),
     ],
 )

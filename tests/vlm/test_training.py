@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.loggers.logger import Logger
 from safetensors.torch import load_file
 
 import made_vlms
@@ -44,6 +45,27 @@ def test_the_bar_counts_steps_of_the_stage(tmp_path: Path, capsys: pytest.Captur
     shown = capsys.readouterr().out
     assert all(part in shown for part in ("align", "12/12", "tune", "9/9"))
     assert not any(part in shown for part in ("Epoch", "v_num"))
+
+
+def test_logged_steps_count_all_stages(tmp_path: Path) -> None:
+    class Kept(Logger):
+        name = version = None
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.logged: list[tuple[int, float]] = []
+
+        def log_hyperparams(self, *_: Any) -> None:
+            pass
+
+        def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+            self.logged.append((step, metrics["loss"]))
+
+    vlm, logger = made_vlms.tiny_vlm(tmp_path / "llm", **TWO_STAGES), Kept()
+    data = [made_vlms.training_data(vlm)] * 2
+    log = Training(vlm, made_vlms.about(**TWO_STAGES), tmp_path / "run", TRAINER, logger).fit(data)
+    assert [step for step, _ in logger.logged] == list(range(21))
+    assert [loss for _, loss in logger.logged] == pytest.approx(log.losses)
 
 
 @pytest.mark.parametrize("killed_at", [7, 14, 20])

@@ -1,5 +1,8 @@
 """The text around a caption: a plain one from the yaml, or the tokenizer's chat template."""
 
+import json
+import re
+from datetime import datetime
 from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
@@ -7,6 +10,13 @@ from vlmatch.errors import VlmatchError, one_line
 PLACE = "{caption}"
 CHAT = "chat"
 DAY = "26 Jul 2024"  # the date in Llama's templates, which is their default; today's date would change embeddings
+_THAT_DAY = datetime(2024, 7, 26)
+_NOW = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
+
+
+def on_that_day(template: str) -> str:
+    """A chat template in which `strftime_now` gives `DAY`, whatever today is."""
+    return _NOW.sub(lambda call: json.dumps(_THAT_DAY.strftime(call[2])), template)
 
 
 def chat_template(name: str, tokenizer: Any) -> str:

@@ -77,7 +77,7 @@ class RecipeSettings(Node):
     name: Name
     version: int
     data: Name
-    seed: int
+    seed: int = Field(ge=0, lt=2**32)
     visual: VisualSettings
     projector: ProjectorSettings
     lora: LoraSettings | None

@@ -30,9 +30,10 @@ def public(settings: Settings[PublicTask]) -> None:
     require_lmms_eval()
     described = Description.read(task.run)
     run = Run(described.encoder, described.llm, described.recipe)
+    to = task.to / f"{run.name}_results.json"
+    require_new(to)
     template, pad = trained_with(run.recipe, task.template)
     vlm = seeing(task.run, described)
-    to = task.to / f"{run.name}_results.json"
     found = evaluate_public(
         vlm,
         task.names,
@@ -47,6 +48,15 @@ def public(settings: Settings[PublicTask]) -> None:
     )
     write_results(found, to)
     print(f"{to}: {', '.join(task.names)}; task=import task.file={to} adds them to the results")
+
+
+def require_new(path: Path) -> None:
+    """Raise VlmatchError if there is a file of results at `path`: the new one would replace it."""
+    if path.exists():
+        raise VlmatchError(
+            f"'{path}' exists already, and its results took long; give another folder, task.to=FOLDER (task.file="
+            "[FILE,FILE] of task=import takes the benchmarks of both files), or move the file away"
+        )
 
 
 def trained_with(recipe: RecipeSettings, template: str | None) -> tuple[str, Sequence[int] | None]:

@@ -4,6 +4,7 @@ MLflow's pages sort by name, and group metrics by what stands before the slash: 
 """
 
 import os
+import socket
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,12 @@ def figures(result: Result) -> dict[str, float]:
     costs = {f"cost/{what} minutes": readable(took / 60) for what, took in seconds.items() if took is not None}
     mean = {"mean": result.mean.score, "mean/standard_error": result.mean.standard_error}
     return {**mean, **groups, **benchmarks, **costs}
+
+
+def tags_of_holder(parent: str | None) -> dict[str, str]:
+    """The tags of a run that this process holds, nested under `parent` if that is given."""
+    held = {"host": socket.gethostname(), "pid": str(os.getpid())}
+    return {**held, "mlflow.parentRunId": parent} if parent else held
 
 
 def tags_of(pair: Pair) -> dict[str, str]:

@@ -32,6 +32,7 @@ from vlmatch.tracking.fields import (
     ranked_metrics,
     row_params,
     score_metrics,
+    tags_of_holder,
     truths_of,
 )
 from vlmatch.tracking.views import (
@@ -109,11 +110,9 @@ class Tracker:
 
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
         """Create a run, nested under `parent` if that is given; return its id."""
-        nesting = {"mlflow.parentRunId": parent} if parent else {}
-        own = {"host": socket.gethostname(), "pid": str(os.getpid()), "mlflow.runName": name}
-        if commit := paths.commit():
-            own["git_commit"] = commit
-        return str(self.client.create_run(self.experiment_id, tags={**own, **nesting, **tags}).info.run_id)
+        commit = paths.commit()
+        own = {**tags_of_holder(parent), "mlflow.runName": name, **({"git_commit": commit} if commit else {})}
+        return str(self.client.create_run(self.experiment_id, tags={**own, **tags}).info.run_id)
 
     @contextlib.contextmanager
     def run(
@@ -121,9 +120,9 @@ class Tracker:
     ) -> Iterator[str]:
         """A run that ends as FINISHED, as FAILED if the block raises, or as KILLED if the process is stopped.
 
-        again: the id of a run to continue.
+        again: the id of a run to continue, below `parent` if that is given.
         """
-        run_id = self._again(again) or self.start(name, tags, parent)
+        run_id = self._again(again, parent) or self.start(name, tags, parent)
         try:
             yield run_id
         except BaseException as error:
@@ -282,8 +281,8 @@ class Tracker:
             params=[Param(name, value[:500]) for name, value in (params or {}).items()],
         )
 
-    def _again(self, run_id: str | None) -> str | None:
-        """Set an ended run of this experiment to running again; returns its id, or None if there is no such run."""
+    def _again(self, run_id: str | None, parent: str | None) -> str | None:
+        """Set an ended run of this experiment to running below `parent`; returns its id, or None if it is not there."""
         if run_id is None:
             return None
         try:
@@ -292,7 +291,9 @@ class Tracker:
             return None
         if run.info.experiment_id != self.experiment_id or run.info.lifecycle_stage != "active":
             return None
-        for key, value in (("host", socket.gethostname()), ("pid", str(os.getpid()))):
+        for key, value in tags_of_holder(parent).items():
             self.client.set_tag(run_id, key, value)  # first, or another process might close the run as an orphan
+        if "error" in run.data.tags:
+            self.client.delete_tag(run_id, "error")
         self.client.update_run(run_id, status="RUNNING")
         return run_id

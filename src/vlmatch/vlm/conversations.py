@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlmatch.errors import VlmatchError, one_line
-from vlmatch.llms.templates import DAY
+from vlmatch.llms.templates import DAY, on_that_day
 from vlmatch.probes.llava_format import ASSISTANT, PLACE, SYSTEM, USER, Turn
 from vlmatch.vlm.tokens import IGNORED, IMAGE, Tokenised
 
@@ -35,7 +35,8 @@ class Conversations:
     - 'plain': the picture, then the caption, with nothing between them (LLaVA's first stage).
     - 'vicuna_v1': a system prompt, then 'USER:' and 'ASSISTANT:' in turn; the tokenizer's end token ends each answer
       (Vicuna 1.1; LLaVA-1.5, Liu et al., 2024).
-    - 'chat': the tokenizer's own template, with thinking switched off if it has the option `enable_thinking`.
+    - 'chat': the tokenizer's own template, with thinking switched off if it has the option `enable_thinking`. If it
+      asks for the date, it gets the same one at any time.
 
     Only answers have labels, including the token that ends each answer (`ends`; 'plain' has no such token). If a
     question has one picture, the picture is put in front of its text, on a line of its own; several pictures stay where
@@ -83,7 +84,7 @@ class Conversations:
     def tokens_of(self, written: Written) -> Tokenised:
         """Token ids and labels of a text; a token has a label if it overlaps with a learnt part."""
         bos = self.tokenizer.bos_token_id
-        ids: list[int] = [] if bos is None or self.template == "chat" else [bos]  # a chat template writes it itself
+        ids: list[int] = [bos] if bos is not None and adds_bos(self.template) else []
         labels = [IGNORED] * len(ids)
         offset = 0
         for part in re.split(f"({PLACE})", written.text):
@@ -146,6 +147,7 @@ class Conversations:
             return str(
                 self.tokenizer.apply_chat_template(
                     messages,
+                    chat_template=on_that_day(self.tokenizer.get_chat_template()),
                     tokenize=False,
                     add_generation_prompt=answer_next,
                     date_string=DAY,
@@ -184,6 +186,11 @@ class Conversations:
         start = text.lstrip()
         token = max((token for token in self._special if start.startswith(token)), key=len, default="")
         return text[: len(text) - len(start)] + token if token else ""
+
+
+def adds_bos(template: str | None) -> bool:
+    """Whether a text in this template gets the beginning-of-sequence token; a chat template writes its own."""
+    return template != "chat"
 
 
 def check_turns(turns: Sequence[Turn], *, answered: bool = True) -> None:

@@ -16,7 +16,7 @@ from vlmatch.errors import VlmatchError
 from vlmatch.files import unused_name
 from vlmatch.machine.quiet import quiet_transformers
 from vlmatch.probes.llava_format import PLACE
-from vlmatch.vlm.conversations import Conversations
+from vlmatch.vlm.conversations import Conversations, adds_bos
 from vlmatch.vlm.llava_model import LAYER, llava_config, llava_model
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.processor import example_picture, image_token, prepared_example, processor_of
@@ -44,7 +44,7 @@ def export_llava(vlm: VLM, folder: Path, *, template: str | None = None, pad: Se
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise VlmatchError(f"task.to='{folder}' exists already; give a new folder")
     prefix = prefix_tokens(tower)
-    tokenizer, image_id = image_token(vlm.tokenizer)
+    tokenizer, image_id = image_token(vlm.tokenizer, template)
     config = llava_config(vlm, tower, activation, image_id, prefix)
     ends = vlm.end_ids(() if template is None else Conversations(template, vlm.tokenizer).ends)
     llava = llava_model(config, vlm, tower, projector, ends)
@@ -55,7 +55,7 @@ def export_llava(vlm: VLM, folder: Path, *, template: str | None = None, pad: Se
         with quiet_transformers():
             llava.save_pretrained(working)
         processor.save_pretrained(working)
-        notes = compare(vlm, tower, working, pad)
+        notes = compare(vlm, tower, working, template, pad)
         os.replace(working, folder)
     finally:
         shutil.rmtree(working, ignore_errors=True)
@@ -139,7 +139,9 @@ def prefix_tokens(tower: TransformersEncoder) -> int:
 
 
 @torch.inference_mode()
-def compare(vlm: VLM, tower: TransformersEncoder, folder: Path, pad: Sequence[int] | None) -> list[str]:
+def compare(
+    vlm: VLM, tower: TransformersEncoder, folder: Path, template: str | None, pad: Sequence[int] | None
+) -> list[str]:
     """Load the checkpoint in `folder` with transformers, and compare its logits with the VLM's on one picture and text.
 
     Returns the notes of `export_llava`. Raises VlmatchError if the logits differ.
@@ -151,7 +153,7 @@ def compare(vlm: VLM, tower: TransformersEncoder, folder: Path, pad: Sequence[in
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     inputs = processor(images=example_picture(), text=PROMPT, return_tensors="pt")
     pixels = prepared_example(tower, pad)
-    sample = Tokenised(*[tuple(encode(vlm.tokenizer, PROMPT, special=True))] * 2)
+    sample = Tokenised(*[tuple(encode(vlm.tokenizer, PROMPT, special=adds_bos(template)))] * 2)
     ids = torch.tensor([expanded(sample, vlm.tokens_per_image).ids])
     device = vlm.causal_lm.get_input_embeddings().weight.device
     wanted = vlm.causal_lm(inputs_embeds=vlm.embed(ids.to(device), pixels.to(device))).logits.float().cpu()

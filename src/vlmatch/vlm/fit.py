@@ -27,7 +27,7 @@ from vlmatch.vlm.milestones import MilestoneSaver, Pause, step_at
 from vlmatch.vlm.model import VLM
 from vlmatch.vlm.progress import StageBar
 from vlmatch.vlm.saved import DESCRIPTION, Description, restore, save_vlm
-from vlmatch.vlm.sharding import FSDP, require_joined, require_no_adapters, strategy_of
+from vlmatch.vlm.sharding import FSDP, require_joined, require_no_adapters, require_unconverted, strategy_of
 from vlmatch.vlm.stage import LLM_PARTS, Optimisation, Stage, used_memory
 from vlmatch.vlm.training_data import TrainingData, a_picture, schedule, steps_of
 from vlmatch.vlm.training_log import TrainingLog
@@ -85,6 +85,7 @@ class Training:
         """Check that settings, data and memory fit together; returns the number of steps of each stage."""
         recipe = self.about.recipe
         require_joined(self.trainer)
+        require_unconverted(self.trainer)
         require_no_adapters(self.trainer, recipe)
         plan = [steps_of(data, stage) for data, stage in zip(datasets, recipe.stages, strict=True)]
         self._require_context(datasets)
@@ -126,7 +127,7 @@ class Training:
             return done
         prefixes = self._prefixes(settings, data)
         learning = Optimisation(settings.trains, steps, settings.warm_up, settings.weight_decay, recipe.seed)
-        stage = Stage(self.vlm, learning, prefixes)
+        stage = Stage(self.vlm, learning, prefixes, before)
         callbacks: list[Callback] = [Checkpoints(folder, min(MOST_STEPS, max(1, steps // CHECKPOINTS)))]
         if recipe.prompts:
             callbacks.append(MilestoneSaver(self.vlm, in_all, before, self.folder / MILESTONES, self.about))

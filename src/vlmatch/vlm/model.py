@@ -15,9 +15,11 @@ from vlmatch.vlm.tokens import IGNORED, IMAGE
 from vlmatch.vlm.visual import VisualInput
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
     """b samples, padded on the right.
+
+    It is not frozen, because Lightning sets its fields to change the dtype of its tensors.
 
     ids (b, t): token ids, with `IMAGE` once for each visual token. mask (b, t): False on padding. labels (b, t): the
     labels of the tokens, not shifted. visual: the pictures in the order of their placeholders, as prepared images

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from vlmatch.encoders.transformers_models import TransformersEncoder
-from vlmatch.llms.templates import DAY
+from vlmatch.llms.templates import DAY, on_that_day
 from vlmatch.probes.llava_format import PLACE
-from vlmatch.vlm.conversations import VICUNA_SYSTEM
+from vlmatch.vlm.conversations import VICUNA_SYSTEM, adds_bos
 from vlmatch.vlm.lazy_samples import on_square
 from vlmatch.vlm.tokens import encode
 
@@ -62,15 +62,17 @@ VICUNA_TEMPLATE = f"""\
 """The template 'vicuna_v1' of `conversations`, in Jinja."""
 
 
-def image_token(tokenizer: Any) -> tuple[Any, int]:
+def image_token(tokenizer: Any, template: str | None) -> tuple[Any, int]:
     """A copy of the tokenizer that has `<image>` as a special token, and the id of that token.
 
-    As in training, the copy adds the beginning-of-sequence token to a text, if there is one, and no other token.
+    As in training, the copy adds the beginning-of-sequence token to a text, if there is one and the template of the
+    conversations is not 'chat', and no other token.
     """
     found = copy.deepcopy(tokenizer)
     found.add_tokens([PLACE], special_tokens=True)
-    if found("a")["input_ids"] != encode(tokenizer, "a", special=True):
-        found.add_bos_token = tokenizer.bos_token_id is not None
+    begins = adds_bos(template)
+    if found("a")["input_ids"] != encode(tokenizer, "a", special=begins):
+        found.add_bos_token = begins and tokenizer.bos_token_id is not None
         found.add_eos_token = False
     return found, int(found.convert_tokens_to_ids(PLACE))
 
@@ -95,7 +97,7 @@ def processor_of(
         patch_size=tower.model.config.patch_size,
         vision_feature_select_strategy="default" if prefix else "full",
         num_additional_image_tokens=prefix,
-        chat_template=READ_PARTS + chosen if chosen else None,
+        chat_template=READ_PARTS + on_that_day(chosen) if chosen else None,
     )
 
 

@@ -11,6 +11,8 @@ from vlmatch.settings.work import TrainerSettings
 from vlmatch.vlm.model import VLM
 
 FSDP = "fsdp"
+INSTEAD = {"bf16-true": "bf16-mixed", "16-true": "16-mixed", "64-true": "32-true", "64": "32-true"}
+"""For each of Lightning's precisions that convert the whole model: the one to train in."""
 
 
 def strategy_of(name: str, processes: int) -> Any:
@@ -31,6 +33,19 @@ def require_joined(trainer: TrainerSettings) -> None:
         raise VlmatchError(
             f"trainer.strategy={strategy} can embed but can't train; start one process for each GPU: "
             "torchrun --nproc-per-node GPUS src/run.py task=train trainer.strategy=ddp ..., or trainer=fsdp"
+        )
+
+
+def require_unconverted(trainer: TrainerSettings) -> None:
+    """Raise VlmatchError on a precision that converts the whole model.
+
+    In 16 bits, an LLM's rotary frequencies would be rounded. In 64 bits, the softmax of transformers, which computes in
+    32 bits, would give NaN where all is masked.
+    """
+    if instead := INSTEAD.get(str(trainer.precision)):
+        raise VlmatchError(
+            f"trainer.precision={trainer.precision} can embed but can't train: it also converts the numbers from which "
+            f"an LLM computes its positions and masks; give trainer.precision={instead}"
         )
 
 

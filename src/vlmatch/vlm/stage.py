@@ -48,16 +48,20 @@ class Optimisation:
 class Stage(LightningModule):
     """A VLM in one stage of its training.
 
-    prefixes: the token ids of texts in front of samples; they are cached, so batches don't have them. Checkpoints hold
-    only the parameters that learn, and plain values. Random numbers (dropout) depend only on the seed, the number of
+    prefixes: the token ids of texts in front of samples; they are cached, so batches don't have them. before: the
+    number of steps of the earlier stages; what is logged counts the steps of all stages. Checkpoints hold only the
+    parameters that learn, and plain values. Random numbers (dropout) depend only on the seed, the number of
     the micro-batch and that of the process.
     """
 
-    def __init__(self, vlm: VLM, optimisation: Optimisation, prefixes: Sequence[Sequence[int]] = ()) -> None:
+    def __init__(
+        self, vlm: VLM, optimisation: Optimisation, prefixes: Sequence[Sequence[int]] = (), before: int = 0
+    ) -> None:
         super().__init__()
         self.vlm = vlm
         self.optimisation = optimisation
         self.prefixes = prefixes
+        self.before = before
         self.strict_loading = False  # checkpoints don't hold frozen parameters
         self.losses: list[float] = []
         self.seconds = 0.0
@@ -115,6 +119,7 @@ class Stage(LightningModule):
             "learning_rate": optimizer.param_groups[0]["lr"],
             "tokens_per_second": tokens * processes / (now - self._spent),
             "memory_gib": used_memory() / 2**30,
+            "step": float(self.before + self.global_step),  # Lightning takes it as the step of the others
         }
         if self.trainer.precision != "16-mixed":  # with it, a scaler skips steps whose gradient is not finite
             self._require_finite("gradient's norm", measured["gradient_norm"])
