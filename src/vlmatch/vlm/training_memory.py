@@ -110,7 +110,7 @@ def memory_of_stage(
     except Exception as error:  # each architecture has its own reasons
         log.warning(
             "the memory of recipe stage '%s' is counted without the activations of llm '%s', which can't be estimated "
-            "(%s: %s); if memory runs out, make the recipe's batch_size smaller",
+            "(%s: %s); if memory runs out, give a smaller recipe.stages.N.batch_size",
             stage.name, vlm.llm.name, type(error).__name__, one_line(error)[:100],
         )  # fmt: skip
         kept = 0.0
