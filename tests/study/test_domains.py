@@ -1,5 +1,6 @@
 """Block 6: orders by probes of several domains, and how far a probe follows its own domain's truth."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -120,8 +121,8 @@ def test_block_6_s_answer_follows_from_the_truths(monkeypatch: pytest.MonkeyPatc
     own, stamps = (values(rows, probe, "mutual_nn") for probe in reversed(PROBES))
     seeds = np.random.default_rng(3).normal(0, 1e-4, (2, len(names)))
 
-    def said(drawings: Floats, objects: Floats, random: float = 0.0) -> str:
-        one, two = (dict(zip(names, (each + seeds).T.tolist(), strict=True)) for each in (drawings, objects))
+    def said(drawings: Floats, objects: Floats, random: float = 0.0, of: Floats = seeds) -> str:
+        one, two = (dict(zip(names, (each + of).T.tolist(), strict=True)) for each in (drawings, objects))
         stored = {
             "results": made(one, "embedded", 2),
             "6/results": made({**two, RANDOM: (random, random)}, "furniture"),
@@ -139,6 +140,9 @@ def test_block_6_s_answer_follows_from_the_truths(monkeypatch: pytest.MonkeyPatc
     assert "the block says nothing" in said(stamps, own, random=1.0)
     unrelated = np.random.default_rng(4).permutation(np.linspace(0.1, 0.3, len(names)))
     assert "no probe sees it" in said(unrelated, unrelated[::-1])
+    once = said(stamps, own, of=seeds[:1])
+    assert f"over families ({len(names)} encoders)" in once
+    assert re.search(r"The interaction is \S+ \[.*\] by MutualNN\. Whether .* needs two seeds, so that is open", once)
 
 
 def test_two_domains_of_one_order_agree_as_two_seeds_do_and_two_of_their_own_do_not() -> None:

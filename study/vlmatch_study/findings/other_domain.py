@@ -203,7 +203,7 @@ def tables(
     rows: Sequence[Row], drawings: Comparison, objects: Comparison, found: Sequence[Interaction]
 ) -> tuple[Part, Part]:
     """The interaction of each score, and Spearman's correlation of each score on each probe with each truth."""
-    kept, _, by_domain = aligned(rows, drawings, objects)
+    kept, families, by_domain = aligned(rows, drawings, objects)
     lines = [
         [
             TITLES[each.score],
@@ -219,7 +219,7 @@ def tables(
                 [[TITLES[each.score], figure(each.value, each.low, each.high)] for each in found],
             ),
             "How much better a probe follows its own domain's truth than the other one's, with the 95% interval over "
-            f"families; {TITLES[PRIMARY]} is the primary score:",
+            f"families ({len(families)} encoders); {TITLES[PRIMARY]} is the primary score:",
         ),
         Part(
             table(["score", "probe", *(f"truth: {domain}" for domain in by_domain)], lines),
@@ -238,9 +238,12 @@ def answer(primary: Interaction, alike: Agreement | None, can_be_asked: bool, fi
             f"No encoder's truth of the objects lies {DETECTED:g} standard errors above that of the network with "
             "random weights. So the VLMs can't answer questions about objects, and the block says nothing."
         )
+    ahead = "" if finished else f"{PRELIMINARY} "
+    said = f"The interaction is {figure(primary.value, primary.low, primary.high)} by {TITLES[primary.score]}"
     if alike is None:
-        return f"{OPEN} Two seeds are needed."
-    said = figure(primary.value, primary.low, primary.high)
+        return (
+            f"{ahead}{said}. Whether both domains order the encoders as two seeds do needs two seeds, so that is open."
+        )
     if primary.low > 0:
         outcome = "the probe must be the user's own"
     elif primary.high < 0:
@@ -249,5 +252,4 @@ def answer(primary: Interaction, alike: Agreement | None, can_be_asked: bool, fi
         outcome = "any captioned pictures do, at this distance between domains"
     else:
         outcome = "the best encoder depends on the domain, and no probe sees it: train and measure on the domain"
-    ahead = "" if finished else f"{PRELIMINARY} "
-    return f"{ahead}The interaction is {said} by {TITLES[primary.score]}: {outcome}."
+    return f"{ahead}{said}: {outcome}."
