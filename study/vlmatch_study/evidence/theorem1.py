@@ -18,7 +18,7 @@ from vlmatch.scores.gw import GW
 from vlmatch.scores.resampling import gaussian_twin
 from vlmatch_study.evidence.scores import CAPTIONS, IMAGES, PROBE, stored
 from vlmatch_study.evidence.worlds import EMBEDDED
-from vlmatch_study.rows import NewRow, column, read, write
+from vlmatch_study.rows import NewRow, read, write
 
 TABLE = EMBEDDED.with_name("theorem1.csv")
 LLMS = ("smollm2", "gemma3_270m")
@@ -61,12 +61,6 @@ def closest(images: ArrayLike) -> float:
     """The .5% quantile of the distances between images (n, d), over their median."""
     distances = upper_triangle(PairedGeometry.angular(images, images).image.distances)
     return float(np.quantile(distances, CLOSEST) / np.median(distances))
-
-
-def column_of(llm: str, name: str) -> dict[str, float]:
-    """A column of the table for one LLM, by encoder."""
-    found = [row for row in read(TABLE) if row["llm"] == llm]
-    return dict(zip((row["encoder"] for row in found), column(found, name).tolist(), strict=True))
 
 
 if __name__ == "__main__":

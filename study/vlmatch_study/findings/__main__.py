@@ -24,7 +24,6 @@ from vlmatch_study.findings import (
     repeated,
     runs,
     stronger_truth,
-    theorem1,
     tokens,
 )
 from vlmatch_study.findings.section import Made, of_blocks
@@ -77,8 +76,6 @@ def parts(root: Path) -> dict[str, str]:
     """The generated part of every section, by the name in its mark."""
     found = {name: section.text for name, section in every_score.sections(root).items()}
     found["repeated"] = from_scratch.section(root).text
-    bounds = read(root / "study" / "worlds" / "theorem1.csv")
-    found["theorem 1"] = theorem1.section(trained(root)[0].comparison, bounds).text
     for number, blocks in blocks_of(root).items():
         made = SECTIONS[number]
         found[f"block {number}"] = dtypes.with_dtypes(of_blocks(blocks, made), blocks, made).text

@@ -1,4 +1,4 @@
-"""Every score against every truth, corrected for the number of scores; and how captions are embedded."""
+"""Every score against every truth, corrected for the number of scores; how captions are embedded; and theorem 1."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from vlmatch_study.blocks.worlds import shared_seeds, world_of
 from vlmatch_study.evidence.recording import RULES
 from vlmatch_study.evidence.scores import SCORES
 from vlmatch_study.evidence.worlds import LLM
-from vlmatch_study.findings import captions, ceilings
+from vlmatch_study.findings import captions, ceilings, theorem1
 from vlmatch_study.findings.scored import followed, scores_table
 from vlmatch_study.findings.section import Part, Section
 from vlmatch_study.findings.trained import Trained, trained
@@ -29,6 +29,7 @@ def sections(root: Path) -> dict[str, Section]:
         "ceilings": Section(
             ceilings.seeds_table(truths), (Part(ceilings.ceilings_table(ceilings.ceilings(truths)), ceilings.ABOVE),)
         ),
+        "theorem 1": theorem1.section(truths[0].comparison, read(worlds / "theorem1.csv")),
         "scores": Section("", tuple(_scores(each, scores) for each in usable)),
         "choices": Section(
             "",
